@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The store: etcd behind, a cache of encoded objects in front. One watch on the whole prefix feeds every collection in
+ * revision order, so one number says how fresh all of them are. Reads are answered from the cache and never block; a consistent
+ * read first waits (by callback) until the cache has reached etcd's revision. Writes are etcd transactions and end in a
+ * callback, called when the write's own event has reached the cache (so the writer reads its write).
+ *
+ * Callbacks run on the store's thread: they must be short and may call any function here.
+ */
+#ifndef CORACLE_APISERVER_STORE_H
+#define CORACLE_APISERVER_STORE_H
+
+#include "common/api/api.h"
+#include "common/base/buf.h"
+#include "common/base/error.h"
+
+struct store;
+struct collection; /* the objects of one resource, all versions, keyed by the etcd prefix */
+
+struct store_options {
+	const char *const *endpoints; /* http(s)://host:port, NULL terminated */
+	const char *prefix;           /* "/registry" */
+	const char *ca_file, *cert_file, *key_file;
+	int64_t compaction_interval_ns; /* 0: 5 minutes; negative: never */
+	size_t history_events;        /* watch history kept per collection; 0: as much as grows with load, within bounds */
+};
+/* Connects, loads everything under the prefix, starts the watch. Blocks until the first load is done or fails past timeout_ms; afterwards reconnects by itself for ever. */
+int store_open(const struct store_options *options, int timeout_ms, struct store **ret, struct error *err);
+void store_close(struct store *store);
+/* True while etcd answers and the watch is live. */
+bool store_healthy(struct store *store, struct error *err);
+
+/*
+ * One object in the cache: immutable, counted. `json` is what clients get, resourceVersion included; `rv_offset/rv_len` say where its digits
+ * stand. Other encodings are kept beside it by entry_encoding().
+ */
+struct entry {
+	unsigned refs;             /* atomic */
+	uint64_t resource_version; /* mod_revision */
+	uint64_t create_revision;
+	struct bytes *json;
+	const char *key;           /* "ns/name" or "name" */
+	const char *ns, *name, *uid;
+	struct api_string_map labels;
+	struct api_string_map fields; /* selectable fields, as the collection's index function gave them */
+	void *owned;               /* the memory behind the above */
+};
+struct entry *entry_ref(struct entry *entry);
+void entry_unref(struct entry *entry);
+
+/*
+ * Opens (or finds) the collection of an etcd prefix such as "pods" or "example.com/widgets". index() reads the object's JSON once, when
+ * its event arrives, and adds its selectable fields (metadata.name and metadata.namespace are added by the store).
+ */
+typedef void (*collection_index_fn)(const char *json, size_t len, struct arena *arena, struct api_string_map *ret_fields, void *arg);
+struct collection *store_collection(struct store *store, const char *etcd_prefix, bool namespaced, collection_index_fn index, void *arg);
+
+/* ---- reads: at once, from the cache ---- */
+
+/* The revision the cache has reached. */
+uint64_t store_revision(struct store *store);
+/* Calls done when the cache is at least as fresh as etcd was at the time of the call (min_revision 0), or has reached min_revision. errnum -ETIMEDOUT past the timeout, -EIO when etcd is away. Shares one etcd read among all that wait. */
+void store_wait(struct store *store, uint64_t min_revision, int timeout_ms, void (*done)(int errnum, void *arg), void *arg);
+/* A reference, or NULL. key is "ns/name" or "name". */
+struct entry *collection_get(struct collection *collection, const char *key);
+/* A sorted, immutable view of the whole collection at one revision; cheap (shared until the next write). */
+struct snapshot {
+	unsigned refs;
+	uint64_t revision;
+	size_t len;
+	struct entry *const *entries; /* sorted by key: byte order of "ns/name" as etcd sorts them */
+};
+struct snapshot *collection_snapshot(struct collection *collection);
+/* The view at an older revision (continue tokens, resourceVersionMatch=Exact). NULL with -ESTALE where history no longer reaches it. */
+int collection_snapshot_at(struct collection *collection, uint64_t revision, struct snapshot **ret);
+void snapshot_unref(struct snapshot *snapshot);
+/* [*ret_first, *ret_end) of the entries whose key starts with prefix ("ns/"). */
+void snapshot_range(const struct snapshot *snapshot, const char *prefix, size_t *ret_first, size_t *ret_end);
+
+/* ---- writes ---- */
+
+/*
+ * value: the object's JSON without resourceVersion. expected: 0 = must not exist, else mod_revision that must be current. lease_seconds > 0: the key goes
+ * away by itself (events). done gets errnum 0 and the new entry (borrowed), or -EEXIST / -EAGAIN (changed meanwhile: `current` is what is there now, or NULL where gone) /
+ * -EFBIG (etcd's limit) / -EIO, -ETIMEDOUT (etcd is away; outcome may be unknown).
+ */
+typedef void (*store_write_done)(int errnum, struct entry *current, void *arg);
+void collection_put(struct collection *collection, const char *key, const char *value, size_t len, uint64_t expected, int64_t lease_seconds, store_write_done done, void *arg);
+/* `current` on success is the last state, with the revision of its deletion as resource_version. */
+void collection_delete(struct collection *collection, const char *key, uint64_t expected, store_write_done done, void *arg);
+
+/* ---- watch ---- */
+
+enum store_event_type { STORE_ADDED, STORE_MODIFIED, STORE_DELETED, STORE_BOOKMARK };
+struct store_event {
+	enum store_event_type type;
+	uint64_t revision;
+	struct entry *entry;    /* the new state; for DELETED the last state with the deletion's resourceVersion; NULL for a bookmark */
+	struct entry *previous; /* the state before; NULL for ADDED: lets selectors tell transitions */
+};
+struct store_watch;
+/*
+ * Delivers every event after `revision` (0: from now), in order, each once: first those from history, then live. on_event is called on the
+ * store's thread (or, for history, the caller's, never both at once). -ESTALE where history no longer reaches `revision`; the caller says 410. Returns where live began in *ret_start.
+ */
+int collection_watch(struct collection *collection, uint64_t revision, void (*on_event)(const struct store_event *event, void *arg), void *arg, struct store_watch **ret);
+/* After it returns on_event is not called again. May be called from inside on_event. */
+void store_watch_cancel(struct store_watch *watch);
+
+#endif

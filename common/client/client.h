@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The API client of every daemon and the cli: typed requests over libcurl, kept-alive connections, several servers with
+ * failover, retry with back-off on 429 and 5xx where that is safe. Calls block; a client may be used from many threads.
+ */
+#ifndef CORACLE_CLIENT_CLIENT_H
+#define CORACLE_CLIENT_CLIENT_H
+
+#include "common/api/api.h"
+
+/* What a kubeconfig says of one cluster and user. Strings are owned; inline data has been turned into memory. */
+struct client_config {
+	struct { char **items; size_t len; } servers; /* https://host:port[/prefix] */
+	char *ca_pem;                 /* NULL: the system's */
+	char *cert_pem, *key_pem;
+	char *token;
+	char *token_file;             /* re-read when it changes */
+	char *username, *password;
+	char *tls_server_name;
+	bool insecure_skip_verify;
+	char *default_namespace;      /* of the context; NULL: default */
+	char *impersonate_user;
+	char *user_agent;             /* NULL: program/version */
+	double qps;                   /* 0: unlimited */
+	int burst;
+	int timeout_ms;               /* of one request without watch; 0: 60,000 */
+};
+/* From a kubeconfig file. path NULL: $KUBECONFIG, ~/.kube/config, then the in-cluster service account. context NULL: the current one. */
+int client_config_load(const char *path, const char *context, struct client_config *ret, struct error *err);
+void client_config_done(struct client_config *config);
+
+struct client;
+/* Copies the config. */
+int client_new(const struct client_config *config, struct client **ret, struct error *err);
+void client_free(struct client *client);
+
+/*
+ * Errors carry the server's Status (http_code, reason, message, details). Results are root objects of the resource's
+ * type (the caller unrefs); ret may be NULL. ns is NULL for cluster-scoped resources. `subresource` may be NULL.
+ */
+int client_get(struct client *client, const struct api_resource *resource, const char *ns, const char *name, void **ret, struct error *err);
+int client_create(struct client *client, const struct api_resource *resource, const char *ns, const void *object, void **ret, struct error *err);
+int client_update(struct client *client, const struct api_resource *resource, const char *ns, const void *object, const char *subresource, void **ret, struct error *err);
+/* content_type: application/merge-patch+json, ... */
+int client_patch(struct client *client, const struct api_resource *resource, const char *ns, const char *name, const char *subresource, const char *content_type, const char *patch, void **ret, struct error *err);
+struct client_delete_options {
+	int64_t grace_period_seconds; /* -1: the object's own */
+	const char *uid;              /* precondition; NULL: none */
+	const char *resource_version; /* precondition; NULL: none */
+	const char *propagation;      /* Background, Foreground, Orphan; NULL: the kind's default */
+};
+#define CLIENT_DELETE_OPTIONS_INIT {.grace_period_seconds = -1}
+int client_delete(struct client *client, const struct api_resource *resource, const char *ns, const char *name, const struct client_delete_options *options, struct error *err);
+struct client_list_options {
+	const char *label_selector, *field_selector, *resource_version, *continue_token;
+	int64_t limit;
+};
+/* ns NULL: all namespaces. The result is the list type's root object. */
+int client_list(struct client *client, const struct api_resource *resource, const char *ns, const struct client_list_options *options, void **ret, struct error *err);
+/* Posts an object to a subresource (binding, eviction, token): types of request and answer are the caller's. */
+int client_post_subresource(struct client *client, const struct api_resource *resource, const char *ns, const char *name, const char *subresource, const void *object, const struct api_type *ret_type, void **ret, struct error *err);
+
+/* Anything else. path begins with '/'. The answer's body is appended to `body`. HTTP errors (>= 400) become err. */
+struct client_request {
+	const char *method, *path; /* path with its query */
+	const char *content_type, *accept;
+	const char *body;
+	size_t body_len;
+	int timeout_ms; /* 0: the config's */
+};
+int client_do(struct client *client, const struct client_request *request, struct buf *body, int *ret_status, struct error *err);
+/* Streams the answer: on_data returns false to stop. Blocks until the end. cancel_fd (or -1) readable: stop. */
+int client_stream(struct client *client, const struct client_request *request, bool (*on_data)(const char *data, size_t len, void *arg), void *arg, int cancel_fd, struct error *err);
+
+/* A bidirectional upgraded stream (exec, attach, port-forward): WebSocket with subprotocol `protocol`, to `path`. See common/http/websocket.h for frames. */
+int client_websocket(struct client *client, const char *path, const char *protocol, int *ret_fd, char **ret_protocol, struct error *err);
+
+/* The path of a resource or object: /apis/apps/v1/namespaces/x/deployments/y/status. Appends. */
+void client_path(struct buf *out, const struct api_resource *resource, const char *ns, const char *name, const char *subresource);
+
+/*
+ * Watches. on_event is called with type ADDED, MODIFIED, DELETED, BOOKMARK and a root object (borrowed; ref to keep), until the
+ * stream ends (0), fails, or cancel_fd is readable. 410 is an error with reason Expired or Gone.
+ */
+int client_watch(struct client *client, const struct api_resource *resource, const char *ns, const struct client_list_options *options, bool (*on_event)(const char *type, void *object, void *arg), void *arg, int cancel_fd, struct error *err);
+
+#endif

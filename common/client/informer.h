@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Informers: a watched, indexed, typed copy of what the API server holds. One thread per informer lists, then
+ * watches, and re-lists when the server says 410. Stored objects are immutable and counted: get a reference, read, unref.
+ * To change one: api_copy, edit, write through the client.
+ */
+#ifndef CORACLE_CLIENT_INFORMER_H
+#define CORACLE_CLIENT_INFORMER_H
+
+#include "common/client/client.h"
+
+struct informer;
+struct informer_set;
+
+struct informer_options {
+	const char *ns;             /* NULL: all */
+	const char *label_selector, *field_selector;
+	/* Trims a freshly decoded object before it is stored (drop managedFields, ...); NULL: drops managedFields. */
+	void (*transform)(void *object);
+};
+struct informer_handler {
+	/* On the informer's thread, in order; must not block. `object` is borrowed. on_update gets old and new. */
+	void (*on_add)(void *object, bool is_initial, void *arg);
+	void (*on_update)(void *old_object, void *object, void *arg);
+	void (*on_delete)(void *object, void *arg);
+	void *arg;
+};
+
+/* A set shares one informer per (resource, options). */
+struct informer_set *informer_set_new(struct client *client);
+/* Stops all threads, frees. */
+void informer_set_free(struct informer_set *set);
+/* options NULL: everything. Handlers and indexes are added before informer_set_start, or later (then the store is replayed to them). */
+struct informer *informer_get(struct informer_set *set, const struct api_resource *resource, const struct informer_options *options);
+void informer_add_handler(struct informer *informer, const struct informer_handler *handler);
+/* fn appends the index values of an object by calling emit(value, emit_arg) for each. */
+typedef void (*informer_index_fn)(const void *object, void (*emit)(const char *value, void *emit_arg), void *emit_arg);
+void informer_add_index(struct informer *informer, const char *name, informer_index_fn fn);
+#define INFORMER_INDEX_NAMESPACE "namespace" /* always there */
+/* metadata.ownerReferences[controller].uid */
+void informer_index_controller_uid(const void *object, void (*emit)(const char *value, void *emit_arg), void *emit_arg);
+/* spec.nodeName of pods */
+void informer_index_pod_node(const void *object, void (*emit)(const char *value, void *emit_arg), void *emit_arg);
+
+void informer_set_start(struct informer_set *set);
+/* Waits until every informer has its first list. Returns false where cancel_fd (or -1) became readable first. */
+bool informer_set_wait_synced(struct informer_set *set, int cancel_fd);
+bool informer_synced(const struct informer *informer);
+/* The highest resourceVersion seen. */
+uint64_t informer_resource_version(const struct informer *informer);
+
+/* A reference to the object, or NULL. ns NULL for cluster-scoped. */
+void *informer_find(struct informer *informer, const char *ns, const char *name);
+void *informer_find_key(struct informer *informer, const char *key);
+struct informer_list {
+	void **items; /* references */
+	size_t len;
+};
+#define INFORMER_LIST_INIT {0}
+void informer_list_done(struct informer_list *list);
+#define autolist cleanup(informer_list_done)
+/* All, all of one namespace, or all under one index value. The list is a snapshot. */
+void informer_list_all(struct informer *informer, struct informer_list *ret);
+void informer_list_namespace(struct informer *informer, const char *ns, struct informer_list *ret);
+void informer_list_index(struct informer *informer, const char *index, const char *value, struct informer_list *ret);
+size_t informer_count(struct informer *informer);
+
+#endif

@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The HTTP server of every daemon, on libmicrohttpd. TLS stands in front: our acceptor runs GnuTLS sessions on epoll threads
+ * and pumps each to a socketpair given to a plain libmicrohttpd daemon, so upgraded connections run at full speed and the
+ * client certificate is known here.
+ *
+ * A request reaches the handler once, whole: headers parsed, body collected (up to max_body). The handler runs on an
+ * I/O thread and must not block. It answers at once, or keeps the request and answers later from any thread. Exactly one of
+ * http_respond*, http_stream_start or http_upgrade ends each request; after that call `req` may only be used as that call says.
+ */
+#ifndef CORACLE_HTTP_HTTP_H
+#define CORACLE_HTTP_HTTP_H
+
+#include "common/base/buf.h"
+#include "common/base/error.h"
+
+#include <sys/socket.h>
+
+struct http_server;
+struct http_request;
+struct http_stream;
+
+typedef void (*http_handler)(struct http_request *req, void *arg);
+
+struct http_server_options {
+	const char *bind_address;     /* "0.0.0.0", "::", "127.0.0.1"; NULL: all */
+	uint16_t port;                /* 0: the kernel chooses, see http_server_port */
+	int listen_fd;                /* >= 0: use this socket instead */
+	bool tls;
+	const char *cert_file, *key_file; /* PEM; re-read when they change on disk */
+	const char *client_ca_file;   /* PEM; NULL: no client certificates asked for. A certificate offered and not signed by it: request goes on with peer_cert NULL */
+	unsigned threads;             /* I/O threads; 0: one a core */
+	size_t max_body;              /* bytes; larger: 413 */
+	size_t max_header_bytes;      /* 0: 64 KiB; larger: 431 */
+	unsigned max_connections;     /* 0: 20000 */
+	size_t memory_limit;          /* bytes buffered in all streams and bodies together; 0: 256 MiB; past it: 503 or cut-off */
+	http_handler handler;
+	void *arg;
+};
+#define HTTP_SERVER_OPTIONS_INIT {.listen_fd = -1, .max_body = 3u << 20}
+
+int http_server_start(const struct http_server_options *options, struct http_server **ret, struct error *err);
+uint16_t http_server_port(const struct http_server *server);
+/* Stops accepting, lets requests finish for at most grace_ms, cuts the rest, joins threads, frees. Takes NULL. */
+void http_server_stop(struct http_server *server, int grace_ms);
+/* Closes the listener and asks keep-alive connections to close after their answer; streams go on. */
+void http_server_drain(struct http_server *server);
+
+/* ---- the request; strings live as long as it does ---- */
+
+const char *http_method(const struct http_request *req);
+/* The path as sent, before '?', not decoded. */
+const char *http_path(const struct http_request *req);
+/* What follows '?', not decoded; "" where none. */
+const char *http_query_string(const struct http_request *req);
+/* Decoded value of the first such parameter; NULL where absent, "" where it has no value. */
+const char *http_query(const struct http_request *req, const char *name);
+/* Calls fn for every parameter in order. */
+void http_query_each(const struct http_request *req, void (*fn)(const char *name, const char *value, void *arg), void *arg);
+/* Case-insensitive; the first where there are several; NULL where absent. */
+const char *http_header(const struct http_request *req, const char *name);
+void http_header_each(const struct http_request *req, void (*fn)(const char *name, const char *value, void *arg), void *arg);
+const char *http_body(const struct http_request *req, size_t *ret_len);
+const struct sockaddr *http_peer_address(const struct http_request *req);
+/* The verified client certificate, or NULL. common_name and organizations (NULL terminated) are its subject's; der is the whole. */
+struct http_peer_cert {
+	const char *common_name;
+	const char *const *organizations;
+	const uint8_t *der;
+	size_t der_len;
+	int64_t not_after; /* seconds since 1970 */
+};
+const struct http_peer_cert *http_peer_certificate(const struct http_request *req);
+/* A place for the handler's own data; free_fn runs when the request is over. */
+void http_set_data(struct http_request *req, void *data, void (*free_fn)(void *));
+void *http_data(const struct http_request *req);
+/* Memory that lives as long as the request. */
+struct arena *http_arena(struct http_request *req);
+
+/* ---- answers ---- */
+
+/* Adds a header to the answer to come; copied. */
+void http_add_header(struct http_request *req, const char *name, const char *value);
+/* Answers with a copy of the body. */
+void http_respond(struct http_request *req, int status, const char *content_type, const void *body, size_t len);
+/* Answers with shared bytes, without a copy. Several parts are sent one after the other (LIST: head, objects, tail). Takes one reference of each. */
+void http_respond_bytes(struct http_request *req, int status, const char *content_type, struct bytes **parts, size_t count);
+/*
+ * Answers with a body pulled as the socket drains: next(arg, &part) gives the next piece (a reference to keep) and returns 1, or 0 at
+ * the end. Called on an I/O thread; must not block. total < 0: chunked. done(arg) always runs once.
+ */
+void http_respond_pull(struct http_request *req, int status, const char *content_type, int64_t total, int (*next)(void *arg, struct bytes **ret_part), void (*done)(void *arg), void *arg);
+
+/*
+ * A chunked answer fed from any thread as things happen (watches, log -f). on_close runs once, when the client is gone, has been cut off or
+ * the stream was ended; afterwards the stream may be sent to no more, and is freed with the last http_stream_unref (the starter holds one).
+ */
+struct http_stream *http_stream_start(struct http_request *req, int status, const char *content_type, size_t max_buffered, void (*on_close)(void *arg), void *arg);
+/* Queues shared bytes (takes its own reference). Returns false where the stream is closed, or where the queue would pass max_buffered: then the client is cut off. Thread safe. */
+bool http_stream_send(struct http_stream *stream, struct bytes *bytes);
+/* Bytes queued and not yet taken by the socket: for producers that can wait (on_drain) instead of being cut off. */
+size_t http_stream_queued(struct http_stream *stream);
+/* Calls fn on an I/O thread each time the queue has become empty. */
+void http_stream_on_drain(struct http_stream *stream, void (*fn)(void *arg), void *arg);
+/* Ends the body properly once all is sent. */
+void http_stream_end(struct http_stream *stream);
+void http_stream_unref(struct http_stream *stream);
+
+/*
+ * 101: the connection becomes a plain byte stream for `on_upgrade(fd, extra, arg)`, which owns fd (a non-blocking stream socket,
+ * already decrypted where TLS is in front) and first consumes `extra` (bytes read past the request). headers as added before.
+ */
+void http_upgrade(struct http_request *req, const char *protocol, void (*on_upgrade)(int fd, const void *extra, size_t extra_len, void *arg), void *arg);
+
+/* Decodes %xx (and '+' in queries) into the arena. NULL where malformed. */
+struct arena;
+char *http_url_decode(struct arena *arena, const char *s, size_t len, bool plus_is_space);
+/* Encodes all but unreserved characters. */
+void http_url_encode(struct buf *out, const char *s);
+
+#endif

@@ -1,0 +1,26 @@
+# SPDX-License-Identifier: Apache-2.0
+# Tests. A unit test is test/unit/<folder>/<module>_test.c: one cmocka program, linked with that folder's library.
+# A fuzzer is test/fuzz/<name>_fuzz.c with its corpus in test/fuzz/corpus/<name>/; `make check` replays the corpus.
+
+UNIT_SRCS := $(shell find test/unit -name '*_test.c' 2>/dev/null | sort)
+UNIT_BINS := $(patsubst %.c,$(BUILD)/%,$(UNIT_SRCS))
+FUZZ_SRCS := $(sort $(wildcard test/fuzz/*_fuzz.c))
+FUZZ_REPLAYS := $(patsubst %.c,$(BUILD)/%,$(FUZZ_SRCS))
+
+# test/unit/kubelet/pods/x_test.c links kubelet's library; test/unit/common/... links only common.
+unit_lib   = $(firstword $(subst /, ,$(patsubst test/unit/%,%,$(1))))
+
+.SECONDEXPANSION:
+$(UNIT_BINS): $(BUILD)/%: $(BUILD)/%.o $$(if $$(filter-out common,$$(call unit_lib,$$*)),$(BUILD)/lib/$$(call unit_lib,$$*).a) $(BUILD)/lib/common.a
+	@echo "  LD    $*"
+	@$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS) -lcmocka
+
+# A fuzzer names the library it needs, besides common, in a first line "// lib: kubelet".
+fuzz_lib   = $(shell sed -n '1s|^// lib: *||p' test/fuzz/$(notdir $(1)).c)
+$(FUZZ_REPLAYS): $(BUILD)/%: $(BUILD)/%.o $(BUILD)/test/fuzz/replay.o $$(foreach l,$$(call fuzz_lib,$$*),$(BUILD)/lib/$$(l).a) $(BUILD)/lib/common.a
+	@echo "  LD    $*"
+	@$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS)
+
+.PHONY: unit
+unit: $(UNIT_BINS) $(FUZZ_REPLAYS)   ## build and run the unit tests and replay the fuzzers' corpora (use SANITIZE=1)
+	@test/run-unit.sh $(BUILD) $(UNIT_BINS) -- $(FUZZ_REPLAYS)
