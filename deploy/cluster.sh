@@ -1,0 +1,171 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+#
+# Brings a one-node cluster up or down: cluster.sh up|down|status. `make up` and `make down` call it.
+#
+# Everything it uses can be moved by the environment, so that several clusters (the tests' too) live side by side:
+#   ETC VAR LOG RUN   folders of configuration, state, logs, sockets    (/etc/coracle /var/lib/coracle /var/log/coracle /run/coracle)
+#   BIN               folder of the programs                            (where `make` puts them)
+#   NETNS             name of a network namespace to run all in         (none: the host's)
+#   NODE_NAME NODE_IP CGROUP_ROOT SERVICE_CIDR CLUSTER_CIDR DNS_IP BRIDGE SECURE_PORT
+#   PURGE=1           down: forget the data too
+set -eu
+
+here=$(cd "$(dirname "$0")" && pwd)
+: "${ETC:=/etc/coracle}" "${VAR:=/var/lib/coracle}" "${LOG:=/var/log/coracle}" "${RUN:=/run/coracle}"
+: "${BIN:=$here/../build/gcc/bin}" "${NETNS:=}" "${NODE_NAME:=$(hostname | tr '[:upper:]' '[:lower:]')}" "${CGROUP_ROOT:=/}"
+: "${SERVICE_CIDR:=10.96.0.0/16}" "${CLUSTER_CIDR:=10.244.0.0/16}" "${DNS_IP:=10.96.0.10}" "${SERVICE_IP:=10.96.0.1}"
+: "${BRIDGE:=coracle0}" "${SECURE_PORT:=6443}" "${CLUSTER_DOMAIN:=cluster.local}" "${PURGE:=0}" "${SUPERVISOR:=auto}"
+BIN=$(cd "$BIN" 2>/dev/null && pwd || echo "$BIN")
+pki=$ETC/pki
+admin=$ETC/admin.kubeconfig
+pidfile=$RUN/supervise.pid
+
+in_netns() { if [ -n "$NETNS" ]; then nsenter --net="/run/netns/$NETNS" "$@"; else "$@"; fi; }
+coracle() { in_netns "$BIN/coracle" --kubeconfig "$admin" "$@"; }
+say() { printf '%s\n' "$*"; }
+die() { printf 'coracle: %s\n' "$*" >&2; exit 1; }
+systemd_runs() { [ "$SUPERVISOR" = systemd ] || { [ "$SUPERVISOR" = auto ] && [ -z "$NETNS" ] && [ -d /run/systemd/system ]; }; }
+supervisor_runs() { [ -s "$pidfile" ] && kill -0 "$(cat "$pidfile")" 2>/dev/null; }
+
+# The address other machines know this one by: of the default route, else the first global one, else loopback.
+node_ip() {
+	local ip
+	ip=$(in_netns ip -4 -o route get 192.0.2.1 2>/dev/null | sed -nE 's/.* src ([0-9.]+).*/\1/p')
+	[ -n "$ip" ] || ip=$(in_netns ip -4 -o addr show scope global 2>/dev/null | sed -nE '1s/.* inet ([0-9.]+).*/\1/p')
+	printf '%s' "${ip:-127.0.0.1}"
+}
+
+write_certs() {
+	"$BIN/coracle" certs init --dir "$pki" --kubeconfig-dir "$ETC" --server "https://127.0.0.1:$SECURE_PORT" --node "$NODE_NAME" \
+		--node-ip "$NODE_IP" --service-ip "$SERVICE_IP" --cluster-domain "$CLUSTER_DOMAIN" --san localhost --san 127.0.0.1 >/dev/null
+}
+
+# One line a daemon: "name: command". The same commands stand in the systemd units, through the environment file.
+write_config() {
+	mkdir -p "$ETC/cni/net.d"
+	cat >"$ETC/daemons.conf.new" <<-CONF
+	# Written by cluster.sh; what \`coracle supervise\` runs, one a line.
+	etcd: $(command -v etcd) --name $NODE_NAME --data-dir $VAR/etcd --listen-client-urls https://127.0.0.1:2379 --advertise-client-urls https://127.0.0.1:2379 --listen-peer-urls http://127.0.0.1:2380 --initial-advertise-peer-urls http://127.0.0.1:2380 --initial-cluster $NODE_NAME=http://127.0.0.1:2380 --cert-file $pki/etcd-server.crt --key-file $pki/etcd-server.key --client-cert-auth --trusted-ca-file $pki/etcd-ca.crt --log-outputs stderr --logger zap --quota-backend-bytes 8589934592
+	apiserver: $BIN/coracle-apiserver --etcd-servers https://127.0.0.1:2379 --etcd-cafile $pki/etcd-ca.crt --etcd-certfile $pki/apiserver-etcd-client.crt --etcd-keyfile $pki/apiserver-etcd-client.key --secure-port $SECURE_PORT --advertise-address $NODE_IP --tls-cert-file $pki/apiserver.crt --tls-private-key-file $pki/apiserver.key --client-ca-file $pki/ca.crt --kubelet-client-certificate $pki/apiserver-kubelet-client.crt --kubelet-client-key $pki/apiserver-kubelet-client.key --kubelet-certificate-authority $pki/ca.crt --service-account-issuer https://kubernetes.default.svc.$CLUSTER_DOMAIN --service-account-key-file $pki/sa.pub --service-account-signing-key-file $pki/sa.key --service-cluster-ip-range $SERVICE_CIDR --requestheader-client-ca-file $pki/front-proxy-ca.crt --requestheader-allowed-names front-proxy-client --requestheader-extra-headers-prefix X-Remote-Extra- --requestheader-group-headers X-Remote-Group --requestheader-username-headers X-Remote-User --proxy-client-cert-file $pki/front-proxy-client.crt --proxy-client-key-file $pki/front-proxy-client.key --authorization-mode Node,RBAC
+	controller-manager: $BIN/coracle-controller-manager --kubeconfig $ETC/controller-manager.kubeconfig --service-account-private-key-file $pki/sa.key --root-ca-file $pki/ca.crt --cluster-signing-cert-file $pki/ca.crt --cluster-signing-key-file $pki/ca.key --allocate-node-cidrs --cluster-cidr $CLUSTER_CIDR --service-cluster-ip-range $SERVICE_CIDR --leader-elect
+	scheduler: $BIN/coracle-scheduler --kubeconfig $ETC/scheduler.kubeconfig --leader-elect
+	kubelet: $BIN/coracle-kubelet --kubeconfig $ETC/kubelet.kubeconfig --hostname-override $NODE_NAME --node-ip $NODE_IP --root-dir $VAR/kubelet --run-dir $RUN/kubelet --image-root $VAR/images --pod-log-dir $LOG/pods --cluster-dns $DNS_IP --cluster-domain $CLUSTER_DOMAIN --client-ca-file $pki/ca.crt --tls-cert-file $pki/kubelet-$NODE_NAME.crt --tls-private-key-file $pki/kubelet-$NODE_NAME.key --pod-manifest-path $ETC/manifests --cni-conf-dir $ETC/cni/net.d --cgroup-root $CGROUP_ROOT --bridge-name $BRIDGE
+	proxy: $BIN/coracle-proxy --kubeconfig $ETC/proxy.kubeconfig --hostname-override $NODE_NAME --cluster-cidr $CLUSTER_CIDR
+	dns: $BIN/coracle-dns --kubeconfig $ETC/dns.kubeconfig --listen-address $NODE_IP --port 10053 --cluster-domain $CLUSTER_DOMAIN --resolv-conf /etc/resolv.conf
+	CONF
+	if cmp -s "$ETC/daemons.conf.new" "$ETC/daemons.conf"; then rm "$ETC/daemons.conf.new"; else mv "$ETC/daemons.conf.new" "$ETC/daemons.conf"; fi
+}
+
+# The cluster's DNS: a Service without selector, whose endpoint is the dns daemon of this node.
+write_dns_manifest() {
+	sed -e "s/@DNS_IP@/$DNS_IP/; s/@NODE_IP@/$NODE_IP/" "$here/manifests/dns.yaml.in" >"$ETC/dns.yaml"
+}
+
+wait_until() { # seconds, what, command...
+	local end=$((SECONDS + $1)) what=$2
+	shift 2
+	until "$@" >/dev/null 2>&1; do
+		[ $SECONDS -lt $end ] || die "gave up waiting for $what; see the logs in $LOG"
+		read -r -t 0.2 <> <(:) || true
+	done
+}
+
+node_ready() { coracle get node "$NODE_NAME" -o 'jsonpath={.status.conditions[?(@.type=="Ready")].status}' 2>/dev/null | grep -q True; }
+dns_answers() { in_netns busybox nslookup "kubernetes.default.svc.$CLUSTER_DOMAIN" "$DNS_IP"; }
+
+load_image() {
+	local tar=$VAR/busybox-image.tar
+	[ -s "$tar" ] || "$here/busybox-image.sh" "$tar" docker.io/library/busybox:latest busybox
+	"$BIN/coracle" image list --root "$VAR/images" 2>/dev/null | grep -q busybox || "$BIN/coracle" image load --root "$VAR/images" "$tar" >/dev/null
+}
+
+up() {
+	[ "$(id -u)" = 0 ] || die "make up needs root: it makes namespaces, cgroups and rules"
+	[ -x "$BIN/coracle" ] || die "no programs in $BIN: run make"
+	# IP forwarding is what makes a node route its pods' packets.
+	in_netns sysctl -qw net.ipv4.ip_forward=1 || true
+	modprobe -q br_netfilter overlay 2>/dev/null || true
+	: "${NODE_IP:=$(node_ip)}"
+	mkdir -p "$ETC/manifests" "$VAR" "$LOG/pods" "$RUN"
+	chmod 700 "$VAR"
+	write_certs
+	write_config
+	write_dns_manifest
+	load_image
+	if systemd_runs; then
+		"$here/systemd/install.sh" "$ETC/daemons.conf"
+	elif ! supervisor_runs; then
+		in_netns setsid "$BIN/coracle" supervise --config "$ETC/daemons.conf" --log-dir "$LOG" --pid-file "$pidfile" </dev/null >>"$LOG/supervise.log" 2>&1 &
+	else
+		kill -HUP "$(cat "$pidfile")" # starts what the file names anew, restarts what changed
+	fi
+	wait_until 60 "the API server" coracle get --raw /readyz
+	coracle apply -f "$ETC/dns.yaml" >/dev/null
+	wait_until 60 "node $NODE_NAME to be Ready" node_ready
+	wait_until 60 "DNS" dns_answers
+	say "The cluster is up: node $NODE_NAME is Ready, DNS answers at $DNS_IP. Try:"
+	say ""
+	say "  export KUBECONFIG=$admin"
+	say "  kubectl create deployment web --image=busybox --replicas=3 -- httpd -f -p 8080 -h /etc"
+	say "  kubectl expose deployment web --port=80 --target-port=8080 && kubectl get pods,services -o wide"
+}
+
+# Every process of this cluster's pods, wherever its cgroup stands (v1 has one tree a controller).
+pod_cgroups() {
+	local root=${CGROUP_ROOT%/}
+	for base in /sys/fs/cgroup /sys/fs/cgroup/*; do [ -d "$base$root/kubepods" ] && printf '%s\n' "$base$root/kubepods"; done
+	return 0
+}
+
+remove_pods() {
+	# The kubelet knows best how to undo what it did (CNI, mounts, cgroups).
+	[ ! -x "$BIN/coracle-kubelet" ] || [ ! -d "$VAR/kubelet" ] || [ ! -s "$ETC/daemons.conf" ] ||
+		in_netns sh -c "$(sed -n 's/^kubelet: //p' "$ETC/daemons.conf") --cleanup" >>"$LOG/cleanup.log" 2>&1 || true
+	local pass cg
+	for pass in 1 2 3 4 5; do
+		local left=0
+		while read -r cg; do
+			while read -r procs; do
+				while read -r pid; do left=1; kill -9 "$pid" 2>/dev/null || true; done <"$procs"
+			done < <(find "$cg" -name cgroup.procs 2>/dev/null)
+		done < <(pod_cgroups)
+		[ $left = 1 ] || break
+		read -r -t 0.1 <> <(:) || true
+	done
+	while read -r cg; do find "$cg" -depth -type d -exec rmdir {} + 2>/dev/null || true; done < <(pod_cgroups)
+	local mount
+	while read -r mount; do umount -l "$mount" 2>/dev/null || true; done < <(awk -v var="$VAR/" -v run="$RUN/" 'index($5, var) == 1 || index($5, run) == 1 {print $5}' /proc/self/mountinfo | sort -r)
+}
+
+remove_network() {
+	[ -z "$NETNS" ] || return 0 # goes with its namespace
+	ip link show "$BRIDGE" >/dev/null 2>&1 && ip link delete "$BRIDGE"
+	[ ! -x "$BIN/coracle-proxy" ] || "$BIN/coracle-proxy" --cleanup 2>>"$LOG/cleanup.log" || true
+}
+
+down() {
+	if systemd_runs; then
+		"$here/systemd/install.sh" --remove
+	elif supervisor_runs; then
+		local pid
+		pid=$(cat "$pidfile")
+		kill -TERM "$pid"
+		wait_until 30 "the daemons to stop" sh -c "! kill -0 $pid"
+	fi
+	remove_pods
+	remove_network
+	rm -rf "$RUN"
+	if [ "$PURGE" = 1 ]; then rm -rf "$VAR" "$ETC" "$LOG"; else rm -rf "$VAR/kubelet/pods"; fi
+	say "The cluster is down$([ "$PURGE" = 1 ] && echo ' and forgotten' || echo '; its data is kept (make down PURGE=1 forgets it)')."
+}
+
+status() {
+	supervisor_runs && say "supervisor runs as $(cat "$pidfile")" || say "supervisor does not run"
+	coracle get nodes -o wide
+}
+
+case ${1:-} in
+up | down | status) "$1" ;;
+*) die "usage: cluster.sh up|down|status" ;;
+esac
