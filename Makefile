@@ -8,7 +8,7 @@ CC          ?= gcc
 BUILD       ?= build/$(CC)$(if $(filter 1,$(SANITIZE)),-asan,)$(if $(filter thread,$(SANITIZE)),-tsan,)
 PROGRAMS    := apiserver scheduler controller-manager kubelet proxy dns cli
 PKGS        := libmicrohttpd jansson libcurl libnl-3.0 libnl-route-3.0 libnghttp2 libprotobuf-c gnutls yaml-0.1 zlib libnftnl libmnl
-PKGS        += libwslay libnetfilter_conntrack libarchive ldns
+PKGS        += libnetfilter_conntrack libarchive ldns
 
 MAKEFLAGS   += --no-print-directory
 ifeq ($(filter -j%,$(MAKEFLAGS)),)
@@ -32,7 +32,7 @@ PKG_CFLAGS  := $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
 PKG_LIBS    := $(shell pkg-config --libs $(PKGS) 2>/dev/null)
 CFLAGS_ALL  := -std=gnu17 $(OPT) $(WARN) $(HARDEN) -D_GNU_SOURCE -DCORACLE_VERSION='"$(VERSION)"' -I. -I$(BUILD)/gen $(PKG_CFLAGS) $(CFLAGS)
 LDFLAGS_ALL := $(LDHARDEN) $(LDFLAGS)
-LIBS        := $(PKG_LIBS) -lpthread -lm
+LIBS        := $(PKG_LIBS) -lwslay -lpthread -lm
 
 include common/api/api.mk
 
