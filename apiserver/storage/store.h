@@ -31,22 +31,33 @@ void store_close(struct store *store);
 bool store_healthy(struct store *store, struct error *err);
 
 /*
- * One object in the cache: immutable, counted. `json` is what clients get, resourceVersion included; `rv_offset/rv_len` say where its digits
- * stand. Other encodings are kept beside it by entry_encoding().
+ * One object in the cache: immutable, counted. `json` is what clients get, metadata.resourceVersion included; it stays
+ * valid as long as a reference to the entry, or to the bytes themselves, is held. Thread safe.
  */
 struct entry {
 	unsigned refs;             /* atomic */
-	uint64_t resource_version; /* mod_revision */
+	uint64_t resource_version; /* mod_revision; of a deleted one, the revision of the deletion */
 	uint64_t create_revision;
 	struct bytes *json;
 	const char *key;           /* "ns/name" or "name" */
-	const char *ns, *name, *uid;
-	struct api_string_map labels;
-	struct api_string_map fields; /* selectable fields, as the collection's index function gave them */
-	void *owned;               /* the memory behind the above */
+	const char *ns, *name;     /* ns is "" where not namespaced */
+	const char *uid;           /* "" where there is none */
+	struct api_string_map labels; /* sorted by key */
+	struct api_string_map fields; /* selectable fields, as the collection's index function gave them, sorted by key */
 };
 struct entry *entry_ref(struct entry *entry);
+/* Takes NULL. */
 void entry_unref(struct entry *entry);
+static inline void cleanup_entry(struct entry **entry) {
+	entry_unref(*entry);
+}
+#define autoentry cleanup(cleanup_entry)
+/*
+ * Another encoding of the object (slot: the caller's own number below ENTRY_ENCODINGS, such as 0 for protobuf), made by `make` on
+ * first demand and kept beside the JSON; one that nobody asked for during some minutes is dropped. Gives a reference; NULL where make gave NULL.
+ */
+#define ENTRY_ENCODINGS 4
+struct bytes *entry_encoding(struct entry *entry, unsigned slot, struct bytes *(*make)(const struct entry *entry, void *arg), void *arg);
 
 /*
  * Opens (or finds) the collection of an etcd prefix such as "pods" or "example.com/widgets". index() reads the object's JSON once, when
@@ -57,36 +68,53 @@ struct collection *store_collection(struct store *store, const char *etcd_prefix
 
 /* ---- reads: at once, from the cache ---- */
 
-/* The revision the cache has reached. */
+/* The revision the cache has reached: every event up to it was applied and handed to the watches. */
 uint64_t store_revision(struct store *store);
 /* Calls done when the cache is at least as fresh as etcd was at the time of the call (min_revision 0), or has reached min_revision. errnum -ETIMEDOUT past the timeout, -EIO when etcd is away. Shares one etcd read among all that wait. */
 void store_wait(struct store *store, uint64_t min_revision, int timeout_ms, void (*done)(int errnum, void *arg), void *arg);
 /* A reference, or NULL. key is "ns/name" or "name". */
 struct entry *collection_get(struct collection *collection, const char *key);
-/* A sorted, immutable view of the whole collection at one revision; cheap (shared until the next write). */
+/*
+ * A sorted, immutable view of the whole collection at one revision. Costs nothing to take, whatever its size: it shares the
+ * cache's tree, of which a write copies only the path it changes. Entries are in byte order of their keys, as etcd sorts them.
+ */
 struct snapshot {
-	unsigned refs;
 	uint64_t revision;
 	size_t len;
-	struct entry *const *entries; /* sorted by key: byte order of "ns/name" as etcd sorts them */
 };
 struct snapshot *collection_snapshot(struct collection *collection);
-/* The view at an older revision (continue tokens, resourceVersionMatch=Exact). NULL with -ESTALE where history no longer reaches it. */
+/* The view at an older revision (continue tokens, resourceVersionMatch=Exact). -ESTALE where history no longer reaches it, -EAGAIN where the cache has not reached it yet. */
 int collection_snapshot_at(struct collection *collection, uint64_t revision, struct snapshot **ret);
+struct snapshot *snapshot_ref(struct snapshot *snapshot);
+/* Takes NULL. */
 void snapshot_unref(struct snapshot *snapshot);
+static inline void cleanup_snapshot(struct snapshot **snapshot) {
+	snapshot_unref(*snapshot);
+}
+#define autosnapshot cleanup(cleanup_snapshot)
+/* The entry at a position below len, borrowed from the snapshot. */
+struct entry *snapshot_entry(const struct snapshot *snapshot, size_t position);
+/* The first position whose key is not less than `key`; len where there is none. */
+size_t snapshot_lower_bound(const struct snapshot *snapshot, const char *key);
+/* The entry of exactly this key, borrowed; NULL where absent. */
+struct entry *snapshot_get(const struct snapshot *snapshot, const char *key);
 /* [*ret_first, *ret_end) of the entries whose key starts with prefix ("ns/"). */
 void snapshot_range(const struct snapshot *snapshot, const char *prefix, size_t *ret_first, size_t *ret_end);
 
 /* ---- writes ---- */
 
 /*
- * value: the object's JSON without resourceVersion. expected: 0 = must not exist, else mod_revision that must be current. lease_seconds > 0: the key goes
- * away by itself (events). done gets errnum 0 and the new entry (borrowed), or -EEXIST / -EAGAIN (changed meanwhile: `current` is what is there now, or NULL where gone) /
- * -EFBIG (etcd's limit) / -EIO, -ETIMEDOUT (etcd is away; outcome may be unknown).
+ * value: the object's JSON without resourceVersion (copied). expected: 0 = must not exist, else mod_revision that must be current. lease_seconds > 0: the
+ * key goes away by itself (events). done is called once, on the store's thread, with errnum 0 and the new entry (borrowed), or
+ *   -EEXIST     expected was 0 and it exists: `current` is what is there
+ *   -EAGAIN     changed meanwhile: `current` is what is there now, NULL where it is gone
+ *   -EFBIG      larger than etcd takes        -ENOSPC  etcd is full
+ *   -EBUSY      too many writes are in flight already; nothing was sent
+ *   -EIO, -ETIMEDOUT   etcd is away; the outcome may be unknown
  */
 typedef void (*store_write_done)(int errnum, struct entry *current, void *arg);
 void collection_put(struct collection *collection, const char *key, const char *value, size_t len, uint64_t expected, int64_t lease_seconds, store_write_done done, void *arg);
-/* `current` on success is the last state, with the revision of its deletion as resource_version. */
+/* expected 0: whatever is there (-ENOENT where nothing is). `current` on success is the last state, with the revision of its deletion as resource_version. */
 void collection_delete(struct collection *collection, const char *key, uint64_t expected, store_write_done done, void *arg);
 
 /* ---- watch ---- */
@@ -100,11 +128,15 @@ struct store_event {
 };
 struct store_watch;
 /*
- * Delivers every event after `revision` (0: from now), in order, each once: first those from history, then live. on_event is called on the
- * store's thread (or, for history, the caller's, never both at once). -ESTALE where history no longer reaches `revision`; the caller says 410. Returns where live began in *ret_start.
+ * Delivers every event after `revision` (0: from now), in order, each once: first those from history, on the caller's thread before this
+ * returns, then live ones on the store's thread; never both at once. *ret is set before the first call of on_event. -ESTALE where history no
+ * longer reaches `revision`; the caller says 410 (and drops what it may have got). A STORE_BOOKMARK comes about once a minute.
+ * Hold no lock that on_event takes.
  */
 int collection_watch(struct collection *collection, uint64_t revision, void (*on_event)(const struct store_event *event, void *arg), void *arg, struct store_watch **ret);
-/* After it returns on_event is not called again. May be called from inside on_event. */
+/* Every event up to this revision was handed to on_event: what a bookmark may say. */
+uint64_t store_watch_revision(struct store_watch *watch);
+/* After it returns on_event is not called again. May be called from inside on_event; elsewhere hold no lock that on_event takes. */
 void store_watch_cancel(struct store_watch *watch);
 
 #endif
