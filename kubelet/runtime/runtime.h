@@ -18,6 +18,7 @@
 #ifndef CORACLE_KUBELET_RUNTIME_H
 #define CORACLE_KUBELET_RUNTIME_H
 
+#include "common/base/buf.h"
 #include "common/base/clock.h"
 #include "common/base/error.h"
 #include "common/image/image.h"
