@@ -1,0 +1,331 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "common/base/metrics.h"
+
+#include "common/base/map.h"
+
+#include <dirent.h>
+#include <math.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <sys/resource.h>
+#include <time.h>
+#include <unistd.h>
+
+#define MAX_METRICS 1024
+#define MAX_COLLECTORS 64
+
+static const double default_buckets[] = {.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 0};
+
+/*
+ * Values are doubles in 64-bit words, changed by compare and swap, so that counting takes no lock. A histogram has one count for each
+ * bucket (not cumulative: summed up when written), one for +Inf, and the sum in `value`.
+ */
+struct metric_series {
+	struct metric *metric;
+	char *label_text; /* a="x",b="y" without braces */
+	uint64_t value;   /* bits of a double */
+	uint64_t counts[]; /* of buckets, the last is +Inf */
+};
+
+struct metric_state {
+	pthread_mutex_t lock;
+	struct map series; /* by label text */
+	size_t bucket_count;
+};
+
+static pthread_mutex_t registry_lock = PTHREAD_MUTEX_INITIALIZER;
+static struct metric *registry[MAX_METRICS];
+static size_t registry_len;
+static struct {
+	void (*fn)(void *arg);
+	void *arg;
+} collectors[MAX_COLLECTORS];
+static size_t collector_count;
+
+void metrics_register(struct metric *metrics, size_t count)
+{
+	pthread_mutex_lock(&registry_lock);
+	for (size_t i = 0; i < count; i++) {
+		struct metric *m = &metrics[i];
+		if (m->state)
+			continue;
+		if (registry_len == MAX_METRICS)
+			abort(); /* rows are static: this is a mistake in the program */
+		struct metric_state *state = xnew(struct metric_state);
+		pthread_mutex_init(&state->lock, NULL);
+		state->series = MAP_INIT(NULL);
+		if (m->kind == METRIC_HISTOGRAM) {
+			if (!m->buckets)
+				m->buckets = default_buckets;
+			while (m->buckets[state->bucket_count])
+				state->bucket_count++;
+		}
+		m->state = state;
+		registry[registry_len++] = m;
+	}
+	pthread_mutex_unlock(&registry_lock);
+}
+
+static void append_label(struct buf *out, const char *name, const char *value)
+{
+	buf_printf(out, "%s%s=\"", out->len ? "," : "", name);
+	for (const char *p = str_or(value, ""); *p; p++) {
+		if (*p == '\n')
+			buf_append_str(out, "\\n");
+		else if (*p == '"' || *p == '\\')
+			buf_append(out, (char[]){'\\', *p}, 2);
+		else
+			buf_append_char(out, *p);
+	}
+	buf_append_char(out, '"');
+}
+
+static void append_labels(struct buf *out, const struct metric *metric, const char *const *values)
+{
+	for (size_t i = 0; metric->labels && metric->labels[i]; i++)
+		append_label(out, metric->labels[i], values ? values[i] : "other");
+}
+
+struct metric_series *metric_with(struct metric *metric, const char *const *values)
+{
+	struct metric_state *state = metric->state;
+	if (!state)
+		abort(); /* not registered */
+	autobuf struct buf text = BUF_INIT(BUF_MAX_DEFAULT);
+	append_labels(&text, metric, values);
+	pthread_mutex_lock(&state->lock);
+	struct metric_series *series = map_get(&state->series, text.data ? text.data : "");
+	if (!series && state->series.len >= METRIC_MAX_SERIES) {
+		buf_reset(&text);
+		append_labels(&text, metric, NULL);
+		series = map_get(&state->series, text.data ? text.data : "");
+	}
+	if (!series) {
+		size_t counts = metric->kind == METRIC_HISTOGRAM ? state->bucket_count + 1 : 0;
+		series = xcalloc(1, sizeof(*series) + counts * sizeof(series->counts[0]));
+		series->metric = metric;
+		series->label_text = xstrdup(text.data ? text.data : "");
+		map_set(&state->series, series->label_text, series);
+	}
+	pthread_mutex_unlock(&state->lock);
+	return series;
+}
+
+static double to_double(uint64_t bits)
+{
+	double value;
+	memcpy(&value, &bits, sizeof(value));
+	return value;
+}
+
+static uint64_t to_bits(double value)
+{
+	uint64_t bits;
+	memcpy(&bits, &value, sizeof(bits));
+	return bits;
+}
+
+static void add_double(uint64_t *word, double delta)
+{
+	uint64_t old = __atomic_load_n(word, __ATOMIC_RELAXED);
+	while (!__atomic_compare_exchange_n(word, &old, to_bits(to_double(old) + delta), true, __ATOMIC_RELAXED, __ATOMIC_RELAXED))
+		;
+}
+
+void metric_add(struct metric_series *series, double delta)
+{
+	add_double(&series->value, delta);
+}
+
+void metric_set(struct metric_series *series, double value)
+{
+	__atomic_store_n(&series->value, to_bits(value), __ATOMIC_RELAXED);
+}
+
+void metric_observe(struct metric_series *series, double value)
+{
+	size_t i = 0, count = series->metric->state->bucket_count;
+	while (i < count && value > series->metric->buckets[i])
+		i++;
+	__atomic_add_fetch(&series->counts[i], 1, __ATOMIC_RELAXED);
+	add_double(&series->value, value);
+}
+
+double metric_value(struct metric_series *series)
+{
+	return to_double(__atomic_load_n(&series->value, __ATOMIC_RELAXED));
+}
+
+void metrics_on_collect(void (*fn)(void *arg), void *arg)
+{
+	pthread_mutex_lock(&registry_lock);
+	if (collector_count == MAX_COLLECTORS)
+		abort(); /* a mistake in the program */
+	collectors[collector_count].fn = fn;
+	collectors[collector_count++].arg = arg;
+	pthread_mutex_unlock(&registry_lock);
+}
+
+static void append_number(struct buf *out, double value)
+{
+	if (isnan(value))
+		buf_append_str(out, "NaN");
+	else if (isinf(value))
+		buf_append_str(out, value > 0 ? "+Inf" : "-Inf");
+	else if (value == floor(value) && fabs(value) < 1e15)
+		buf_append_int(out, (int64_t)value);
+	else {
+		/* The shortest text that reads back as the same number. */
+		char text[40];
+		for (int digits = 6; digits <= 17; digits++) {
+			snprintf(text, sizeof(text), "%.*g", digits, value);
+			if (strtod(text, NULL) == value)
+				break;
+		}
+		buf_append_str(out, text);
+	}
+}
+
+static void append_sample(struct buf *out, const char *name, const char *suffix, const char *labels, double value)
+{
+	buf_printf(out, "%s%s", name, suffix);
+	if (*labels)
+		buf_printf(out, "{%s}", labels);
+	buf_append_char(out, ' ');
+	append_number(out, value);
+	buf_append_char(out, '\n');
+}
+
+static void append_histogram(struct buf *out, const struct metric_series *series)
+{
+	const struct metric *metric = series->metric;
+	size_t buckets = metric->state->bucket_count;
+	uint64_t total = 0;
+	for (size_t i = 0; i <= buckets; i++) {
+		total += __atomic_load_n(&series->counts[i], __ATOMIC_RELAXED);
+		buf_printf(out, "%s_bucket{%s%sle=\"", metric->name, series->label_text, *series->label_text ? "," : "");
+		append_number(out, i < buckets ? metric->buckets[i] : INFINITY);
+		buf_append_str(out, "\"} ");
+		buf_append_uint(out, total);
+		buf_append_char(out, '\n');
+	}
+	append_sample(out, metric->name, "_sum", series->label_text, to_double(__atomic_load_n(&series->value, __ATOMIC_RELAXED)));
+	append_sample(out, metric->name, "_count", series->label_text, (double)total);
+}
+
+static int compare_series(const void *a, const void *b)
+{
+	return strcmp((*(struct metric_series *const *)a)->label_text, (*(struct metric_series *const *)b)->label_text);
+}
+
+static void append_metric(struct buf *out, struct metric *metric)
+{
+	static const char *const kinds[] = {[METRIC_COUNTER] = "counter", [METRIC_GAUGE] = "gauge", [METRIC_HISTOGRAM] = "histogram"};
+	struct metric_state *state = metric->state;
+	pthread_mutex_lock(&state->lock);
+	size_t count = 0, pos = 0;
+	autofree struct metric_series **sorted = xcalloc(state->series.len, sizeof(struct metric_series *));
+	for (struct map_entry *e; (e = map_next(&state->series, &pos));)
+		sorted[count++] = e->value;
+	pthread_mutex_unlock(&state->lock);
+	if (!count)
+		return;
+	qsort(sorted, count, sizeof(struct metric_series *), compare_series);
+	buf_printf(out, "# HELP %s %s\n# TYPE %s %s\n", metric->name, metric->help, metric->name, kinds[metric->kind]);
+	for (size_t i = 0; i < count; i++) {
+		if (metric->kind == METRIC_HISTOGRAM)
+			append_histogram(out, sorted[i]);
+		else
+			append_sample(out, metric->name, "", sorted[i]->label_text, metric_value(sorted[i]));
+	}
+}
+
+static void append_process(struct buf *out, const char *name, const char *kind, const char *help, double value)
+{
+	buf_printf(out, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, kind);
+	append_sample(out, name, "", "", value);
+}
+
+static size_t count_fds(void)
+{
+	size_t count = 0;
+	DIR *dir = opendir("/proc/self/fd");
+	if (!dir)
+		return 0;
+	for (struct dirent *entry; (entry = readdir(dir));)
+		count += entry->d_name[0] != '.';
+	closedir(dir);
+	return count - 1; /* the folder's own */
+}
+
+/* Seconds since 1970 at which this process started: boot time plus field 22 of /proc/self/stat. */
+static double start_time(void)
+{
+	unsigned long long ticks = 0;
+	char line[1024] = "";
+	FILE *file = fopen("/proc/self/stat", "re");
+	if (file) {
+		if (!fgets(line, sizeof(line), file))
+			line[0] = '\0';
+		fclose(file);
+	}
+	char *after_name = strrchr(line, ')');
+	if (after_name && sscanf(after_name + 1, " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d %*d %llu", &ticks) != 1)
+		ticks = 0;
+	struct timespec real, boot;
+	clock_gettime(CLOCK_REALTIME, &real);
+	clock_gettime(CLOCK_BOOTTIME, &boot);
+	double booted = (double)(real.tv_sec - boot.tv_sec) + (double)(real.tv_nsec - boot.tv_nsec) / 1e9;
+	return booted + (double)ticks / (double)sysconf(_SC_CLK_TCK);
+}
+
+static void append_own(struct buf *out)
+{
+	struct rusage usage;
+	struct rlimit limit = {0};
+	unsigned long long pages = 0, resident = 0;
+	getrusage(RUSAGE_SELF, &usage);
+	getrlimit(RLIMIT_NOFILE, &limit);
+	FILE *file = fopen("/proc/self/statm", "re");
+	if (file) {
+		if (fscanf(file, "%llu %llu", &pages, &resident) != 2)
+			pages = resident = 0;
+		fclose(file);
+	}
+	double page = (double)sysconf(_SC_PAGESIZE);
+	double cpu = (double)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) + (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6;
+	append_process(out, "process_cpu_seconds_total", "counter", "Total user and system CPU time spent in seconds.", cpu);
+	append_process(out, "process_max_fds", "gauge", "Maximum number of open file descriptors.", (double)limit.rlim_cur);
+	append_process(out, "process_open_fds", "gauge", "Number of open file descriptors.", (double)count_fds());
+	append_process(out, "process_resident_memory_bytes", "gauge", "Resident memory size in bytes.", (double)resident * page);
+	append_process(out, "process_start_time_seconds", "gauge", "Start time of the process since unix epoch in seconds.", start_time());
+	append_process(out, "process_virtual_memory_bytes", "gauge", "Virtual memory size in bytes.", (double)pages * page);
+	buf_append_str(out, "# HELP kubernetes_build_info Version this program was built as and the C compiler used.\n"
+			    "# TYPE kubernetes_build_info gauge\n");
+	buf_printf(out, "kubernetes_build_info{compiler=\"%s\",git_version=\"v" CORACLE_VERSION "\",major=\"1\",minor=\"36\"} 1\n",
+#ifdef __clang__
+		"clang"
+#else
+		"gcc"
+#endif
+	);
+}
+
+static int compare_names(const void *a, const void *b)
+{
+	return strcmp((*(struct metric *const *)a)->name, (*(struct metric *const *)b)->name);
+}
+
+void metrics_write(struct buf *out)
+{
+	pthread_mutex_lock(&registry_lock);
+	size_t collect = collector_count, count = registry_len;
+	autofree struct metric **sorted = xmemdup(registry, count * sizeof(registry[0]));
+	pthread_mutex_unlock(&registry_lock);
+	for (size_t i = 0; i < collect; i++)
+		collectors[i].fn(collectors[i].arg);
+	qsort(sorted, count, sizeof(struct metric *), compare_names);
+	for (size_t i = 0; i < count; i++)
+		append_metric(out, sorted[i]);
+	append_own(out);
+}
