@@ -8,12 +8,15 @@
  * trailing underscore (default_, continue_, enum_).
  *
  *	string            const char *     NULL is "", or absent where Go has a pointer
- *	bool, int32, ...  by value; where Go has a pointer: a pointer, NULL = absent
- *	struct            by value; where Go has a pointer: a pointer
- *	list<T>           struct { T *items; uint32_t len, cap; }   (list<string>: struct api_string_list)
+ *	bool, int32, int64, double, intOrString, duration, struct
+ *	                  by value; where Go has a pointer: a pointer, NULL = absent
+ *	quantity, time    by value, also where Go has a pointer: absent = `set` is false
+ *	bytes, rawExtension, fieldsV1, json
+ *	                  by value, also where Go has a pointer: absent = data or json is NULL
+ *	list<T>           struct core_v1_container_array { T *items; uint32_t len, cap; } (list<string>: struct api_string_list, ...)
  *	map<string>       struct api_string_map; map<quantity>: struct api_quantity_map
- *	map<T>            struct { struct { const char *key; T value; } *items; uint32_t len, cap; }
- *	quantity, time, intOrString, bytes, rawExtension, ...      scalar.h
+ *	map<T>            struct T_map { struct T_map_entry { const char *key; T value; } *items; uint32_t len, cap; }
+ *	an embedded type  both probe->probe_handler.http_get and probe->http_get
  *
  * A kind's struct begins with: const char *kind; const char *api_version; struct meta_v1_object_meta metadata.
  * Enum values are string constants; for comparing there are macros of the values: CORE_V1_POD_PHASE_RUNNING "Running".
@@ -38,7 +41,7 @@ enum api_kind {
 enum api_shape { API_SINGLE, API_LIST, API_MAP };
 enum api_list_type { API_LIST_NONE, API_LIST_ATOMIC, API_LIST_SET, API_LIST_MAP };
 
-#define API_FIELD_POINTER     (1u << 0)  /* C field is a pointer; NULL = absent */
+#define API_FIELD_POINTER     (1u << 0)  /* can be absent: see "where Go has a pointer" above */
 #define API_FIELD_OMIT_EMPTY  (1u << 1)
 #define API_FIELD_OMIT_ZERO   (1u << 2)
 #define API_FIELD_REQUIRED    (1u << 3)  /* in OpenAPI's required list */
@@ -56,17 +59,22 @@ struct api_type;
 struct api_field {
 	const char *name;          /* JSON name */
 	const char *c_name;
+	uint16_t name_len;
 	uint16_t number;           /* protobuf field number; 0: not on the wire */
 	uint8_t kind;              /* enum api_kind, of the element where shape is list or map */
 	uint8_t shape;             /* enum api_shape */
 	uint8_t list_type;         /* enum api_list_type */
 	uint32_t flags;
 	uint32_t offset;           /* in the C struct */
+	uint32_t element_size;     /* of one value: the list's element, the map's value, what a pointer points at */
+	uint32_t entry_size;       /* of a map's entry */
+	uint16_t value_offset;     /* of the value in a map's entry */
 	const struct api_type *type; /* of API_STRUCT */
 	const char *const *list_keys;  /* NULL terminated; list_type map */
 	const char *merge_key;     /* patchMergeKey */
 	const char *const *enum_values; /* NULL terminated: closed set; NULL: open */
 	const char *default_json;  /* the schema's own default (OpenAPI `default`); NULL: none */
+	const char *fill_json;     /* what defaulting puts where the field is absent, empty or zero; NULL: none */
 	const char *doc;           /* one line of our own; NULL: none */
 	const char *gate;          /* feature gate that guards it, off by default at 1.36: the field is dropped; NULL: none */
 };
@@ -190,6 +198,7 @@ int api_validate_form(const void *object, struct error *err);
 struct api_subresource {
 	const char *name;  /* status, scale, log, ... */
 	const char *kind, *group, *version; /* of request and answer */
+	const struct api_type *type;
 	uint32_t verbs;
 };
 struct api_column {
@@ -219,6 +228,7 @@ struct api_group {
 };
 extern const struct api_group api_groups[];
 extern const size_t api_group_count;
+/* Each has a name too: api_pods, api_deployments, ... (in the generated header of its group; rule in README.md). */
 extern const struct api_resource api_resources[];
 extern const size_t api_resource_count;
 

@@ -95,6 +95,44 @@ struct api_quantity_map {
 	uint32_t len, cap;
 };
 
+/* The other lists and maps of scalars. */
+struct api_bool_list {
+	bool *items;
+	uint32_t len, cap;
+};
+struct api_int32_list {
+	int32_t *items;
+	uint32_t len, cap;
+};
+struct api_int64_list {
+	int64_t *items;
+	uint32_t len, cap;
+};
+struct api_quantity_list {
+	struct quantity *items;
+	uint32_t len, cap;
+};
+struct api_raw_list {
+	struct api_raw *items;
+	uint32_t len, cap;
+};
+struct api_bytes_map_entry {
+	const char *key;
+	struct api_bytes value;
+};
+struct api_bytes_map {
+	struct api_bytes_map_entry *items;
+	uint32_t len, cap;
+};
+struct api_time_map_entry {
+	const char *key;
+	struct api_time value;
+};
+struct api_time_map {
+	struct api_time_map_entry *items;
+	uint32_t len, cap;
+};
+
 /* NULL where absent. */
 const char *api_map_get(const struct api_string_map *map, const char *key);
 /* Copies key and value into the arena. */

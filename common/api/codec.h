@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the parts of common/api share over the descriptors; of use to whoever walks them (patches, OpenAPI, explain). */
+#ifndef CORACLE_API_CODEC_H
+#define CORACLE_API_CODEC_H
+
+#include "common/api/api.h"
+
+/* api_type.custom_json: a JSON form of its own. */
+enum api_custom {
+	API_CUSTOM_NONE,
+	API_CUSTOM_SELF,              /* wrapper: the bare list of its one field */
+	API_CUSTOM_SCHEMA_OR_BOOL,    /* false, true or a schema */
+	API_CUSTOM_SCHEMA_OR_ARRAY,   /* a schema or a list of schemas */
+	API_CUSTOM_SCHEMA_OR_STRINGS, /* a schema or a list of strings */
+};
+
+/* Deepest nesting of any described value that a codec follows; JSON text may nest deeper inside raw values. */
+#define API_MAX_DEPTH 512
+
+/* All lists and maps of generated structs have this form. */
+struct api_any_list {
+	char *items;
+	uint32_t len, cap;
+};
+
+/* All types sorted by id; all kinds sorted by kind, group, version. */
+extern const struct api_type *const api_types[];
+extern const size_t api_types_count;
+extern const struct api_type *const api_kinds[];
+extern const size_t api_kinds_count;
+
+/* True where the C field is a pointer to the value. */
+static inline bool api_field_indirect(const struct api_field *f) {
+	return (f->flags & API_FIELD_POINTER) && f->shape == API_SINGLE &&
+	       (f->kind == API_BOOL || f->kind == API_INT32 || f->kind == API_INT64 || f->kind == API_DOUBLE ||
+		f->kind == API_INT_OR_STRING || f->kind == API_DURATION || f->kind == API_STRUCT);
+}
+static inline void *api_field_at(const struct api_field *f, void *value) {
+	return (char *)value + f->offset;
+}
+static inline const void *api_field_at_const(const struct api_field *f, const void *value) {
+	return (const char *)value + f->offset;
+}
+/* The field's value where it is single: through the pointer where there is one; NULL where that is NULL. */
+static inline const void *api_field_value(const struct api_field *f, const void *value) {
+	const void *at = api_field_at_const(f, value);
+	return api_field_indirect(f) ? *(const void *const *)at : at;
+}
+/* Looks through embedded types too. NULL where there is none; *ret_offset is where the holder of the field lies in a value of `type`. */
+const struct api_field *api_field_find(const struct api_type *type, const char *name, size_t len, size_t *ret_offset);
+/* True where a single value (not through a pointer) is Go's zero value or empty. */
+bool api_value_is_zero(const struct api_field *f, const void *at);
+
+#endif
