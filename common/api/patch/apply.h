@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Field management: who set which field (metadata.managedFields), and server-side apply, which is merged by it.
+ * All over jansson trees of the request's version. Trees given are borrowed; *ret is a new reference.
+ */
+#ifndef CORACLE_API_PATCH_APPLY_H
+#define CORACLE_API_PATCH_APPLY_H
+
+#include "common/api/api.h"
+
+struct managed_options {
+	const struct api_type *type; /* of a described kind; NULL: a custom resource */
+	json_t *schema;              /* openAPIV3Schema of the custom resource's version; NULL: lists are atomic, maps granular */
+	const char *api_version;     /* of the request, e.g. apps/v1 */
+	const char *manager;         /* fieldManager, or what stands before the slash of the user agent */
+	const char *subresource;     /* "" for the object itself */
+	bool force;                  /* apply only: take what others own */
+	/* Paths whose ownership is never recorded for this resource and version, as "f:status"; NULL terminated; may be NULL. */
+	const char *const *reset_fields;
+};
+
+/*
+ * Server-side apply of `config` (apiVersion, kind and metadata.name in it) onto `live` (NULL: a new object). The result has
+ * managedFields brought up to date. Where others own what config changes and force is not set: 409 Conflict with a cause
+ * FieldManagerConflict for each field. metadata.managedFields in config must be empty (400).
+ */
+int managed_apply(const struct managed_options *options, json_t *live, json_t *config, json_t **ret, struct error *err);
+/*
+ * After a create (live NULL), update or other patch: *ret is `updated` with managedFields that give what changed against
+ * `live` to the manager. managedFields that the client sent are respected (an empty list with one empty entry resets them).
+ * Does nothing more than copy where nothing changed: a no-op must not move the resourceVersion.
+ */
+int managed_update(const struct managed_options *options, json_t *live, json_t *updated, json_t **ret, struct error *err);
+
+#endif
