@@ -163,13 +163,12 @@ static size_t usable(const struct endpoints *all, bool local_only, bool hints, c
 		if (e->ready && (!local_only || e->local) && (topology != TOPOLOGY_NODE || e->for_node) && (topology != TOPOLOGY_ZONE || e->for_zone))
 			out[n++] = e;
 	}
-	for (size_t i = 0; n == 0 && i < all->len; i++) {
-		size_t first = i;
-		for (i = first; i < all->len; i++) {
-			const struct endpoint *e = &all->items[i];
-			if (e->serving && e->terminating && (!local_only || e->local))
-				out[n++] = e;
-		}
+	if (n)
+		return n;
+	for (size_t i = 0; i < all->len; i++) {
+		const struct endpoint *e = &all->items[i];
+		if (e->serving && e->terminating && (!local_only || e->local))
+			out[n++] = e;
 	}
 	return n;
 }
