@@ -125,6 +125,14 @@ static void prune(struct zone *zone, const char *name) {
 	}
 }
 
+static void remember_name(struct owner *owner, const char *name) {
+	if (owner->len == owner->cap) {
+		owner->cap = owner->cap ? owner->cap * 2 : 8;
+		owner->names = xreallocarray(owner->names, owner->cap, sizeof(*owner->names));
+	}
+	owner->names[owner->len++] = xstrdup(name);
+}
+
 static void add_record(struct zone *zone, struct owner *owner, const char *name, uint16_t type, const void *data, size_t data_len, const char *target) {
 	if (strlen(name) > DNS_NAME_MAX - 2 || owner->len >= SERVICE_NAMES_MAX)
 		return;
@@ -143,11 +151,7 @@ static void add_record(struct zone *zone, struct owner *owner, const char *name,
 	*r = (struct record){.owner = owner, .type = type, .data_len = (uint8_t)data_len, .target = target ? xstrdup(target) : NULL};
 	if (data_len)
 		memcpy(r->data, data, data_len);
-	if (owner->len == owner->cap) {
-		owner->cap = owner->cap ? owner->cap * 2 : 8;
-		owner->names = xreallocarray(owner->names, owner->cap, sizeof(*owner->names));
-	}
-	owner->names[owner->len++] = xstrdup(name);
+	remember_name(owner, name);
 	zone->record_count++;
 }
 
@@ -284,6 +288,7 @@ void zone_set_service(struct zone *zone, const char *key, const struct core_v1_s
 				add_record(zone, owner, b.base, DNS_CNAME, NULL, 0, target);
 		} else if (str_equal(service->spec.cluster_ip, "None")) {
 			make_node(zone, b.base); /* exists, be it without endpoints */
+			remember_name(owner, b.base);
 			for (size_t i = 0; i < slice_count; i++)
 				for api_list_each (endpoint, &slices[i]->endpoints)
 					build_endpoint(&b, slices[i], endpoint, service->spec.publish_not_ready_addresses);
