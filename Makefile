@@ -37,7 +37,7 @@ LIBS        := $(PKG_LIBS) -lwslay -lpthread -lm
 include common/api/api.mk
 
 # Every folder of sources is a library; main.c of a program stands apart, so that tests link the rest.
-srcs         = $(shell find $(1) -name '*.c' ! -name main.c ! -path 'common/api/apigen/*' | sort)
+srcs         = $(shell find $(wildcard $(1)) -name '*.c' ! -name main.c ! -path 'common/api/apigen/*' | sort)
 COMMON_OBJS := $(patsubst %.c,$(BUILD)/%.o,$(call srcs,common)) $(API_GEN_OBJS)
 program_name = $(if $(filter cli,$(1)),coracle,coracle-$(1))
 BINARIES    := $(foreach p,$(PROGRAMS),$(if $(wildcard $(p)/main.c),$(BUILD)/bin/$(call program_name,$(p))))
