@@ -121,6 +121,7 @@ void *arena_memdup(struct arena *arena, const void *data, size_t len)
 char *arena_vprintf(struct arena *arena, const char *fmt, va_list args)
 {
 	va_list again;
+	fmt = fmt ? fmt : ""; /* or gcc's sanitizer sees a path with NULL */
 	va_copy(again, args);
 	int n = vsnprintf(NULL, 0, fmt, again);
 	va_end(again);
