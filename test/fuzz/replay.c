@@ -6,7 +6,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 
-#define MAX_INPUT ((size_t)16 << 20)
+#define MAX_FILE ((size_t)16 << 20)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -15,7 +15,7 @@ static int replay(const char *path)
 	autoerror struct error err = {0};
 	autofree char *data = NULL;
 	size_t len = 0;
-	if (file_read(AT_FDCWD, path, MAX_INPUT, &data, &len, &err) < 0) {
+	if (file_read(AT_FDCWD, path, MAX_FILE, &data, &len, &err) < 0) {
 		fprintf(stderr, "%s\n", error_message(&err));
 		return 1;
 	}
