@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Mount points as the kernel lists them. */
+#ifndef CORACLE_KUBELET_MOUNT_H
+#define CORACLE_KUBELET_MOUNT_H
+
+#include "common/base/error.h"
+
+#define MOUNT_MAX_TABLE (64u << 20) /* bytes of /proc/self/mountinfo we read */
+
+/* True where something is mounted at exactly this path (links in it are not followed). */
+bool mount_is_point(const char *path);
+/* Unmounts all at and below `dir`, the deepest first. Absent is success. */
+int mount_unmount_below(const char *dir, struct error *err);
+
+#endif
