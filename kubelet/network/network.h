@@ -22,6 +22,7 @@ struct network_options {
 	const char *cache_dir;      /* NULL: NETWORK_CACHE_DIR */
 	const char *bridge;         /* name in the generated default; NULL: "cni0" */
 	const char *ipam_dir;       /* host-local's data folder in the generated default; NULL: host-local's own */
+	const char *const *direct_cidrs; /* destinations that see pods' own addresses; the rest sees the node's. NULL terminated; NULL: 10.0.0.0/8 */
 	int timeout_ms;             /* of one plugin call; 0: 60 s */
 };
 int network_new(const struct network_options *options, struct network **ret, struct error *err);
@@ -36,7 +37,8 @@ struct network *network_free(struct network *network);
 int network_ready(struct network *network, struct error *err);
 /*
  * Pod CIDRs of this node (one, or one of each family). Where the folder has no configuration of somebody else, writes
- * 10-coracle.conflist: bridge + host-local + portmap. Idempotent; rewrites its own file when the CIDRs change.
+ * 10-coracle.conflist: bridge + host-local + portmap + bandwidth, and has nf_tables masquerade what leaves for elsewhere (one rule a
+ * family, not a chain a pod). Idempotent; rewrites its own file when the CIDRs change.
  */
 int network_set_pod_cidrs(struct network *network, const char *const *cidrs, size_t count, struct error *err);
 
@@ -58,7 +60,7 @@ struct network_pod {
 	int64_t egress_bits_per_second;
 };
 struct network_result {
-	char *ips[NETWORK_MAX_IPS]; /* without prefix length; the pod's first address of each family first, IPv4 first */
+	char *ips[NETWORK_MAX_IPS]; /* without prefix length, in the plugins' order: the first is status.podIP */
 	size_t ip_count;
 };
 void network_result_done(struct network_result *result);

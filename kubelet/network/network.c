@@ -1,0 +1,396 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * ADD, DEL and CHECK over a chain of plugins.
+ *
+ * The cache file <cache_dir>/<id>.json is written before the first plugin runs, with the configuration and arguments it
+ * runs with, and again with the result: so whatever a crash leaves half made, DEL can undo.
+ */
+#include "kubelet/network/internal.h"
+
+#include "common/base/file.h"
+#include "common/base/process.h"
+
+#include <ctype.h>
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#define INTERFACE "eth0"
+#define MAX_CACHE (MAX_CONF + 2 * NETWORK_MAX_RESULT)
+#define BURST_BITS INT32_MAX
+
+static const char *const default_bin_dirs[] = {"/opt/cni/bin", "/usr/lib/cni", "/usr/libexec/cni", NULL};
+static const char *const default_direct[] = {"10.0.0.0/8", NULL};
+
+int network_new(const struct network_options *options, struct network **ret, struct error *err)
+{
+	struct network *network = xnew(struct network);
+	network->conf_dir = xstrdup(options->conf_dir ? options->conf_dir : NETWORK_CONF_DIR);
+	network->cache_dir = xstrdup(options->cache_dir ? options->cache_dir : NETWORK_CACHE_DIR);
+	network->bridge = xstrdup(options->bridge ? options->bridge : "cni0");
+	network->ipam_dir = options->ipam_dir ? xstrdup(options->ipam_dir) : NULL;
+	network->timeout_ms = options->timeout_ms > 0 ? options->timeout_ms : 60000;
+	pthread_mutex_init(&network->conf_lock, NULL);
+	const char *const *dirs = options->bin_dirs ? options->bin_dirs : default_bin_dirs;
+	autobuf struct buf path = BUF_INIT(1 << 16);
+	for (; *dirs && network->bin_dir_count < MAX_BIN_DIRS; dirs++) {
+		network->bin_dirs[network->bin_dir_count++] = xstrdup(*dirs);
+		buf_printf(&path, "%s%s", path.len ? ":" : "", *dirs);
+	}
+	network->bin_path = path.len ? buf_take(&path) : xstrdup("");
+	const char *const *direct = options->direct_cidrs ? options->direct_cidrs : default_direct;
+	size_t count = 0;
+	while (direct[count])
+		count++;
+	network->direct_cidrs = xcalloc(count + 1, sizeof(char *));
+	for (size_t i = 0; i < count; i++)
+		network->direct_cidrs[i] = xstrdup(direct[i]);
+	int r = file_mkdir_all(network->cache_dir, 0700, err);
+	if (r < 0) {
+		network_free(network);
+		return r;
+	}
+	*ret = network;
+	return 0;
+}
+
+struct network *network_free(struct network *network)
+{
+	if (!network)
+		return NULL;
+	free(network->conf_dir);
+	free(network->cache_dir);
+	free(network->bridge);
+	free(network->ipam_dir);
+	free(network->bin_path);
+	for (size_t i = 0; i < network->bin_dir_count; i++)
+		free(network->bin_dirs[i]);
+	for (size_t i = 0; network->direct_cidrs[i]; i++)
+		free(network->direct_cidrs[i]);
+	free(network->direct_cidrs);
+	pthread_mutex_destroy(&network->conf_lock);
+	free(network);
+	return NULL;
+}
+
+/* ---- one plugin ---- */
+
+/* What a call hands to every plugin of the chain. */
+struct call {
+	struct network *network;
+	const char *command; /* ADD, DEL, CHECK */
+	const char *id;
+	const char *netns;   /* "" where gone */
+	const char *args;    /* CNI_ARGS */
+	json_t *conf;        /* the list */
+	json_t *arguments;   /* {"portMappings": [...], "bandwidth": {...}} */
+};
+
+/* Arguments this plugin says it can take; NULL where none apply. */
+static json_t *runtime_config(json_t *plugin, json_t *arguments)
+{
+	json_t *config = NULL, *enabled;
+	const char *name;
+	json_object_foreach(json_object_get(plugin, "capabilities"), name, enabled)
+	{
+		json_t *argument = json_object_get(arguments, name);
+		if (!json_is_true(enabled) || !argument)
+			continue;
+		if (!config)
+			config = json_object();
+		json_object_set(config, name, argument);
+	}
+	return config;
+}
+
+/*
+ * portmap and bandwidth do nothing but hand on what they got where they have no argument: a process each that every pod would pay
+ * for. Bandwidth may have its limits in the configuration itself.
+ */
+static bool is_idle(json_t *plugin, json_t *config)
+{
+	const char *type = json_string_value(json_object_get(plugin, "type"));
+	if (config)
+		return false;
+	return strcmp(type, "portmap") == 0 ||
+	       (strcmp(type, "bandwidth") == 0 && !json_object_get(plugin, "ingressRate") && !json_object_get(plugin, "egressRate"));
+}
+
+/* The plugin's own words, where it answered with an error object. */
+static int plugin_error(const char *type, const struct buf *out, struct error *from, struct error *err)
+{
+	autojson json_t *answer = out->len ? json_loadb(out->data, out->len, 0, NULL) : NULL;
+	const char *message = json_string_value(json_object_get(answer, "msg"));
+	const char *details = json_string_value(json_object_get(answer, "details"));
+	if (str_empty(message)) {
+		error_context(from, "plugin type=\"%s\" failed", type);
+		return error_move(err, from);
+	}
+	return error_set(err, from->errnum ? from->errnum : EIO, "plugin type=\"%s\" failed: %s%s%s", type, message, str_empty(details) ? "" : ": ",
+		str_empty(details) ? "" : details);
+}
+
+static int run_plugin(const struct call *call, const char *type, const char *input, struct buf *out, struct error *err)
+{
+	autofree char *program = conf_find_plugin(call->network, type);
+	if (!program)
+		return error_set(err, ENOENT, "failed to find plugin \"%s\" in path [%s]", type, call->network->bin_path);
+	const char *path = getenv("PATH");
+	autofree char *env_command = xprintf("CNI_COMMAND=%s", call->command), *env_id = xprintf("CNI_CONTAINERID=%s", call->id);
+	autofree char *env_netns = xprintf("CNI_NETNS=%s", call->netns), *env_args = xprintf("CNI_ARGS=%s", call->args);
+	autofree char *env_bin = xprintf("CNI_PATH=%s", call->network->bin_path);
+	autofree char *env_path = xprintf("PATH=%s", path ? path : "/usr/sbin:/usr/bin:/sbin:/bin");
+	const char *const envp[] = {env_command, env_id, env_netns, env_args, env_bin, env_path, "CNI_IFNAME=" INTERFACE, NULL};
+	const char *const argv[] = {program, NULL};
+	struct process_options options = PROCESS_OPTIONS_INIT;
+	options.argv = argv;
+	options.envp = envp;
+	autobuf struct buf errout = BUF_INIT(1 << 16);
+	autoerror struct error local = {0};
+	int r = process_run(&options, input, strlen(input), out, &errout, call->network->timeout_ms, NULL, &local);
+	if (r == -ETIMEDOUT)
+		return error_set(err, ETIMEDOUT, "plugin type=\"%s\" did not answer %s within %d ms", type, call->command, call->network->timeout_ms);
+	return r < 0 ? plugin_error(type, out, &local, err) : 0;
+}
+
+/* Runs plugin `index` of the chain. *result: what the one before gave, replaced by what this gave; may hold NULL. */
+static int call_plugin(const struct call *call, size_t index, json_t **result, struct error *err)
+{
+	json_t *plugin = json_array_get(json_object_get(call->conf, "plugins"), index);
+	json_t *config = runtime_config(plugin, call->arguments);
+	if (is_idle(plugin, config))
+		return 0;
+	autojson json_t *input = json_copy(plugin);
+	json_object_set(input, "name", json_object_get(call->conf, "name"));
+	json_object_set(input, "cniVersion", json_object_get(call->conf, "cniVersion"));
+	if (config)
+		json_object_set_new(input, "runtimeConfig", config);
+	if (*result)
+		json_object_set(input, "prevResult", *result);
+	autofree char *text = json_dumps(input, JSON_COMPACT);
+	autobuf struct buf out = BUF_INIT(NETWORK_MAX_RESULT);
+	int r = run_plugin(call, json_string_value(json_object_get(plugin, "type")), text, &out, err);
+	if (r < 0 || strcmp(call->command, "ADD") != 0)
+		return r;
+	json_t *answer = out.len ? json_loadb(out.data, out.len, 0, NULL) : NULL;
+	if (!json_is_object(answer)) {
+		json_decref(answer);
+		return error_set(err, EPROTO, "plugin type=\"%s\" answered ADD without a result", json_string_value(json_object_get(plugin, "type")));
+	}
+	json_decref(*result);
+	*result = answer;
+	return 0;
+}
+
+/* ---- the cache ---- */
+
+/* IDs become file names. */
+static int cache_path(const struct network *network, const char *id, char **ret, struct error *err)
+{
+	for (const char *c = id; *c; c++)
+		if (!isalnum((unsigned char)*c) && *c != '-' && *c != '_')
+			return error_set(err, EINVAL, "\"%s\" cannot be a container ID", id);
+	if (!*id)
+		return error_set(err, EINVAL, "container ID is empty");
+	*ret = xprintf("%s/%s.json", network->cache_dir, id);
+	return 0;
+}
+
+static int cache_write(const struct call *call, json_t *result, bool durable, struct error *err)
+{
+	autofree char *path = NULL;
+	int r = cache_path(call->network, call->id, &path, err);
+	if (r < 0)
+		return r;
+	autojson json_t *entry = json_pack("{s:O,s:O,s:s,s:s}", "conf", call->conf, "arguments", call->arguments, "args", call->args, "netns", call->netns);
+	if (result)
+		json_object_set(entry, "result", result);
+	autofree char *text = json_dumps(entry, JSON_COMPACT);
+	if (durable)
+		return file_write_durable(AT_FDCWD, path, text, strlen(text), 0600, err);
+	/* The second write only adds what is nice to have for DEL; it must be whole, not durable. */
+	autofree char *temporary = xprintf("%s.tmp", path);
+	r = file_write(AT_FDCWD, temporary, text, strlen(text), 0600, err);
+	if (r == 0 && rename(temporary, path) < 0)
+		r = error_set_errno(err, errno, "rename %s", temporary);
+	return r;
+}
+
+/* NULL where nothing is kept. */
+static json_t *cache_read(const struct network *network, const char *id)
+{
+	autofree char *path = NULL, *text = NULL;
+	size_t len;
+	if (cache_path(network, id, &path, NULL) < 0 || file_read(AT_FDCWD, path, MAX_CACHE, &text, &len, NULL) < 0)
+		return NULL;
+	json_t *entry = json_loadb(text, len, 0, NULL);
+	if (json_is_object(json_object_get(entry, "conf")))
+		return entry;
+	json_decref(entry);
+	return NULL;
+}
+
+int network_cached_ids(struct network *network, char ***ret, struct error *err)
+{
+	DIR *dir = opendir(network->cache_dir);
+	if (!dir)
+		return error_set_errno(err, errno, "open %s", network->cache_dir);
+	char **ids = xcalloc(1, sizeof(*ids));
+	size_t count = 0;
+	for (struct dirent *e; (e = readdir(dir));) {
+		if (e->d_name[0] == '.' || !str_ends_with(e->d_name, ".json"))
+			continue;
+		ids = xreallocarray(ids, count + 2, sizeof(*ids));
+		ids[count++] = xstrndup(e->d_name, strlen(e->d_name) - 5);
+		ids[count] = NULL;
+	}
+	closedir(dir);
+	*ret = ids;
+	return 0;
+}
+
+/* ---- arguments ---- */
+
+static json_t *port_mappings(const struct network_pod *pod)
+{
+	json_t *list = json_array();
+	for (size_t i = 0; i < pod->port_count; i++) {
+		const struct network_port *port = &pod->ports[i];
+		if (!port->host_port)
+			continue;
+		char protocol[8];
+		snprintf(protocol, sizeof(protocol), "%s", port->protocol ? port->protocol : "TCP");
+		for (char *c = protocol; *c; c++)
+			*c = (char)tolower((unsigned char)*c);
+		json_t *row = json_pack("{s:i,s:i,s:s}", "hostPort", port->host_port, "containerPort", port->container_port, "protocol", protocol);
+		if (!str_empty(port->host_ip))
+			json_object_set_new(row, "hostIP", json_string(port->host_ip));
+		json_array_append_new(list, row);
+	}
+	return list;
+}
+
+static json_t *make_arguments(const struct network_pod *pod)
+{
+	json_t *arguments = json_object();
+	json_t *ports = port_mappings(pod);
+	if (json_array_size(ports))
+		json_object_set(arguments, "portMappings", ports);
+	json_decref(ports);
+	if (pod->ingress_bits_per_second || pod->egress_bits_per_second) {
+		json_t *bandwidth = json_object();
+		if (pod->ingress_bits_per_second) {
+			json_object_set_new(bandwidth, "ingressRate", json_integer(pod->ingress_bits_per_second));
+			json_object_set_new(bandwidth, "ingressBurst", json_integer(BURST_BITS));
+		}
+		if (pod->egress_bits_per_second) {
+			json_object_set_new(bandwidth, "egressRate", json_integer(pod->egress_bits_per_second));
+			json_object_set_new(bandwidth, "egressBurst", json_integer(BURST_BITS));
+		}
+		json_object_set_new(arguments, "bandwidth", bandwidth);
+	}
+	return arguments;
+}
+
+static char *make_args(const struct network_pod *pod)
+{
+	return xprintf("IgnoreUnknown=1;K8S_POD_NAMESPACE=%s;K8S_POD_NAME=%s;K8S_POD_INFRA_CONTAINER_ID=%s;K8S_POD_UID=%s",
+		str_or(pod->namespace_, ""), str_or(pod->name, ""), pod->id, str_or(pod->uid, ""));
+}
+
+/* ---- the chain ---- */
+
+/* In reverse; all are asked, the first failure is told. */
+static int delete_chain(const struct call *call, json_t *result, struct error *err)
+{
+	size_t count = json_array_size(json_object_get(call->conf, "plugins"));
+	int r = 0;
+	for (size_t i = count; i-- > 0;) {
+		json_t *previous = json_incref(result);
+		autoerror struct error local = {0};
+		int one = call_plugin(call, i, &previous, &local);
+		json_decref(previous);
+		if (one < 0 && r == 0)
+			r = error_move(err, &local);
+	}
+	return r;
+}
+
+int network_pod_add(struct network *network, const struct network_pod *pod, struct network_result *ret, struct error *err)
+{
+	autojson json_t *conf = NULL;
+	int r = conf_load(network, &conf, err);
+	if (r < 0)
+		return r;
+	autojson json_t *arguments = make_arguments(pod);
+	autofree char *args = make_args(pod);
+	struct call call = {network, "ADD", pod->id, str_or(pod->netns, ""), args, conf, arguments};
+	r = cache_write(&call, NULL, true, err);
+	if (r < 0)
+		return r;
+	json_t *result = NULL;
+	size_t count = json_array_size(json_object_get(conf, "plugins"));
+	for (size_t i = 0; r == 0 && i < count; i++)
+		r = call_plugin(&call, i, &result, err);
+	struct network_result parsed = {0};
+	if (r == 0) {
+		autofree char *text = json_dumps(result, JSON_COMPACT);
+		r = network_result_parse(str_or(text, ""), text ? strlen(text) : 0, &parsed, err);
+	}
+	if (r == 0)
+		r = cache_write(&call, result, false, err);
+	json_decref(result);
+	if (r < 0) {
+		network_result_done(&parsed);
+		network_pod_del(network, pod, NULL);
+		return r;
+	}
+	*ret = parsed;
+	return 0;
+}
+
+int network_pod_del(struct network *network, const struct network_pod *pod, struct error *err)
+{
+	autojson json_t *entry = cache_read(network, pod->id);
+	if (!entry)
+		return 0;
+	struct call call = {network, "DEL", pod->id, str_or(pod->netns, ""), str_or(json_string_value(json_object_get(entry, "args")), ""),
+		json_object_get(entry, "conf"), json_object_get(entry, "arguments")};
+	if (*call.netns && access(call.netns, F_OK) < 0)
+		call.netns = "";
+	int r = delete_chain(&call, json_object_get(entry, "result"), err);
+	if (r < 0)
+		return r;
+	autofree char *path = NULL;
+	r = cache_path(network, pod->id, &path, err);
+	if (r == 0 && unlink(path) < 0 && errno != ENOENT)
+		r = error_set_errno(err, errno, "remove %s", path);
+	return r;
+}
+
+int network_pod_check(struct network *network, const struct network_pod *pod, struct error *err)
+{
+	autojson json_t *entry = cache_read(network, pod->id);
+	json_t *result = json_object_get(entry, "result");
+	if (!result)
+		return error_set(err, ENOENT, "pod sandbox %s has no network", pod->id);
+	json_t *conf = json_object_get(entry, "conf");
+	const char *version = json_string_value(json_object_get(conf, "cniVersion"));
+	if (json_is_true(json_object_get(conf, "disableCheck")) || strncmp(str_or(version, "0.2.0"), "0.", 2) == 0)
+		if (str_equal(version, "0.4.0") == false || json_is_true(json_object_get(conf, "disableCheck")))
+			return 0; /* CHECK came with 0.4.0 */
+	struct call call = {network, "CHECK", pod->id, str_or(pod->netns, ""), str_or(json_string_value(json_object_get(entry, "args")), ""), conf,
+		json_object_get(entry, "arguments")};
+	size_t count = json_array_size(json_object_get(conf, "plugins"));
+	for (size_t i = 0; i < count; i++) {
+		json_t *previous = json_incref(result);
+		int r = call_plugin(&call, i, &previous, err);
+		json_decref(previous);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
