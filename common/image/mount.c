@@ -1,0 +1,185 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Unpacking layers and mounting them: overlayfs, each layer a folder of its own. */
+#include "common/image/internal.h"
+
+#include "common/base/file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/mount.h>
+#include <stdio.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#define MAX_OPTIONS 4000 /* mount(2) takes one page */
+
+/* The layers' folders as overlayfs names them, top first. Long lists go by descriptor: "/proc/self/fd/7". */
+struct lowers {
+	int fds[IMAGE_MAX_LAYERS + 1];
+	size_t fd_count;
+	struct buf text;
+};
+
+static void lowers_done(struct lowers *lowers)
+{
+	for (size_t i = 0; i < lowers->fd_count; i++)
+		close(lowers->fds[i]);
+	buf_done(&lowers->text);
+}
+
+/* A private view of the folder with ids mapped through the user namespace, not attached anywhere. */
+static int open_mapped(const char *path, int userns_fd)
+{
+	int fd = (int)syscall(SYS_open_tree, AT_FDCWD, path, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	struct mount_attr attr = {.attr_set = MOUNT_ATTR_IDMAP, .userns_fd = (uint64_t)userns_fd};
+	if (syscall(SYS_mount_setattr, fd, "", AT_EMPTY_PATH, &attr, sizeof(attr)) < 0) {
+		int saved = errno;
+		close(fd);
+		return -saved;
+	}
+	return fd;
+}
+
+static int lowers_make(const struct image_store *store, char *const *chains, size_t count, int userns_fd, struct lowers *lowers, struct error *err)
+{
+	lowers->text = BUF_INIT(1 << 16);
+	size_t each = strlen(store->root) + strlen("/layers/") + HEX_LEN + strlen("/fs:");
+	bool by_fd = userns_fd >= 0 || each * count > MAX_OPTIONS - 512;
+	for (size_t i = count; i-- > 0;) {
+		autofree char *path = xprintf("%s/layers/%s/fs", store->root, chains[i]);
+		if (lowers->text.len)
+			buf_append_char(&lowers->text, ':');
+		if (!by_fd) {
+			buf_append_str(&lowers->text, path);
+			continue;
+		}
+		int fd = userns_fd >= 0 ? open_mapped(path, userns_fd) : open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+		if (fd < 0)
+			return error_set_errno(err, userns_fd >= 0 ? fd : errno, "open layer %s", path);
+		lowers->fds[lowers->fd_count++] = fd;
+		buf_printf(&lowers->text, "/proc/self/fd/%d", fd);
+	}
+	return 0;
+}
+
+/*
+ * "volatile": what a container wrote is never used again after a crash of the machine, so nothing waits for the disk when it is
+ * unmounted or fsyncs. Kernels that do not know it get a plain mount.
+ */
+static int mount_overlay(const struct lowers *lowers, const char *target, const char *upper, const char *work, struct error *err)
+{
+	autofree char *plain = upper ? xprintf("lowerdir=%s,upperdir=%s,workdir=%s", lowers->text.data, upper, work)
+				     : xprintf("lowerdir=%s", lowers->text.data);
+	autofree char *fast = upper ? xprintf("%s,volatile", plain) : NULL;
+	if (fast && mount("overlay", target, "overlay", 0, fast) == 0)
+		return 0;
+	if (mount("overlay", target, "overlay", upper ? 0 : MS_RDONLY, plain) == 0)
+		return 0;
+	return error_set_errno(err, errno, "mount overlay at %s", target);
+}
+
+int image_mount(struct image_store *store, const struct image *image, const char *target, const char *upper, const char *work, int userns_fd,
+	struct error *err)
+{
+	size_t count = image_strv_len(image->layers);
+	if (upper && strpbrk(upper, ":,\\"))
+		return error_set(err, EINVAL, "\"%s\" cannot be an upper folder", upper);
+	int r = upper ? file_mkdir_all(upper, 0755, err) : 0;
+	if (r == 0 && upper)
+		r = file_mkdir_all(work, 0700, err);
+	if (r < 0)
+		return r;
+	if (count == 0)
+		return mount(upper ? upper : "none", target, upper ? NULL : "tmpfs", upper ? MS_BIND : MS_RDONLY, NULL) < 0
+			       ? error_set_errno(err, errno, "mount at %s", target)
+			       : 0;
+	if (!upper && count == 1 && userns_fd < 0) { /* overlayfs wants two */
+		autofree char *only = xprintf("%s/layers/%s/fs", store->root, image->layers[0]);
+		if (mount(only, target, NULL, MS_BIND, NULL) < 0 || mount(NULL, target, NULL, MS_BIND | MS_REMOUNT | MS_RDONLY, NULL) < 0)
+			return error_set_errno(err, errno, "mount %s at %s", only, target);
+		return 0;
+	}
+	struct lowers lowers = {0};
+	r = lowers_make(store, image->layers, count, userns_fd, &lowers, err);
+	if (r == 0)
+		r = mount_overlay(&lowers, target, upper, work, err);
+	lowers_done(&lowers);
+	return r;
+}
+
+/* ---- unpacking ---- */
+
+static uint64_t free_bytes(const char *path)
+{
+	struct statvfs fs;
+	return statvfs(path, &fs) < 0 ? 0 : (uint64_t)fs.f_bavail * fs.f_frsize;
+}
+
+/* Unpacks into temp/fs, seen through the layers below so that links and whiteouts mean what they mean in the image. */
+static int unpack_into(struct image_store *store, const char *temp, char *const *chains, size_t index, const char *blob, const char *diff_id,
+	struct error *err)
+{
+	autofree char *fs = path_join(temp, "fs", NULL), *work = path_join(temp, "work", NULL), *merged = path_join(temp, "merged", NULL);
+	autofree char *usage_path = path_join(temp, "usage", NULL), *source = blob_path(store, blob);
+	if (mkdir(fs, 0755) < 0 || mkdir(work, 0700) < 0 || mkdir(merged, 0700) < 0)
+		return error_set_errno(err, errno, "make %s", fs);
+	autoclose int in = open(source, O_RDONLY | O_CLOEXEC);
+	if (in < 0)
+		return error_set_errno(err, errno, "open %s", source);
+	const char *root = fs;
+	if (index > 0) {
+		struct lowers lowers = {0};
+		int r = lowers_make(store, chains, index, -1, &lowers, err);
+		if (r == 0)
+			r = mount_overlay(&lowers, merged, fs, work, err);
+		lowers_done(&lowers);
+		if (r < 0)
+			return r;
+		root = merged;
+	}
+	char found[HEX_LEN + 8] = "";
+	uint64_t bytes = 0, inodes = 0;
+	autoclose int root_fd = open(root, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int r = root_fd < 0 ? error_set_errno(err, errno, "open %s", root)
+			    : layer_apply(in, root_fd, free_bytes(temp), found, &bytes, &inodes, err);
+	if (root_fd >= 0)
+		close(take_fd(root_fd));
+	if (index > 0 && umount2(merged, 0) < 0)
+		umount2(merged, MNT_DETACH);
+	/* Layers are shared by what their configs call them: a config that lies would put its files into others' images. */
+	if (r == 0 && strcmp(found, diff_id) != 0)
+		r = error_set(err, EBADMSG, "layer %s unpacks to %s, its image says %s", blob, found, diff_id);
+	if (r < 0)
+		return r;
+	autofree char *usage = xprintf("%llu %llu\n", (unsigned long long)bytes, (unsigned long long)inodes);
+	return file_write(AT_FDCWD, usage_path, usage, strlen(usage), 0600, err);
+}
+
+int layer_unpack(struct image_store *store, char *const *chains, size_t index, const char *blob, const char *diff_id, struct error *err)
+{
+	autofree char *final = layer_path(store, chains[index]);
+	if (access(final, F_OK) == 0)
+		return 0;
+	autofree char *temp = NULL;
+	int r = store_make_temp(store, &temp, err);
+	if (r < 0)
+		return r;
+	r = unpack_into(store, temp, chains, index, blob, diff_id, err);
+	autofree char *work = path_join(temp, "work", NULL), *merged = path_join(temp, "merged", NULL);
+	if (r == 0)
+		r = file_remove_all(work, err);
+	if (r == 0)
+		rmdir(merged);
+	/* Whole on disk before it has its name: after a crash a layer is there or it is not. */
+	if (r == 0 && syncfs(store->root_fd) < 0)
+		r = error_set_errno(err, errno, "sync %s", store->root);
+	if (r == 0 && rename(temp, final) < 0 && errno != EEXIST && errno != ENOTEMPTY)
+		r = error_set_errno(err, errno, "rename layer to %s", final);
+	file_remove_all(temp, NULL); /* where it is still there: failed, or somebody was first */
+	return r;
+}
