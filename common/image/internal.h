@@ -3,6 +3,7 @@
 #ifndef CORACLE_IMAGE_INTERNAL_H
 #define CORACLE_IMAGE_INTERNAL_H
 
+#include "common/base/buf.h"
 #include "common/image/image.h"
 #include "common/image/json.h"
 
