@@ -11,6 +11,7 @@
 #ifndef CORACLE_HTTP_HTTP_H
 #define CORACLE_HTTP_HTTP_H
 
+#include "common/base/arena.h"
 #include "common/base/buf.h"
 #include "common/base/error.h"
 
@@ -31,11 +32,13 @@ struct http_server_options {
 	const char *client_ca_file;   /* PEM; NULL: no client certificates asked for. A certificate offered and not signed by it: request goes on with peer_cert NULL */
 	unsigned threads;             /* I/O threads; 0: one a core */
 	size_t max_body;              /* bytes; larger: 413 */
-	size_t max_header_bytes;      /* 0: 64 KiB; larger: 431 */
+	size_t max_header_bytes;      /* 0: 32 KiB, 1 MiB at most; larger: 431. Each connection holds that much */
 	unsigned max_connections;     /* 0: 20000 */
 	size_t memory_limit;          /* bytes buffered in all streams and bodies together; 0: 256 MiB; past it: 503 or cut-off */
 	http_handler handler;
 	void *arg;
+	/* Told of what the server overcame but an operator should know (a certificate that could not be re-read); may be NULL. Any thread. */
+	void (*on_warning)(const char *message, void *arg);
 };
 #define HTTP_SERVER_OPTIONS_INIT {.listen_fd = -1, .max_body = 3u << 20}
 
@@ -109,11 +112,11 @@ void http_stream_unref(struct http_stream *stream);
 /*
  * 101: the connection becomes a plain byte stream for `on_upgrade(fd, extra, arg)`, which owns fd (a non-blocking stream socket,
  * already decrypted where TLS is in front) and first consumes `extra` (bytes read past the request). headers as added before.
+ * Runs exactly once; where the client was lost before the switch, or speaks HTTP/1.0, fd is -1 and only `arg` is to be freed.
  */
 void http_upgrade(struct http_request *req, const char *protocol, void (*on_upgrade)(int fd, const void *extra, size_t extra_len, void *arg), void *arg);
 
-/* Decodes %xx (and '+' in queries) into the arena. NULL where malformed. */
-struct arena;
+/* Decodes %xx (and '+' in queries) into the arena. NULL where malformed, or where it would hold a NUL. */
 char *http_url_decode(struct arena *arena, const char *s, size_t len, bool plus_is_space);
 /* Encodes all but unreserved characters. */
 void http_url_encode(struct buf *out, const char *s);
