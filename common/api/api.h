@@ -74,6 +74,7 @@ struct api_field {
 	const char *merge_key;     /* patchMergeKey */
 	const char *const *enum_values; /* NULL terminated: closed set; NULL: open */
 	const char *default_json;  /* the schema's own default (OpenAPI `default`); NULL: none */
+	const char *go_type;       /* v1.PodPhase: named Go type of a string, for messages; NULL: string */
 	const char *fill_json;     /* what defaulting puts where the field is absent, empty or zero; NULL: none */
 	const char *doc;           /* one line of our own; NULL: none */
 	const char *gate;          /* feature gate that guards it, off by default at 1.36: the field is dropped; NULL: none */

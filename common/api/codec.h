@@ -50,5 +50,22 @@ static inline const void *api_field_value(const struct api_field *f, const void 
 const struct api_field *api_field_find(const struct api_type *type, const char *name, size_t len, size_t *ret_offset);
 /* True where a single value (not through a pointer) is Go's zero value or empty. */
 bool api_value_is_zero(const struct api_field *f, const void *at);
+/* quantity_parse that tells a wrong form (-EINVAL) from an unknown suffix (-ENOTSUP). */
+int api_quantity_parse(const char *s, size_t len, struct quantity *ret);
+/* The entry of a sorted map of any generated type, NULL where absent; insert finds or makes it (key copied). */
+void *api_map_find(const void *map, size_t entry_size, const char *key);
+void *api_map_insert(struct arena *arena, void *map, size_t entry_size, const char *key);
+/* As api_new, but kind and apiVersion stay empty. */
+void *api_new_bare(const struct api_type *type);
+/* Length of the valid UTF-8 sequence at p, of `left` bytes; 0 where there is none. */
+size_t api_utf8_length(const unsigned char *p, size_t left);
+/* Appends `s` as a JSON string with quotes, as the Kubernetes serializer does: <, > and & are escaped, bad UTF-8 becomes U+FFFD. */
+void api_append_json_string(struct buf *out, const char *s, size_t len);
+/* Appends a double as encoding/json does. */
+void api_append_double(struct buf *out, double value);
+/* Reads JSON text into one field of *value; what it needs comes from the arena. */
+int api_decode_json_field(const struct api_field *f, const char *json, void *value, struct arena *arena);
+/* Scalars as encoding/json writes them, through a field's element. */
+void api_encode_json_element(const struct api_field *f, const void *at, struct buf *out);
 
 #endif

@@ -51,10 +51,16 @@ static void emit_field(FILE *out, const struct type *type, const struct field *f
 	}
 	if (f->type)
 		fprintf(out, ".type = &%s_type, ", f->type->c_name);
+	/* core/v1 and PodPhase, or other/v1.Name: Go says v1.PodPhase. */
+	const char *alias = f->alias;
+	if (alias) {
+		const char *slash = strchr(alias, '/'), *version = strchr(type->package->name, '/');
+		alias = slash ? slash + 1 : format("%s.%s", version ? version + 1 : type->package->name, alias);
+	}
 	const struct {
 		const char *name, *text;
 	} strings[] = {
-		{"merge_key", f->merge_key}, {"default_json", f->default_json}, {"fill_json", f->fill_json}, {"doc", f->doc}, {"gate", f->gate},
+		{"go_type", alias}, {"merge_key", f->merge_key}, {"default_json", f->default_json}, {"fill_json", f->fill_json}, {"doc", f->doc}, {"gate", f->gate},
 	};
 	for (size_t i = 0; i < lengthof(strings); i++)
 		if (strings[i].text) {
