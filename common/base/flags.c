@@ -116,10 +116,20 @@ static int set_value(const struct flag *flag, void *options, const char *value, 
 	case FLAG_STRING_LIST:
 	case FLAG_STRING_MAP:
 		return add_items(flag, field, value, err);
+	case FLAG_STRING_ARRAY:
+		if (((struct flag_list *)field)->len >= MAX_LIST_ITEMS)
+			return bad_value(flag, value, "too many items", err);
+		flag_list_add(field, value);
+		return 0;
 	case FLAG_IGNORED:
 		break;
 	}
 	return 0;
+}
+
+static bool is_list(const struct flag *flag)
+{
+	return flag->kind == FLAG_STRING_LIST || flag->kind == FLAG_STRING_MAP || flag->kind == FLAG_STRING_ARRAY;
 }
 
 /* One argument taken apart: a flag with its value, or a positional one. */
@@ -228,7 +238,7 @@ static int set_fallbacks(const struct flag *flags, size_t count, void *options, 
 /* A list given on the command line replaces its default; given again, it grows. */
 static void clear_list_once(const struct flag *flag, void *options, bool *seen)
 {
-	if (!*seen && (flag->kind == FLAG_STRING_LIST || flag->kind == FLAG_STRING_MAP))
+	if (!*seen && is_list(flag))
 		flag_list_done((struct flag_list *)(void *)((char *)options + flag->offset));
 	if (!*seen && flag->kind == FLAG_IGNORED)
 		fprintf(stderr, "Flag --%s is accepted and has no effect\n", flag->name);
@@ -282,7 +292,7 @@ void flags_done(const struct flag *flags, size_t count, void *options)
 		if (flags[i].kind == FLAG_STRING) {
 			free(*(char **)field);
 			*(char **)field = NULL;
-		} else if (flags[i].kind == FLAG_STRING_LIST || flags[i].kind == FLAG_STRING_MAP) {
+		} else if (is_list(&flags[i])) {
 			flag_list_done(field);
 		}
 	}
@@ -292,7 +302,7 @@ void flags_print_help(FILE *out, const char *program, const char *summary, const
 {
 	static const char *const kinds[] = {
 		[FLAG_STRING] = " string", [FLAG_INT] = " int", [FLAG_DOUBLE] = " float", [FLAG_DURATION] = " duration",
-		[FLAG_STRING_LIST] = " strings", [FLAG_STRING_MAP] = " mapStringString", [FLAG_BOOL] = "",
+		[FLAG_STRING_LIST] = " strings", [FLAG_STRING_ARRAY] = " stringArray", [FLAG_STRING_MAP] = " mapStringString", [FLAG_BOOL] = "",
 	};
 	fprintf(out, "%s\n\nUsage:\n  %s [flags]\n\nFlags:\n", summary, program);
 	for (size_t i = 0; i < count; i++) {

@@ -17,6 +17,7 @@ enum flag_kind {
 	FLAG_DOUBLE,      /* double */
 	FLAG_DURATION,    /* int64_t nanoseconds; Go's text */
 	FLAG_STRING_LIST, /* struct flag_list */
+	FLAG_STRING_ARRAY, /* struct flag_list; one item a flag, commas are part of it */
 	FLAG_STRING_MAP,  /* struct flag_list of "k=v" strings */
 	FLAG_IGNORED,     /* known to Kubernetes, without effect here; takes a value; warned of once */
 };
