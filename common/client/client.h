@@ -24,9 +24,19 @@ struct client_config {
 	double qps;                   /* 0: unlimited */
 	int burst;
 	int timeout_ms;               /* of one request without watch; 0: 60,000 */
+	/* Called with the text of each Warning header; on the thread of the request. NULL: they are dropped. */
+	void (*on_warning)(const char *text, void *arg);
+	void *warning_arg;
 };
 /* From a kubeconfig file. path NULL: $KUBECONFIG, ~/.kube/config, then the in-cluster service account. context NULL: the current one. */
 int client_config_load(const char *path, const char *context, struct client_config *ret, struct error *err);
+/* The same with single parts of the kubeconfig chosen; NULL: as the context says. */
+struct client_config_choice {
+	const char *context, *cluster, *user;
+};
+int client_config_load_choice(const char *path, const struct client_config_choice *choice, struct client_config *ret, struct error *err);
+/* From a kubeconfig's text; relative paths in it are relative to `dir`. */
+int client_config_parse(const char *text, size_t len, const char *dir, const struct client_config_choice *choice, struct client_config *ret, struct error *err);
 void client_config_done(struct client_config *config);
 
 struct client;

@@ -1,0 +1,186 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The client itself: its copy of the config, its pool of handles, whom it talks to, who it says it is. */
+#include "common/base/clock.h"
+#include "common/base/file.h"
+#include "common/client/internal.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define TOKEN_CHECK_NS NSEC_PER_SEC
+
+static pthread_once_t curl_once = PTHREAD_ONCE_INIT;
+
+static void init_curl(void)
+{
+	if (curl_global_init(CURL_GLOBAL_DEFAULT))
+		abort();
+}
+
+static char *copy(const char *s)
+{
+	return s ? xstrdup(s) : NULL;
+}
+
+static void config_copy(struct client_config *to, const struct client_config *from)
+{
+	*to = *from;
+	to->servers.items = xcalloc(from->servers.len, sizeof(char *));
+	for (size_t i = 0; i < from->servers.len; i++)
+		to->servers.items[i] = xstrdup(from->servers.items[i]);
+	to->ca_pem = copy(from->ca_pem);
+	to->cert_pem = copy(from->cert_pem);
+	to->key_pem = copy(from->key_pem);
+	to->token = copy(from->token);
+	to->token_file = copy(from->token_file);
+	to->username = copy(from->username);
+	to->password = copy(from->password);
+	to->tls_server_name = copy(from->tls_server_name);
+	to->default_namespace = copy(from->default_namespace);
+	to->impersonate_user = copy(from->impersonate_user);
+	to->user_agent = from->user_agent ? xstrdup(from->user_agent) : xprintf("%s/%s", program_invocation_short_name, CORACLE_VERSION);
+}
+
+/* A file without a name that holds `pem`; -1 where there is none. */
+static int memory_file(const char *pem, struct error *err)
+{
+	size_t len = strlen(pem);
+	autoclose int fd = memfd_create("pem", MFD_CLOEXEC);
+	if (fd < 0 || write(fd, pem, len) != (ssize_t)len)
+		return error_set_errno(err, errno ? errno : EIO, "memfd_create");
+	return take_fd(fd);
+}
+
+static int open_memory_files(struct client *client, struct error *err)
+{
+	const struct {
+		const char *pem;
+		int *fd;
+	} files[] = {{client->config.ca_pem, &client->ca_fd}, {client->config.cert_pem, &client->cert_fd}, {client->config.key_pem, &client->key_fd}};
+	for (size_t i = 0; i < array_len(files); i++) {
+		if (!files[i].pem)
+			continue;
+		int fd = memory_file(files[i].pem, err);
+		if (fd < 0)
+			return fd;
+		*files[i].fd = fd;
+	}
+	return 0;
+}
+
+int client_new(const struct client_config *config, struct client **ret, struct error *err)
+{
+	pthread_once(&curl_once, init_curl);
+	if (!config->servers.len)
+		return error_set(err, EINVAL, "no server to talk to");
+	struct client *client = xnew(struct client);
+	client->ca_fd = client->cert_fd = client->key_fd = -1;
+	pthread_mutex_init(&client->lock, NULL);
+	config_copy(&client->config, config);
+	client->tokens = config->burst;
+	client->tokens_at = clock_monotonic_ns();
+	int rc = open_memory_files(client, err);
+	if (rc) {
+		client_free(client);
+		return rc;
+	}
+	*ret = client;
+	return 0;
+}
+
+void client_free(struct client *client)
+{
+	if (!client)
+		return;
+	while (client->idle_len)
+		curl_easy_cleanup(client->idle[--client->idle_len]);
+	cleanup_close(&client->ca_fd);
+	cleanup_close(&client->cert_fd);
+	cleanup_close(&client->key_fd);
+	client_config_done(&client->config);
+	free(client->token);
+	pthread_mutex_destroy(&client->lock);
+	free(client);
+}
+
+const char *client_server(struct client *client, size_t attempt)
+{
+	pthread_mutex_lock(&client->lock);
+	const char *server = client->config.servers.items[(client->server + attempt) % client->config.servers.len];
+	pthread_mutex_unlock(&client->lock);
+	return server;
+}
+
+void client_server_answered(struct client *client, const char *server)
+{
+	pthread_mutex_lock(&client->lock);
+	for (size_t i = 0; i < client->config.servers.len; i++)
+		if (client->config.servers.items[i] == server)
+			client->server = i;
+	pthread_mutex_unlock(&client->lock);
+}
+
+/* Service account tokens are replaced on disk while a daemon runs. With the lock held. */
+static void refresh_token(struct client *client)
+{
+	int64_t now = clock_monotonic_ns();
+	if (client->token && now - client->token_checked < TOKEN_CHECK_NS)
+		return;
+	client->token_checked = now;
+	struct stat st;
+	if (stat(client->config.token_file, &st))
+		return;
+	int64_t mtime = (int64_t)st.st_mtim.tv_sec * NSEC_PER_SEC + st.st_mtim.tv_nsec;
+	char *text;
+	if ((client->token && mtime == client->token_mtime) || file_read(AT_FDCWD, client->config.token_file, CLIENT_MAX_TOKEN, &text, NULL, NULL))
+		return;
+	text[strcspn(text, "\r\n")] = 0;
+	free(client->token);
+	client->token = text;
+	client->token_mtime = mtime;
+}
+
+char *client_authorization(struct client *client)
+{
+	const struct client_config *config = &client->config;
+	if (config->token_file) {
+		pthread_mutex_lock(&client->lock);
+		refresh_token(client);
+		char *header = client->token ? xprintf("Bearer %s", client->token) : NULL;
+		pthread_mutex_unlock(&client->lock);
+		return header;
+	}
+	if (config->token)
+		return xprintf("Bearer %s", config->token);
+	if (!config->username)
+		return NULL;
+	autofree char *pair = xprintf("%s:%s", config->username, str_or(config->password, ""));
+	autobuf struct buf out = BUF_INIT(64 * 1024);
+	buf_append_str(&out, "Basic ");
+	buf_append_base64(&out, pair, strlen(pair));
+	return buf_take(&out);
+}
+
+void client_escape(struct buf *out, const char *s)
+{
+	for (; *s; s++) {
+		unsigned char c = (unsigned char)*s;
+		if ((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || strchr("-._~", c))
+			buf_append_char(out, (char)c);
+		else
+			buf_printf(out, "%%%02X", c);
+	}
+}
+
+void client_query(struct buf *path, const char *name, const char *value)
+{
+	if (str_empty(value))
+		return;
+	buf_append_char(path, path->data && strchr(path->data, '?') ? '&' : '?');
+	buf_append_str(path, name);
+	buf_append_char(path, '=');
+	client_escape(path, value);
+}
