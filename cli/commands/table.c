@@ -1,0 +1,8 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "cli/commands/commands.h"
+
+const struct cli_command *const cli_commands[] = {
+	&command_certs,
+	&command_supervise,
+	NULL,
+};
