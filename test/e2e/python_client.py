@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a program on the official Python client does: typed objects, watches, patches, exec, errors."""
+
+import sys
+import threading
+
+from kubernetes import client, config, watch
+from kubernetes.client.rest import ApiException
+from kubernetes.stream import stream
+
+config.load_kube_config(sys.argv[1])
+core, apps = client.CoreV1Api(), client.AppsV1Api()
+NS = "py"
+
+assert client.VersionApi().get_code().git_version.startswith("v1.36")
+core.create_namespace(client.V1Namespace(metadata=client.V1ObjectMeta(name=NS)))
+
+seen = []
+
+
+def follow():
+    for event in watch.Watch().stream(core.list_namespaced_config_map, NS, timeout_seconds=20):
+        if event["object"].metadata.name == "m":
+            seen.append(event["type"])
+            if event["type"] == "DELETED":
+                return
+
+
+watcher = threading.Thread(target=follow)
+watcher.start()
+
+made = core.create_namespaced_config_map(NS, client.V1ConfigMap(metadata=client.V1ObjectMeta(name="m"), data={"a": "1"}))
+assert made.metadata.uid and made.metadata.resource_version
+core.patch_namespaced_config_map("m", NS, {"data": {"b": "2"}})
+m = core.read_namespaced_config_map("m", NS)
+assert m.data == {"a": "1", "b": "2"}
+m.data["a"] = "3"
+newer = core.replace_namespaced_config_map("m", NS, m)
+try:
+    core.replace_namespaced_config_map("m", NS, m)  # its resourceVersion is old by now
+    raise SystemExit("a stale update was taken")
+except ApiException as e:
+    assert e.status == 409, e
+assert newer.data["a"] == "3"
+core.delete_namespaced_config_map("m", NS)
+watcher.join(25)
+assert seen == ["ADDED", "MODIFIED", "MODIFIED", "DELETED"], seen
+
+try:
+    core.read_namespaced_pod("absent", NS)
+    raise SystemExit("an absent pod was found")
+except ApiException as e:
+    assert e.status == 404 and e.reason
+
+labels = {"app": "py"}
+apps.create_namespaced_deployment(NS, client.V1Deployment(
+    metadata=client.V1ObjectMeta(name="d"),
+    spec=client.V1DeploymentSpec(replicas=2, selector=client.V1LabelSelector(match_labels=labels), template=client.V1PodTemplateSpec(
+        metadata=client.V1ObjectMeta(labels=labels),
+        spec=client.V1PodSpec(termination_grace_period_seconds=1, containers=[client.V1Container(name="c", image="busybox", command=["sleep", "1000"])])))))
+for event in watch.Watch().stream(apps.list_namespaced_deployment, NS, timeout_seconds=60):
+    if event["object"].status.ready_replicas == 2:
+        break
+else:
+    raise SystemExit("the deployment did not become ready")
+pods = core.list_namespaced_pod(NS, label_selector="app=py", limit=1)
+assert len(pods.items) == 1 and pods.metadata._continue
+pod = pods.items[0].metadata.name
+assert stream(core.connect_get_namespaced_pod_exec, pod, NS, command=["echo", "hello"], stdout=True, stderr=True, stdin=False, tty=False) == "hello\n"
+apps.patch_namespaced_deployment_scale("d", NS, {"spec": {"replicas": 1}})
+assert apps.read_namespaced_deployment_scale("d", NS).spec.replicas == 1
+core.delete_namespace(NS)
+print("ok")

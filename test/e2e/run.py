@@ -1,0 +1,63 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""End-to-end tests: run.py BUILD [NAME...]. Each test_* function of the *_test.py files gets the cluster. Closes with "e2e: N passed, N failed"."""
+
+import importlib.util
+import os
+import sys
+import time
+import traceback
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from cluster import Cluster, Failure  # noqa: E402
+
+
+def load_tests(names):
+    here = os.path.dirname(os.path.abspath(__file__))
+    for file in sorted(f for f in os.listdir(here) if f.endswith("_test.py")):
+        spec = importlib.util.spec_from_file_location(file[:-3], os.path.join(here, file))
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        for name, function in vars(module).items():  # in the order they stand in the file
+            if name.startswith("test_") and (not names or any(n in f"{file}:{name}" for n in names)):
+                yield f"{file[:-8]}: {name[5:].replace('_', ' ')}", function
+
+
+def main():
+    build, names = sys.argv[1], sys.argv[2:]
+    passed = failed = 0
+    cluster = Cluster(build)
+    try:
+        started = time.monotonic()
+        cluster.up()
+        print(f"ok    the cluster comes up ({time.monotonic() - started:.1f} s)", flush=True)
+        passed += 1
+        for name, function in load_tests(names):
+            started = time.monotonic()
+            try:
+                function(cluster)
+                passed += 1
+                print(f"ok    {name} ({time.monotonic() - started:.1f} s)", flush=True)
+            except Exception as e:
+                failed += 1
+                print(f"FAIL  {name} ({time.monotonic() - started:.1f} s)", flush=True)
+                print("      " + (str(e) if isinstance(e, Failure) else traceback.format_exc()).replace("\n", "\n      "), flush=True)
+    except Exception as e:
+        failed += 1
+        print(f"FAIL  the cluster: {e if isinstance(e, Failure) else traceback.format_exc()}", flush=True)
+    finally:
+        if failed:
+            print(cluster.tails(), flush=True)
+        left = cluster.down(keep=bool(os.environ.get("KEEP")))
+        if any(left.values()):
+            failed += 1
+            print(f"FAIL  the cluster leaves nothing behind: {left}")
+        else:
+            passed += 1
+            print("ok    the cluster leaves nothing behind")
+    print(f"e2e: {passed} passed, {failed} failed")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
