@@ -107,6 +107,11 @@ void api_map_set(struct arena *arena, struct api_string_map *map, const char *ke
 	entry->value = arena_strdup(arena, value);
 }
 
+void api_copy_string_map(struct arena *arena, struct api_string_map *to, const struct api_string_map *from) {
+	for (uint32_t i = 0; i < from->len; i++)
+		api_map_set(arena, to, from->items[i].key, from->items[i].value);
+}
+
 bool api_map_remove(struct api_string_map *map, const char *key) {
 	bool found;
 	uint32_t at = map_position(map, sizeof(*map->items), key, &found);

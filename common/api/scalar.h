@@ -137,6 +137,8 @@ struct api_time_map {
 const char *api_map_get(const struct api_string_map *map, const char *key);
 /* Copies key and value into the arena. */
 void api_map_set(struct arena *arena, struct api_string_map *map, const char *key, const char *value);
+/* Adds copies of all pairs. */
+void api_copy_string_map(struct arena *arena, struct api_string_map *to, const struct api_string_map *from);
 bool api_map_remove(struct api_string_map *map, const char *key);
 bool api_map_equal(const struct api_string_map *a, const struct api_string_map *b);
 /* True where every pair of `selector` is in `labels`: an empty selector matches all. */
