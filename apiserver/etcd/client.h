@@ -59,13 +59,13 @@ struct etcd_watch_events {
 	void (*events)(const struct etcd_watch_response *response, void *arg);
 	/* History before this revision is gone; the watch is at its end: free it. */
 	void (*compacted)(int64_t compact_revision, void *arg);
+	/* etcd has confirmed it, or it is interrupted. */
+	void (*live)(bool live, void *arg);
 };
 /* Watches [key, end) from a revision on, over reconnections. Keys are copied. The client's thread, as for all below. */
 struct etcd_watch *etcd_watch_new(struct etcd_client *client, struct etcd_slice key, struct etcd_slice end, int64_t start_revision, const struct etcd_watch_events *events, void *arg);
 /* Takes NULL. Safe inside its callbacks. */
 void etcd_watch_free(struct etcd_watch *watch);
-/* True while etcd has confirmed it and the connection lives. */
-bool etcd_watch_live(const struct etcd_watch *watch);
 /* Asks for events() without events, where etcd_client_progress_reliable(). */
 void etcd_watch_request_progress(struct etcd_watch *watch);
 

@@ -39,9 +39,18 @@ static void watch_destroy(struct etcd_watch *watch)
 	free(watch);
 }
 
+static void set_live(struct etcd_watch *watch, bool live)
+{
+	if (watch->live == live)
+		return;
+	watch->live = live;
+	if (!watch->dead)
+		watch->events.live(live, watch->arg);
+}
+
 static void stop(struct etcd_watch *watch)
 {
-	watch->live = false;
+	set_live(watch, false);
 	if (watch->call)
 		grpc_cancel(take_ptr(watch->call));
 }
@@ -78,10 +87,8 @@ static void on_response(struct etcd_watch *watch, const struct etcd_watch_respon
 		autofree char *why = xstrndup(response->cancel_reason.data, response->cancel_reason.len);
 		return retry_later(watch, why);
 	}
-	if (response->created) {
-		watch->live = true;
-		return;
-	}
+	if (response->created)
+		return set_live(watch, true);
 	if (response->event_count == 0 && (response->fragment || !watch->client->progress_reliable))
 		return; /* old etcds may tell progress before the events */
 	watch->events.events(response, watch->arg);
@@ -141,7 +148,7 @@ void etcd_watch_connect(struct etcd_watch *watch)
 void etcd_watch_disconnect(struct etcd_watch *watch)
 {
 	watch->call = NULL;
-	watch->live = false;
+	set_live(watch, false);
 	loop_timer_disarm(watch->retry);
 }
 
@@ -174,17 +181,12 @@ void etcd_watch_free(struct etcd_watch *watch)
 {
 	if (!watch)
 		return;
+	watch->dead = true;
 	stop(watch);
 	list_remove(&watch->link);
 	loop_timer_disarm(watch->retry);
-	watch->dead = true;
 	if (watch->depth == 0)
 		watch_destroy(watch);
-}
-
-bool etcd_watch_live(const struct etcd_watch *watch)
-{
-	return watch && watch->live;
 }
 
 void etcd_watch_request_progress(struct etcd_watch *watch)

@@ -136,7 +136,7 @@ struct store_watch;
 int collection_watch(struct collection *collection, uint64_t revision, void (*on_event)(const struct store_event *event, void *arg), void *arg, struct store_watch **ret);
 /* Every event up to this revision was handed to on_event: what a bookmark may say. */
 uint64_t store_watch_revision(struct store_watch *watch);
-/* After it returns on_event is not called again. May be called from inside on_event; elsewhere hold no lock that on_event takes. */
+/* After it returns on_event is not called again. May be called from inside its own on_event; elsewhere hold no lock that on_event takes. */
 void store_watch_cancel(struct store_watch *watch);
 
 #endif

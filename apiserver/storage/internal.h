@@ -1,0 +1,207 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the store's files share.
+ *
+ * Threads and locks. The client's thread, here "the store's", applies events, calls back, and owns whatever is not named below.
+ *   apply_lock  (recursive) held while an event is applied and handed out, so that a watch begins between two events and a collection
+ *               is opened between two. First in order.
+ *   collection->lock  guards tree, history and views of one collection: held shortly, never over a callback. Second.
+ *   wait_lock, lease_lock  guard hand-over lists; leaves.
+ */
+#ifndef CORACLE_APISERVER_STORAGE_INTERNAL_H
+#define CORACLE_APISERVER_STORAGE_INTERNAL_H
+
+#include "apiserver/etcd/client.h"
+#include "apiserver/storage/scan.h"
+#include "apiserver/storage/store.h"
+#include "apiserver/storage/tree.h"
+#include "common/base/clock.h"
+#include "common/base/list.h"
+#include "common/base/map.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+/* ---- history.c ---- */
+
+struct history_event {
+	uint64_t revision;
+	struct entry *entry, *previous;
+	uint32_t seconds; /* monotonic, when it came */
+	uint8_t type;
+};
+/* A ring of the newest events, ascending by revision. */
+struct history {
+	struct history_event *ring;
+	size_t cap, head, len; /* cap is a power of two */
+	size_t bytes;          /* of the objects that only history still needs */
+	size_t max_events;
+	uint64_t floor;        /* every event after this revision is here */
+};
+void history_done(struct history *history);
+/* Takes references of its own. */
+void history_append(struct history *history, enum store_event_type type, uint64_t revision, struct entry *entry, struct entry *previous);
+/* Drops what is too old for anybody to ask for. */
+void history_trim(struct history *history);
+struct history_event *history_at(const struct history *history, size_t i);
+/* Index of the first event after `revision`; len where there is none. */
+size_t history_after(const struct history *history, uint64_t revision);
+
+/* ---- collection.c ---- */
+
+#define COLLECTION_VIEWS 4
+#define COLLECTION_FIELD_KEYS 32
+
+struct collection {
+	struct store *store;
+	char *prefix; /* "pods/"; "" for the root, which holds what nobody has opened */
+	size_t prefix_len;
+	bool namespaced, is_root;
+	collection_index_fn index;
+	void *index_arg;
+	bool reported_undecodable;
+	char *field_keys[COLLECTION_FIELD_KEYS]; /* shared by its entries; under apply_lock */
+	size_t field_key_count;
+
+	pthread_mutex_t lock;
+	struct tree *tree;
+	uint64_t last_revision; /* of the newest event in it */
+	struct history history;
+	/* Older states that were asked for lately: a paged LIST asks for the same one again and again. */
+	struct {
+		uint64_t revision;
+		struct tree *tree;
+	} views[COLLECTION_VIEWS];
+	size_t view_next;
+
+	struct list watches; /* live ones; under apply_lock */
+	unsigned dispatching;
+	bool has_dead;
+};
+struct collection *collection_new(struct store *store, const char *prefix, bool namespaced, collection_index_fn index, void *arg);
+void collection_free(struct collection *collection);
+/* True where the key has the shape that this collection's objects have. */
+bool collection_owns(const struct collection *collection, const char *key, size_t len);
+/* One event: changes the cache, keeps it in history, tells watches and writers. Takes `entry` (the new state, or the last for a deletion). apply_lock is held. */
+void collection_apply(struct collection *collection, enum store_event_type type, uint64_t revision, struct entry *take_entry);
+
+/* ---- entry.c ---- */
+
+/* An object from its bytes in etcd, or NULL where they are no JSON object. path is its key below the store's prefix. apply_lock is held. */
+struct entry *entry_from_value(struct collection *collection, const char *path, size_t path_len, const char *value, size_t len, uint64_t revision, uint64_t create_revision);
+/* The same object with another resourceVersion (a deletion's), or (revision 0) in another collection. */
+struct entry *entry_copy(struct collection *collection, const struct entry *entry, uint64_t revision);
+/* The key below the store's prefix. */
+const char *entry_path(const struct entry *entry);
+/* A mark of the last load that has seen it; the store's thread. */
+uint32_t entry_load_mark(const struct entry *entry);
+void entry_set_load_mark(struct entry *entry, uint32_t mark);
+/* Drops encodings that were not asked for since the last time. */
+void entry_sweep_encodings(struct entry *entry);
+
+/* ---- watch.c ---- */
+
+void watch_dispatch(struct collection *collection, const struct store_event *event);
+/* Sends bookmarks that are due. */
+void watch_tick(struct collection *collection);
+
+/* ---- write.c ---- */
+
+struct write;
+/* The event of this revision was applied; NULL where a load has brought the cache to it instead. apply_lock is held. */
+void write_event(struct store *store, uint64_t revision, struct entry *entry);
+void write_expire(struct store *store);
+/* Calls back all that wait for events: the store closes. */
+void write_abort(struct store *store);
+/* Sends a write with its lease; or ends it where errnum is not 0. Any thread. */
+void write_send(struct write *write, int errnum, int64_t lease);
+struct list *write_lease_link(struct write *write);
+struct write *write_of_lease_link(struct list *link);
+
+/* ---- lease.c ---- */
+
+struct leases;
+struct leases *leases_new(struct store *store);
+void leases_free(struct leases *leases);
+/* Sends the write once a lease of about `seconds` is at hand. */
+void leases_send(struct leases *leases, int64_t seconds, struct write *write);
+/* etcd knows the lease no more. */
+void leases_forget(struct leases *leases, int64_t lease);
+
+/* ---- wait.c ---- */
+
+struct waits;
+struct waits *waits_new(struct store *store);
+void waits_free(struct waits *waits);
+/* The cache has moved on. The store's thread. */
+void waits_revision(struct waits *waits);
+/* Ends all with -EIO: the store closes. */
+void waits_abort(struct waits *waits);
+
+/* ---- load.c ---- */
+
+/* Reads everything under the prefix at one revision, then starts the watch after it. Later ones turn the difference into events. */
+void load_start(struct store *store);
+/* No timer is left; what a call points at stays until load_free(). */
+void load_stop(struct store *store);
+void load_free(struct store *store);
+
+/* ---- compact.c ---- */
+
+struct compaction;
+struct compaction *compaction_new(struct store *store, int64_t interval_ns);
+void compaction_stop(struct compaction *compaction);
+void compaction_free(struct compaction *compaction);
+
+/* ---- store.c ---- */
+
+/* Our own keys below the prefix, so that their writes are seen by the watch: never objects. */
+#define KEY_COMPACT "compact_rev_key"
+#define KEY_PROGRESS "coracle.progress"
+
+struct load;
+struct store {
+	char *prefix; /* "/registry/" */
+	size_t prefix_len;
+	char *prefix_end; /* "/registry0" */
+	size_t history_events;
+	int64_t compaction_interval_ns;
+	struct etcd_client *etcd;
+	struct loop *loop;
+
+	pthread_mutex_t apply_lock;
+	struct map collections; /* by prefix without its last slash; under apply_lock */
+	struct collection *root;
+	struct etcd_watch *watch;
+	struct load *load;
+	uint32_t load_mark;
+	_Atomic uint64_t revision; /* published: applied and handed out */
+	_Atomic bool watching, loaded, closing;
+
+	struct waits *waits;
+	struct leases *leases;
+	struct compaction *compaction;
+	struct loop_timer *tick; /* each second: bookmarks; each half minute: housekeeping */
+	unsigned ticks;
+
+	/* Writes whose event has not come yet, by revision; the store's thread. */
+	struct list written[256];
+	size_t written_count;
+	atomic_uint writes; /* all that are not called back yet */
+
+	pthread_mutex_t open_lock;
+	pthread_cond_t open_cond;
+	char load_trouble[256];
+	bool shut;
+};
+/* The collection that a path below the prefix belongs to, and where the object's key begins in it. NULL: not in our key space. apply_lock is held. */
+struct collection *store_route(struct store *store, const char *path, size_t len);
+/* One changed or deleted key, as an event. apply_lock is held. */
+void store_apply(struct store *store, const char *path, size_t len, const struct etcd_kv *kv, bool deleted);
+/* Every event up to this one was applied. */
+void store_publish(struct store *store, uint64_t revision);
+/* The full etcd key of a path: prefix + path; the caller frees. */
+char *store_key(const struct store *store, const char *path);
+void store_start_watch(struct store *store, uint64_t after_revision);
+
+#endif

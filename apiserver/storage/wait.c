@@ -1,0 +1,255 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Consistent reads: etcd is asked for its revision by one tiny read that all share who came before it was sent; then they wait until the
+ * cache has reached it. Where the watch is silent though etcd's revision has moved (somebody wrote outside our prefix), progress is asked
+ * for; an etcd that tells progress wrongly gets a write to a key of ours instead, whose event moves the cache.
+ */
+#include "apiserver/storage/internal.h"
+
+#include <errno.h>
+
+#define READ_TIMEOUT_MS 2000
+#define SILENCE_NS (3 * NSEC_PER_MSEC)        /* an event on its way takes less */
+#define PROGRESS_AGAIN_NS (50 * NSEC_PER_MSEC)
+#define READ_AGAIN_NS (100 * NSEC_PER_MSEC)
+#define MAX_WAITS 65536
+
+struct wait {
+	struct list link;
+	uint64_t revision; /* 0: etcd has not told it yet */
+	int64_t deadline;
+	void (*done)(int errnum, void *arg);
+	void *arg;
+	int errnum; /* of one that ends at once */
+};
+struct waits {
+	struct store *store;
+	pthread_mutex_t lock;
+	struct list posted; /* under lock */
+	size_t count;       /* under lock */
+	bool wake_posted;   /* under lock */
+
+	/* The store's thread: */
+	struct list unread;  /* for the next read */
+	struct list reading; /* for the one on its way */
+	struct list waiting; /* for the cache */
+	bool read_sent, touch_sent;
+	int last_errnum;
+	struct loop_timer *timer;
+};
+
+static void finish(struct waits *waits, struct wait *wait, int errnum)
+{
+	list_remove(&wait->link);
+	pthread_mutex_lock(&waits->lock);
+	waits->count--;
+	pthread_mutex_unlock(&waits->lock);
+	wait->done(errnum, wait->arg);
+	free(wait);
+}
+
+static void move_all(struct list *from, struct list *to)
+{
+	while (!list_empty(from)) {
+		struct list *link = from->next;
+		list_remove(link);
+		list_push_back(to, link);
+	}
+}
+
+static void arm(struct waits *waits, int64_t after_ns)
+{
+	if (!waits->store->closing)
+		loop_timer_arm(waits->timer, after_ns);
+}
+
+static void start_read(struct waits *waits);
+
+void waits_revision(struct waits *waits)
+{
+	uint64_t revision = atomic_load(&waits->store->revision);
+	struct wait *wait;
+
+	list_for_each (wait, &waits->waiting, link) {
+		if (wait->revision <= revision)
+			finish(waits, wait, 0);
+	}
+}
+
+static void on_read(int errnum, const char *text, const void *data, size_t len, void *arg)
+{
+	struct waits *waits = arg;
+	struct etcd_range_response response;
+	struct wait *wait;
+
+	(void)text;
+	waits->read_sent = false;
+	if (errnum == 0 && etcd_read_range(data, len, &response) < 0)
+		errnum = -EIO;
+	waits->last_errnum = errnum;
+	if (errnum) {
+		/* They wait on, as long as each may. */
+		move_all(&waits->reading, &waits->unread);
+		return arm(waits, READ_AGAIN_NS);
+	}
+	list_for_each (wait, &waits->reading, link)
+		wait->revision = (uint64_t)response.revision;
+	move_all(&waits->reading, &waits->waiting);
+	waits_revision(waits);
+	if (!list_empty(&waits->waiting))
+		arm(waits, SILENCE_NS);
+	start_read(waits);
+}
+
+static void start_read(struct waits *waits)
+{
+	struct buf request = BUF_INIT(4096);
+	autofree char *key = NULL;
+
+	if (waits->read_sent || list_empty(&waits->unread) || waits->store->closing)
+		return;
+	move_all(&waits->unread, &waits->reading);
+	waits->read_sent = true;
+	key = store_key(waits->store, KEY_COMPACT);
+	etcd_message_begin(&request);
+	etcd_write_range(&request, &(struct etcd_range){.key = ETCD_SLICE(key), .keys_only = true});
+	etcd_message_end(&request);
+	if (etcd_call(waits->store->etcd, &(struct etcd_call_options){.method = ETCD_RANGE, .timeout_ms = READ_TIMEOUT_MS, .idempotent = true}, &request, on_read, waits) < 0)
+		on_read(-EBUSY, "", NULL, 0, waits);
+}
+
+static void on_touched(int errnum, const char *text, const void *data, size_t len, void *arg)
+{
+	((struct waits *)arg)->touch_sent = false;
+}
+
+static void ask_progress(struct waits *waits)
+{
+	struct store *store = waits->store;
+	struct buf request = BUF_INIT(4096);
+	autofree char *key = NULL;
+
+	if (!atomic_load(&store->watching))
+		return;
+	if (etcd_client_progress_reliable(store->etcd))
+		return etcd_watch_request_progress(store->watch);
+	if (waits->touch_sent)
+		return;
+	key = store_key(store, KEY_PROGRESS);
+	etcd_message_begin(&request);
+	etcd_write_txn(&request, &(struct etcd_txn){.key = ETCD_SLICE(key), .always = true, .then = ETCD_PUT});
+	etcd_message_end(&request);
+	waits->touch_sent = etcd_call(store->etcd, &(struct etcd_call_options){.method = ETCD_TXN, .timeout_ms = READ_TIMEOUT_MS}, &request, on_touched, waits) == 0;
+}
+
+static int64_t expire(struct waits *waits, struct list *list, int64_t next)
+{
+	int64_t now = clock_monotonic_ns();
+	struct wait *wait;
+
+	list_for_each (wait, list, link) {
+		if (wait->deadline <= now)
+			finish(waits, wait, waits->last_errnum && waits->last_errnum != -ETIMEDOUT ? -EIO : -ETIMEDOUT);
+		else
+			next = min_of(next, wait->deadline - now);
+	}
+	return next;
+}
+
+static void on_timer(void *arg)
+{
+	struct waits *waits = arg;
+	int64_t next = INT64_MAX;
+
+	next = expire(waits, &waits->unread, next);
+	next = expire(waits, &waits->reading, next);
+	next = expire(waits, &waits->waiting, next);
+	waits_revision(waits);
+	start_read(waits);
+	if (!list_empty(&waits->waiting)) {
+		ask_progress(waits);
+		next = min_of(next, PROGRESS_AGAIN_NS);
+	}
+	if (next != INT64_MAX)
+		arm(waits, next);
+}
+
+static void take_posted(void *arg)
+{
+	struct waits *waits = arg;
+	struct list batch = LIST_INIT(batch);
+	uint64_t revision = atomic_load(&waits->store->revision);
+	struct wait *wait;
+	bool wait_for_event = false;
+
+	pthread_mutex_lock(&waits->lock);
+	waits->wake_posted = false;
+	move_all(&waits->posted, &batch);
+	pthread_mutex_unlock(&waits->lock);
+	list_for_each (wait, &batch, link) {
+		if (wait->errnum || waits->store->closing) {
+			finish(waits, wait, wait->errnum ? wait->errnum : -EIO);
+		} else if (wait->revision && wait->revision <= revision) {
+			finish(waits, wait, 0);
+		} else {
+			wait_for_event = true;
+			list_remove(&wait->link);
+			list_push_back(wait->revision ? &waits->waiting : &waits->unread, &wait->link);
+		}
+	}
+	start_read(waits);
+	if (wait_for_event)
+		arm(waits, SILENCE_NS);
+}
+
+void store_wait(struct store *store, uint64_t min_revision, int timeout_ms, void (*done)(int errnum, void *arg), void *arg)
+{
+	struct waits *waits = store->waits;
+	struct wait *wait = xnew(struct wait);
+	bool wake;
+
+	*wait = (struct wait){.revision = min_revision, .deadline = clock_monotonic_ns() + timeout_ms * NSEC_PER_MSEC, .done = done, .arg = arg};
+	pthread_mutex_lock(&waits->lock);
+	if (waits->count++ >= MAX_WAITS)
+		wait->errnum = -EBUSY;
+	list_push_back(&waits->posted, &wait->link);
+	wake = !waits->wake_posted;
+	waits->wake_posted = true;
+	pthread_mutex_unlock(&waits->lock);
+	if (wake)
+		loop_post(store->loop, take_posted, waits);
+}
+
+struct waits *waits_new(struct store *store)
+{
+	struct waits *waits = xnew(struct waits);
+
+	waits->store = store;
+	pthread_mutex_init(&waits->lock, NULL);
+	list_init(&waits->posted);
+	list_init(&waits->unread);
+	list_init(&waits->reading);
+	list_init(&waits->waiting);
+	waits->timer = loop_timer_new(store->loop, on_timer, waits);
+	return waits;
+}
+
+void waits_abort(struct waits *waits)
+{
+	struct list *lists[] = {&waits->posted, &waits->unread, &waits->reading, &waits->waiting};
+	struct wait *wait;
+
+	for (size_t i = 0; i < array_len(lists); i++) {
+		while ((wait = list_first(lists[i], struct wait, link)))
+			finish(waits, wait, -EIO);
+	}
+	loop_timer_free(take_ptr(waits->timer));
+}
+
+void waits_free(struct waits *waits)
+{
+	if (!waits)
+		return;
+	pthread_mutex_destroy(&waits->lock);
+	free(waits);
+}
