@@ -112,6 +112,8 @@ void collection_apply(struct collection *c, enum store_event_type type, uint64_t
 	event.previous = previous;
 	if (!c->is_root)
 		watch_dispatch(c, &event);
+	/* Before the writer is told, so that it finds its revision reached. */
+	store_publish(c->store, revision);
 	write_event(c->store, revision, take_entry);
 	entry_unref(previous);
 	entry_unref(take_entry);

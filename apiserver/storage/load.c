@@ -131,7 +131,7 @@ static void load_kv(struct load *load, const struct etcd_kv *kv)
 	entry = entry_from_value(c, path, len, kv->value.data, kv->value.len, (uint64_t)kv->mod_revision, (uint64_t)kv->create_revision);
 	if (!entry) {
 		if (!c->reported_undecodable)
-			log_warning("object in etcd is not JSON, left out", LOG_STR("key", path));
+			log_warning("object in etcd is not JSON, left out", LOG_STR("key", key));
 		c->reported_undecodable = true;
 		return;
 	}
@@ -234,12 +234,8 @@ static void publish_differences(struct load *load)
 		find_gone(load, e->value);
 	find_gone(load, store->root);
 	date_deletions(load);
-	for (size_t i = 0; i < load->count; i++) {
-		uint64_t revision = load->differences[i].revision;
-		if (i > 0 && revision > load->differences[i - 1].revision)
-			store_publish(store, load->differences[i - 1].revision);
+	for (size_t i = 0; i < load->count; i++)
 		apply_difference(&load->differences[i]);
-	}
 	log_info("read all of etcd again", LOG_INT("changes", load->count), LOG_INT("revision", load->revision));
 }
 
@@ -264,12 +260,6 @@ static void finish(struct load *load)
 	store_publish(store, revision);
 	waits_revision(store->waits);
 	write_expire(store);
-	if (!first)
-		return;
-	pthread_mutex_lock(&store->open_lock);
-	store->loaded = true;
-	pthread_cond_broadcast(&store->open_cond);
-	pthread_mutex_unlock(&store->open_lock);
 }
 
 /* ---- pages ---- */

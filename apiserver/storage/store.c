@@ -84,8 +84,6 @@ static void on_events(const struct etcd_watch_response *response, void *arg)
 	if (response->event_count == 0)
 		last = (uint64_t)response->revision;
 	while (etcd_next_event(&events, &event)) {
-		if (last && (uint64_t)event.kv.mod_revision > last)
-			store_publish(store, last);
 		last = (uint64_t)event.kv.mod_revision;
 		if (event.kv.key.len <= store->prefix_len)
 			continue;
@@ -115,6 +113,12 @@ static void on_live(bool live, void *arg)
 	struct store *store = arg;
 
 	store->watching = live;
+	if (!live || store->loaded)
+		return;
+	pthread_mutex_lock(&store->open_lock);
+	store->loaded = true;
+	pthread_cond_broadcast(&store->open_cond);
+	pthread_mutex_unlock(&store->open_lock);
 }
 
 void store_start_watch(struct store *store, uint64_t after_revision)
