@@ -1,155 +1,133 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* The start of every daemon, and its end. */
 #include "common/daemon/daemon.h"
 
-#include "common/base/clock.h"
 #include "common/base/log.h"
-#include "common/base/metrics.h"
-#include "common/http/http.h"
+#include "common/daemon/health.h"
+#include "common/daemon/notify.h"
+#include "common/http/selfsigned.h"
 
 #include <errno.h>
+#include <malloc.h>
+#include <netinet/in.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <sys/eventfd.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
-#include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
-#define CHECKS_MAX 32
-#define ANSWER_MAX (1u << 16)
-#define METRICS_MAX (16u << 20)
-
-struct check {
-	const char *name;
-	bool ready_only;
-	bool (*fn)(void *arg, struct error *err);
-	void *arg;
+enum {
+	MALLOC_ARENAS = 2, /* threads of ours allocate little and short: an arena for each would only hold memory */
+	REQUEST_MAX = 4096,
+	CONNECTIONS_MAX = 256,
+	BUFFERED_MAX = 64 << 20,
+	EXIT_BAD_FLAGS = 2,
 };
 
 struct daemon {
 	const struct daemon_program *program;
 	struct http_server *server;
-	pthread_mutex_t lock; /* checks */
-	struct check checks[CHECKS_MAX];
-	size_t check_count;
+	struct health *health;
+	struct selfsigned own; /* kept open: it is read again when the client CA changes */
+	pthread_mutex_t lock;  /* guards handler, arg */
+	http_handler handler;
+	void *arg;
 	atomic_bool ready;
 	atomic_int exit_code;
 	int signal_fd, stop_fd;
 };
 
-/* ---- systemd: sd_notify(3)'s protocol is one datagram ---- */
-
-static void notify_systemd(const char *text) {
-	const char *path = getenv("NOTIFY_SOCKET");
-	struct sockaddr_un to = {.sun_family = AF_UNIX};
-	if (str_empty(path) || strlen(path) >= sizeof(to.sun_path))
-		return;
-	memcpy(to.sun_path, path, strlen(path));
-	if (to.sun_path[0] == '@')
-		to.sun_path[0] = '\0';
-	autoclose int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-	if (fd >= 0)
-		sendto(fd, text, strlen(text), MSG_NOSIGNAL, (struct sockaddr *)&to, (socklen_t)(offsetof(struct sockaddr_un, sun_path) + strlen(path)));
+static bool is_loopback(const struct sockaddr *address)
+{
+	if (address->sa_family == AF_INET)
+		return ntohl(((const struct sockaddr_in *)address)->sin_addr.s_addr) >> 24 == 127;
+	if (address->sa_family != AF_INET6)
+		return false;
+	const struct in6_addr *in6 = &((const struct sockaddr_in6 *)address)->sin6_addr;
+	return IN6_IS_ADDR_LOOPBACK(in6) || (IN6_IS_ADDR_V4MAPPED(in6) && in6->s6_addr[12] == 127);
 }
 
-/* Half the watchdog's time, or -1 where there is none. */
-static int watchdog_ms(void) {
-	int64_t usec;
-	const char *text = getenv("WATCHDOG_USEC");
-	if (!text || !str_to_int64(text, 1000, INT32_MAX * 1000ll, &usec))
-		return -1;
-	return (int)(usec / 2000);
+static void answer_metrics(struct daemon *daemon, struct http_request *req)
+{
+	if (daemon->program->plain || is_loopback(http_peer_address(req)) || http_peer_certificate(req))
+		metrics_answer(req);
+	else
+		http_respond(req, 401, "text/plain; charset=utf-8", "Unauthorized\n", 13);
 }
 
-/* ---- health and metrics ---- */
-
-static bool run_check(struct daemon *daemon, const struct check *check, struct error *err) {
-	return check->fn(check->arg, err);
-}
-
-static void answer_health(struct daemon *daemon, struct http_request *req, bool readiness) {
-	autobuf struct buf out = BUF_INIT(ANSWER_MAX);
-	bool good = true, verbose = http_query(req, "verbose") != NULL;
-	const char *name = http_path(req) + 1;
-	pthread_mutex_lock(&daemon->lock);
-	for (size_t i = 0; i < daemon->check_count; i++) {
-		const struct check *check = &daemon->checks[i];
-		autoerror struct error err = {0};
-		if (check->ready_only && !readiness)
-			continue;
-		bool holds = run_check(daemon, check, &err);
-		good &= holds;
-		buf_printf(&out, "[%c]%s %s\n", holds ? '+' : '-', check->name, holds ? "ok" : "failed: reason withheld");
-	}
-	pthread_mutex_unlock(&daemon->lock);
-	if (readiness && !atomic_load(&daemon->ready)) {
-		good = false;
-		buf_append_str(&out, "[-]startup failed: reason withheld\n");
-	}
-	buf_printf(&out, "%s check %s\n", name, good ? "passed" : "failed");
-	if (good && !verbose) {
-		http_respond(req, 200, "text/plain; charset=utf-8", "ok", 2);
-		return;
-	}
-	http_respond(req, good ? 200 : 500, "text/plain; charset=utf-8", out.data, out.len);
-}
-
-static void handle(struct http_request *req, void *arg) {
+static void handle(struct http_request *req, void *arg)
+{
 	struct daemon *daemon = arg;
-	const char *path = http_path(req);
-	if (!str_equal(http_method(req), "GET") && !str_equal(http_method(req), "HEAD")) {
-		http_respond(req, 405, "text/plain", "method not allowed\n", 19);
-	} else if (str_equal(path, "/healthz") || str_equal(path, "/livez")) {
-		answer_health(daemon, req, false);
-	} else if (str_equal(path, "/readyz")) {
-		answer_health(daemon, req, true);
-	} else if (str_equal(path, "/metrics")) {
-		autobuf struct buf out = BUF_INIT(METRICS_MAX);
-		metrics_write(&out);
-		http_respond(req, 200, "text/plain; version=0.0.4; charset=utf-8", out.data, out.len);
-	} else {
-		http_respond(req, 404, "text/plain", "404 page not found\n", 19);
+	if (health_answer(daemon->health, req))
+		return;
+	if (!strcmp(http_path(req), "/metrics")) {
+		answer_metrics(daemon, req);
+		return;
 	}
+	pthread_mutex_lock(&daemon->lock);
+	http_handler handler = daemon->handler;
+	void *handler_arg = daemon->arg;
+	pthread_mutex_unlock(&daemon->lock);
+	if (handler)
+		handler(req, handler_arg);
+	else
+		http_respond(req, 404, "text/plain; charset=utf-8", "404 page not found\n", 19);
 }
 
-static int start_server(struct daemon *daemon, const struct daemon_options *options, struct error *err) {
-	int64_t port = options->secure_port < 0 ? daemon->program->default_port : options->secure_port;
+static void on_warning(const char *message, void *arg)
+{
+	log_warning("health server", LOG_STR("message", message));
+}
+
+static int start_server(struct daemon *daemon, const struct daemon_options *common, struct error *err)
+{
+	int64_t port = common->secure_port < 0 ? daemon->program->default_port : common->secure_port;
 	if (!port)
 		return 0;
-	struct http_server_options server = HTTP_SERVER_OPTIONS_INIT;
-	server.bind_address = options->bind_address;
-	server.port = (uint16_t)port;
-	server.tls = !str_empty(options->tls_cert_file);
-	server.cert_file = options->tls_cert_file;
-	server.key_file = options->tls_key_file;
-	server.threads = 1;
-	server.max_body = 4096;
-	server.max_connections = 64;
-	server.memory_limit = 32u << 20;
-	server.handler = handle;
-	server.arg = daemon;
-	if (!server.tls)
-		server.bind_address = "127.0.0.1"; /* plain text is for this machine only */
-	return http_server_start(&server, &daemon->server, err);
+	struct http_server_options options = HTTP_SERVER_OPTIONS_INIT;
+	bool all = str_empty(common->bind_address) || str_equal(common->bind_address, "::");
+	options.bind_address = all ? NULL : common->bind_address;
+	options.port = (uint16_t)port;
+	options.tls = !daemon->program->plain;
+	options.cert_file = common->tls_cert_file;
+	options.key_file = common->tls_key_file;
+	options.client_ca_file = common->client_ca_file;
+	options.threads = 1;
+	options.max_body = REQUEST_MAX;
+	options.max_connections = CONNECTIONS_MAX;
+	options.memory_limit = BUFFERED_MAX;
+	options.handler = handle;
+	options.arg = daemon;
+	options.on_warning = on_warning;
+	if (options.tls && str_empty(common->tls_cert_file) && str_empty(common->tls_key_file)) {
+		int rc = selfsigned_make(&daemon->own, err);
+		if (rc < 0)
+			return rc;
+		options.cert_file = daemon->own.cert_path;
+		options.key_file = daemon->own.key_path;
+	}
+	return http_server_start(&options, &daemon->server, err);
 }
 
-uint16_t daemon_port(const struct daemon *daemon) {
-	return daemon->server ? http_server_port(daemon->server) : 0;
+static bool asks_for(const char *arg, const char *name)
+{
+	size_t len = strlen(name);
+	return !strncmp(arg, name, len) && (!arg[len] || !strcmp(arg + len, "=true"));
 }
-
-/* ---- life ---- */
 
 /* Prints what --help and --version ask for. Returns true where one was there. */
-static bool answered_by_text(const struct daemon_program *program, int argc, char **argv) {
-	for (int i = 1; i < argc; i++) {
-		if (str_equal(argv[i], "--help") || str_equal(argv[i], "-h")) {
+static bool answered_by_text(const struct daemon_program *program, int argc, char **argv)
+{
+	for (int i = 1; i < argc && strcmp(argv[i], "--"); i++) {
+		if (asks_for(argv[i], "--help") || !strcmp(argv[i], "-h")) {
 			flags_print_help(stdout, program->name, program->summary, program->flags, program->flag_count);
 			return true;
 		}
-		if (str_equal(argv[i], "--version") || str_equal(argv[i], "--version=true")) {
+		if (asks_for(argv[i], "--version")) {
 			printf("%s %s (Kubernetes v1.36)\n", program->name, CORACLE_VERSION);
 			return true;
 		}
@@ -157,94 +135,171 @@ static bool answered_by_text(const struct daemon_program *program, int argc, cha
 	return false;
 }
 
-int daemon_start(const struct daemon_program *program, int argc, char **argv, void *options, struct daemon **ret) {
-	autoerror struct error err = {0};
-	if (answered_by_text(program, argc, argv))
-		return 1;
-	if (flags_parse(program->flags, program->flag_count, argc, argv, options, NULL, &err) < 0) {
-		fprintf(stderr, "%s: %s\n", program->name, error_message(&err));
-		return 1 + 2;
-	}
+static int parse(const struct daemon_program *program, int argc, char **argv, void *options, struct error *err)
+{
 	const struct daemon_options *common = (const void *)((const char *)options + program->common_offset);
-	log_init(STDERR_FILENO, str_equal(common->logging_format, "json") ? LOG_FORMAT_JSON : LOG_FORMAT_TEXT, (int)common->verbosity);
+	int rc = flags_parse(program->flags, program->flag_count, argc, argv, options, NULL, err);
+	if (rc < 0)
+		return rc;
+	bool json = str_equal(common->logging_format, "json");
+	if (!json && !str_empty(common->logging_format) && strcmp(common->logging_format, "text"))
+		return error_set(err, EINVAL, "invalid argument \"%s\" for \"--logging-format\" flag: must be text or json", common->logging_format);
+	log_init(STDERR_FILENO, json ? LOG_FORMAT_JSON : LOG_FORMAT_TEXT, (int)common->verbosity);
+	return 0;
+}
+
+/* Returns the set of signals that are now blocked, to be read from a descriptor. */
+static sigset_t prepare_process(void)
+{
 	sigset_t set;
 	sigemptyset(&set);
 	sigaddset(&set, SIGTERM);
 	sigaddset(&set, SIGINT);
 	pthread_sigmask(SIG_BLOCK, &set, NULL);
 	sigaction(SIGPIPE, &(struct sigaction){.sa_handler = SIG_IGN}, NULL);
+	struct rlimit files;
+	if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
+		files.rlim_cur = files.rlim_max;
+		setrlimit(RLIMIT_NOFILE, &files);
+	}
+	mallopt(M_ARENA_MAX, MALLOC_ARENAS);
+	return set;
+}
+
+static bool is_ready(void *arg, struct error *err)
+{
+	struct daemon *daemon = arg;
+	if (!atomic_load(&daemon->ready))
+		error_set(err, EAGAIN, "start-up is not over");
+	return atomic_load(&daemon->ready);
+}
+
+int daemon_start(const struct daemon_program *program, int argc, char **argv, void *options, struct daemon **ret)
+{
+	autoerror struct error err = {0};
+	if (answered_by_text(program, argc, argv))
+		return 1;
+	if (parse(program, argc, argv, options, &err) < 0) {
+		fprintf(stderr, "%s: %s\n", program->name, error_message(&err));
+		return 1 + EXIT_BAD_FLAGS;
+	}
+	sigset_t set = prepare_process();
 	struct daemon *daemon = xnew(struct daemon);
 	daemon->program = program;
+	daemon->own = (struct selfsigned)SELFSIGNED_INIT;
+	daemon->health = health_new();
+	health_add(daemon->health, &(const struct health_check){.name = "startup", .in = HEALTH_READYZ, .fn = is_ready, .arg = daemon});
 	pthread_mutex_init(&daemon->lock, NULL);
 	daemon->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 	daemon->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	int r = start_server(daemon, common, &err);
-	if (r < 0) {
-		log_error("health server does not start", LOG_ERR(&err));
+	int rc = start_server(daemon, (const void *)((const char *)options + program->common_offset), &err);
+	if (rc < 0) {
+		log_error("the health server does not start", LOG_ERR(&err));
 		daemon_free(daemon);
-		return r;
+		return rc;
 	}
 	log_info("starting", LOG_STR("program", program->name), LOG_STR("version", CORACLE_VERSION));
 	*ret = daemon;
 	return 0;
 }
 
-void daemon_free(struct daemon *daemon) {
+void daemon_free(struct daemon *daemon)
+{
 	if (!daemon)
 		return;
 	http_server_stop(daemon->server, 0);
-	close(daemon->signal_fd);
-	close(daemon->stop_fd);
+	selfsigned_done(&daemon->own);
+	health_free(daemon->health);
+	if (daemon->signal_fd >= 0)
+		close(daemon->signal_fd);
+	if (daemon->stop_fd >= 0)
+		close(daemon->stop_fd);
 	pthread_mutex_destroy(&daemon->lock);
 	free(daemon);
 }
 
-void daemon_add_check(struct daemon *daemon, const char *name, bool ready_only, bool (*fn)(void *arg, struct error *err), void *arg) {
+void daemon_add_check(struct daemon *daemon, const char *name, bool ready_only, bool (*fn)(void *arg, struct error *err), void *arg)
+{
+	health_add(daemon->health, &(const struct health_check){.name = name, .in = ready_only ? HEALTH_READYZ : HEALTH_ALL, .fn = fn, .arg = arg});
+}
+
+void daemon_handle(struct daemon *daemon, http_handler handler, void *arg)
+{
 	pthread_mutex_lock(&daemon->lock);
-	if (daemon->check_count < CHECKS_MAX)
-		daemon->checks[daemon->check_count++] = (struct check){name, ready_only, fn, arg};
+	daemon->handler = handler;
+	daemon->arg = arg;
 	pthread_mutex_unlock(&daemon->lock);
 }
 
-void daemon_ready(struct daemon *daemon) {
+void daemon_ready(struct daemon *daemon)
+{
 	atomic_store(&daemon->ready, true);
-	notify_systemd("READY=1\n");
+	notify_send("READY=1");
 	log_info("ready", LOG_STR("program", daemon->program->name));
 }
 
-void daemon_wait(struct daemon *daemon) {
-	int beat = watchdog_ms();
-	struct pollfd fds[2] = {{.fd = daemon->signal_fd, .events = POLLIN}, {.fd = daemon->stop_fd, .events = POLLIN}};
-	for (;;) {
-		int n = poll(fds, 2, beat);
-		if (beat > 0)
-			notify_systemd("WATCHDOG=1\n");
-		if (n > 0)
-			break;
-		if (n < 0 && errno != EINTR)
-			break;
-	}
+/* The second signal means now. */
+static void on_second_signal(int signo)
+{
+	_exit(1);
+}
+
+static void beat(struct daemon *daemon)
+{
+	if (health_passes(daemon->health, HEALTH_LIVEZ))
+		notify_send("WATCHDOG=1");
+	else
+		log_error("live checks fail: the watchdog is not fed", LOG_STR("program", daemon->program->name));
+}
+
+static void end_wait(struct daemon *daemon)
+{
 	atomic_store(&daemon->ready, false);
-	notify_systemd("STOPPING=1\n");
+	notify_send("STOPPING=1");
 	struct signalfd_siginfo info;
 	if (read(daemon->signal_fd, &info, sizeof(info)) == sizeof(info))
-		log_info("stopping", LOG_INT("signal", info.ssi_signo));
-	uint64_t one = 1;
-	if (write(daemon->stop_fd, &one, sizeof(one)) < 0)
-		log_warning("stop not told", LOG_INT("errno", errno));
+		log_info("stopping", LOG_STR("signal", info.ssi_signo == SIGTERM ? "SIGTERM" : "SIGINT"));
+	eventfd_write(daemon->stop_fd, 1);
+	sigset_t set;
+	sigemptyset(&set);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGINT);
+	sigaction(SIGTERM, &(struct sigaction){.sa_handler = on_second_signal}, NULL);
+	sigaction(SIGINT, &(struct sigaction){.sa_handler = on_second_signal}, NULL);
+	pthread_sigmask(SIG_UNBLOCK, &set, NULL);
 }
 
-void daemon_stop(struct daemon *daemon, int exit_code) {
-	uint64_t one = 1;
+void daemon_wait(struct daemon *daemon)
+{
+	int interval = notify_watchdog_ms();
+	struct pollfd fds[2] = {{.fd = daemon->signal_fd, .events = POLLIN}, {.fd = daemon->stop_fd, .events = POLLIN}};
+	for (;;) {
+		int n = poll(fds, array_len(fds), interval);
+		if (n > 0 || (n < 0 && errno != EINTR))
+			break;
+		if (n == 0)
+			beat(daemon);
+	}
+	end_wait(daemon);
+}
+
+void daemon_stop(struct daemon *daemon, int exit_code)
+{
 	atomic_store(&daemon->exit_code, exit_code);
-	if (write(daemon->stop_fd, &one, sizeof(one)) < 0)
-		log_warning("stop not told", LOG_INT("errno", errno));
+	eventfd_write(daemon->stop_fd, 1);
 }
 
-int daemon_exit_code(const struct daemon *daemon) {
+int daemon_exit_code(const struct daemon *daemon)
+{
 	return atomic_load(&daemon->exit_code);
 }
 
-int daemon_stop_fd(const struct daemon *daemon) {
+int daemon_stop_fd(const struct daemon *daemon)
+{
 	return daemon->stop_fd;
+}
+
+uint16_t daemon_port(const struct daemon *daemon)
+{
+	return daemon->server ? http_server_port(daemon->server) : 0;
 }

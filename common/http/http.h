@@ -37,6 +37,7 @@ struct http_server_options {
 	size_t memory_limit;          /* bytes buffered in all streams and bodies together; 0: 256 MiB; past it: 503 or cut-off */
 	http_handler handler;
 	void *arg;
+	void (*free_arg)(void *arg);  /* runs once the server and all its requests are gone, and where it did not start; may be NULL */
 	/* Told of what the server overcame but an operator should know (a certificate that could not be re-read); may be NULL. Any thread. */
 	void (*on_warning)(const char *message, void *arg);
 };

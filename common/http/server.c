@@ -68,6 +68,8 @@ void server_unref(struct http_server *server)
 		close(server->listen_fd);
 	if (server->spare_fd >= 0)
 		close(server->spare_fd);
+	if (server->options.free_arg)
+		server->options.free_arg(server->options.arg);
 	pthread_cond_destroy(&server->idle);
 	pthread_mutex_destroy(&server->lock);
 	free(server);
