@@ -31,6 +31,7 @@ enum {
 struct daemon {
 	const struct daemon_program *program;
 	struct http_server *server;
+	bool plain;
 	struct health *health;
 	struct selfsigned own; /* kept open: it is read again when the client CA changes */
 	pthread_mutex_t lock;  /* guards handler, arg */
@@ -53,7 +54,7 @@ static bool is_loopback(const struct sockaddr *address)
 
 static void answer_metrics(struct daemon *daemon, struct http_request *req)
 {
-	if (daemon->program->plain || is_loopback(http_peer_address(req)) || http_peer_certificate(req))
+	if (daemon->plain || is_loopback(http_peer_address(req)) || http_peer_certificate(req))
 		metrics_answer(req);
 	else
 		http_respond(req, 401, "text/plain; charset=utf-8", "Unauthorized\n", 13);
@@ -85,14 +86,14 @@ static void on_warning(const char *message, void *arg)
 
 static int start_server(struct daemon *daemon, const struct daemon_options *common, struct error *err)
 {
-	int64_t port = common->secure_port < 0 ? daemon->program->default_port : common->secure_port;
+	int64_t port = common->secure_port < 0 ? daemon->program->default_port & UINT16_MAX : common->secure_port;
 	if (!port)
 		return 0;
 	struct http_server_options options = HTTP_SERVER_OPTIONS_INIT;
 	bool all = str_empty(common->bind_address) || str_equal(common->bind_address, "::");
 	options.bind_address = all ? NULL : common->bind_address;
 	options.port = (uint16_t)port;
-	options.tls = !daemon->program->plain;
+	options.tls = !daemon->plain;
 	options.cert_file = common->tls_cert_file;
 	options.key_file = common->tls_key_file;
 	options.client_ca_file = common->client_ca_file;
@@ -186,6 +187,7 @@ int daemon_start(const struct daemon_program *program, int argc, char **argv, vo
 	sigset_t set = prepare_process();
 	struct daemon *daemon = xnew(struct daemon);
 	daemon->program = program;
+	daemon->plain = program->default_port & DAEMON_PLAIN;
 	daemon->own = (struct selfsigned)SELFSIGNED_INIT;
 	daemon->health = health_new();
 	health_add(daemon->health, &(const struct health_check){.name = "startup", .in = HEALTH_READYZ, .fn = is_ready, .arg = daemon});

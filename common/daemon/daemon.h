@@ -53,9 +53,10 @@ struct daemon_program {
 	const struct flag *flags; /* DAEMON_FLAGS among them, or rows of the program's own for the same fields */
 	size_t flag_count;
 	size_t common_offset;     /* of struct daemon_options in the options */
-	int default_port;         /* of the health server; 0: none unless asked for */
-	bool plain;               /* HTTP, and metrics for all who reach it: kube-proxy, CoreDNS */
+	int default_port;         /* of the health server; 0: none unless asked for. Or'ed with DAEMON_PLAIN where it has one */
 };
+/* HTTP instead of HTTPS, and metrics for all who reach it, as kube-proxy and CoreDNS serve them. */
+#define DAEMON_PLAIN (1 << 16)
 
 struct daemon;
 /*

@@ -53,7 +53,7 @@ static void get(uint16_t port, bool tls, const char *path, int status, const cha
 	peer_close(&peer);
 }
 
-static const struct daemon_program program = {"tester", "Tests.", flags, array_len(flags), offsetof(struct options, common), 0, false};
+static const struct daemon_program program = {"tester", "Tests.", flags, array_len(flags), offsetof(struct options, common), 0};
 
 static void test_flags(void **state)
 {
@@ -80,12 +80,12 @@ static void serve(bool tls)
 	struct daemon_program p = program;
 	struct options options = {0};
 	struct daemon *daemon;
-	p.plain = !tls;
-	p.default_port = free_port();
+	uint16_t chosen = free_port();
+	p.default_port = chosen | (tls ? 0 : DAEMON_PLAIN);
 	char *argv[] = {(char *)"tester", (char *)"--bind-address=127.0.0.1"};
 	assert_int_equal(daemon_start(&p, 2, argv, &options, &daemon), 0);
 	uint16_t port = daemon_port(daemon);
-	assert_int_equal(port, p.default_port);
+	assert_int_equal(port, chosen);
 	broken = false;
 	daemon_add_check(daemon, "disk", false, check_disk, &broken);
 	get(port, tls, "/healthz", 200, "ok");
