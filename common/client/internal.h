@@ -79,6 +79,8 @@ int json_scan_next(const char *json, size_t len, size_t *pos, struct json_slice 
 /* The text of a string slice without escapes; NULL where it is no such string. The caller frees. */
 char *json_scan_string(const struct json_slice *slice);
 
+/* Sends and decodes. type NULL or ret NULL: the answer is read and dropped. */
+int client_exchange(struct client *client, const struct client_request *request, const struct api_type *type, void **ret, struct error *err);
 /* "a=b" appended with the right separator; value NULL: nothing. */
 void client_query(struct buf *path, const char *name, const char *value);
 /* Percent-encodes all but unreserved characters. */
