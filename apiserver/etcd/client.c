@@ -89,6 +89,10 @@ static void call_ended(int status, const char *text, const void *data, size_t le
 	struct etcd_call *call = arg;
 
 	call->grpc = NULL;
+	if (call->client->slow) {
+		call->client->slow = false;
+		set_health(call->client, true, "");
+	}
 	if (status == GRPC_OK)
 		return call_finish(call, 0, "", data, len);
 	call_finish(call, status_errnum(status, text), text, NULL, 0);
@@ -127,8 +131,10 @@ static void on_deadlines(void *arg)
 			call_finish(c, client->ready ? -ETIMEDOUT : -EIO, client->ready ? "no answer in time" : client->trouble, NULL, 0);
 		}
 	}
-	if (client->ready)
+	if (client->ready && slow != client->slow) {
+		client->slow = slow;
 		set_health(client, !slow, slow ? "etcd does not answer" : "");
+	}
 	if (!list_empty(&client->waiting) || !list_empty(&client->flying)) {
 		client->deadlines_armed = true;
 		loop_timer_arm(client->deadlines, DEADLINE_TICK_NS);
@@ -253,6 +259,7 @@ static void become_ready(struct etcd_client *client)
 	struct etcd_call *call;
 
 	client->ready = true;
+	client->slow = false;
 	client->failures = 0;
 	client->backoff_ns = 0;
 	loop_timer_arm(client->keepalive, PING_AFTER_NS);

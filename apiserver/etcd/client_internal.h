@@ -20,6 +20,7 @@ struct etcd_client {
 
 	struct grpc_connection *connection;
 	bool ready; /* connected, and Status has answered */
+	bool slow;  /* some call waits for long */
 	struct buf status_request;
 	struct loop_timer *reconnect, *keepalive;
 	int64_t connect_deadline;
