@@ -61,6 +61,8 @@ void *api_new_bare(const struct api_type *type);
 size_t api_utf8_length(const unsigned char *p, size_t left);
 /* Appends `s` as a JSON string with quotes, as the Kubernetes serializer does: <, > and & are escaped, bad UTF-8 becomes U+FFFD. */
 void api_append_json_string(struct buf *out, const char *s, size_t len);
+/* Appends a tree as Go writes an unstructured object: keys sorted, no white space. depth is 0 at the root. */
+void api_append_json_tree(struct buf *out, json_t *value, unsigned depth);
 /* Appends a double as encoding/json does. */
 void api_append_double(struct buf *out, double value);
 /* Reads JSON text into one field of *value; what it needs comes from the arena. */

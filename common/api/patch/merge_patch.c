@@ -1,87 +1,94 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* JSON Merge Patch (RFC 7396), and making one. */
+/* JSON Merge Patch, RFC 7396, and the patches a client makes of two or three objects. */
 #include "common/api/patch/patch.h"
 
 #include <errno.h>
 
-/* Returns a new reference. `target` may be NULL. Depth is bounded by the parser that made the trees. */
+/* Both new references come from here: `target` is taken, `patch` borrowed. */
 static json_t *merge(json_t *target, json_t *patch) {
-	if (!json_is_object(patch))
-		return json_deep_copy(patch);
-	json_t *out = json_is_object(target) ? json_deep_copy(target) : json_object();
 	const char *key;
 	json_t *value;
-	json_object_foreach(patch, key, value) {
-		if (json_is_null(value))
-			json_object_del(out, key);
-		else
-			json_object_set_new(out, key, merge(json_object_get(out, key), value));
+	if (!json_is_object(patch)) {
+		json_decref(target);
+		return json_deep_copy(patch);
 	}
-	return out;
+	if (!json_is_object(target)) {
+		json_decref(target);
+		target = json_object();
+	}
+	json_object_foreach(patch, key, value) {
+		if (json_is_null(value)) {
+			json_object_del(target, key);
+			continue;
+		}
+		json_t *have = json_object_get(target, key);
+		json_object_set_new(target, key, merge(json_incref(have), value));
+	}
+	return target;
 }
 
 int patch_merge(json_t *target, json_t *patch, json_t **ret, struct error *err) {
 	if (!json_is_object(patch))
-		return error_status(err, 400, "BadRequest", "error decoding patch: a merge patch is an object");
-	*ret = merge(target, patch);
+		return error_status(err, 400, "BadRequest", "Invalid JSON Patch");
+	*ret = merge(json_deep_copy(target), patch);
 	return 0;
 }
 
-enum { WITHOUT_DELETIONS = 1, ONLY_DELETIONS = 2 };
-
-static json_t *diff(json_t *original, json_t *modified, int flags) {
-	json_t *out = json_object();
+/* What to say to turn `original` into `modified`: with or without the deletions, with or without the rest. */
+static json_t *diff(json_t *original, json_t *modified, bool deletions, bool changes) {
+	json_t *patch = json_object(), *value;
 	const char *key;
-	json_t *value;
 	json_object_foreach(modified, key, value) {
 		json_t *old = json_object_get(original, key);
-		if (json_is_object(value) && json_is_object(old)) {
-			json_t *inner = diff(old, value, flags);
+		if (json_is_object(old) && json_is_object(value)) {
+			json_t *inner = diff(old, value, deletions, changes);
 			if (json_object_size(inner))
-				json_object_set_new(out, key, inner);
-			else
-				json_decref(inner);
-		} else if (!(flags & ONLY_DELETIONS) && (!old || !patch_values_equal(old, value))) {
-			json_object_set(out, key, value);
+				json_object_set(patch, key, inner);
+			json_decref(inner);
+		} else if (changes && (!old || !patch_values_equal(old, value))) {
+			json_object_set_new(patch, key, json_deep_copy(value));
 		}
 	}
-	if (flags & WITHOUT_DELETIONS)
-		return out;
-	json_object_foreach(original, key, value)
-		if (!json_object_get(modified, key))
-			json_object_set_new(out, key, json_null());
-	return out;
+	if (deletions)
+		json_object_foreach(original, key, value) {
+			if (!json_object_get(modified, key))
+				json_object_set_new(patch, key, json_null());
+		}
+	return patch;
 }
 
 int patch_merge_diff(json_t *original, json_t *modified, json_t **ret, struct error *err) {
 	if (!json_is_object(original) || !json_is_object(modified))
-		return error_set(err, EINVAL, "only objects have a merge patch between them");
-	*ret = diff(original, modified, 0);
+		return error_set(err, EINVAL, "only objects can be compared");
+	*ret = diff(original, modified, true, true);
 	return 0;
 }
 
-/* Both say what to change; where they meet in objects they go together, else the second wins. */
-static json_t *unite(json_t *a, json_t *b) {
-	json_t *out = json_copy(a);
+/* `from` on top of `to`, nulls included. */
+static void overlay(json_t *to, json_t *from) {
 	const char *key;
 	json_t *value;
-	json_object_foreach(b, key, value) {
-		json_t *have = json_object_get(out, key);
+	json_object_foreach(from, key, value) {
+		json_t *have = json_object_get(to, key);
 		if (json_is_object(have) && json_is_object(value))
-			json_object_set_new(out, key, unite(have, value));
+			overlay(have, value);
 		else
-			json_object_set(out, key, value);
+			json_object_set(to, key, value);
 	}
-	return out;
 }
 
 int patch_merge_three_way(json_t *original, json_t *modified, json_t *current, json_t **ret, struct error *err) {
-	if (!json_is_object(original) || !json_is_object(modified) || !json_is_object(current))
-		return error_set(err, EINVAL, "only objects have a merge patch between them");
-	json_t *changes = diff(current, modified, WITHOUT_DELETIONS);
-	json_t *deletions = diff(original, modified, ONLY_DELETIONS);
-	*ret = unite(deletions, changes);
-	json_decref(changes);
-	json_decref(deletions);
+	json_t *empty = json_object();
+	json_t *before = json_is_object(original) ? original : empty;
+	if (!json_is_object(modified) || !json_is_object(current)) {
+		json_decref(empty);
+		return error_set(err, EINVAL, "only objects can be compared");
+	}
+	json_t *additions = diff(current, modified, false, true);
+	json_t *patch = diff(before, modified, true, false);
+	overlay(patch, additions);
+	json_decref(additions);
+	json_decref(empty);
+	*ret = patch;
 	return 0;
 }

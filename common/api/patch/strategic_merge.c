@@ -1,297 +1,477 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Strategic merge patch, as Kubernetes documents it: lists of objects merge by their merge key, and directives say the rest:
- *
- *	$patch: replace | delete | merge       in an object, or in an element of a merged list
- *	$retainKeys: [a, b]                    drop all other keys of the target
- *	$setElementOrder/list: [...]           the order of a merged list afterwards
- *	$deleteFromPrimitiveList/list: [...]   take values out of a merged list of scalars
+ * Strategic merge patch. Objects merge field by field; a list whose field says so merges by its merge key (or as a set of
+ * scalars), any other list is replaced. Directives in the patch: $patch (replace, delete, merge) in objects and in elements
+ * of lists, $retainKeys, $setElementOrder/<list>, $deleteFromPrimitiveList/<list>.
  */
-#include "common/api/patch/fields.h"
-#include "common/api/patch/patch.h"
+#include "common/api/patch/strategic.h"
+
+#include "common/api/codec.h"
 
 #include <errno.h>
 
-#define DIRECTIVE "$patch"
-#define RETAIN_KEYS "$retainKeys"
-#define ELEMENT_ORDER "$setElementOrder/"
-#define DELETE_PRIMITIVE "$deleteFromPrimitiveList/"
-
-static int merge_object(const struct api_type *type, json_t *target, json_t *patch, json_t **ret, struct error *err);
-
-static int bad_patch(struct error *err, const char *what, const char *detail) {
-	return error_status(err, 400, "BadRequest", "unable to apply the strategic merge patch: %s: %s", what, detail);
+static int bad_request(struct error *err, const char *message) {
+	return error_status(err, 400, "BadRequest", "%s", message);
 }
 
-static bool is_directive(const char *key) {
-	return str_equal(key, DIRECTIVE) || str_equal(key, RETAIN_KEYS) || str_starts_with(key, ELEMENT_ORDER) || str_starts_with(key, DELETE_PRIMITIVE);
+static int unprocessable(struct error *err, const char *message) {
+	return error_status(err, 422, "Invalid", "%s", message);
 }
 
-/* ---- lists ---- */
-
-static bool same_element(json_t *a, json_t *b, const char *merge_key) {
-	if (!merge_key)
-		return patch_values_equal(a, b);
-	json_t *x = json_object_get(a, merge_key), *y = json_object_get(b, merge_key);
-	return x && y && patch_values_equal(x, y);
+struct strategy strategy_of(struct place place, const char *field) {
+	struct strategy s = {0};
+	size_t offset;
+	if (!place.type)
+		return s;
+	if (place.map) {
+		s.inner.type = place.type;
+		return s;
+	}
+	const struct api_field *f = api_field_find(place.type, field, strlen(field), &offset);
+	if (!f)
+		return s;
+	if (f->kind == API_STRUCT && !f->type->custom_json)
+		s.inner.type = f->type;
+	s.inner.map = f->shape == API_MAP;
+	s.merge = f->flags & API_FIELD_MERGE;
+	s.retain_keys = f->flags & API_FIELD_RETAIN_KEYS;
+	s.replace = f->flags & API_FIELD_REPLACE;
+	s.key = f->merge_key;
+	return s;
 }
 
-/* The index of the element of `list` that is the same as `element`, or -1. */
-static ssize_t index_of(json_t *list, json_t *element, const char *merge_key) {
-	for (size_t i = 0; i < json_array_size(list); i++)
-		if (same_element(json_array_get(list, i), element, merge_key))
-			return (ssize_t)i;
+int64_t keyed_index(json_t *list, const char *key, json_t *value) {
+	size_t i;
+	json_t *item;
+	json_array_foreach(list, i, item) {
+		json_t *have = json_object_get(item, key);
+		if (have && patch_values_equal(have, value))
+			return (int64_t)i;
+	}
 	return -1;
 }
 
-/*
- * Lays `merged` out: what `order` names comes in that order; what only the server has keeps its place among the elements it stood before. Takes
- * `merged`, returns a new list. Elements that the order names but the list has not are skipped.
- */
-static json_t *lay_out(json_t *merged, json_t *order, json_t *server, const char *merge_key) {
-	json_t *named = json_array(), *others = json_array(), *out = json_array();
-	for (size_t i = 0; i < json_array_size(order); i++) {
-		ssize_t at = index_of(merged, json_array_get(order, i), merge_key);
-		if (at >= 0 && index_of(named, json_array_get(order, i), merge_key) < 0)
-			json_array_append(named, json_array_get(merged, (size_t)at));
+int64_t element_index(json_t *list, const char *key, json_t *element) {
+	size_t i;
+	json_t *item;
+	if (key) {
+		json_t *value = json_object_get(element, key);
+		return value ? keyed_index(list, key, value) : -1;
 	}
-	for (size_t i = 0; i < json_array_size(merged); i++)
-		if (index_of(order, json_array_get(merged, i), merge_key) < 0)
-			json_array_append(others, json_array_get(merged, i));
-	size_t n = 0, o = 0;
-	while (n < json_array_size(named) || o < json_array_size(others)) {
-		bool take_other = n == json_array_size(named);
-		if (!take_other && o < json_array_size(others)) {
-			ssize_t named_at = index_of(server, json_array_get(named, n), merge_key), other_at = index_of(server, json_array_get(others, o), merge_key);
-			take_other = named_at >= 0 && other_at >= 0 && other_at < named_at;
+	json_array_foreach(list, i, item) {
+		if (patch_values_equal(item, element))
+			return (int64_t)i;
+	}
+	return -1;
+}
+
+json_t *order_by(json_t *items, json_t *order, const char *key) {
+	json_t *sorted = json_array(), *item;
+	size_t i;
+	json_array_foreach(order, i, item) {
+		int64_t at = element_index(items, key, item);
+		/* An order that names an element twice does not double it. */
+		if (at >= 0 && element_index(sorted, key, item) < 0)
+			json_array_append(sorted, json_array_get(items, (size_t)at));
+	}
+	json_array_foreach(items, i, item) {
+		if (element_index(order, key, item) < 0)
+			json_array_append(sorted, item);
+	}
+	return sorted;
+}
+
+/* Merges two lists without common elements: where both heads stand in `server`, its order decides, else `right` goes first. */
+static json_t *interleave(json_t *left, json_t *right, json_t *server, const char *key) {
+	json_t *out = json_array();
+	size_t i = 0, k = 0, left_len = json_array_size(left), right_len = json_array_size(right);
+	while (i < left_len || k < right_len) {
+		json_t *l = json_array_get(left, i), *r = json_array_get(right, k);
+		bool left_first = !r;
+		if (l && r) {
+			int64_t l_at = element_index(server, key, l), r_at = element_index(server, key, r);
+			left_first = l_at >= 0 && r_at >= 0 && l_at < r_at;
 		}
-		json_array_append(out, take_other ? json_array_get(others, o++) : json_array_get(named, n++));
+		json_array_append(out, left_first ? l : r);
+		left_first ? i++ : k++;
 	}
-	json_decref(named);
-	json_decref(others);
+	return out;
+}
+
+/* What the patch ordered comes in its order, what only the server knows keeps its place among that. Takes `merged`. */
+static json_t *enforce_order(json_t *merged, json_t *order, json_t *server, const char *key) {
+	json_t *ordered = json_array(), *rest = json_array(), *item;
+	size_t i;
+	json_array_foreach(merged, i, item) {
+		json_array_append(element_index(order, key, item) >= 0 ? ordered : rest, item);
+	}
+	json_t *left = order_by(rest, server, key), *right = order_by(ordered, order, key);
+	json_t *out = interleave(left, right, server, key);
+	json_decref(left);
+	json_decref(right);
+	json_decref(ordered);
+	json_decref(rest);
 	json_decref(merged);
 	return out;
 }
 
-static json_t *merge_scalars(json_t *target, json_t *patch) {
-	json_t *out = json_copy(target);
-	for (size_t i = 0; i < json_array_size(patch); i++)
-		if (index_of(out, json_array_get(patch, i), NULL) < 0)
-			json_array_append(out, json_array_get(patch, i));
+/* ---- values taken over as they are ---- */
+
+/* A copy without directives and nulls: what a patch says where the object has nothing. *ret_keep is false where it said delete. */
+static json_t *clean(json_t *value, bool *ret_keep) {
+	const char *key;
+	json_t *item, *out;
+	size_t i;
+	bool keep = true;
+	*ret_keep = true;
+	if (json_is_array(value)) {
+		out = json_array();
+		json_array_foreach(value, i, item) {
+			json_t *cleaned = clean(item, &keep);
+			if (keep)
+				json_array_append_new(out, cleaned);
+			else
+				json_decref(cleaned);
+		}
+		return out;
+	}
+	if (!json_is_object(value))
+		return json_deep_copy(value);
+	const char *directive = json_string_value(json_object_get(value, DIRECTIVE));
+	if (directive && !strcmp(directive, "delete"))
+		*ret_keep = false;
+	out = json_object();
+	json_object_foreach(value, key, item) {
+		bool special = !strcmp(key, DIRECTIVE) || !strcmp(key, RETAIN_KEYS) || str_starts_with(key, SET_ORDER_PREFIX) || str_starts_with(key, DELETE_PREFIX);
+		if (special || json_is_null(item))
+			continue;
+		json_t *cleaned = clean(item, &keep);
+		if (keep)
+			json_object_set_new(out, key, cleaned);
+		else
+			json_decref(cleaned);
+	}
 	return out;
 }
 
-/* One element of the patch into `out`. */
-static int merge_element(const struct api_field *field, json_t *out, json_t *element, struct error *err) {
-	const char *merge_key = field->merge_key;
-	if (!json_is_object(element))
-		return bad_patch(err, "an element of a merged list is no object", field->name);
-	if (!json_object_get(element, merge_key))
-		return bad_patch(err, "map: an element does not contain declared merge key", merge_key);
-	ssize_t at = index_of(out, element, merge_key);
-	const char *directive = json_string_value(json_object_get(element, DIRECTIVE));
-	if (directive && str_equal(directive, "delete")) {
-		for (; at >= 0; at = index_of(out, element, merge_key))
-			json_array_remove(out, (size_t)at);
-		return 0;
-	}
-	json_t *merged = NULL;
-	int r = merge_object(field->type, at >= 0 ? json_array_get(out, (size_t)at) : NULL, element, &merged, err);
-	if (r < 0)
-		return r;
-	if (at >= 0)
-		json_array_set_new(out, (size_t)at, merged);
+static void take_over(json_t *original, const char *key, json_t *value, bool keep_directives) {
+	bool keep = true;
+	json_t *copy = keep_directives ? json_deep_copy(value) : clean(value, &keep);
+	if (keep)
+		json_object_set_new(original, key, copy);
 	else
-		json_array_append_new(out, merged);
-	return 0;
+		json_decref(copy);
 }
 
-/* An element {"$patch": "replace"} means: the rest of the patch is the list. */
-static bool takes_all(json_t *patch) {
-	for (size_t i = 0; i < json_array_size(patch); i++) {
-		json_t *element = json_array_get(patch, i);
-		if (json_object_size(element) == 1 && str_equal(json_string_value(json_object_get(element, DIRECTIVE)), "replace"))
-			return true;
+/* ---- lists ---- */
+
+static int merge_scalars(json_t *original, json_t *patch, bool deletes, json_t **ret) {
+	json_t *out = json_array(), *item;
+	size_t i;
+	json_array_foreach(original, i, item) {
+		bool gone = deletes && element_index(patch, NULL, item) >= 0;
+		if (!gone && (deletes || element_index(out, NULL, item) < 0))
+			json_array_append(out, item);
 	}
-	return false;
-}
-
-static int merge_objects_list(const struct api_field *field, json_t *target, json_t *patch, json_t **ret, struct error *err) {
-	bool replace = takes_all(patch);
-	json_t *out = replace || !json_is_array(target) ? json_array() : json_copy(target);
-	for (size_t i = 0; i < json_array_size(patch); i++) {
-		json_t *element = json_array_get(patch, i);
-		if (replace && json_object_get(element, DIRECTIVE))
-			continue;
-		int r = merge_element(field, out, element, err);
-		if (r < 0) {
-			json_decref(out);
-			return r;
+	if (!deletes)
+		json_array_foreach(patch, i, item) {
+			if (element_index(out, NULL, item) < 0)
+				json_array_append(out, item);
 		}
-	}
 	*ret = out;
 	return 0;
 }
 
-static bool is_merged_list(const struct api_field *field) {
-	return field && field->shape == API_LIST && (field->flags & API_FIELD_MERGE);
-}
-
-static const char *list_key(const struct api_field *field) {
-	return field->kind == API_STRUCT ? field->merge_key : NULL;
-}
-
-/* `patch` may be NULL where only an order was sent. */
-static int merge_list(const struct api_field *field, json_t *target, json_t *patch, json_t *order, json_t *deletions, json_t **ret, struct error *err) {
-	json_t *old = json_is_array(target) ? json_incref(target) : json_array(), *start = json_copy(old), *out = NULL;
-	int r = 0;
-	for (size_t i = 0; i < json_array_size(deletions); i++) {
-		ssize_t at;
-		while ((at = index_of(start, json_array_get(deletions, i), NULL)) >= 0)
-			json_array_remove(start, (size_t)at);
+/* Applies the elements that carry $patch to `list`; the others are collected in `plain`. */
+static int apply_special(json_t *list, json_t *patch, const char *key, json_t *plain, bool *ret_replace, struct error *err) {
+	size_t i;
+	json_t *item;
+	json_array_foreach(patch, i, item) {
+		json_t *directive = json_object_get(item, DIRECTIVE);
+		const char *what = json_string_value(directive);
+		if (!directive) {
+			json_array_append(plain, item);
+		} else if (what && !strcmp(what, "delete")) {
+			json_t *value = json_object_get(item, key);
+			if (!value)
+				return unprocessable(err, "map does not contain declared merge key");
+			for (int64_t at; (at = keyed_index(list, key, value)) >= 0;)
+				json_array_remove(list, (size_t)at);
+		} else if (what && !strcmp(what, "replace")) {
+			*ret_replace = true;
+		} else if (what && !strcmp(what, "merge")) {
+			return unprocessable(err, "merging lists cannot yet be specified in the patch");
+		} else {
+			return bad_request(err, "unknown patch type found in a list");
+		}
 	}
-	if (list_key(field))
-		r = merge_objects_list(field, start, patch, &out, err);
-	else
-		out = merge_scalars(start, patch);
-	if (r == 0)
-		*ret = json_is_array(order) ? lay_out(out, order, old, list_key(field)) : out;
-	json_decref(start);
-	json_decref(old);
+	return 0;
+}
+
+static int merge_element(struct place place, json_t *list, json_t *item, const char *key, bool keep, struct error *err) {
+	json_t *value = json_object_get(item, key);
+	if (!value)
+		return unprocessable(err, "map does not contain declared merge key");
+	int64_t at = keyed_index(list, key, value);
+	if (at >= 0) {
+		json_t *merged = json_deep_copy(json_array_get(list, (size_t)at));
+		int r = strategic_merge_object(place, merged, item, keep, err);
+		if (r < 0)
+			json_decref(merged);
+		else
+			json_array_set_new(list, (size_t)at, merged);
+		return r;
+	}
+	bool kept = true;
+	json_t *copy = keep ? json_deep_copy(item) : clean(item, &kept);
+	json_array_append_new(list, copy);
+	return 0;
+}
+
+static int merge_keyed(struct place place, json_t *original, json_t *patch, const char *key, bool keep, json_t **ret, struct error *err) {
+	json_t *list = json_copy(original), *plain = json_array(), *item;
+	bool replace = false;
+	size_t i;
+	int r = keep ? 0 : apply_special(list, patch, key, plain, &replace, err);
+	if (keep)
+		json_array_extend(plain, patch);
+	if (!r && replace) {
+		bool kept;
+		*ret = clean(plain, &kept);
+	} else if (!r) {
+		json_array_foreach(plain, i, item) {
+			if ((r = merge_element(place, list, item, key, keep, err)) < 0)
+				break;
+		}
+		if (!r)
+			*ret = enforce_order(json_incref(list), plain, original, key);
+	}
+	json_decref(list);
+	json_decref(plain);
 	return r;
+}
+
+static bool all_objects(json_t *list) {
+	size_t i;
+	json_t *item;
+	json_array_foreach(list, i, item) {
+		if (!json_is_object(item))
+			return false;
+	}
+	return true;
+}
+
+static bool no_containers(json_t *list) {
+	size_t i;
+	json_t *item;
+	json_array_foreach(list, i, item) {
+		if (json_is_object(item) || json_is_array(item))
+			return false;
+	}
+	return true;
+}
+
+static int merge_list(const struct strategy *s, json_t *original, json_t *patch, bool deletes, bool keep, json_t **ret, struct error *err) {
+	if (!s->merge && !deletes) {
+		bool kept;
+		*ret = keep ? json_deep_copy(patch) : clean(patch, &kept);
+		return 0;
+	}
+	if (s->key && all_objects(original) && all_objects(patch))
+		return merge_keyed(s->inner, original, patch, s->key, keep, ret, err);
+	if (s->key || !no_containers(original) || !no_containers(patch))
+		return bad_request(err, "list element types are not identical");
+	json_t *merged;
+	merge_scalars(original, patch, deletes, &merged);
+	*ret = deletes ? merged : enforce_order(merged, patch, original, NULL);
+	return 0;
 }
 
 /* ---- objects ---- */
 
-static int retain_keys(json_t *out, json_t *patch, struct error *err) {
-	json_t *keys = json_object_get(patch, RETAIN_KEYS);
+static int apply_retain_keys(json_t *original, json_t *patch, struct error *err) {
+	json_t *keys = json_object_get(patch, RETAIN_KEYS), *value;
+	const char *key;
+	void *next;
 	if (!keys)
 		return 0;
 	if (!json_is_array(keys))
-		return bad_patch(err, "a list of keys was expected", RETAIN_KEYS);
-	const char *key;
-	json_t *value;
-	void *next;
+		return bad_request(err, "The format of $retainKeys is not correct");
 	json_object_foreach(patch, key, value) {
 		json_t *name = json_string(key);
-		bool known = is_directive(key) || json_is_null(value) || index_of(keys, name, NULL) >= 0;
+		bool known = element_index(keys, NULL, name) >= 0;
 		json_decref(name);
-		if (!known)
-			return bad_patch(err, "a key of the patch is not in its $retainKeys", key);
+		if (!known && !json_is_null(value) && strcmp(key, RETAIN_KEYS) && !str_starts_with(key, SET_ORDER_PREFIX) && !str_starts_with(key, DELETE_PREFIX))
+			return unprocessable(err, "The format of $retainKeys is not correct");
 	}
-	json_object_foreach_safe(out, next, key, value) {
+	json_object_foreach_safe(original, next, key, value) {
 		json_t *name = json_string(key);
-		if (index_of(keys, name, NULL) < 0)
-			json_object_del(out, key);
+		if (element_index(keys, NULL, name) < 0)
+			json_object_del(original, key);
 		json_decref(name);
 	}
 	return 0;
 }
 
-/* The parts of one list field that may stand in a patch under three keys. */
-static int merge_list_key(const struct api_type *type, json_t *out, json_t *patch, const char *name, struct error *err) {
-	const struct api_field *field = patch_field(type, name);
-	if (!is_merged_list(field))
-		return bad_patch(err, "a directive for a list that is not merged", name);
-	autofree char *order_key = xprintf(ELEMENT_ORDER "%s", name), *delete_key = xprintf(DELETE_PRIMITIVE "%s", name);
-	json_t *merged = NULL, *value = json_object_get(patch, name), *target = json_object_get(out, name);
-	if (value && !json_is_array(value))
-		return bad_patch(err, "a list was expected", name);
-	if (!target && !value)
-		return 0; /* an order of what is not there */
-	int r = merge_list(field, target, value, json_object_get(patch, order_key), json_object_get(patch, delete_key), &merged, err);
+/* The order list may hold more than the patch, never less. */
+static bool order_covers(json_t *patch_list, json_t *order, const char *key) {
+	size_t i;
+	json_t *item;
+	json_array_foreach(patch_list, i, item) {
+		const char *directive = json_string_value(json_object_get(item, DIRECTIVE));
+		bool deletes = directive && !strcmp(directive, "delete");
+		if (!deletes && element_index(order, key, item) < 0)
+			return false;
+	}
+	return true;
+}
+
+static int merge_ordered(struct place place, json_t *original, json_t *patch, const char *field, json_t *order, struct error *err) {
+	struct strategy s = strategy_of(place, field);
+	json_t *server = json_object_get(original, field), *list = json_object_get(patch, field), *merged = NULL;
+	if (!json_is_array(order))
+		return bad_request(err, "The format of $setElementOrder is not correct");
+	if (json_is_null(list) || (!json_is_array(server) && !json_is_array(list)))
+		return 0;
+	const char *key = all_objects(order) ? s.key : NULL;
+	if (list && !order_covers(list, order, key))
+		return unprocessable(err, "The order in patch list doesn't match $setElementOrder list");
+	int r = 0;
+	bool kept;
+	if (!json_is_array(list))
+		merged = json_copy(server);
+	else if (!json_is_array(server))
+		merged = clean(list, &kept);
+	else
+		r = merge_list(&s, server, list, false, false, &merged, err);
 	if (r < 0)
 		return r;
-	json_object_set_new(out, name, merged);
+	json_t *none = json_array();
+	json_t *ordered = enforce_order(merged, order, json_is_array(server) ? server : none, key);
+	json_decref(none);
+	json_object_set_new(original, field, ordered);
 	return 0;
 }
 
-static int merge_value(const struct api_type *type, json_t *out, json_t *patch, const char *key, json_t *value, struct error *err) {
-	const struct api_field *field = patch_field(type, key);
-	json_t *target = json_object_get(out, key), *merged = NULL;
-	if (json_is_null(value)) {
-		json_object_del(out, key);
-		return 0;
-	}
-	if (json_is_array(value) && is_merged_list(field))
-		return merge_list_key(type, out, patch, key, err);
-	if (!json_is_object(value) || (field && (field->flags & API_FIELD_REPLACE))) {
-		json_object_set_new(out, key, json_deep_copy(value));
-		return 0;
-	}
-	/* The values of a map of structs have the field's type; those of a map of scalars none. */
-	const struct api_type *inner = patch_field_type(field);
-	if (field && field->shape == API_MAP && inner) {
-		json_t *map = json_is_object(target) ? json_copy(target) : json_object();
-		const char *name;
-		json_t *item;
-		int r = 0;
-		json_object_foreach(value, name, item) {
-			if (json_is_null(item)) {
-				json_object_del(map, name);
-				continue;
-			}
-			r = merge_object(inner, json_object_get(map, name), item, &merged, err);
-			if (r < 0)
-				break;
-			json_object_set_new(map, name, merged);
+/* Lists whose order the patch sets. They are done first, and not again with the other fields. */
+static int merge_ordered_lists(struct place place, json_t *original, json_t *patch, json_t *done, struct error *err) {
+	const char *key;
+	json_t *value;
+	json_object_foreach(patch, key, value) {
+		if (!str_starts_with(key, SET_ORDER_PREFIX))
+			continue;
+		const char *field = key + strlen(SET_ORDER_PREFIX);
+		autofree char *delete_key = xprintf("%s%s", DELETE_PREFIX, field);
+		json_t *deleted = json_object_get(patch, delete_key), *have = json_object_get(original, field);
+		if (json_is_array(deleted) && json_is_array(have)) {
+			json_t *left;
+			merge_scalars(have, deleted, true, &left);
+			json_object_set_new(original, field, left);
 		}
-		if (r == 0)
-			json_object_set(out, key, map);
-		json_decref(map);
+		int r = merge_ordered(place, original, patch, field, value, err);
+		if (r < 0)
+			return r;
+		json_object_set_new(done, key, json_true());
+		json_object_set_new(done, delete_key, json_true());
+		if (json_is_array(json_object_get(patch, field)))
+			json_object_set_new(done, field, json_true());
+	}
+	return 0;
+}
+
+static int merge_field(struct place place, json_t *original, const char *key, json_t *value, bool keep, struct error *err) {
+	bool deletes = !keep && str_starts_with(key, DELETE_PREFIX);
+	if (deletes)
+		key += strlen(DELETE_PREFIX);
+	if (json_is_null(value)) {
+		if (keep)
+			json_object_set_new(original, key, json_null());
+		else
+			json_object_del(original, key);
+		return 0;
+	}
+	json_t *have = json_object_get(original, key);
+	bool objects = json_is_object(have) && json_is_object(value), lists = json_is_array(have) && json_is_array(value);
+	if (deletes && !lists)
+		return 0;
+	if (!objects && !lists) {
+		take_over(original, key, value, keep);
+		return 0;
+	}
+	struct strategy s = strategy_of(place, key);
+	if (objects) {
+		if (s.replace) {
+			take_over(original, key, value, keep);
+			return 0;
+		}
+		json_t *merged = json_deep_copy(have);
+		int r = strategic_merge_object(s.inner, merged, value, keep, err);
+		if (r < 0)
+			json_decref(merged);
+		else
+			json_object_set_new(original, key, merged);
 		return r;
 	}
-	int r = merge_object(inner, target, value, &merged, err);
-	if (r == 0)
-		json_object_set_new(out, key, merged);
+	json_t *merged;
+	int r = merge_list(&s, have, value, deletes, keep, &merged, err);
+	if (!r)
+		json_object_set_new(original, key, merged);
 	return r;
 }
 
-/* `target` may be NULL or no object: then the patch, without its directives and nulls, is the result. */
-static int merge_object(const struct api_type *type, json_t *target, json_t *patch, json_t **ret, struct error *err) {
-	if (!json_is_object(patch)) {
-		*ret = json_deep_copy(patch);
-		return 0;
-	}
+/* $patch of an object itself. Returns 1 where it settles everything. */
+static int apply_directive(json_t *original, json_t *patch, struct error *err) {
 	json_t *directive = json_object_get(patch, DIRECTIVE);
-	const char *word = json_string_value(directive);
-	if (directive && !(word && (str_equal(word, "replace") || str_equal(word, "delete") || str_equal(word, "merge"))))
-		return bad_patch(err, "unknown patch type found", word ? word : "not a string");
-	if (word && str_equal(word, "delete")) {
-		*ret = json_object();
+	const char *what = json_string_value(directive);
+	if (!directive)
 		return 0;
+	if (what && !strcmp(what, "merge"))
+		return 0;
+	if (!what || (strcmp(what, "replace") && strcmp(what, "delete")))
+		return error_status(err, 400, "BadRequest", "unknown patch type found: %s in map", what ? what : "");
+	json_object_clear(original);
+	if (!strcmp(what, "replace")) {
+		bool kept;
+		json_t *copy = clean(patch, &kept);
+		json_object_update(original, copy);
+		json_decref(copy);
 	}
-	bool keep = json_is_object(target) && !(word && str_equal(word, "replace"));
-	json_t *out = keep ? json_copy(target) : json_object();
-	int r = retain_keys(out, patch, err);
+	return 1;
+}
+
+int strategic_merge_object(struct place place, json_t *original, json_t *patch, bool keep, struct error *err) {
 	const char *key;
 	json_t *value;
-	if (r == 0) {
+	int r = keep ? 0 : apply_directive(original, patch, err);
+	if (r)
+		return r < 0 ? r : 0;
+	json_t *done = json_object();
+	if (!keep) {
+		r = apply_retain_keys(original, patch, err);
+		if (!r)
+			r = merge_ordered_lists(place, original, patch, done, err);
+	}
+	if (!r)
 		json_object_foreach(patch, key, value) {
-			const char *list = str_starts_with(key, ELEMENT_ORDER) ? key + strlen(ELEMENT_ORDER)
-				: str_starts_with(key, DELETE_PRIMITIVE)       ? key + strlen(DELETE_PRIMITIVE)
-									       : NULL;
-			if (list && !json_object_get(patch, list))
-				r = merge_list_key(type, out, patch, list, err);
-			else if (!is_directive(key))
-				r = merge_value(type, out, patch, key, value, err);
-			if (r < 0)
+			bool special = !keep && (!strcmp(key, DIRECTIVE) || !strcmp(key, RETAIN_KEYS));
+			if (special || json_object_get(done, key))
+				continue;
+			if ((r = merge_field(place, original, key, value, keep, err)) < 0)
 				break;
 		}
-	}
-	if (r < 0) {
-		json_decref(out);
-		return r;
-	}
-	*ret = out;
-	return 0;
+	json_decref(done);
+	return r;
 }
 
 int patch_strategic(const struct api_type *type, json_t *target, json_t *patch, json_t **ret, struct error *err) {
-	if (!json_is_object(patch))
-		return error_status(err, 400, "BadRequest", "error decoding patch: a strategic merge patch is an object");
-	json_t *copy = json_deep_copy(target); /* merging edits what it reaches */
-	int r = merge_object(type, copy, patch, ret, err);
-	json_decref(copy);
-	return r;
+	if (!json_is_object(patch) || !json_is_object(target))
+		return bad_request(err, "invalid JSON document");
+	json_t *result = json_deep_copy(target);
+	int r = strategic_merge_object((struct place){.type = type}, result, patch, false, err);
+	if (r < 0) {
+		json_decref(result);
+		return r;
+	}
+	*ret = result;
+	return 0;
 }
