@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What a container uses: its cgroup, its writable folder, its logs. */
+#include "kubelet/runtime/internal.h"
+
+#include "common/base/file.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define SIZE_MAX_AGE_NS (10 * NSEC_PER_SEC)
+#define MAX_DEPTH 256
+
+/* Blocks and inodes of a tree, without following links or leaving its file system. */
+static void measure(int dirfd, const char *name, dev_t device, int depth, uint64_t *bytes, uint64_t *inodes)
+{
+	int fd = openat(dirfd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+	for (struct dirent *e; dir && (e = readdir(dir));) {
+		struct stat st;
+		if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0 || fstatat(fd, e->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+			continue;
+		if (device && st.st_dev != device)
+			continue;
+		*bytes += (uint64_t)st.st_blocks * 512;
+		*inodes += 1;
+		if (S_ISDIR(st.st_mode) && depth < MAX_DEPTH)
+			measure(fd, e->d_name, st.st_dev, depth + 1, bytes, inodes);
+	}
+	if (dir)
+		closedir(dir);
+	else if (fd >= 0)
+		close(fd);
+}
+
+static void measure_rootfs(struct runtime *runtime, struct container *container)
+{
+	int64_t now = clock_monotonic_ns();
+	if (container->size_measured_ns && now - container->size_measured_ns < SIZE_MAX_AGE_NS)
+		return;
+	autofree char *upper = container_root(runtime, container->id, "upper");
+	uint64_t bytes = 0, inodes = 0;
+	measure(AT_FDCWD, upper, 0, 0, &bytes, &inodes);
+	container->rootfs_bytes = bytes;
+	container->rootfs_inodes = inodes;
+	container->size_measured_ns = now;
+}
+
+/* The log and its rotated predecessors. */
+static void measure_logs(const char *log, uint64_t *ret_bytes, uint64_t *ret_inodes)
+{
+	autofree char *folder = xstrdup(log);
+	char *slash = strrchr(folder, '/');
+	*slash = 0;
+	uint64_t bytes = 0, inodes = 0;
+	DIR *dir = opendir(*folder ? folder : "/");
+	for (struct dirent *e; dir && (e = readdir(dir));) {
+		struct stat st;
+		if (!str_starts_with(e->d_name, slash + 1) || fstatat(dirfd(dir), e->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+			continue;
+		bytes += (uint64_t)st.st_blocks * 512;
+		inodes++;
+	}
+	if (dir)
+		closedir(dir);
+	*ret_bytes = bytes;
+	*ret_inodes = inodes;
+}
+
+int runtime_container_usage(struct runtime *runtime, const char *id, struct container_usage *ret, struct error *err)
+{
+	struct container *container = container_find(runtime, id);
+	if (!container)
+		return container_missing(id, err);
+	struct container_usage usage = {.cgroup = {.time = clock_wall(), .memory_limit = UINT64_MAX, .pids_limit = UINT64_MAX}};
+	cgroup_stats_read(runtime->cgroups, container->cgroup_path, &usage.cgroup, NULL); /* gone once it ended: zeros */
+	pthread_mutex_lock(&container->size_lock);
+	measure_rootfs(runtime, container);
+	usage.rootfs_bytes = container->rootfs_bytes;
+	usage.rootfs_inodes = container->rootfs_inodes;
+	pthread_mutex_unlock(&container->size_lock);
+	measure_logs(container->log_path, &usage.log_bytes, &usage.log_inodes);
+	container_put(runtime, container);
+	*ret = usage;
+	return 0;
+}
