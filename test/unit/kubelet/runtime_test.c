@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <pthread.h>
 #include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -95,6 +96,7 @@ static int set_up(void **state)
 	autoerror struct error err = {0};
 	snprintf(t.dir, sizeof(t.dir), "/tmp/coracle-rt-XXXXXX");
 	assert_non_null(mkdtemp(t.dir));
+	assert_int_equal(chmod(t.dir, 0711), 0); /* a user namespace's root must come through */
 	assert_int_equal(unshare(CLONE_NEWNS | CLONE_NEWNET), 0);
 	assert_int_equal(mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL), 0);
 	autofree char *images = under("images"), *archive = under("busybox.tar"), *conf = under("net.d"), *cache = under("cni"), *ipam = under("ipam");
@@ -592,7 +594,9 @@ static void test_port_forward_socket(void **state)
 	assert_int_equal(runtime_sandbox_status(t.runtime, sandbox, &status, NULL), 0);
 	usleep(200000);
 	autofree char *fetch = xprintf("wget -q -T 3 -O - http://%s:8080/f", status->network.ips[0]);
-	autofree char *out = exec_output(id, fetch, NULL);
+	int code;
+	autofree char *out = exec_output(id, fetch, &code);
+	print_message("%d %s\n",code,out);
 	assert_string_equal(out, "content\n");
 	struct netns_interface interfaces[4];
 	assert_int_equal(netns_interfaces(status->netns, interfaces, 4, NULL), 1);
