@@ -6,6 +6,7 @@
 #include "kubelet/runtime/runtime.h"
 #include "test/lib/busybox_image.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>
@@ -14,6 +15,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <sys/mount.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -593,11 +595,15 @@ static void test_port_forward_socket(void **state)
 	struct sandbox_status *status;
 	assert_int_equal(runtime_sandbox_status(t.runtime, sandbox, &status, NULL), 0);
 	usleep(200000);
-	autofree char *fetch = xprintf("wget -q -T 3 -O - http://%s:8080/f", status->network.ips[0]);
-	int code;
-	autofree char *out = exec_output(id, fetch, &code);
-	print_message("%d %s\n",code,out);
-	assert_string_equal(out, "content\n");
+	autoerror struct error err = {0};
+	int fd = netns_socket(status->netns, AF_INET, SOCK_STREAM, 0, &err);
+	assert_ok(fd, &err);
+	struct sockaddr_in local = {.sin_family = AF_INET, .sin_port = htons(8080), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	assert_int_equal(connect(fd, (struct sockaddr *)&local, sizeof(local)), 0);
+	assert_int_equal(write(fd, "GET /f HTTP/1.0\r\n\r\n", 19), 19);
+	char text[1024];
+	read_until(fd, "content\n", text, sizeof(text));
+	close(fd);
 	struct netns_interface interfaces[4];
 	assert_int_equal(netns_interfaces(status->netns, interfaces, 4, NULL), 1);
 	assert_string_equal(interfaces[0].name, "eth0");
