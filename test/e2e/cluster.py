@@ -34,11 +34,11 @@ class Cluster:
                         NETNS=self.netns, NODE_NAME=self.node, NODE_IP=self.node_ip, CGROUP_ROOT=f"/{self.id}", BRIDGE="ce0", SUPERVISOR="own")
         self.kubeconfig = f"{self.dir}/etc/admin.kubeconfig"
 
-    # A dummy interface with a default route stands for the machine's network: nothing leaves the namespace.
+    # An interface that leads nowhere, with a default route stands for the machine's network: nothing leaves the namespace.
     def make_netns(self):
         n = self.netns
-        sh(f"ip netns add {n} && ip -n {n} link set lo up && ip -n {n} link add up0 type dummy && ip -n {n} addr add {self.node_ip}/24 dev up0 && "
-           f"ip -n {n} link set up0 up && ip -n {n} route add default via 192.0.2.1 dev up0")
+        sh(f"ip netns add {n} && ip -n {n} link set lo up && ip -n {n} link add up0 type veth peer name up1 && ip -n {n} addr add {self.node_ip}/24 dev up0 && "
+           f"ip -n {n} link set up0 up && ip -n {n} link set up1 up && ip -n {n} route add default via 192.0.2.1 dev up0")
 
     def up(self):
         self.make_netns()

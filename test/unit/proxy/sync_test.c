@@ -86,6 +86,9 @@ static char *ask(const char *ns, const char *address, int port, int *ret_errno) 
 		struct pollfd ready = {.fd = fd, .events = POLLIN};
 		if (!failure && poll(&ready, 1, 2000) <= 0)
 			failure = ETIMEDOUT;
+		socklen_t len = sizeof(failure);
+		if (!failure)
+			getsockopt(fd, SOL_SOCKET, SO_ERROR, &failure, &len);
 		if (!failure && read(fd, text, sizeof(text) - 1) < 0)
 			failure = errno;
 		if (write(pipes[1], &failure, sizeof(failure)) < 0 || write(pipes[1], text, sizeof(text)) < 0)
@@ -112,9 +115,9 @@ static int set_up(void **state) {
 	snprintf(node, sizeof(node), "cpt%d-n", id);
 	snprintf(pod1, sizeof(pod1), "cpt%d-1", id);
 	snprintf(pod2, sizeof(pod2), "cpt%d-2", id);
-	autofree char *text = xprintf("ip netns add %s && ip -n %s link set lo up && ip -n %s link add up0 type dummy && ip -n %s addr add 192.0.2.1/24 dev up0 && "
-				      "ip -n %s link set up0 up && ip -n %s route add default dev up0",
-		node, node, node, node, node, node);
+	autofree char *text = xprintf("ip netns add %s && ip -n %s link set lo up && ip -n %s link add up0 type veth peer name up1 && ip -n %s addr add 192.0.2.1/24 dev up0 && "
+				      "ip -n %s link set up0 up && ip -n %s link set up1 up && ip -n %s route add default dev up0",
+		node, node, node, node, node, node, node);
 	run(text);
 	make_pod(pod1, "v1", "10.244.0.11", "10.244.0.1");
 	make_pod(pod2, "v2", "10.244.0.12", "10.244.0.1");
