@@ -1,0 +1,348 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "scheduler/cluster.h"
+
+#include <stdint.h>
+
+/* What a container that asks for nothing is taken for in scores, so that such pods spread too (Kubernetes' own figures). */
+#define DEFAULT_SCORE_CPU 100
+#define DEFAULT_SCORE_MEMORY (200ll << 20)
+
+static void free_owner(void *value) {
+	free(value);
+}
+
+static void free_namespace(void *value) {
+	api_unref(value);
+}
+
+void cluster_init(struct cluster *cluster) {
+	static const char *const names[] = {"cpu", "memory", "ephemeral-storage", "pods"};
+	*cluster = (struct cluster){0};
+	cluster->by_name = MAP_INIT(NULL);
+	cluster->pods = MAP_INIT(NULL);
+	cluster->owners = MAP_INIT(free_owner);
+	cluster->namespaces = MAP_INIT(free_namespace);
+	list_init(&cluster->anti_affine);
+	for (size_t i = 0; i < array_len(names); i++)
+		cluster_resource_id(cluster, names[i]);
+}
+
+void cluster_done(struct cluster *cluster) {
+	struct map_entry *e;
+	for (size_t i = 0; (e = map_next(&cluster->pods, &i));)
+		pod_info_free(e->value);
+	for (uint32_t row = 0; row < cluster->row_count; row++)
+		api_unref(cluster->rows[row].node);
+	for (uint16_t i = 0; i < cluster->column_count; i++) {
+		free(cluster->columns[i].name);
+		free(cluster->columns[i].allocatable);
+		free(cluster->columns[i].requested);
+	}
+	free(cluster->rows);
+	free(cluster->score_cpu);
+	free(cluster->score_memory);
+	map_done(&cluster->by_name);
+	map_done(&cluster->pods);
+	map_done(&cluster->owners);
+	map_done(&cluster->namespaces);
+}
+
+/* ---- columns and rows ---- */
+
+static void grow_column(int64_t **column, uint32_t old, uint32_t new) {
+	*column = xreallocarray(*column, new, sizeof(**column));
+	memset(*column + old, 0, (new - old) * sizeof(**column));
+}
+
+uint16_t cluster_resource_id(struct cluster *cluster, const char *name) {
+	for (uint16_t i = 0; i < cluster->column_count; i++)
+		if (strcmp(cluster->columns[i].name, name) == 0)
+			return i;
+	if (cluster->column_count == RESOURCES_MAX)
+		return RESOURCES_MAX;
+	struct resource_column *column = &cluster->columns[cluster->column_count];
+	column->name = xstrdup(name);
+	if (cluster->row_cap) {
+		grow_column(&column->allocatable, 0, cluster->row_cap);
+		grow_column(&column->requested, 0, cluster->row_cap);
+	}
+	return cluster->column_count++;
+}
+
+static uint32_t new_row(struct cluster *cluster) {
+	for (uint32_t row = 0; cluster->node_count < cluster->row_count && row < cluster->row_count; row++)
+		if (!cluster->rows[row].node)
+			return row;
+	if (cluster->row_count == cluster->row_cap) {
+		uint32_t old = cluster->row_cap, new = old ? old * 2 : 16;
+		/* Lists have their heads in the rows: they must be tied to where the rows go. */
+		struct node_row *rows = xcalloc(new, sizeof(*rows));
+		for (uint32_t i = 0; i < old; i++) {
+			rows[i] = cluster->rows[i];
+			list_init(&rows[i].pods);
+			struct pod_info *pod;
+			list_for_each (pod, &cluster->rows[i].pods, on_node) {
+				list_remove(&pod->on_node);
+				list_push_back(&rows[i].pods, &pod->on_node);
+			}
+		}
+		free(cluster->rows);
+		cluster->rows = rows;
+		for (uint16_t i = 0; i < cluster->column_count; i++) {
+			grow_column(&cluster->columns[i].allocatable, old, new);
+			grow_column(&cluster->columns[i].requested, old, new);
+		}
+		grow_column(&cluster->score_cpu, old, new);
+		grow_column(&cluster->score_memory, old, new);
+		cluster->row_cap = new;
+	}
+	return cluster->row_count++;
+}
+
+uint32_t cluster_find_node(const struct cluster *cluster, const char *name) {
+	uintptr_t row = (uintptr_t)map_get(&cluster->by_name, name);
+	return row ? (uint32_t)(row - 1) : NO_NODE;
+}
+
+static int64_t amount_of(uint16_t id, const struct quantity *q) {
+	return id == RESOURCE_CPU ? quantity_milli_value(q) : quantity_value(q);
+}
+
+static void count(struct cluster *cluster, struct pod_info *info, uint32_t row) {
+	info->node = row;
+	list_push_back(&cluster->rows[row].pods, &info->on_node);
+	cluster->rows[row].pod_count++;
+	for (size_t i = 0; i < info->request_count; i++)
+		cluster->columns[info->requests[i].id].requested[row] += info->requests[i].amount;
+	cluster->columns[RESOURCE_PODS].requested[row]++;
+	cluster->score_cpu[row] += info->score_cpu;
+	cluster->score_memory[row] += info->score_memory;
+}
+
+static void uncount(struct cluster *cluster, struct pod_info *info) {
+	uint32_t row = info->node;
+	if (row == NO_NODE)
+		return;
+	list_remove(&info->on_node);
+	cluster->rows[row].pod_count--;
+	for (size_t i = 0; i < info->request_count; i++)
+		cluster->columns[info->requests[i].id].requested[row] -= info->requests[i].amount;
+	cluster->columns[RESOURCE_PODS].requested[row]--;
+	cluster->score_cpu[row] -= info->score_cpu;
+	cluster->score_memory[row] -= info->score_memory;
+	info->node = NO_NODE;
+}
+
+/* Pods can be heard of before their node: they are counted when it comes. */
+static void count_waiting(struct cluster *cluster, const char *name, uint32_t row) {
+	struct map_entry *e;
+	for (size_t i = 0; (e = map_next(&cluster->pods, &i));) {
+		struct pod_info *info = e->value;
+		if (info->node == NO_NODE && str_equal(info->pod->spec.node_name, name))
+			count(cluster, info, row);
+	}
+}
+
+void cluster_set_node(struct cluster *cluster, struct core_v1_node *node) {
+	const char *name = node->metadata.name;
+	uint32_t row = cluster_find_node(cluster, name);
+	bool fresh = row == NO_NODE;
+	if (fresh) {
+		row = new_row(cluster);
+		list_init(&cluster->rows[row].pods);
+		cluster->rows[row].pod_count = 0;
+		map_set(&cluster->by_name, name, (void *)(uintptr_t)(row + 1));
+		cluster->node_count++;
+	}
+	api_ref(node);
+	api_unref(cluster->rows[row].node);
+	cluster->rows[row].node = node;
+	for (uint16_t i = 0; i < cluster->column_count; i++)
+		cluster->columns[i].allocatable[row] = 0;
+	for (uint32_t i = 0; i < node->status.allocatable.len; i++) {
+		uint16_t id = cluster_resource_id(cluster, node->status.allocatable.items[i].key);
+		if (id < RESOURCES_MAX)
+			cluster->columns[id].allocatable[row] = amount_of(id, &node->status.allocatable.items[i].value);
+	}
+	if (fresh)
+		count_waiting(cluster, name, row);
+}
+
+void cluster_remove_node(struct cluster *cluster, const char *name) {
+	uint32_t row = cluster_find_node(cluster, name);
+	if (row == NO_NODE)
+		return;
+	struct pod_info *info;
+	list_for_each (info, &cluster->rows[row].pods, on_node)
+		uncount(cluster, info);
+	api_unref(cluster->rows[row].node);
+	cluster->rows[row].node = NULL;
+	map_remove(&cluster->by_name, name);
+	cluster->node_count--;
+}
+
+/* ---- pods ---- */
+
+struct sums {
+	struct cluster *cluster;
+	int64_t amounts[RESOURCES_MAX];
+};
+
+static void add_list(struct sums *sums, const struct api_quantity_map *list) {
+	for (uint32_t i = 0; i < list->len; i++) {
+		uint16_t id = cluster_resource_id(sums->cluster, list->items[i].key);
+		if (id < RESOURCES_MAX)
+			sums->amounts[id] += amount_of(id, &list->items[i].value);
+	}
+}
+
+static bool is_sidecar(const struct core_v1_container *container) {
+	return str_equal(container->restart_policy, "Always");
+}
+
+/* A pod's need (KEP-753): its containers and sidecars together, or an init container with the sidecars before it where that is more; then the overhead. */
+static void pod_requests(struct cluster *cluster, const struct core_v1_pod *pod, struct sums *total) {
+	autofree struct sums *sidecars = xnew(struct sums), *init = xnew(struct sums);
+	total->cluster = sidecars->cluster = init->cluster = cluster;
+	for api_list_each (container, &pod->spec.containers)
+		add_list(total, &container->resources.requests);
+	for api_list_each (container, &pod->spec.init_containers) {
+		autofree struct sums *step = xmemdup(sidecars, sizeof(*sidecars));
+		add_list(step, &container->resources.requests);
+		for (unsigned i = 0; i < RESOURCES_MAX; i++)
+			init->amounts[i] = max_of(init->amounts[i], step->amounts[i]);
+		if (is_sidecar(container))
+			add_list(sidecars, &container->resources.requests);
+	}
+	for (unsigned i = 0; i < RESOURCES_MAX; i++)
+		total->amounts[i] = max_of(total->amounts[i] + sidecars->amounts[i], init->amounts[i]);
+	if (pod->spec.resources) { /* what the pod as a whole asks for stands instead of its containers' sum */
+		const struct api_quantity_map *whole = &pod->spec.resources->requests;
+		for (uint32_t i = 0; i < whole->len; i++) {
+			uint16_t id = cluster_resource_id(cluster, whole->items[i].key);
+			if (id < RESOURCES_MAX)
+				total->amounts[id] = amount_of(id, &whole->items[i].value);
+		}
+	}
+	add_list(total, &pod->spec.overhead);
+}
+
+static void score_requests(struct pod_info *info, const struct sums *total) {
+	const struct core_v1_pod_spec *spec = &info->pod->spec;
+	info->score_cpu = total->amounts[RESOURCE_CPU];
+	info->score_memory = total->amounts[RESOURCE_MEMORY];
+	for api_list_each (container, &spec->containers) {
+		if (!api_quantity_get(&container->resources.requests, "cpu"))
+			info->score_cpu += DEFAULT_SCORE_CPU;
+		if (!api_quantity_get(&container->resources.requests, "memory"))
+			info->score_memory += DEFAULT_SCORE_MEMORY;
+	}
+}
+
+static void collect_ports(struct pod_info *info) {
+	const struct core_v1_pod_spec *spec = &info->pod->spec;
+	size_t n = 0;
+	for api_list_each (container, &spec->containers)
+		n += container->ports.len;
+	for api_list_each (container, &spec->init_containers)
+		n += container->ports.len;
+	info->ports = arena_calloc(info->arena, n + 1, sizeof(*info->ports));
+	for (int init = 0; init < 2; init++) {
+		const struct core_v1_container *containers = init ? spec->init_containers.items : spec->containers.items;
+		uint32_t len = init ? spec->init_containers.len : spec->containers.len;
+		for (uint32_t i = 0; i < len; i++) {
+			if (init && !is_sidecar(&containers[i]))
+				continue;
+			for api_list_each (port, &containers[i].ports)
+				if (port->host_port > 0)
+					info->ports[info->port_count++] = (struct host_port){str_or(port->protocol, "TCP"), str_or(port->host_ip, "0.0.0.0"), port->host_port};
+		}
+	}
+}
+
+struct pod_info *pod_info_new(struct cluster *cluster, struct core_v1_pod *pod) {
+	struct pod_info *info = xnew(struct pod_info);
+	autofree struct sums *total = xnew(struct sums);
+	info->pod = api_ref(pod);
+	info->arena = arena_new();
+	info->key = api_key(pod);
+	info->node = NO_NODE;
+	info->priority = pod->spec.priority ? *pod->spec.priority : 0;
+	list_init(&info->on_node);
+	list_init(&info->of_owner);
+	list_init(&info->anti);
+	for api_list_each (owner, &pod->metadata.owner_references)
+		if (owner->controller && *owner->controller)
+			info->owner_uid = owner->uid;
+	pod_requests(cluster, pod, total);
+	for (unsigned i = 0; i < RESOURCES_MAX; i++)
+		info->request_count += total->amounts[i] != 0;
+	info->requests = arena_calloc(info->arena, info->request_count + 1, sizeof(*info->requests));
+	for (unsigned i = 0, n = 0; i < RESOURCES_MAX; i++)
+		if (total->amounts[i])
+			info->requests[n++] = (struct resource_request){(uint16_t)i, total->amounts[i]};
+	score_requests(info, total);
+	collect_ports(info);
+	const struct core_v1_affinity *affinity = pod->spec.affinity;
+	info->has_affinity = affinity && affinity->pod_affinity && affinity->pod_affinity->required_during_scheduling_ignored_during_execution.len;
+	info->has_anti_affinity = affinity && affinity->pod_anti_affinity && affinity->pod_anti_affinity->required_during_scheduling_ignored_during_execution.len;
+	return info;
+}
+
+void pod_info_free(struct pod_info *info) {
+	if (!info)
+		return;
+	api_unref(info->pod);
+	arena_free(info->arena);
+	free(info);
+}
+
+struct pod_info *cluster_find_pod(const struct cluster *cluster, const char *key) {
+	return map_get(&cluster->pods, key);
+}
+
+void cluster_remove_pod(struct cluster *cluster, const char *key) {
+	struct pod_info *info = map_take(&cluster->pods, key);
+	if (!info)
+		return;
+	uncount(cluster, info);
+	list_remove(&info->anti);
+	list_remove(&info->of_owner);
+	if (info->owner_uid) {
+		struct owner_pods *owner = map_get(&cluster->owners, info->owner_uid);
+		if (owner && list_empty(&owner->pods))
+			map_remove(&cluster->owners, info->owner_uid);
+	}
+	pod_info_free(info);
+}
+
+void cluster_add_pod(struct cluster *cluster, struct pod_info *take_info, const char *node_name) {
+	struct pod_info *info = take_info;
+	cluster_remove_pod(cluster, info->key);
+	map_set(&cluster->pods, info->key, info);
+	if (info->owner_uid) {
+		struct owner_pods *owner = map_get(&cluster->owners, info->owner_uid);
+		if (!owner) {
+			owner = xnew(struct owner_pods);
+			list_init(&owner->pods);
+			map_set(&cluster->owners, info->owner_uid, owner);
+		}
+		list_push_back(&owner->pods, &info->of_owner);
+	}
+	if (info->has_anti_affinity)
+		list_push_back(&cluster->anti_affine, &info->anti);
+	uint32_t row = cluster_find_node(cluster, node_name);
+	if (row != NO_NODE)
+		count(cluster, info, row);
+}
+
+const struct core_v1_namespace *cluster_namespace(const struct cluster *cluster, const char *name) {
+	return map_get(&cluster->namespaces, name);
+}
+
+void cluster_set_namespace(struct cluster *cluster, const char *name, struct core_v1_namespace *ns) {
+	if (ns)
+		map_set(&cluster->namespaces, name, api_ref(ns));
+	else
+		map_remove(&cluster->namespaces, name);
+}

@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the scheduler knows: nodes as columns (one array of int64 for each resource), and the pods on them. Kept up to date by informers and by
+ * assumptions: a pod that was given a node counts there at once, though the API server has not said so yet.
+ *
+ * Not thread safe: whoever calls holds the scheduler's lock.
+ */
+#ifndef CORACLE_SCHEDULER_CLUSTER_H
+#define CORACLE_SCHEDULER_CLUSTER_H
+
+#include "common/base/list.h"
+#include "common/base/map.h"
+
+#include "api/core_v1.h"
+
+#define NO_NODE UINT32_MAX
+
+/* Resources are numbered; the first are the same everywhere. cpu in thousandths, all else in units. */
+enum { RESOURCE_CPU, RESOURCE_MEMORY, RESOURCE_EPHEMERAL, RESOURCE_PODS, RESOURCE_FIRST_EXTENDED };
+#define RESOURCES_MAX 256
+
+struct resource_request {
+	uint16_t id;
+	int64_t amount;
+};
+
+struct host_port {
+	const char *protocol, *ip;
+	int32_t port;
+};
+
+/* A pod as the scheduler sees it: the object, and what is computed from it once. */
+struct pod_info {
+	struct core_v1_pod *pod; /* a reference */
+	struct arena *arena;     /* what follows lives here */
+	const char *key;         /* ns/name */
+	const char *owner_uid;   /* of its controller; NULL: none */
+	int32_t priority;
+	struct resource_request *requests;
+	size_t request_count;
+	int64_t score_cpu, score_memory; /* requests, or what a pod without any is taken for (100m, 200 MB) */
+	struct host_port *ports;
+	size_t port_count;
+	bool has_affinity, has_anti_affinity; /* required terms between pods */
+	/* where it counts */
+	uint32_t node; /* NO_NODE: nowhere */
+	bool assumed;
+	struct list on_node;  /* node's pods */
+	struct list of_owner; /* pods of the same controller */
+	struct list anti;     /* pods with required anti-affinity, while on a node */
+};
+
+struct node_row {
+	struct core_v1_node *node; /* a reference; NULL: a free row */
+	struct list pods;
+	size_t pod_count;
+};
+
+struct resource_column {
+	char *name;
+	int64_t *allocatable, *requested; /* by node */
+};
+
+struct cluster {
+	struct node_row *rows;
+	uint32_t row_count, row_cap; /* rows below row_count may be free */
+	uint32_t node_count;
+	struct resource_column columns[RESOURCES_MAX];
+	uint16_t column_count;
+	int64_t *score_cpu, *score_memory; /* requested for scoring, by node */
+	struct map by_name; /* node name -> row + 1 */
+	struct map pods;    /* key -> struct pod_info on a node */
+	struct map owners;  /* controller uid -> struct owner_pods */
+	struct list anti_affine;
+	struct map namespaces; /* name -> struct core_v1_namespace reference */
+};
+
+struct owner_pods {
+	struct list pods;
+};
+
+void cluster_init(struct cluster *cluster);
+void cluster_done(struct cluster *cluster);
+
+/* Adds or replaces. Takes its own reference. */
+void cluster_set_node(struct cluster *cluster, struct core_v1_node *node);
+/* Pods on it are kept, uncounted, until they go or the node comes back. */
+void cluster_remove_node(struct cluster *cluster, const char *name);
+uint32_t cluster_find_node(const struct cluster *cluster, const char *name);
+/* The number of a resource by name, made on first use; RESOURCES_MAX where there are too many. */
+uint16_t cluster_resource_id(struct cluster *cluster, const char *name);
+
+/* Computes what is needed of a pod. Takes its own reference. */
+struct pod_info *pod_info_new(struct cluster *cluster, struct core_v1_pod *pod);
+void pod_info_free(struct pod_info *info);
+/* Counts the pod on a node (takes `info`), replacing what was counted under its key. */
+void cluster_add_pod(struct cluster *cluster, struct pod_info *take_info, const char *node_name);
+void cluster_remove_pod(struct cluster *cluster, const char *key);
+struct pod_info *cluster_find_pod(const struct cluster *cluster, const char *key);
+const struct core_v1_namespace *cluster_namespace(const struct cluster *cluster, const char *name);
+void cluster_set_namespace(struct cluster *cluster, const char *name, struct core_v1_namespace *ns);
+
+/* for (row = 0; row < cluster->row_count; row++) if (cluster->rows[row].node) ... */
+#define cluster_each_row(row, cluster)                               \
+	for (uint32_t row = 0; row < (cluster)->row_count; row++)      \
+		if ((cluster)->rows[row].node)
+
+#endif
