@@ -1,0 +1,409 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "controller-manager/manager.h"
+
+#include "common/base/metrics.h"
+#include "common/client/events.h"
+#include "controller-manager/shared/owners.h"
+
+#include <errno.h>
+#include <pthread.h>
+
+#define CONFLICT_RETRY_MS 20 /* by then the cache has seen the other's write */
+
+struct running {
+	struct reconciler reconciler;
+	struct workers *workers;
+	struct manager *manager;
+};
+
+/* Tells one watch of one controller of what happens in one cache. */
+struct tap {
+	struct running *running;
+	const struct controller_watch *watch;
+};
+
+struct manager {
+	struct world world; /* first: the ops find the manager by it */
+	struct client *client;
+	const struct settings *settings;
+	struct informer_set *informers;
+	struct informer *caches[CACHED_COUNT];
+	struct running *running; /* array, in the order of table.c */
+	size_t running_count;
+	struct tap **taps;
+	size_t tap_count;
+	pthread_mutex_t events_lock;
+	struct map recorders; /* struct event_recorder by component */
+	bool started;         /* atomic */
+};
+
+static struct manager *manager_of(struct world *world)
+{
+	return container_of(world, struct manager, world);
+}
+
+/* ---- the live world ---- */
+
+static struct informer *cache_of(struct world *world, enum cached what)
+{
+	struct informer *informer = manager_of(world)->caches[what];
+	if (!informer) {
+		log_error("a controller reads a cache that its row does not name", LOG_STR("resource", cached_resource(what)->plural));
+		abort();
+	}
+	return informer;
+}
+
+static void *live_find(struct world *world, enum cached what, const char *ns, const char *name)
+{
+	return informer_find(cache_of(world, what), ns, name);
+}
+
+static void live_list(struct world *world, enum cached what, const char *index, const char *value, struct informer_list *ret)
+{
+	if (index)
+		informer_list_index(cache_of(world, what), index, value, ret);
+	else
+		informer_list_all(cache_of(world, what), ret);
+}
+
+static uint64_t live_version(struct world *world, enum cached what)
+{
+	return informer_resource_version(cache_of(world, what));
+}
+
+static int live_get(struct world *world, const struct api_resource *resource, const char *ns, const char *name, void **ret, struct error *err)
+{
+	return client_get(manager_of(world)->client, resource, ns, name, ret, err);
+}
+
+static int live_write(struct world *world, const struct write *w, void **ret, struct error *err)
+{
+	struct client *client = manager_of(world)->client;
+	switch (w->verb) {
+	case WRITE_CREATE:
+		if (w->subresource)
+			return client_post_subresource(client, w->resource, w->ns, w->name, w->subresource, w->object, api_type_of(w->object), ret, err);
+		return client_create(client, w->resource, w->ns, w->object, ret, err);
+	case WRITE_UPDATE:
+		return client_update(client, w->resource, w->ns, w->object, w->subresource, ret, err);
+	case WRITE_PATCH:
+		return client_patch(client, w->resource, w->ns, w->name, w->subresource, w->content_type, w->patch, ret, err);
+	case WRITE_DELETE:
+		return client_delete(client, w->resource, w->ns, w->name, &w->delete_options, err);
+	}
+	return error_set(err, EINVAL, "unknown verb");
+}
+
+static int live_request(struct world *world, const struct client_request *request, struct buf *body, int *ret_status, struct error *err)
+{
+	return client_do(manager_of(world)->client, request, body, ret_status, err);
+}
+
+static void live_event(struct world *world, const char *component, const void *object, const char *type, const char *reason, const char *message)
+{
+	struct manager *manager = manager_of(world);
+	pthread_mutex_lock(&manager->events_lock);
+	struct event_recorder *recorder = map_get(&manager->recorders, component);
+	if (!recorder) {
+		recorder = event_recorder_new(manager->client, component, NULL);
+		map_set(&manager->recorders, component, recorder);
+	}
+	pthread_mutex_unlock(&manager->events_lock);
+	event_record(recorder, object, NULL, type, reason, "%s", message);
+}
+
+static const struct world_ops live_ops = {
+	.find = live_find,
+	.list = live_list,
+	.version = live_version,
+	.get = live_get,
+	.write = live_write,
+	.request = live_request,
+	.event = live_event,
+};
+
+/* ---- keys ---- */
+
+static void with_key(const char *ns, const char *name, void (*fn)(struct workqueue *, const char *, int64_t), struct workqueue *queue, int64_t after)
+{
+	if (str_empty(ns)) {
+		fn(queue, name, after);
+		return;
+	}
+	autofree char *key = xprintf("%s/%s", ns, name);
+	fn(queue, key, after);
+}
+
+static void add_now(struct workqueue *queue, const char *key, int64_t after)
+{
+	workqueue_add(queue, key);
+}
+
+static void add_later(struct workqueue *queue, const char *key, int64_t after)
+{
+	workqueue_add_after(queue, key, after);
+}
+
+void reconciler_add(struct reconciler *r, const char *ns, const char *name)
+{
+	if (r->queue)
+		with_key(ns, name, add_now, r->queue, 0);
+}
+
+void reconciler_add_after(struct reconciler *r, const char *ns, const char *name, int64_t after_ns)
+{
+	if (r->queue)
+		with_key(ns, name, add_later, r->queue, after_ns);
+}
+
+void reconciler_add_owner(struct reconciler *r, const void *object, const char *kind)
+{
+	const struct meta_v1_object_meta *meta = api_metadata(object);
+	const struct meta_v1_owner_reference *owner = owner_controller(meta);
+	if (owner && str_equal(owner->kind, kind))
+		reconciler_add(r, meta->namespace, owner->name);
+}
+
+const char *reconciler_component(const struct reconciler *r)
+{
+	return r->controller->component ? r->controller->component : r->controller->name;
+}
+
+int milliseconds_until(struct wall_time then)
+{
+	int64_t ms = (time_diff_ns(then, clock_wall()) + NSEC_PER_MSEC - 1) / NSEC_PER_MSEC;
+	return ms < 1 ? 1 : ms > INT32_MAX ? INT32_MAX : (int)ms;
+}
+
+struct wall_time time_after(struct wall_time t, int64_t seconds)
+{
+	t.sec += seconds;
+	return t;
+}
+
+/* ---- taps ---- */
+
+static void wake(struct tap *tap, const void *object)
+{
+	if (tap->watch->wake) {
+		tap->watch->wake(&tap->running->reconciler, object);
+		return;
+	}
+	const struct meta_v1_object_meta *meta = api_metadata(object);
+	reconciler_add(&tap->running->reconciler, meta->namespace, meta->name);
+}
+
+static void on_add(void *object, bool is_initial, void *arg)
+{
+	wake(arg, object);
+}
+
+static void on_update(void *old_object, void *object, void *arg)
+{
+	struct tap *tap = arg;
+	if (tap->watch->wake && old_object)
+		wake(tap, old_object); /* what it concerned before: another owner, another node */
+	wake(tap, object);
+}
+
+static void on_delete(void *object, void *arg)
+{
+	struct tap *tap = arg;
+	if (tap->watch->gone)
+		tap->watch->gone(&tap->running->reconciler, object);
+	else
+		wake(tap, object);
+}
+
+/* ---- life ---- */
+
+static bool names(const struct controller *controller, const char *name)
+{
+	return str_equal(controller->name, name) || (controller->alias && str_equal(controller->alias, name));
+}
+
+bool controller_is_enabled(const struct controller *controller, const struct flag_list *wanted)
+{
+	bool star = false;
+	for (size_t i = 0; i < wanted->len; i++) {
+		const char *name = wanted->items[i];
+		if (name[0] == '-' && names(controller, name + 1))
+			return false;
+		if (names(controller, name))
+			return true;
+		star |= str_equal(name, "*");
+	}
+	return star && !controller->off_by_default;
+}
+
+/* Controllers of Kubernetes that are of no use here: naming them is no mistake. */
+static const char *const foreign_names[] = {"cloud-node-lifecycle-controller", "node-route-controller", "service-lb-controller", "service", "route",
+	"cloud-node-lifecycle", "persistentvolume-attach-detach-controller", "attachdetach", "persistentvolume-expander-controller",
+	"persistentvolume-expander", "ephemeral-volume-controller", "ephemeral-volume", "token-cleaner-controller", "storageversion-garbage-collector-controller",
+	"storage-version-gc", "validatingadmissionpolicy-status-controller", "resourceclaim-controller", "device-taint-eviction-controller",
+	"selinux-warning-controller", "storage-version-migrator-controller", "kube-apiserver-serving-clustertrustbundle-publisher-controller",
+	"volumeattributesclass-protection-controller", "legacy-serviceaccount-token-cleaner-controller", "podcertificaterequest-cleaner-controller",
+	"resource-pool-status-request-controller", "tokencleaner", "bootstrapsigner"};
+
+int manager_check_names(const struct flag_list *wanted, struct error *err)
+{
+	for (size_t i = 0; i < wanted->len; i++) {
+		const char *name = wanted->items[i][0] == '-' ? wanted->items[i] + 1 : wanted->items[i];
+		bool known = str_equal(name, "*");
+		for (size_t j = 0; j < controller_count && !known; j++)
+			known = names(controllers[j], name);
+		for (size_t j = 0; j < array_len(foreign_names) && !known; j++)
+			known = str_equal(foreign_names[j], name);
+		if (!known)
+			return error_set(err, EINVAL, "--controllers: \"%s\" is no controller", name);
+	}
+	return 0;
+}
+
+static void free_recorder(void *recorder)
+{
+	event_recorder_free(recorder);
+}
+
+static void open_cache(struct manager *manager, enum cached what)
+{
+	if (manager->caches[what])
+		return;
+	manager->caches[what] = informer_get(manager->informers, cached_resource(what), cached_options(what));
+	cached_add_indexes(what, manager->caches[what]);
+}
+
+static void tap_cache(struct manager *manager, struct running *running, const struct controller_watch *watch)
+{
+	open_cache(manager, watch->what);
+	if (watch->read_only)
+		return;
+	struct tap *tap = xnew(struct tap);
+	*tap = (struct tap){.running = running, .watch = watch};
+	manager->taps = xreallocarray(manager->taps, manager->tap_count + 1, sizeof(tap));
+	manager->taps[manager->tap_count++] = tap;
+	struct informer_handler handler = {.on_add = on_add, .on_update = on_update, .on_delete = on_delete, .arg = tap};
+	informer_add_handler(manager->caches[watch->what], &handler);
+}
+
+static void prepare(struct manager *manager, const struct controller *controller)
+{
+	struct running *running = &manager->running[manager->running_count++];
+	running->manager = manager;
+	running->reconciler = (struct reconciler){.controller = controller, .world = &manager->world, .client = manager->client};
+	if (controller->state_new)
+		running->reconciler.state = controller->state_new();
+	if (controller->workers)
+		running->reconciler.queue = workqueue_new(&(struct workqueue_options){.name = controller->name});
+}
+
+struct manager *manager_new(struct client *client, const struct settings *settings)
+{
+	struct manager *manager = xnew(struct manager);
+	manager->world = (struct world){.ops = &live_ops, .settings = settings};
+	manager->client = client;
+	manager->settings = settings;
+	manager->informers = informer_set_new(client);
+	manager->running = xcalloc(controller_count, sizeof(struct running));
+	manager->recorders = MAP_INIT(free_recorder);
+	pthread_mutex_init(&manager->events_lock, NULL);
+	for (size_t i = 0; i < controller_count; i++) {
+		const struct controller *controller = controllers[i];
+		if (!controller_is_enabled(controller, &settings->controllers))
+			continue;
+		if (controller->enabled && !controller->enabled(settings)) {
+			log_info("controller is not set up by flags, so it does not run", LOG_STR("controller", controller->name));
+			continue;
+		}
+		prepare(manager, controller);
+	}
+	for (size_t i = 0; i < manager->running_count; i++) {
+		const struct controller_watch *watch = manager->running[i].reconciler.controller->watches;
+		for (; watch && watch->what != CACHED_NONE; watch++)
+			tap_cache(manager, &manager->running[i], watch);
+	}
+	return manager;
+}
+
+/* Splits the key, and turns a lost race into a quick second look: it is no error that somebody else wrote first. */
+static int reconcile_key(const char *key, void *arg, struct error *err)
+{
+	struct running *running = arg;
+	const char *slash = strchr(key, '/');
+	autofree char *ns = slash ? xstrndup(key, (size_t)(slash - key)) : NULL;
+	autoerror struct error failed = {0};
+	int r = running->reconciler.controller->reconcile(&running->reconciler, ns, slash ? slash + 1 : key, &failed);
+	if (r >= 0)
+		return r;
+	if (error_is(&failed, "Conflict") || error_is(&failed, "AlreadyExists")) {
+		log_debug(4, "written by another meanwhile, looking again", LOG_STR("controller", running->reconciler.controller->name),
+			LOG_STR("key", key), LOG_ERR(&failed));
+		return CONFLICT_RETRY_MS;
+	}
+	if (failed.errnum)
+		return error_move(err, &failed);
+	return r;
+}
+
+static unsigned worker_count(const struct manager *manager, const struct controller *controller)
+{
+	for (size_t i = 0; i < controller_count; i++)
+		if (controllers[i] == controller && manager->settings->workers[i] > 0)
+			return (unsigned)manager->settings->workers[i];
+	return controller->workers;
+}
+
+bool manager_start(struct manager *manager, int cancel_fd)
+{
+	informer_set_start(manager->informers);
+	if (!informer_set_wait_synced(manager->informers, cancel_fd))
+		return false;
+	for (size_t i = 0; i < manager->running_count; i++) {
+		struct running *running = &manager->running[i];
+		const struct controller *controller = running->reconciler.controller;
+		if (controller->started)
+			controller->started(&running->reconciler);
+		if (running->reconciler.queue)
+			running->workers = workers_start(running->reconciler.queue, worker_count(manager, controller), reconcile_key, running);
+		log_debug(1, "controller started", LOG_STR("controller", controller->name));
+	}
+	__atomic_store_n(&manager->started, true, __ATOMIC_RELEASE);
+	return true;
+}
+
+bool manager_is_running(const struct manager *manager)
+{
+	return __atomic_load_n(&manager->started, __ATOMIC_ACQUIRE);
+}
+
+void manager_free(struct manager *manager)
+{
+	if (!manager)
+		return;
+	/* All queues first, so that no worker waits behind another's long list. */
+	for (size_t i = 0; i < manager->running_count; i++)
+		if (manager->running[i].reconciler.queue)
+			workqueue_shutdown(manager->running[i].reconciler.queue);
+	for (size_t i = 0; i < manager->running_count; i++) {
+		struct running *running = &manager->running[i];
+		if (running->workers)
+			workers_stop(running->workers);
+		if (running->reconciler.controller->stopping)
+			running->reconciler.controller->stopping(&running->reconciler);
+	}
+	informer_set_free(manager->informers);
+	for (size_t i = 0; i < manager->running_count; i++) {
+		struct reconciler *r = &manager->running[i].reconciler;
+		workqueue_free(r->queue);
+		if (r->controller->state_free)
+			r->controller->state_free(r->state);
+	}
+	for (size_t i = 0; i < manager->tap_count; i++)
+		free(manager->taps[i]);
+	free(manager->taps);
+	map_done(&manager->recorders);
+	pthread_mutex_destroy(&manager->events_lock);
+	free(manager->running);
+	free(manager);
+}

@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What every workload controller asks of pods, and how it makes and removes them. */
+#ifndef CORACLE_CONTROLLER_MANAGER_PODS_H
+#define CORACLE_CONTROLLER_MANAGER_PODS_H
+
+#include "controller-manager/controller.h"
+
+#include "api/core_v1.h"
+
+struct core_v1_pod_condition *pod_condition(const struct core_v1_pod *pod, const char *type);
+bool pod_is_ready(const struct core_v1_pod *pod);
+/* Ready for at least min_ready_seconds. */
+bool pod_is_available(const struct core_v1_pod *pod, int32_t min_ready_seconds, struct wall_time now);
+/* When a ready pod becomes available; false where it is not ready. */
+bool pod_available_at(const struct core_v1_pod *pod, int32_t min_ready_seconds, struct wall_time *ret);
+bool pod_is_terminal(const struct core_v1_pod *pod); /* Succeeded or Failed */
+bool pod_is_terminating(const struct core_v1_pod *pod); /* being deleted, and not yet terminal */
+/* Neither terminal nor being deleted. */
+bool pod_is_active(const struct core_v1_pod *pod);
+int32_t pod_restarts(const struct core_v1_pod *pod); /* the most of any container */
+/* Sets (or replaces) one condition; returns true where anything changed. */
+bool pod_set_condition(struct arena *arena, struct core_v1_pod *pod, const char *type, const char *status, const char *reason, const char *message);
+
+/* Sorts the pods to delete first to the front; ranks[i] is the number of related pods on the node of pods[i]. ranks may be NULL. */
+void pods_rank_for_deletion(const struct core_v1_pod **pods, const int *ranks, size_t count, struct wall_time now);
+
+/*
+ * A pod of this template, owned by `owner`, named by prefix (generateName) or not at all where prefix is NULL. Mutable.
+ */
+struct core_v1_pod *pod_from_template(const struct core_v1_pod_template_spec *template, const void *owner, const char *prefix);
+
+/*
+ * Guards against a stale cache: what a controller has created or deleted and its cache does not show yet. While anything is missing, counting pods would
+ * make too many or delete too many. Thread safe.
+ */
+struct expectations;
+struct expectations *expectations_new(void);
+void expectations_free(struct expectations *expectations);
+/* The cache must have reached this resourceVersion before the key's pods are counted again. */
+void expectations_created(struct expectations *expectations, const char *key, const void *created);
+void expectations_deleted(struct expectations *expectations, const char *key, const void *deleted);
+/* True where the cache of `what` shows all of it, or after five minutes. */
+bool expectations_satisfied(struct expectations *expectations, struct world *world, enum cached what, const char *key);
+void expectations_forget(struct expectations *expectations, const char *key);
+
+/* Creates the pod, records SuccessfulCreate or FailedCreate on `owner`, and remembers it in `expectations` (may be NULL). */
+int pod_create(struct reconciler *r, const void *owner, const struct core_v1_pod *pod, struct expectations *expectations, const char *key,
+	struct error *err);
+int pod_delete(struct reconciler *r, const void *owner, const struct core_v1_pod *pod, struct expectations *expectations, const char *key,
+	struct error *err);
+
+#define BURST_REPLICAS 500
+/*
+ * Calls fn(index) for 0..count-1 in batches of 1, 2, 4, ...: stops after the first batch with a failure, so that a template the server refuses costs
+ * one request, not thousands. Returns how many succeeded; err is the first failure.
+ */
+size_t slow_start(size_t count, int (*fn)(size_t index, void *arg, struct error *err), void *arg, struct error *err);
+
+/* 32-bit hash of a template and the collision count, in the alphabet of names; out >= 16 bytes. */
+void template_hash(const struct core_v1_pod_template_spec *template, const int32_t *collision_count, char *out);
+
+#endif

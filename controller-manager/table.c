@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Every controller, in the order they are started. */
+#include "controller-manager/controller.h"
+
+#define ROW(name) extern const struct controller name
+ROW(service_account_controller);
+ROW(root_ca_publisher_controller);
+ROW(namespace_controller);
+ROW(deployment_controller);
+ROW(replica_set_controller);
+ROW(replication_controller_controller);
+ROW(endpoint_slice_controller);
+ROW(endpoints_controller);
+ROW(node_ipam_controller);
+ROW(node_lifecycle_controller);
+ROW(taint_eviction_controller);
+ROW(pod_gc_controller);
+
+const struct controller *const controllers[] = {
+	&service_account_controller,
+	&root_ca_publisher_controller,
+	&namespace_controller,
+	&deployment_controller,
+	&replica_set_controller,
+	&replication_controller_controller,
+	&endpoint_slice_controller,
+	&endpoints_controller,
+	&node_ipam_controller,
+	&node_lifecycle_controller,
+	&taint_eviction_controller,
+	&pod_gc_controller,
+};
+const size_t controller_count = array_len(controllers);

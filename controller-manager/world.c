@@ -1,0 +1,211 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "controller-manager/world.h"
+
+#include "controller-manager/shared/owners.h"
+
+#include <stdio.h>
+
+#include "api/core_v1.h"
+#include "api/discovery_v1.h"
+
+static const struct informer_options root_ca_only = {.field_selector = "metadata.name=kube-root-ca.crt"};
+static const struct informer_options kube_system_only = {.ns = "kube-system"};
+static const struct informer_options node_leases_only = {.ns = "kube-node-lease"};
+
+static const struct cached_row {
+	const char *group, *plural;
+	const struct informer_options *options;
+	struct {
+		const char *name;
+		informer_index_fn fn;
+	} indexes[3];
+} rows[CACHED_COUNT] = {
+	[CACHED_PODS] = {"", "pods", .indexes = {{INDEX_OWNER, index_owner}, {INDEX_NODE, informer_index_pod_node}}},
+	[CACHED_NODES] = {"", "nodes"},
+	[CACHED_NAMESPACES] = {"", "namespaces"},
+	[CACHED_SERVICES] = {"", "services"},
+	[CACHED_ENDPOINTS] = {"", "endpoints"},
+	[CACHED_ENDPOINT_SLICES] = {"discovery.k8s.io", "endpointslices", .indexes = {{INDEX_SERVICE, index_service}}},
+	[CACHED_REPLICATION_CONTROLLERS] = {"", "replicationcontrollers"},
+	[CACHED_SERVICE_ACCOUNTS] = {"", "serviceaccounts"},
+	[CACHED_SECRETS] = {"", "secrets"},
+	[CACHED_ROOT_CA_CONFIG_MAPS] = {"", "configmaps", &root_ca_only},
+	[CACHED_EXTENSION_CONFIG_MAPS] = {"", "configmaps", &kube_system_only},
+	[CACHED_RESOURCE_QUOTAS] = {"", "resourcequotas"},
+	[CACHED_PERSISTENT_VOLUMES] = {"", "persistentvolumes"},
+	[CACHED_PERSISTENT_VOLUME_CLAIMS] = {"", "persistentvolumeclaims"},
+	[CACHED_DEPLOYMENTS] = {"apps", "deployments"},
+	[CACHED_REPLICA_SETS] = {"apps", "replicasets", .indexes = {{INDEX_OWNER, index_owner}}},
+	[CACHED_STATEFUL_SETS] = {"apps", "statefulsets"},
+	[CACHED_DAEMON_SETS] = {"apps", "daemonsets"},
+	[CACHED_CONTROLLER_REVISIONS] = {"apps", "controllerrevisions", .indexes = {{INDEX_OWNER, index_owner}}},
+	[CACHED_JOBS] = {"batch", "jobs", .indexes = {{INDEX_OWNER, index_owner}}},
+	[CACHED_CRON_JOBS] = {"batch", "cronjobs"},
+	[CACHED_LEASES] = {"coordination.k8s.io", "leases", &node_leases_only},
+	[CACHED_POD_DISRUPTION_BUDGETS] = {"policy", "poddisruptionbudgets"},
+	[CACHED_HORIZONTAL_POD_AUTOSCALERS] = {"autoscaling", "horizontalpodautoscalers"},
+	[CACHED_CERTIFICATE_SIGNING_REQUESTS] = {"certificates.k8s.io", "certificatesigningrequests"},
+	[CACHED_CLUSTER_ROLES] = {"rbac.authorization.k8s.io", "clusterroles"},
+	[CACHED_SERVICE_CIDRS] = {"networking.k8s.io", "servicecidrs"},
+	[CACHED_IP_ADDRESSES] = {"networking.k8s.io", "ipaddresses"},
+	[CACHED_STORAGE_CLASSES] = {"storage.k8s.io", "storageclasses"},
+	[CACHED_VOLUME_ATTACHMENTS] = {"storage.k8s.io", "volumeattachments"},
+};
+
+const struct api_resource *cached_resource(enum cached what)
+{
+	/* Horizontal autoscalers are worked on as v2, their preferred version. */
+	const struct api_resource *resource = api_resource_find(rows[what].group, NULL, rows[what].plural);
+	if (!resource)
+		abort(); /* a row above names what the schema has not */
+	return resource;
+}
+
+const struct informer_options *cached_options(enum cached what)
+{
+	return rows[what].options;
+}
+
+void cached_add_indexes(enum cached what, struct informer *informer)
+{
+	for (size_t i = 0; i < array_len(rows[what].indexes) && rows[what].indexes[i].name; i++)
+		informer_add_index(informer, rows[what].indexes[i].name, rows[what].indexes[i].fn);
+}
+
+void index_owner(const void *object, void (*emit)(const char *value, void *emit_arg), void *emit_arg)
+{
+	const struct meta_v1_object_meta *meta = api_metadata(object);
+	const struct meta_v1_owner_reference *owner = owner_controller(meta);
+	if (owner) {
+		emit(owner->uid, emit_arg);
+		return;
+	}
+	char value[512];
+	snprintf(value, sizeof(value), "orphan/%s", str_or(meta->namespace, ""));
+	emit(value, emit_arg);
+}
+
+void index_service(const void *object, void (*emit)(const char *value, void *emit_arg), void *emit_arg)
+{
+	const struct meta_v1_object_meta *meta = api_metadata(object);
+	const char *service = api_map_get(&meta->labels, DISCOVERY_LABEL_SERVICE_NAME);
+	if (!service)
+		return;
+	char value[512];
+	snprintf(value, sizeof(value), "%s/%s", str_or(meta->namespace, ""), service);
+	emit(value, emit_arg);
+}
+
+void *world_find(struct world *world, enum cached what, const char *ns, const char *name)
+{
+	return world->ops->find(world, what, ns, name);
+}
+
+void world_list_all(struct world *world, enum cached what, struct informer_list *ret)
+{
+	world->ops->list(world, what, NULL, NULL, ret);
+}
+
+void world_list_namespace(struct world *world, enum cached what, const char *ns, struct informer_list *ret)
+{
+	world->ops->list(world, what, INFORMER_INDEX_NAMESPACE, ns, ret);
+}
+
+void world_list_index(struct world *world, enum cached what, const char *index, const char *value, struct informer_list *ret)
+{
+	world->ops->list(world, what, index, value, ret);
+}
+
+uint64_t world_version(struct world *world, enum cached what)
+{
+	return world->ops->version(world, what);
+}
+
+int world_get(struct world *world, enum cached what, const char *ns, const char *name, void **ret, struct error *err)
+{
+	return world->ops->get(world, cached_resource(what), ns, name, ret, err);
+}
+
+int world_write(struct world *world, const struct write *write, void **ret, struct error *err)
+{
+	return world->ops->write(world, write, ret, err);
+}
+
+static int write_object(struct world *world, enum cached what, enum write_verb verb, const char *subresource, const void *object, void **ret,
+	struct error *err)
+{
+	const struct meta_v1_object_meta *meta = api_metadata(object);
+	const struct api_resource *resource = cached_resource(what);
+	struct write write = {.verb = verb,
+		.resource = resource,
+		.ns = resource->namespaced ? meta->namespace : NULL,
+		.name = meta->name,
+		.subresource = subresource,
+		.object = object};
+	return world_write(world, &write, ret, err);
+}
+
+int world_create(struct world *world, enum cached what, const void *object, void **ret, struct error *err)
+{
+	return write_object(world, what, WRITE_CREATE, NULL, object, ret, err);
+}
+
+int world_update(struct world *world, enum cached what, const void *object, void **ret, struct error *err)
+{
+	return write_object(world, what, WRITE_UPDATE, NULL, object, ret, err);
+}
+
+int world_update_status(struct world *world, enum cached what, const void *object, void **ret, struct error *err)
+{
+	return write_object(world, what, WRITE_UPDATE, "status", object, ret, err);
+}
+
+int world_merge_patch(struct world *world, enum cached what, const char *ns, const char *name, const char *subresource, const char *patch,
+	struct error *err)
+{
+	struct write write = {.verb = WRITE_PATCH,
+		.resource = cached_resource(what),
+		.ns = ns,
+		.name = name,
+		.subresource = subresource,
+		.content_type = "application/merge-patch+json",
+		.patch = patch};
+	return world_write(world, &write, NULL, err);
+}
+
+int world_delete(struct world *world, enum cached what, const void *object, const char *propagation, struct error *err)
+{
+	const struct meta_v1_object_meta *meta = api_metadata(object);
+	const struct api_resource *resource = cached_resource(what);
+	struct write write = {.verb = WRITE_DELETE,
+		.resource = resource,
+		.ns = resource->namespaced ? meta->namespace : NULL,
+		.name = meta->name,
+		.delete_options = CLIENT_DELETE_OPTIONS_INIT};
+	write.delete_options.uid = str_empty(meta->uid) ? NULL : meta->uid;
+	write.delete_options.propagation = propagation;
+	autoerror struct error failed = {0};
+	int r = world_write(world, &write, NULL, &failed);
+	/* Gone, or another object of that name by now: what was to be deleted is. */
+	if (r == 0 || error_is(&failed, "NotFound") || error_is(&failed, "Conflict"))
+		return 0;
+	return error_move(err, &failed);
+}
+
+void world_event(struct world *world, const char *component, const void *object, const char *type, const char *reason, const char *fmt, ...)
+{
+	autobuf struct buf message = BUF_INIT(4096);
+	va_list args;
+	va_start(args, fmt);
+	buf_vprintf(&message, fmt, args);
+	va_end(args);
+	world->ops->event(world, component, object, type, reason, message.data ? message.data : "");
+}
+
+uint64_t object_version(const void *object)
+{
+	const struct meta_v1_object_meta *meta = api_metadata(object);
+	int64_t version = 0;
+	str_to_int64(meta ? meta->resource_version : NULL, 0, INT64_MAX, &version);
+	return (uint64_t)version;
+}
