@@ -1,0 +1,374 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * ReplicaSet and ReplicationController: as many pods as asked for, from one template. They differ only in their type, so both are seen
+ * through struct replicated; its rows stand at the end.
+ */
+#include "controller-manager/controller.h"
+#include "controller-manager/shared/owners.h"
+#include "controller-manager/shared/pods.h"
+
+#include "api/apps_v1.h"
+#include "api/core_v1.h"
+
+#include <errno.h>
+
+#define CONDITION_REPLICA_FAILURE "ReplicaFailure"
+
+/* The conditions of both kinds have one layout. */
+_Static_assert(sizeof(struct apps_v1_replica_set_condition) == sizeof(struct core_v1_replication_controller_condition), "same layout");
+
+struct replicated_kind {
+	enum cached what;
+	const char *kind;
+};
+
+/* One object of either kind: pointers into a private copy. */
+struct replicated {
+	const struct replicated_kind *kind;
+	void *object; /* private copy, the status of which is changed */
+	struct meta_v1_object_meta *meta;
+	const struct core_v1_pod_template_spec *template;
+	struct selector *selector;
+	int32_t replicas, min_ready_seconds;
+	int32_t *status_replicas, *fully_labeled, *ready, *available, **terminating;
+	int64_t *observed_generation;
+	struct apps_v1_replica_set_condition_array *conditions;
+};
+
+struct state {
+	struct expectations *expectations;
+};
+
+static void *state_new(void)
+{
+	struct state *state = xnew(struct state);
+	state->expectations = expectations_new();
+	return state;
+}
+
+static void state_free(void *arg)
+{
+	struct state *state = arg;
+	expectations_free(state->expectations);
+	free(state);
+}
+
+static void replicated_done(struct replicated *set)
+{
+	selector_free(set->selector);
+	api_unref(set->object);
+}
+
+static int view_replica_set(struct replicated *set, struct error *err)
+{
+	struct apps_v1_replica_set *rs = set->object;
+	set->meta = &rs->metadata;
+	set->template = &rs->spec.template;
+	set->replicas = rs->spec.replicas ? *rs->spec.replicas : 1;
+	set->min_ready_seconds = rs->spec.min_ready_seconds;
+	set->status_replicas = &rs->status.replicas;
+	set->fully_labeled = &rs->status.fully_labeled_replicas;
+	set->ready = &rs->status.ready_replicas;
+	set->available = &rs->status.available_replicas;
+	set->terminating = &rs->status.terminating_replicas;
+	set->observed_generation = &rs->status.observed_generation;
+	set->conditions = &rs->status.conditions;
+	return label_selector_from(rs->spec.selector, &set->selector, err);
+}
+
+static int view_replication_controller(struct replicated *set, struct error *err)
+{
+	struct core_v1_replication_controller *rc = set->object;
+	struct meta_v1_label_selector selector = {.match_labels = rc->spec.selector};
+	set->meta = &rc->metadata;
+	set->template = rc->spec.template;
+	set->replicas = rc->spec.replicas ? *rc->spec.replicas : 1;
+	set->min_ready_seconds = rc->spec.min_ready_seconds;
+	set->status_replicas = &rc->status.replicas;
+	set->fully_labeled = &rc->status.fully_labeled_replicas;
+	set->ready = &rc->status.ready_replicas;
+	set->available = &rc->status.available_replicas;
+	set->observed_generation = &rc->status.observed_generation;
+	set->conditions = (struct apps_v1_replica_set_condition_array *)(void *)&rc->status.conditions;
+	if (!set->template)
+		return error_set(err, EINVAL, "replication controller has no template");
+	return label_selector_from(&selector, &set->selector, err);
+}
+
+/* ---- making and removing pods ---- */
+
+struct creation {
+	struct reconciler *r;
+	const struct replicated *set;
+	const struct core_v1_pod *pod;
+	const char *key;
+};
+
+static int create_one(size_t index, void *arg, struct error *err)
+{
+	struct creation *c = arg;
+	return pod_create(c->r, c->set->object, c->pod, ((struct state *)c->r->state)->expectations, c->key, err);
+}
+
+struct deletion {
+	struct reconciler *r;
+	const struct replicated *set;
+	const struct core_v1_pod **pods;
+	const char *key;
+};
+
+static int delete_one(size_t index, void *arg, struct error *err)
+{
+	struct deletion *d = arg;
+	return pod_delete(d->r, d->set->object, d->pods[index], ((struct state *)d->r->state)->expectations, d->key, err);
+}
+
+/* How many active pods of the same Deployment stand on the node of each of these: spread is kept by deleting where most stand. */
+static void count_related(struct reconciler *r, const struct replicated *set, const struct core_v1_pod **pods, size_t count, int *ranks)
+{
+	automap struct map by_node = MAP_INIT(free);
+	autolist struct informer_list siblings = INFORMER_LIST_INIT;
+	const struct meta_v1_owner_reference *owner = owner_controller(set->meta);
+	if (owner)
+		world_list_index(r->world, set->kind->what, INDEX_OWNER, owner->uid, &siblings);
+	else
+		informer_list_add(&siblings, api_ref(set->object));
+	for (size_t i = 0; i < siblings.len; i++) {
+		autolist struct informer_list related = INFORMER_LIST_INIT;
+		world_list_index(r->world, CACHED_PODS, INDEX_OWNER, api_metadata(siblings.items[i])->uid, &related);
+		for (size_t j = 0; j < related.len; j++) {
+			const struct core_v1_pod *pod = related.items[j];
+			if (!pod_is_active(pod))
+				continue;
+			int *n = map_get(&by_node, str_or(pod->spec.node_name, ""));
+			if (!n) {
+				n = xnew(int);
+				map_set(&by_node, str_or(pod->spec.node_name, ""), n);
+			}
+			++*n;
+		}
+	}
+	for (size_t i = 0; i < count; i++) {
+		int *n = map_get(&by_node, str_or(pods[i]->spec.node_name, ""));
+		ranks[i] = n ? *n : 0;
+	}
+}
+
+static int remove_surplus(struct reconciler *r, const struct replicated *set, const char *key, const struct core_v1_pod **active, size_t count,
+	size_t surplus, struct error *err)
+{
+	autofree int *ranks = xcalloc(count, sizeof(int));
+	if (surplus < count) {
+		if (set->kind->what == CACHED_REPLICA_SETS)
+			count_related(r, set, active, count, ranks);
+		pods_rank_for_deletion(active, ranks, count, clock_wall());
+	}
+	struct deletion deletion = {.r = r, .set = set, .pods = active, .key = key};
+	return slow_start(min_of(surplus, (size_t)BURST_REPLICAS), delete_one, &deletion, err) == surplus || !err || !err->errnum ? 0 : -err->errnum;
+}
+
+/* *ret_diff: active pods less wanted, before anything was done. */
+static int manage(struct reconciler *r, const struct replicated *set, const char *key, const struct core_v1_pod **active, size_t count,
+	struct error *err)
+{
+	if ((int64_t)count == set->replicas)
+		return 0;
+	if ((int64_t)count > set->replicas)
+		return remove_surplus(r, set, key, active, count, count - (size_t)max_of(set->replicas, 0), err);
+	size_t missing = min_of((size_t)set->replicas - count, (size_t)BURST_REPLICAS);
+	autounref struct core_v1_pod *pod = pod_from_template(set->template, set->object, set->meta->name);
+	struct creation creation = {.r = r, .set = set, .pod = pod, .key = key};
+	autoerror struct error failed = {0};
+	slow_start(missing, create_one, &creation, &failed);
+	return error_move(err, &failed);
+}
+
+/* ---- status ---- */
+
+static struct apps_v1_replica_set_condition *find_condition(const struct replicated *set, const char *type)
+{
+	for (uint32_t i = 0; i < set->conditions->len; i++)
+		if (str_equal(set->conditions->items[i].type, type))
+			return &set->conditions->items[i];
+	return NULL;
+}
+
+static void set_failure(struct replicated *set, const struct error *failed, bool creating)
+{
+	struct apps_v1_replica_set_condition *condition = find_condition(set, CONDITION_REPLICA_FAILURE);
+	struct arena *arena = api_arena(set->object);
+	if (!failed->errnum) {
+		if (condition)
+			api_list_remove(set->conditions, condition - set->conditions->items);
+		return;
+	}
+	const char *reason = creating ? "FailedCreate" : "FailedDelete";
+	if (condition && str_equal(condition->status, "True") && str_equal(condition->reason, reason))
+		return;
+	if (!condition)
+		condition = api_list_add(arena, set->conditions);
+	condition->type = CONDITION_REPLICA_FAILURE;
+	condition->status = "True";
+	condition->reason = reason;
+	condition->message = arena_strdup(arena, error_message(failed));
+	condition->last_transition_time = api_time_now();
+}
+
+static bool labels_match_template(const struct core_v1_pod *pod, const struct replicated *set)
+{
+	return api_map_contains(&pod->metadata.labels, &set->template->metadata.labels);
+}
+
+/* Returns milliseconds until the next pod becomes available, or 0. */
+static int compute_status(struct replicated *set, const struct informer_list *pods)
+{
+	struct wall_time now = clock_wall(), soonest = {.sec = INT64_MAX};
+	int32_t replicas = 0, labeled = 0, ready = 0, available = 0, terminating = 0;
+	for (size_t i = 0; i < pods->len; i++) {
+		const struct core_v1_pod *pod = pods->items[i];
+		struct wall_time then;
+		terminating += pod_is_terminating(pod);
+		if (!pod_is_active(pod))
+			continue;
+		replicas++;
+		labeled += labels_match_template(pod, set);
+		if (!pod_is_ready(pod))
+			continue;
+		ready++;
+		if (pod_is_available(pod, set->min_ready_seconds, now))
+			available++;
+		else if (pod_available_at(pod, set->min_ready_seconds, &then) && time_diff_ns(then, soonest) < 0)
+			soonest = then;
+	}
+	*set->status_replicas = replicas;
+	*set->fully_labeled = labeled;
+	*set->ready = ready;
+	*set->available = available;
+	if (set->terminating)
+		*set->terminating = api_int32(api_arena(set->object), terminating);
+	*set->observed_generation = set->meta->generation;
+	return ready > available && soonest.sec != INT64_MAX ? milliseconds_until(soonest) : 0;
+}
+
+static int collect_active(const struct informer_list *pods, const struct core_v1_pod **active)
+{
+	int count = 0;
+	for (size_t i = 0; i < pods->len; i++)
+		if (pod_is_active(pods->items[i]))
+			active[count++] = pods->items[i];
+	return count;
+}
+
+/* A finished pod is nobody's to adopt. */
+static bool may_claim(const void *pod, void *arg)
+{
+	return true;
+}
+
+static int sync_set(struct reconciler *r, const struct replicated_kind *kind, int (*view)(struct replicated *, struct error *), const char *ns,
+	const char *name, struct error *err)
+{
+	struct state *state = r->state;
+	autofree char *key = xprintf("%s/%s", ns, name);
+	autounref void *cached = world_find(r->world, kind->what, ns, name);
+	if (!cached) {
+		expectations_forget(state->expectations, key);
+		return 0;
+	}
+	cleanup(replicated_done) struct replicated set = {.kind = kind, .object = api_copy(cached)};
+	int result = view(&set, err);
+	if (result)
+		return result;
+	bool may_manage = expectations_satisfied(state->expectations, r->world, CACHED_PODS, key);
+	autolist struct informer_list pods = INFORMER_LIST_INIT;
+	result = owner_claim(r->world, kind->what, cached, CACHED_PODS, set.selector, may_claim, NULL, &pods, err);
+	if (result)
+		return result;
+	autofree const struct core_v1_pod **active = xcalloc(pods.len, sizeof(*active));
+	size_t count = (size_t)collect_active(&pods, active);
+	autoerror struct error failed = {0};
+	bool creating = (int64_t)count < set.replicas;
+	if (may_manage && !set.meta->deletion_timestamp.set) {
+		manage(r, &set, key, active, count, &failed);
+		set_failure(&set, &failed, creating);
+	}
+	int after_ms = compute_status(&set, &pods);
+	if (!api_equal(api_type_of(cached), cached, set.object)) {
+		result = world_update_status(r->world, kind->what, set.object, NULL, err);
+		if (result)
+			return result;
+	}
+	if (failed.errnum)
+		return error_move(err, &failed);
+	return after_ms;
+}
+
+/* ---- what wakes them ---- */
+
+static void wake_by_pod(struct reconciler *r, const void *object, enum cached what, const char *kind)
+{
+	const struct core_v1_pod *pod = object;
+	if (owner_controller(&pod->metadata)) {
+		reconciler_add_owner(r, object, kind);
+		return;
+	}
+	/* An orphan wakes every set of its namespace that might adopt it. */
+	if (!pod->metadata.labels.len || pod->metadata.deletion_timestamp.set)
+		return;
+	autolist struct informer_list sets = INFORMER_LIST_INIT;
+	world_list_namespace(r->world, what, pod->metadata.namespace, &sets);
+	for (size_t i = 0; i < sets.len; i++) {
+		struct replicated set = {.object = sets.items[i]};
+		bool is_set = what == CACHED_REPLICA_SETS;
+		int result = is_set ? view_replica_set(&set, NULL) : view_replication_controller(&set, NULL);
+		if (result == 0 && !selector_is_empty(set.selector) && selector_matches_labels(set.selector, &pod->metadata.labels))
+			reconciler_add(r, set.meta->namespace, set.meta->name);
+		selector_free(set.selector);
+	}
+}
+
+static void wake_replica_sets(struct reconciler *r, const void *object)
+{
+	wake_by_pod(r, object, CACHED_REPLICA_SETS, "ReplicaSet");
+}
+
+static void wake_replication_controllers(struct reconciler *r, const void *object)
+{
+	wake_by_pod(r, object, CACHED_REPLICATION_CONTROLLERS, "ReplicationController");
+}
+
+static const struct replicated_kind replica_set_kind = {CACHED_REPLICA_SETS, "ReplicaSet"};
+static const struct replicated_kind replication_controller_kind = {CACHED_REPLICATION_CONTROLLERS, "ReplicationController"};
+
+static int reconcile_replica_set(struct reconciler *r, const char *ns, const char *name, struct error *err)
+{
+	return sync_set(r, &replica_set_kind, view_replica_set, ns, name, err);
+}
+
+static int reconcile_replication_controller(struct reconciler *r, const char *ns, const char *name, struct error *err)
+{
+	return sync_set(r, &replication_controller_kind, view_replication_controller, ns, name, err);
+}
+
+const struct controller replica_set_controller = {
+	.name = "replicaset-controller",
+	.alias = "replicaset",
+	.concurrency_flag = "concurrent-replicaset-syncs",
+	.workers = 5,
+	.watches = (const struct controller_watch[]){{.what = CACHED_REPLICA_SETS}, {.what = CACHED_PODS, .wake = wake_replica_sets}, {.what = CACHED_NONE}},
+	.reconcile = reconcile_replica_set,
+	.state_new = state_new,
+	.state_free = state_free,
+};
+
+const struct controller replication_controller_controller = {
+	.name = "replicationcontroller-controller",
+	.alias = "replicationcontroller",
+	.component = "replication-controller",
+	.concurrency_flag = "concurrent-rc-syncs",
+	.workers = 2,
+	.watches = (const struct controller_watch[]){{.what = CACHED_REPLICATION_CONTROLLERS}, {.what = CACHED_PODS, .wake = wake_replication_controllers}, {.what = CACHED_NONE}},
+	.reconcile = reconcile_replication_controller,
+	.state_new = state_new,
+	.state_free = state_free,
+};
