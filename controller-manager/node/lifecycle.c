@@ -1,0 +1,373 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Watches over nodes by their leases: one that falls silent becomes Unknown, its pods not ready; conditions become taints, NoSchedule at once,
+ * NoExecute at the pace its zone allows (the taint-eviction controller then removes the pods).
+ */
+#include "controller-manager/controller.h"
+#include "controller-manager/shared/pods.h"
+
+#include "api/coordination_v1.h"
+#include "api/core_v1.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdio.h>
+
+#define LEASE_NAMESPACE "kube-node-lease"
+#define TAINT_NOT_READY "node.kubernetes.io/not-ready"
+#define TAINT_UNREACHABLE "node.kubernetes.io/unreachable"
+#define NO_SCHEDULE CORE_V1_TAINT_EFFECT_NO_SCHEDULE
+#define NO_EXECUTE CORE_V1_TAINT_EFFECT_NO_EXECUTE
+#define LABEL_ZONE "topology.kubernetes.io/zone"
+#define LABEL_REGION "topology.kubernetes.io/region"
+#define RETRY_MS 1000
+
+/* What is known of one node since this process leads. */
+struct health {
+	struct wall_time renewed, heartbeat;
+	int64_t seen_ns; /* monotonic: when either of them last changed */
+	bool was_ready;
+};
+
+struct zone {
+	int64_t next_ns; /* no further node of it is tainted NoExecute before */
+};
+
+struct state {
+	pthread_mutex_t lock;
+	struct map nodes, zones;
+};
+
+static void *state_new(void)
+{
+	struct state *state = xnew(struct state);
+	pthread_mutex_init(&state->lock, NULL);
+	state->nodes = MAP_INIT(free);
+	state->zones = MAP_INIT(free);
+	return state;
+}
+
+static void state_free(void *arg)
+{
+	struct state *state = arg;
+	map_done(&state->nodes);
+	map_done(&state->zones);
+	pthread_mutex_destroy(&state->lock);
+	free(state);
+}
+
+static struct core_v1_node_condition *find_condition(const struct core_v1_node *node, const char *type)
+{
+	for (uint32_t i = 0; i < node->status.conditions.len; i++)
+		if (str_equal(node->status.conditions.items[i].type, type))
+			return &node->status.conditions.items[i];
+	return NULL;
+}
+
+static const char *condition_status(const struct core_v1_node *node, const char *type)
+{
+	const struct core_v1_node_condition *condition = find_condition(node, type);
+	return condition ? str_or(condition->status, "Unknown") : "Unknown";
+}
+
+static bool same_time(struct wall_time a, struct wall_time b)
+{
+	return a.sec == b.sec && a.nsec == b.nsec;
+}
+
+/* Nanoseconds of silence left before the node is Unknown; 0 or less: it is. */
+static int64_t patience_left(struct reconciler *r, const struct core_v1_node *node)
+{
+	struct state *state = r->state;
+	autounref struct coordination_v1_lease *lease = world_find(r->world, CACHED_LEASES, LEASE_NAMESPACE, node->metadata.name);
+	const struct core_v1_node_condition *ready = find_condition(node, "Ready");
+	struct wall_time renewed = lease ? lease->spec.renew_time.t : (struct wall_time){0};
+	struct wall_time heartbeat = ready ? ready->last_heartbeat_time.t : (struct wall_time){0};
+	int64_t now = clock_monotonic_ns();
+	pthread_mutex_lock(&state->lock);
+	struct health *health = map_get(&state->nodes, node->metadata.name);
+	if (!health) {
+		health = xnew(struct health);
+		*health = (struct health){.renewed = renewed, .heartbeat = heartbeat, .seen_ns = now, .was_ready = str_equal(condition_status(node, "Ready"), "True")};
+		map_set(&state->nodes, node->metadata.name, health);
+	}
+	/* A heartbeat that we wrote ourselves with Unknown is no sign of life. */
+	bool alive = ready && !str_equal(ready->status, "Unknown") && !same_time(health->heartbeat, heartbeat);
+	if (!same_time(health->renewed, renewed) || alive) {
+		health->renewed = renewed;
+		health->heartbeat = heartbeat;
+		health->seen_ns = now;
+	}
+	int64_t grace = ready ? r->world->settings->node_monitor_grace_period : r->world->settings->node_startup_grace_period;
+	int64_t left = health->seen_ns + grace - now;
+	pthread_mutex_unlock(&state->lock);
+	return left;
+}
+
+static bool make_unknown(struct core_v1_node *node)
+{
+	static const char *const types[] = {"Ready", "MemoryPressure", "DiskPressure", "PIDPressure"};
+	struct arena *arena = api_arena(node);
+	bool changed = false;
+	for (size_t i = 0; i < array_len(types); i++) {
+		struct core_v1_node_condition *condition = find_condition(node, types[i]);
+		bool never = !condition;
+		if (condition && str_equal(condition->status, "Unknown"))
+			continue;
+		if (!condition)
+			condition = api_list_add(arena, &node->status.conditions);
+		condition->type = types[i];
+		condition->status = "Unknown";
+		condition->reason = never ? "NodeStatusNeverUpdated" : "NodeStatusUnknown";
+		condition->message = never ? "Kubelet never posted node status." : "Kubelet stopped posting node status.";
+		if (never)
+			condition->last_heartbeat_time = node->metadata.creation_timestamp;
+		condition->last_transition_time = api_time_now();
+		changed = true;
+	}
+	return changed;
+}
+
+/* ---- taints ---- */
+
+static const struct condition_taint {
+	const char *type, *status, *key;
+} condition_taints[] = {
+	{"Ready", "False", TAINT_NOT_READY},
+	{"Ready", "Unknown", TAINT_UNREACHABLE},
+	{"MemoryPressure", "True", "node.kubernetes.io/memory-pressure"},
+	{"DiskPressure", "True", "node.kubernetes.io/disk-pressure"},
+	{"PIDPressure", "True", "node.kubernetes.io/pid-pressure"},
+	{"NetworkUnavailable", "True", "node.kubernetes.io/network-unavailable"},
+};
+#define TAINT_UNSCHEDULABLE "node.kubernetes.io/unschedulable"
+
+/* Adds or removes one taint; returns whether that changed anything. */
+static bool want_taint(struct core_v1_node *node, const char *key, const char *effect, bool wanted)
+{
+	struct arena *arena = api_arena(node);
+	for (uint32_t i = 0; i < node->spec.taints.len; i++) {
+		const struct core_v1_taint *taint = &node->spec.taints.items[i];
+		if (!str_equal(taint->key, key) || !str_equal(taint->effect, effect))
+			continue;
+		if (!wanted)
+			api_list_remove(&node->spec.taints, i);
+		return !wanted;
+	}
+	if (!wanted)
+		return false;
+	struct core_v1_taint *taint = api_list_add(arena, &node->spec.taints);
+	taint->key = key;
+	taint->effect = effect;
+	taint->time_added = api_time_now();
+	return true;
+}
+
+static const char *zone_of(const struct core_v1_node *node, char *out, size_t size)
+{
+	snprintf(out, size, "%s:%s", str_or(api_map_get(&node->metadata.labels, LABEL_REGION), ""), str_or(api_map_get(&node->metadata.labels, LABEL_ZONE), ""));
+	return out;
+}
+
+struct zone_count {
+	size_t ready, not_ready;
+};
+
+static void count_zones(struct reconciler *r, const char *zone, struct zone_count *of_zone, bool *ret_all_down)
+{
+	char name[600];
+	bool any_ready = false;
+	autolist struct informer_list nodes = INFORMER_LIST_INIT;
+	world_list_all(r->world, CACHED_NODES, &nodes);
+	*of_zone = (struct zone_count){0};
+	for (size_t i = 0; i < nodes.len; i++) {
+		bool ready = str_equal(condition_status(nodes.items[i], "Ready"), "True");
+		any_ready |= ready;
+		if (!str_equal(zone_of(nodes.items[i], name, sizeof(name)), zone))
+			continue;
+		of_zone->ready += ready;
+		of_zone->not_ready += !ready;
+	}
+	*ret_all_down = !any_ready;
+}
+
+/* Nodes a second that may be tainted NoExecute in this zone; 0: none. */
+static double eviction_rate(const struct settings *s, const struct zone_count *count)
+{
+	size_t all = count->ready + count->not_ready;
+	bool unhealthy = count->ready && count->not_ready > 2 && (double)count->not_ready >= s->unhealthy_zone_threshold * (double)all;
+	if (!unhealthy)
+		return s->node_eviction_rate;
+	return all > (size_t)s->large_cluster_size_threshold ? s->secondary_node_eviction_rate : 0;
+}
+
+/* Whether this node may be tainted NoExecute now; else *ret_wait_ms says when to ask again. */
+static bool may_evict(struct reconciler *r, const struct core_v1_node *node, int *ret_wait_ms)
+{
+	struct state *state = r->state;
+	char name[600];
+	struct zone_count count;
+	bool all_down;
+	count_zones(r, zone_of(node, name, sizeof(name)), &count, &all_down);
+	double rate = all_down ? 0 : eviction_rate(r->world->settings, &count);
+	*ret_wait_ms = RETRY_MS;
+	if (rate <= 0)
+		return false; /* when everything is silent, it is more likely us who cannot hear */
+	int64_t now = clock_monotonic_ns();
+	pthread_mutex_lock(&state->lock);
+	struct zone *zone = map_get(&state->zones, name);
+	if (!zone) {
+		zone = xnew(struct zone);
+		map_set(&state->zones, name, zone);
+	}
+	bool may = now >= zone->next_ns;
+	if (may)
+		zone->next_ns = now + (int64_t)((double)NSEC_PER_SEC / rate);
+	else
+		*ret_wait_ms = (int)((zone->next_ns - now) / NSEC_PER_MSEC) + 1;
+	pthread_mutex_unlock(&state->lock);
+	return may;
+}
+
+static bool has_taint(const struct core_v1_node *node, const char *key, const char *effect)
+{
+	for (uint32_t i = 0; i < node->spec.taints.len; i++)
+		if (str_equal(node->spec.taints.items[i].key, key) && str_equal(node->spec.taints.items[i].effect, effect))
+			return true;
+	return false;
+}
+
+static bool update_taints(struct reconciler *r, struct core_v1_node *node, int *ret_wait_ms)
+{
+	bool changed = false;
+	for (size_t i = 0; i < array_len(condition_taints); i++) {
+		const struct condition_taint *row = &condition_taints[i];
+		const struct core_v1_node_condition *condition = find_condition(node, row->type);
+		changed |= want_taint(node, row->key, NO_SCHEDULE, condition && str_equal(condition->status, row->status));
+	}
+	changed |= want_taint(node, TAINT_UNSCHEDULABLE, NO_SCHEDULE, node->spec.unschedulable);
+	const struct core_v1_node_condition *ready = find_condition(node, "Ready");
+	bool not_ready = ready && str_equal(ready->status, "False"), unknown = ready && str_equal(ready->status, "Unknown");
+	bool tainted = has_taint(node, TAINT_NOT_READY, NO_EXECUTE) || has_taint(node, TAINT_UNREACHABLE, NO_EXECUTE);
+	/* Changing from one to the other is not a new eviction. */
+	bool evict = (not_ready || unknown) && (tainted || may_evict(r, node, ret_wait_ms));
+	if (evict || (!not_ready && !unknown)) {
+		changed |= want_taint(node, TAINT_NOT_READY, NO_EXECUTE, not_ready);
+		changed |= want_taint(node, TAINT_UNREACHABLE, NO_EXECUTE, unknown);
+		*ret_wait_ms = 0;
+	}
+	return changed;
+}
+
+/* ---- pods ---- */
+
+static int mark_pods_not_ready(struct reconciler *r, const struct core_v1_node *node, struct error *err)
+{
+	autolist struct informer_list pods = INFORMER_LIST_INIT;
+	world_list_index(r->world, CACHED_PODS, INDEX_NODE, node->metadata.name, &pods);
+	int result = 0;
+	for (size_t i = 0; i < pods.len; i++) {
+		const struct core_v1_pod *pod = pods.items[i];
+		if (!pod_is_ready(pod) || pod_is_terminal(pod))
+			continue;
+		autounref struct core_v1_pod *copy = api_copy(pod);
+		autoerror struct error failed = {0};
+		struct core_v1_pod_condition *ready = pod_condition(copy, CORE_V1_POD_CONDITION_TYPE_READY);
+		ready->status = "False";
+		ready->last_transition_time = api_time_now();
+		int one = world_update_status(r->world, CACHED_PODS, copy, NULL, &failed);
+		if (one && !error_is(&failed, "NotFound"))
+			result = error_move(err, &failed);
+		else if (!one)
+			reconciler_event(r, pod, EVENT_WARNING, "NodeNotReady", "Node is not ready");
+	}
+	return result;
+}
+
+/* Once for each time the node stops being ready. */
+static int note_readiness(struct reconciler *r, const struct core_v1_node *node, struct error *err)
+{
+	struct state *state = r->state;
+	bool ready = str_equal(condition_status(node, "Ready"), "True");
+	pthread_mutex_lock(&state->lock);
+	struct health *health = map_get(&state->nodes, node->metadata.name);
+	bool lost = health && health->was_ready && !ready;
+	if (health && ready)
+		health->was_ready = true;
+	pthread_mutex_unlock(&state->lock);
+	if (!lost)
+		return 0;
+	int result = mark_pods_not_ready(r, node, err);
+	if (result)
+		return result;
+	reconciler_event(r, node, EVENT_NORMAL, "NodeNotReady", "Node %s status is now: NodeNotReady", node->metadata.name);
+	pthread_mutex_lock(&state->lock);
+	if ((health = map_get(&state->nodes, node->metadata.name)))
+		health->was_ready = false;
+	pthread_mutex_unlock(&state->lock);
+	return 0;
+}
+
+static int to_ms(int64_t ns)
+{
+	return ns <= 0 ? 1 : (int)min_of(ns / NSEC_PER_MSEC + 1, (int64_t)INT32_MAX);
+}
+
+static int reconcile(struct reconciler *r, const char *ns, const char *name, struct error *err)
+{
+	autounref struct core_v1_node *cached = world_find(r->world, CACHED_NODES, NULL, name);
+	if (!cached)
+		return 0;
+	autounref struct core_v1_node *node = api_copy(cached), *written = NULL;
+	int64_t left = patience_left(r, cached);
+	int wait_ms = 0, result = 0;
+	if (left <= 0 && make_unknown(node)) {
+		result = world_update_status(r->world, CACHED_NODES, node, (void **)&written, err);
+		if (result)
+			return result;
+	}
+	if (written) {
+		api_unref(node);
+		node = take_ptr(written);
+	}
+	if (update_taints(r, node, &wait_ms)) {
+		result = world_update(r->world, CACHED_NODES, node, NULL, err);
+		if (result)
+			return result;
+	}
+	result = note_readiness(r, node, err);
+	if (result)
+		return result;
+	int silence_ms = left > 0 ? to_ms(left) : 0;
+	return wait_ms && (!silence_ms || wait_ms < silence_ms) ? wait_ms : silence_ms;
+}
+
+static void wake_by_lease(struct reconciler *r, const void *object)
+{
+	const struct coordination_v1_lease *lease = object;
+	reconciler_add(r, NULL, lease->metadata.name);
+}
+
+static void on_gone(struct reconciler *r, const void *object)
+{
+	struct state *state = r->state;
+	const struct core_v1_node *node = object;
+	reconciler_event(r, node, EVENT_NORMAL, "RemovingNode", "Node %s event: Removing Node %s from Controller", node->metadata.name, node->metadata.name);
+	pthread_mutex_lock(&state->lock);
+	map_remove(&state->nodes, node->metadata.name);
+	pthread_mutex_unlock(&state->lock);
+}
+
+const struct controller node_lifecycle_controller = {
+	.name = "node-lifecycle-controller",
+	.alias = "nodelifecycle",
+	.component = "node-controller",
+	.workers = 4,
+	.watches = (const struct controller_watch[]){{.what = CACHED_NODES, .gone = on_gone},
+		{.what = CACHED_LEASES, .wake = wake_by_lease},
+		{.what = CACHED_PODS, .read_only = true},
+		{.what = CACHED_NONE}},
+	.reconcile = reconcile,
+	.state_new = state_new,
+	.state_free = state_free,
+};

@@ -1,0 +1,171 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Removes pods from nodes with NoExecute taints that they do not tolerate, or no longer: tolerationSeconds is counted from when the taint was added. */
+#include "controller-manager/controller.h"
+#include "controller-manager/shared/pods.h"
+
+#include "api/core_v1.h"
+
+#include <errno.h>
+#include <pthread.h>
+
+struct state {
+	pthread_mutex_t lock;
+	struct map since; /* pod uid -> struct wall_time: when its eviction was first due to start */
+};
+
+static void *state_new(void)
+{
+	struct state *state = xnew(struct state);
+	pthread_mutex_init(&state->lock, NULL);
+	state->since = MAP_INIT(free);
+	return state;
+}
+
+static void state_free(void *arg)
+{
+	struct state *state = arg;
+	map_done(&state->since);
+	pthread_mutex_destroy(&state->lock);
+	free(state);
+}
+
+static bool tolerates(const struct core_v1_toleration *t, const struct core_v1_taint *taint)
+{
+	if (!str_empty(t->effect) && !str_equal(t->effect, taint->effect))
+		return false;
+	if (!str_empty(t->key) && !str_equal(t->key, taint->key))
+		return false;
+	if (str_equal(t->operator, "Exists"))
+		return true;
+	int64_t a, b;
+	if ((str_equal(t->operator, "Lt") || str_equal(t->operator, "Gt")) && str_to_int64(taint->value, INT64_MIN, INT64_MAX, &a) &&
+		str_to_int64(t->value, INT64_MIN, INT64_MAX, &b))
+		return str_equal(t->operator, "Lt") ? a < b : a > b;
+	return (str_empty(t->operator) || str_equal(t->operator, "Equal")) && !str_empty(t->key) && str_equal(t->value, taint->value);
+}
+
+#define FOR_EVER INT64_MAX
+
+/* Seconds the pod may stay: 0 at once, FOR_EVER. *ret_since: when the first of its taints was added. */
+static int64_t stay_seconds(const struct core_v1_pod *pod, const struct core_v1_node *node, bool *ret_tainted)
+{
+	int64_t shortest = FOR_EVER;
+	*ret_tainted = false;
+	for (uint32_t i = 0; i < node->spec.taints.len; i++) {
+		const struct core_v1_taint *taint = &node->spec.taints.items[i];
+		bool tolerated = false;
+		if (!str_equal(taint->effect, CORE_V1_TAINT_EFFECT_NO_EXECUTE))
+			continue;
+		*ret_tainted = true;
+		for (uint32_t j = 0; j < pod->spec.tolerations.len; j++) {
+			const struct core_v1_toleration *t = &pod->spec.tolerations.items[j];
+			if (!tolerates(t, taint))
+				continue;
+			tolerated = true;
+			if (t->toleration_seconds)
+				shortest = min_of(shortest, max_of(*t->toleration_seconds, (int64_t)0));
+		}
+		if (!tolerated)
+			return 0;
+	}
+	return shortest;
+}
+
+static struct wall_time first_seen(struct state *state, const struct core_v1_pod *pod)
+{
+	pthread_mutex_lock(&state->lock);
+	struct wall_time *since = map_get(&state->since, pod->metadata.uid);
+	if (!since) {
+		since = xnew(struct wall_time);
+		*since = clock_wall();
+		map_set(&state->since, pod->metadata.uid, since);
+	}
+	struct wall_time result = *since;
+	pthread_mutex_unlock(&state->lock);
+	return result;
+}
+
+static bool forget(struct state *state, const char *uid)
+{
+	pthread_mutex_lock(&state->lock);
+	bool known = map_remove(&state->since, uid);
+	pthread_mutex_unlock(&state->lock);
+	return known;
+}
+
+static int evict(struct reconciler *r, const struct core_v1_pod *pod, struct error *err)
+{
+	reconciler_event(r, pod, EVENT_NORMAL, "TaintManagerEviction", "Marking for deletion Pod %s/%s", pod->metadata.namespace, pod->metadata.name);
+	autounref struct core_v1_pod *copy = api_copy(pod);
+	autoerror struct error failed = {0};
+	if (pod_set_condition(api_arena(copy), copy, CORE_V1_POD_CONDITION_TYPE_DISRUPTION_TARGET, "True", "DeletionByTaintManager",
+		    "Taint manager: deleting due to NoExecute taint")) {
+		int result = world_update_status(r->world, CACHED_PODS, copy, NULL, &failed);
+		if (result && !error_is(&failed, "NotFound"))
+			return error_move(err, &failed);
+	}
+	return world_delete(r->world, CACHED_PODS, pod, NULL, err);
+}
+
+static int reconcile(struct reconciler *r, const char *ns, const char *name, struct error *err)
+{
+	autounref struct core_v1_pod *pod = world_find(r->world, CACHED_PODS, ns, name);
+	if (!pod || str_empty(pod->spec.node_name) || pod->metadata.deletion_timestamp.set)
+		return 0;
+	autounref struct core_v1_node *node = world_find(r->world, CACHED_NODES, NULL, pod->spec.node_name);
+	bool tainted = false;
+	int64_t stay = node ? stay_seconds(pod, node, &tainted) : FOR_EVER;
+	if (!tainted || stay == FOR_EVER) {
+		if (forget(r->state, pod->metadata.uid))
+			reconciler_event(r, pod, EVENT_NORMAL, "TaintManagerEviction", "Cancelling deletion of Pod %s/%s", ns, name);
+		return 0;
+	}
+	if (stay > 0) {
+		struct wall_time due = time_after(first_seen(r->state, pod), stay);
+		if (time_diff_ns(due, clock_wall()) > 0)
+			return milliseconds_until(due);
+	}
+	return evict(r, pod, err);
+}
+
+static void wake_by_pod(struct reconciler *r, const void *object)
+{
+	const struct core_v1_pod *pod = object;
+	if (!str_empty(pod->spec.node_name) && !pod->metadata.deletion_timestamp.set)
+		reconciler_add(r, pod->metadata.namespace, pod->metadata.name);
+}
+
+static void on_gone_pod(struct reconciler *r, const void *object)
+{
+	forget(r->state, api_metadata(object)->uid);
+}
+
+/* Heartbeats change nodes often; only NoExecute taints concern pods. A node without them wakes those that were waiting for their end. */
+static void wake_by_node(struct reconciler *r, const void *object)
+{
+	const struct core_v1_node *node = object;
+	struct state *state = r->state;
+	bool tainted = false;
+	for (uint32_t i = 0; i < node->spec.taints.len; i++)
+		tainted |= str_equal(node->spec.taints.items[i].effect, CORE_V1_TAINT_EFFECT_NO_EXECUTE);
+	pthread_mutex_lock(&state->lock);
+	bool waiting = state->since.len > 0;
+	pthread_mutex_unlock(&state->lock);
+	if (!tainted && !waiting)
+		return;
+	autolist struct informer_list pods = INFORMER_LIST_INIT;
+	world_list_index(r->world, CACHED_PODS, INDEX_NODE, node->metadata.name, &pods);
+	for (size_t i = 0; i < pods.len; i++)
+		wake_by_pod(r, pods.items[i]);
+}
+
+const struct controller taint_eviction_controller = {
+	.name = "taint-eviction-controller",
+	.workers = 4,
+	.watches = (const struct controller_watch[]){{.what = CACHED_PODS, .wake = wake_by_pod, .gone = on_gone_pod},
+		{.what = CACHED_NODES, .wake = wake_by_node},
+		{.what = CACHED_NONE}},
+	.reconcile = reconcile,
+	.state_new = state_new,
+	.state_free = state_free,
+};

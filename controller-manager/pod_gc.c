@@ -1,0 +1,176 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Removes pods that nobody else will: on nodes that are gone, being deleted without ever having had a node, on nodes out of service, and the oldest finished
+ * ones past --terminated-pod-gc-threshold.
+ */
+#include "controller-manager/controller.h"
+#include "controller-manager/shared/pods.h"
+
+#include "api/core_v1.h"
+
+#include <errno.h>
+
+#define KEY "all"
+#define SETTLE_NS NSEC_PER_SEC          /* several changes, one look */
+#define QUARANTINE_NS (40 * NSEC_PER_SEC) /* a node may be registered anew meanwhile */
+#define TAINT_OUT_OF_SERVICE "node.kubernetes.io/out-of-service"
+
+struct state {
+	struct map missing; /* node name -> int64_t: monotonic time since when */
+};
+
+static void *state_new(void)
+{
+	struct state *state = xnew(struct state);
+	state->missing = MAP_INIT(free);
+	return state;
+}
+
+static void state_free(void *arg)
+{
+	struct state *state = arg;
+	map_done(&state->missing);
+	free(state);
+}
+
+/* Marks the pod Failed with the reason of its end, then removes it at once. */
+static int remove_pod(struct reconciler *r, const struct core_v1_pod *pod, const char *message, struct error *err)
+{
+	if (!pod_is_terminal(pod) && message) {
+		autounref struct core_v1_pod *copy = api_copy(pod);
+		autoerror struct error failed = {0};
+		copy->status.phase = CORE_V1_POD_PHASE_FAILED;
+		pod_set_condition(api_arena(copy), copy, CORE_V1_POD_CONDITION_TYPE_DISRUPTION_TARGET, "True", "DeletionByPodGC", message);
+		int result = world_update_status(r->world, CACHED_PODS, copy, NULL, &failed);
+		if (result && !error_is(&failed, "NotFound"))
+			return error_move(err, &failed);
+	}
+	struct write write = {.verb = WRITE_DELETE,
+		.resource = cached_resource(CACHED_PODS),
+		.ns = pod->metadata.namespace,
+		.name = pod->metadata.name,
+		.delete_options = {.grace_period_seconds = 0, .uid = pod->metadata.uid}};
+	autoerror struct error failed = {0};
+	int result = world_write(r->world, &write, NULL, &failed);
+	return result && (error_is(&failed, "NotFound") || error_is(&failed, "Conflict")) ? 0 : error_move(err, &failed);
+}
+
+/* True once the node has been missing long enough, and the server too says that it is. */
+static bool node_is_gone(struct reconciler *r, const char *name)
+{
+	struct state *state = r->state;
+	autounref struct core_v1_node *node = world_find(r->world, CACHED_NODES, NULL, name);
+	int64_t now = clock_monotonic_ns(), *since = map_get(&state->missing, name);
+	if (node) {
+		map_remove(&state->missing, name);
+		return false;
+	}
+	if (!since) {
+		since = xmemdup(&now, sizeof(now));
+		map_set(&state->missing, name, since);
+		reconciler_add_after(r, NULL, KEY, QUARANTINE_NS);
+	}
+	if (now - *since < QUARANTINE_NS)
+		return false;
+	autounref void *live = NULL;
+	autoerror struct error err = {0};
+	return world_get(r->world, CACHED_NODES, NULL, name, &live, &err) < 0 && error_is(&err, "NotFound");
+}
+
+static bool node_is_out_of_service(struct reconciler *r, const char *name)
+{
+	autounref struct core_v1_node *node = world_find(r->world, CACHED_NODES, NULL, name);
+	bool tainted = false, ready = false;
+	for (uint32_t i = 0; node && i < node->spec.taints.len; i++)
+		tainted |= str_equal(node->spec.taints.items[i].key, TAINT_OUT_OF_SERVICE);
+	for (uint32_t i = 0; node && i < node->status.conditions.len; i++)
+		ready |= str_equal(node->status.conditions.items[i].type, "Ready") && str_equal(node->status.conditions.items[i].status, "True");
+	return tainted && !ready;
+}
+
+static int look_at(struct reconciler *r, const struct core_v1_pod *pod, struct error *err)
+{
+	bool going = pod->metadata.deletion_timestamp.set;
+	if (str_empty(pod->spec.node_name))
+		return going ? remove_pod(r, pod, NULL, err) : 0;
+	if (node_is_gone(r, pod->spec.node_name))
+		return remove_pod(r, pod, "PodGC: node no longer exists", err);
+	if (going && node_is_out_of_service(r, pod->spec.node_name))
+		return remove_pod(r, pod, "PodGC: node is out of service", err);
+	return 0;
+}
+
+static int compare_created(const void *a, const void *b)
+{
+	const struct core_v1_pod *x = *(const struct core_v1_pod *const *)a, *y = *(const struct core_v1_pod *const *)b;
+	int64_t diff = time_diff_ns(x->metadata.creation_timestamp.t, y->metadata.creation_timestamp.t);
+	return diff < 0 ? -1 : diff > 0 ? 1 : strcmp(x->metadata.name, y->metadata.name);
+}
+
+static int remove_oldest(struct reconciler *r, const struct core_v1_pod **finished, size_t count, struct error *err)
+{
+	int64_t keep = r->world->settings->terminated_pod_gc_threshold;
+	if (keep <= 0 || count <= (size_t)keep)
+		return 0;
+	qsort(finished, count, sizeof(*finished), compare_created);
+	for (size_t i = 0; i < count - (size_t)keep; i++) {
+		int result = remove_pod(r, finished[i], NULL, err);
+		if (result)
+			return result;
+	}
+	return 0;
+}
+
+static int reconcile(struct reconciler *r, const char *ns, const char *name, struct error *err)
+{
+	autolist struct informer_list pods = INFORMER_LIST_INIT;
+	world_list_all(r->world, CACHED_PODS, &pods);
+	autofree const struct core_v1_pod **finished = xcalloc(pods.len, sizeof(*finished));
+	size_t count = 0;
+	int result = 0;
+	for (size_t i = 0; i < pods.len; i++) {
+		const struct core_v1_pod *pod = pods.items[i];
+		int one = look_at(r, pod, result ? NULL : err);
+		result = result ? result : one;
+		if (pod_is_terminal(pod) && !pod->metadata.deletion_timestamp.set)
+			finished[count++] = pod;
+	}
+	return result ? result : remove_oldest(r, finished, count, err);
+}
+
+static void wake_by_pod(struct reconciler *r, const void *object)
+{
+	const struct core_v1_pod *pod = object;
+	if (pod->metadata.deletion_timestamp.set || pod_is_terminal(pod))
+		reconciler_add_after(r, NULL, KEY, SETTLE_NS);
+}
+
+static void wake_by_node(struct reconciler *r, const void *object)
+{
+	const struct core_v1_node *node = object;
+	if (node->spec.taints.len)
+		reconciler_add_after(r, NULL, KEY, SETTLE_NS);
+}
+
+static void on_gone_node(struct reconciler *r, const void *object)
+{
+	reconciler_add_after(r, NULL, KEY, SETTLE_NS);
+}
+
+static void started(struct reconciler *r)
+{
+	reconciler_add(r, NULL, KEY);
+}
+
+const struct controller pod_gc_controller = {
+	.name = "pod-garbage-collector-controller",
+	.alias = "podgc",
+	.workers = 1,
+	.watches = (const struct controller_watch[]){{.what = CACHED_PODS, .wake = wake_by_pod},
+		{.what = CACHED_NODES, .wake = wake_by_node, .gone = on_gone_node},
+		{.what = CACHED_NONE}},
+	.reconcile = reconcile,
+	.state_new = state_new,
+	.state_free = state_free,
+	.started = started,
+};
