@@ -24,3 +24,14 @@ $(FUZZ_REPLAYS): $(BUILD)/%: $(BUILD)/%.o $(BUILD)/test/fuzz/replay.o $$(foreach
 .PHONY: unit
 unit: $(UNIT_BINS) $(FUZZ_REPLAYS)   ## build and run the unit tests and replay the fuzzers' corpora (use SANITIZE=1)
 	@test/run-unit.sh $(BUILD) $(UNIT_BINS) -- $(FUZZ_REPLAYS)
+
+# A bench is test/bench/<name>_bench.c; its first line may name a library as a fuzzer's does. `make bench` builds them; run them by hand.
+BENCH_SRCS := $(sort $(wildcard test/bench/*_bench.c))
+BENCH_BINS := $(patsubst %.c,$(BUILD)/%,$(BENCH_SRCS))
+bench_lib  = $(shell sed -n '1s|^// lib: *||p' test/bench/$(notdir $(1)).c)
+$(BENCH_BINS): $(BUILD)/%: $(BUILD)/%.o $$(foreach l,$$(call bench_lib,$$*),$(BUILD)/lib/$$(l).a) $(BUILD)/lib/common.a
+	@echo "  LD    $*"
+	@$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS)
+
+.PHONY: bench
+bench: $(BENCH_BINS)   ## build the bench programs

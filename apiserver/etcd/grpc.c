@@ -233,7 +233,7 @@ static void flush(struct grpc_connection *c)
 			if (n == -EAGAIN)
 				return;
 			if (n <= 0)
-				return connection_close(c, n < 0 ? strerror((int)-n) : "connection closed");
+				return connection_close(c, n < 0 ? transport_why(c->transport, (int)n) : "connection closed");
 			c->out_pos += (size_t)n;
 		}
 		buf_reset(&c->out);
@@ -302,7 +302,7 @@ static void on_readable(void *arg)
 		if (n == -EAGAIN)
 			break;
 		if (n <= 0) {
-			connection_close(c, n < 0 ? strerror((int)-n) : "connection closed by etcd");
+			connection_close(c, n < 0 ? transport_why(c->transport, (int)n) : "connection closed by etcd");
 			break;
 		}
 		c->last_received = clock_monotonic_ns();

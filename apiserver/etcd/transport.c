@@ -124,6 +124,7 @@ struct transport {
 	struct addrinfo *addresses, *next_address;
 	gnutls_session_t session; /* NULL: in the clear */
 	bool write_retry;         /* GnuTLS holds a record that it could not send */
+	int tls_error;
 	struct transport_events events;
 	void *arg;
 };
@@ -317,11 +318,21 @@ static void on_fd(uint32_t events, void *arg)
 	}
 }
 
-static ssize_t from_gnutls(ssize_t n)
+static ssize_t from_gnutls(struct transport *t, ssize_t n)
 {
 	if (n >= 0)
 		return n;
-	return n == GNUTLS_E_AGAIN || n == GNUTLS_E_INTERRUPTED ? -EAGAIN : -EIO;
+	if (n == GNUTLS_E_AGAIN || n == GNUTLS_E_INTERRUPTED)
+		return -EAGAIN;
+	t->tls_error = (int)n;
+	return -EIO;
+}
+
+const char *transport_why(const struct transport *t, int errnum)
+{
+	if (t->tls_error == GNUTLS_E_FATAL_ALERT_RECEIVED)
+		return gnutls_alert_get_name(gnutls_alert_get(t->session));
+	return t->tls_error ? gnutls_strerror(t->tls_error) : strerror(-errnum);
 }
 
 ssize_t transport_read(struct transport *t, void *data, size_t len)
@@ -329,7 +340,7 @@ ssize_t transport_read(struct transport *t, void *data, size_t len)
 	ssize_t n;
 
 	if (t->session)
-		return from_gnutls(gnutls_record_recv(t->session, data, len));
+		return from_gnutls(t, gnutls_record_recv(t->session, data, len));
 	do {
 		n = recv(t->fd, data, len, 0);
 	} while (n < 0 && errno == EINTR);
@@ -341,7 +352,7 @@ ssize_t transport_write(struct transport *t, const void *data, size_t len)
 	ssize_t n;
 
 	if (t->session) {
-		n = from_gnutls(t->write_retry ? gnutls_record_send(t->session, NULL, 0) : gnutls_record_send(t->session, data, len));
+		n = from_gnutls(t, t->write_retry ? gnutls_record_send(t->session, NULL, 0) : gnutls_record_send(t->session, data, len));
 		t->write_retry = n == -EAGAIN;
 	} else {
 		do {

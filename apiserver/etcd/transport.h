@@ -42,5 +42,7 @@ void transport_free(struct transport *transport);
 /* Bytes moved, 0 at the end of the stream (reading), -EAGAIN, or another negative errno: the stream is broken. */
 ssize_t transport_read(struct transport *transport, void *data, size_t len);
 ssize_t transport_write(struct transport *transport, const void *data, size_t len);
+/* In words, what was wrong when one of the two gave this. */
+const char *transport_why(const struct transport *transport, int errnum);
 
 #endif
