@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Admission plugins, a row each in table.c, run in that order: all mutating hooks first, later all validating ones.
+ * A hook returns 0, an error for the client, or REQUEST_TAKEN where it keeps the write and calls write_resume() later.
+ */
+#ifndef CORACLE_APISERVER_ADMISSION_H
+#define CORACLE_APISERVER_ADMISSION_H
+
+#include "apiserver/rest/write.h"
+
+struct admission_plugin {
+	const char *name;
+	unsigned operations; /* enum write_operation, or'ed */
+	bool off_by_default;
+	int (*admit)(struct write *w, struct error *err);
+	int (*validate)(struct write *w, struct error *err);
+};
+extern const struct admission_plugin *const admission_plugins[];
+extern const size_t admission_plugin_count;
+
+/* Runs the plugins of one phase from w->next_plugin on. */
+int admission_run(struct write *w, bool mutate, struct error *err);
+/* Warns of plugins named by flags that are not there. */
+void admission_check_flags(const struct apiserver_options *options);
+
+/* True where the write is of this resource (and subresource; NULL: the object itself). */
+bool admission_is(const struct write *w, const char *group, const char *plural, const char *subresource);
+
+#define ADMISSION_PLUGIN(name) extern const struct admission_plugin name
+ADMISSION_PLUGIN(admission_namespace_lifecycle);
+ADMISSION_PLUGIN(admission_service_account);
+ADMISSION_PLUGIN(admission_limit_ranger);
+ADMISSION_PLUGIN(admission_resource_quota);
+ADMISSION_PLUGIN(admission_default_toleration_seconds);
+ADMISSION_PLUGIN(admission_priority);
+ADMISSION_PLUGIN(admission_runtime_class);
+ADMISSION_PLUGIN(admission_default_storage_class);
+ADMISSION_PLUGIN(admission_default_ingress_class);
+ADMISSION_PLUGIN(admission_taint_nodes);
+ADMISSION_PLUGIN(admission_node_restriction);
+ADMISSION_PLUGIN(admission_pod_security);
+ADMISSION_PLUGIN(admission_storage_protection);
+
+#endif

@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* NamespaceLifecycle: nothing is made in a namespace that is not there or goes away; the system's namespaces stay. */
+#include "apiserver/admission/admission.h"
+#include "api/core_v1.h"
+#include "api/meta_v1.h"
+
+#include <errno.h>
+
+static const char *const immortal[] = {"default", "kube-system", "kube-public"};
+
+static int check_namespace(struct write *w, struct error *err) {
+	const struct resource *namespaces = registry_find(w->r->server->registry, "", "v1", "namespaces");
+	if (!w->resource->api->namespaced) {
+		bool own = strcmp(w->resource->api->plural, "namespaces") == 0 && str_empty(w->resource->api->group);
+		if (own && w->operation == WRITE_DELETE)
+			for (size_t i = 0; i < array_len(immortal); i++)
+				if (str_equal(w->name, immortal[i]))
+					return error_forbidden(err, w->resource, w->name, "this namespace may not be deleted");
+		return 0;
+	}
+	if (w->operation != WRITE_CREATE && !w->created)
+		return 0;
+	/* Access reviews are about a namespace, not in it. */
+	if (strcmp(w->resource->api->plural, "localsubjectaccessreviews") == 0)
+		return 0;
+	struct core_v1_namespace *ns = resource_read(namespaces, NULL, w->ns);
+	if (!ns)
+		return error_not_found(err, namespaces, w->ns);
+	bool going = str_equal(ns->status.phase, "Terminating") || ns->metadata.deletion_timestamp.set;
+	api_unref(ns);
+	if (!going)
+		return 0;
+	int rc = error_forbidden(err, w->resource, w->object ? api_metadata(w->object)->name : w->name, "unable to create new content in namespace %s because it is being terminated", w->ns);
+	error_cause(err, "NamespaceTerminating", "metadata.namespace", "namespace %s is being terminated", w->ns);
+	return rc;
+}
+
+const struct admission_plugin admission_namespace_lifecycle = {
+	.name = "NamespaceLifecycle",
+	.operations = WRITE_CREATE | WRITE_UPDATE | WRITE_DELETE,
+	.admit = check_namespace,
+};

@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The plugins in their order. */
+#include "apiserver/admission/admission.h"
+#include "common/base/log.h"
+
+const struct admission_plugin *const admission_plugins[] = {
+	&admission_namespace_lifecycle,
+	&admission_service_account,
+	&admission_default_toleration_seconds,
+	&admission_taint_nodes,
+	&admission_priority,
+	&admission_default_storage_class,
+	&admission_storage_protection,
+};
+const size_t admission_plugin_count = array_len(admission_plugins);
+
+bool admission_is(const struct write *w, const char *group, const char *plural, const char *subresource) {
+	return strcmp(w->resource->api->plural, plural) == 0 && strcmp(resource_group(w->resource), group) == 0 && str_equal(w->subresource, subresource);
+}
+
+static bool disabled(const struct apiserver *server, const struct admission_plugin *plugin) {
+	if (map_has(&server->disabled_plugins, plugin->name))
+		return true;
+	if (!plugin->off_by_default)
+		return false;
+	const struct flag_list *enabled = &server->options->enable_admission_plugins;
+	for (size_t i = 0; i < enabled->len; i++)
+		if (strcmp(enabled->items[i], plugin->name) == 0)
+			return false;
+	return true;
+}
+
+int admission_run(struct write *w, bool mutate, struct error *err) {
+	while (w->next_plugin < admission_plugin_count) {
+		const struct admission_plugin *plugin = admission_plugins[w->next_plugin++];
+		int (*hook)(struct write *, struct error *) = mutate ? plugin->admit : plugin->validate;
+		enum write_operation operation = w->operation == WRITE_UPDATE && w->created ? WRITE_CREATE : w->operation;
+		if (!hook || !(plugin->operations & operation) || disabled(w->r->server, plugin))
+			continue;
+		int rc = hook(w, err);
+		if (rc)
+			return rc;
+	}
+	return 0;
+}
+
+static bool known(const char *name) {
+	for (size_t i = 0; i < admission_plugin_count; i++)
+		if (strcmp(admission_plugins[i]->name, name) == 0)
+			return true;
+	return false;
+}
+
+void admission_check_flags(const struct apiserver_options *options) {
+	const struct flag_list *lists[] = {&options->enable_admission_plugins, &options->disable_admission_plugins};
+	for (size_t l = 0; l < array_len(lists); l++)
+		for (size_t i = 0; i < lists[l]->len; i++)
+			if (!known(lists[l]->items[i]))
+				log_warning("admission plugin is not known and left out", LOG_STR("plugin", lists[l]->items[i]));
+}

@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The API server as a whole: its options, what its parts share, and how it starts and stops.
+ */
+#ifndef CORACLE_APISERVER_APISERVER_H
+#define CORACLE_APISERVER_APISERVER_H
+
+#include "apiserver/resources.h"
+#include "apiserver/storage/store.h"
+#include "common/base/flags.h"
+#include "common/base/loop.h"
+#include "common/http/http.h"
+
+/* Filled by the flag rows of flags.c; the names are those of the flags. */
+struct apiserver_options {
+	bool help, version;
+	int64_t v;
+	char *logging_format;
+
+	struct flag_list etcd_servers;
+	char *etcd_prefix, *etcd_cafile, *etcd_certfile, *etcd_keyfile;
+	int64_t etcd_compaction_interval;
+
+	char *bind_address, *advertise_address, *external_hostname;
+	int64_t secure_port;
+	char *tls_cert_file, *tls_private_key_file, *cert_dir, *client_ca_file;
+
+	char *token_auth_file;
+	struct flag_list authorization_mode;
+	bool anonymous_auth;
+	struct flag_list enable_admission_plugins, disable_admission_plugins;
+
+	struct flag_list service_account_issuer, service_account_key_file, api_audiences;
+	char *service_account_signing_key_file, *service_account_jwks_uri;
+	bool service_account_lookup;
+	int64_t service_account_max_token_expiration;
+
+	struct flag_list service_cluster_ip_range;
+	char *service_node_port_range;
+
+	struct flag_list runtime_config, feature_gates;
+	char *storage_media_type;
+
+	char *kubelet_client_certificate, *kubelet_client_key, *kubelet_certificate_authority;
+	struct flag_list kubelet_preferred_address_types;
+	int64_t kubelet_timeout;
+
+	char *requestheader_client_ca_file, *proxy_client_cert_file, *proxy_client_key_file;
+	struct flag_list requestheader_username_headers, requestheader_group_headers, requestheader_extra_headers_prefix, requestheader_allowed_names;
+
+	bool allow_privileged, watch_cache, profiling;
+	int64_t max_requests_inflight, max_mutating_requests_inflight;
+	int64_t request_timeout, min_request_timeout, event_ttl;
+	int64_t default_not_ready_toleration_seconds, default_unreachable_toleration_seconds;
+};
+extern const struct flag apiserver_flags[];
+extern const size_t apiserver_flag_count;
+
+struct authenticator;
+struct authorizer;
+struct allocator;
+struct timers;
+struct kubelet_client;
+struct discovery;
+struct openapi;
+
+struct apiserver {
+	const struct apiserver_options *options;
+	struct store *store;
+	struct registry *registry;
+	struct authenticator *authn;
+	struct authorizer *authz;
+	struct allocator *cluster_ips;
+	struct allocator *node_ports;
+	struct timers *timers;
+	struct discovery *discovery;
+	struct openapi *openapi;
+	struct kubelet_client *kubelet;
+	struct http_server *http;
+	const char *advertise_address; /* owned */
+	uint16_t port;
+	unsigned inflight_reads, inflight_writes; /* atomic; watches and upgrades do not count */
+	bool ready;                /* atomic: bootstrap objects are written */
+	bool stopping;             /* atomic */
+	struct map disabled_plugins; /* names of admission plugins that are off */
+};
+
+/* Starts everything and returns when requests are served. The options must outlive it. */
+int apiserver_start(const struct apiserver_options *options, struct apiserver **ret, struct error *err);
+/* Drains and frees. Takes NULL. */
+void apiserver_stop(struct apiserver *server);
+
+#endif

@@ -1,0 +1,274 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "apiserver/authn/authn.h"
+#include "apiserver/authn/frontproxy.h"
+#include "apiserver/request/steps.h"
+#include "api/core_v1.h"
+#include "api/meta_v1.h"
+#include "common/base/file.h"
+#include "common/base/random.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <strings.h>
+
+#define MAX_TOKEN_FILE (1u << 20)
+
+struct static_token {
+	char *name, *uid;
+	char **groups; /* NULL terminated */
+};
+
+struct authenticator {
+	struct apiserver *server;
+	struct signer *signer;
+	struct map tokens; /* token -> struct static_token * */
+};
+
+static void static_token_free(void *arg) {
+	struct static_token *token = arg;
+	for (char **g = token->groups; g && *g; g++)
+		free(*g);
+	free(token->groups);
+	free(token->name);
+	free(token->uid);
+	free(token);
+}
+
+/* ---- the static file: token,user,uid,"group1,group2" ---- */
+
+/* One CSV field; advances *p past its comma. The caller frees. */
+static char *csv_field(char **p) {
+	struct buf out = BUF_INIT(64 << 10);
+	buf_append_str(&out, "");
+	char *s = *p;
+	while (*s == ' ')
+		s++;
+	if (*s == '"') {
+		for (s++; *s && !(*s == '"' && s[1] != '"'); s++) {
+			if (*s == '"')
+				s++;
+			buf_append_char(&out, *s);
+		}
+		if (*s == '"')
+			s++;
+		s += strcspn(s, ",");
+	} else {
+		size_t len = strcspn(s, ",");
+		buf_append(&out, s, len);
+		s += len;
+	}
+	*p = *s == ',' ? s + 1 : s;
+	char *text = buf_take(&out);
+	return text ? text : xstrdup("");
+}
+
+static void add_static(struct authenticator *a, char *line) {
+	if (!*line || *line == '#')
+		return;
+	autofree char *token = csv_field(&line);
+	struct static_token *entry = xnew(struct static_token);
+	entry->name = csv_field(&line);
+	entry->uid = csv_field(&line);
+	autofree char *groups = csv_field(&line);
+	size_t count = 0;
+	char *save = NULL;
+	for (char *g = strtok_r(groups, ",", &save); g; g = strtok_r(NULL, ",", &save)) {
+		entry->groups = xreallocarray(entry->groups, count + 2, sizeof(char *));
+		entry->groups[count++] = xstrdup(g);
+		entry->groups[count] = NULL;
+	}
+	if (*token && *entry->name)
+		map_set(&a->tokens, token, entry);
+	else
+		static_token_free(entry);
+}
+
+static int load_tokens(struct authenticator *a, const char *path, struct error *err) {
+	autofree char *text = NULL;
+	size_t len;
+	int rc = file_read(AT_FDCWD, path, MAX_TOKEN_FILE, &text, &len, err);
+	if (rc < 0)
+		return rc;
+	char *save = NULL;
+	for (char *line = strtok_r(text, "\r\n", &save); line; line = strtok_r(NULL, "\r\n", &save))
+		add_static(a, line);
+	memset(text, 0, len);
+	return 0;
+}
+
+int authn_new(struct apiserver *server, struct authenticator **ret, struct error *err) {
+	struct authenticator *a = xnew(struct authenticator);
+	a->server = server;
+	a->tokens = MAP_INIT(static_token_free);
+	int rc = signer_new(server, &a->signer, err);
+	if (rc == 0 && !str_empty(server->options->token_auth_file))
+		rc = load_tokens(a, server->options->token_auth_file, err);
+	if (rc < 0) {
+		authn_free(a);
+		return rc;
+	}
+	*ret = a;
+	return 0;
+}
+
+void authn_free(struct authenticator *a) {
+	if (!a)
+		return;
+	signer_free(a->signer);
+	map_done(&a->tokens);
+	free(a);
+}
+
+struct signer *authn_signer(struct authenticator *a) {
+	return a->signer;
+}
+
+/* ---- tokens ---- */
+
+static const char **with_authenticated(struct arena *arena, const char *const *groups) {
+	size_t len = 0;
+	while (groups && groups[len])
+		len++;
+	const char **all = arena_calloc(arena, len + 2, sizeof(*all));
+	bool there = false;
+	for (size_t i = 0; i < len; i++) {
+		all[i] = arena_strdup(arena, groups[i]);
+		there |= strcmp(groups[i], "system:authenticated") == 0;
+	}
+	if (!there)
+		all[len] = "system:authenticated";
+	return all;
+}
+
+/* kube-system/bootstrap-token-<id> with token-id, token-secret, expiration, usage-bootstrap-authentication. */
+static int bootstrap_token(struct authenticator *a, const char *token, struct arena *arena, struct user **ret) {
+	if (strlen(token) != 23 || token[6] != '.' || strspn(token, "abcdefghijklmnopqrstuvwxyz0123456789.") != 23)
+		return 0;
+	autofree char *name = xprintf("bootstrap-token-%.6s", token);
+	struct core_v1_secret *secret = registry_read(a->server->registry, "", "secrets", "kube-system", name);
+	if (!secret)
+		return 0;
+	struct { const char *key; const char *value; } wanted[] = {{"token-id", ""}, {"token-secret", ""}, {"expiration", ""}, {"usage-bootstrap-authentication", ""}, {"auth-extra-groups", ""}};
+	for (uint32_t i = 0; i < secret->data.len; i++)
+		for (size_t n = 0; n < array_len(wanted); n++)
+			if (strcmp(secret->data.items[i].key, wanted[n].key) == 0)
+				wanted[n].value = arena_strndup(arena, (const char *)secret->data.items[i].value.data, secret->data.items[i].value.len);
+	bool good = str_equal(secret->type, "bootstrap.kubernetes.io/token") && !secret->metadata.deletion_timestamp.set && strncmp(token, wanted[0].value, 6) == 0 && strlen(wanted[0].value) == 6 &&
+		    strcmp(token + 7, wanted[1].value) == 0 && strcmp(wanted[3].value, "true") == 0;
+	struct wall_time expires;
+	if (*wanted[2].value && (time_parse_rfc3339(wanted[2].value, strlen(wanted[2].value), &expires) < 0 || expires.sec < clock_wall().sec))
+		good = false;
+	api_unref(secret);
+	if (!good)
+		return 0;
+	struct user *user = arena_new_type(arena, struct user);
+	user->name = arena_printf(arena, "system:bootstrap:%.6s", token);
+	const char *groups[32] = {"system:bootstrappers"};
+	size_t count = 1;
+	char *save = NULL, *extra = arena_strdup(arena, wanted[4].value);
+	for (char *g = strtok_r(extra, ",", &save); g && count < array_len(groups) - 1; g = strtok_r(NULL, ",", &save))
+		if (str_starts_with(g, "system:bootstrappers:"))
+			groups[count++] = g;
+	user->groups = with_authenticated(arena, groups);
+	*ret = user;
+	return 1;
+}
+
+int authn_token(struct authenticator *a, const char *token, const char *const *audiences, struct arena *arena, struct user **ret, const char *const **ret_audiences, struct error *err) {
+	const struct static_token *known = map_get(&a->tokens, token);
+	int rc;
+	if (known) {
+		struct user *user = arena_new_type(arena, struct user);
+		user->name = known->name;
+		user->uid = known->uid;
+		user->groups = with_authenticated(arena, (const char *const *)known->groups);
+		*ret = user;
+		rc = 1;
+	} else {
+		rc = signer_verify(a->signer, token, audiences, arena, ret, ret_audiences, err);
+		if (rc != 0)
+			return rc;
+		rc = bootstrap_token(a, token, arena, ret);
+	}
+	/* Tokens that name no audience are good for the server's own only. */
+	if (rc == 1 && audiences && *audiences) {
+		const char *const *own = signer_audiences(a->signer);
+		bool ours = false;
+		for (; *own; own++)
+			for (const char *const *w = audiences; *w; w++)
+				ours |= strcmp(*own, *w) == 0;
+		if (!ours)
+			return 0;
+	}
+	if (rc == 1 && ret_audiences)
+		*ret_audiences = audiences && *audiences ? audiences : signer_audiences(a->signer);
+	return rc;
+}
+
+/* ---- the steps ---- */
+
+static struct user *certificate_user(struct request *r, const struct http_peer_cert *cert) {
+	struct user *user = arena_new_type(r->arena, struct user);
+	user->name = cert->common_name;
+	user->groups = with_authenticated(r->arena, cert->organizations);
+	char digest[65];
+	sha256_hex(cert->der, cert->der_len, digest);
+	const char **values = arena_calloc(r->arena, 2, sizeof(*values));
+	values[0] = arena_printf(r->arena, "X509SHA256=%s", digest);
+	user->extra = arena_calloc(r->arena, 1, sizeof(*user->extra));
+	user->extra[0] = (struct user_extra){.key = "authentication.kubernetes.io/credential-id", .values = values};
+	user->extra_count = 1;
+	return user;
+}
+
+static int unauthorized(struct error *err) {
+	return error_status(err, 401, "Unauthorized", "Unauthorized");
+}
+
+/* The token of "Authorization: Bearer x", or of a WebSocket's subprotocol; NULL where none. */
+static const char *bearer(struct request *r) {
+	const char *header = http_header(r->http, "Authorization");
+	if (header && strncasecmp(header, "Bearer ", 7) == 0 && header[7]) {
+		const char *token = header + 7;
+		while (*token == ' ')
+			token++;
+		return token;
+	}
+	static const char prefix[] = "base64url.bearer.authorization.k8s.io.";
+	const char *protocols = http_header(r->http, "Sec-WebSocket-Protocol");
+	const char *at = protocols ? strstr(protocols, prefix) : NULL;
+	if (!at)
+		return NULL;
+	at += sizeof(prefix) - 1;
+	uint8_t *data;
+	size_t len;
+	if (base64_decode(at, strcspn(at, ", "), 64 << 10, &data, &len) < 0)
+		return NULL;
+	char *token = arena_strndup(r->arena, (char *)data, len);
+	free(data);
+	return token;
+}
+
+int step_authenticate(struct request *r, struct error *err) {
+	const struct http_peer_cert *cert = http_peer_certificate(r->http);
+	struct user *user = NULL;
+	if (cert && !str_empty(cert->common_name)) {
+		user = front_proxy_user(r, cert);
+		r->user = user ? user : certificate_user(r, cert);
+		return 0;
+	}
+	const char *token = bearer(r);
+	if (token) {
+		autoerror struct error why = {0};
+		if (authn_token(r->server->authn, token, NULL, r->arena, &user, NULL, &why) != 1)
+			return unauthorized(err);
+		r->user = user;
+		return 0;
+	}
+	if (http_header(r->http, "Authorization") || !r->server->options->anonymous_auth)
+		return unauthorized(err);
+	static const char *const groups[] = {"system:unauthenticated", NULL};
+	static const struct user anonymous = {.name = "system:anonymous", .groups = groups};
+	r->user = &anonymous;
+	return 0;
+}

@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Authorization: modes in order, the first that allows or denies decides; what none has an opinion on is refused.
+ */
+#ifndef CORACLE_APISERVER_AUTHZ_H
+#define CORACLE_APISERVER_AUTHZ_H
+
+#include "apiserver/request/request.h"
+
+struct authz_attributes {
+	const struct user *user;
+	const char *verb;
+	bool is_resource;
+	const char *group, *version, *ns, *resource, *subresource, *name; /* NULL or "": not given */
+	const char *path; /* where is_resource is false */
+};
+enum authz_decision { AUTHZ_NO_OPINION, AUTHZ_ALLOW, AUTHZ_DENY };
+
+int authz_new(struct apiserver *server, struct authorizer **ret, struct error *err);
+void authz_free(struct authorizer *authorizer);
+/* `reason` gets a sentence (may be empty) in `arena`. Answers from memory, never blocks. Thread safe. */
+enum authz_decision authz_decide(struct authorizer *authorizer, const struct authz_attributes *attributes, struct arena *arena, const char **ret_reason);
+
+/* ---- modes ---- */
+struct rbac;
+struct rbac *rbac_new(struct apiserver *server);
+void rbac_free(struct rbac *rbac);
+enum authz_decision rbac_decide(struct rbac *rbac, const struct authz_attributes *a, struct arena *arena, const char **ret_reason);
+/* Calls fn(rule, arg) for every rule that applies to the user in the namespace ("" for cluster-wide ones alone). fn returns false to stop. The rule is valid within the call. */
+struct rbac_v1_policy_rule;
+void rbac_each_rule(struct rbac *rbac, const struct user *user, const char *ns, bool (*fn)(const struct rbac_v1_policy_rule *rule, void *arg), void *arg);
+/* True where the rule covers the attributes. */
+bool rbac_rule_allows(const struct rbac_v1_policy_rule *rule, const struct authz_attributes *a);
+struct rbac *authz_rbac(struct authorizer *authorizer); /* NULL where the mode is off */
+
+enum authz_decision node_decide(struct apiserver *server, const struct authz_attributes *a, struct arena *arena, const char **ret_reason);
+
+#endif

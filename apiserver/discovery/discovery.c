@@ -1,0 +1,449 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "apiserver/discovery/discovery.h"
+#include "apiserver/authn/authn.h"
+#include "apiserver/request/render.h"
+#include "apiserver/request/steps.h"
+
+#include <errno.h>
+#include <gnutls/crypto.h>
+
+#define MAX_BODY (64u << 20)
+
+struct discovery {
+	struct apiserver *server;
+};
+
+struct discovery *discovery_new(struct apiserver *server) {
+	struct discovery *discovery = xnew(struct discovery);
+	discovery->server = server;
+	return discovery;
+}
+
+void discovery_free(struct discovery *discovery) {
+	free(discovery);
+}
+
+/* ---- what is served, in order ---- */
+
+struct group_versions {
+	const char *group;
+	const char *versions[16]; /* preferred first */
+	size_t len;
+};
+struct catalogue {
+	struct group_versions groups[512];
+	size_t len;
+	const struct resource **resources;
+	size_t resource_count, resource_cap;
+};
+
+static void add_version(struct catalogue *c, const char *group, const char *version) {
+	struct group_versions *g = NULL;
+	for (size_t i = 0; i < c->len; i++)
+		if (strcmp(c->groups[i].group, group) == 0)
+			g = &c->groups[i];
+	if (!g) {
+		if (c->len == array_len(c->groups))
+			return;
+		g = &c->groups[c->len++];
+		*g = (struct group_versions){.group = group};
+	}
+	for (size_t i = 0; i < g->len; i++)
+		if (strcmp(g->versions[i], version) == 0)
+			return;
+	if (g->len < array_len(g->versions))
+		g->versions[g->len++] = version;
+}
+
+static void collect(const struct resource *resource, void *arg) {
+	struct catalogue *c = arg;
+	if (c->resource_count == c->resource_cap) {
+		c->resource_cap = c->resource_cap ? c->resource_cap * 2 : 256;
+		c->resources = xreallocarray(c->resources, c->resource_cap, sizeof(*c->resources));
+	}
+	c->resources[c->resource_count++] = resource;
+	add_version(c, resource_group(resource), resource->api->version);
+}
+
+static struct catalogue *catalogue_new(struct apiserver *server) {
+	struct catalogue *c = xnew(struct catalogue);
+	/* The groups' own order first, then custom ones as they come. */
+	registry_each(server->registry, collect, c);
+	struct catalogue *ordered = xnew(struct catalogue);
+	for (size_t i = 0; i < api_group_count; i++)
+		for (const char *const *v = api_groups[i].versions; v && *v; v++)
+			for (size_t g = 0; g < c->len; g++)
+				for (size_t n = 0; n < c->groups[g].len; n++)
+					if (strcmp(c->groups[g].group, str_or(api_groups[i].name, "")) == 0 && strcmp(c->groups[g].versions[n], *v) == 0)
+						add_version(ordered, c->groups[g].group, c->groups[g].versions[n]);
+	for (size_t g = 0; g < c->len; g++)
+		for (size_t n = 0; n < c->groups[g].len; n++)
+			add_version(ordered, c->groups[g].group, c->groups[g].versions[n]);
+	ordered->resources = c->resources;
+	ordered->resource_count = c->resource_count;
+	free(c);
+	return ordered;
+}
+
+static void catalogue_free(struct catalogue *c) {
+	free(c->resources);
+	free(c);
+}
+
+static bool in_version(const struct resource *resource, const char *group, const char *version) {
+	return strcmp(resource_group(resource), group) == 0 && strcmp(resource->api->version, version) == 0;
+}
+
+/* ---- pieces ---- */
+
+static void string_member(struct buf *out, const char *name, const char *value) {
+	buf_printf(out, "\"%s\":", name);
+	buf_append_json_string(out, value ? value : "", value ? strlen(value) : 0);
+}
+
+static void string_array(struct buf *out, const char *name, const char *const *items) {
+	if (!items || !*items)
+		return;
+	buf_printf(out, ",\"%s\":[", name);
+	for (size_t i = 0; items[i]; i++) {
+		if (i)
+			buf_append_char(out, ',');
+		buf_append_json_string(out, items[i], strlen(items[i]));
+	}
+	buf_append_char(out, ']');
+}
+
+static void verbs_member(struct buf *out, uint32_t verbs) {
+	static const struct { uint32_t bit; const char *name; } names[] = {
+		{API_VERB_CREATE, "create"}, {API_VERB_DELETE, "delete"}, {API_VERB_DELETECOLLECTION, "deletecollection"}, {API_VERB_GET, "get"},
+		{API_VERB_LIST, "list"}, {API_VERB_PATCH, "patch"}, {API_VERB_UPDATE, "update"}, {API_VERB_WATCH, "watch"},
+	};
+	bool first = true;
+	buf_append_str(out, "\"verbs\":[");
+	for (size_t i = 0; i < array_len(names); i++)
+		if (verbs & names[i].bit) {
+			buf_printf(out, "%s\"%s\"", first ? "" : ",", names[i].name);
+			first = false;
+		}
+	buf_append_char(out, ']');
+}
+
+/* Clients compare it to notice that the stored version changed. */
+static void storage_hash(struct buf *out, const struct resource *resource) {
+	if (!resource->collection)
+		return;
+	autofree char *text = xprintf("%s/%s/%s", resource->storage_type->group ? resource->storage_type->group : "", resource->storage_type->version ? resource->storage_type->version : resource->api->version, resource->api->kind);
+	uint8_t digest[32];
+	gnutls_hash_fast(GNUTLS_DIG_SHA256, text, strlen(text), digest);
+	buf_append_str(out, ",\"storageVersionHash\":\"");
+	buf_append_base64(out, digest, 8);
+	buf_append_char(out, '"');
+}
+
+/* ---- the old form ---- */
+
+static void old_resource(struct buf *out, const struct resource *resource, bool *first) {
+	const struct api_resource *api = resource->api;
+	buf_append_str(out, *first ? "{" : ",{");
+	*first = false;
+	string_member(out, "name", api->plural);
+	buf_append_char(out, ',');
+	string_member(out, "singularName", api->singular);
+	buf_printf(out, ",\"namespaced\":%s,", api->namespaced ? "true" : "false");
+	string_member(out, "kind", api->kind);
+	buf_append_char(out, ',');
+	verbs_member(out, api->verbs);
+	string_array(out, "shortNames", api->short_names);
+	string_array(out, "categories", api->categories);
+	storage_hash(out, resource);
+	buf_append_char(out, '}');
+	for (size_t i = 0; i < api->subresource_count; i++) {
+		const struct api_subresource *sub = &api->subresources[i];
+		autofree char *name = xprintf("%s/%s", api->plural, sub->name);
+		buf_append_str(out, ",{");
+		string_member(out, "name", name);
+		buf_printf(out, ",\"singularName\":\"\",\"namespaced\":%s", api->namespaced ? "true" : "false");
+		if (!str_equal(sub->group, api->group) || !str_equal(sub->version, api->version)) {
+			if (!str_empty(sub->group)) {
+				buf_append_char(out, ',');
+				string_member(out, "group", sub->group);
+			}
+			buf_append_char(out, ',');
+			string_member(out, "version", sub->version);
+		}
+		buf_append_char(out, ',');
+		string_member(out, "kind", sub->kind);
+		buf_append_char(out, ',');
+		verbs_member(out, sub->verbs);
+		buf_append_char(out, '}');
+	}
+}
+
+static void group_version_text(struct buf *out, const char *group, const char *version) {
+	buf_printf(out, "%s%s%s", group, *group ? "/" : "", version);
+}
+
+static void old_group(struct buf *out, const struct group_versions *g) {
+	string_member(out, "name", g->group);
+	buf_append_str(out, ",\"versions\":[");
+	for (size_t i = 0; i < g->len; i++) {
+		buf_printf(out, "%s{\"groupVersion\":\"", i ? "," : "");
+		group_version_text(out, g->group, g->versions[i]);
+		buf_printf(out, "\",\"version\":\"%s\"}", g->versions[i]);
+	}
+	buf_append_str(out, "],\"preferredVersion\":{\"groupVersion\":\"");
+	group_version_text(out, g->group, g->versions[0]);
+	buf_printf(out, "\",\"version\":\"%s\"}", g->versions[0]);
+}
+
+/* ---- the aggregated form ---- */
+
+static void kind_member(struct buf *out, const char *group, const char *version, const char *kind) {
+	buf_append_str(out, "\"responseKind\":{");
+	string_member(out, "group", group);
+	buf_append_char(out, ',');
+	string_member(out, "version", version);
+	buf_append_char(out, ',');
+	string_member(out, "kind", kind);
+	buf_append_char(out, '}');
+}
+
+static void new_resource(struct buf *out, const struct resource *resource) {
+	const struct api_resource *api = resource->api;
+	buf_append_char(out, '{');
+	string_member(out, "resource", api->plural);
+	buf_append_char(out, ',');
+	/* The Go server leaves group and version empty where they are the list's own; custom resources carry theirs. */
+	kind_member(out, resource->custom ? api->group : "", resource->custom ? api->version : "", api->kind);
+	buf_printf(out, ",\"scope\":\"%s\",", api->namespaced ? "Namespaced" : "Cluster");
+	string_member(out, "singularResource", api->singular);
+	buf_append_char(out, ',');
+	verbs_member(out, api->verbs);
+	string_array(out, "shortNames", api->short_names);
+	string_array(out, "categories", api->categories);
+	if (api->subresource_count) {
+		buf_append_str(out, ",\"subresources\":[");
+		for (size_t i = 0; i < api->subresource_count; i++) {
+			const struct api_subresource *sub = &api->subresources[i];
+			bool own = str_equal(sub->group, api->group) && str_equal(sub->version, api->version) && !resource->custom;
+			buf_append_str(out, i ? ",{" : "{");
+			string_member(out, "subresource", sub->name);
+			buf_append_char(out, ',');
+			kind_member(out, own ? "" : sub->group, own ? "" : sub->version, sub->kind);
+			buf_append_char(out, ',');
+			verbs_member(out, sub->verbs);
+			buf_append_char(out, '}');
+		}
+		buf_append_char(out, ']');
+	}
+	buf_append_char(out, '}');
+}
+
+static void new_group(struct buf *out, const struct catalogue *c, const struct group_versions *g) {
+	buf_append_str(out, "{\"metadata\":{");
+	if (*g->group)
+		string_member(out, "name", g->group);
+	buf_append_str(out, "},\"versions\":[");
+	for (size_t v = 0; v < g->len; v++) {
+		buf_printf(out, "%s{\"version\":\"%s\",\"resources\":[", v ? "," : "", g->versions[v]);
+		bool first = true;
+		for (size_t i = 0; i < c->resource_count; i++) {
+			if (!in_version(c->resources[i], g->group, g->versions[v]))
+				continue;
+			if (!first)
+				buf_append_char(out, ',');
+			first = false;
+			new_resource(out, c->resources[i]);
+		}
+		buf_append_str(out, "],\"freshness\":\"Current\"}");
+	}
+	buf_append_str(out, "]}");
+}
+
+/* "v2" or "v2beta1" where the client prefers the aggregated form; NULL otherwise. */
+static const char *wants_aggregated(const struct request *r) {
+	const char *accept = http_header(r->http, "Accept");
+	for (const char *p = accept; p && *p;) {
+		size_t len = strcspn(p, ",");
+		autofree char *clause = xstrndup(p, len);
+		if (strstr(clause, "g=apidiscovery.k8s.io") && strstr(clause, "as=APIGroupDiscoveryList")) {
+			if (strstr(clause, "v=v2beta1"))
+				return "v2beta1";
+			if (strstr(clause, "v=v2"))
+				return "v2";
+		} else if (strstr(clause, "application/json") || strstr(clause, "*/*") || strstr(clause, "protobuf") || strstr(clause, "yaml")) {
+			return NULL;
+		}
+		p += len;
+		if (*p)
+			p++;
+	}
+	return NULL;
+}
+
+static int respond_aggregated(struct request *r, const char *version, bool core) {
+	struct catalogue *c = catalogue_new(r->server);
+	autobuf struct buf out = BUF_INIT(MAX_BODY);
+	buf_printf(&out, "{\"kind\":\"APIGroupDiscoveryList\",\"apiVersion\":\"apidiscovery.k8s.io/%s\",\"metadata\":{},\"items\":[", version);
+	bool first = true;
+	for (size_t i = 0; i < c->len; i++) {
+		if ((*c->groups[i].group == '\0') != core)
+			continue;
+		if (!first)
+			buf_append_char(&out, ',');
+		first = false;
+		new_group(&out, c, &c->groups[i]);
+	}
+	buf_append_str(&out, "]}\n");
+	catalogue_free(c);
+	uint8_t digest[64];
+	gnutls_hash_fast(GNUTLS_DIG_SHA512, out.data, out.len, digest);
+	autobuf struct buf etag = BUF_INIT(256);
+	buf_append_char(&etag, '"');
+	for (size_t i = 0; i < sizeof(digest); i++)
+		buf_printf(&etag, "%02X", digest[i]);
+	buf_append_char(&etag, '"');
+	http_add_header(r->http, "ETag", etag.data);
+	http_add_header(r->http, "Vary", "Accept");
+	http_add_header(r->http, "Cache-Control", "public");
+	autofree char *type = xprintf("application/json;g=apidiscovery.k8s.io;v=%s;as=APIGroupDiscoveryList", version);
+	if (str_equal(http_header(r->http, "If-None-Match"), etag.data)) {
+		request_finished(r, 304);
+		http_respond(r->http, 304, type, "", 0);
+		return REQUEST_TAKEN;
+	}
+	request_finished(r, 200);
+	http_respond(r->http, 200, type, out.data, out.len);
+	return REQUEST_TAKEN;
+}
+
+int discovery_api(struct request *r, struct error *err) {
+	const char *version = wants_aggregated(r);
+	if (version)
+		return respond_aggregated(r, version, true);
+	int rc = request_negotiate(r, false, &r->accept, err);
+	if (rc < 0)
+		return rc;
+	http_add_header(r->http, "Vary", "Accept");
+	autofree char *body = xprintf("{\"kind\":\"APIVersions\",\"versions\":[\"v1\"],\"serverAddressByClientCIDRs\":[{\"clientCIDR\":\"0.0.0.0/0\",\"serverAddress\":\"%s:%u\"}]}", r->server->advertise_address, r->server->port);
+	request_respond_json(r, 200, body, strlen(body));
+	return REQUEST_TAKEN;
+}
+
+int discovery_apis(struct request *r, struct error *err) {
+	const char *version = wants_aggregated(r);
+	if (version)
+		return respond_aggregated(r, version, false);
+	int rc = request_negotiate(r, false, &r->accept, err);
+	if (rc < 0)
+		return rc;
+	http_add_header(r->http, "Vary", "Accept");
+	struct catalogue *c = catalogue_new(r->server);
+	autobuf struct buf out = BUF_INIT(MAX_BODY);
+	buf_append_str(&out, "{\"kind\":\"APIGroupList\",\"apiVersion\":\"v1\",\"groups\":[");
+	bool first = true;
+	for (size_t i = 0; i < c->len; i++) {
+		if (!*c->groups[i].group)
+			continue;
+		buf_append_str(&out, first ? "{" : ",{");
+		first = false;
+		old_group(&out, &c->groups[i]);
+		buf_append_char(&out, '}');
+	}
+	buf_append_str(&out, "]}");
+	catalogue_free(c);
+	request_respond_json(r, 200, out.data, out.len);
+	return REQUEST_TAKEN;
+}
+
+static bool write_group(const struct catalogue *c, const char *group, struct buf *out) {
+	for (size_t i = 0; i < c->len; i++) {
+		if (strcmp(c->groups[i].group, group) != 0)
+			continue;
+		buf_append_str(out, "{\"kind\":\"APIGroup\",\"apiVersion\":\"v1\",");
+		old_group(out, &c->groups[i]);
+		buf_append_char(out, '}');
+		return true;
+	}
+	return false;
+}
+
+static bool write_version(const struct catalogue *c, const char *group, const char *version, struct buf *out) {
+	bool first = true;
+	buf_printf(out, "{\"kind\":\"APIResourceList\",%s\"groupVersion\":\"", *group ? "\"apiVersion\":\"v1\"," : "");
+	group_version_text(out, group, version);
+	buf_append_str(out, "\",\"resources\":[");
+	for (size_t i = 0; i < c->resource_count; i++)
+		if (in_version(c->resources[i], group, version))
+			old_resource(out, c->resources[i], &first);
+	buf_append_str(out, "]}");
+	return !first;
+}
+
+int discovery_version(struct request *r, struct error *err) {
+	int rc = request_negotiate(r, false, &r->accept, err);
+	if (rc < 0)
+		return rc;
+	bool core = strcmp(r->parts[0], "api") == 0;
+	autobuf struct buf out = BUF_INIT(MAX_BODY);
+	struct catalogue *c = catalogue_new(r->server);
+	bool found = false;
+	if (core && r->part_count == 2)
+		found = write_version(c, "", r->parts[1], &out);
+	else if (!core && r->part_count == 2)
+		found = *r->parts[1] && write_group(c, r->parts[1], &out);
+	else if (!core && r->part_count == 3)
+		found = *r->parts[1] && write_version(c, r->parts[1], r->parts[2], &out);
+	catalogue_free(c);
+	if (found)
+		request_respond_json(r, 200, out.data, out.len);
+	else
+		request_respond_text(r, 404, "404 page not found\n");
+	return REQUEST_TAKEN;
+}
+
+int discovery_root(struct request *r, struct error *err) {
+	struct catalogue *c = catalogue_new(r->server);
+	autobuf struct buf out = BUF_INIT(MAX_BODY);
+	buf_append_str(&out, "{\"paths\":[\"/.well-known/openid-configuration\",\"/api\",\"/api/v1\",\"/apis\",\"/apis/\"");
+	for (size_t i = 0; i < c->len; i++) {
+		if (!*c->groups[i].group)
+			continue;
+		buf_printf(&out, ",\"/apis/%s\"", c->groups[i].group);
+		for (size_t v = 0; v < c->groups[i].len; v++)
+			buf_printf(&out, ",\"/apis/%s/%s\"", c->groups[i].group, c->groups[i].versions[v]);
+	}
+	buf_append_str(&out, ",\"/healthz\",\"/livez\",\"/metrics\",\"/openapi/v2\",\"/openapi/v3\",\"/openid/v1/jwks\",\"/readyz\",\"/version\"]}");
+	catalogue_free(c);
+	r->accept.pretty = true;
+	request_respond_json(r, 200, out.data, out.len);
+	return REQUEST_TAKEN;
+}
+
+/* ---- OpenID ---- */
+
+int openid_configuration(struct request *r, struct error *err) {
+	struct signer *signer = authn_signer(r->server->authn);
+	const char *issuer = signer_issuer(signer);
+	const char *given = r->server->options->service_account_jwks_uri;
+	autofree char *uri = str_empty(given) ? xprintf("https://%s:%u/openid/v1/jwks", r->server->advertise_address, r->server->port) : xstrdup(given);
+	autobuf struct buf out = BUF_INIT(64 << 10);
+	buf_append_char(&out, '{');
+	string_member(&out, "issuer", issuer);
+	buf_append_char(&out, ',');
+	string_member(&out, "jwks_uri", uri);
+	buf_append_str(&out, ",\"response_types_supported\":[\"id_token\"],\"subject_types_supported\":[\"public\"],\"id_token_signing_alg_values_supported\":[\"RS256\",\"ES256\"]}");
+	request_finished(r, 200);
+	http_add_header(r->http, "Cache-Control", "public, max-age=3600");
+	http_respond(r->http, 200, "application/json", out.data, out.len);
+	return REQUEST_TAKEN;
+}
+
+int openid_jwks(struct request *r, struct error *err) {
+	autobuf struct buf out = BUF_INIT(1 << 20);
+	signer_jwks(authn_signer(r->server->authn), &out);
+	request_finished(r, 200);
+	http_add_header(r->http, "Cache-Control", "public, max-age=3600");
+	http_respond(r->http, 200, "application/jwk-set+json", out.data, out.len);
+	return REQUEST_TAKEN;
+}

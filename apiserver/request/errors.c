@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The errors of the API in Kubernetes' words, and their Status. */
+#include "apiserver/request/request.h"
+
+#include <errno.h>
+
+static int with_details(struct error *err, const struct resource *resource, const char *name, int rc) {
+	error_details(err, str_empty(resource->api->group) ? NULL : resource->api->group, resource->api->plural, name);
+	return rc;
+}
+
+int error_not_found(struct error *err, const struct resource *resource, const char *name) {
+	return with_details(err, resource, name, error_status(err, 404, "NotFound", "%s \"%s\" not found", resource->group_resource, name));
+}
+
+int error_already_exists(struct error *err, const struct resource *resource, const char *name) {
+	return with_details(err, resource, name, error_status(err, 409, "AlreadyExists", "%s \"%s\" already exists", resource->group_resource, name));
+}
+
+int error_conflict(struct error *err, const struct resource *resource, const char *name, const char *message) {
+	return with_details(err, resource, name, error_status(err, 409, "Conflict", "Operation cannot be fulfilled on %s \"%s\": %s", resource->group_resource, name, message));
+}
+
+int error_forbidden(struct error *err, const struct resource *resource, const char *name, const char *fmt, ...) {
+	va_list args;
+	va_start(args, fmt);
+	struct buf why = BUF_INIT(64 << 10);
+	buf_vprintf(&why, fmt, args);
+	va_end(args);
+	int rc;
+	if (str_empty(name))
+		rc = error_status(err, 403, "Forbidden", "%s is forbidden: %s", resource->group_resource, why.data);
+	else
+		rc = error_status(err, 403, "Forbidden", "%s \"%s\" is forbidden: %s", resource->group_resource, name, why.data);
+	buf_done(&why);
+	return with_details(err, resource, name, rc);
+}
+
+int error_bad_request(struct error *err, const char *fmt, ...) {
+	va_list args;
+	va_start(args, fmt);
+	struct buf text = BUF_INIT(64 << 10);
+	buf_vprintf(&text, fmt, args);
+	va_end(args);
+	int rc = error_status(err, 400, "BadRequest", "%s", text.data);
+	buf_done(&text);
+	return rc;
+}
+
+int error_internal(struct error *err, const char *fmt, ...) {
+	va_list args;
+	va_start(args, fmt);
+	struct buf text = BUF_INIT(64 << 10);
+	buf_vprintf(&text, fmt, args);
+	va_end(args);
+	int rc = error_status(err, 500, "InternalError", "Internal error occurred: %s", text.data);
+	buf_done(&text);
+	return rc;
+}
+
+int error_method_not_allowed(struct error *err) {
+	return error_status(err, 405, "MethodNotAllowed", "the server does not allow this method on the requested resource");
+}
+
+static void member(struct buf *out, const char *name, const char *value, bool *first) {
+	if (str_empty(value))
+		return;
+	if (!*first)
+		buf_append_char(out, ',');
+	*first = false;
+	buf_append_json_string(out, name, strlen(name));
+	buf_append_char(out, ':');
+	buf_append_json_string(out, value, strlen(value));
+}
+
+static void details_encode(const struct error *err, struct buf *out) {
+	bool first = true;
+	buf_append_str(out, ",\"details\":{");
+	member(out, "name", err->details_name, &first);
+	member(out, "group", err->details_group, &first);
+	member(out, "kind", err->details_kind, &first);
+	member(out, "uid", err->details_uid, &first);
+	if (err->cause_count) {
+		buf_append_str(out, first ? "\"causes\":[" : ",\"causes\":[");
+		first = false;
+		for (size_t i = 0; i < err->cause_count; i++) {
+			bool first_member = true;
+			buf_append_str(out, i ? ",{" : "{");
+			member(out, "reason", err->causes[i].reason, &first_member);
+			member(out, "message", err->causes[i].message, &first_member);
+			member(out, "field", err->causes[i].field, &first_member);
+			buf_append_char(out, '}');
+		}
+		buf_append_char(out, ']');
+	}
+	if (err->retry_after_seconds)
+		buf_printf(out, "%s\"retryAfterSeconds\":%d", first ? "" : ",", err->retry_after_seconds);
+	buf_append_char(out, '}');
+}
+
+void status_encode(const struct error *err, struct buf *out) {
+	int code = err->http_code ? err->http_code : 500;
+	buf_append_str(out, "{\"kind\":\"Status\",\"apiVersion\":\"v1\",\"metadata\":{},\"status\":\"Failure\",\"message\":");
+	buf_append_json_string(out, error_message(err), strlen(error_message(err)));
+	const char *reason = err->reason ? err->reason : code == 500 ? "InternalError" : NULL;
+	if (!str_empty(reason)) {
+		buf_append_str(out, ",\"reason\":");
+		buf_append_json_string(out, reason, strlen(reason));
+	}
+	bool plain = !err->details_name && !err->details_group && !err->details_kind && !err->details_uid && !err->cause_count && !err->retry_after_seconds;
+	if (!plain)
+		details_encode(err, out);
+	buf_printf(out, ",\"code\":%d}", code);
+}
+
+void request_fail(struct request *r, const struct error *err) {
+	struct buf out = BUF_INIT(1 << 20);
+	status_encode(err, &out);
+	int code = err->http_code ? err->http_code : 500;
+	if (err->retry_after_seconds) {
+		char seconds[16];
+		snprintf(seconds, sizeof(seconds), "%d", err->retry_after_seconds);
+		http_add_header(r->http, "Retry-After", seconds);
+	}
+	request_respond_json(r, code, out.data, out.len);
+	buf_done(&out);
+}

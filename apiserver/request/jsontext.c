@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Tools over JSON text that was checked before: find, skip, indent. */
+#include "apiserver/request/render.h"
+
+
+static const char *skip_space(const char *p, const char *end) {
+	while (p < end && (*p == ' ' || *p == '\n' || *p == '\t' || *p == '\r'))
+		p++;
+	return p;
+}
+
+static const char *skip_string(const char *p, const char *end) {
+	for (p++; p < end && *p != '"'; p++)
+		if (*p == '\\')
+			p++;
+	return p < end ? p + 1 : end;
+}
+
+const char *json_text_skip(const char *p, const char *end) {
+	int depth = 0;
+	do {
+		p = skip_space(p, end);
+		if (p >= end)
+			return end;
+		if (*p == '"') {
+			p = skip_string(p, end);
+		} else if (*p == '{' || *p == '[') {
+			depth++;
+			p++;
+		} else if (*p == '}' || *p == ']') {
+			depth--;
+			p++;
+		} else if (*p == ',' || *p == ':') {
+			p++;
+			continue;
+		} else {
+			while (p < end && !strchr(",]} \n\t\r:", *p))
+				p++;
+		}
+	} while (depth > 0);
+	return p;
+}
+
+const char *json_text_find(const char *json, size_t len, const char *path, size_t *ret_len) {
+	const char *end = json + len;
+	const char *p = skip_space(json, end);
+	for (;;) {
+		size_t key_len = strcspn(path, ".");
+		if (p >= end || *p != '{')
+			return NULL;
+		p++;
+		const char *value = NULL;
+		for (;;) {
+			p = skip_space(p, end);
+			if (p >= end || *p != '"')
+				return NULL;
+			const char *key = p + 1;
+			p = skip_string(p, end);
+			bool found = (size_t)(p - 1 - key) == key_len && memcmp(key, path, key_len) == 0;
+			p = skip_space(p, end);
+			if (p >= end || *p != ':')
+				return NULL;
+			p = skip_space(p + 1, end);
+			if (found) {
+				value = p;
+				break;
+			}
+			p = skip_space(json_text_skip(p, end), end);
+			if (p >= end || *p != ',')
+				return NULL;
+			p++;
+		}
+		p = value;
+		path += key_len;
+		if (!*path)
+			break;
+		path++;
+	}
+	*ret_len = (size_t)(json_text_skip(p, end) - p);
+	return p;
+}
+
+char *json_text_string(struct arena *arena, const char *json, size_t len, const char *path) {
+	size_t value_len;
+	const char *value = json_text_find(json, len, path, &value_len);
+	if (!value || value_len == 0 || (value_len == 4 && memcmp(value, "null", 4) == 0))
+		return NULL;
+	if (*value != '"')
+		return arena_strndup(arena, value, value_len);
+	if (!memchr(value, '\\', value_len))
+		return arena_strndup(arena, value + 1, value_len - 2);
+	json_t *decoded = json_loadb(value, value_len, JSON_DECODE_ANY | JSON_ALLOW_NUL, NULL);
+	char *copy = decoded ? arena_strdup(arena, json_string_value(decoded)) : NULL;
+	json_decref(decoded);
+	return copy;
+}
+
+static void newline(struct buf *out, int depth) {
+	buf_append_char(out, '\n');
+	for (int i = 0; i < depth; i++)
+		buf_append(out, "  ", 2);
+}
+
+void json_text_pretty(const char *json, size_t len, struct buf *out) {
+	const char *end = json + len;
+	int depth = 0;
+	for (const char *p = skip_space(json, end); p < end; p = skip_space(p, end)) {
+		if (*p == '"') {
+			const char *stop = skip_string(p, end);
+			buf_append(out, p, (size_t)(stop - p));
+			p = stop;
+			continue;
+		}
+		char c = *p++;
+		if (c == '{' || c == '[') {
+			const char *inner = skip_space(p, end);
+			buf_append_char(out, c);
+			if (inner < end && (*inner == '}' || *inner == ']')) {
+				buf_append_char(out, *inner);
+				p = inner + 1;
+			} else {
+				newline(out, ++depth);
+			}
+		} else if (c == '}' || c == ']') {
+			newline(out, --depth);
+			buf_append_char(out, c);
+		} else if (c == ',') {
+			buf_append_char(out, c);
+			newline(out, depth);
+		} else if (c == ':') {
+			buf_append(out, ": ", 2);
+		} else {
+			buf_append_char(out, c);
+		}
+	}
+}

@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* How many requests run at once, and what is counted of each. */
+#include "apiserver/request/steps.h"
+#include "common/base/log.h"
+#include "common/base/metrics.h"
+
+static const char *const request_labels[] = {"verb", "group", "version", "resource", "subresource", "code", NULL};
+static const char *const duration_labels[] = {"verb", "resource", NULL};
+static const double duration_buckets[] = {0.005, 0.025, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1, 1.25, 1.5, 2, 3, 4, 5, 6, 8, 10, 15, 20, 30, 45, 60, 0};
+static struct metric metrics[] = {
+	{.name = "apiserver_request_total", .help = "Counter of apiserver requests broken out for each verb, group, version, resource and HTTP response code.", .kind = METRIC_COUNTER, .labels = request_labels},
+	{.name = "apiserver_request_duration_seconds", .help = "Response latency distribution in seconds for each verb and resource.", .kind = METRIC_HISTOGRAM, .labels = duration_labels, .buckets = duration_buckets},
+};
+
+__attribute__((constructor)) static void register_metrics(void) {
+	metrics_register(metrics, array_len(metrics));
+}
+
+/* Streams last; they are not counted against the limits. */
+static bool is_long(const struct request *r) {
+	if (strcmp(r->verb, "watch") == 0)
+		return true;
+	static const char *const long_subresources[] = {"log", "exec", "attach", "portforward", "proxy"};
+	for (size_t i = 0; r->subresource && i < array_len(long_subresources); i++)
+		if (strcmp(r->subresource, long_subresources[i]) == 0)
+			return true;
+	return false;
+}
+
+int step_limit(struct request *r, struct error *err) {
+	if (is_long(r) || (r->user && user_in_group(r->user, "system:masters")))
+		return 0;
+	bool read = strcmp(r->method, "GET") == 0 || strcmp(r->method, "HEAD") == 0;
+	unsigned *counter = read ? &r->server->inflight_reads : &r->server->inflight_writes;
+	int64_t max = read ? r->server->options->max_requests_inflight : r->server->options->max_mutating_requests_inflight;
+	unsigned now = __atomic_add_fetch(counter, 1, __ATOMIC_ACQ_REL);
+	if (max > 0 && now > max) {
+		__atomic_sub_fetch(counter, 1, __ATOMIC_ACQ_REL);
+		int rc = error_status(err, 429, "TooManyRequests", "Too many requests, please try again later.");
+		err->retry_after_seconds = 1;
+		return rc;
+	}
+	*(read ? &r->counted_read : &r->counted_write) = true;
+	return 0;
+}
+
+void request_finished(struct request *r, int code) {
+	if (r->counted_read)
+		__atomic_sub_fetch(&r->server->inflight_reads, 1, __ATOMIC_ACQ_REL);
+	if (r->counted_write)
+		__atomic_sub_fetch(&r->server->inflight_writes, 1, __ATOMIC_ACQ_REL);
+	r->counted_read = r->counted_write = false;
+	/* Only names of our own become labels: a client's words would make series without end. */
+	bool known = r->resource != NULL;
+	char code_text[16];
+	snprintf(code_text, sizeof(code_text), "%d", code);
+	const char *resource = known ? r->resource->api->plural : "";
+	metric_add(metric_label(&metrics[0], str_or(r->verb, ""), known ? r->group : "", known ? r->version : "", resource, r->sub ? r->sub->name : "", code_text), 1);
+	int64_t took = clock_monotonic_ns() - r->started_ns;
+	if (!is_long(r))
+		metric_observe(metric_label(&metrics[1], str_or(r->verb, ""), resource), (double)took / 1e9);
+	log_debug(3, "request", LOG_STR("method", r->method), LOG_STR("path", r->path), LOG_INT("code", code), LOG_INT("us", took / 1000),
+		  LOG_STR("user", r->user ? r->user->name : ""), LOG_STR("agent", http_header(r->http, "User-Agent")));
+	log_debug(6, "query", LOG_STR("path", r->path), LOG_STR("query", http_query_string(r->http)));
+}

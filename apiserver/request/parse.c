@@ -1,0 +1,189 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* From URL to verb, group, version, namespace, resource, name, subresource. */
+#include "apiserver/request/request.h"
+
+#include <ctype.h>
+#include <strings.h>
+
+#define MAX_PATH_PARTS 64
+
+static int split_path(struct request *r, struct error *err) {
+	const char *p = r->path;
+	const char **parts = arena_calloc(r->arena, MAX_PATH_PARTS + 1, sizeof(*parts));
+	size_t count = 0;
+	while (*p) {
+		while (*p == '/')
+			p++;
+		size_t len = strcspn(p, "/");
+		if (!len)
+			break;
+		if (count == MAX_PATH_PARTS)
+			break;
+		char *part = http_url_decode(r->arena, p, len, false);
+		if (!part)
+			return error_bad_request(err, "invalid URL escape in path");
+		parts[count++] = part;
+		p += len;
+	}
+	r->parts = parts;
+	r->part_count = count;
+	return 0;
+}
+
+/* The text of the path after `count` segments and one slash, as sent. */
+static const char *path_after(const char *path, size_t count) {
+	const char *p = path;
+	for (size_t i = 0; i < count; i++) {
+		while (*p == '/')
+			p++;
+		p += strcspn(p, "/");
+	}
+	return *p == '/' ? p + 1 : p;
+}
+
+bool request_flag(const struct request *r, const char *name) {
+	const char *value = http_query(r->http, name);
+	return value && strcasecmp(value, "false") != 0 && strcmp(value, "0") != 0;
+}
+
+static const char *verb_of_method(const char *method) {
+	static const struct { const char *method, *verb; } verbs[] = {
+		{"GET", "get"}, {"HEAD", "get"}, {"POST", "create"}, {"PUT", "update"}, {"PATCH", "patch"}, {"DELETE", "delete"},
+	};
+	for (size_t i = 0; i < array_len(verbs); i++)
+		if (strcmp(verbs[i].method, method) == 0)
+			return verbs[i].verb;
+	return "";
+}
+
+static const char *lower(struct arena *arena, const char *s) {
+	char *copy = arena_strdup(arena, s);
+	for (char *p = copy; *p; p++)
+		*p = (char)tolower((unsigned char)*p);
+	return copy;
+}
+
+/* "metadata.name=x" among the field selector's terms: the name that the request is about. */
+static const char *name_of_selector(struct request *r) {
+	const char *text = http_query(r->http, "fieldSelector");
+	static const char key[] = "metadata.name=";
+	for (const char *p = text; p && *p;) {
+		size_t len = strcspn(p, ",");
+		if (len > sizeof(key) - 1 && strncmp(p, key, sizeof(key) - 1) == 0) {
+			const char *value = p + sizeof(key) - 1;
+			if (*value == '=')
+				value++;
+			return arena_strndup(r->arena, value, len - (size_t)(value - p));
+		}
+		p += len;
+		if (*p)
+			p++;
+	}
+	return NULL;
+}
+
+static void parse_namespaced(struct request *r, size_t *i) {
+	if (*i >= r->part_count || strcmp(r->parts[*i], "namespaces") != 0)
+		return;
+	if (*i + 1 >= r->part_count)
+		return; /* the collection of namespaces */
+	r->ns = r->parts[*i + 1];
+	/* namespaces/x, namespaces/x/status, namespaces/x/finalize are about the namespace itself. */
+	bool itself = *i + 2 >= r->part_count ||
+		      (*i + 3 == r->part_count && (strcmp(r->parts[*i + 2], "status") == 0 || strcmp(r->parts[*i + 2], "finalize") == 0));
+	if (!itself)
+		*i += 2;
+}
+
+int request_parse(struct request *r, struct error *err) {
+	int rc = split_path(r, err);
+	if (rc < 0)
+		return rc;
+	r->rest = "";
+	r->verb = lower(r->arena, r->method);
+	size_t i;
+	if (r->part_count >= 3 && strcmp(r->parts[0], "api") == 0) {
+		r->group = "";
+		r->version = r->parts[1];
+		i = 2;
+	} else if (r->part_count >= 4 && strcmp(r->parts[0], "apis") == 0) {
+		r->group = r->parts[1];
+		r->version = r->parts[2];
+		i = 3;
+	} else {
+		return 0;
+	}
+	r->is_resource = true;
+	r->verb = verb_of_method(r->method);
+	bool old_watch = false;
+	if (strcmp(r->parts[i], "watch") == 0 && r->part_count > i + 1) {
+		old_watch = true;
+		i++;
+	}
+	parse_namespaced(r, &i);
+	r->plural = r->parts[i++];
+	if (i < r->part_count)
+		r->name = r->parts[i++];
+	if (i < r->part_count)
+		r->subresource = r->parts[i++];
+	if (i < r->part_count || (r->subresource && strcmp(r->subresource, "proxy") == 0))
+		r->rest = path_after(r->path, i);
+	if (!r->name && strcmp(r->verb, "get") == 0)
+		r->verb = request_flag(r, "watch") ? "watch" : "list";
+	else if (!r->name && strcmp(r->verb, "delete") == 0)
+		r->verb = "deletecollection";
+	if (old_watch && (strcmp(r->verb, "get") == 0 || strcmp(r->verb, "list") == 0))
+		r->verb = "watch";
+	/* GET of one name with ?watch is not a watch but a get, as the Go server has it since 1.11. */
+	if (!r->name && (strcmp(r->verb, "list") == 0 || strcmp(r->verb, "watch") == 0 || strcmp(r->verb, "deletecollection") == 0)) {
+		const char *name = name_of_selector(r);
+		if (!str_empty(name) && !strchr(name, '/'))
+			r->selected_name = name;
+	}
+	return 0;
+}
+
+static int parse_field_validation(struct request *r, struct error *err) {
+	const char *value = http_query(r->http, "fieldValidation");
+	r->validation = API_WARN;
+	if (str_empty(value) || strcmp(value, "Warn") == 0)
+		return 0;
+	if (strcmp(value, "Ignore") == 0)
+		r->validation = API_IGNORE;
+	else if (strcmp(value, "Strict") == 0)
+		r->validation = API_STRICT;
+	else {
+		error_cause(err, "FieldValueNotSupported", "fieldValidation", "Unsupported value: \"%s\": supported values: \"\", \"Ignore\", \"Strict\", \"Warn\"", value);
+		return error_invalid(err, "meta.k8s.io", strcmp(r->verb, "create") == 0 ? "CreateOptions" : strcmp(r->verb, "patch") == 0 ? "PatchOptions" : "UpdateOptions", "");
+	}
+	return 0;
+}
+
+int request_parse_write_options(struct request *r, struct error *err) {
+	const char *dry_run = http_query(r->http, "dryRun");
+	if (!str_empty(dry_run)) {
+		if (strcmp(dry_run, "All") != 0) {
+			error_cause(err, "FieldValueNotSupported", "dryRun", "Unsupported value: [\"%s\"]: supported values: \"All\"", dry_run);
+			return error_invalid(err, "meta.k8s.io", strcmp(r->verb, "create") == 0 ? "CreateOptions" : "UpdateOptions", "");
+		}
+		r->dry_run = true;
+	}
+	r->field_manager = http_query(r->http, "fieldManager");
+	if (r->field_manager && strlen(r->field_manager) > 128) {
+		error_cause(err, "FieldValueTooLong", "fieldManager", "Too long: may not be more than 128 bytes");
+		return error_invalid(err, "meta.k8s.io", "PatchOptions", "");
+	}
+	if (str_empty(r->field_manager)) {
+		/* The first word of the user agent, as the Go server guesses it. */
+		const char *agent = str_or(http_header(r->http, "User-Agent"), "unknown");
+		r->field_manager = arena_strndup(r->arena, agent, strcspn(agent, "/ "));
+	}
+	return parse_field_validation(r, err);
+}
+
+bool user_in_group(const struct user *user, const char *group) {
+	for (const char *const *g = user->groups; g && *g; g++)
+		if (strcmp(*g, group) == 0)
+			return true;
+	return false;
+}

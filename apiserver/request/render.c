@@ -1,0 +1,153 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "apiserver/request/render.h"
+#include "apiserver/printers/printer.h"
+
+enum include_object request_include_object(const struct request *r) {
+	const char *value = http_query(r->http, "includeObject");
+	if (str_equal(value, "None"))
+		return INCLUDE_NONE;
+	return str_equal(value, "Object") ? INCLUDE_OBJECT : INCLUDE_METADATA;
+}
+
+bool render_is_identity(const struct render *render) {
+	return render->accept.form == FORM_OBJECT && render->accept.media != MEDIA_PROTOBUF && resource_is_identity(render->resource);
+}
+
+void partial_metadata(const char *json, size_t len, struct buf *out) {
+	size_t meta_len;
+	const char *meta = json_text_find(json, len, "metadata", &meta_len);
+	buf_append_str(out, "{\"kind\":\"PartialObjectMetadata\",\"apiVersion\":\"meta.k8s.io/v1\",\"metadata\":");
+	if (meta)
+		buf_append(out, meta, meta_len);
+	else
+		buf_append_str(out, "{}");
+	buf_append_char(out, '}');
+}
+
+static void json_member(struct buf *out, const char *name, const char *value) {
+	buf_append_json_string(out, name, strlen(name));
+	buf_append_char(out, ':');
+	buf_append_json_string(out, value ? value : "", value ? strlen(value) : 0);
+}
+
+void table_columns(const struct resource *resource, struct buf *out) {
+	size_t count;
+	const struct api_column *columns = printer_columns(resource, &count);
+	buf_append_str(out, "\"columnDefinitions\":[");
+	for (size_t i = 0; i < count; i++) {
+		buf_append_str(out, i ? ",{" : "{");
+		json_member(out, "name", columns[i].name);
+		buf_append_char(out, ',');
+		json_member(out, "type", columns[i].type);
+		buf_append_char(out, ',');
+		json_member(out, "format", columns[i].format);
+		buf_append_char(out, ',');
+		json_member(out, "description", columns[i].doc);
+		buf_printf(out, ",\"priority\":%d}", columns[i].priority);
+	}
+	buf_append_char(out, ']');
+}
+
+void table_row(const struct resource *resource, const void *object, const char *json, size_t len, enum include_object include, struct buf *out) {
+	buf_append_str(out, "{\"cells\":[");
+	printer_cells(resource, object, out);
+	buf_append_char(out, ']');
+	if (include == INCLUDE_METADATA) {
+		buf_append_str(out, ",\"object\":");
+		partial_metadata(json, len, out);
+	} else if (include == INCLUDE_OBJECT) {
+		buf_append_str(out, ",\"object\":");
+		buf_append(out, json, len);
+	}
+	buf_append_char(out, '}');
+}
+
+/* Puts the entry into `out` in the resource's version as JSON; *ret_object gets the decoded form where it was needed, or NULL. */
+static int entry_json(const struct render *render, struct entry *entry, bool need_object, struct buf *out, void **ret_object) {
+	*ret_object = NULL;
+	bool identity = resource_is_identity(render->resource);
+	if (identity)
+		buf_append(out, entry->json->data, entry->json->len);
+	if (identity && !need_object)
+		return 0;
+	void *object;
+	int rc = resource_decode(render->resource, entry, &object, NULL);
+	if (rc < 0)
+		return rc;
+	if (!identity)
+		api_encode_json(render->resource->type, object, out);
+	*ret_object = object;
+	return 0;
+}
+
+struct bytes *render_event_object(const struct render *render, struct entry *entry, bool with_columns) {
+	if (render_is_identity(render))
+		return bytes_ref(entry->json);
+	autobuf struct buf json = BUF_INIT(BUF_MAX_DEFAULT);
+	void *object;
+	bool protobuf = render->accept.media == MEDIA_PROTOBUF && render->accept.form == FORM_OBJECT;
+	if (entry_json(render, entry, render->accept.form == FORM_TABLE || protobuf, &json, &object) < 0)
+		return NULL;
+	autobuf struct buf out = BUF_INIT(BUF_MAX_DEFAULT);
+	if (render->accept.form == FORM_TABLE) {
+		buf_append_str(&out, "{\"kind\":\"Table\",\"apiVersion\":\"meta.k8s.io/v1\",\"metadata\":{\"resourceVersion\":\"");
+		buf_append_uint(&out, entry->resource_version);
+		buf_append_str(&out, "\"},");
+		if (with_columns)
+			table_columns(render->resource, &out);
+		else
+			buf_append_str(&out, "\"columnDefinitions\":null");
+		buf_append_str(&out, ",\"rows\":[");
+		table_row(render->resource, object, json.data, json.len, render->include, &out);
+		buf_append_str(&out, "]}");
+	} else if (render->accept.form == FORM_PARTIAL) {
+		partial_metadata(json.data, json.len, &out);
+	} else if (protobuf) {
+		api_encode_protobuf(render->resource->type, object, &out);
+	} else {
+		buf_append(&out, json.data, json.len);
+	}
+	api_unref(object);
+	return buf_to_bytes(&out);
+}
+
+struct bytes *render_item(const struct render *render, struct entry *entry) {
+	if (render->accept.form != FORM_TABLE && !(render->accept.media == MEDIA_PROTOBUF && render->accept.form == FORM_OBJECT))
+		return render_event_object(render, entry, false);
+	autobuf struct buf json = BUF_INIT(BUF_MAX_DEFAULT);
+	void *object;
+	if (entry_json(render, entry, true, &json, &object) < 0)
+		return NULL;
+	autobuf struct buf out = BUF_INIT(BUF_MAX_DEFAULT);
+	if (render->accept.form == FORM_TABLE)
+		table_row(render->resource, object, json.data, json.len, render->include, &out);
+	else
+		api_encode_protobuf_message(render->resource->type, object, &out);
+	api_unref(object);
+	return buf_to_bytes(&out);
+}
+
+void render_object(const struct resource *resource, const struct negotiated *accept, const struct api_type *type, const void *object, struct request *r, struct buf *out) {
+	if (accept->form == FORM_OBJECT || !resource || type != resource->type) {
+		api_encode_json(type, object, out);
+		return;
+	}
+	autobuf struct buf json = BUF_INIT(BUF_MAX_DEFAULT);
+	api_encode_json(type, object, &json);
+	if (accept->form == FORM_PARTIAL) {
+		partial_metadata(json.data, json.len, out);
+		return;
+	}
+	size_t rv_len = 0;
+	const char *rv = json_text_find(json.data, json.len, "metadata.resourceVersion", &rv_len);
+	buf_append_str(out, "{\"kind\":\"Table\",\"apiVersion\":\"meta.k8s.io/v1\",\"metadata\":{");
+	if (rv) {
+		buf_append_str(out, "\"resourceVersion\":");
+		buf_append(out, rv, rv_len);
+	}
+	buf_append_str(out, "},");
+	table_columns(resource, out);
+	buf_append_str(out, ",\"rows\":[");
+	table_row(resource, object, json.data, json.len, r ? request_include_object(r) : INCLUDE_METADATA, out);
+	buf_append_str(out, "]}");
+}

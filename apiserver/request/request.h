@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One request on its way through the steps of server.c. It lives in the HTTP request's arena and ends with the answer.
+ */
+#ifndef CORACLE_APISERVER_REQUEST_H
+#define CORACLE_APISERVER_REQUEST_H
+
+#include "apiserver/apiserver.h"
+#include "apiserver/resources.h"
+
+enum media_type { MEDIA_JSON, MEDIA_YAML, MEDIA_PROTOBUF, MEDIA_CBOR, MEDIA_OTHER };
+enum response_form { FORM_OBJECT, FORM_TABLE, FORM_PARTIAL };
+
+/* What the client accepts, settled. */
+struct negotiated {
+	enum media_type media;
+	enum response_form form;
+	bool pretty;
+	bool stream; /* ;stream=watch was asked for */
+};
+
+/* Who asks. Immutable; lives in the request's arena. */
+struct user {
+	const char *name;
+	const char *uid;
+	const char *const *groups; /* NULL terminated */
+	struct user_extra { const char *key; const char *const *values; } *extra;
+	size_t extra_count;
+};
+bool user_in_group(const struct user *user, const char *group);
+
+struct request {
+	struct apiserver *server;
+	struct http_request *http;
+	struct arena *arena;
+	int64_t started_ns;
+	const char *method;
+	const char *path;        /* as sent */
+
+	/* request/parse.c */
+	bool is_resource;
+	const char *verb;        /* get, list, watch, create, update, patch, delete, deletecollection; for other paths the lower case method */
+	const char *group, *version, *ns, *plural, *name, *subresource;
+	const char *selected_name; /* of a list, watch or deletecollection: metadata.name= of its field selector; what the authorizer sees as the name */
+	const char *rest;        /* what follows proxy/, not decoded; "" where nothing */
+	size_t part_count;       /* of path segments */
+	const char **parts;
+
+	const struct user *user;
+	const struct user *impersonator; /* who really asks, where impersonated */
+
+	const struct resource *resource;
+	const struct api_subresource *sub;
+	struct negotiated accept;
+
+	bool dry_run;
+	bool counted_read, counted_write;
+	enum api_validation validation;
+	struct api_warning_list warnings;
+	const char *field_manager;
+};
+
+/* Splits the path into resource, name and so on. Returns 0, or an error for the client. */
+int request_parse(struct request *r, struct error *err);
+/* dryRun, fieldValidation, fieldManager. */
+int request_parse_write_options(struct request *r, struct error *err);
+/* A boolean parameter as Kubernetes reads them ("", "true", "1"). */
+bool request_flag(const struct request *r, const char *name);
+
+/* Settles what to answer with. `table` and `partial` tell what the endpoint can do. Returns 0 or 406. */
+int request_negotiate(const struct request *r, bool can_transform, struct negotiated *ret, struct error *err);
+enum media_type media_type_of(const char *content_type);
+
+/* ---- answers; each ends the request ---- */
+
+/* A Status with the error's code, reason, details and causes. */
+void request_fail(struct request *r, const struct error *err);
+/* An object, encoded as negotiated. Borrows it. */
+void request_respond_object(struct request *r, int code, const struct api_type *type, const void *object);
+/* A stored object, as negotiated; the bytes themselves where they fit. */
+void request_respond_entry(struct request *r, int code, struct entry *entry);
+void request_respond_json(struct request *r, int code, const char *json, size_t len);
+void request_respond_text(struct request *r, int code, const char *text);
+/* Status Success, as deletions answer. */
+void request_respond_success(struct request *r, const char *name, const char *uid);
+/* Adds the warnings collected as headers. Called by the functions above. */
+void request_add_warnings(struct request *r);
+void request_warn(struct request *r, const char *fmt, ...) printf_like(2, 3);
+
+/* Writes the JSON of a Status for the error. */
+void status_encode(const struct error *err, struct buf *out);
+
+/* ---- bodies ---- */
+
+/* The body as an object of `type`: JSON, YAML or protobuf by Content-Type. Defaults are not set. The caller unrefs. */
+int request_decode_body(struct request *r, const struct api_type *type, void **ret, struct error *err);
+/* The same where the body may be missing: *ret NULL then. */
+int request_decode_optional(struct request *r, const struct api_type *type, void **ret, struct error *err);
+
+/* ---- common errors ---- */
+int error_not_found(struct error *err, const struct resource *resource, const char *name);
+int error_already_exists(struct error *err, const struct resource *resource, const char *name);
+int error_conflict(struct error *err, const struct resource *resource, const char *name, const char *message);
+int error_forbidden(struct error *err, const struct resource *resource, const char *name, const char *fmt, ...) printf_like(4, 5);
+int error_bad_request(struct error *err, const char *fmt, ...) printf_like(2, 3);
+int error_internal(struct error *err, const char *fmt, ...) printf_like(2, 3);
+int error_method_not_allowed(struct error *err);
+#define CONFLICT_MODIFIED "the object has been modified; please apply your changes to the latest version and try again"
+
+/* What a handler or step returns where the request was answered or kept. */
+#define REQUEST_TAKEN 1
+
+#endif

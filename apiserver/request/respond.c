@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Answers of single objects. Lists and watches have their own ways (rest/list.c, rest/watch.c). */
+#include "apiserver/request/request.h"
+#include "apiserver/request/render.h"
+#include "apiserver/request/steps.h"
+#include "common/api/yaml.h"
+
+void request_warn(struct request *r, const char *fmt, ...) {
+	va_list args;
+	va_start(args, fmt);
+	struct buf text = BUF_INIT(4096);
+	buf_vprintf(&text, fmt, args);
+	va_end(args);
+	r->warnings.items = xreallocarray(r->warnings.items, r->warnings.len + 1, sizeof(char *));
+	r->warnings.items[r->warnings.len++] = buf_take(&text);
+}
+
+void request_add_warnings(struct request *r) {
+	for (size_t i = 0; i < r->warnings.len && i < 64; i++) {
+		struct buf value = BUF_INIT(8192);
+		buf_append_str(&value, "299 - \"");
+		for (const char *p = r->warnings.items[i]; *p; p++) {
+			if (*p == '"' || *p == '\\')
+				buf_append_char(&value, '\\');
+			buf_append_char(&value, (unsigned char)*p < 0x20 ? ' ' : *p);
+		}
+		buf_append_char(&value, '"');
+		if (!buf_failed(&value))
+			http_add_header(r->http, "Warning", value.data);
+		buf_done(&value);
+	}
+}
+
+static void respond_bytes(struct request *r, int code, const char *content_type, struct bytes *bytes) {
+	request_add_warnings(r);
+	request_finished(r, code);
+	http_respond_bytes(r->http, code, content_type, &bytes, 1);
+}
+
+void request_respond_json(struct request *r, int code, const char *json, size_t len) {
+	if (r->accept.pretty && r->accept.media == MEDIA_JSON) {
+		struct buf pretty = BUF_INIT(BUF_MAX_DEFAULT);
+		json_text_pretty(json, len, &pretty);
+		buf_append_char(&pretty, '\n');
+		respond_bytes(r, code, "application/json", buf_to_bytes(&pretty));
+		buf_done(&pretty);
+		return;
+	}
+	struct bytes *bytes = bytes_alloc(len + 1);
+	memcpy(bytes->data, json, len);
+	bytes->data[len] = '\n';
+	respond_bytes(r, code, "application/json", bytes);
+}
+
+void request_respond_text(struct request *r, int code, const char *text) {
+	request_finished(r, code);
+	http_respond(r->http, code, "text/plain; charset=utf-8", text, strlen(text));
+}
+
+void request_respond_success(struct request *r, const char *name, const char *uid) {
+	struct buf out = BUF_INIT(64 << 10);
+	buf_append_str(&out, "{\"kind\":\"Status\",\"apiVersion\":\"v1\",\"metadata\":{},\"status\":\"Success\"");
+	if (name) {
+		buf_append_str(&out, ",\"details\":{\"name\":");
+		buf_append_json_string(&out, name, strlen(name));
+		if (r->resource && !str_empty(r->resource->api->group)) {
+			buf_append_str(&out, ",\"group\":");
+			buf_append_json_string(&out, r->resource->api->group, strlen(r->resource->api->group));
+		}
+		if (r->resource) {
+			buf_append_str(&out, ",\"kind\":");
+			buf_append_json_string(&out, r->resource->api->plural, strlen(r->resource->api->plural));
+		}
+		if (!str_empty(uid)) {
+			buf_append_str(&out, ",\"uid\":");
+			buf_append_json_string(&out, uid, strlen(uid));
+		}
+		buf_append_char(&out, '}');
+	}
+	buf_append_char(&out, '}');
+	request_respond_json(r, 200, out.data, out.len);
+	buf_done(&out);
+}
+
+void request_respond_object(struct request *r, int code, const struct api_type *type, const void *object) {
+	struct buf out = BUF_INIT(BUF_MAX_DEFAULT);
+	switch (r->accept.form == FORM_OBJECT ? r->accept.media : MEDIA_JSON) {
+	case MEDIA_PROTOBUF:
+		if (type->proto) {
+			api_encode_protobuf(type, object, &out);
+			respond_bytes(r, code, "application/vnd.kubernetes.protobuf", buf_to_bytes(&out));
+			break;
+		}
+		/* fall through: kinds without a protobuf form answer in JSON */
+		__attribute__((fallthrough));
+	default:
+		render_object(r->resource, &r->accept, type, object, r, &out);
+		if (r->accept.media == MEDIA_YAML) {
+			struct buf yaml = BUF_INIT(BUF_MAX_DEFAULT);
+			yaml_from_json(out.data, out.len, &yaml, NULL);
+			respond_bytes(r, code, "application/yaml", buf_to_bytes(&yaml));
+			buf_done(&yaml);
+		} else {
+			request_respond_json(r, code, out.data, out.len);
+		}
+	}
+	buf_done(&out);
+}
+
+void request_respond_entry(struct request *r, int code, struct entry *entry) {
+	if (r->accept.form == FORM_OBJECT && r->accept.media == MEDIA_JSON && !r->accept.pretty && resource_is_identity(r->resource)) {
+		respond_bytes(r, code, "application/json", bytes_ref(entry->json));
+		return;
+	}
+	void *object;
+	autoerror struct error err = {0};
+	if (resource_decode(r->resource, entry, &object, &err) < 0) {
+		request_fail(r, &err);
+		return;
+	}
+	request_respond_object(r, code, r->resource->type, object);
+	api_unref(object);
+}

@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The order of a request: server.c runs these one after the other, as its table lists them. */
+#ifndef CORACLE_APISERVER_STEPS_H
+#define CORACLE_APISERVER_STEPS_H
+
+#include "apiserver/request/request.h"
+
+/* Each returns 0 (go on), REQUEST_TAKEN (answered, or kept to be answered later), or a negative errno with err set. */
+typedef int (*request_step)(struct request *r, struct error *err);
+
+int step_parse(struct request *r, struct error *err);
+int step_authenticate(struct request *r, struct error *err);
+int step_impersonate(struct request *r, struct error *err);
+int step_limit(struct request *r, struct error *err);
+int step_authorize(struct request *r, struct error *err);
+int step_dispatch(struct request *r, struct error *err);
+
+/* Entry point: the HTTP server's handler. */
+void request_handle(struct http_request *http, void *arg);
+/* Bookkeeping (metrics, in-flight counts, log) when the answer is known. Once a request. */
+void request_finished(struct request *r, int code);
+
+#endif

@@ -1,0 +1,386 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The registry of served resources, and the way between stored bytes and objects. */
+#include "apiserver/apiserver.h"
+#include "apiserver/request/render.h"
+#include "apiserver/strategy/strategy.h"
+#include "api/meta_v1.h"
+#include "common/api/codec.h"
+#include "common/api/convert.h"
+
+#include <errno.h>
+#include <pthread.h>
+
+struct registry {
+	pthread_rwlock_t lock;
+	struct map by_path; /* "group/version/plural" -> struct resource */
+	struct resource **all;
+	size_t len, cap;
+	struct apiserver *server;
+};
+
+/* ---- selectable fields ---- */
+
+/* Labels whose value stands elsewhere in the stored object, or has a text where the object says nothing. */
+static const struct field_source {
+	const char *prefix; /* etcd prefix; NULL: any */
+	const char *label, *path, *fallback;
+} field_sources[] = {
+	{"minions", "spec.unschedulable", "spec.unschedulable", "false"},
+	{"pods", "spec.hostNetwork", "spec.hostNetwork", "false"},
+	{"jobs", "status.successful", "status.succeeded", "0"},
+	{"events", "reportingComponent", "reportingComponent", ""},
+	{"events", "source", "source.component", NULL},
+	{NULL, "status.replicas", "status.replicas", "0"},
+};
+
+struct field_index {
+	const char *etcd_prefix;
+	const char *const *labels;
+};
+
+static void add_field(const char *json, size_t len, struct arena *arena, struct api_string_map *fields, const struct field_index *index, const char *label) {
+	const char *path = label, *fallback = NULL;
+	for (size_t i = 0; i < array_len(field_sources); i++) {
+		const struct field_source *s = &field_sources[i];
+		if (strcmp(s->label, label) == 0 && (!s->prefix || strcmp(s->prefix, index->etcd_prefix) == 0)) {
+			path = s->path;
+			fallback = s->fallback;
+		}
+	}
+	char *value = json_text_string(arena, json, len, path);
+	if (!value && strcmp(label, "source") == 0)
+		value = json_text_string(arena, json, len, "reportingComponent");
+	if (value || fallback)
+		api_map_set(arena, fields, label, value ? value : fallback);
+}
+
+static void index_fields(const char *json, size_t len, struct arena *arena, struct api_string_map *ret_fields, void *arg) {
+	const struct field_index *index = arg;
+	for (const char *const *label = index->labels; label && *label; label++)
+		if (!str_starts_with(*label, "metadata."))
+			add_field(json, len, arena, ret_fields, index, *label);
+}
+
+/* ---- the registry ---- */
+
+static char *path_of(const char *group, const char *version, const char *plural) {
+	return xprintf("%s/%s/%s", group ? group : "", version, plural);
+}
+
+void registry_add(struct registry *registry, struct resource *resource) {
+	autofree char *path = path_of(resource->api->group, resource->api->version, resource->api->plural);
+	pthread_rwlock_wrlock(&registry->lock);
+	struct resource *old = map_get(&registry->by_path, path);
+	if (old) {
+		__atomic_store_n(&old->removed, true, __ATOMIC_RELEASE);
+		for (size_t i = 0; i < registry->len; i++)
+			if (registry->all[i] == old)
+				registry->all[i] = resource;
+	} else {
+		if (registry->len == registry->cap) {
+			registry->cap = registry->cap ? registry->cap * 2 : 256;
+			registry->all = xreallocarray(registry->all, registry->cap, sizeof(*registry->all));
+		}
+		registry->all[registry->len++] = resource;
+	}
+	map_set(&registry->by_path, path, resource);
+	pthread_rwlock_unlock(&registry->lock);
+}
+
+void registry_remove(struct registry *registry, const char *group, const char *version, const char *plural) {
+	autofree char *path = path_of(group, version, plural);
+	pthread_rwlock_wrlock(&registry->lock);
+	struct resource *old = map_take(&registry->by_path, path);
+	if (old) {
+		__atomic_store_n(&old->removed, true, __ATOMIC_RELEASE);
+		size_t kept = 0;
+		for (size_t i = 0; i < registry->len; i++)
+			if (registry->all[i] != old)
+				registry->all[kept++] = registry->all[i];
+		registry->len = kept;
+	}
+	pthread_rwlock_unlock(&registry->lock);
+}
+
+const struct resource *registry_find(struct registry *registry, const char *group, const char *version, const char *plural) {
+	char path[600];
+	if (snprintf(path, sizeof(path), "%s/%s/%s", group ? group : "", version, plural) >= (int)sizeof(path))
+		return NULL;
+	pthread_rwlock_rdlock(&registry->lock);
+	const struct resource *found = map_get(&registry->by_path, path);
+	pthread_rwlock_unlock(&registry->lock);
+	return found;
+}
+
+/* The first for which match() holds, in the order of the tables. */
+static const struct resource *find_first(struct registry *registry, bool (*match)(const struct resource *, const char *, const char *, const char *), const char *a, const char *b, const char *c) {
+	const struct resource *found = NULL;
+	pthread_rwlock_rdlock(&registry->lock);
+	for (size_t i = 0; i < registry->len && !found; i++)
+		if (match(registry->all[i], a, b, c))
+			found = registry->all[i];
+	pthread_rwlock_unlock(&registry->lock);
+	return found;
+}
+
+static bool match_plural(const struct resource *r, const char *group, const char *plural, const char *none) {
+	return strcmp(r->api->plural, plural) == 0 && strcmp(resource_group(r), group) == 0;
+}
+
+static bool match_kind(const struct resource *r, const char *group, const char *version, const char *kind) {
+	return strcmp(r->api->kind, kind) == 0 && strcmp(resource_group(r), group) == 0 && (!version || strcmp(r->api->version, version) == 0);
+}
+
+static bool match_group(const struct resource *r, const char *group, const char *version, const char *none) {
+	return strcmp(resource_group(r), group) == 0 && (!version || strcmp(r->api->version, version) == 0);
+}
+
+const struct resource *registry_find_any(struct registry *registry, const char *group, const char *plural) {
+	return find_first(registry, match_plural, group, plural, NULL);
+}
+
+const struct resource *registry_by_kind(struct registry *registry, const char *group, const char *version, const char *kind) {
+	return find_first(registry, match_kind, group, version, kind);
+}
+
+bool registry_has_group(struct registry *registry, const char *group, const char *version) {
+	return find_first(registry, match_group, group, version, NULL) != NULL;
+}
+
+void registry_each(struct registry *registry, void (*fn)(const struct resource *resource, void *arg), void *arg) {
+	pthread_rwlock_rdlock(&registry->lock);
+	size_t len = registry->len;
+	struct resource **all = xmemdup(registry->all, len * sizeof(*all));
+	pthread_rwlock_unlock(&registry->lock);
+	for (size_t i = 0; i < len; i++)
+		fn(all[i], arg);
+	free(all);
+}
+
+/* Stable versions are on; others only where --runtime-config says so. */
+static bool version_enabled(const struct apiserver_options *options, const char *group, const char *version) {
+	bool stable = version[0] == 'v' && version[1] && strspn(version + 1, "0123456789") == strlen(version + 1);
+	bool beta = strstr(version, "beta") != NULL;
+	bool on = stable;
+	for (size_t i = 0; i < options->runtime_config.len; i++) {
+		const char *item = options->runtime_config.items[i];
+		const char *eq = strchr(item, '=');
+		size_t len = eq ? (size_t)(eq - item) : strlen(item);
+		bool value = !eq || strcmp(eq + 1, "true") == 0;
+		char name[300];
+		snprintf(name, sizeof(name), "%.*s", (int)min_of(len, sizeof(name) - 1), item);
+		char own[300];
+		snprintf(own, sizeof(own), "%s%s%s", group, *group ? "/" : "", version);
+		if (strcmp(name, "api/all") == 0 || (strcmp(name, "api/ga") == 0 && stable) || (strcmp(name, "api/beta") == 0 && beta) ||
+		    (strcmp(name, "api/alpha") == 0 && !stable && !beta) || strcmp(name, own) == 0)
+			on = value;
+	}
+	return on;
+}
+
+static const struct api_type *storage_type_of(const struct api_resource *api) {
+	if (!api->storage_version)
+		return api->type;
+	const char *slash = strchr(api->storage_version, '/');
+	char group[200] = "";
+	if (slash)
+		snprintf(group, sizeof(group), "%.*s", (int)(slash - api->storage_version), api->storage_version);
+	const struct api_type *type = api_type_by_kind(group, slash ? slash + 1 : api->storage_version, api->kind);
+	return type ? type : api->type;
+}
+
+static const char *const *storage_labels(const struct api_resource *api, const struct api_type *storage) {
+	if (storage == api->type)
+		return api->field_selectors;
+	const struct api_resource *stored = api_resource_by_kind(storage->group, storage->version, storage->kind);
+	return stored ? stored->field_selectors : api->field_selectors;
+}
+
+static void add_builtin(struct registry *registry, const struct api_resource *api) {
+	struct resource *resource = xnew(struct resource);
+	resource->api = api;
+	resource->type = api->type;
+	resource->storage_type = storage_type_of(api);
+	resource->group_resource = str_empty(api->group) ? xstrdup(api->plural) : xprintf("%s.%s", api->plural, api->group);
+	resource->strategy = strategy_find(api->group ? api->group : "", api->plural);
+	resource->etcd_prefix = api->etcd_prefix;
+	if (api->storage_version && api->etcd_prefix) {
+		struct field_index *index = xnew(struct field_index); /* lives as long as the collection */
+		index->etcd_prefix = api->etcd_prefix;
+		index->labels = storage_labels(api, resource->storage_type);
+		resource->collection = store_collection(registry->server->store, api->etcd_prefix, api->namespaced, index_fields, index);
+	}
+	registry_add(registry, resource);
+}
+
+struct registry *registry_new(struct apiserver *server) {
+	struct registry *registry = xnew(struct registry);
+	pthread_rwlock_init(&registry->lock, NULL);
+	registry->by_path = MAP_INIT(NULL);
+	registry->server = server;
+	for (size_t i = 0; i < api_resource_count; i++)
+		if (version_enabled(server->options, api_resources[i].group ? api_resources[i].group : "", api_resources[i].version))
+			add_builtin(registry, &api_resources[i]);
+	return registry;
+}
+
+void registry_free(struct registry *registry) {
+	if (!registry)
+		return;
+	map_done(&registry->by_path);
+	free(registry->all);
+	pthread_rwlock_destroy(&registry->lock);
+	free(registry);
+}
+
+/* ---- objects ---- */
+
+bool resource_is_identity(const struct resource *resource) {
+	return resource->type == resource->storage_type;
+}
+
+int resource_decode(const struct resource *resource, const struct entry *entry, void **ret_object, struct error *err) {
+	struct api_decode_options options = {.validation = API_IGNORE};
+	void *stored;
+	int rc = api_decode_json(resource->storage_type, entry->json->data, entry->json->len, &options, &stored, err);
+	if (rc < 0)
+		return rc;
+	if (!resource_is_identity(resource)) {
+		void *converted;
+		rc = api_convert(stored, resource->type, &converted, err);
+		api_unref(stored);
+		if (rc < 0)
+			return rc;
+		stored = converted;
+	}
+	api_default(stored);
+	*ret_object = stored;
+	return 0;
+}
+
+int resource_encode_stored(const struct resource *resource, void *object, struct buf *out, struct error *err) {
+	struct meta_v1_object_meta *meta = api_metadata(object);
+	const char *version = meta->resource_version;
+	meta->resource_version = NULL;
+	int rc = 0;
+	if (resource_is_identity(resource)) {
+		api_encode(object, out);
+	} else {
+		void *stored;
+		rc = api_convert(object, resource->storage_type, &stored, err);
+		if (rc == 0) {
+			api_encode(stored, out);
+			api_unref(stored);
+		}
+	}
+	meta->resource_version = version;
+	return rc;
+}
+
+char *resource_key(struct arena *arena, const struct resource *resource, const char *ns, const char *name) {
+	return resource->api->namespaced ? arena_printf(arena, "%s/%s", ns, name) : arena_strdup(arena, name);
+}
+
+void *resource_read(const struct resource *resource, const char *ns, const char *name) {
+	if (!resource || !resource->collection || str_empty(name))
+		return NULL;
+	autofree char *key = resource->api->namespaced ? xprintf("%s/%s", ns, name) : xstrdup(name);
+	autoentry struct entry *entry = collection_get(resource->collection, key);
+	void *object = NULL;
+	if (!entry || resource_decode(resource, entry, &object, NULL) < 0)
+		return NULL;
+	return object;
+}
+
+void *registry_read(struct registry *registry, const char *group, const char *plural, const char *ns, const char *name) {
+	return resource_read(registry_find_any(registry, group, plural), ns, name);
+}
+
+/* ---- fields by name ---- */
+
+void *api_field_address(const struct api_type *type, const void *value, const char *name, const struct api_field **ret_field) {
+	for (uint16_t i = 0; i < type->field_count; i++) {
+		const struct api_field *field = &type->fields[i];
+		if (strcmp(field->name, name) != 0)
+			continue;
+		if (ret_field)
+			*ret_field = field;
+		return (char *)value + field->offset;
+	}
+	return NULL;
+}
+
+/* Bytes that a field takes in its struct: only the sizes that matter for whole-field copies of spec and status. */
+static size_t field_size(const struct api_field *field) {
+	if (field->shape != API_SINGLE)
+		return sizeof(struct api_string_list);
+	if (api_field_indirect(field))
+		return sizeof(void *);
+	switch ((enum api_kind)field->kind) {
+	case API_STRUCT:
+		return field->type->size;
+	case API_BOOL:
+		return sizeof(bool);
+	case API_INT32:
+		return sizeof(int32_t);
+	case API_INT64:
+	case API_DOUBLE:
+	case API_DURATION:
+		return sizeof(int64_t);
+	case API_STRING:
+		return sizeof(char *);
+	case API_BYTES:
+		return sizeof(struct api_bytes);
+	case API_QUANTITY:
+		return sizeof(struct quantity);
+	case API_INT_OR_STRING:
+		return sizeof(struct int_or_string);
+	case API_TIME:
+	case API_MICRO_TIME:
+		return sizeof(struct api_time);
+	case API_RAW_EXTENSION:
+	case API_FIELDS_V1:
+	case API_JSON:
+		return sizeof(struct api_raw);
+	}
+	return 0;
+}
+
+void api_field_clear(void *object, const char *name) {
+	const struct api_field *field;
+	void *at = api_field_address(api_type_of(object), object, name, &field);
+	if (at)
+		memset(at, 0, field_size(field));
+}
+
+void api_field_copy(void *dst, const void *src, const char *name) {
+	const struct api_field *field;
+	void *to = api_field_address(api_type_of(dst), dst, name, &field);
+	if (!to)
+		return;
+	if (field->kind == API_STRUCT && field->shape == API_SINGLE && !api_field_indirect(field)) {
+		memset(to, 0, field->type->size);
+		api_copy_value(field->type, to, (const char *)src + field->offset, api_arena(dst));
+		return;
+	}
+	/* A whole deep copy of src that dst's arena then owns: simple, and shares no memory with src. */
+	void *copy = api_copy(src);
+	arena_defer(api_arena(dst), (void (*)(void *))api_unref, copy);
+	memcpy(to, (char *)copy + field->offset, field_size(field));
+}
+
+bool api_field_equal(const void *a, const void *b, const char *name) {
+	const struct api_type *type = api_type_of(a);
+	const struct api_field *field;
+	void *at = api_field_address(type, a, name, &field);
+	if (!at)
+		return true;
+	/* Compare copies that differ in this field alone. */
+	void *left = api_new(type), *right = api_new(type);
+	memcpy((char *)left + field->offset, at, field_size(field));
+	memcpy((char *)right + field->offset, (const char *)b + field->offset, field_size(field));
+	bool equal = api_equal(type, left, right);
+	api_unref(left);
+	api_unref(right);
+	return equal;
+}

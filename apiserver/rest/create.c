@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* POST of a collection, PUT, and what they share about a body's identity. */
+#include "apiserver/rest/write.h"
+#include "apiserver/rest/input.h"
+#include "apiserver/strategy/strategy.h"
+#include "api/meta_v1.h"
+
+#include <errno.h>
+
+int input_check_namespace(struct write *w, struct meta_v1_object_meta *meta, struct error *err) {
+	if (!w->resource->api->namespaced) {
+		if (!str_empty(meta->namespace))
+			return error_bad_request(err, "namespace not allowed on this type");
+		return 0;
+	}
+	if (!str_empty(meta->namespace) && strcmp(meta->namespace, w->ns) != 0)
+		return error_bad_request(err, "the namespace of the provided object does not match the namespace sent on the request");
+	meta->namespace = w->ns;
+	return 0;
+}
+
+static int make_created(struct write *w, struct error *err) {
+	w->object = api_copy(w->input);
+	w->created = true;
+	return 0;
+}
+
+int rest_create(struct request *r, struct error *err) {
+	int rc = request_parse_write_options(r, err);
+	if (rc < 0)
+		return rc;
+	void *input;
+	rc = request_decode_body(r, r->resource->type, &input, err);
+	if (rc < 0)
+		return rc;
+	struct write *w = write_new(r, WRITE_CREATE);
+	w->input = input;
+	w->make = make_created;
+	struct meta_v1_object_meta *meta = api_metadata(input);
+	rc = input_check_namespace(w, meta, err);
+	if (rc == 0 && !str_empty(meta->resource_version))
+		rc = error_status(err, 500, "", "resourceVersion should not be set on objects to be created");
+	if (rc < 0) {
+		api_unref(input);
+		return rc;
+	}
+	meta->namespace = r->resource->api->namespaced ? arena_strdup(api_arena(input), w->ns) : NULL;
+	if (!str_empty(meta->name))
+		w->name = arena_strdup(r->arena, meta->name);
+	else
+		w->name = NULL;
+	input_apply_managed_fields_rules(w, meta);
+	api_default(input);
+	w->lease_seconds = strcmp(r->resource->api->plural, "events") == 0 ? r->server->options->event_ttl / NSEC_PER_SEC : 0;
+	write_start(w);
+	return REQUEST_TAKEN;
+}
+
+/* What a PUT replaces; also the check of its preconditions. */
+static int make_updated(struct write *w, struct error *err) {
+	const struct meta_v1_object_meta *given = api_metadata(w->input);
+	if (!w->old) {
+		if (!w->strategy->allow_create_on_update || w->subresource)
+			return error_not_found(err, w->resource, w->name);
+		if (!str_empty(given->resource_version) && strcmp(given->resource_version, "0") != 0)
+			return error_not_found(err, w->resource, w->name);
+		w->object = api_copy(w->input);
+		w->created = true;
+		((struct meta_v1_object_meta *)api_metadata(w->object))->resource_version = NULL;
+		return 0;
+	}
+	const struct meta_v1_object_meta *old = api_metadata(w->old);
+	if (!str_empty(given->uid) && strcmp(given->uid, str_or(old->uid, "")) != 0) {
+		autofree char *text = xprintf("Precondition failed: UID in precondition: %s, UID in object meta: %s", given->uid, str_or(old->uid, ""));
+		return error_conflict(err, w->resource, w->name, text);
+	}
+	bool unconditional = str_empty(given->resource_version) || strcmp(given->resource_version, "0") == 0;
+	if (unconditional && w->strategy->no_unconditional_update && !w->subresource) {
+		error_cause(err, "FieldValueInvalid", "metadata.resourceVersion", "Invalid value: %s: must be specified for an update", str_empty(given->resource_version) ? "0" : given->resource_version);
+		return error_invalid(err, str_empty(w->resource->api->group) ? NULL : w->resource->api->group, w->resource->api->kind, w->name);
+	}
+	if (!unconditional && strcmp(given->resource_version, old->resource_version) != 0)
+		return error_conflict(err, w->resource, w->name, CONFLICT_MODIFIED);
+	w->object = api_copy(w->input);
+	input_keep_managed_fields(w);
+	return 0;
+}
+
+int rest_update(struct request *r, struct error *err) {
+	int rc = request_parse_write_options(r, err);
+	if (rc < 0)
+		return rc;
+	void *input;
+	rc = request_decode_body(r, r->resource->type, &input, err);
+	if (rc < 0)
+		return rc;
+	struct write *w = write_new(r, WRITE_UPDATE);
+	w->input = input;
+	w->make = make_updated;
+	struct meta_v1_object_meta *meta = api_metadata(input);
+	if (str_empty(meta->name))
+		rc = error_bad_request(err, "name must be provided");
+	else if (strcmp(meta->name, r->name) != 0)
+		rc = error_bad_request(err, "the name of the object (%s) does not match the name on the URL (%s)", meta->name, r->name);
+	if (rc == 0)
+		rc = input_check_namespace(w, meta, err);
+	if (rc < 0) {
+		api_unref(input);
+		return rc;
+	}
+	meta->namespace = r->resource->api->namespaced ? arena_strdup(api_arena(input), w->ns) : NULL;
+	api_default(input);
+	write_start(w);
+	return REQUEST_TAKEN;
+}

@@ -1,0 +1,295 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* DELETE: preconditions, grace, finalizers, propagation; of one object or of a collection. */
+#include "apiserver/rest/write.h"
+#include "apiserver/rest/query.h"
+#include "apiserver/rest/subresource.h"
+#include "apiserver/strategy/strategy.h"
+#include "api/meta_v1.h"
+
+#include <errno.h>
+
+#define FINALIZER_ORPHAN "orphan"
+#define FINALIZER_FOREGROUND "foregroundDeletion"
+
+struct delete_request {
+	int64_t grace; /* -1: not given */
+	const char *uid, *resource_version;
+	const char *propagation;
+	bool dry_run;
+};
+
+static int parse_options(struct request *r, struct delete_request *d, struct error *err) {
+	*d = (struct delete_request){.grace = -1};
+	struct meta_v1_delete_options *options = NULL;
+	r->validation = API_IGNORE;
+	void *decoded = NULL;
+	int rc = request_decode_optional(r, &meta_v1_delete_options_type, &decoded, err);
+	if (rc < 0)
+		return rc;
+	options = decoded;
+	const char *grace = http_query(r->http, "gracePeriodSeconds");
+	if (!str_empty(grace) && !str_to_int64(grace, 0, INT32_MAX, &d->grace)) {
+		api_unref(options);
+		return error_bad_request(err, "invalid gracePeriodSeconds");
+	}
+	d->propagation = http_query(r->http, "propagationPolicy");
+	const char *orphan = http_query(r->http, "orphanDependents");
+	if (orphan)
+		d->propagation = request_flag(r, "orphanDependents") ? "Orphan" : "Background";
+	if (options) {
+		if (options->grace_period_seconds)
+			d->grace = *options->grace_period_seconds < 0 ? 0 : *options->grace_period_seconds;
+		if (options->propagation_policy && *options->propagation_policy)
+			d->propagation = arena_strdup(r->arena, options->propagation_policy);
+		else if (options->orphan_dependents)
+			d->propagation = *options->orphan_dependents ? "Orphan" : "Background";
+		if (options->preconditions) {
+			d->uid = arena_strdup(r->arena, options->preconditions->uid);
+			d->resource_version = arena_strdup(r->arena, options->preconditions->resource_version);
+		}
+		d->dry_run = options->dry_run.len > 0;
+	}
+	api_unref(options);
+	const char *dry_run = http_query(r->http, "dryRun");
+	d->dry_run |= str_equal(dry_run, "All");
+	r->dry_run = d->dry_run;
+	if (!str_empty(d->propagation) && strcmp(d->propagation, "Orphan") != 0 && strcmp(d->propagation, "Background") != 0 && strcmp(d->propagation, "Foreground") != 0) {
+		error_cause(err, "FieldValueInvalid", "propagationPolicy", "Invalid value: \"%s\": must be one of \"Foreground\",\"Background\",\"Orphan\" or nil", d->propagation);
+		return error_invalid(err, "meta.k8s.io", "DeleteOptions", "");
+	}
+	return 0;
+}
+
+static void set_finalizer(struct meta_v1_object_meta *meta, struct arena *arena, const char *name, bool on) {
+	size_t kept = 0;
+	for (uint32_t i = 0; i < meta->finalizers.len; i++)
+		if (strcmp(meta->finalizers.items[i], name) != 0)
+			meta->finalizers.items[kept++] = meta->finalizers.items[i];
+	meta->finalizers.len = (uint32_t)kept;
+	if (on)
+		api_string_list_add(arena, &meta->finalizers, name);
+}
+
+/* Sets the garbage collector's finalizers as the policy asks. */
+static void set_propagation(const struct write *w, const struct delete_request *d, struct meta_v1_object_meta *meta, struct arena *arena) {
+	const char *policy = d->propagation;
+	if (str_empty(policy)) {
+		if (api_string_list_has(&meta->finalizers, FINALIZER_ORPHAN) || api_string_list_has(&meta->finalizers, FINALIZER_FOREGROUND))
+			return; /* as decided before */
+		policy = str_or(w->strategy->default_propagation, "Background");
+	}
+	set_finalizer(meta, arena, FINALIZER_ORPHAN, strcmp(policy, "Orphan") == 0);
+	set_finalizer(meta, arena, FINALIZER_FOREGROUND, strcmp(policy, "Foreground") == 0);
+}
+
+static int check_preconditions(const struct write *w, const struct delete_request *d, const struct meta_v1_object_meta *meta, struct error *err) {
+	if (!str_empty(d->uid) && strcmp(d->uid, str_or(meta->uid, "")) != 0) {
+		autofree char *text = xprintf("Precondition failed: UID in precondition: %s, UID in object meta: %s", d->uid, str_or(meta->uid, ""));
+		return error_conflict(err, w->resource, w->name, text);
+	}
+	if (!str_empty(d->resource_version) && strcmp(d->resource_version, str_or(meta->resource_version, "")) != 0) {
+		autofree char *text = xprintf("Precondition failed: ResourceVersion in precondition: %s, ResourceVersion in object meta: %s", d->resource_version, str_or(meta->resource_version, ""));
+		return error_conflict(err, w->resource, w->name, text);
+	}
+	return 0;
+}
+
+static int make_deleted(struct write *w, struct error *err) {
+	const struct delete_request *d = w->arg;
+	if (!w->old)
+		return error_not_found(err, w->resource, w->name);
+	const struct meta_v1_object_meta *old = api_metadata(w->old);
+	int rc = check_preconditions(w, d, old, err);
+	if (rc < 0)
+		return rc;
+	w->object = api_copy(w->old);
+	struct meta_v1_object_meta *meta = api_metadata(w->object);
+	struct arena *arena = api_arena(w->object);
+	int64_t grace = d->grace;
+	bool graceful = w->strategy->graceful_delete && w->strategy->graceful_delete(w->old, &grace) && grace > 0;
+	if (meta->deletion_timestamp.set && graceful && meta->deletion_grace_period_seconds && grace >= *meta->deletion_grace_period_seconds && *meta->deletion_grace_period_seconds > 0) {
+		w->action = WRITE_SAME; /* already on its way, and no sooner */
+		return 0;
+	}
+	set_propagation(w, d, meta, arena);
+	if (!graceful && meta->finalizers.len == 0 && !(strcmp(w->resource->api->plural, "namespaces") == 0 && str_empty(w->resource->api->group))) {
+		w->action = WRITE_REMOVE;
+		return 0;
+	}
+	bool first = !meta->deletion_timestamp.set;
+	if (first || (graceful && meta->deletion_grace_period_seconds && grace < *meta->deletion_grace_period_seconds) || (!graceful && meta->deletion_grace_period_seconds && *meta->deletion_grace_period_seconds > 0)) {
+		if (!graceful)
+			grace = 0;
+		struct api_time at = api_time_now();
+		if (!first && meta->deletion_grace_period_seconds)
+			at.t.sec = meta->deletion_timestamp.t.sec - *meta->deletion_grace_period_seconds;
+		at.t.sec += grace;
+		meta->deletion_timestamp = at;
+		meta->deletion_grace_period_seconds = api_int64(arena, grace);
+		if (first && meta->generation > 0)
+			meta->generation++;
+	}
+	if (strcmp(w->resource->api->plural, "namespaces") == 0 && str_empty(w->resource->api->group))
+		namespace_mark_terminating(w);
+	return 0;
+}
+
+/* Kinds that answer a deletion with the object, where it is gone at once. */
+static bool returns_object(const struct resource *resource) {
+	static const char *const kinds[] = {
+		"pods", "services", "podtemplates", "persistentvolumes", "persistentvolumeclaims", "resourcequotas", "serviceaccounts",
+		"storageclasses", "csidrivers", "csinodes", "volumeattachments", "volumeattributesclasses",
+		"resourceclaims", "resourceclaimtemplates", "resourceslices", "deviceclasses", "devicetaintrules",
+	};
+	for (size_t i = 0; i < array_len(kinds); i++)
+		if (strcmp(kinds[i], resource->api->plural) == 0)
+			return true;
+	return false;
+}
+
+static void answer_deleted(struct write *w, struct entry *entry) {
+	struct request *r = w->r;
+	if (w->action == WRITE_REMOVE && !returns_object(w->resource)) {
+		const struct meta_v1_object_meta *meta = api_metadata(w->old);
+		char *name = arena_strdup(r->arena, meta->name), *uid = arena_strdup(r->arena, meta->uid);
+		write_end(w);
+		request_respond_success(r, name, uid);
+		return;
+	}
+	write_respond(w, entry);
+}
+
+static struct write *delete_new(struct request *r, const struct delete_request *d) {
+	struct write *w = write_new(r, WRITE_DELETE);
+	w->make = make_deleted;
+	w->arg = (void *)d;
+	w->done = answer_deleted;
+	return w;
+}
+
+static void answer_evicted(struct write *w, struct entry *entry) {
+	struct request *r = w->r;
+	write_end(w);
+	static const char text[] = "{\"kind\":\"Status\",\"apiVersion\":\"v1\",\"metadata\":{},\"status\":\"Success\",\"code\":201}";
+	request_respond_json(r, 201, text, sizeof(text) - 1);
+}
+
+void delete_for_eviction(struct request *r, const void *delete_options) {
+	const struct meta_v1_delete_options *options = delete_options;
+	struct delete_request *d = arena_new_type(r->arena, struct delete_request);
+	*d = (struct delete_request){.grace = options && options->grace_period_seconds ? *options->grace_period_seconds : -1, .dry_run = r->dry_run};
+	if (options && options->preconditions) {
+		d->uid = options->preconditions->uid;
+		d->resource_version = options->preconditions->resource_version;
+	}
+	d->propagation = options ? options->propagation_policy : NULL;
+	struct write *w = delete_new(r, d);
+	w->subresource = NULL;
+	w->done = answer_evicted;
+	write_start(w);
+}
+
+int rest_delete(struct request *r, struct error *err) {
+	struct delete_request *d = arena_new_type(r->arena, struct delete_request);
+	int rc = parse_options(r, d, err);
+	if (rc < 0)
+		return rc;
+	write_start(delete_new(r, d));
+	return REQUEST_TAKEN;
+}
+
+/* ---- collections ---- */
+
+/*
+ * The objects of a collection are deleted one after the other. Whichever of "the write was started" and "the write has ended" comes
+ * second goes on, so that writes which end at once do not pile up on the stack.
+ */
+enum { TURN_RUNNING, TURN_RETURNED, TURN_ENDED };
+
+struct delete_batch {
+	struct request *r;
+	struct delete_request *options;
+	struct entry **entries; /* referenced */
+	size_t len, next;
+	unsigned turn;          /* atomic */
+	struct error error;
+	uint64_t revision;
+};
+
+static void batch_pump(struct delete_batch *batch);
+
+static void batch_finish(struct delete_batch *batch) {
+	struct request *r = batch->r;
+	if (!batch->error.errnum) {
+		list_respond_entries(r, batch->entries, batch->len, batch->revision);
+		return;
+	}
+	autoerror struct error err = {0};
+	error_move(&err, &batch->error);
+	for (size_t i = 0; i < batch->len; i++)
+		entry_unref(batch->entries[i]);
+	free(batch->entries);
+	request_fail(r, &err);
+}
+
+static void batch_ended(struct delete_batch *batch) {
+	if (__atomic_exchange_n(&batch->turn, TURN_ENDED, __ATOMIC_ACQ_REL) == TURN_RETURNED)
+		batch_pump(batch);
+}
+
+static void batch_done(struct write *w, struct entry *entry) {
+	struct delete_batch *batch = w->owner;
+	write_end(w);
+	batch_ended(batch);
+}
+
+static void batch_failed(struct write *w, const struct error *err) {
+	struct delete_batch *batch = w->owner;
+	/* Gone meanwhile is as good as deleted. */
+	if (err->http_code != 404 && !batch->error.errnum)
+		error_status(&batch->error, err->http_code, err->reason, "%s", error_message(err));
+	write_end(w);
+	batch_ended(batch);
+}
+
+static void batch_pump(struct delete_batch *batch) {
+	do {
+		if (batch->next == batch->len || batch->error.errnum) {
+			batch_finish(batch);
+			return;
+		}
+		struct entry *entry = batch->entries[batch->next++];
+		__atomic_store_n(&batch->turn, TURN_RUNNING, __ATOMIC_RELEASE);
+		struct write *w = delete_new(batch->r, batch->options);
+		w->ns = entry->ns;
+		w->name = entry->name;
+		w->owner = batch;
+		w->done = batch_done;
+		w->failed = batch_failed;
+		write_start(w);
+	} while (__atomic_exchange_n(&batch->turn, TURN_RETURNED, __ATOMIC_ACQ_REL) == TURN_ENDED);
+}
+
+static int start_collection(struct request *r, struct list_query *query, struct error *err) {
+	struct delete_batch *batch = arena_new_type(r->arena, struct delete_batch);
+	batch->r = r;
+	batch->options = query->arg;
+	autosnapshot struct snapshot *snapshot = collection_snapshot(r->resource->collection);
+	batch->revision = snapshot->revision;
+	list_select(query, snapshot, &batch->entries, &batch->len);
+	batch_pump(batch);
+	return REQUEST_TAKEN;
+}
+
+int rest_delete_collection(struct request *r, struct error *err) {
+	struct delete_request *d = arena_new_type(r->arena, struct delete_request);
+	int rc = parse_options(r, d, err);
+	if (rc < 0)
+		return rc;
+	struct list_query *query;
+	rc = list_query_parse(r, &query, err);
+	if (rc < 0)
+		return rc;
+	query->arg = d;
+	return list_when_fresh(r, query, start_collection, err);
+}

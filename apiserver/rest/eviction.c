@@ -1,0 +1,155 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * pods/x/eviction: a deletion that asks the disruption budgets. Where a budget covers the pod, one disruption is first taken from
+ * its status; only then is the pod deleted.
+ */
+#include "apiserver/rest/subresource.h"
+#include "api/core_v1.h"
+#include "api/meta_v1.h"
+#include "api/policy_v1.h"
+#include "common/api/selector.h"
+
+#include <errno.h>
+
+#define VIOLATES "Cannot evict pod as it would violate the pod's disruption budget."
+#define MAX_DISRUPTED 2000
+
+struct eviction {
+	struct request *r;
+	const void *options; /* DeleteOptions of the eviction, or NULL; lives as long as the input */
+	void *input;
+};
+
+static int too_many(struct error *err, int retry_after, const char *fmt, const char *name, int32_t needs, int32_t has) {
+	int rc = error_status(err, 429, "TooManyRequests", VIOLATES);
+	err->retry_after_seconds = retry_after;
+	error_cause(err, "DisruptionBudget", NULL, fmt, name, needs, has);
+	return rc;
+}
+
+static bool is_ready(const struct core_v1_pod *pod) {
+	for (uint32_t i = 0; i < pod->status.conditions.len; i++)
+		if (str_equal(pod->status.conditions.items[i].type, "Ready"))
+			return str_equal(pod->status.conditions.items[i].status, "True");
+	return false;
+}
+
+/* Takes one disruption, in the budget's status. */
+static int make_charged(struct write *w, struct error *err) {
+	const char *pod = w->arg;
+	if (!w->old)
+		return error_not_found(err, w->resource, w->name);
+	struct policy_v1_pod_disruption_budget *budget = w->object = api_copy(w->old);
+	const char *name = budget->metadata.name;
+	if (budget->status.observed_generation < budget->metadata.generation)
+		return too_many(err, 10, "The disruption budget %s is still being processed by the server.", name, 0, 0);
+	if (budget->status.disruptions_allowed < 0)
+		return error_forbidden(err, w->resource, name, "pdb disruptions allowed is negative");
+	if (budget->status.disrupted_pods.len > MAX_DISRUPTED)
+		return error_forbidden(err, w->resource, name, "DisruptedPods map too big - too many evictions not confirmed by PDB controller");
+	if (budget->status.disruptions_allowed == 0)
+		return too_many(err, 0, "The disruption budget %s needs %d healthy pods and has %d currently", name, budget->status.desired_healthy, budget->status.current_healthy);
+	struct arena *arena = api_arena(budget);
+	budget->status.disruptions_allowed--;
+	if (budget->status.disruptions_allowed == 0) {
+		for (uint32_t i = 0; i < budget->status.conditions.len; i++) {
+			struct meta_v1_condition *condition = &budget->status.conditions.items[i];
+			if (!str_equal(condition->type, "DisruptionAllowed"))
+				continue;
+			condition->status = "False";
+			condition->reason = "InsufficientPods";
+			condition->observed_generation = budget->status.observed_generation;
+			condition->last_transition_time = api_time_now();
+		}
+	}
+	__typeof__(budget->status.disrupted_pods.items) entry = api_list_add(arena, &budget->status.disrupted_pods);
+	entry->key = arena_strdup(arena, pod);
+	entry->value = api_time_now();
+	return 0;
+}
+
+static void evict(struct eviction *e) {
+	struct request *r = e->r;
+	delete_for_eviction(r, e->options);
+	/* The options were read by now. */
+}
+
+static void charged(struct write *w, struct entry *entry) {
+	struct eviction *e = w->owner;
+	write_end(w);
+	evict(e);
+}
+
+/* The budgets of the namespace that select the pod. Returns how many; the first's name in *ret. */
+static int find_budget(struct request *r, const struct core_v1_pod *pod, const char **ret, bool *ret_always_unhealthy, bool *ret_satisfied) {
+	const struct resource *budgets = registry_find(r->server->registry, "policy", "v1", "poddisruptionbudgets");
+	autosnapshot struct snapshot *snapshot = collection_snapshot(budgets->collection);
+	autofree char *prefix = xprintf("%s/", r->ns);
+	size_t first, end;
+	int count = 0;
+	snapshot_range(snapshot, prefix, &first, &end);
+	for (size_t i = first; i < end; i++) {
+		void *object;
+		if (resource_decode(budgets, snapshot_entry(snapshot, i), &object, NULL) < 0)
+			continue;
+		const struct policy_v1_pod_disruption_budget *budget = object;
+		struct selector *selector = NULL;
+		if (budget->spec.selector && label_selector_from(budget->spec.selector, &selector, NULL) == 0 && selector_matches_labels(selector, &pod->metadata.labels)) {
+			*ret = arena_strdup(r->arena, budget->metadata.name);
+			*ret_always_unhealthy = str_equal(budget->spec.unhealthy_pod_eviction_policy, "AlwaysAllow");
+			*ret_satisfied = budget->status.current_healthy >= budget->status.desired_healthy && budget->status.desired_healthy > 0;
+			count++;
+		}
+		selector_free(selector);
+		api_unref(object);
+	}
+	return count;
+}
+
+static void free_eviction(void *arg) {
+	api_unref(((struct eviction *)arg)->input);
+}
+
+int subresource_eviction(struct request *r, struct error *err) {
+	int rc = request_parse_write_options(r, err);
+	struct eviction *e = arena_new_type(r->arena, struct eviction);
+	e->r = r;
+	if (rc == 0)
+		rc = request_decode_body(r, &policy_v1_eviction_type, &e->input, err);
+	if (rc < 0)
+		return rc;
+	arena_defer(r->arena, free_eviction, e);
+	const struct policy_v1_eviction *eviction = e->input;
+	e->options = eviction->delete_options;
+	if (!str_empty(eviction->metadata.name) && strcmp(eviction->metadata.name, r->name) != 0)
+		return error_bad_request(err, "name in URL does not match name in Eviction object");
+	if (eviction->delete_options && eviction->delete_options->dry_run.len)
+		r->dry_run = true;
+	struct core_v1_pod *pod = resource_read(r->resource, r->ns, r->name);
+	if (!pod)
+		return error_not_found(err, r->resource, r->name);
+	const char *budget = NULL;
+	bool always = false, satisfied = false;
+	int budgets = find_budget(r, pod, &budget, &always, &satisfied);
+	bool ended = str_equal(pod->status.phase, "Succeeded") || str_equal(pod->status.phase, "Failed") || str_equal(pod->status.phase, "Pending") || pod->metadata.deletion_timestamp.set;
+	bool free_pass = ended || budgets == 0 || (!is_ready(pod) && (always || satisfied));
+	api_unref(pod);
+	if (free_pass) {
+		evict(e);
+		return REQUEST_TAKEN;
+	}
+	if (budgets > 1)
+		return error_status(err, 500, "InternalError", "Internal error occurred: This pod has more than one PodDisruptionBudget, which the eviction subresource does not support.");
+	struct write *w = write_new(r, WRITE_UPDATE);
+	w->resource = registry_find(r->server->registry, "policy", "v1", "poddisruptionbudgets");
+	w->strategy = w->resource->strategy;
+	w->subresource = "status";
+	w->name = budget;
+	w->skip_admission = true;
+	w->arg = (void *)r->name;
+	w->owner = e;
+	w->make = make_charged;
+	w->done = charged;
+	write_start(w);
+	return REQUEST_TAKEN;
+}

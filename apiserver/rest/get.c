@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "apiserver/rest/write.h"
+
+#include <errno.h>
+
+#define FRESH_TIMEOUT_MS 5000
+
+static int answer(struct request *r, struct error *err) {
+	char *key = resource_key(r->arena, r->resource, str_or(r->ns, ""), r->name);
+	autoentry struct entry *entry = collection_get(r->resource->collection, key);
+	if (!entry)
+		return error_not_found(err, r->resource, r->name);
+	request_respond_entry(r, 200, entry);
+	return REQUEST_TAKEN;
+}
+
+static void on_fresh(int errnum, void *arg) {
+	struct request *r = arg;
+	autoerror struct error err = {0};
+	int rc;
+	if (errnum < 0)
+		rc = error_status(&err, 504, "Timeout", "Timeout: the server could not reach its storage in time");
+	else
+		rc = answer(r, &err);
+	if (rc < 0)
+		request_fail(r, &err);
+}
+
+int rest_get(struct request *r, struct error *err) {
+	const char *rv = http_query(r->http, "resourceVersion");
+	int64_t revision = 0;
+	if (!str_empty(rv) && !str_to_int64(rv, 0, INT64_MAX, &revision))
+		return error_bad_request(err, "resourceVersion: Invalid value: \"%s\": strconv.ParseUint: parsing \"%s\": invalid syntax", rv, rv);
+	if (!str_empty(rv) && store_revision(r->server->store) >= (uint64_t)revision)
+		return answer(r, err);
+	store_wait(r->server->store, (uint64_t)revision, FRESH_TIMEOUT_MS, on_fresh, r);
+	return REQUEST_TAKEN;
+}

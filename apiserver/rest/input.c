@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "apiserver/rest/input.h"
+#include "apiserver/request/render.h"
+#include "common/api/yaml.h"
+
+#include <errno.h>
+
+#define MAX_BODY_DEPTH 10000
+
+void input_apply_managed_fields_rules(struct write *w, struct meta_v1_object_meta *meta) {
+	memset(&meta->managed_fields, 0, sizeof(meta->managed_fields));
+}
+
+void input_keep_managed_fields(struct write *w) {
+	struct meta_v1_object_meta *meta = api_metadata(w->object);
+	const struct meta_v1_object_meta *old = api_metadata(w->old);
+	struct meta_v1_object_meta copy = {0};
+	api_copy_value(&meta_v1_object_meta_type, &copy, old, api_arena(w->object));
+	meta->managed_fields = copy.managed_fields;
+}
+
+static int decode_json(struct request *r, const struct api_type *type, const char *json, size_t len, void **ret, struct error *err) {
+	struct api_decode_options options = {.validation = r->validation, .warnings = &r->warnings, .max_depth = MAX_BODY_DEPTH};
+	/* The body's kind must be the endpoint's, where it names one. */
+	char *kind = json_text_string(r->arena, json, len, "kind");
+	char *version = json_text_string(r->arena, json, len, "apiVersion");
+	autofree char *want = str_empty(type->group) ? xstrdup(type->version ? type->version : "") : xprintf("%s/%s", type->group, type->version);
+	if (type->kind && ((!str_empty(kind) && strcmp(kind, type->kind) != 0) || (!str_empty(version) && strcmp(version, want) != 0))) {
+		const struct api_type *named = api_type_by_kind(str_empty(version) ? "" : strchr(version, '/') ? arena_strndup(r->arena, version, strcspn(version, "/")) : "",
+								str_empty(version) ? NULL : strchr(version, '/') ? strchr(version, '/') + 1 : version, str_or(kind, type->kind));
+		if (!named)
+			return error_bad_request(err, "no kind \"%s\" is registered for version \"%s\" in scheme \"k8s.io/kubernetes/pkg/api/legacyscheme/scheme.go:30\"", str_or(kind, type->kind), str_or(version, want));
+		return error_bad_request(err, "the API version in the data (%s) does not match the expected API version (%s)", str_or(version, want), want);
+	}
+	int rc = api_decode_json(type, json, len, &options, ret, err);
+	if (rc < 0 && err && err->http_code == 0)
+		error_bad_request(err, "%s", error_message(err));
+	return rc;
+}
+
+int request_decode_body(struct request *r, const struct api_type *type, void **ret, struct error *err) {
+	size_t len;
+	const char *body = http_body(r->http, &len);
+	const char *content_type = http_header(r->http, "Content-Type");
+	if (!len)
+		return error_bad_request(err, "EOF");
+	switch (media_type_of(content_type)) {
+	case MEDIA_JSON:
+		return decode_json(r, type, body, len, ret, err);
+	case MEDIA_YAML: {
+		autobuf struct buf json = BUF_INIT(16u << 20);
+		int rc = yaml_to_json_one(body, len, &json, err);
+		if (rc < 0)
+			return error_bad_request(err, "%s", error_message(err));
+		return decode_json(r, type, json.data, json.len, ret, err);
+	}
+	case MEDIA_PROTOBUF: {
+		void *object;
+		int rc = api_decode_protobuf(body, len, &object, err);
+		if (rc < 0)
+			return error_bad_request(err, "%s", error_message(err));
+		if (api_type_of(object) != type) {
+			api_unref(object);
+			return error_bad_request(err, "the kind in the data does not match the expected kind %s", type->kind);
+		}
+		*ret = object;
+		return 0;
+	}
+	default:
+		return error_status(err, 415, "UnsupportedMediaType", "the body of the request was in an unknown format - accepted media types include: application/json, application/yaml, application/vnd.kubernetes.protobuf");
+	}
+}
+
+int request_decode_optional(struct request *r, const struct api_type *type, void **ret, struct error *err) {
+	size_t len;
+	http_body(r->http, &len);
+	if (!len) {
+		*ret = NULL;
+		return 0;
+	}
+	return request_decode_body(r, type, ret, err);
+}

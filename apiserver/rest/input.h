@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the writing verbs share about what clients send. */
+#ifndef CORACLE_APISERVER_INPUT_H
+#define CORACLE_APISERVER_INPUT_H
+
+#include "apiserver/rest/write.h"
+#include "api/meta_v1.h"
+
+/* The body's namespace against the URL's; fills it in. */
+int input_check_namespace(struct write *w, struct meta_v1_object_meta *meta, struct error *err);
+/* Managed fields are the server's: what a plain create brings along is dropped. */
+void input_apply_managed_fields_rules(struct write *w, struct meta_v1_object_meta *meta);
+/* A plain update or patch keeps what others own. */
+void input_keep_managed_fields(struct write *w);
+
+#endif

@@ -1,0 +1,305 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * LIST: a view of the collection, handed to the socket object by object as it drains. Only the references of what was chosen are held, never
+ * the body.
+ */
+#include "apiserver/rest/query.h"
+#include "apiserver/rest/write.h"
+#include "apiserver/request/steps.h"
+#include "common/api/yaml.h"
+
+#include <errno.h>
+
+#define CHUNK_BYTES (64u << 10) /* small objects are joined up to this much */
+
+struct list_stream {
+	struct render render;
+	struct snapshot *snapshot; /* where whole ranges are sent; else NULL */
+	struct entry **entries;    /* where some were chosen */
+	size_t next, end;
+	struct bytes *head;        /* sent first; NULL once sent */
+	const char *tail;          /* NULL once sent */
+	bool any;
+	struct bytes *held;        /* a large object that waits for the chunk before it */
+};
+
+static struct entry *stream_entry(const struct list_stream *s, size_t i) {
+	return s->entries ? s->entries[i] : snapshot_entry(s->snapshot, i);
+}
+
+static void stream_free(void *arg) {
+	struct list_stream *s = arg;
+	for (size_t i = 0; s->entries && i < s->end; i++)
+		entry_unref(s->entries[i]);
+	free(s->entries);
+	snapshot_unref(s->snapshot);
+	bytes_unref(s->head);
+	bytes_unref(s->held);
+	free(s);
+}
+
+/* The next piece: joined small objects, or one large one as it is. */
+static int stream_next(void *arg, struct bytes **ret) {
+	struct list_stream *s = arg;
+	if (s->held) {
+		*ret = take_ptr(s->held);
+		return 1;
+	}
+	autobuf struct buf chunk = BUF_INIT(BUF_MAX_DEFAULT);
+	if (s->head) {
+		buf_append(&chunk, s->head->data, s->head->len);
+		s->head = bytes_unref(s->head);
+	}
+	while (chunk.len < CHUNK_BYTES && s->next < s->end) {
+		autobytes struct bytes *item = render_item(&s->render, stream_entry(s, s->next++));
+		if (!item)
+			continue;
+		if (s->any)
+			buf_append_char(&chunk, ',');
+		s->any = true;
+		if (item->len >= CHUNK_BYTES) {
+			s->held = take_ptr(item);
+			break;
+		}
+		buf_append(&chunk, item->data, item->len);
+	}
+	if (!s->held && s->next >= s->end && s->tail) {
+		buf_append_str(&chunk, s->tail);
+		s->tail = NULL;
+	}
+	if (!chunk.len)
+		return 0;
+	*ret = buf_to_bytes(&chunk);
+	return 1;
+}
+
+static int64_t total_length(const struct list_stream *s) {
+	if (!render_is_identity(&s->render))
+		return -1;
+	size_t count = s->end - s->next;
+	int64_t total = (int64_t)s->head->len + (int64_t)strlen(s->tail) + (count ? (int64_t)count - 1 : 0);
+	for (size_t i = s->next; i < s->end; i++)
+		total += (int64_t)stream_entry(s, i)->json->len;
+	return total;
+}
+
+struct list_meta {
+	uint64_t revision;
+	char *continue_token; /* NULL: none; owned by the caller */
+	int64_t remaining;    /* -1: not said */
+};
+
+static struct bytes *list_head(struct request *r, const struct list_meta *meta) {
+	autobuf struct buf out = BUF_INIT(1 << 20);
+	const struct api_resource *api = r->resource->api;
+	if (r->accept.form == FORM_TABLE)
+		buf_append_str(&out, "{\"kind\":\"Table\",\"apiVersion\":\"meta.k8s.io/v1\",\"metadata\":{\"resourceVersion\":\"");
+	else if (r->accept.form == FORM_PARTIAL)
+		buf_append_str(&out, "{\"kind\":\"PartialObjectMetadataList\",\"apiVersion\":\"meta.k8s.io/v1\",\"metadata\":{\"resourceVersion\":\"");
+	else
+		buf_printf(&out, "{\"kind\":\"%s\",\"apiVersion\":\"%s%s%s\",\"metadata\":{\"resourceVersion\":\"", api->list_type ? api->list_type->kind : "List", resource_group(r->resource), *resource_group(r->resource) ? "/" : "", api->version);
+	buf_append_uint(&out, meta->revision);
+	buf_append_char(&out, '"');
+	if (meta->continue_token)
+		buf_printf(&out, ",\"continue\":\"%s\"", meta->continue_token);
+	if (meta->remaining >= 0)
+		buf_printf(&out, ",\"remainingItemCount\":%lld", (long long)meta->remaining);
+	buf_append_str(&out, "},");
+	if (r->accept.form == FORM_TABLE) {
+		table_columns(r->resource, &out);
+		buf_append_str(&out, ",\"rows\":[");
+	} else {
+		buf_append_str(&out, "\"items\":[");
+	}
+	return buf_to_bytes(&out);
+}
+
+static void append_varint(struct buf *out, uint64_t value) {
+	for (; value >= 0x80; value >>= 7)
+		buf_append_char(out, (char)(value | 0x80));
+	buf_append_char(out, (char)value);
+}
+
+static void append_field(struct buf *out, unsigned number, const void *data, size_t len) {
+	append_varint(out, number << 3 | 2);
+	append_varint(out, len);
+	buf_append(out, data, len);
+}
+
+/* A list in protobuf: runtime.Unknown around {ListMeta metadata = 1; repeated T items = 2}, as all list kinds are laid out. */
+static void respond_protobuf(struct request *r, struct list_stream *s, const struct list_meta *meta) {
+	autobuf struct buf list_meta = BUF_INIT(1 << 20), raw = BUF_INIT(BUF_MAX_DEFAULT), type_meta = BUF_INIT(4096), out = BUF_INIT(BUF_MAX_DEFAULT);
+	autofree char *rv = xprintf("%llu", (unsigned long long)meta->revision);
+	append_field(&list_meta, 1, "", 0);
+	append_field(&list_meta, 2, rv, strlen(rv));
+	append_field(&list_meta, 3, str_or(meta->continue_token, ""), strlen(str_or(meta->continue_token, "")));
+	if (meta->remaining >= 0) {
+		append_varint(&list_meta, 4 << 3);
+		append_varint(&list_meta, (uint64_t)meta->remaining);
+	}
+	append_field(&raw, 1, list_meta.data, list_meta.len);
+	for (size_t i = s->next; i < s->end; i++) {
+		autobytes struct bytes *item = render_item(&s->render, stream_entry(s, i));
+		if (item)
+			append_field(&raw, 2, item->data, item->len);
+	}
+	const struct api_resource *api = r->resource->api;
+	autofree char *version = *resource_group(r->resource) ? xprintf("%s/%s", api->group, api->version) : xstrdup(api->version);
+	const char *kind = api->list_type ? api->list_type->kind : "List";
+	append_field(&type_meta, 1, version, strlen(version));
+	append_field(&type_meta, 2, kind, strlen(kind));
+	buf_append(&out, "k8s\0", 4);
+	append_field(&out, 1, type_meta.data, type_meta.len);
+	append_field(&out, 2, raw.data, raw.len);
+	append_field(&out, 3, "", 0);
+	append_field(&out, 4, "", 0);
+	stream_free(s);
+	request_finished(r, 200);
+	struct bytes *bytes = buf_to_bytes(&out);
+	http_respond_bytes(r->http, 200, "application/vnd.kubernetes.protobuf", &bytes, 1);
+}
+
+static void respond_stream(struct request *r, struct list_stream *s, const struct list_meta *meta) {
+	s->render = (struct render){.resource = r->resource, .accept = r->accept, .include = request_include_object(r)};
+	if (r->accept.media == MEDIA_PROTOBUF && r->accept.form == FORM_OBJECT) {
+		respond_protobuf(r, s, meta);
+		return;
+	}
+	s->head = list_head(r, meta);
+	s->tail = "]}\n";
+	if (r->accept.pretty || r->accept.media == MEDIA_YAML) {
+		autobuf struct buf body = BUF_INIT(BUF_MAX_DEFAULT);
+		struct bytes *piece;
+		while (stream_next(s, &piece)) {
+			buf_append(&body, piece->data, piece->len);
+			bytes_unref(piece);
+		}
+		stream_free(s);
+		if (r->accept.media == MEDIA_JSON) {
+			request_respond_json(r, 200, body.data, body.len);
+			return;
+		}
+		autobuf struct buf yaml = BUF_INIT(BUF_MAX_DEFAULT);
+		yaml_from_json(body.data, body.len, &yaml, NULL);
+		request_finished(r, 200);
+		http_respond(r->http, 200, "application/yaml", yaml.data, yaml.len);
+		return;
+	}
+	int64_t total = total_length(s);
+	request_finished(r, 200);
+	http_respond_pull(r->http, 200, "application/json", total, stream_next, stream_free, s);
+}
+
+void list_respond_entries(struct request *r, struct entry **entries, size_t len, uint64_t revision) {
+	struct list_stream *s = xnew(struct list_stream);
+	s->entries = entries;
+	s->end = len;
+	respond_stream(r, s, &(struct list_meta){.revision = revision, .remaining = -1});
+}
+
+/* ---- choosing the view ---- */
+
+static int expired(struct request *r, const struct list_query *query, const char *start, struct error *err) {
+	/* The token in the answer lets a client go on, with a view of now. */
+	autofree char *token = start ? continue_encode(-1, start, query->prefix) : NULL;
+	if (!start)
+		return error_status(err, 410, "Expired", "The resourceVersion for the provided list is too old.");
+	autobuf struct buf out = BUF_INIT(64 << 10);
+	buf_append_str(&out, "{\"kind\":\"Status\",\"apiVersion\":\"v1\",\"metadata\":{\"continue\":\"");
+	buf_append_str(&out, token);
+	buf_append_str(&out, "\"},\"status\":\"Failure\",\"message\":\"The provided continue parameter is too old to display a consistent list result. You can start a new list without the continue parameter, or use the continue token in this response to retrieve the remainder of the results. Continuing with the provided token results in an inconsistent list - objects that were created, modified, or deleted between the time the first chunk was returned and now may show up in the list.\",\"reason\":\"Expired\",\"code\":410}");
+	request_respond_json(r, 410, out.data, out.len);
+	return REQUEST_TAKEN;
+}
+
+static int choose_view(struct request *r, struct list_query *query, uint64_t revision, bool exact, const char *start, struct snapshot **ret, struct error *err) {
+	if (!exact) {
+		*ret = collection_snapshot(r->resource->collection);
+		return 0;
+	}
+	int rc = collection_snapshot_at(r->resource->collection, revision, ret);
+	if (rc == -ESTALE)
+		return expired(r, query, start, err);
+	if (rc < 0) {
+		rc = error_status(err, 504, "Timeout", "Timeout: Too large resource version: %llu, current: %llu", (unsigned long long)revision, (unsigned long long)store_revision(r->server->store));
+		err->retry_after_seconds = 1;
+		return rc;
+	}
+	return 0;
+}
+
+/* One page: up to limit entries from `start`, with the token of what comes after. */
+static void choose_page(struct list_query *query, struct list_stream *s, size_t first, size_t end, struct list_meta *meta) {
+	const struct snapshot *snapshot = s->snapshot;
+	bool all = list_query_selects_all(query);
+	size_t limit = query->limit > 0 ? (size_t)query->limit : SIZE_MAX;
+	if (all) {
+		s->next = first;
+		s->end = end - first > limit ? first + limit : end;
+		if (s->end < end) {
+			meta->continue_token = continue_encode((int64_t)meta->revision, snapshot_entry(snapshot, s->end)->key, query->prefix);
+			meta->remaining = (int64_t)(end - s->end);
+		}
+		return;
+	}
+	size_t cap = 0, len = 0;
+	for (size_t i = first; i < end; i++) {
+		struct entry *entry = snapshot_entry(snapshot, i);
+		if (!list_query_matches(query, entry))
+			continue;
+		if (len == limit) {
+			meta->continue_token = continue_encode((int64_t)meta->revision, entry->key, query->prefix);
+			break;
+		}
+		if (len == cap) {
+			cap = cap ? cap * 2 : 64;
+			s->entries = xreallocarray(s->entries, cap, sizeof(*s->entries));
+		}
+		s->entries[len++] = entry_ref(entry);
+	}
+	if (!s->entries)
+		s->entries = xcalloc(1, sizeof(*s->entries));
+	s->end = len;
+}
+
+static int answer(struct request *r, struct list_query *query, struct error *err) {
+	uint64_t revision = query->rv;
+	bool exact = query->match == RV_EXACT || (query->limit > 0 && query->rv_given && query->rv > 0 && query->match == RV_UNSET);
+	autofree char *start = NULL;
+	if (query->continue_token) {
+		bool any;
+		int rc = continue_decode(query->continue_token, query->prefix, &revision, &any, &start, err);
+		if (rc < 0)
+			return rc;
+		exact = !any;
+	}
+	autosnapshot struct snapshot *snapshot = NULL;
+	int rc = choose_view(r, query, revision, exact, start, &snapshot, err);
+	if (rc)
+		return rc;
+	size_t first = 0, end = snapshot->len;
+	if (query->prefix[0])
+		snapshot_range(snapshot, query->prefix, &first, &end);
+	if (start)
+		first = min_of(end, max_of(first, snapshot_lower_bound(snapshot, start)));
+	if (query->only_name && (query->prefix[0] || !r->resource->api->namespaced)) {
+		autofree char *key = xprintf("%s%s", query->prefix, query->only_name);
+		first = snapshot_lower_bound(snapshot, key);
+		end = min_of(first + 1, snapshot->len);
+	}
+	struct list_meta meta = {.revision = exact ? revision : snapshot->revision, .remaining = -1};
+	struct list_stream *s = xnew(struct list_stream);
+	s->snapshot = take_ptr(snapshot);
+	choose_page(query, s, first, end, &meta);
+	respond_stream(r, s, &meta);
+	free(meta.continue_token);
+	return REQUEST_TAKEN;
+}
+
+int rest_list(struct request *r, struct error *err) {
+	struct list_query *query;
+	int rc = list_query_parse(r, &query, err);
+	if (rc < 0)
+		return rc;
+	return list_when_fresh(r, query, answer, err);
+}

@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What holds for the metadata of every kind when it is created or changed. */
+#include "apiserver/rest/write.h"
+#include "apiserver/strategy/strategy.h"
+#include "apiserver/validation/validation.h"
+#include "api/meta_v1.h"
+#include "common/base/random.h"
+
+#include <errno.h>
+
+#define MAX_GENERATED_BASE 58 /* what is left of 63 after the five random characters */
+
+static bool has_spec(const struct api_type *type) {
+	for (uint16_t i = 0; i < type->field_count; i++)
+		if (strcmp(type->fields[i].name, "spec") == 0)
+			return true;
+	return false;
+}
+
+int write_prepare_create(struct write *w, struct error *err) {
+	struct meta_v1_object_meta *meta = api_metadata(w->object);
+	struct arena *arena = api_arena(w->object);
+	if (str_empty(meta->name) && !str_empty(meta->generate_name)) {
+		char suffix[6];
+		random_name_suffix(suffix, 5);
+		meta->name = arena_printf(arena, "%.*s%s", MAX_GENERATED_BASE, meta->generate_name, suffix);
+	}
+	if (!w->key || w->operation == WRITE_CREATE)
+		w->key = resource_key(w->arena, w->resource, w->ns, str_or(meta->name, ""));
+	char uid[37];
+	random_uuid(uid);
+	meta->uid = arena_strdup(arena, uid);
+	meta->creation_timestamp = api_time_now();
+	meta->deletion_timestamp = (struct api_time){0};
+	meta->deletion_grace_period_seconds = NULL;
+	meta->self_link = NULL;
+	meta->generation = w->strategy->generation ? 1 : 0;
+	if (!w->strategy->keep_status_on_create && api_resource_subresource(w->resource->api, "status"))
+		api_field_clear(w->object, "status");
+	if (w->strategy->prepare_create)
+		w->strategy->prepare_create(w->r, w->object);
+	return 0;
+}
+
+/* Metadata that only the server sets. */
+static void keep_system_metadata(struct meta_v1_object_meta *meta, const struct meta_v1_object_meta *old, struct arena *arena) {
+	meta->generation = old->generation;
+	meta->self_link = NULL;
+	if (str_empty(meta->uid))
+		meta->uid = arena_strdup(arena, old->uid);
+	if (!meta->creation_timestamp.set)
+		meta->creation_timestamp = old->creation_timestamp;
+	meta->deletion_grace_period_seconds = NULL;
+	meta->deletion_timestamp = old->deletion_timestamp;
+	if (old->deletion_grace_period_seconds)
+		meta->deletion_grace_period_seconds = api_int64(arena, *old->deletion_grace_period_seconds);
+}
+
+/* A status write keeps everything else; annotations and the like may change with it, as the Go strategies allow. */
+static void prepare_status(struct write *w) {
+	void *object = w->object;
+	const struct api_type *type = api_type_of(object);
+	for (uint16_t i = 0; i < type->field_count; i++) {
+		const char *name = type->fields[i].name;
+		if (str_empty(name) || (type->fields[i].flags & API_FIELD_INLINE) || strcmp(name, "metadata") == 0 || strcmp(name, "status") == 0 || strcmp(name, "kind") == 0 || strcmp(name, "apiVersion") == 0)
+			continue;
+		api_field_copy(object, w->old, name);
+	}
+	struct meta_v1_object_meta *meta = api_metadata(object);
+	const struct meta_v1_object_meta *old = api_metadata(w->old);
+	struct arena *arena = api_arena(object);
+	struct meta_v1_object_meta copy = {0};
+	api_copy_value(&meta_v1_object_meta_type, &copy, old, arena);
+	meta->labels = copy.labels;
+	meta->owner_references = copy.owner_references;
+	meta->finalizers = copy.finalizers;
+}
+
+static bool removes_last_finalizer(const struct write *w) {
+	const struct meta_v1_object_meta *meta = api_metadata(w->object);
+	if (!meta->deletion_timestamp.set || meta->finalizers.len)
+		return false;
+	if (meta->deletion_grace_period_seconds && *meta->deletion_grace_period_seconds > 0)
+		return false;
+	if (strcmp(w->resource->api->plural, "namespaces") == 0 && str_empty(w->resource->api->group))
+		return namespace_is_finalized(w->object);
+	return true;
+}
+
+int write_prepare_update(struct write *w, struct error *err) {
+	struct meta_v1_object_meta *meta = api_metadata(w->object);
+	const struct meta_v1_object_meta *old = api_metadata(w->old);
+	if (w->operation != WRITE_DELETE)
+		keep_system_metadata(meta, old, api_arena(w->object));
+	if (str_equal(w->subresource, "status")) {
+		if (w->strategy->prepare_status)
+			w->strategy->prepare_status(w->r, w->object, w->old);
+		else
+			prepare_status(w);
+	} else if (w->operation != WRITE_DELETE) {
+		if (!w->subresource && !w->strategy->keep_status_on_create && api_resource_subresource(w->resource->api, "status"))
+			api_field_copy(w->object, w->old, "status");
+		if (w->strategy->prepare_update)
+			w->strategy->prepare_update(w->r, w->object, w->old);
+		if (w->strategy->generation && !str_equal(w->subresource, "status")) {
+			bool changed = w->strategy->generation_changed ? w->strategy->generation_changed(w->object, w->old)
+				       : has_spec(w->resource->type)   ? !api_field_equal(w->object, w->old, "spec")
+								       : false;
+			if (changed)
+				meta->generation = old->generation + 1;
+		}
+	}
+	w->remove_after_update = w->operation != WRITE_DELETE && removes_last_finalizer(w);
+	return 0;
+}
+
+int write_validate(struct write *w, struct error *err) {
+	const struct resource *resource = w->resource;
+	const struct meta_v1_object_meta *meta = api_metadata(w->object);
+	autoerror struct error causes = {0};
+	if (w->created)
+		validate_object_meta(meta, resource->api->namespaced, w->strategy->name, "metadata", &causes);
+	else
+		validate_object_meta_update(meta, api_metadata(w->old), w->strategy->name, resource->api->namespaced, "metadata", &causes);
+	if (w->operation != WRITE_DELETE) {
+		bool status = str_equal(w->subresource, "status");
+		if (!status)
+			api_validate_form(w->object, &causes);
+		if (status && w->strategy->validate_status)
+			w->strategy->validate_status(w->object, w->old, &causes);
+		else if (!status && w->strategy->validate)
+			w->strategy->validate(w->object, w->created ? NULL : w->old, &causes);
+		if (!status && w->strategy->warn)
+			w->strategy->warn(w->r, w->object, w->created ? NULL : w->old);
+	}
+	if (!error_has_causes(&causes))
+		return 0;
+	error_invalid(&causes, str_empty(resource->api->group) ? NULL : resource->api->group, resource->api->kind, str_or(meta->name, ""));
+	return error_move(err, &causes);
+}

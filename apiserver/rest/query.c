@@ -1,0 +1,293 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "apiserver/rest/query.h"
+#include "common/base/random.h"
+
+#include <errno.h>
+
+#define MAX_CONTINUE_TOKEN 4096
+
+/* ---- continue tokens ---- */
+
+char *continue_encode(int64_t revision, const char *start_key, const char *prefix) {
+	const char *relative = str_starts_with(start_key, prefix) ? start_key + strlen(prefix) : start_key;
+	autobuf struct buf json = BUF_INIT(64 << 10);
+	buf_append_str(&json, "{\"v\":\"meta.k8s.io/v1\",\"rv\":");
+	buf_append_int(&json, revision);
+	buf_append_str(&json, ",\"start\":");
+	autofree char *start = xprintf("%s", relative);
+	buf_append_json_string(&json, start, strlen(start));
+	buf_append_char(&json, '}');
+	return base64url_encode(json.data, json.len);
+}
+
+int continue_decode(const char *token, const char *prefix, uint64_t *ret_revision, bool *ret_any_revision, char **ret_start, struct error *err) {
+	autofree uint8_t *data = NULL;
+	size_t len;
+	if (strlen(token) > MAX_CONTINUE_TOKEN || base64_decode(token, strlen(token), MAX_CONTINUE_TOKEN, &data, &len) < 0)
+		return error_bad_request(err, "continue key is not valid: illegal base64 data");
+	json_t *tree = json_loadb((const char *)data, len, 0, NULL);
+	const char *start = json_string_value(json_object_get(tree, "start"));
+	json_int_t rv = json_integer_value(json_object_get(tree, "rv"));
+	if (!tree || !str_equal(json_string_value(json_object_get(tree, "v")), "meta.k8s.io/v1") || str_empty(start)) {
+		json_decref(tree);
+		return error_bad_request(err, "continue key is not valid: incorrect encoded start resourceVersion (version meta.k8s.io/v1)");
+	}
+	*ret_any_revision = rv < 0;
+	*ret_revision = rv < 0 ? 0 : (uint64_t)rv;
+	*ret_start = xprintf("%s%s", prefix, start);
+	json_decref(tree);
+	return 0;
+}
+
+/* ---- parsing ---- */
+
+static bool label_known(const char *key, void *arg) {
+	const struct resource *resource = arg;
+	if (strcmp(key, "metadata.name") == 0 || strcmp(key, "metadata.namespace") == 0)
+		return true;
+	for (const char *const *label = resource->api->field_selectors; label && *label; label++)
+		if (strcmp(*label, key) == 0)
+			return true;
+	return false;
+}
+
+struct unknown_label {
+	const struct resource *resource;
+	const char *key;
+};
+
+static bool find_unknown(const char *key, void *arg) {
+	struct unknown_label *unknown = arg;
+	if (label_known(key, (void *)unknown->resource))
+		return true;
+	unknown->key = key;
+	return false;
+}
+
+static int parse_fields(struct request *r, struct list_query *query, struct error *err) {
+	const char *text = http_query(r->http, "fieldSelector");
+	if (str_empty(text))
+		return 0;
+	int rc = field_selector_parse(text, &query->fields, err);
+	if (rc < 0)
+		return error_bad_request(err, "%s", error_message(err));
+	struct unknown_label unknown = {.resource = r->resource};
+	selector_each_key(query->fields, find_unknown, &unknown);
+	if (unknown.key) {
+		bool plain = !r->resource->api->field_selectors || !r->resource->api->field_selectors[0] ||
+			     (r->resource->api->field_selectors[1] && !r->resource->api->field_selectors[2]);
+		autofree char *key = xstrdup(unknown.key);
+		return plain ? error_bad_request(err, "\"%s\" is not a known field selector: only \"metadata.name\", \"metadata.namespace\"", key)
+			     : error_bad_request(err, "field label not supported: %s", key);
+	}
+	const char *name = selector_exact(query->fields, "metadata.name");
+	if (!str_empty(name))
+		query->only_name = xstrdup(name);
+	const char *ns = selector_exact(query->fields, "metadata.namespace");
+	if (!str_empty(ns) && !query->prefix[0] && r->resource->api->namespaced) {
+		free(query->prefix);
+		query->prefix = xprintf("%s/", ns);
+	}
+	return 0;
+}
+
+static int options_invalid(struct error *err, const char *field, const char *fmt, const char *value) {
+	error_cause(err, "FieldValueForbidden", field, fmt, value);
+	return error_invalid(err, "meta.k8s.io", "ListOptions", "");
+}
+
+static int parse_version(struct request *r, struct list_query *query, bool watch, struct error *err) {
+	const char *rv = http_query(r->http, "resourceVersion");
+	const char *match = http_query(r->http, "resourceVersionMatch");
+	if (!str_empty(rv)) {
+		int64_t value;
+		if (!str_to_int64(rv, 0, INT64_MAX, &value)) {
+			error_cause(err, "FieldValueInvalid", "resourceVersion", "Invalid value: \"%s\": strconv.ParseUint: parsing \"%s\": invalid syntax", rv, rv);
+			return error_invalid(err, "meta.k8s.io", "ListOptions", "");
+		}
+		query->rv_given = true;
+		query->rv = (uint64_t)value;
+	}
+	if (watch) {
+		const char *initial = http_query(r->http, "sendInitialEvents");
+		query->initial_given = initial != NULL;
+		query->send_initial_events = initial && request_flag(r, "sendInitialEvents");
+		if (query->initial_given && !str_equal(match, "NotOlderThan"))
+			return options_invalid(err, "resourceVersionMatch", "Forbidden: sendInitialEvents requires setting resourceVersionMatch to NotOlderThan%s", "");
+		if (!query->initial_given && !str_empty(match))
+			return options_invalid(err, "resourceVersionMatch", "Forbidden: resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided%s", "");
+		return 0;
+	}
+	if (http_query(r->http, "sendInitialEvents"))
+		return options_invalid(err, "sendInitialEvents", "Forbidden: sendInitialEvents is forbidden for list%s", "");
+	if (str_empty(match))
+		return 0;
+	if (!query->rv_given)
+		return options_invalid(err, "resourceVersionMatch", "Forbidden: resourceVersionMatch is forbidden unless resourceVersion is provided%s", "");
+	if (!str_empty(http_query(r->http, "continue")))
+		return options_invalid(err, "resourceVersionMatch", "Forbidden: resourceVersionMatch is forbidden when continue is provided%s", "");
+	if (strcmp(match, "Exact") == 0) {
+		if (query->rv == 0)
+			return options_invalid(err, "resourceVersionMatch", "Forbidden: resourceVersionMatch \"Exact\" is forbidden for resourceVersion \"0\"%s", "");
+		query->match = RV_EXACT;
+	} else if (strcmp(match, "NotOlderThan") == 0) {
+		query->match = RV_NOT_OLDER;
+	} else {
+		error_cause(err, "FieldValueNotSupported", "resourceVersionMatch", "Unsupported value: \"%s\": supported values: \"Exact\", \"NotOlderThan\", \"\"", match);
+		return error_invalid(err, "meta.k8s.io", "ListOptions", "");
+	}
+	return 0;
+}
+
+static int parse_all(struct request *r, struct list_query *query, struct error *err) {
+	bool watch = strcmp(r->verb, "watch") == 0;
+	query->prefix = r->resource->api->namespaced && !str_empty(r->ns) ? xprintf("%s/", r->ns) : xstrdup("");
+	const char *labels = http_query(r->http, "labelSelector");
+	if (!str_empty(labels)) {
+		int rc = label_selector_parse(labels, &query->labels, err);
+		if (rc < 0)
+			return error_bad_request(err, "%s", error_message(err));
+		if (selector_is_empty(query->labels)) {
+			selector_free(query->labels);
+			query->labels = NULL;
+		}
+	}
+	int rc = parse_fields(r, query, err);
+	if (rc < 0)
+		return rc;
+	const char *limit = http_query(r->http, "limit");
+	if (!str_empty(limit) && !str_to_int64(limit, INT64_MIN, INT64_MAX, &query->limit))
+		return error_bad_request(err, "invalid limit");
+	const char *timeout = http_query(r->http, "timeoutSeconds");
+	int64_t seconds;
+	if (!str_empty(timeout) && str_to_int64(timeout, 0, INT32_MAX, &seconds))
+		query->timeout_ns = seconds * NSEC_PER_SEC;
+	query->allow_bookmarks = request_flag(r, "allowWatchBookmarks");
+	const char *token = http_query(r->http, "continue");
+	if (!str_empty(token) && !watch)
+		query->continue_token = xstrdup(token);
+	return parse_version(r, query, watch, err);
+}
+
+int list_query_parse(struct request *r, struct list_query **ret, struct error *err) {
+	struct list_query *query = xnew(struct list_query);
+	int rc = parse_all(r, query, err);
+	if (rc < 0) {
+		list_query_free(query);
+		return rc;
+	}
+	*ret = query;
+	return 0;
+}
+
+void list_query_free(struct list_query *query) {
+	if (!query)
+		return;
+	selector_free(query->labels);
+	selector_free(query->fields);
+	free(query->prefix);
+	free(query->only_name);
+	free(query->continue_token);
+	free(query);
+}
+
+/* ---- matching ---- */
+
+bool list_query_selects_all(const struct list_query *query) {
+	return !query->labels && !query->fields;
+}
+
+/* The names that events.k8s.io gives to the stored core/v1 fields. */
+static const struct { const char *label, *stored; } field_aliases[] = {
+	{"reportingController", "reportingComponent"},
+	{"spec.host", "spec.nodeName"},
+};
+
+static const char *field_of(const char *key, void *arg) {
+	const struct entry *entry = arg;
+	if (strcmp(key, "metadata.name") == 0)
+		return entry->name;
+	if (strcmp(key, "metadata.namespace") == 0)
+		return entry->ns;
+	const char *value = api_map_get(&entry->fields, key);
+	if (value)
+		return value;
+	for (size_t i = 0; i < array_len(field_aliases); i++)
+		if (strcmp(field_aliases[i].label, key) == 0)
+			return api_map_get(&entry->fields, field_aliases[i].stored);
+	if (str_starts_with(key, "regarding.")) {
+		char stored[128];
+		snprintf(stored, sizeof(stored), "involvedObject.%s", key + strlen("regarding."));
+		return api_map_get(&entry->fields, stored);
+	}
+	return NULL;
+}
+
+bool list_query_matches(const struct list_query *query, const struct entry *entry) {
+	if (query->prefix[0] && !str_starts_with(entry->key, query->prefix))
+		return false;
+	if (query->only_name && strcmp(entry->name, query->only_name) != 0)
+		return false;
+	if (query->labels && !selector_matches_labels(query->labels, &entry->labels))
+		return false;
+	return !query->fields || selector_matches(query->fields, field_of, (void *)entry);
+}
+
+void list_select(const struct list_query *query, const struct snapshot *snapshot, struct entry ***ret, size_t *ret_len) {
+	size_t first = 0, end = snapshot->len;
+	if (query->prefix[0])
+		snapshot_range(snapshot, query->prefix, &first, &end);
+	struct entry **entries = xcalloc(end - first + 1, sizeof(*entries));
+	size_t len = 0;
+	for (size_t i = first; i < end; i++) {
+		struct entry *entry = snapshot_entry(snapshot, i);
+		if (list_query_matches(query, entry))
+			entries[len++] = entry_ref(entry);
+	}
+	*ret = entries;
+	*ret_len = len;
+}
+
+/* ---- freshness ---- */
+
+#define FRESH_TIMEOUT_MS 3000
+
+struct waiting {
+	struct request *r;
+	struct list_query *query;
+	int (*fn)(struct request *r, struct list_query *query, struct error *err);
+};
+
+static void on_fresh(int errnum, void *arg) {
+	struct waiting *waiting = arg;
+	struct request *r = waiting->r;
+	struct list_query *query = waiting->query;
+	autoerror struct error err = {0};
+	int rc;
+	if (errnum == -ETIMEDOUT && query->rv) {
+		rc = error_status(&err, 504, "Timeout", "Timeout: Too large resource version: %llu, current: %llu", (unsigned long long)query->rv, (unsigned long long)store_revision(r->server->store));
+		error_cause(&err, "ResourceVersionTooLarge", NULL, "Too large resource version");
+		err.retry_after_seconds = 1;
+	} else if (errnum < 0) {
+		rc = error_status(&err, 504, "Timeout", "Timeout: the server could not reach its storage in time");
+	} else {
+		rc = waiting->fn(r, query, &err);
+	}
+	list_query_free(query);
+	if (rc < 0)
+		request_fail(r, &err);
+}
+
+int list_when_fresh(struct request *r, struct list_query *query, int (*fn)(struct request *r, struct list_query *query, struct error *err), struct error *err) {
+	/* "0" and a revision reached already are answered from what is here; so is a continued list, which says its own revision. */
+	bool now = (query->rv_given && store_revision(r->server->store) >= query->rv) || query->continue_token;
+	if (now) {
+		int rc = fn(r, query, err);
+		list_query_free(query);
+		return rc;
+	}
+	struct waiting *waiting = arena_new_type(r->arena, struct waiting);
+	*waiting = (struct waiting){r, query, fn};
+	store_wait(r->server->store, query->rv_given ? query->rv : 0, FRESH_TIMEOUT_MS, on_fresh, waiting);
+	return REQUEST_TAKEN;
+}

@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What a list, watch or deletecollection asks for, and the choosing of entries by it. */
+#ifndef CORACLE_APISERVER_QUERY_H
+#define CORACLE_APISERVER_QUERY_H
+
+#include "apiserver/request/render.h"
+#include "common/api/selector.h"
+
+enum rv_match { RV_UNSET, RV_EXACT, RV_NOT_OLDER };
+
+/* Allocated on its own: a watch keeps it after the request is over. */
+struct list_query {
+	char *prefix;            /* "ns/" or "" */
+	char *only_name;         /* metadata.name= of the field selector; NULL: any */
+	struct selector *labels; /* NULL: all */
+	struct selector *fields;
+	int64_t limit;           /* 0: none */
+	bool rv_given;
+	uint64_t rv;
+	enum rv_match match;
+	char *continue_token;
+	/* watch */
+	bool send_initial_events, allow_bookmarks, initial_given;
+	int64_t timeout_ns;
+	void *arg;               /* the caller's */
+};
+int list_query_parse(struct request *r, struct list_query **ret, struct error *err);
+void list_query_free(struct list_query *query);
+
+bool list_query_selects_all(const struct list_query *query);
+bool list_query_matches(const struct list_query *query, const struct entry *entry);
+/* The references of all that match within the prefix; the array is the caller's to free. */
+void list_select(const struct list_query *query, const struct snapshot *snapshot, struct entry ***ret, size_t *ret_len);
+
+/* Calls fn once the cache is as fresh as the query's resourceVersion asks; at once where it is already. fn may run on another thread; its error is answered. Takes the query (fn does not). */
+int list_when_fresh(struct request *r, struct list_query *query, int (*fn)(struct request *r, struct list_query *query, struct error *err), struct error *err);
+
+/* Answers with a list of entries; takes their references and the array (from malloc). */
+void list_respond_entries(struct request *r, struct entry **entries, size_t len, uint64_t revision);
+
+/* Continue tokens: opaque to clients; base64 of JSON {"v":"meta.k8s.io/v1","rv":5,"start":"ns/name\u0000"} as the Go server's. */
+/* revision -1: whatever is there then. */
+char *continue_encode(int64_t revision, const char *start_key, const char *prefix);
+/* start is the key to begin at (not below), relative to the collection. */
+int continue_decode(const char *token, const char *prefix, uint64_t *ret_revision, bool *ret_any_revision, char **ret_start, struct error *err);
+
+#endif

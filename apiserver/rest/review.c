@@ -1,0 +1,242 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "apiserver/rest/review.h"
+#include "apiserver/authn/authn.h"
+#include "apiserver/authz/authz.h"
+#include "apiserver/rest/subresource.h"
+#include "api/authentication_v1.h"
+#include "api/authorization_v1.h"
+#include "api/core_v1.h"
+#include "api/rbac_v1.h"
+
+#include <errno.h>
+
+/* ---- access reviews ---- */
+
+static void fill_resource(struct authz_attributes *a, const struct authorization_v1_resource_attributes *attributes) {
+	a->is_resource = true;
+	a->verb = str_or(attributes->verb, "");
+	a->group = str_or(attributes->group, "");
+	a->version = str_or(attributes->version, "");
+	a->ns = attributes->namespace;
+	a->resource = str_or(attributes->resource, "");
+	a->subresource = attributes->subresource;
+	a->name = attributes->name;
+}
+
+static void fill_path(struct authz_attributes *a, const struct authorization_v1_non_resource_attributes *attributes) {
+	a->is_resource = false;
+	a->verb = str_or(attributes->verb, "");
+	a->path = str_or(attributes->path, "");
+}
+
+static void decide(struct request *r, const struct authz_attributes *a, struct authorization_v1_subject_access_review_status *status, struct arena *arena) {
+	const char *reason = "";
+	enum authz_decision decision = authz_decide(r->server->authz, a, arena, &reason);
+	status->allowed = decision == AUTHZ_ALLOW;
+	status->denied = decision == AUTHZ_DENY;
+	status->reason = reason;
+}
+
+static int self_access(struct request *r, void *object, struct error *err) {
+	struct authorization_v1_self_subject_access_review *review = object;
+	struct authz_attributes a = {.user = r->user};
+	if (review->spec.resource_attributes)
+		fill_resource(&a, review->spec.resource_attributes);
+	else if (review->spec.non_resource_attributes)
+		fill_path(&a, review->spec.non_resource_attributes);
+	else
+		return error_bad_request(err, "exactly one of resourceAttributes or nonResourceAttributes must be specified");
+	review->status = (struct authorization_v1_subject_access_review_status){0};
+	decide(r, &a, &review->status, api_arena(object));
+	return 0;
+}
+
+static int access_of(struct request *r, struct authorization_v1_subject_access_review_spec *spec, struct authorization_v1_subject_access_review_status *status, struct arena *arena, struct error *err) {
+	struct user *user = arena_new_type(arena, struct user);
+	const char **groups = arena_calloc(arena, spec->groups.len + 1, sizeof(*groups));
+	for (uint32_t i = 0; i < spec->groups.len; i++)
+		groups[i] = spec->groups.items[i];
+	user->name = str_or(spec->user, "");
+	user->uid = spec->uid;
+	user->groups = groups;
+	struct authz_attributes a = {.user = user};
+	if (!*user->name && !spec->groups.len)
+		return error_bad_request(err, "at least one of user or group must be specified");
+	if (spec->resource_attributes)
+		fill_resource(&a, spec->resource_attributes);
+	else if (spec->non_resource_attributes)
+		fill_path(&a, spec->non_resource_attributes);
+	else
+		return error_bad_request(err, "exactly one of resourceAttributes or nonResourceAttributes must be specified");
+	*status = (struct authorization_v1_subject_access_review_status){0};
+	decide(r, &a, status, arena);
+	return 0;
+}
+
+static int subject_access(struct request *r, void *object, struct error *err) {
+	struct authorization_v1_subject_access_review *review = object;
+	return access_of(r, &review->spec, &review->status, api_arena(object), err);
+}
+
+static int local_access(struct request *r, void *object, struct error *err) {
+	struct authorization_v1_local_subject_access_review *review = object;
+	struct authorization_v1_resource_attributes *attributes = review->spec.resource_attributes;
+	if (!attributes || !str_equal(attributes->namespace, r->ns))
+		return error_bad_request(err, "spec.resourceAttributes.namespace must match namespace");
+	return access_of(r, &review->spec, &review->status, api_arena(object), err);
+}
+
+struct rules {
+	struct authorization_v1_subject_rules_review_status *status;
+	struct arena *arena;
+};
+
+static void copy_list(struct arena *arena, struct api_string_list *to, const struct api_string_list *from) {
+	for (uint32_t i = 0; i < from->len; i++)
+		api_string_list_add(arena, to, from->items[i]);
+}
+
+static bool add_rule(const struct rbac_v1_policy_rule *rule, void *arg) {
+	struct rules *rules = arg;
+	if (rule->resources.len) {
+		struct authorization_v1_resource_rule *to = api_list_add(rules->arena, &rules->status->resource_rules);
+		copy_list(rules->arena, &to->verbs, &rule->verbs);
+		copy_list(rules->arena, &to->api_groups, &rule->api_groups);
+		copy_list(rules->arena, &to->resources, &rule->resources);
+		copy_list(rules->arena, &to->resource_names, &rule->resource_names);
+	}
+	if (rule->non_resource_urls.len) {
+		struct authorization_v1_non_resource_rule *to = api_list_add(rules->arena, &rules->status->non_resource_rules);
+		copy_list(rules->arena, &to->verbs, &rule->verbs);
+		copy_list(rules->arena, &to->non_resource_urls, &rule->non_resource_urls);
+	}
+	return true;
+}
+
+static int self_rules(struct request *r, void *object, struct error *err) {
+	struct authorization_v1_self_subject_rules_review *review = object;
+	struct arena *arena = api_arena(object);
+	if (str_empty(review->spec.namespace))
+		return error_bad_request(err, "no namespace on request");
+	review->status = (struct authorization_v1_subject_rules_review_status){0};
+	struct rules rules = {&review->status, arena};
+	if (user_in_group(r->user, "system:masters")) {
+		struct authorization_v1_resource_rule *all = api_list_add(arena, &review->status.resource_rules);
+		api_string_list_add(arena, &all->verbs, "*");
+		api_string_list_add(arena, &all->api_groups, "*");
+		api_string_list_add(arena, &all->resources, "*");
+		struct authorization_v1_non_resource_rule *paths = api_list_add(arena, &review->status.non_resource_rules);
+		api_string_list_add(arena, &paths->verbs, "*");
+		api_string_list_add(arena, &paths->non_resource_urls, "*");
+	}
+	if (authz_rbac(r->server->authz))
+		rbac_each_rule(authz_rbac(r->server->authz), r->user, review->spec.namespace, add_rule, &rules);
+	return 0;
+}
+
+/* ---- who am I, and whose token is this ---- */
+
+static void fill_user(struct authentication_v1_user_info *info, const struct user *user, struct arena *arena) {
+	*info = (struct authentication_v1_user_info){.username = arena_strdup(arena, user->name), .uid = arena_strdup(arena, user->uid)};
+	for (const char *const *g = user->groups; g && *g; g++)
+		api_string_list_add(arena, &info->groups, *g);
+	for (size_t i = 0; i < user->extra_count; i++) {
+		__typeof__(info->extra.items) entry = api_list_add(arena, &info->extra);
+		entry->key = arena_strdup(arena, user->extra[i].key);
+		struct api_string_list values = {0};
+		for (const char *const *v = user->extra[i].values; v && *v; v++)
+			api_string_list_add(arena, &values, *v);
+		entry->value.list = values;
+	}
+}
+
+static int self_review(struct request *r, void *object, struct error *err) {
+	struct authentication_v1_self_subject_review *review = object;
+	fill_user(&review->status.user_info, r->user, api_arena(object));
+	review->metadata.creation_timestamp = api_time_now();
+	return 0;
+}
+
+static int token_review(struct request *r, void *object, struct error *err) {
+	struct authentication_v1_token_review *review = object;
+	struct arena *arena = api_arena(object);
+	if (str_empty(review->spec.token))
+		return error_bad_request(err, "token is required for TokenReview in authentication");
+	const char **audiences = arena_calloc(arena, review->spec.audiences.len + 1, sizeof(*audiences));
+	for (uint32_t i = 0; i < review->spec.audiences.len; i++)
+		audiences[i] = review->spec.audiences.items[i];
+	review->status = (struct authentication_v1_token_review_status){0};
+	struct user *user = NULL;
+	const char *const *good = NULL;
+	autoerror struct error why = {0};
+	int rc = authn_token(r->server->authn, review->spec.token, audiences, arena, &user, &good, &why);
+	if (rc == 1) {
+		review->status.authenticated = true;
+		fill_user(&review->status.user, user, arena);
+		if (review->spec.audiences.len)
+			for (; good && *good; good++)
+				api_string_list_add(arena, &review->status.audiences, *good);
+	} else if (rc < 0) {
+		review->status.error = arena_printf(arena, "[invalid bearer token, %s]", error_message(&why));
+	}
+	return 0;
+}
+
+/* ---- component statuses: etcd's health is what this server knows ---- */
+
+static void component_status(struct request *r, struct buf *out) {
+	autoerror struct error why = {0};
+	bool healthy = store_healthy(r->server->store, &why);
+	buf_printf(out, "{\"kind\":\"ComponentStatus\",\"apiVersion\":\"v1\",\"metadata\":{\"name\":\"etcd-0\"},\"conditions\":[{\"type\":\"Healthy\",\"status\":\"%s\",\"message\":\"%s\"}]}", healthy ? "True" : "False", healthy ? "ok" : "etcd does not answer");
+}
+
+static int component_statuses(struct request *r, struct error *err) {
+	request_warn(r, "v1 ComponentStatus is deprecated in v1.19+");
+	autobuf struct buf out = BUF_INIT(64 << 10);
+	if (r->name && strcmp(r->name, "etcd-0") != 0)
+		return error_not_found(err, r->resource, r->name);
+	if (!r->name)
+		buf_append_str(&out, "{\"kind\":\"ComponentStatusList\",\"apiVersion\":\"v1\",\"metadata\":{},\"items\":[");
+	component_status(r, &out);
+	if (!r->name)
+		buf_append_str(&out, "]}");
+	request_respond_json(r, 200, out.data, out.len);
+	return REQUEST_TAKEN;
+}
+
+static const struct review_row {
+	const char *plural;
+	int (*review)(struct request *r, void *object, struct error *err);
+} reviews[] = {
+	{"selfsubjectaccessreviews", self_access},
+	{"subjectaccessreviews", subject_access},
+	{"localsubjectaccessreviews", local_access},
+	{"selfsubjectrulesreviews", self_rules},
+	{"selfsubjectreviews", self_review},
+	{"tokenreviews", token_review},
+};
+
+int review_handle(struct request *r, struct error *err) {
+	if (strcmp(r->plural, "componentstatuses") == 0)
+		return component_statuses(r, err);
+	if (strcmp(r->verb, "create") != 0)
+		return error_method_not_allowed(err);
+	if (strcmp(r->plural, "bindings") == 0)
+		return rest_create_binding(r, err);
+	for (size_t i = 0; i < array_len(reviews); i++) {
+		if (strcmp(reviews[i].plural, r->plural) != 0)
+			continue;
+		int rc = request_parse_write_options(r, err);
+		void *object;
+		if (rc == 0)
+			rc = request_decode_body(r, r->resource->type, &object, err);
+		if (rc < 0)
+			return rc;
+		rc = reviews[i].review(r, object, err);
+		if (rc == 0)
+			request_respond_object(r, 201, r->resource->type, object);
+		api_unref(object);
+		return rc < 0 ? rc : REQUEST_TAKEN;
+	}
+	return error_method_not_allowed(err);
+}

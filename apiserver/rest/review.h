@@ -1,0 +1,10 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Kinds that are asked, not stored: access and token reviews, bindings, component statuses. */
+#ifndef CORACLE_APISERVER_REVIEW_H
+#define CORACLE_APISERVER_REVIEW_H
+
+#include "apiserver/request/request.h"
+
+int review_handle(struct request *r, struct error *err);
+
+#endif

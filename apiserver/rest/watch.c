@@ -1,0 +1,384 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * WATCH. A watcher goes through two phases:
+ *
+ *	INITIAL  the objects there are, as ADDED events, sent as the client takes them (on_drain); only where asked for
+ *	LIVE     events from the store, from the revision of that view on; a client that cannot keep up is cut off
+ *
+ * The watcher is counted: the stream's on_close, the timers and the store's watch each hold it while they may call.
+ */
+#include "apiserver/request/steps.h"
+#include "apiserver/rest/query.h"
+#include "apiserver/rest/write.h"
+#include "apiserver/timers.h"
+#include "common/base/random.h"
+
+#include <endian.h>
+#include <errno.h>
+#include <pthread.h>
+
+#define MAX_BUFFERED (32u << 20)
+#define INITIAL_BATCH (512u << 10)
+#define BOOKMARK_INTERVAL_NS (55 * NSEC_PER_SEC)
+#define EXPIRED_FORMAT "too old resource version: %llu (%llu)"
+
+struct watcher {
+	unsigned refs; /* atomic */
+	struct apiserver *server;
+	struct render render;
+	struct list_query *query;
+	struct http_stream *stream;
+	struct timer *deadline, *bookmarks;
+
+	pthread_mutex_t lock; /* guards what follows against the phases' threads; never held while calling the store */
+	bool closed;
+	bool live;
+	struct store_watch *watch;
+	struct snapshot *initial;
+	size_t next, end;
+	bool pumping;
+	bool columns_sent;
+	uint64_t sent_revision;
+};
+
+static void watcher_unref(void *arg) {
+	struct watcher *w = arg;
+	if (__atomic_sub_fetch(&w->refs, 1, __ATOMIC_ACQ_REL))
+		return;
+	list_query_free(w->query);
+	snapshot_unref(w->initial);
+	http_stream_unref(w->stream);
+	pthread_mutex_destroy(&w->lock);
+	free(w);
+}
+
+static struct watcher *watcher_ref(struct watcher *w) {
+	__atomic_add_fetch(&w->refs, 1, __ATOMIC_RELAXED);
+	return w;
+}
+
+/* ---- framing ---- */
+
+static void append_field(struct buf *out, unsigned number, const void *data, size_t len) {
+	buf_append_char(out, (char)(number << 3 | 2));
+	uint64_t value = len;
+	for (; value >= 0x80; value >>= 7)
+		buf_append_char(out, (char)(value | 0x80));
+	buf_append_char(out, (char)value);
+	buf_append(out, data, len);
+}
+
+static struct bytes *frame(const struct render *render, const char *type, const char *object, size_t len) {
+	if (render->accept.media == MEDIA_PROTOBUF && render->accept.form == FORM_OBJECT) {
+		/* A frame is four bytes of length, then WatchEvent{type = 1, object = 2 {raw = 1}}; raw has the envelope of its own. */
+		autobuf struct buf raw = BUF_INIT(BUF_MAX_DEFAULT), out = BUF_INIT(BUF_MAX_DEFAULT), extension = BUF_INIT(BUF_MAX_DEFAULT);
+		append_field(&extension, 1, object, len);
+		append_field(&raw, 1, type, strlen(type));
+		append_field(&raw, 2, extension.data, extension.len);
+		uint32_t size = htobe32((uint32_t)raw.len);
+		buf_append(&out, &size, 4);
+		buf_append(&out, raw.data, raw.len);
+		return buf_to_bytes(&out);
+	}
+	size_t type_len = strlen(type);
+	static const char a[] = "{\"type\":\"", b[] = "\",\"object\":", c[] = "}\n";
+	while (len && object[len - 1] == '\n')
+		len--;
+	struct bytes *bytes = bytes_alloc(sizeof(a) - 1 + type_len + sizeof(b) - 1 + len + sizeof(c) - 1);
+	char *p = bytes->data;
+	p = mempcpy(p, a, sizeof(a) - 1);
+	p = mempcpy(p, type, type_len);
+	p = mempcpy(p, b, sizeof(b) - 1);
+	p = mempcpy(p, object, len);
+	mempcpy(p, c, sizeof(c) - 1);
+	return bytes;
+}
+
+/*
+ * One event goes to many watchers one after the other on the same thread, so the last frame made is nearly always the one
+ * wanted next. It is kept for plain JSON only.
+ */
+static _Thread_local struct { struct entry *entry; const char *type; struct bytes *frame; } last_frame;
+
+static struct bytes *shared_frame(const char *type, struct entry *entry) {
+	if (last_frame.entry == entry && last_frame.type == type)
+		return bytes_ref(last_frame.frame);
+	static const struct render plain = {0};
+	struct bytes *made = frame(&plain, type, entry->json->data, entry->json->len);
+	entry_unref(last_frame.entry);
+	bytes_unref(last_frame.frame);
+	last_frame.entry = entry_ref(entry);
+	last_frame.type = type;
+	last_frame.frame = bytes_ref(made);
+	return made;
+}
+
+static bool send_entry(struct watcher *w, const char *type, struct entry *entry) {
+	autobytes struct bytes *out = NULL;
+	if (render_is_identity(&w->render)) {
+		out = shared_frame(type, entry);
+	} else {
+		autobytes struct bytes *object = render_event_object(&w->render, entry, !w->columns_sent);
+		if (!object)
+			return true; /* cannot be read: as if it were not there */
+		w->columns_sent = true;
+		out = frame(&w->render, type, object->data, object->len);
+	}
+	w->sent_revision = entry->resource_version;
+	return http_stream_send(w->stream, out);
+}
+
+/* An object that left the selection goes out as it was before, with the revision of the change. */
+static bool send_left(struct watcher *w, struct entry *previous, uint64_t revision) {
+	static const char key[] = "\"resourceVersion\":\"";
+	const char *json = previous->json->data;
+	const char *at = memmem(json, previous->json->len, key, sizeof(key) - 1);
+	if (!at)
+		return send_entry(w, "DELETED", previous);
+	at += sizeof(key) - 1;
+	const char *end = memchr(at, '"', previous->json->len - (size_t)(at - json));
+	autobuf struct buf out = BUF_INIT(BUF_MAX_DEFAULT);
+	buf_append(&out, json, (size_t)(at - json));
+	buf_append_uint(&out, revision);
+	buf_append(&out, end, previous->json->len - (size_t)(end - json));
+	struct entry moved = *previous;
+	autobytes struct bytes *bytes = buf_to_bytes(&out);
+	moved.json = bytes;
+	moved.resource_version = revision;
+	if (render_is_identity(&w->render)) {
+		autobytes struct bytes *framed = frame(&w->render, "DELETED", bytes->data, bytes->len);
+		w->sent_revision = revision;
+		return http_stream_send(w->stream, framed);
+	}
+	return send_entry(w, "DELETED", &moved);
+}
+
+static void send_error(struct watcher *w, const struct error *err) {
+	autobuf struct buf status = BUF_INIT(1 << 20);
+	status_encode(err, &status);
+	static const struct render plain = {0};
+	autobytes struct bytes *out = frame(&plain, "ERROR", status.data, status.len);
+	http_stream_send(w->stream, out);
+	http_stream_end(w->stream);
+}
+
+static void send_bookmark(struct watcher *w, uint64_t revision, bool initial_end) {
+	const struct resource *resource = w->render.resource;
+	autobuf struct buf out = BUF_INIT(64 << 10);
+	if (w->render.accept.form == FORM_TABLE) {
+		buf_append_str(&out, "{\"kind\":\"Table\",\"apiVersion\":\"meta.k8s.io/v1\",\"metadata\":{\"resourceVersion\":\"");
+		buf_append_uint(&out, revision);
+		buf_append_str(&out, "\"},\"columnDefinitions\":null,\"rows\":[");
+		if (initial_end)
+			buf_append_str(&out, "{\"cells\":[],\"object\":{\"kind\":\"PartialObjectMetadata\",\"apiVersion\":\"meta.k8s.io/v1\",\"metadata\":{\"creationTimestamp\":null,\"annotations\":{\"k8s.io/initial-events-end\":\"true\"}}}}");
+		buf_append_str(&out, "]}");
+	} else {
+		if (w->render.accept.form == FORM_PARTIAL)
+			buf_append_str(&out, "{\"kind\":\"PartialObjectMetadata\",\"apiVersion\":\"meta.k8s.io/v1\",\"metadata\":{\"resourceVersion\":\"");
+		else
+			buf_printf(&out, "{\"kind\":\"%s\",\"apiVersion\":\"%s%s%s\",\"metadata\":{\"resourceVersion\":\"", resource->api->kind, resource_group(resource), *resource_group(resource) ? "/" : "", resource->api->version);
+		buf_append_uint(&out, revision);
+		buf_append_str(&out, "\"");
+		if (initial_end)
+			buf_append_str(&out, ",\"annotations\":{\"k8s.io/initial-events-end\":\"true\"}");
+		buf_append_str(&out, "}}");
+	}
+	w->sent_revision = revision;
+	autobytes struct bytes *framed = NULL;
+	if (w->render.accept.media == MEDIA_PROTOBUF && w->render.accept.form == FORM_OBJECT) {
+		void *object;
+		if (api_decode_json(resource->type, out.data, out.len, NULL, &object, NULL) < 0)
+			return;
+		autobuf struct buf encoded = BUF_INIT(1 << 20);
+		api_encode_protobuf(resource->type, object, &encoded);
+		api_unref(object);
+		framed = frame(&w->render, "BOOKMARK", encoded.data, encoded.len);
+	} else {
+		framed = frame(&w->render, "BOOKMARK", out.data, out.len);
+	}
+	http_stream_send(w->stream, framed);
+}
+
+/* ---- live ---- */
+
+static void on_event(const struct store_event *event, void *arg) {
+	struct watcher *w = arg;
+	if (event->type == STORE_BOOKMARK)
+		return; /* our own timer sends them, to those who want them */
+	bool now = event->type != STORE_DELETED && list_query_matches(w->query, event->entry);
+	bool before = event->type == STORE_DELETED ? list_query_matches(w->query, event->entry)
+						   : event->previous && list_query_matches(w->query, event->previous);
+	bool kept = true;
+	pthread_mutex_lock(&w->lock);
+	if (!w->closed) {
+		if (event->type == STORE_DELETED) {
+			if (before)
+				kept = send_entry(w, "DELETED", event->entry);
+		} else if (now) {
+			kept = send_entry(w, before ? "MODIFIED" : "ADDED", event->entry);
+		} else if (before) {
+			kept = send_left(w, event->previous, event->revision);
+		}
+	}
+	pthread_mutex_unlock(&w->lock);
+	(void)kept; /* where it was not, the stream closes and on_close tells */
+}
+
+static void go_live(struct watcher *w, uint64_t revision) {
+	struct store_watch *watch = NULL;
+	watcher_ref(w); /* the store's */
+	int rc = collection_watch(w->render.resource->collection, revision, on_event, w, &watch);
+	if (rc < 0) {
+		autoerror struct error err = {0};
+		error_status(&err, 410, "Expired", EXPIRED_FORMAT, (unsigned long long)revision, (unsigned long long)store_revision(w->server->store));
+		send_error(w, &err);
+		watcher_unref(w);
+		return;
+	}
+	pthread_mutex_lock(&w->lock);
+	bool closed = w->closed;
+	w->live = true;
+	if (!closed)
+		w->watch = watch;
+	pthread_mutex_unlock(&w->lock);
+	if (closed) {
+		store_watch_cancel(watch);
+		watcher_unref(w);
+	}
+}
+
+/* ---- initial ---- */
+
+/* Sends what fits now; goes live at the end. Called from on_drain too, on I/O threads, one at a time. */
+static void pump_initial(struct watcher *w) {
+	pthread_mutex_lock(&w->lock);
+	if (w->closed || !w->initial || w->pumping) {
+		pthread_mutex_unlock(&w->lock);
+		return;
+	}
+	w->pumping = true;
+	for (;;) {
+		while (!w->closed && w->next < w->end && http_stream_queued(w->stream) < INITIAL_BATCH) {
+			struct entry *entry = snapshot_entry(w->initial, w->next++);
+			if (list_query_matches(w->query, entry) && !send_entry(w, "ADDED", entry))
+				break;
+		}
+		if (w->closed || w->next < w->end) {
+			/* The drain callback may have come while we were sending: look once more. */
+			if (w->closed || http_stream_queued(w->stream) > 0)
+				break;
+			continue;
+		}
+		struct snapshot *initial = take_ptr(w->initial);
+		uint64_t revision = initial->revision;
+		if (w->query->send_initial_events)
+			send_bookmark(w, revision, true);
+		pthread_mutex_unlock(&w->lock);
+		snapshot_unref(initial);
+		go_live(w, revision);
+		return;
+	}
+	w->pumping = false;
+	pthread_mutex_unlock(&w->lock);
+}
+
+static void on_drain(void *arg) {
+	pump_initial(arg);
+}
+
+/* ---- ends ---- */
+
+static void on_close(void *arg) {
+	struct watcher *w = arg;
+	pthread_mutex_lock(&w->lock);
+	w->closed = true;
+	struct store_watch *watch = take_ptr(w->watch);
+	pthread_mutex_unlock(&w->lock);
+	if (watch) {
+		store_watch_cancel(watch);
+		watcher_unref(w);
+	}
+	timer_cancel(w->deadline, watcher_unref);
+	timer_cancel(w->bookmarks, watcher_unref);
+	watcher_unref(w);
+}
+
+static void on_deadline(void *arg) {
+	struct watcher *w = arg;
+	struct http_stream *stream = __atomic_load_n(&w->stream, __ATOMIC_ACQUIRE);
+	if (stream)
+		http_stream_end(stream);
+}
+
+static void on_bookmark_timer(void *arg) {
+	struct watcher *w = arg;
+	pthread_mutex_lock(&w->lock);
+	if (!w->closed && w->live && w->watch) {
+		uint64_t revision = store_watch_revision(w->watch);
+		if (revision > w->sent_revision)
+			send_bookmark(w, revision, false);
+	}
+	pthread_mutex_unlock(&w->lock);
+}
+
+static int64_t watch_timeout(const struct request *r, const struct list_query *query) {
+	if (query->timeout_ns > 0)
+		return query->timeout_ns;
+	/* As the Go server: between one and two times --min-request-timeout, so that clients do not all come back at once. */
+	int64_t least = r->server->options->min_request_timeout * NSEC_PER_SEC;
+	return least + (int64_t)random_below((uint64_t)max_of(least, 1));
+}
+
+static const char *content_type(const struct request *r) {
+	if (r->accept.media == MEDIA_PROTOBUF && r->accept.form == FORM_OBJECT)
+		return "application/vnd.kubernetes.protobuf;stream=watch";
+	return "application/json";
+}
+
+static int start(struct request *r, struct list_query *given, struct error *err) {
+	/* The watcher keeps what the query holds; the shell stays the caller's. */
+	struct list_query *query = xmemdup(given, sizeof(*given));
+	*given = (struct list_query){0};
+	struct watcher *w = xnew(struct watcher);
+	w->refs = 2; /* ours while we start, and the stream's */
+	w->server = r->server;
+	w->query = query;
+	w->render = (struct render){.resource = r->resource, .accept = r->accept, .include = request_include_object(r)};
+	pthread_mutex_init(&w->lock, NULL);
+	struct timers *timers = r->server->timers;
+	int64_t timeout = watch_timeout(r, query);
+	/* No revision asked for, or "0": what is there comes first, as synthetic events. */
+	bool initial = query->send_initial_events || (!query->initial_given && query->rv == 0);
+	if (initial) {
+		w->initial = collection_snapshot(r->resource->collection);
+		w->end = w->initial->len;
+		if (query->prefix[0])
+			snapshot_range(w->initial, query->prefix, &w->next, &w->end);
+	}
+	uint64_t revision = query->rv ? query->rv : store_revision(r->server->store);
+	request_add_warnings(r);
+	request_finished(r, 200);
+	/* The timers hold it from now on, so that on_close finds them whenever it comes. */
+	w->refs += query->allow_bookmarks ? 2 : 1;
+	w->deadline = timer_start(timers, timeout, false, on_deadline, w);
+	if (query->allow_bookmarks)
+		w->bookmarks = timer_start(timers, BOOKMARK_INTERVAL_NS, true, on_bookmark_timer, w);
+	struct http_stream *stream = http_stream_start(r->http, 200, content_type(r), MAX_BUFFERED, on_close, w);
+	__atomic_store_n(&w->stream, stream, __ATOMIC_RELEASE);
+	if (initial) {
+		http_stream_on_drain(w->stream, on_drain, w);
+		pump_initial(w);
+	} else {
+		go_live(w, revision);
+	}
+	watcher_unref(w);
+	return REQUEST_TAKEN;
+}
+
+int rest_watch(struct request *r, struct error *err) {
+	struct list_query *query;
+	int rc = list_query_parse(r, &query, err);
+	if (rc < 0)
+		return rc;
+	return list_when_fresh(r, query, start, err);
+}

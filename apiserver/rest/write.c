@@ -1,0 +1,307 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "apiserver/rest/write.h"
+#include "apiserver/admission/admission.h"
+#include "apiserver/strategy/strategy.h"
+#include "api/meta_v1.h"
+
+#include <errno.h>
+
+#define MAX_ATTEMPTS 24
+#define FRESH_TIMEOUT_MS 10000
+
+static void write_run(struct write *w);
+static void write_attempt(struct write *w);
+
+struct write *write_new(struct request *r, enum write_operation operation) {
+	struct write *w = arena_new_type(r->arena, struct write);
+	w->r = r;
+	w->arena = r->arena;
+	w->resource = r->resource;
+	w->strategy = r->resource->strategy;
+	w->operation = operation;
+	w->subresource = r->subresource;
+	w->ns = str_or(r->ns, "");
+	w->name = r->name;
+	w->dry_run = r->dry_run;
+	w->done = write_respond;
+	return w;
+}
+
+static void drop_attempt(struct write *w) {
+	api_unref(w->old);
+	api_unref(w->object);
+	w->old = NULL;
+	w->object = NULL;
+	w->created = false;
+	w->remove_after_update = false;
+}
+
+static void set_current(struct write *w, struct entry *entry) {
+	struct entry *old = w->current;
+	w->current = entry ? entry_ref(entry) : NULL;
+	entry_unref(old);
+}
+
+void write_end(struct write *w) {
+	drop_attempt(w);
+	set_current(w, NULL);
+	void *input = w->input;
+	w->input = NULL;
+	api_unref(input);
+}
+
+static void release(struct write *w, const void *kept) {
+	if (w->allocated && w->strategy->release && w->object)
+		w->strategy->release(w->r, w->object, kept);
+	w->allocated = false;
+}
+
+static void write_fail(struct write *w, const struct error *err) {
+	release(w, w->old);
+
+	if (w->failed) {
+		w->failed(w, err);
+		return;
+	}
+	struct request *r = w->r;
+	write_end(w);
+	request_fail(r, err);
+
+}
+
+static void write_succeed(struct write *w, struct entry *entry) {
+	if (entry)
+		entry_ref(entry);
+	w->done(w, entry);
+	entry_unref(entry);
+}
+
+void write_respond(struct write *w, struct entry *entry) {
+	struct request *r = w->r;
+	int code = w->created ? 201 : 200;
+	if (entry) {
+		write_end(w);
+		request_respond_entry(r, code, entry);
+		return;
+	}
+	void *object = api_ref(w->object);
+	write_end(w);
+	request_respond_object(r, code, r->resource->type, object);
+	api_unref(object);
+}
+
+/* ---- starting over ---- */
+
+static void on_fresh(int errnum, void *arg) {
+	struct write *w = arg;
+	if (errnum < 0) {
+		autoerror struct error err = {0};
+		error_status(&err, 504, "Timeout", "Timeout: the server could not reach its storage in time");
+		write_fail(w, &err);
+		return;
+	}
+	autoentry struct entry *entry = w->operation == WRITE_CREATE ? NULL : collection_get(w->resource->collection, w->key);
+	set_current(w, entry);
+	w->fresh = true;
+	write_attempt(w);
+}
+
+/* An error that may be due to a cache that has not caught up yet. */
+static bool may_be_stale(const struct write *w, const struct error *err) {
+	return !w->fresh && (err->http_code == 404 || err->http_code == 409 || err->http_code == 403 || err->http_code == 422);
+}
+
+static void attempt_failed(struct write *w, struct error *err) {
+	if (may_be_stale(w, err)) {
+		release(w, w->old);
+		drop_attempt(w);
+		store_wait(w->r->server->store, 0, FRESH_TIMEOUT_MS, on_fresh, w);
+		return;
+	}
+	write_fail(w, err);
+}
+
+/* ---- storing ---- */
+
+static void on_stored(int errnum, struct entry *current, void *arg) {
+	struct write *w = arg;
+	autoerror struct error err = {0};
+	const char *name = w->object ? api_metadata(w->object)->name : w->name;
+	switch (errnum) {
+	case 0:
+		if (w->allocated && w->strategy->release && w->old)
+			w->strategy->release(w->r, w->old, w->object); /* what the old state held and the new does not */
+		w->allocated = false;
+		if (w->action == WRITE_REMOVE && w->strategy->release && w->old)
+			w->strategy->release(w->r, w->old, NULL);
+		write_succeed(w, current);
+		return;
+	case -EEXIST:
+		if (w->operation == WRITE_CREATE) {
+			/* A generated name that is taken: try another. */
+			if (w->name == NULL && ++w->attempts < 8) {
+				release(w, NULL);
+				write_attempt(w);
+				return;
+			}
+			error_already_exists(&err, w->resource, name);
+			break;
+		}
+		__attribute__((fallthrough));
+	case -EAGAIN:
+	case -ENOENT:
+		release(w, w->old);
+		if (++w->attempts >= MAX_ATTEMPTS) {
+			error_conflict(&err, w->resource, name, CONFLICT_MODIFIED);
+			break;
+		}
+		set_current(w, errnum == -ENOENT ? NULL : current);
+		w->fresh = true;
+		write_attempt(w);
+		return;
+	case -EFBIG:
+		error_status(&err, 413, "RequestEntityTooLarge", "etcdserver: request is too large");
+		break;
+	case -EBUSY:
+		error_status(&err, 429, "TooManyRequests", "too many requests, please try again later.");
+		err.retry_after_seconds = 1;
+		break;
+	case -ENOSPC:
+		error_internal(&err, "etcdserver: mvcc: database space exceeded");
+		break;
+	case -ETIMEDOUT:
+		error_status(&err, 504, "Timeout", "Timeout: request did not complete within the allotted timeout");
+		break;
+	default:
+		error_internal(&err, "etcdserver: no leader or no connection");
+	}
+	write_fail(w, &err);
+}
+
+/* True where the stored form would be what is stored already. */
+static bool unchanged(struct write *w, const struct buf *value) {
+	if (!w->old || w->created)
+		return false;
+	autobuf struct buf before = BUF_INIT(BUF_MAX_DEFAULT);
+	void *old = api_copy(w->old);
+	int rc = resource_encode_stored(w->resource, old, &before, NULL);
+	api_unref(old);
+	return rc == 0 && before.len == value->len && memcmp(before.data, value->data, value->len) == 0;
+}
+
+static void write_store(struct write *w) {
+	struct collection *collection = w->resource->collection;
+	if (w->action == WRITE_REMOVE) {
+		if (w->dry_run)
+			write_succeed(w, w->current);
+		else
+			collection_delete(collection, w->key, w->current->resource_version, on_stored, w);
+		return;
+	}
+	autobuf struct buf value = BUF_INIT(BUF_MAX_DEFAULT);
+	autoerror struct error err = {0};
+	if (resource_encode_stored(w->resource, w->object, &value, &err) < 0) {
+		write_fail(w, &err);
+		return;
+	}
+	if (unchanged(w, &value) && !w->remove_after_update) {
+		release(w, w->old);
+		write_succeed(w, w->current);
+		return;
+	}
+	if (w->dry_run) {
+		release(w, w->old);
+		write_succeed(w, NULL);
+		return;
+	}
+	if (w->remove_after_update) {
+		w->action = WRITE_REMOVE;
+		collection_delete(collection, w->key, w->current->resource_version, on_stored, w);
+		return;
+	}
+	collection_put(collection, w->key, value.data, value.len, w->current && !w->created ? w->current->resource_version : 0, w->lease_seconds, on_stored, w);
+}
+
+/* ---- the phases ---- */
+
+static int check(struct write *w, struct error *err) {
+	if (w->action != WRITE_PUT)
+		return 0;
+	int rc = w->created ? write_prepare_create(w, err) : write_prepare_update(w, err);
+	if (rc < 0)
+		return rc;
+	if (w->strategy->allocate && !w->subresource) {
+		rc = w->strategy->allocate(w->r, w->object, w->old, err);
+		if (rc < 0)
+			return rc;
+		w->allocated = true;
+	}
+	return write_validate(w, err);
+}
+
+static void write_run(struct write *w) {
+	autoerror struct error err = {0};
+	for (;;) {
+		int rc = 0;
+		if (w->phase == WRITE_STORE) {
+			write_store(w);
+			return;
+		}
+		if (w->phase == WRITE_CHECK) {
+			rc = check(w, &err);
+			w->phase = WRITE_VALIDATE;
+			w->next_plugin = 0;
+		} else {
+			bool mutate = w->phase == WRITE_MUTATE;
+			rc = w->skip_admission ? 0 : admission_run(w, mutate, &err);
+			if (rc == REQUEST_TAKEN)
+				return;
+			w->phase = mutate ? WRITE_CHECK : WRITE_STORE;
+		}
+		if (rc < 0) {
+			attempt_failed(w, &err);
+			return;
+		}
+	}
+}
+
+void write_resume(struct write *w, struct error *err) {
+	if (err && err->errnum)
+		attempt_failed(w, err);
+	else
+		write_run(w);
+}
+
+static void write_attempt(struct write *w) {
+	autoerror struct error err = {0};
+	drop_attempt(w);
+	w->action = WRITE_PUT;
+	w->phase = WRITE_MUTATE;
+	w->next_plugin = 0;
+	if (w->current) {
+		void *old;
+		if (resource_decode(w->resource, w->current, &old, &err) < 0) {
+			error_context(&err, "stored object cannot be read");
+			write_fail(w, &err);
+			return;
+		}
+		w->old = old;
+	}
+	if (w->make(w, &err) < 0) {
+		attempt_failed(w, &err);
+		return;
+	}
+	if (w->action == WRITE_SAME) {
+		write_succeed(w, w->current);
+		return;
+	}
+	write_run(w);
+}
+
+void write_start(struct write *w) {
+	if (w->name && w->operation != WRITE_CREATE) {
+		w->key = resource_key(w->arena, w->resource, w->ns, w->name);
+		w->current = collection_get(w->resource->collection, w->key);
+	}
+	write_attempt(w);
+}

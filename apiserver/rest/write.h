@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One write of one object on its way into the store:
+ *
+ *	make -> mutating admission -> prepare -> validate -> validating admission -> store -> done
+ *
+ * The object it starts from comes from the cache; where that makes it fail, or where the store says it changed meanwhile, the
+ * write starts over from the fresh state. Nothing waits: an admission plugin may keep the write and go on with write_resume(),
+ * and the store answers by callback. A write belongs to one thread at a time.
+ */
+#ifndef CORACLE_APISERVER_WRITE_H
+#define CORACLE_APISERVER_WRITE_H
+
+#include "apiserver/request/request.h"
+
+enum write_operation { WRITE_CREATE = 1, WRITE_UPDATE = 2, WRITE_DELETE = 4, WRITE_CONNECT = 8 };
+enum write_action {
+	WRITE_PUT,    /* store w->object */
+	WRITE_REMOVE, /* take the key away */
+	WRITE_SAME,   /* nothing to do: answer with what is there */
+};
+
+struct write {
+	struct request *r;
+	const struct resource *resource;
+	const struct strategy *strategy;
+	struct arena *arena;
+	enum write_operation operation;
+	const char *subresource;      /* NULL: the object itself */
+	const char *ns, *name;
+	char *key;
+	bool dry_run;
+	/*
+	 * Builds w->object (mutable, count 1) from w->old (NULL where there is nothing) and sets w->action; run again on each attempt.
+	 * Returns 0 or an error for the client.
+	 */
+	int (*make)(struct write *w, struct error *err);
+	/* The answer: the entry is what is stored now (the last state of one removed); borrowed. NULL on a dry run: then w->object. */
+	void (*done)(struct write *w, struct entry *entry);
+	/* NULL: the request is answered with the error. */
+	void (*failed)(struct write *w, const struct error *err);
+	void *input;                  /* the caller's; an api object here is unreffed with the write */
+	void *arg;
+	void *owner;                  /* of a batch of writes */
+	bool skip_admission;          /* the server's own writes */
+	bool validate_only_status;
+	int64_t lease_seconds;
+
+	/* below: of the running attempt */
+	struct entry *current;        /* referenced */
+	const void *old;              /* referenced */
+	void *object;
+	enum write_action action;
+	bool created;
+	bool fresh;                   /* current is known to be no older than the request */
+	bool allocated;
+	bool remove_after_update;     /* the last finalizer of a deleted object went */
+	unsigned attempts;
+	size_t next_plugin;
+	enum { WRITE_MUTATE, WRITE_CHECK, WRITE_VALIDATE, WRITE_STORE } phase;
+	const char *delete_options_json; /* of a delete, for webhooks; may be NULL */
+};
+
+/* In r's arena; fields from the request. */
+struct write *write_new(struct request *r, enum write_operation operation);
+/* Starts it; ends in done or failed, perhaps on another thread, and is then gone. */
+void write_start(struct write *w);
+/* Goes on after an admission plugin kept the write: err NULL, or the reason to refuse. Any thread. */
+void write_resume(struct write *w, struct error *err);
+
+/* Frees what the write holds (its memory itself is the request's). Called by done and failed hooks before they answer. */
+void write_end(struct write *w);
+/* Answers with the entry (200, or 201 where created). */
+void write_respond(struct write *w, struct entry *entry);
+
+/* ---- general rules, shared by the verbs (rest/metadata.c) ---- */
+int write_prepare_create(struct write *w, struct error *err);
+int write_prepare_update(struct write *w, struct error *err);
+int write_validate(struct write *w, struct error *err);
+
+/* Namespaces (strategy/core.c): are gone once their spec has no finalizers; are marked when deletion begins. */
+bool namespace_is_finalized(const void *object);
+void namespace_mark_terminating(struct write *w);
+
+/* Handlers of the verbs; each ends the request or keeps it. */
+int rest_get(struct request *r, struct error *err);
+int rest_list(struct request *r, struct error *err);
+int rest_watch(struct request *r, struct error *err);
+int rest_create(struct request *r, struct error *err);
+int rest_update(struct request *r, struct error *err);
+int rest_patch(struct request *r, struct error *err);
+int rest_delete(struct request *r, struct error *err);
+int rest_delete_collection(struct request *r, struct error *err);
+
+#endif

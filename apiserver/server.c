@@ -1,0 +1,150 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The order of a request, and the start and stop of the whole. */
+#include "apiserver/apiserver.h"
+#include "apiserver/authn/authn.h"
+#include "apiserver/authz/authz.h"
+#include "apiserver/bootstrap/bootstrap.h"
+#include "apiserver/discovery/discovery.h"
+#include "apiserver/health.h"
+#include "apiserver/request/steps.h"
+#include "apiserver/servicealloc.h"
+#include "apiserver/timers.h"
+#include "apiserver/tls.h"
+#include "common/base/log.h"
+
+#include <errno.h>
+
+/* Parse, authenticate, limit, authorize, and the handler: which goes on through decode, default, admission, validation and store (rest/write.h). */
+static const struct {
+	const char *name;
+	request_step run;
+} steps[] = {
+	{"parse", step_parse},
+	{"authenticate", step_authenticate},
+	{"impersonate", step_impersonate},
+	{"limit", step_limit},
+	{"authorize", step_authorize},
+	{"dispatch", step_dispatch},
+};
+
+int step_parse(struct request *r, struct error *err) {
+	return request_parse(r, err);
+}
+
+void request_handle(struct http_request *http, void *arg) {
+	struct request *r = arena_new_type(http_arena(http), struct request);
+	r->server = arg;
+	r->http = http;
+	r->arena = http_arena(http);
+	r->method = http_method(http);
+	r->path = http_path(http);
+	r->started_ns = clock_monotonic_ns();
+	autoerror struct error err = {0};
+	for (size_t i = 0; i < array_len(steps); i++) {
+		int rc = steps[i].run(r, &err);
+		if (rc == REQUEST_TAKEN)
+			return;
+		if (rc < 0) {
+			request_fail(r, &err);
+			return;
+		}
+	}
+	error_status(&err, 404, "NotFound", "the server could not find the requested resource");
+	request_fail(r, &err);
+}
+
+/* ---- start and stop ---- */
+
+static int open_store(struct apiserver *server, struct error *err) {
+	const struct apiserver_options *o = server->options;
+	const char **endpoints = xcalloc(o->etcd_servers.len + 1, sizeof(*endpoints));
+	for (size_t i = 0; i < o->etcd_servers.len; i++)
+		endpoints[i] = o->etcd_servers.items[i];
+	struct store_options options = {
+		.endpoints = endpoints,
+		.prefix = o->etcd_prefix,
+		.ca_file = str_empty(o->etcd_cafile) ? NULL : o->etcd_cafile,
+		.cert_file = str_empty(o->etcd_certfile) ? NULL : o->etcd_certfile,
+		.key_file = str_empty(o->etcd_keyfile) ? NULL : o->etcd_keyfile,
+		.compaction_interval_ns = o->etcd_compaction_interval,
+	};
+	int rc = store_open(&options, 60000, &server->store, err);
+	free(endpoints);
+	return rc;
+}
+
+static int open_http(struct apiserver *server, struct error *err) {
+	const struct apiserver_options *o = server->options;
+	autofree char *cert = NULL, *key = NULL;
+	int rc = tls_files(o, server->advertise_address, &cert, &key, err);
+	if (rc < 0)
+		return rc;
+	autofree char *client_cas = NULL;
+	rc = tls_client_ca_file(o, &client_cas, err);
+	if (rc < 0)
+		return rc;
+	struct http_server_options options = HTTP_SERVER_OPTIONS_INIT;
+	options.bind_address = str_empty(o->bind_address) ? NULL : o->bind_address;
+	options.port = (uint16_t)o->secure_port;
+	options.tls = true;
+	options.cert_file = cert;
+	options.key_file = key;
+	options.client_ca_file = client_cas;
+	options.handler = request_handle;
+	options.arg = server;
+	return http_server_start(&options, &server->http, err);
+}
+
+int apiserver_start(const struct apiserver_options *options, struct apiserver **ret, struct error *err) {
+	struct apiserver *server = xnew(struct apiserver);
+	server->options = options;
+	server->disabled_plugins = MAP_INIT(NULL);
+	for (size_t i = 0; i < options->disable_admission_plugins.len; i++)
+		set_add(&server->disabled_plugins, options->disable_admission_plugins.items[i]);
+	server->advertise_address = tls_advertise_address(options);
+	int rc = timers_start(&server->timers, err);
+	if (rc == 0)
+		rc = open_store(server, err);
+	if (rc == 0) {
+		server->registry = registry_new(server);
+		rc = authn_new(server, &server->authn, err);
+	}
+	if (rc == 0)
+		rc = authz_new(server, &server->authz, err);
+	if (rc == 0)
+		rc = servicealloc_start(server, err);
+	if (rc == 0) {
+		server->discovery = discovery_new(server);
+		health_start(server);
+		rc = open_http(server, err);
+	}
+	if (rc < 0) {
+		apiserver_stop(server);
+		return rc;
+	}
+	server->port = http_server_port(server->http);
+	log_info("serving", LOG_STR("address", server->advertise_address), LOG_INT("port", server->port));
+	bootstrap_start(server);
+	*ret = server;
+	return 0;
+}
+
+void apiserver_stop(struct apiserver *server) {
+	if (!server)
+		return;
+	__atomic_store_n(&server->stopping, true, __ATOMIC_RELEASE);
+	bootstrap_stop(server);
+	if (server->http)
+		http_server_stop(server->http, 3000);
+	authz_free(server->authz);
+	servicealloc_stop(server);
+	if (server->store)
+		store_close(server->store);
+	timers_stop(server->timers);
+	authn_free(server->authn);
+	discovery_free(server->discovery);
+	registry_free(server->registry);
+	map_done(&server->disabled_plugins);
+	free((void *)server->advertise_address);
+	free(server);
+}

@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The kinds of the core group other than pods and services. */
+#include "apiserver/rest/write.h"
+#include "apiserver/strategy/table.h"
+#include "apiserver/validation/validation.h"
+#include "api/core_v1.h"
+#include "common/api/codec.h"
+
+/* ---- Namespace ---- */
+
+#define NAMESPACE_FINALIZER "kubernetes"
+#define NAME_LABEL "kubernetes.io/metadata.name"
+
+static void namespace_prepare_create(struct request *r, void *object) {
+	struct core_v1_namespace *ns = object;
+	struct arena *arena = api_arena(object);
+	ns->status = (struct core_v1_namespace_status){.phase = "Active"};
+	if (!api_string_list_has(&ns->spec.finalizers, NAMESPACE_FINALIZER))
+		api_string_list_add(arena, &ns->spec.finalizers, NAMESPACE_FINALIZER);
+	if (!str_empty(ns->metadata.name))
+		api_map_set(arena, &ns->metadata.labels, NAME_LABEL, ns->metadata.name);
+}
+
+static void namespace_prepare_update(struct request *r, void *object, const void *old) {
+	struct core_v1_namespace *ns = object;
+	api_field_copy(object, old, "spec"); /* its finalizers change through /finalize alone */
+	api_field_copy(object, old, "status");
+	api_map_set(api_arena(object), &ns->metadata.labels, NAME_LABEL, ns->metadata.name);
+}
+
+bool namespace_is_finalized(const void *object) {
+	return ((const struct core_v1_namespace *)object)->spec.finalizers.len == 0;
+}
+
+void namespace_mark_terminating(struct write *w) {
+	((struct core_v1_namespace *)w->object)->status.phase = "Terminating";
+	if (namespace_is_finalized(w->object) && api_metadata(w->object)->finalizers.len == 0)
+		w->action = WRITE_REMOVE;
+}
+
+static const struct strategy namespaces = {
+	.group = "", .plural = "namespaces",
+	.name = NAME_DNS_LABEL,
+	.prepare_create = namespace_prepare_create,
+	.prepare_update = namespace_prepare_update,
+	.keep_status_on_create = true,
+};
+
+/* ---- Secret: stringData is folded into data, as if the client had ---- */
+
+static void secret_prepare(struct core_v1_secret *secret) {
+	struct arena *arena = api_arena(secret);
+	for (uint32_t i = 0; i < secret->string_data.len; i++) {
+		const char *key = secret->string_data.items[i].key, *value = secret->string_data.items[i].value;
+		__typeof__(secret->data.items) entry = api_map_insert(arena, &secret->data, sizeof(*secret->data.items), key);
+		entry->value.data = arena_memdup(arena, value, strlen(value) + 1);
+		entry->value.len = (uint32_t)strlen(value);
+	}
+	secret->string_data = (struct api_string_map){0};
+}
+
+static void secret_prepare_create(struct request *r, void *object) {
+	secret_prepare(object);
+}
+
+static void secret_prepare_update(struct request *r, void *object, const void *old) {
+	struct core_v1_secret *secret = object;
+	secret_prepare(secret);
+	if (str_empty(secret->type))
+		secret->type = arena_strdup(api_arena(object), ((const struct core_v1_secret *)old)->type);
+}
+
+static const struct strategy secrets = {
+	.group = "", .plural = "secrets",
+	.prepare_create = secret_prepare_create,
+	.prepare_update = secret_prepare_update,
+	.validate = validate_secret,
+};
+
+static const struct strategy config_maps = {.group = "", .plural = "configmaps", .validate = validate_config_map};
+
+/* ---- Node: what a plain update may not change is kept ---- */
+
+static void node_prepare_update(struct request *r, void *object, const void *old) {
+	struct core_v1_node *node = object;
+	const struct core_v1_node *before = old;
+	if (str_empty(node->spec.pod_cidr) && !str_empty(before->spec.pod_cidr)) {
+		struct arena *arena = api_arena(object);
+		node->spec.pod_cidr = arena_strdup(arena, before->spec.pod_cidr);
+		node->spec.pod_cidrs = (struct api_string_list){0};
+		for (uint32_t i = 0; i < before->spec.pod_cidrs.len; i++)
+			api_string_list_add(arena, &node->spec.pod_cidrs, before->spec.pod_cidrs.items[i]);
+	}
+}
+
+static const struct strategy nodes = {.group = "", .plural = "nodes", .prepare_update = node_prepare_update, .keep_status_on_create = true};
+
+/* ---- volumes ---- */
+
+static void claim_prepare_create(struct request *r, void *object) {
+	((struct core_v1_persistent_volume_claim *)object)->status.phase = "Pending";
+}
+
+static const struct strategy claims = {.group = "", .plural = "persistentvolumeclaims", .prepare_create = claim_prepare_create, .validate = validate_persistent_volume_claim};
+
+static void volume_prepare_create(struct request *r, void *object) {
+	struct core_v1_persistent_volume *volume = object;
+	volume->status = (struct core_v1_persistent_volume_status){.phase = "Pending", .last_phase_transition_time = api_time_now()};
+}
+
+static void volume_prepare_status(struct request *r, void *object, const void *old) {
+	struct core_v1_persistent_volume *volume = object;
+	const struct core_v1_persistent_volume *before = old;
+	api_field_copy(object, old, "spec");
+	if (!str_equal(volume->status.phase, before->status.phase) && !volume->status.last_phase_transition_time.set)
+		volume->status.last_phase_transition_time = api_time_now();
+}
+
+static const struct strategy volumes = {.group = "", .plural = "persistentvolumes", .prepare_create = volume_prepare_create, .prepare_status = volume_prepare_status};
+
+/* ---- small ones ---- */
+
+static const struct strategy events = {.group = "", .plural = "events", .allow_create_on_update = true};
+static const struct strategy events_k8s = {.group = "events.k8s.io", .plural = "events", .allow_create_on_update = true};
+static const struct strategy limit_ranges = {.group = "", .plural = "limitranges", .allow_create_on_update = true};
+
+static void endpoints_warn(struct request *r, const void *object, const void *old) {
+	request_warn(r, "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice");
+}
+static const struct strategy endpoints = {.group = "", .plural = "endpoints", .allow_create_on_update = true, .warn = endpoints_warn};
+static const struct strategy pod_templates = {.group = "", .plural = "podtemplates", .generation = true};
+
+const struct strategy *const strategies_core[] = {
+	&namespaces, &secrets, &config_maps, &nodes, &claims, &volumes, &events, &events_k8s, &limit_ranges, &endpoints, &pod_templates, NULL,
+};

@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Kinds of the other groups that need a little more than the general rules. */
+#include "apiserver/authn/authn.h"
+#include "apiserver/rest/write.h"
+#include "apiserver/servicealloc.h"
+#include "apiserver/strategy/table.h"
+#include "apiserver/validation/validation.h"
+#include "api/certificates_v1.h"
+#include "api/core_v1.h"
+#include "api/policy_v1.h"
+
+/* ---- Service ---- */
+
+static const struct strategy services = {
+	.group = "", .plural = "services",
+	.name = NAME_DNS_1035_LABEL,
+	.allow_create_on_update = true,
+	.prepare_update = service_prepare_update,
+	.allocate = service_allocate,
+	.release = service_release,
+	.validate = validate_service,
+};
+
+/* ---- CertificateSigningRequest: who asks is the server's to say ---- */
+
+static void csr_prepare_create(struct request *r, void *object) {
+	struct certificates_v1_certificate_signing_request *csr = object;
+	struct arena *arena = api_arena(object);
+	csr->spec.username = arena_strdup(arena, r->user->name);
+	csr->spec.uid = arena_strdup(arena, r->user->uid);
+	csr->spec.groups = (struct api_string_list){0};
+	for (const char *const *g = r->user->groups; g && *g; g++)
+		api_string_list_add(arena, &csr->spec.groups, *g);
+	memset(&csr->spec.extra, 0, sizeof(csr->spec.extra));
+	csr->status = (struct certificates_v1_certificate_signing_request_status){0};
+}
+
+static void csr_prepare_update(struct request *r, void *object, const void *old) {
+	api_field_copy(object, old, "spec");
+	api_field_copy(object, old, "status");
+}
+
+/* /status sets the certificate and conditions other than Approved and Denied, which are /approval's. */
+static bool is_decision(const char *type) {
+	return str_equal(type, "Approved") || str_equal(type, "Denied");
+}
+
+static void csr_prepare_status(struct request *r, void *object, const void *old) {
+	struct certificates_v1_certificate_signing_request *csr = object;
+	api_field_copy(object, old, "spec");
+	void *before = api_copy(old);
+	arena_defer(api_arena(object), (void (*)(void *))api_unref, before);
+	struct certificates_v1_certificate_signing_request *was = before;
+	struct arena *arena = api_arena(object);
+	__typeof__(csr->status.conditions) given = csr->status.conditions;
+	memset(&csr->status.conditions, 0, sizeof(csr->status.conditions));
+	for (uint32_t i = 0; i < was->status.conditions.len; i++)
+		if (is_decision(was->status.conditions.items[i].type))
+			*api_list_add(arena, &csr->status.conditions) = was->status.conditions.items[i];
+	for (uint32_t i = 0; i < given.len; i++) {
+		if (is_decision(given.items[i].type))
+			continue;
+		if (!given.items[i].last_update_time.set)
+			given.items[i].last_update_time = api_time_now();
+		if (!given.items[i].last_transition_time.set)
+			given.items[i].last_transition_time = api_time_now();
+		*api_list_add(arena, &csr->status.conditions) = given.items[i];
+	}
+}
+
+static const struct strategy csrs = {
+	.group = "certificates.k8s.io", .plural = "certificatesigningrequests",
+	.name = NAME_DNS_SUBDOMAIN,
+	.prepare_create = csr_prepare_create,
+	.prepare_update = csr_prepare_update,
+	.prepare_status = csr_prepare_status,
+};
+
+/* ---- rows without hooks ---- */
+
+#define RBAC "rbac.authorization.k8s.io"
+static const struct strategy roles = {.group = RBAC, .plural = "roles", .name = NAME_PATH_SEGMENT, .allow_create_on_update = true};
+static const struct strategy cluster_roles = {.group = RBAC, .plural = "clusterroles", .name = NAME_PATH_SEGMENT, .allow_create_on_update = true};
+static const struct strategy role_bindings = {.group = RBAC, .plural = "rolebindings", .name = NAME_PATH_SEGMENT, .allow_create_on_update = true, .validate = validate_role_binding};
+static const struct strategy cluster_role_bindings = {.group = RBAC, .plural = "clusterrolebindings", .name = NAME_PATH_SEGMENT, .allow_create_on_update = true, .validate = validate_role_binding};
+static const struct strategy leases = {.group = "coordination.k8s.io", .plural = "leases", .allow_create_on_update = true, .validate = validate_lease};
+static const struct strategy runtime_classes = {.group = "node.k8s.io", .plural = "runtimeclasses", .allow_create_on_update = true, .no_unconditional_update = false, .validate = validate_runtime_class};
+static const struct strategy priority_classes = {.group = "scheduling.k8s.io", .plural = "priorityclasses", .generation = true, .validate = validate_priority_class};
+static const struct strategy ingresses = {.group = "networking.k8s.io", .plural = "ingresses", .generation = true};
+static const struct strategy ingress_classes = {.group = "networking.k8s.io", .plural = "ingressclasses", .generation = true};
+static const struct strategy network_policies = {.group = "networking.k8s.io", .plural = "networkpolicies", .generation = true};
+static const struct strategy endpoint_slices = {.group = "discovery.k8s.io", .plural = "endpointslices", .generation = true};
+static const struct strategy flow_schemas = {.group = "flowcontrol.apiserver.k8s.io", .plural = "flowschemas", .generation = true};
+static const struct strategy priority_levels = {.group = "flowcontrol.apiserver.k8s.io", .plural = "prioritylevelconfigurations", .generation = true};
+static const struct strategy device_classes = {.group = "resource.k8s.io", .plural = "deviceclasses", .generation = true};
+static const struct strategy resource_slices = {.group = "resource.k8s.io", .plural = "resourceslices", .generation = true};
+#define ADMISSION "admissionregistration.k8s.io"
+static bool any_change(const void *object, const void *old) {
+	return !api_field_equal(object, old, "webhooks");
+}
+static const struct strategy validating_webhooks = {.group = ADMISSION, .plural = "validatingwebhookconfigurations", .generation = true, .generation_changed = any_change};
+static const struct strategy mutating_webhooks = {.group = ADMISSION, .plural = "mutatingwebhookconfigurations", .generation = true, .generation_changed = any_change};
+static const struct strategy validating_policies = {.group = ADMISSION, .plural = "validatingadmissionpolicies", .generation = true};
+static const struct strategy validating_bindings = {.group = ADMISSION, .plural = "validatingadmissionpolicybindings", .generation = true};
+static const struct strategy mutating_policies = {.group = ADMISSION, .plural = "mutatingadmissionpolicies", .generation = true};
+static const struct strategy mutating_bindings = {.group = ADMISSION, .plural = "mutatingadmissionpolicybindings", .generation = true};
+static const struct strategy crds = {.group = "apiextensions.k8s.io", .plural = "customresourcedefinitions", .generation = true};
+
+const struct strategy *const strategies_other[] = {
+	&services, &csrs, &roles, &cluster_roles, &role_bindings, &cluster_role_bindings, &leases, &runtime_classes, &priority_classes, &ingresses,
+	&ingress_classes, &network_policies, &endpoint_slices, &flow_schemas, &priority_levels, &device_classes, &resource_slices,
+	&validating_webhooks, &mutating_webhooks, &validating_policies, &validating_bindings, &mutating_policies, &mutating_bindings, &crds, NULL,
+};
+
+/* ---- policy ---- */
+
+static const struct strategy disruption_budgets = {.group = "policy", .plural = "poddisruptionbudgets", .generation = true, .no_unconditional_update = false};
+const struct strategy *const strategies_policy[] = {&disruption_budgets, NULL};

@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What is particular to a kind, as a row: how to prepare and check its objects on their way into the store. Every hook may be
+ * NULL. Rows stand in table.c; kinds that need no more than the general rules have none and share strategy_default.
+ */
+#ifndef CORACLE_APISERVER_STRATEGY_H
+#define CORACLE_APISERVER_STRATEGY_H
+
+#include "common/api/api.h"
+#include "common/base/error.h"
+
+struct request;
+struct resource;
+
+enum name_rule { NAME_DNS_SUBDOMAIN, NAME_DNS_LABEL, NAME_DNS_1035_LABEL, NAME_PATH_SEGMENT, NAME_ANY };
+
+struct strategy {
+	const char *group, *plural;
+	enum name_rule name;
+	bool generation;                 /* metadata.generation counts changes of spec */
+	bool allow_create_on_update;     /* PUT of what is not there creates it */
+	bool no_unconditional_update;    /* PUT must carry resourceVersion */
+	bool keep_status_on_create;      /* .status is not a subresource's alone */
+	const char *default_propagation; /* where a delete does not say: "Background" (NULL), "Orphan" */
+	/* Sets what clients may not; runs after the general rules. */
+	void (*prepare_create)(struct request *r, void *object);
+	void (*prepare_update)(struct request *r, void *object, const void *old);
+	/* Through a subresource such as status; NULL: everything but status (and for status metadata's labels etc.) comes from old. */
+	void (*prepare_status)(struct request *r, void *object, const void *old);
+	/* Add causes to err (error_cause). old is NULL on create. */
+	void (*validate)(const void *object, const void *old, struct error *err);
+	void (*validate_status)(const void *object, const void *old, struct error *err);
+	/* Things taken for the object (addresses, ports) before it is stored and given back where storing fails or it is gone. Returns 0 or an error for the client. */
+	int (*allocate)(struct request *r, void *object, const void *old, struct error *err);
+	void (*release)(struct request *r, const void *object, const void *kept);
+	/* Grace period in seconds that a delete gets; *grace comes in as asked for (-1: not). Returns false where it is to be deleted at once. */
+	bool (*graceful_delete)(const void *object, int64_t *grace);
+	/* Warnings for the client. */
+	void (*warn)(struct request *r, const void *object, const void *old);
+	/* True where an update without a change of spec may happen still; e.g. to bump generation for another field. */
+	bool (*generation_changed)(const void *object, const void *old);
+};
+
+const struct strategy *strategy_find(const char *group, const char *plural);
+
+#endif

@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Kinds that own pods. */
+#include "apiserver/rest/write.h"
+#include "apiserver/strategy/table.h"
+#include "apiserver/validation/validation.h"
+#include "api/batch_v1.h"
+#include "api/core_v1.h"
+
+static const struct strategy replication_controllers = {.group = "", .plural = "replicationcontrollers", .generation = true, .validate = validate_replication_controller};
+static const struct strategy deployments = {.group = "apps", .plural = "deployments", .generation = true, .validate = validate_deployment};
+static const struct strategy replica_sets = {.group = "apps", .plural = "replicasets", .generation = true, .validate = validate_replica_set};
+static const struct strategy stateful_sets = {.group = "apps", .plural = "statefulsets", .generation = true, .validate = validate_stateful_set};
+static const struct strategy daemon_sets = {.group = "apps", .plural = "daemonsets", .generation = true, .validate = validate_daemon_set};
+
+/* A job without a selector of its own gets one by its uid, and its pods the labels for it. */
+static void job_prepare_create(struct request *r, void *object) {
+	struct batch_v1_job *job = object;
+	struct arena *arena = api_arena(object);
+	struct meta_v1_object_meta *template = &job->spec.template.metadata;
+	if (job->spec.manual_selector && *job->spec.manual_selector)
+		return;
+	api_map_set(arena, &template->labels, "controller-uid", job->metadata.uid);
+	api_map_set(arena, &template->labels, "job-name", str_or(job->metadata.name, ""));
+	api_map_set(arena, &template->labels, "batch.kubernetes.io/controller-uid", job->metadata.uid);
+	api_map_set(arena, &template->labels, "batch.kubernetes.io/job-name", str_or(job->metadata.name, ""));
+	if (!job->spec.selector)
+		job->spec.selector = arena_new_type(arena, struct meta_v1_label_selector);
+	if (!api_map_get(&job->spec.selector->match_labels, "batch.kubernetes.io/controller-uid"))
+		api_map_set(arena, &job->spec.selector->match_labels, "batch.kubernetes.io/controller-uid", job->metadata.uid);
+}
+
+static const struct strategy jobs = {.group = "batch", .plural = "jobs", .generation = true, .prepare_create = job_prepare_create, .validate = validate_job};
+static const struct strategy cron_jobs = {.group = "batch", .plural = "cronjobs", .generation = true, .validate = validate_cron_job};
+
+/* ---- Pod ---- */
+
+static bool set_compute(const struct api_quantity_map *map, const char *name) {
+	struct quantity *q = api_quantity_get(map, name);
+	return q && !quantity_is_zero(q);
+}
+
+struct qos {
+	bool any, guaranteed;
+};
+
+static void qos_container(struct qos *qos, const struct core_v1_resource_requirements *resources) {
+	static const char *const names[] = {"cpu", "memory"};
+	for (size_t i = 0; i < array_len(names); i++) {
+		bool limited = set_compute(&resources->limits, names[i]), requested = set_compute(&resources->requests, names[i]);
+		qos->any |= limited || requested;
+		struct quantity *limit = api_quantity_get(&resources->limits, names[i]), *request = api_quantity_get(&resources->requests, names[i]);
+		if (!limited || (request && quantity_compare(limit, request) != 0))
+			qos->guaranteed = false;
+	}
+}
+
+static const char *qos_class(const struct core_v1_pod_spec *spec) {
+	struct qos qos = {.guaranteed = true};
+	if (spec->resources && (spec->resources->limits.len || spec->resources->requests.len)) {
+		qos_container(&qos, spec->resources);
+		return !qos.any ? "BestEffort" : qos.guaranteed ? "Guaranteed" : "Burstable";
+	}
+	for (uint32_t i = 0; i < spec->containers.len; i++)
+		qos_container(&qos, &spec->containers.items[i].resources);
+	for (uint32_t i = 0; i < spec->init_containers.len; i++)
+		qos_container(&qos, &spec->init_containers.items[i].resources);
+	return !qos.any ? "BestEffort" : qos.guaranteed ? "Guaranteed" : "Burstable";
+}
+
+static void pod_prepare_create(struct request *r, void *object) {
+	struct core_v1_pod *pod = object;
+	pod->status = (struct core_v1_pod_status){.phase = "Pending", .qos_class = qos_class(&pod->spec)};
+	if (pod->spec.scheduling_gates.len) {
+		struct core_v1_pod_condition *condition = api_list_add(api_arena(object), &pod->status.conditions);
+		condition->type = "PodScheduled";
+		condition->status = "False";
+		condition->reason = "SchedulingGated";
+		condition->message = "Scheduling is blocked due to non-empty scheduling gates";
+	}
+}
+
+/* How long a pod gets to end: as asked, else its own; at once where it never ran or has ended. */
+static bool pod_graceful_delete(const void *object, int64_t *grace) {
+	const struct core_v1_pod *pod = object;
+	int64_t period = *grace;
+	if (period < 0)
+		period = pod->spec.termination_grace_period_seconds ? *pod->spec.termination_grace_period_seconds : 30;
+	if (str_empty(pod->spec.node_name) || str_equal(pod->status.phase, "Failed") || str_equal(pod->status.phase, "Succeeded"))
+		period = 0;
+	if (period < 0)
+		period = 1;
+	*grace = period;
+	return true;
+}
+
+static const struct strategy pods = {
+	.group = "", .plural = "pods",
+	.generation = true,
+	.prepare_create = pod_prepare_create,
+	.validate = validate_pod,
+	.graceful_delete = pod_graceful_delete,
+};
+
+const struct strategy *const strategies_workloads[] = {
+	&replication_controllers, &deployments, &replica_sets, &stateful_sets, &daemon_sets, &jobs, &cron_jobs, &pods, NULL,
+};
