@@ -107,7 +107,7 @@ struct image_pull_options {
 	bool insecure;              /* plain http and unverified TLS allowed */
 	int timeout_ms;             /* 0: no limit */
 	const int *cancel_fd;       /* NULL: none; readable = give up with -ECANCELED */
-	void (*progress)(uint64_t done_bytes, uint64_t total_bytes, void *arg); /* called from the calling thread; may be NULL */
+	void (*progress)(uint64_t done, uint64_t total, void *arg); /* layers; called from the calling thread; may be NULL */
 	void *progress_arg;
 };
 /*

@@ -101,13 +101,14 @@ static int resolve(struct pull *pull, char **ret_digest, struct error *err)
 	return 0;
 }
 
-/* skopeo says when a blob is through; how many there are it does not. */
+/* skopeo tells when it begins a blob; how many there will be only shows as they come. */
 static void on_line(const char *line, void *arg)
 {
 	struct pull *pull = arg;
 	if (str_starts_with(line, "Copying blob")) {
-		pull->total = max_of(pull->total, pull->done + 1);
-		pull->done++;
+		pull->total++;
+	} else if (str_starts_with(line, "Writing manifest")) {
+		pull->done = pull->total;
 	}
 	if (pull->options->progress)
 		pull->options->progress(pull->done, pull->total, pull->options->progress_arg);

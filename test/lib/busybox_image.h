@@ -60,8 +60,8 @@ static inline char *tar_make(const struct tar_row *rows, size_t count, size_t *r
 /* A docker archive of these layers at `path`, tagged `tag` (NULL: not). config_json is the inner config: {"Cmd":[...]}. */
 static inline int docker_archive_write(const char *path, const char *tag, const char *config_json, char *const *layers, const size_t *lens, size_t count)
 {
-	struct tar_row rows[16] = {0};
-	char names[16][80], hex[65], config_name[80];
+	struct tar_row rows[132] = {0};
+	char names[130][80], hex[65], config_name[80];
 	autobuf struct buf diff = BUF_INIT(1 << 16), list = BUF_INIT(1 << 16);
 	for (size_t i = 0; i < count; i++) {
 		sha256_hex(layers[i], lens[i], hex);
