@@ -303,7 +303,7 @@ static void test_many_layers(void **state)
 {
 	autoerror struct error err = {0};
 	enum { LAYERS = 60 };
-	char *layers[LAYERS], name[LAYERS][16];
+	char *layers[LAYERS], name[LAYERS][32];
 	size_t lens[LAYERS];
 	for (int i = 0; i < LAYERS; i++) {
 		snprintf(name[i], sizeof(name[i]), "file-%d", i);

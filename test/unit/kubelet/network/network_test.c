@@ -285,16 +285,20 @@ static void test_default_bridge(void **state)
 	assert_has(rules, "ip6 saddr fd77::/64 ip6 daddr != @direct6 masquerade");
 	autofree char *netns = under("netns");
 	assert_ok(netns_create(netns, &err), &err);
+	struct network_pod plain = {.id = "plain", .name = "web", .namespace_ = "ns", .netns = netns};
+	struct network_result result;
+	assert_ok(network_pod_add(network, &plain, &result, &err), &err);
+	network_result_done(&result);
+	assert_ok(network_pod_check(network, &plain, &err), &err);
+	assert_ok(network_pod_del(network, &plain, &err), &err);
 	struct network_port ports[] = {{.host_port = 18080, .container_port = 80}};
 	struct network_pod pod = {.id = "real", .name = "web", .namespace_ = "ns", .netns = netns, .ports = ports, .port_count = 1,
 		.ingress_bits_per_second = 1000000, .egress_bits_per_second = 2000000};
-	struct network_result result;
 	assert_ok(network_pod_add(network, &pod, &result, &err), &err);
 	assert_int_equal(result.ip_count, 2);
-	assert_string_equal(result.ips[0], "10.77.0.2");
-	assert_string_equal(result.ips[1], "fd77::2");
+	assert_string_equal(result.ips[0], "10.77.0.3");
+	assert_string_equal(result.ips[1], "fd77::3");
 	network_result_done(&result);
-	assert_ok(network_pod_check(network, &pod, &err), &err);
 	autofree char *nat = run((const char *const[]){"iptables", "-t", "nat", "-S", NULL});
 	assert_has(nat, "18080");
 	struct netns_interface interfaces[4];
