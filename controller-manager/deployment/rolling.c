@@ -230,8 +230,9 @@ static int remove_unhealthy(struct rollout *rollout, int32_t max, int32_t *ret_r
 static int remove_available(struct rollout *rollout, bool *ret_scaled, struct error *err)
 {
 	int32_t available = 0, keep = deployment_replicas(rollout->d) - deployment_max_unavailable(rollout->d);
+	/* A set that was just made smaller may not have counted again: it has no more than it is to have. */
 	for (size_t i = 0; i < rollout->count; i++)
-		available += rollout->sets[i]->status.available_replicas;
+		available += min_of(rollout->sets[i]->status.available_replicas, set_replicas(rollout->sets[i]));
 	int32_t left = available - keep;
 	for (size_t i = 0; i < rollout->count && left > 0; i++) {
 		int32_t replicas = set_replicas(rollout->sets[i]);

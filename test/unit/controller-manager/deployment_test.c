@@ -1,0 +1,343 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "test/unit/controller-manager/fake_world.h"
+
+#include "controller-manager/deployment/deployment.h"
+
+extern const struct controller deployment_controller, replica_set_controller;
+
+static struct reconciler deployments, sets;
+
+static int setup(void **state)
+{
+	fake_setup(state);
+	deployments = fake_reconciler(&deployment_controller);
+	sets = fake_reconciler(&replica_set_controller);
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	fake_reconciler_done(&deployments);
+	fake_reconciler_done(&sets);
+	return fake_teardown(state);
+}
+
+#define DEPLOYMENT(replicas, strategy)                                                                                                              \
+	"{\"apiVersion\":\"apps/v1\",\"kind\":\"Deployment\",\"metadata\":{\"name\":\"web\",\"namespace\":\"default\"},\"spec\":{\"replicas\":" replicas \
+	",\"selector\":{\"matchLabels\":{\"app\":\"web\"}},\"strategy\":" strategy                                                                   \
+	",\"template\":{\"metadata\":{\"labels\":{\"app\":\"web\"}},\"spec\":{\"containers\":[{\"name\":\"c\",\"image\":\"one\"}]}}}}"
+#define ROLLING "{\"type\":\"RollingUpdate\",\"rollingUpdate\":{\"maxSurge\":\"25%\",\"maxUnavailable\":\"25%\"}}"
+
+static struct apps_v1_deployment *web(void)
+{
+	return fake_live(CACHED_DEPLOYMENTS, "default", "web");
+}
+
+static void set_image(const char *image)
+{
+	char patch[256];
+	snprintf(patch, sizeof(patch), "{\"spec\":{\"template\":{\"spec\":{\"containers\":[{\"name\":\"c\",\"image\":\"%s\",\"resources\":{},"
+				       "\"terminationMessagePath\":\"/dev/termination-log\",\"terminationMessagePolicy\":\"File\",\"imagePullPolicy\":\"Always\"}]}}}}",
+		image);
+	fake_edit(CACHED_DEPLOYMENTS, "default", "web", NULL, patch);
+}
+
+static void round_of_all(void)
+{
+	fake_reconcile_all(&deployments, CACHED_DEPLOYMENTS);
+	fake_reconcile_all(&sets, CACHED_REPLICA_SETS);
+}
+
+/* Until nothing is written any more. */
+static void settle(bool run_pods)
+{
+	for (int i = 0; i < 200; i++) {
+		size_t before = fake.writes;
+		round_of_all();
+		if (run_pods)
+			fake_run_all_pods();
+		fake_finish_pods();
+		if (fake.writes == before)
+			return;
+	}
+	fail_msg("does not settle:\n%s", fake.log.data + fake.log.len - min_of(fake.log.len, (size_t)2000));
+}
+
+static struct apps_v1_replica_set *set_with_revision(int64_t revision)
+{
+	for (size_t i = 0; i < fake.count; i++)
+		if (fake.objects[i].what == CACHED_REPLICA_SETS && fake.objects[i].live && revision_of(meta_of(fake.objects[i].live)) == revision)
+			return fake.objects[i].live;
+	return NULL;
+}
+
+static const struct apps_v1_deployment_condition *condition(const char *type)
+{
+	return deployment_condition(&web()->status, type);
+}
+
+static void a_new_deployment_becomes_available(void **state)
+{
+	fake_add(DEPLOYMENT("3", ROLLING));
+	settle(true);
+	assert_int_equal(fake_count(CACHED_REPLICA_SETS), 1);
+	assert_int_equal(fake_count(CACHED_PODS), 3);
+	assert_int_equal(web()->status.available_replicas, 3);
+	assert_int_equal(web()->status.updated_replicas, 3);
+	assert_string_equal(api_map_get(&web()->metadata.annotations, ANNOTATION_REVISION), "1");
+	assert_string_equal(condition(PROGRESSING)->reason, "NewReplicaSetAvailable");
+	assert_string_equal(condition(AVAILABLE)->status, "True");
+	const struct apps_v1_replica_set *rs = set_with_revision(1);
+	assert_string_equal(api_map_get(&rs->metadata.annotations, ANNOTATION_MAX_REPLICAS), "4");
+	assert_non_null(api_map_get(&rs->spec.selector->match_labels, LABEL_TEMPLATE_HASH));
+	assert_non_null(strstr(fake.log.data, "event web Normal ScalingReplicaSet: Scaled up replica set web-"));
+	size_t before = fake.writes;
+	round_of_all();
+	assert_int_equal(fake.writes, before);
+}
+
+static void undo_brings_the_old_set_back_under_a_new_number(void **state)
+{
+	fake_add(DEPLOYMENT("3", ROLLING));
+	settle(true);
+	autofree char *first = xstrdup(set_with_revision(1)->metadata.name);
+	set_image("two");
+	settle(true);
+	assert_int_equal(fake_count(CACHED_REPLICA_SETS), 2);
+	assert_string_equal(api_map_get(&web()->metadata.annotations, ANNOTATION_REVISION), "2");
+	set_image("one");
+	fake_edit(CACHED_DEPLOYMENTS, "default", "web", NULL, "{\"spec\":{\"template\":{\"spec\":{\"containers\":null}}}}");
+	/* exactly the first template again */
+	autounref struct apps_v1_deployment *copy = api_copy(web());
+	copy->spec.template.spec.containers = set_with_revision(1)->spec.template.spec.containers;
+	assert_int_equal(world_update(&fake.world, CACHED_DEPLOYMENTS, copy, NULL, NULL), 0);
+	settle(true);
+	assert_int_equal(fake_count(CACHED_REPLICA_SETS), 2);
+	assert_string_equal(api_map_get(&web()->metadata.annotations, ANNOTATION_REVISION), "3");
+	assert_string_equal(set_with_revision(3)->metadata.name, first);
+	assert_string_equal(api_map_get(&set_with_revision(3)->metadata.annotations, ANNOTATION_REVISION_HISTORY), "1");
+	assert_int_equal(set_replicas(set_with_revision(3)), 3);
+	assert_int_equal(set_replicas(set_with_revision(2)), 0);
+}
+
+static int32_t count_pods(bool only_available)
+{
+	int32_t count = 0;
+	for (size_t i = 0; i < fake.count; i++) {
+		const struct core_v1_pod *pod = fake.objects[i].live;
+		if (fake.objects[i].what == CACHED_PODS && pod && pod_is_active(pod))
+			count += !only_available || pod_is_ready(pod);
+	}
+	return count;
+}
+
+static void a_rolling_update_keeps_its_bounds(void **state)
+{
+	static const struct {
+		const char *json;
+		int32_t replicas, surge, unavailable;
+	} rows[] = {
+		{DEPLOYMENT("10", ROLLING), 10, 3, 2},
+		{DEPLOYMENT("4", "{\"type\":\"RollingUpdate\",\"rollingUpdate\":{\"maxSurge\":1,\"maxUnavailable\":0}}"), 4, 1, 0},
+		{DEPLOYMENT("4", "{\"type\":\"RollingUpdate\",\"rollingUpdate\":{\"maxSurge\":0,\"maxUnavailable\":1}}"), 4, 0, 1},
+		{DEPLOYMENT("7", "{\"type\":\"RollingUpdate\",\"rollingUpdate\":{\"maxSurge\":\"100%\",\"maxUnavailable\":\"50%\"}}"), 7, 7, 3},
+		{DEPLOYMENT("1", ROLLING), 1, 1, 0},
+	};
+	for (size_t row = 0; row < array_len(rows); row++) {
+		for (int seed = 1; seed <= 5; seed++) {
+			teardown(state);
+			setup(state);
+			fake.random = (uint64_t)seed * 7919;
+			fake.graceful_pods = true;
+			fake_add(rows[row].json);
+			settle(true);
+			set_image("two");
+			bool done = false;
+			for (int step = 0; step < 2000 && !done; step++) {
+				if (fake_random(2))
+					fake_reconcile_all(&deployments, CACHED_DEPLOYMENTS);
+				if (fake_random(2))
+					fake_reconcile_all(&sets, CACHED_REPLICA_SETS);
+				if (fake_random(3) == 0)
+					fake_finish_pods();
+				for (size_t i = 0; i < fake.count; i++) {
+					struct core_v1_pod *pod = fake.objects[i].live;
+					if (fake.objects[i].what == CACHED_PODS && pod && pod_is_active(pod) && !pod_is_ready(pod) && !fake_random(5))
+						fake_run_pod(pod, true);
+				}
+				assert_true(count_pods(false) <= rows[row].replicas + rows[row].surge);
+				assert_true(count_pods(true) >= rows[row].replicas - rows[row].unavailable);
+				done = deployment_is_complete(web(), &web()->status);
+			}
+			assert_true(done);
+		}
+	}
+}
+
+static void recreate_never_has_both(void **state)
+{
+	fake.graceful_pods = true;
+	fake_add(DEPLOYMENT("3", "{\"type\":\"Recreate\"}"));
+	settle(true);
+	set_image("two");
+	for (int i = 0; i < 5; i++)
+		round_of_all();
+	assert_int_equal(fake_count(CACHED_REPLICA_SETS), 1); /* the old ones still run: no new set */
+	assert_int_equal(count_pods(false), 0);
+	settle(true);
+	assert_int_equal(set_replicas(set_with_revision(2)), 3);
+	assert_int_equal(web()->status.available_replicas, 3);
+}
+
+static void scaling_in_the_middle_keeps_the_proportions(void **state)
+{
+	fake_add(DEPLOYMENT("10", ROLLING));
+	settle(true);
+	set_image("two");
+	settle(false); /* the new pods never become ready */
+	int32_t old_size = set_replicas(set_with_revision(1)), new_size = set_replicas(set_with_revision(2));
+	assert_int_equal(old_size, 8);
+	assert_int_equal(new_size, 5);
+	fake_edit(CACHED_DEPLOYMENTS, "default", "web", NULL, "{\"spec\":{\"replicas\":20}}");
+	fake_reconcile_all(&deployments, CACHED_DEPLOYMENTS);
+	old_size = set_replicas(set_with_revision(1));
+	new_size = set_replicas(set_with_revision(2));
+	assert_int_equal(old_size + new_size, 25);
+	assert_in_range(old_size, 14, 16);
+	fake_edit(CACHED_DEPLOYMENTS, "default", "web", NULL, "{\"spec\":{\"replicas\":0}}");
+	settle(true);
+	assert_int_equal(count_pods(false), 0);
+}
+
+static void a_stuck_rollout_passes_its_deadline(void **state)
+{
+	fake_add(DEPLOYMENT("2", ROLLING));
+	settle(true);
+	set_image("broken");
+	settle(false);
+	assert_string_equal(condition(PROGRESSING)->reason, "ReplicaSetUpdated");
+	int wait = fake_reconcile_all(&deployments, CACHED_DEPLOYMENTS);
+	assert_in_range(wait, 1, 601000);
+	clock_advance_test(602 * NSEC_PER_SEC);
+	settle(false);
+	assert_string_equal(condition(PROGRESSING)->status, "False");
+	assert_string_equal(condition(PROGRESSING)->reason, "ProgressDeadlineExceeded");
+	assert_true(count_pods(true) >= 2);
+}
+
+static void a_paused_deployment_scales_but_does_not_roll(void **state)
+{
+	fake_add(DEPLOYMENT("2", ROLLING));
+	settle(true);
+	fake_edit(CACHED_DEPLOYMENTS, "default", "web", NULL, "{\"spec\":{\"paused\":true,\"replicas\":5}}");
+	set_image("two");
+	settle(true);
+	assert_int_equal(fake_count(CACHED_REPLICA_SETS), 1);
+	assert_int_equal(count_pods(true), 5);
+	assert_string_equal(condition(PROGRESSING)->reason, "DeploymentPaused");
+	fake_edit(CACHED_DEPLOYMENTS, "default", "web", NULL, "{\"spec\":{\"paused\":false}}");
+	settle(true);
+	assert_int_equal(set_replicas(set_with_revision(2)), 5);
+}
+
+static void history_is_limited(void **state)
+{
+	fake_add(DEPLOYMENT("1", ROLLING));
+	fake_edit(CACHED_DEPLOYMENTS, "default", "web", NULL, "{\"spec\":{\"revisionHistoryLimit\":2}}");
+	char image[16];
+	for (int i = 0; i < 6; i++) {
+		snprintf(image, sizeof(image), "v%d", i);
+		set_image(image);
+		settle(true);
+		clock_advance_test(NSEC_PER_SEC);
+	}
+	assert_int_equal(fake_count(CACHED_REPLICA_SETS), 3);
+	assert_null(set_with_revision(1));
+}
+
+static void orphans_that_match_are_adopted(void **state)
+{
+	fake_add(DEPLOYMENT("3", ROLLING));
+	settle(true);
+	autofree char *name = xstrdup(set_with_revision(1)->metadata.name);
+	fake_edit(CACHED_REPLICA_SETS, "default", name, NULL, "{\"metadata\":{\"ownerReferences\":null}}");
+	settle(true);
+	assert_int_equal(fake_count(CACHED_REPLICA_SETS), 1);
+	assert_true(owner_is_controller(meta_of(fake_live(CACHED_REPLICA_SETS, "default", name)), web()->metadata.uid));
+}
+
+static void a_taken_name_counts_as_a_collision(void **state)
+{
+	char hash[16];
+	autounref struct apps_v1_deployment *d = api_copy(fake_add(DEPLOYMENT("1", ROLLING)));
+	template_hash(&d->spec.template, NULL, hash);
+	char json[512];
+	snprintf(json, sizeof(json), "{\"apiVersion\":\"apps/v1\",\"kind\":\"ReplicaSet\",\"metadata\":{\"name\":\"web-%s\",\"namespace\":\"default\"},\"spec\":{"
+				     "\"replicas\":0,\"selector\":{\"matchLabels\":{\"x\":\"y\"}},\"template\":{\"metadata\":{\"labels\":{\"x\":\"y\"}}}}}",
+		hash);
+	fake_add(json);
+	settle(true);
+	assert_int_equal(*web()->status.collision_count, 1);
+	assert_int_equal(web()->status.available_replicas, 1);
+}
+
+static void a_stale_cache_makes_no_pod_twice(void **state)
+{
+	fake_add(DEPLOYMENT("5", ROLLING));
+	fake.stale = true;
+	fake_catch_up();
+	for (int i = 0; i < 4; i++) {
+		round_of_all();
+		round_of_all();
+		fake_catch_up();
+	}
+	assert_int_equal(fake_count(CACHED_PODS), 5);
+	fake_edit(CACHED_DEPLOYMENTS, "default", "web", NULL, "{\"spec\":{\"replicas\":2}}");
+	for (int i = 0; i < 6; i++) {
+		fake_catch_up();
+		round_of_all();
+		round_of_all();
+	}
+	assert_int_equal(fake_count(CACHED_PODS), 2);
+}
+
+static int refuse_pods(struct fake_world *w, const struct write *write, struct error *err)
+{
+	return write->verb == WRITE_CREATE && str_equal(write->resource->plural, "pods") ?
+		       error_status(err, 403, "Forbidden", "pods is forbidden: exceeded quota") : 0;
+}
+
+static void refused_pods_show_as_replica_failure(void **state)
+{
+	fake_add(DEPLOYMENT("50", ROLLING));
+	fake.fault = refuse_pods;
+	round_of_all();
+	round_of_all();
+	assert_non_null(condition(REPLICA_FAILURE));
+	assert_string_equal(condition(REPLICA_FAILURE)->reason, "FailedCreate");
+	assert_non_null(strstr(fake.log.data, "Warning FailedCreate: Error creating: pods is forbidden: exceeded quota"));
+	fake.fault = NULL;
+	settle(true);
+	assert_null(condition(REPLICA_FAILURE));
+	assert_int_equal(count_pods(true), 50);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(a_new_deployment_becomes_available),
+		TEST(undo_brings_the_old_set_back_under_a_new_number),
+		TEST(a_rolling_update_keeps_its_bounds),
+		TEST(recreate_never_has_both),
+		TEST(scaling_in_the_middle_keeps_the_proportions),
+		TEST(a_stuck_rollout_passes_its_deadline),
+		TEST(a_paused_deployment_scales_but_does_not_roll),
+		TEST(history_is_limited),
+		TEST(orphans_that_match_are_adopted),
+		TEST(a_taken_name_counts_as_a_collision),
+		TEST(a_stale_cache_makes_no_pod_twice),
+		TEST(refused_pods_show_as_replica_failure),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
