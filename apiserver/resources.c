@@ -15,6 +15,7 @@ struct registry {
 	struct map by_path; /* "group/version/plural" -> struct resource */
 	struct resource **all;
 	size_t len, cap;
+	uint64_t generation;
 	struct apiserver *server;
 };
 
@@ -84,6 +85,7 @@ void registry_add(struct registry *registry, struct resource *resource) {
 		registry->all[registry->len++] = resource;
 	}
 	map_set(&registry->by_path, path, resource);
+	registry->generation++;
 	pthread_rwlock_unlock(&registry->lock);
 }
 
@@ -98,6 +100,7 @@ void registry_remove(struct registry *registry, const char *group, const char *v
 			if (registry->all[i] != old)
 				registry->all[kept++] = registry->all[i];
 		registry->len = kept;
+		registry->generation++;
 	}
 	pthread_rwlock_unlock(&registry->lock);
 }
@@ -145,6 +148,13 @@ const struct resource *registry_by_kind(struct registry *registry, const char *g
 
 bool registry_has_group(struct registry *registry, const char *group, const char *version) {
 	return find_first(registry, match_group, group, version, NULL) != NULL;
+}
+
+uint64_t registry_generation(struct registry *registry) {
+	pthread_rwlock_rdlock(&registry->lock);
+	uint64_t generation = registry->generation;
+	pthread_rwlock_unlock(&registry->lock);
+	return generation;
 }
 
 void registry_each(struct registry *registry, void (*fn)(const struct resource *resource, void *arg), void *arg) {

@@ -25,6 +25,7 @@ static const struct path_row {
 	{"/apis", discovery_apis}, {"/apis/", discovery_apis},
 	{"/api/*", discovery_version},
 	{"/apis/*", discovery_version},
+	{"/openapi/v2", openapi_v2}, {"/openapi/v3", openapi_v3}, {"/openapi/v3/*", openapi_v3},
 	{"/.well-known/openid-configuration", openid_configuration},
 	{"/openid/v1/jwks", openid_jwks}, {"/openid/v1/jwks/", openid_jwks},
 	{"/", discovery_root},

@@ -146,6 +146,7 @@ int subresource_eviction(struct request *r, struct error *err) {
 	w->subresource = "status";
 	w->name = budget;
 	w->skip_admission = true;
+	w->skip_validation = true;
 	w->arg = (void *)r->name;
 	w->owner = e;
 	w->make = make_charged;

@@ -122,7 +122,7 @@ int write_validate(struct write *w, struct error *err) {
 		validate_object_meta(meta, resource->api->namespaced, w->strategy->name, "metadata", &causes);
 	else
 		validate_object_meta_update(meta, api_metadata(w->old), w->strategy->name, resource->api->namespaced, "metadata", &causes);
-	if (w->operation != WRITE_DELETE) {
+	if (w->operation != WRITE_DELETE && !w->skip_validation) {
 		bool status = str_equal(w->subresource, "status");
 		if (!status)
 			api_validate_form(w->object, &causes);

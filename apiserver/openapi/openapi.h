@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* OpenAPI documents written from the descriptors: v2 as one document, v3 as one for each group and version. */
+#ifndef CORACLE_APISERVER_OPENAPI_H
+#define CORACLE_APISERVER_OPENAPI_H
+
+#include "apiserver/request/request.h"
+
+enum openapi_form { OPENAPI_V2, OPENAPI_V3 };
+
+/* Types reached so far, in order of discovery. */
+struct schema_set {
+	struct map seen;
+	const struct api_type **types;
+	size_t len, cap;
+};
+void schema_set_add(struct schema_set *set, const struct api_type *type);
+void schema_set_done(struct schema_set *set);
+
+/* Appends `"name":{schema}` for every type of the set and what they refer to, comma separated, and the schemas of scalars. */
+void schema_write_all(struct schema_set *set, enum openapi_form form, struct buf *out);
+/* Appends the paths of a resource, each preceded by a comma unless *first. */
+void paths_write(const struct resource *resource, enum openapi_form form, bool *first, struct schema_set *set, struct buf *out);
+
+#endif
