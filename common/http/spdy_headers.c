@@ -65,6 +65,8 @@ int spdy_inflate_block(struct spdy_inflate *in, const uint8_t *data, size_t len)
 	int rc = inflate_all(in, data, len);
 	if (rc < 0)
 		return rc;
+	if (in->block.len < 4)
+		return -EPROTO; /* not even the count */
 	struct cursor c = cursor_of(in->block.data, in->block.len);
 	uint32_t count = cursor_be32(&c);
 	if (count > SPDY_HEADERS_MAX)
