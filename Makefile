@@ -10,6 +10,7 @@ PROGRAMS    := apiserver scheduler controller-manager kubelet proxy dns cli
 PKGS        := libmicrohttpd jansson libcurl libnl-3.0 libnl-route-3.0 libnghttp2 libprotobuf-c gnutls yaml-0.1 zlib libnftnl libmnl
 PKGS        += libnetfilter_conntrack libarchive ldns
 
+SHELL       := /bin/bash
 MAKEFLAGS   += --no-print-directory
 ifeq ($(filter -j%,$(MAKEFLAGS)),)
 MAKEFLAGS   += -j$(shell nproc)

@@ -35,3 +35,21 @@ $(BENCH_BINS): $(BUILD)/%: $(BUILD)/%.o $$(foreach l,$$(call bench_lib,$$*),$(BU
 
 .PHONY: bench
 bench: $(BENCH_BINS)   ## build the bench programs
+
+# Programs whose threads share data, once more under the thread sanitizer: make SANITIZE=thread threads
+THREAD_TESTS := $(filter $(addprefix $(BUILD)/test/unit/,common/base/% common/http/% common/client/% apiserver/storage/% dns/%),$(UNIT_BINS))
+.PHONY: threads integration e2e check
+threads: $(THREAD_TESTS)
+	@TSAN_OPTIONS="halt_on_error=0 exitcode=66" test/run-unit.sh $(BUILD) $(THREAD_TESTS) | sed 's/^unit:/threads:/'; exit $${PIPESTATUS[0]}
+
+integration: all   ## run the integration tests against an etcd of their own
+	@test/integration/run.sh $(BUILD)
+
+e2e: all           ## play the story end to end, with kubectl, on a cluster of its own (root)
+	@TEST_PYTHON=$(CURDIR)/build/python/bin/python python3 test/e2e/run.py $(BUILD) $(TESTS)
+
+check:             ## install what the tests need, build, run all tests (root)
+	@test/check.sh
+
+lint:              ## check what a script can check of STYLE.md
+	@test/lint/lint.sh

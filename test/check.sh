@@ -1,0 +1,38 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# All tests: lint, unit tests and fuzz replays under ASan+UBSan, the threaded ones under TSan, integration, end to end. Each suite closes
+# with "<suite>: N passed, N failed"; the last line sums them up.
+set -u
+cd "$(dirname "$0")/.."
+export LC_ALL=C.UTF-8
+jobs=$(nproc) passed=0 failed=0
+suite() { # name, command...
+	local name=$1 log rc line
+	shift
+	log=$(mktemp)
+	echo "== $name"
+	"$@" 2>&1 | tee "$log"
+	rc=${PIPESTATUS[0]}
+	line=$(grep -oE "^[a-z-]+: [0-9]+ passed, [0-9]+ failed" "$log" | tail -n 1)
+	if [ -n "$line" ]; then
+		passed=$((passed + $(sed -E 's/.*: ([0-9]+) passed.*/\1/' <<<"$line")))
+		failed=$((failed + $(sed -E 's/.* ([0-9]+) failed.*/\1/' <<<"$line")))
+		[ "$rc" -eq 0 ] || [ "$(sed -E 's/.* ([0-9]+) failed.*/\1/' <<<"$line")" -gt 0 ] || failed=$((failed + 1))
+	else
+		[ "$rc" -eq 0 ] && passed=$((passed + 1)) || failed=$((failed + 1))
+	fi
+	rm -f "$log"
+}
+
+[ "$(id -u)" = 0 ] || { echo "make check needs root: its clusters make namespaces, mounts and rules of their own"; exit 1; }
+deploy/install-packages.sh test || exit 1
+test/install-clients.sh || exit 1
+suite build make -s -j"$jobs" all
+suite lint test/lint/lint.sh
+suite unit make -s -j"$jobs" SANITIZE=1 unit
+suite threads make -s -j"$jobs" SANITIZE=thread threads
+suite integration make -s integration
+suite e2e make -s e2e
+echo
+echo "$passed passed, $failed failed"
+[ "$failed" -eq 0 ]
