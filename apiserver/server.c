@@ -6,6 +6,7 @@
 #include "apiserver/bootstrap/bootstrap.h"
 #include "apiserver/discovery/discovery.h"
 #include "apiserver/health.h"
+#include "apiserver/proxy/kubelet.h"
 #include "apiserver/request/steps.h"
 #include "apiserver/servicealloc.h"
 #include "apiserver/timers.h"
@@ -113,6 +114,8 @@ int apiserver_start(const struct apiserver_options *options, struct apiserver **
 		rc = authz_new(server, &server->authz, err);
 	if (rc == 0)
 		rc = servicealloc_start(server, err);
+	if (rc == 0)
+		rc = kubelet_client_new(server, &server->kubelet, err);
 	if (rc == 0) {
 		server->discovery = discovery_new(server);
 		health_start(server);
@@ -142,6 +145,7 @@ void apiserver_stop(struct apiserver *server) {
 		store_close(server->store);
 	timers_stop(server->timers);
 	authn_free(server->authn);
+	kubelet_client_free(server->kubelet);
 	discovery_free(server->discovery);
 	registry_free(server->registry);
 	map_done(&server->disabled_plugins);

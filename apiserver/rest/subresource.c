@@ -11,6 +11,11 @@ static const struct subresource_row rows[] = {
 	{"", "namespaces", "finalize", false, subresource_object},
 	{"certificates.k8s.io", "certificatesigningrequests", "approval", false, subresource_object},
 	{"", "serviceaccounts", "token", false, subresource_token},
+	{"", "pods", "log", true, subresource_kubelet},
+	{"", "pods", "exec", true, subresource_kubelet},
+	{"", "pods", "attach", true, subresource_kubelet},
+	{"", "pods", "portforward", true, subresource_kubelet},
+	{"", NULL, "proxy", true, subresource_proxy},
 };
 
 static const struct subresource_row *find(const struct request *r) {

@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* pods|services|nodes/x/proxy/...: the request goes on to a pod, one of a service's endpoints, or a kubelet. */
+#include "apiserver/proxy/kubelet.h"
+#include "apiserver/rest/subresource.h"
+#include "apiserver/timers.h"
+#include "api/core_v1.h"
+#include "api/discovery_v1.h"
+#include "common/base/random.h"
+
+#include <errno.h>
+
+/* "scheme:name:port", scheme and port may be left out. */
+struct destination {
+	const char *scheme, *name, *port;
+};
+
+static void split_name(struct arena *arena, const char *text, struct destination *ret) {
+	*ret = (struct destination){.scheme = "", .name = text, .port = ""};
+	const char *first = strchr(text, ':');
+	if (!first)
+		return;
+	const char *second = strchr(first + 1, ':');
+	if (second) {
+		ret->scheme = arena_strndup(arena, text, (size_t)(first - text));
+		ret->name = arena_strndup(arena, first + 1, (size_t)(second - first - 1));
+		ret->port = second + 1;
+	} else {
+		ret->name = arena_strndup(arena, text, (size_t)(first - text));
+		ret->port = first + 1;
+	}
+}
+
+static int set_port(const char *text, int64_t fallback, struct upstream_options *ret, struct error *err) {
+	int64_t port = fallback;
+	if (!str_empty(text) && !str_to_int64(text, 1, 65535, &port))
+		return error_bad_request(err, "invalid port %s", text);
+	ret->port = (uint16_t)port;
+	return 0;
+}
+
+static int locate_pod(struct request *r, const struct destination *d, struct upstream_options *ret, struct error *err) {
+	struct core_v1_pod *pod = resource_read(r->resource, r->ns, d->name);
+	if (!pod)
+		return error_not_found(err, r->resource, d->name);
+	int64_t port = strcmp(d->scheme, "https") == 0 ? 443 : 80;
+	for (uint32_t c = 0; c < pod->spec.containers.len; c++)
+		if (pod->spec.containers.items[c].ports.len) {
+			port = pod->spec.containers.items[c].ports.items[0].container_port;
+			break;
+		}
+	ret->address = arena_strdup(r->arena, pod->status.pod_ip);
+	api_unref(pod);
+	if (str_empty(ret->address))
+		return error_bad_request(err, "address not allowed");
+	return set_port(d->port, port, ret, err);
+}
+
+/* A ready endpoint of the service's port, from its slices. */
+static bool pick_endpoint(struct request *r, const char *service, const char *port_name, struct upstream_options *ret) {
+	const struct resource *slices = registry_find(r->server->registry, "discovery.k8s.io", "v1", "endpointslices");
+	autosnapshot struct snapshot *snapshot = collection_snapshot(slices->collection);
+	autofree char *prefix = xprintf("%s/", r->ns);
+	size_t first, end;
+	unsigned seen = 0;
+	snapshot_range(snapshot, prefix, &first, &end);
+	for (size_t i = first; i < end; i++) {
+		struct entry *entry = snapshot_entry(snapshot, i);
+		void *object;
+		if (!str_equal(api_map_get(&entry->labels, "kubernetes.io/service-name"), service) || resource_decode(slices, entry, &object, NULL) < 0)
+			continue;
+		const struct discovery_v1_endpoint_slice *slice = object;
+		for (uint32_t p = 0; p < slice->ports.len; p++) {
+			if (!str_equal(slice->ports.items[p].name, port_name) || !slice->ports.items[p].port)
+				continue;
+			for (uint32_t e = 0; e < slice->endpoints.len; e++) {
+				const struct discovery_v1_endpoint *endpoint = &slice->endpoints.items[e];
+				bool ready = !endpoint->conditions.ready || *endpoint->conditions.ready;
+				if (!ready || !endpoint->addresses.len || random_below(++seen) != 0)
+					continue;
+				ret->address = arena_strdup(r->arena, endpoint->addresses.items[0]);
+				ret->port = (uint16_t)*slice->ports.items[p].port;
+			}
+		}
+		api_unref(object);
+	}
+	return seen > 0;
+}
+
+static int locate_service(struct request *r, const struct destination *d, struct upstream_options *ret, struct error *err) {
+	struct core_v1_service *service = resource_read(r->resource, r->ns, d->name);
+	if (!service)
+		return error_not_found(err, r->resource, d->name);
+	const char *port_name = NULL;
+	for (uint32_t i = 0; i < service->spec.ports.len && !port_name; i++) {
+		const struct core_v1_service_port *port = &service->spec.ports.items[i];
+		char number[16];
+		snprintf(number, sizeof(number), "%d", port->port);
+		if ((str_empty(d->port) && service->spec.ports.len == 1) || str_equal(port->name, d->port) || strcmp(number, d->port) == 0)
+			port_name = arena_strdup(r->arena, str_or(port->name, ""));
+	}
+	api_unref(service);
+	if (!port_name)
+		return error_status(err, 503, "ServiceUnavailable", "no service port \"%s\" found for service \"%s\"", d->port, d->name);
+	if (!pick_endpoint(r, d->name, port_name, ret))
+		return error_status(err, 503, "ServiceUnavailable", "no endpoints available for service \"%s\"", r->name);
+	return 0;
+}
+
+int subresource_proxy(struct request *r, struct error *err) {
+	struct destination d;
+	split_name(r->arena, r->name, &d);
+	struct upstream_options options = {.method = r->method, .reached = "error trying to reach service: ", .unreachable_code = 503};
+	int rc;
+	if (strcmp(r->plural, "nodes") == 0) {
+		rc = kubelet_locate(r, d.name, &options, err);
+		if (rc == 0 && !str_empty(d.port))
+			rc = set_port(d.port, options.port, &options, err);
+	} else {
+		rc = strcmp(r->plural, "pods") == 0 ? locate_pod(r, &d, &options, err) : locate_service(r, &d, &options, err);
+		if (strcmp(d.scheme, "https") == 0)
+			options.credentials = kubelet_plain_credentials(r->server->kubelet);
+	}
+	if (rc < 0)
+		return rc;
+	const char *at = strstr(r->path, "/proxy");
+	/* Without a slash after "proxy" relative links of the page would go wrong. */
+	if (at && !at[6] && strcmp(r->method, "GET") == 0 && !http_header(r->http, "Upgrade")) {
+		autofree char *location = xprintf("%s/", r->path);
+		http_add_header(r->http, "Location", location);
+		request_respond_text(r, 301, "");
+		return REQUEST_TAKEN;
+	}
+	const char *query = http_query_string(r->http);
+	options.target = arena_printf(r->arena, "/%s%s%s", r->rest, *query ? "?" : "", query);
+	options.location_prefix = at ? arena_strndup(r->arena, r->path, (size_t)(at - r->path) + 6) : NULL;
+	upstream_start(timers_loop(r->server->timers), r, &options);
+	return REQUEST_TAKEN;
+}

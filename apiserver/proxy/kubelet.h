@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Where requests about running things go: a pod's node's kubelet, a pod, a service's endpoint. */
+#ifndef CORACLE_APISERVER_KUBELET_H
+#define CORACLE_APISERVER_KUBELET_H
+
+#include "apiserver/proxy/upstream.h"
+
+int kubelet_client_new(struct apiserver *server, struct kubelet_client **ret, struct error *err);
+void kubelet_client_free(struct kubelet_client *client);
+/* Credentials for TLS without verification, as proxied https services get. */
+gnutls_certificate_credentials_t kubelet_plain_credentials(struct kubelet_client *client);
+/* Fills address, port and TLS of a node's kubelet; strings in r's arena. */
+int kubelet_locate(struct request *r, const char *node, struct upstream_options *ret, struct error *err);
+
+#endif

@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A request passed on to another server (kubelet, pod, service), its answer streamed back as it comes: plain answers with back
+ * pressure, upgrades (101) as a pair of byte streams. All connections live on one event loop's thread; nothing blocks.
+ */
+#ifndef CORACLE_APISERVER_UPSTREAM_H
+#define CORACLE_APISERVER_UPSTREAM_H
+
+#include "apiserver/request/request.h"
+
+#include <gnutls/gnutls.h>
+
+struct upstream_options {
+	const char *address;        /* numeric */
+	uint16_t port;
+	gnutls_certificate_credentials_t credentials; /* NULL: no TLS; must outlive the connection */
+	bool verify;                /* the server's certificate, for `address` */
+	const char *method;
+	const char *target;         /* path and query to ask for */
+	const char *location_prefix;/* put before the path of Location headers; NULL: leave them */
+	bool errors_as_status;      /* answers of 400 and more become a Status with their text as message */
+	const char *reached;        /* "error trying to reach service: " or "", before the reason of a failed connection */
+	int unreachable_code;       /* 503 or 500 */
+};
+/* Takes the request over; it is answered in every case. The request's headers and body go along, without credentials. */
+void upstream_start(struct loop *loop, struct request *r, const struct upstream_options *options);
+
+#endif
