@@ -29,13 +29,34 @@ static bool valid_tag(const char *tag)
 	return true;
 }
 
+/* "name.of.host", "10.0.0.1", "[fd00::1]", each with ":port" or without. */
 static bool valid_host(const char *host, size_t len)
 {
-	if (len == 0 || host[0] == '-' || host[0] == '.')
+	const char *end = host + len, *port = NULL;
+	bool bracket = len && host[0] == '[';
+	const char *name_end = bracket ? memchr(host, ']', len) : memchr(host, ':', len);
+	if (bracket && !name_end)
 		return false;
-	for (size_t i = 0; i < len; i++)
-		if (!isalnum((unsigned char)host[i]) && !strchr(".-:[]", host[i]))
+	if (bracket)
+		name_end++;
+	if (name_end && name_end < end) {
+		if (*name_end != ':')
 			return false;
+		port = name_end + 1;
+	}
+	name_end = name_end ? name_end : end;
+	for (const char *c = port; c && c < end; c++)
+		if (!isdigit((unsigned char)*c))
+			return false;
+	if (name_end == host || (port && (port == end || end - port > 5)))
+		return false;
+	for (const char *c = host + bracket; c < name_end - bracket; c++) {
+		bool separator = *c == '.' || *c == '-';
+		if (bracket ? !isxdigit((unsigned char)*c) && *c != ':' && *c != '.' : !isalnum((unsigned char)*c) && !separator)
+			return false;
+		if (!bracket && separator && (c == host || c == name_end - 1 || c[1] == '.'))
+			return false;
+	}
 	return true;
 }
 
@@ -67,7 +88,7 @@ static bool valid_path(const char *path)
 	return true;
 }
 
-/* The first part is a registry where it could not be a path: it has a dot or a port, or is localhost. */
+/* The first part of a name is a registry where it could not be a path: it has a dot or a port, or is localhost. */
 static bool is_registry(const char *first, size_t len)
 {
 	return memchr(first, '.', len) || memchr(first, ':', len) || (len == 9 && memcmp(first, "localhost", 9) == 0);

@@ -85,7 +85,13 @@ static void test_references(void **state)
 		{"../x", NULL},
 		{"a/../b", NULL},
 		{"a b", NULL},
-		{"x:y/z", "x:y/z:latest"},
+		{"x:y/z", NULL},
+		{"[fd00::1]:5000/z", "[fd00::1]:5000/z:latest"},
+		{"[fd00::1/z", NULL},
+		{"a..b/z", NULL},
+		{"a.b.:1/z", NULL},
+		{"a.b:/z", NULL},
+		{"a.b:123456/z", NULL},
 	};
 	for (size_t i = 0; i < array_len(rows); i++) {
 		struct image_reference reference;
