@@ -213,6 +213,8 @@ static void print_error(const struct error *err)
 		fprintf(stderr, "Error from server (%s): %s\n", err->reason, error_message(err));
 	else if (err->http_code)
 		fprintf(stderr, "Error from server: %s\n", error_message(err));
+	else if (err->errnum == ECONNREFUSED)
+		fprintf(stderr, "The connection to the server was refused - did you specify the right host or port?\n%s\n", error_message(err));
 	else
 		fprintf(stderr, "error: %s\n", error_message(err));
 }
@@ -220,6 +222,8 @@ static void print_error(const struct error *err)
 static void cli_done(struct cli *cli)
 {
 	client_free(cli->client);
+	json_decref(cli->discovery);
+	arena_free(cli->arena);
 	if (cli->config_loaded)
 		client_config_done(&cli->config);
 	flag_list_done(&cli->dash_args);
@@ -228,7 +232,7 @@ static void cli_done(struct cli *cli)
 
 int cli_main(int argc, char **argv)
 {
-	struct cli cli = {0};
+	struct cli cli = {.arena = arena_new()};
 	autoerror struct error err = {0};
 	sigaction(SIGPIPE, &(struct sigaction){.sa_handler = SIG_IGN}, NULL);
 	for (int i = 1; i < argc && !str_equal(argv[i], "--"); i++)

@@ -8,7 +8,10 @@
 #define CORACLE_CLI_CLI_H
 
 #include "common/base/flags.h"
+#include "common/base/arena.h"
 #include "common/client/client.h"
+
+#include <jansson.h>
 
 /* Flags that every command takes. */
 struct cli_globals {
@@ -47,6 +50,8 @@ struct cli {
 	struct client *client;      /* made on first use; see cli_client */
 	struct client_config config;
 	bool config_loaded;
+	struct arena *arena;        /* lives as long as the command runs */
+	json_t *discovery;          /* of the server's groups, once asked for; see resource.c */
 };
 
 /* The client for the flags and kubeconfig given. Borrowed. */

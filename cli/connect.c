@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <stdio.h>
 
 #define MAX_PEM (1 << 20)
 
@@ -75,6 +76,11 @@ static int apply_flags(struct client_config *config, const struct cli_globals *g
 	return rc ? rc : set_timeout(config, globals->request_timeout, err);
 }
 
+static void print_warning(const char *text, void *arg)
+{
+	fprintf(stderr, "Warning: %s\n", text);
+}
+
 static int load(struct cli *cli, struct error *err)
 {
 	if (cli->config_loaded)
@@ -95,6 +101,7 @@ static int load(struct cli *cli, struct error *err)
 		client_config_done(&config);
 		return rc;
 	}
+	config.on_warning = print_warning;
 	if (!config.user_agent)
 		config.user_agent = xstrdup("coracle/" CORACLE_VERSION);
 	cli->config = config;

@@ -5,7 +5,11 @@
 
 #include "cli/cli.h"
 
+extern const struct cli_command command_apply;
 extern const struct cli_command command_certs;
+extern const struct cli_command command_create;
+extern const struct cli_command command_delete;
+extern const struct cli_command command_get;
 extern const struct cli_command command_supervise;
 
 #endif

@@ -2,6 +2,10 @@
 #include "cli/commands/commands.h"
 
 const struct cli_command *const cli_commands[] = {
+	&command_get,
+	&command_create,
+	&command_apply,
+	&command_delete,
 	&command_certs,
 	&command_supervise,
 	NULL,
