@@ -7,7 +7,7 @@
  * side ends: what it wrote is sent, the end is sent, and the client is read out for a while (linger), so that no reset destroys
  * the answer on its way. Or a stream takes the connection over from libmicrohttpd.
  */
-#include "common/http/internal.h"
+#include "common/http/inject.h"
 
 #include "common/base/clock.h"
 
@@ -73,12 +73,17 @@ void conn_close(struct http_conn *conn)
 	}
 	pending_clear(&conn->in);
 	pending_clear(&conn->out);
+	pending_clear(&conn->ahead);
+	pending_clear(&conn->rest);
+	while (inject_first(conn))
+		inject_free(inject_first(conn));
 	struct http_stream *stream = take_ptr(conn->stream);
 	if (stream)
 		stream_closed(stream);
 	if (conn->active)
 		list_remove(&conn->active_link);
 	conn->active = false;
+	list_remove(&conn->expecting_link);
 	list_remove(&conn->link);
 	list_push_back(&thread->freed, &conn->link);
 	atomic_fetch_sub(&thread->server->connections, 1);
@@ -87,8 +92,12 @@ void conn_close(struct http_conn *conn)
 static void on_sock(struct source *source, uint32_t events)
 {
 	struct http_conn *conn = container_of(source, struct http_conn, sock_source);
-	if (events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR))
+	if (events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR)) {
 		conn->readable = true;
+		conn->drained = false;
+	}
+	if (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR))
+		conn->sock_ending = true;
 	if (events & (EPOLLOUT | EPOLLHUP | EPOLLERR))
 		conn->writable = true;
 	thread_activate(conn->thread, conn);
@@ -101,6 +110,8 @@ static void on_pair(struct source *source, uint32_t events)
 		conn->pair_readable = true;
 	if (events & (EPOLLOUT | EPOLLHUP | EPOLLERR))
 		conn->pair_writable = true;
+	if (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR))
+		conn->pair_ending = true;
 	if (events & EPOLLHUP)
 		conn->pair_gone = true;
 	thread_activate(conn->thread, conn);
@@ -162,6 +173,8 @@ void conn_start(struct io_thread *thread, int sock, const struct sockaddr_storag
 	conn->pair_source.fn = on_pair;
 	list_init(&conn->link);
 	list_init(&conn->active_link);
+	list_init(&conn->expecting_link);
+	list_init(&conn->injects);
 	/* A peer that vanished without a word is noticed within about a minute and a half, as client-go's and Go's servers do. */
 	int on = 1, idle = 30, interval = 15, count = 4, timeout_ms = 90000;
 	setsockopt(sock, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
@@ -236,8 +249,11 @@ static size_t pair_send(struct http_conn *conn, const uint8_t *data, size_t len)
 			return len;
 		}
 		sent += (size_t)n;
-		if (!conn->upgraded)
+		if (!conn->upgraded) {
 			conn->thread->mhd_pending = true;
+			if (list_empty(&conn->expecting_link))
+				list_push_back(&conn->thread->expecting, &conn->expecting_link);
+		}
 	}
 	return sent;
 }
@@ -307,6 +323,18 @@ static bool flush_out(struct http_conn *conn)
 	return true;
 }
 
+/* Bytes went to the client, or (not ok) the connection is lost. Returns ok. */
+static bool after_write(struct http_conn *conn, bool ok)
+{
+	if (!ok)
+		conn_close(conn);
+	else if (!conn->upgraded && pending_empty(&conn->out))
+		conn_set_deadline(conn, DEADLINE_IDLE, HTTP_IDLE_SECONDS);
+	else if (!conn->upgraded)
+		conn_set_deadline(conn, DEADLINE_STALL, HTTP_STALL_SECONDS);
+	return ok;
+}
+
 /* One step from the server side to the client. Returns true where something moved. */
 static bool pump_out(struct http_conn *conn)
 {
@@ -316,6 +344,16 @@ static bool pump_out(struct http_conn *conn)
 		if (conn->stream && !conn->write_shut && !stream_pump(conn->stream, conn))
 			conn_close(conn);
 		return false;
+	}
+	struct inject *inject = inject_first(conn);
+	if (inject && inject->started)
+		return after_write(conn, inject_pump(conn));
+	if (!pending_empty(&conn->rest)) {
+		struct pending rest = conn->rest;
+		conn->rest = (struct pending){0};
+		bool ok = inject_deliver(conn, rest.data + rest.pos, rest.len - rest.pos);
+		pending_clear(&rest);
+		return after_write(conn, ok);
 	}
 	if (!conn->pair_readable || conn->pair_eof)
 		return false;
@@ -334,17 +372,10 @@ static bool pump_out(struct http_conn *conn)
 		conn->pair_eof = true;
 		return true;
 	}
-	if (!conn_write(conn, buffer, (size_t)n)) {
-		conn_close(conn);
-		return false;
-	}
-	if (conn->upgraded)
-		return true;
-	if (pending_empty(&conn->out))
-		conn_set_deadline(conn, DEADLINE_IDLE, HTTP_IDLE_SECONDS);
-	else
-		conn_set_deadline(conn, DEADLINE_STALL, HTTP_STALL_SECONDS);
-	return true;
+	/* Less than asked for: empty until the next event. */
+	if (n < HTTP_IO_BUFFER && !conn->stream && !conn->pair_ending)
+		conn->pair_readable = false;
+	return after_write(conn, inject_deliver(conn, buffer, (size_t)n));
 }
 
 /*

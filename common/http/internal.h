@@ -63,6 +63,7 @@ struct io_thread {
 	struct http_conn *adding;    /* whom MHD_add_connection is being called for */
 	struct list conns;
 	struct list active;          /* connections to pump in this round */
+	struct list expecting;       /* connections whose answer may be there once libmicrohttpd has run */
 	struct list freed;           /* connections to free after this round: events may still point at them */
 	struct list requests;        /* all that libmicrohttpd has open; this thread only */
 	int64_t sweep_at;            /* when the next deadline of a connection may have passed; INT64_MAX: none */
@@ -105,7 +106,7 @@ struct pending {
 struct http_conn {
 	struct source sock_source, pair_source;
 	struct io_thread *thread;
-	struct list link, active_link;
+	struct list link, active_link, expecting_link;
 	struct post post;
 	atomic_uint refs;
 	int sock, pair; /* -1: closed */
@@ -114,6 +115,10 @@ struct http_conn {
 	struct sockaddr_storage peer;
 	struct http_peer_cert *certificate;
 	struct pending in, out; /* taken from one side, not yet accepted by the other */
+	struct pending ahead;   /* ciphertext read and not yet asked for by GnuTLS */
+	struct pending rest;    /* from the server side, behind the body of the first inject */
+	struct list injects;    /* see inject.h */
+	uint64_t delivered;     /* bytes of the server side passed on */
 	struct http_stream *stream; /* set by libmicrohttpd's side once the head of the answer is on its way */
 	enum conn_deadline deadline_kind;
 	int64_t deadline;
@@ -124,8 +129,10 @@ struct http_conn {
 	bool handshaking;
 	bool tls_blocked;     /* GnuTLS holds an encrypted record the socket did not take */
 	bool readable, writable, pair_readable, pair_writable;
+	bool drained;         /* the socket gave less than was asked for: nothing more until the next event */
 	bool want_pair_write; /* EPOLLOUT is asked for on pair */
 	bool client_eof;      /* the client sends no more */
+	bool sock_ending, pair_ending; /* an end was announced behind what is still to be read: read up to it */
 	bool pair_shut;       /* and the other side was told */
 	bool pair_eof;        /* the server side sends no more */
 	bool pair_gone;       /* ... and reads no more */
@@ -169,6 +176,7 @@ struct http_request {
 	int status;
 	struct http_stream *stream;
 	struct upgrade *upgrade;
+	struct inject *inject;
 	void *data;
 	void (*free_data)(void *);
 };
@@ -205,6 +213,8 @@ struct http_conn *conn_ref(struct http_conn *conn);
 void conn_unref(struct http_conn *conn);
 /* transport.c: what reaches the client; -EAGAIN, -EPIPE for all other failures, 0 for the end */
 ssize_t transport_recv(struct http_conn *conn, void *data, size_t len);
+/* GnuTLS reads through this. */
+ssize_t transport_pull(gnutls_transport_ptr_t ptr, void *data, size_t len);
 ssize_t transport_send(struct http_conn *conn, const void *data, size_t len);
 void transport_shutdown_write(struct http_conn *conn);
 /* Sends all it can and keeps a copy of the rest in conn->out, which must be empty. False where the connection is lost. */

@@ -3,7 +3,7 @@
  * Requests as libmicrohttpd brings them: collected whole, given to the handler once, answered now or after a resume.
  * The headers are copied, since the handler may look at them from another thread while the connection is torn down.
  */
-#include "common/http/internal.h"
+#include "common/http/inject.h"
 
 #include <errno.h>
 #include <strings.h>
@@ -43,6 +43,7 @@ void request_unref(struct http_request *req)
 		req->free_data(req->data);
 	if (req->response)
 		MHD_destroy_response(req->response);
+	inject_free(req->inject);
 	server_unaccount(req->server, req->accounted);
 	buf_done(&req->body);
 	arena_free(req->arena);
@@ -64,6 +65,8 @@ static enum MHD_Result queue(struct http_request *req, int status, struct MHD_Re
 {
 	if (atomic_load(&req->server->draining))
 		MHD_add_response_header(response, "Connection", "close");
+	if (req->inject)
+		inject_attach(take_ptr(req->inject), req->conn);
 	enum MHD_Result rc = MHD_queue_response(req->mhd, (unsigned)status, response);
 	MHD_destroy_response(response);
 	return rc;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Answers: whole, shared, pulled, and the switch of protocols. Streams are in stream.c. */
-#include "common/http/internal.h"
+#include "common/http/inject.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -8,6 +8,7 @@
 
 enum {
 	PULL_BLOCK = 64 * 1024,
+	INJECT_MIN = 128 * 1024,
 	/* libmicrohttpd 0.9.75 copies the vector into the connection's pool, and unlocks a mutex it does not hold where that is too small. */
 	PARTS_MAX = 64,
 };
@@ -48,6 +49,7 @@ static void drop_answer(struct http_request *req)
 {
 	struct http_stream *stream = take_ptr(req->stream);
 	struct upgrade *upgrade = take_ptr(req->upgrade);
+	inject_free(take_ptr(req->inject));
 	if (req->response)
 		MHD_destroy_response(take_ptr(req->response));
 	if (stream)
@@ -145,9 +147,23 @@ static void pull_free(void *cls)
 	free(pull);
 }
 
+/* Chunks are for HTTP/1.1; a small body of known length gets its Content-Length. */
+static bool may_inject(const struct http_request *req, int status, int64_t total)
+{
+	bool large = total < 0 || total >= INJECT_MIN;
+	return large && req->http11 && strcmp(req->method, "HEAD") && status >= 200 && status != 204 && status != 304;
+}
+
 void http_respond_pull(struct http_request *req, int status, const char *content_type, int64_t total, int (*next)(void *arg, struct bytes **ret_part),
 	void (*done)(void *arg), void *arg)
 {
+	if (may_inject(req, status, total)) {
+		struct MHD_Response *response = MHD_create_response_from_buffer(0, (void *)"", MHD_RESPMEM_PERSISTENT);
+		MHD_add_response_header(response, "Transfer-Encoding", "chunked");
+		req->inject = inject_new(req->server, total, next, done, arg);
+		respond_with(req, status, content_type, response);
+		return;
+	}
 	struct pull *pull = xnew(struct pull);
 	*pull = (struct pull){.req = req, .next = next, .done = done, .arg = arg, .total = total};
 	respond_with(req, status, content_type, total < 0 ? respond_unsized(req, PULL_BLOCK, pull_read, pull, pull_free) :
@@ -189,7 +205,7 @@ void http_respond_bytes(struct http_request *req, int status, const char *conten
 		if (i < PARTS_MAX)
 			iov[i] = (struct MHD_IoVec){.iov_base = parts[i]->data, .iov_len = parts[i]->len};
 	}
-	if (count > PARTS_MAX)
+	if (count > PARTS_MAX || may_inject(req, status, total))
 		http_respond_pull(req, status, content_type, total, parts_next, parts_free, kept);
 	else
 		respond_with(req, status, content_type, MHD_create_response_from_iovec(iov, (unsigned)count, parts_free, kept));

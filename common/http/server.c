@@ -197,6 +197,7 @@ static struct http_server *server_new(const struct http_server_options *options)
 		list_init(&thread->posts);
 		list_init(&thread->conns);
 		list_init(&thread->active);
+		list_init(&thread->expecting);
 		list_init(&thread->freed);
 		list_init(&thread->requests);
 	}
@@ -298,7 +299,7 @@ static void drain_order(struct io_thread *thread, struct post *post)
 	}
 	struct http_conn *conn;
 	list_for_each(conn, &thread->conns, link) {
-		if (conn->deadline_kind == DEADLINE_IDLE && conn->request == REQUEST_NONE && !conn->stream && !conn->upgraded && pending_empty(&conn->out) && !conn->readable)
+		if (conn->deadline_kind == DEADLINE_IDLE && conn->request == REQUEST_NONE && !conn->stream && !conn->upgraded && list_empty(&conn->injects) && pending_empty(&conn->out) && !conn->readable)
 			conn_close(conn);
 	}
 	order_done(container_of(post, struct order, post));

@@ -112,6 +112,17 @@ static void run_mhd(struct io_thread *thread)
 	}
 }
 
+/* What libmicrohttpd answered at once need not wait for its event. */
+static void run_expecting(struct io_thread *thread)
+{
+	while (!list_empty(&thread->expecting)) {
+		struct http_conn *conn = list_first(&thread->expecting, struct http_conn, expecting_link);
+		list_remove(&conn->expecting_link);
+		conn->pair_readable = true;
+		conn_run(conn);
+	}
+}
+
 static void sweep(struct io_thread *thread)
 {
 	int64_t now = clock_monotonic_ns();
@@ -197,6 +208,7 @@ static void *thread_main(void *arg)
 		run_posts(thread);
 		run_active(thread);
 		run_mhd(thread);
+		run_expecting(thread);
 		sweep(thread);
 		free_dead(thread);
 	}

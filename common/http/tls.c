@@ -198,7 +198,8 @@ int tls_session_start(struct http_tls *tls, struct http_conn *conn)
 	if (creds->verifies)
 		gnutls_certificate_server_set_request(session, GNUTLS_CERT_REQUEST);
 	gnutls_handshake_set_timeout(session, GNUTLS_INDEFINITE_TIMEOUT);
-	gnutls_transport_set_int(session, conn->sock);
+	gnutls_transport_set_ptr2(session, conn, (gnutls_transport_ptr_t)(intptr_t)conn->sock);
+	gnutls_transport_set_pull_function(session, transport_pull);
 	conn->tls = session;
 	conn->creds = creds;
 	return 0;
