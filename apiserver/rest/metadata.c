@@ -107,7 +107,7 @@ int write_prepare_update(struct write *w, struct error *err) {
 			w->strategy->prepare_status(w->r, w->object, w->old);
 		else
 			prepare_status(w);
-	} else if (w->operation != WRITE_DELETE) {
+	} else if (w->operation != WRITE_DELETE && !w->skip_validation) {
 		if (!w->subresource && !w->strategy->keep_status_on_create && api_resource_subresource(w->resource->api, "status"))
 			api_field_copy(w->object, w->old, "status");
 		if (w->strategy->prepare_update)
