@@ -50,9 +50,8 @@ static int make_beneath(int root, const char *path, mode_t mode, struct error *e
 			autoclose int fd = open_beneath(root, parent, O_PATH | O_DIRECTORY);
 			if (fd < 0)
 				return error_set_errno(err, fd, "open parent of subPath %s", path);
-			if (mkdirat(fd, name, mode) == 0)
-				(void)fchmodat(fd, name, mode, 0); /* not our umask */
-			else if (errno != EEXIST)
+			/* The second call undoes our umask. */
+			if (mkdirat(fd, name, mode) == 0 ? fchmodat(fd, name, mode, 0) < 0 : errno != EEXIST)
 				return error_set_errno(err, errno, "mkdir subPath %s", path);
 		}
 		if (slash)

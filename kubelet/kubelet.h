@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The parts of the kubelet, as they know each other. Made in main.c's order, read only afterwards: what changes lies inside the parts,
+ * each with a lock of its own.
+ */
+#ifndef CORACLE_KUBELET_KUBELET_H
+#define CORACLE_KUBELET_KUBELET_H
+
+#include "api/core_v1.h"
+#include "common/client/events.h"
+#include "common/client/informer.h"
+#include "kubelet/objects/object_source.h"
+#include "kubelet/options.h"
+#include "kubelet/runtime/runtime.h"
+
+#define KUBELET_MAX_ADDRESSES 2 /* one of each family */
+
+struct pod_manager;
+struct status_manager;
+struct probe_manager;
+struct token_cache;
+struct node_agent;
+
+struct kubelet {
+	struct kubelet_options options;
+	char *node_name;
+	char *node_ips[KUBELET_MAX_ADDRESSES];
+	size_t node_ip_count;
+	int64_t memory_capacity; /* bytes */
+	int64_t started;         /* monotonic */
+
+	struct client *client; /* NULL in standalone mode, as are informers and recorder */
+	struct informer_set *informers;
+	struct informer *pod_informer, *node_informer, *service_informer;
+	struct event_recorder *recorder;
+
+	struct image_store *images;
+	struct network *network;
+	struct cgroup_tree *cgroups;
+	struct runtime *runtime;
+
+	struct object_source *objects;
+	struct token_cache *tokens;
+	struct pod_manager *pods;
+	struct status_manager *status;
+	struct probe_manager *probes;
+	struct node_agent *node;
+};
+
+/* An event about an object, where there is an API to tell; logged otherwise. field_path and fmt as event_record's. */
+void kubelet_event(struct kubelet *kubelet, const void *object, const char *field_path, const char *type, const char *reason, const char *fmt, ...) printf_like(6, 7);
+
+#endif

@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "common/base/log.h"
+#include "common/daemon/notify.h"
+#include "kubelet/parts.h"
+#include "kubelet/pod/manager.h"
+#include "kubelet/server/server.h"
+#include "kubelet/source/source.h"
+
+#include <curl/curl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static void block_signals(sigset_t *set) {
+	sigemptyset(set);
+	sigaddset(set, SIGTERM);
+	sigaddset(set, SIGINT);
+	sigprocmask(SIG_BLOCK, set, NULL);
+	signal(SIGPIPE, SIG_IGN);
+}
+
+static void raise_file_limit(void) {
+	struct rlimit limit;
+	if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
+		limit.rlim_cur = limit.rlim_max;
+		setrlimit(RLIMIT_NOFILE, &limit);
+	}
+}
+
+/* Feeds systemd's watchdog until SIGTERM or SIGINT. */
+static void wait_for_end(const sigset_t *set) {
+	autoclose int fd = signalfd(-1, set, SFD_CLOEXEC);
+	struct pollfd ready = {.fd = fd, .events = POLLIN};
+	while (poll(&ready, 1, notify_watchdog_ms()) == 0)
+		notify_send("WATCHDOG=1");
+}
+
+/* What the sources do not know is orphaned, but only once all have spoken. */
+static void end_orphans(struct kubelet *kubelet) {
+	if (!kubelet->client || informer_synced(kubelet->pod_informer))
+		pod_manager_sources_ready(kubelet->pods);
+}
+
+static int run(struct kubelet *kubelet, const sigset_t *signals, struct error *err) {
+	struct kubelet_server *server = NULL;
+	int r = kubelet_parts_open(kubelet, err);
+	if (r == 0 && kubelet->options.cleanup)
+		return kubelet_cleanup(kubelet, err);
+	if (r == 0)
+		r = kubelet_parts_start(kubelet, err);
+	if (r == 0)
+		r = kubelet_server_start(kubelet, &server, err);
+	if (r < 0)
+		return r;
+	struct source_file *files = source_file_start(kubelet);
+	struct source_http *urls = source_http_start(kubelet);
+	autoclose int stop = signalfd(-1, signals, SFD_CLOEXEC);
+	log_info("kubelet runs", LOG_STR("node", kubelet->node_name), LOG_STR("address", kubelet->node_ips[0]), LOG_INT("port", kubelet->options.port));
+	notify_send("READY=1");
+	if (!kubelet->informers || informer_set_wait_synced(kubelet->informers, stop))
+		end_orphans(kubelet);
+	wait_for_end(signals);
+	log_info("kubelet ends; containers run on");
+	notify_send("STOPPING=1");
+	source_http_stop(urls);
+	source_file_stop(files);
+	kubelet_server_stop(server);
+	return 0;
+}
+
+int main(int argc, char **argv) {
+	struct kubelet kubelet = {0};
+	autoerror struct error err = {0};
+	sigset_t signals;
+	runtime_pause_main(argc, argv);
+	if (kubelet_options_load(argc, argv, &kubelet.options, &err) < 0) {
+		fprintf(stderr, "coracle-kubelet: %s\n", error_message(&err));
+		return 2;
+	}
+	if (kubelet.options.help || kubelet.options.version) {
+		if (kubelet.options.help)
+			kubelet_options_print_help(stdout);
+		else
+			printf("Kubernetes v1.36.0 (Coracle %s)\n", CORACLE_VERSION);
+		kubelet_options_done(&kubelet.options);
+		return 0;
+	}
+	umask(0);
+	block_signals(&signals);
+	raise_file_limit();
+	json_object_seed(0);
+	curl_global_init(CURL_GLOBAL_DEFAULT);
+	log_init(STDERR_FILENO, str_equal(kubelet.options.logging_format, "json") ? LOG_FORMAT_JSON : LOG_FORMAT_TEXT, (int)kubelet.options.verbosity);
+	int r = run(&kubelet, &signals, &err);
+	if (r < 0)
+		log_error("kubelet cannot run", LOG_ERR(&err));
+	kubelet_parts_close(&kubelet);
+	kubelet_options_done(&kubelet.options);
+	return r < 0 ? 1 : 0;
+}

@@ -1,0 +1,152 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "common/base/file.h"
+#include "common/base/log.h"
+#include "kubelet/node/node.h"
+#include "kubelet/pod/manager.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <pthread.h>
+#include <sys/eventfd.h>
+#include <sys/inotify.h>
+#include <unistd.h>
+
+#define LEASE_FRACTION 4 /* renewals in one lease duration */
+
+struct node_agent {
+	struct kubelet *kubelet;
+	pthread_t thread;
+	int stop_fd, wake_fd, notify_fd;
+	bool threaded, network_was_ready;
+	int64_t last_report; /* monotonic */
+};
+
+/* Gives the network the pod addresses that the controller gave the node. */
+static void apply_pod_cidrs(struct node_agent *agent, const struct core_v1_node *node) {
+	struct kubelet *kubelet = agent->kubelet;
+	autoerror struct error err = {0};
+	const char *single[1], *const *cidrs = (const char *const *)kubelet->options.pod_cidr.items;
+	size_t count = kubelet->options.pod_cidr.len;
+	if (node && node->spec.pod_cidrs.len) {
+		cidrs = node->spec.pod_cidrs.items;
+		count = node->spec.pod_cidrs.len;
+	} else if (node && !str_empty(node->spec.pod_cidr)) {
+		single[0] = node->spec.pod_cidr;
+		cidrs = single;
+		count = 1;
+	}
+	if (count && network_set_pod_cidrs(kubelet->network, cidrs, count, &err) < 0)
+		log_error("network does not take the pod addresses", LOG_ERR(&err));
+	bool ready = network_ready(kubelet->network, NULL) == 0;
+	if (ready && !agent->network_was_ready)
+		pod_manager_wake_all(kubelet->pods);
+	agent->network_was_ready = ready;
+}
+
+static void report(struct node_agent *agent, const struct core_v1_node *node) {
+	struct kubelet *kubelet = agent->kubelet;
+	autoerror struct error err = {0};
+	int64_t now = clock_monotonic_ns();
+	bool due = !agent->last_report || now - agent->last_report >= kubelet->options.node_status_report_frequency_ns;
+	autounref struct core_v1_node *want = node_status_make(kubelet, node);
+	autofree char *patch = node_status_patch(node, want, due);
+	if (!patch)
+		return;
+	if (client_patch(kubelet->client, &api_nodes, NULL, kubelet->node_name, "status", "application/strategic-merge-patch+json", patch, NULL, &err) < 0)
+		log_warning("node status cannot be reported", LOG_ERR(&err));
+	else
+		agent->last_report = now;
+}
+
+static void look(struct node_agent *agent) {
+	struct kubelet *kubelet = agent->kubelet;
+	autounref struct core_v1_node *node = kubelet->node_informer ? informer_find(kubelet->node_informer, NULL, kubelet->node_name) : NULL;
+	apply_pod_cidrs(agent, node);
+	if (node)
+		report(agent, node);
+}
+
+static void renew(struct node_agent *agent) {
+	autoerror struct error err = {0};
+	if (node_lease_renew(agent->kubelet, &err) < 0)
+		log_warning("node lease cannot be renewed", LOG_ERR(&err));
+}
+
+static void drain(int fd) {
+	char bytes[4096];
+	while (read(fd, bytes, sizeof(bytes)) > 0)
+		;
+}
+
+static void *run(void *arg) {
+	struct node_agent *agent = arg;
+	struct kubelet *kubelet = agent->kubelet;
+	int64_t lease_ns = kubelet->options.lease_duration_seconds * NSEC_PER_SEC / LEASE_FRACTION, status_ns = kubelet->options.node_status_update_frequency_ns;
+	int64_t next_lease = 0, next_look = 0;
+	if (kubelet->client && !node_register(kubelet, agent->stop_fd))
+		return NULL;
+	for (;;) {
+		int64_t now = clock_monotonic_ns();
+		if (kubelet->client && now >= next_lease) {
+			renew(agent);
+			next_lease = clock_monotonic_ns() + lease_ns;
+		}
+		if (now >= next_look) {
+			look(agent);
+			next_look = clock_monotonic_ns() + status_ns;
+		}
+		int64_t until = kubelet->client ? min_of(next_lease, next_look) : next_look;
+		struct pollfd fds[] = {{.fd = agent->stop_fd, .events = POLLIN}, {.fd = agent->wake_fd, .events = POLLIN}, {.fd = agent->notify_fd, .events = POLLIN}};
+		poll(fds, 3, (int)max_of((until - clock_monotonic_ns()) / NSEC_PER_MSEC + 1, (int64_t)0));
+		if (fds[0].revents)
+			return NULL;
+		if (fds[1].revents || fds[2].revents) {
+			drain(agent->wake_fd);
+			drain(agent->notify_fd);
+			next_look = 0;
+		}
+	}
+}
+
+static void on_add(void *object, bool is_initial, void *arg) {
+	node_agent_wake(arg);
+}
+
+/* Our own reports come back here, too: only what others decide is looked at. */
+static void on_update(void *old_object, void *object, void *arg) {
+	const struct core_v1_node *old = old_object, *node = object;
+	if (!api_equal(&core_v1_node_spec_type, &old->spec, &node->spec))
+		node_agent_wake(arg);
+}
+
+struct node_agent *node_agent_start(struct kubelet *kubelet) {
+	struct node_agent *agent = xnew(struct node_agent);
+	*agent = (struct node_agent){.kubelet = kubelet, .stop_fd = eventfd(0, EFD_CLOEXEC), .wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), .notify_fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK)};
+	file_mkdir_all(kubelet->options.cni_conf_dir, 0755, NULL);
+	if (inotify_add_watch(agent->notify_fd, kubelet->options.cni_conf_dir, IN_CLOSE_WRITE | IN_MOVED_TO | IN_MOVED_FROM | IN_DELETE) < 0)
+		log_warning("CNI folder cannot be watched", LOG_STR("path", kubelet->options.cni_conf_dir), LOG_STR("err", strerror(errno)));
+	if (kubelet->node_informer) {
+		const struct informer_handler handler = {.on_add = on_add, .on_update = on_update, .arg = agent};
+		informer_add_handler(kubelet->node_informer, &handler);
+	}
+	agent->threaded = pthread_create(&agent->thread, NULL, run, agent) == 0;
+	return agent;
+}
+
+void node_agent_wake(struct node_agent *agent) {
+	uint64_t one = 1;
+	if (agent && write(agent->wake_fd, &one, sizeof(one)) < 0)
+		return; /* full: it is awake */
+}
+
+void node_agent_stop(struct node_agent *agent) {
+	uint64_t one = 1;
+	if (!agent)
+		return;
+	if (agent->threaded && write(agent->stop_fd, &one, sizeof(one)) == sizeof(one))
+		pthread_join(agent->thread, NULL);
+	cleanup_close(&agent->stop_fd);
+	cleanup_close(&agent->wake_fd);
+	cleanup_close(&agent->notify_fd);
+	free(agent);
+}

@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The node's object: made at the start, its status and lease kept up; what others write in it stays. */
+#ifndef CORACLE_KUBELET_NODE_H
+#define CORACLE_KUBELET_NODE_H
+
+#include "kubelet/kubelet.h"
+
+#define KUBELET_VERSION "v1.36.0"
+
+/* Makes or completes the Node, starts the thread. In standalone mode it only gives the network its addresses. */
+struct node_agent *node_agent_start(struct kubelet *kubelet);
+/* Joins. Takes NULL. */
+void node_agent_stop(struct node_agent *agent);
+/* Looks at the node's state now. Thread safe. */
+void node_agent_wake(struct node_agent *agent);
+
+/* info.c: facts of the machine, into the node's arena. */
+void node_info_system(struct kubelet *kubelet, struct arena *arena, struct core_v1_node_system_info *ret);
+void node_info_capacity(struct kubelet *kubelet, struct arena *arena, struct api_quantity_map *ret);
+/* Capacity less what is reserved and the hard eviction threshold of memory. */
+void node_info_allocatable(struct kubelet *kubelet, const struct api_quantity_map *capacity, struct arena *arena, struct api_quantity_map *ret);
+void node_info_images(struct kubelet *kubelet, struct arena *arena, struct core_v1_container_image_array *ret);
+/* Bytes of memory the machine has. */
+int64_t node_info_memory(void);
+
+/* pressure.c */
+struct node_pressure {
+	bool memory, disk, pid;
+};
+void node_pressure_look(struct kubelet *kubelet, struct node_pressure *ret);
+/* "100Mi" or "10%" of a whole; false where it is neither. */
+bool node_threshold_parse(const char *text, int64_t whole, int64_t *ret);
+
+/* status.c: a new node object with the status of this moment, conditions' times taken over from `old` (may be NULL). */
+struct core_v1_node *node_status_make(struct kubelet *kubelet, const struct core_v1_node *old);
+/* Strategic merge patch from `have` to `want`; NULL where only heartbeat times differ and `force` is not set. The caller frees. */
+char *node_status_patch(const struct core_v1_node *have, const struct core_v1_node *want, bool force);
+
+/* register.c: blocks until the Node is there, or stop_fd is readable. */
+bool node_register(struct kubelet *kubelet, int stop_fd);
+/* lease.c: one renewal. */
+int node_lease_renew(struct kubelet *kubelet, struct error *err);
+
+#endif

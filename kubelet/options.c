@@ -1,0 +1,310 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "kubelet/options.h"
+
+#include "common/api/yaml.h"
+#include "common/base/file.h"
+
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+
+#define MAX_CONFIG (1u << 20)
+
+#define FIELD(f) offsetof(struct kubelet_options, f)
+static const struct flag flags[] = {
+	{"kubeconfig", 0, FLAG_STRING, FIELD(kubeconfig), "", "kubeconfig file of the API server; none: standalone mode", 0, 0},
+	{"config", 0, FLAG_STRING, FIELD(config), "", "KubeletConfiguration file", 0, 0},
+	{"root-dir", 0, FLAG_STRING, FIELD(root_dir), "/var/lib/kubelet", "folder of pods' volumes and state", 0, 0},
+	{"run-dir", 0, FLAG_STRING, FIELD(run_dir), "/run/coracle", "folder of namespaces, sockets and exit files", 0, 0},
+	{"runtime-root", 0, FLAG_STRING, FIELD(runtime_root), "", "folder of containers' bundles; default <root-dir>/runtime", 0, 0},
+	{"image-root", 0, FLAG_STRING, FIELD(image_root), "/var/lib/coracle/images", "folder of images", 0, 0},
+	{"pod-log-dir", 0, FLAG_STRING, FIELD(pod_log_dir), "/var/log/pods", "folder of containers' logs", 0, 0},
+	{"cert-dir", 0, FLAG_STRING, FIELD(cert_dir), "", "folder for a self-signed certificate; default <root-dir>/pki", 0, 0},
+	{"hostname-override", 0, FLAG_STRING, FIELD(hostname_override), "", "name of the node instead of the machine's", 0, 0},
+	{"node-ip", 0, FLAG_STRING, FIELD(node_ip), "", "address of the node, or one of each family with a comma", 0, 0},
+	{"provider-id", 0, FLAG_STRING, FIELD(provider_id), "", "spec.providerID of the node", 0, 0},
+	{"cgroup-root", 0, FLAG_STRING, FIELD(cgroup_root), "", "cgroup below which pods run", 0, 0},
+	{"cgroup-driver", 0, FLAG_STRING, FIELD(cgroup_driver), "cgroupfs", "cgroupfs is what there is", 0, 0},
+	{"pod-manifest-path", 0, FLAG_STRING, FIELD(pod_manifest_path), "", "folder or file of static pods", 0, 0},
+	{"manifest-url", 0, FLAG_STRING, FIELD(manifest_url), "", "URL of static pods", 0, 0},
+	{"http-check-frequency", 0, FLAG_DURATION, FIELD(http_check_frequency_ns), "20s", "how often the URL is read", 0, 0},
+	{"file-check-frequency", 0, FLAG_DURATION, FIELD(file_check_frequency_ns), "20s", "accepted; inotify tells at once", 0, 0},
+	{"cluster-dns", 0, FLAG_STRING_LIST, FIELD(cluster_dns), NULL, "DNS servers of the cluster", 0, 0},
+	{"cluster-domain", 0, FLAG_STRING, FIELD(cluster_domain), "", "domain of the cluster", 0, 0},
+	{"resolv-conf", 0, FLAG_STRING, FIELD(resolv_conf), "/etc/resolv.conf", "the node's resolver configuration", 0, 0},
+	{"pod-cidr", 0, FLAG_STRING_LIST, FIELD(pod_cidr), NULL, "addresses of pods in standalone mode", 0, 0},
+	{"cni-conf-dir", 0, FLAG_STRING, FIELD(cni_conf_dir), "/etc/cni/net.d", "folder of CNI configurations", 0, 0},
+	{"cni-bin-dir", 0, FLAG_STRING_LIST, FIELD(cni_bin_dirs), NULL, "folders of CNI plugins", 0, 0},
+	{"cni-cache-dir", 0, FLAG_STRING, FIELD(cni_cache_dir), "", "folder of CNI results; default <root-dir>/cni", 0, 0},
+	{"bridge-name", 0, FLAG_STRING, FIELD(bridge_name), "cni0", "bridge of the CNI configuration that is made where there is none", 0, 0},
+	{"address", 0, FLAG_STRING, FIELD(address), "0.0.0.0", "address to serve on", 0, 0},
+	{"port", 0, FLAG_INT, FIELD(port), "10250", "port to serve on; 0: none", 0, 65535},
+	{"read-only-port", 0, FLAG_INT, FIELD(read_only_port), "0", "port without authentication; 0: none", 0, 65535},
+	{"healthz-port", 0, FLAG_INT, FIELD(healthz_port), "10248", "port of /healthz; 0: none", 0, 65535},
+	{"healthz-bind-address", 0, FLAG_STRING, FIELD(healthz_bind_address), "127.0.0.1", "address of /healthz", 0, 0},
+	{"tls-cert-file", 0, FLAG_STRING, FIELD(tls_cert_file), "", "certificate to serve with", 0, 0},
+	{"tls-private-key-file", 0, FLAG_STRING, FIELD(tls_key_file), "", "its key", 0, 0},
+	{"client-ca-file", 0, FLAG_STRING, FIELD(client_ca_file), "", "authority of client certificates", 0, 0},
+	{"anonymous-auth", 0, FLAG_BOOL, FIELD(anonymous_auth), "false", "let anonymous requests reach authorization", 0, 0},
+	{"authentication-token-webhook", 0, FLAG_BOOL, FIELD(token_webhook), "true", "check bearer tokens by TokenReview", 0, 0},
+	{"authorization-mode", 0, FLAG_STRING, FIELD(authorization_mode), "Webhook", "AlwaysAllow or Webhook", 0, 0},
+	{"max-pods", 0, FLAG_INT, FIELD(max_pods), "110", "most pods on this node", 1, 100000},
+	{"pods-per-core", 0, FLAG_INT, FIELD(pods_per_core), "0", "most pods for each core; 0: no limit", 0, 10000},
+	{"pod-max-pids", 0, FLAG_INT, FIELD(pod_max_pids), "-1", "most processes of a pod", -1, INT64_MAX},
+	{"register-node", 0, FLAG_BOOL, FIELD(register_node), "true", "make the node's object", 0, 0},
+	{"register-with-taints", 0, FLAG_STRING_LIST, FIELD(register_with_taints), NULL, "key=value:effect taints of a new node", 0, 0},
+	{"node-labels", 0, FLAG_STRING_MAP, FIELD(node_labels), NULL, "labels of the node", 0, 0},
+	{"kube-reserved", 0, FLAG_STRING_MAP, FIELD(kube_reserved), NULL, "resources kept for the cluster's own daemons", 0, 0},
+	{"system-reserved", 0, FLAG_STRING_MAP, FIELD(system_reserved), NULL, "resources kept for the system", 0, 0},
+	{"eviction-hard", 0, FLAG_STRING_LIST, FIELD(eviction_hard), "memory.available<100Mi,nodefs.available<10%,nodefs.inodesFree<5%,imagefs.available<15%", "thresholds of pressure", 0, 0},
+	{"node-status-update-frequency", 0, FLAG_DURATION, FIELD(node_status_update_frequency_ns), "10s", "how often the node's state is looked at", 0, 0},
+	{"node-status-report-frequency", 0, FLAG_DURATION, FIELD(node_status_report_frequency_ns), "5m", "how often an unchanged state is reported", 0, 0},
+	{"node-lease-duration-seconds", 0, FLAG_INT, FIELD(lease_duration_seconds), "40", "length of the node's lease", 1, 86400},
+	{"container-log-max-size", 0, FLAG_STRING, FIELD(container_log_max_size), "10Mi", "size at which logs are rotated", 0, 0},
+	{"container-log-max-files", 0, FLAG_INT, FIELD(container_log_max_files), "5", "logs kept of a container", 2, 1000},
+	{"seccomp-profile-root", 0, FLAG_STRING, FIELD(seccomp_dir), "", "folder of seccomp profiles; default <root-dir>/seccomp", 0, 0},
+	{"runc", 0, FLAG_STRING, FIELD(runc_path), "", "runc program; default: from PATH", 0, 0},
+	{"conmon", 0, FLAG_STRING, FIELD(conmon_path), "", "conmon program; default: from PATH", 0, 0},
+	{"serialize-image-pulls", 0, FLAG_BOOL, FIELD(serialize_image_pulls), "false", "pull one image at a time", 0, 0},
+	{"image-signature-policy", 0, FLAG_STRING, FIELD(image_policy), "", "policy.json of image signatures", 0, 0},
+	{"registry-certs-dir", 0, FLAG_STRING, FIELD(registry_certs_dir), "", "folder of registries' certificates by host", 0, 0},
+	{"insecure-registries", 0, FLAG_STRING_LIST, FIELD(insecure_registries), NULL, "registries reached without TLS", 0, 0},
+	{"image-gc-high-threshold", 0, FLAG_INT, FIELD(image_gc_high), "85", "percent of disk use that starts image collection", 0, 100},
+	{"image-gc-low-threshold", 0, FLAG_INT, FIELD(image_gc_low), "80", "percent of disk use that ends it", 0, 100},
+	{"minimum-image-ttl-duration", 0, FLAG_DURATION, FIELD(image_min_gc_age_ns), "2m", "least age of an image that is collected", 0, 0},
+	{"logging-format", 0, FLAG_STRING, FIELD(logging_format), "text", "text or json", 0, 0},
+	{"v", 'v', FLAG_INT, FIELD(verbosity), "0", "verbosity of the log", 0, 10},
+	{"cleanup", 0, FLAG_BOOL, FIELD(cleanup), "false", "remove all pods of this kubelet from the machine, and exit", 0, 0},
+	{"version", 0, FLAG_BOOL, FIELD(version), "false", "print the version", 0, 0},
+	{"help", 'h', FLAG_BOOL, FIELD(help), "false", "print this", 0, 0},
+	{"bootstrap-kubeconfig", 0, FLAG_IGNORED, 0, NULL, "without effect", 0, 0},
+	{"container-runtime-endpoint", 0, FLAG_IGNORED, 0, NULL, "without effect: the runtime is built in", 0, 0},
+	{"container-runtime", 0, FLAG_IGNORED, 0, NULL, "without effect", 0, 0},
+	{"image-service-endpoint", 0, FLAG_IGNORED, 0, NULL, "without effect", 0, 0},
+	{"pod-infra-container-image", 0, FLAG_IGNORED, 0, NULL, "without effect: sandboxes need no image", 0, 0},
+	{"network-plugin", 0, FLAG_IGNORED, 0, NULL, "without effect: CNI always", 0, 0},
+	{"rotate-certificates", 0, FLAG_IGNORED, 0, NULL, "without effect", 0, 0},
+	{"cgroups-per-qos", 0, FLAG_IGNORED, 0, NULL, "without effect: always on", 0, 0},
+	{"enforce-node-allocatable", 0, FLAG_IGNORED, 0, NULL, "without effect", 0, 0},
+	{"eviction-soft", 0, FLAG_IGNORED, 0, NULL, "without effect", 0, 0},
+	{"eviction-soft-grace-period", 0, FLAG_IGNORED, 0, NULL, "without effect", 0, 0},
+	{"eviction-minimum-reclaim", 0, FLAG_IGNORED, 0, NULL, "without effect", 0, 0},
+	{"eviction-pressure-transition-period", 0, FLAG_IGNORED, 0, NULL, "without effect", 0, 0},
+	{"feature-gates", 0, FLAG_IGNORED, 0, NULL, "without effect", 0, 0},
+	{"fail-swap-on", 0, FLAG_IGNORED, 0, NULL, "without effect: swap is let be", 0, 0},
+	{"allowed-unsafe-sysctls", 0, FLAG_IGNORED, 0, NULL, "without effect", 0, 0},
+	{"volume-plugin-dir", 0, FLAG_IGNORED, 0, NULL, "without effect", 0, 0},
+	{"kube-api-qps", 0, FLAG_IGNORED, 0, NULL, "without effect", 0, 0},
+	{"kube-api-burst", 0, FLAG_IGNORED, 0, NULL, "without effect", 0, 0},
+	{"event-qps", 0, FLAG_IGNORED, 0, NULL, "without effect", 0, 0},
+	{"event-burst", 0, FLAG_IGNORED, 0, NULL, "without effect", 0, 0},
+	{"cloud-provider", 0, FLAG_IGNORED, 0, NULL, "without effect", 0, 0},
+	{"runtime-cgroups", 0, FLAG_IGNORED, 0, NULL, "without effect", 0, 0},
+	{"kubelet-cgroups", 0, FLAG_IGNORED, 0, NULL, "without effect", 0, 0},
+	{"system-cgroups", 0, FLAG_IGNORED, 0, NULL, "without effect", 0, 0},
+	{"oom-score-adj", 0, FLAG_IGNORED, 0, NULL, "without effect", 0, 0},
+	{"cpu-manager-policy", 0, FLAG_IGNORED, 0, NULL, "without effect", 0, 0},
+	{"topology-manager-policy", 0, FLAG_IGNORED, 0, NULL, "without effect", 0, 0},
+	{"streaming-connection-idle-timeout", 0, FLAG_IGNORED, 0, NULL, "without effect", 0, 0},
+	{"protect-kernel-defaults", 0, FLAG_IGNORED, 0, NULL, "without effect", 0, 0},
+	{"config-dir", 0, FLAG_IGNORED, 0, NULL, "without effect", 0, 0},
+};
+
+/* KubeletConfiguration's fields, by the flag that means the same. */
+static const struct {
+	const char *field; /* with dots */
+	const char *flag;
+} fields[] = {
+	{"staticPodPath", "pod-manifest-path"},
+	{"staticPodURL", "manifest-url"},
+	{"httpCheckFrequency", "http-check-frequency"},
+	{"fileCheckFrequency", "file-check-frequency"},
+	{"address", "address"},
+	{"port", "port"},
+	{"readOnlyPort", "read-only-port"},
+	{"tlsCertFile", "tls-cert-file"},
+	{"tlsPrivateKeyFile", "tls-private-key-file"},
+	{"authentication.x509.clientCAFile", "client-ca-file"},
+	{"authentication.webhook.enabled", "authentication-token-webhook"},
+	{"authentication.anonymous.enabled", "anonymous-auth"},
+	{"authorization.mode", "authorization-mode"},
+	{"healthzPort", "healthz-port"},
+	{"healthzBindAddress", "healthz-bind-address"},
+	{"clusterDomain", "cluster-domain"},
+	{"clusterDNS", "cluster-dns"},
+	{"nodeStatusUpdateFrequency", "node-status-update-frequency"},
+	{"nodeStatusReportFrequency", "node-status-report-frequency"},
+	{"nodeLeaseDurationSeconds", "node-lease-duration-seconds"},
+	{"imageMinimumGCAge", "minimum-image-ttl-duration"},
+	{"imageGCHighThresholdPercent", "image-gc-high-threshold"},
+	{"imageGCLowThresholdPercent", "image-gc-low-threshold"},
+	{"cgroupRoot", "cgroup-root"},
+	{"cgroupDriver", "cgroup-driver"},
+	{"maxPods", "max-pods"},
+	{"podsPerCore", "pods-per-core"},
+	{"podPidsLimit", "pod-max-pids"},
+	{"podCIDR", "pod-cidr"},
+	{"resolvConf", "resolv-conf"},
+	{"serializeImagePulls", "serialize-image-pulls"},
+	{"evictionHard", "eviction-hard"},
+	{"systemReserved", "system-reserved"},
+	{"kubeReserved", "kube-reserved"},
+	{"containerLogMaxSize", "container-log-max-size"},
+	{"containerLogMaxFiles", "container-log-max-files"},
+	{"registerNode", "register-node"},
+	{"providerID", "provider-id"},
+	{"podLogsDir", "pod-log-dir"},
+	{"logging.format", "logging-format"},
+	{"logging.verbosity", "v"},
+};
+
+static int set_value(struct kubelet_options *options, const char *flag, const char *text, struct error *err) {
+	return flags_set(flags, array_len(flags), options, flag, text, err);
+}
+
+/* evictionHard's map is written "signal<threshold", other maps "k=v". */
+static int set_map(struct kubelet_options *options, const char *flag, json_t *value, struct error *err) {
+	const char *key, *sign = str_equal(flag, "eviction-hard") ? "<" : "=";
+	json_t *item;
+	autobuf struct buf text = BUF_INIT(MAX_CONFIG);
+	json_object_foreach(value, key, item) {
+		if (!json_is_string(item))
+			return error_set(err, EINVAL, "%s: want a string", key);
+		buf_printf(&text, "%s%s%s%s", text.len ? "," : "", key, sign, json_string_value(item));
+	}
+	return set_value(options, flag, text.data ? text.data : "", err);
+}
+
+static int set_json(struct kubelet_options *options, const char *flag, json_t *value, struct error *err) {
+	char number[64];
+	autobuf struct buf text = BUF_INIT(MAX_CONFIG);
+	size_t i;
+	json_t *item;
+	switch (json_typeof(value)) {
+	case JSON_STRING:
+		return set_value(options, flag, json_string_value(value), err);
+	case JSON_TRUE:
+	case JSON_FALSE:
+		return set_value(options, flag, json_is_true(value) ? "true" : "false", err);
+	case JSON_INTEGER:
+		snprintf(number, sizeof(number), "%lld", (long long)json_integer_value(value));
+		return set_value(options, flag, number, err);
+	case JSON_OBJECT:
+		return set_map(options, flag, value, err);
+	case JSON_ARRAY:
+		json_array_foreach(value, i, item) {
+			if (!json_is_string(item))
+				return error_set(err, EINVAL, "want a list of strings");
+			buf_printf(&text, "%s%s", i ? "," : "", json_string_value(item));
+		}
+		return set_value(options, flag, text.data ? text.data : "", err);
+	default:
+		return 0;
+	}
+}
+
+static json_t *field_get(json_t *root, const char *path) {
+	for (const char *p = path; root && p;) {
+		size_t len = strcspn(p, ".");
+		autofree char *name = xstrndup(p, len);
+		root = json_object_get(root, name);
+		p = p[len] ? p + len + 1 : NULL;
+	}
+	return root;
+}
+
+static int set_taints(struct kubelet_options *options, json_t *taints, struct error *err) {
+	autobuf struct buf text = BUF_INIT(MAX_CONFIG);
+	size_t i;
+	json_t *taint;
+	json_array_foreach(taints, i, taint) {
+		const char *key = json_string_value(json_object_get(taint, "key")), *value = json_string_value(json_object_get(taint, "value")), *effect = json_string_value(json_object_get(taint, "effect"));
+		if (!key || !effect)
+			return error_set(err, EINVAL, "registerWithTaints: want key and effect");
+		buf_printf(&text, "%s%s=%s:%s", i ? "," : "", key, value ? value : "", effect);
+	}
+	return set_value(options, "register-with-taints", text.data ? text.data : "", err);
+}
+
+int kubelet_options_apply_config(struct kubelet_options *options, const char *text, size_t len, struct error *err) {
+	json_t *root = NULL;
+	int r = yaml_load(text, len, &root, err);
+	if (r < 0)
+		return r;
+	if (!str_equal(json_string_value(json_object_get(root, "kind")), "KubeletConfiguration"))
+		r = error_set(err, EINVAL, "no kind \"KubeletConfiguration\"");
+	for (size_t i = 0; r == 0 && i < array_len(fields); i++) {
+		json_t *value = field_get(root, fields[i].field);
+		if (value && (r = set_json(options, fields[i].flag, value, err)) < 0)
+			error_context(err, "%s", fields[i].field);
+	}
+	json_t *taints = json_object_get(root, "registerWithTaints");
+	if (r == 0 && taints)
+		r = set_taints(options, taints, err);
+	json_decref(root);
+	return r;
+}
+
+static int load_file(struct kubelet_options *options, struct error *err) {
+	autofree char *text = NULL;
+	size_t len;
+	int r = file_read(AT_FDCWD, options->config, MAX_CONFIG, &text, &len, err);
+	if (r == 0)
+		r = kubelet_options_apply_config(options, text, len, err);
+	return r < 0 ? (error_context(err, "config %s", options->config), r) : 0;
+}
+
+/* A flag given on the command line wins over the file: it is parsed twice, around the file. */
+static int reapply(int argc, char *const *argv, struct kubelet_options *options, struct error *err) {
+	struct kubelet_options given = {0};
+	int r = flags_parse(flags, array_len(flags), argc, argv, &given, NULL, err);
+	for (size_t i = 0; r == 0 && i < array_len(flags); i++) {
+		const struct flag *f = &flags[i];
+		if (f->kind == FLAG_IGNORED || !flags_given(flags, array_len(flags), argc, argv, f->name))
+			continue;
+		void *to = (char *)options + f->offset, *from = (char *)&given + f->offset;
+		size_t size = f->kind == FLAG_BOOL ? sizeof(bool) : f->kind == FLAG_STRING_LIST || f->kind == FLAG_STRING_MAP ? sizeof(struct flag_list) : sizeof(int64_t);
+		char swap[sizeof(struct flag_list)];
+		memcpy(swap, to, size);
+		memcpy(to, from, size);
+		memcpy(from, swap, size);
+	}
+	flags_done(flags, array_len(flags), &given);
+	return r;
+}
+
+static void default_path(char **field, const char *dir, const char *name) {
+	if (!str_empty(*field))
+		return;
+	free(*field);
+	*field = path_join(dir, name, NULL);
+}
+
+int kubelet_options_load(int argc, char *const *argv, struct kubelet_options *ret, struct error *err) {
+	struct kubelet_options options = {0};
+	int r = flags_parse(flags, array_len(flags), argc, argv, &options, NULL, err);
+	if (r == 0 && !str_empty(options.config)) {
+		r = load_file(&options, err);
+		if (r == 0)
+			r = reapply(argc, argv, &options, err);
+	}
+	if (r < 0) {
+		kubelet_options_done(&options);
+		return r;
+	}
+	default_path(&options.runtime_root, options.root_dir, "runtime");
+	default_path(&options.cni_cache_dir, options.root_dir, "cni");
+	default_path(&options.cert_dir, options.root_dir, "pki");
+	default_path(&options.seccomp_dir, options.root_dir, "seccomp");
+	*ret = options;
+	return 0;
+}
+
+void kubelet_options_done(struct kubelet_options *options) {
+	flags_done(flags, array_len(flags), options);
+}
+
+void kubelet_options_print_help(FILE *out) {
+	flags_print_help(out, "coracle-kubelet", "The node agent: runs the pods that the API server, a folder or a URL gives this node.", flags, array_len(flags));
+}

@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the kubelet is told, by flags and by a KubeletConfiguration file; flags win. */
+#ifndef CORACLE_KUBELET_OPTIONS_H
+#define CORACLE_KUBELET_OPTIONS_H
+
+#include "common/base/flags.h"
+
+struct kubelet_options {
+	char *kubeconfig; /* empty: standalone, without an API server */
+	char *config;
+	char *root_dir, *run_dir, *runtime_root, *image_root, *pod_log_dir, *cert_dir;
+	char *hostname_override, *node_ip, *provider_id;
+	char *cgroup_root, *cgroup_driver;
+	char *pod_manifest_path, *manifest_url;
+	int64_t http_check_frequency_ns, file_check_frequency_ns;
+	struct flag_list cluster_dns;
+	char *cluster_domain, *resolv_conf;
+	struct flag_list pod_cidr;
+	char *cni_conf_dir, *cni_cache_dir, *bridge_name;
+	struct flag_list cni_bin_dirs;
+	char *address;
+	int64_t port, read_only_port, healthz_port;
+	char *healthz_bind_address;
+	char *tls_cert_file, *tls_key_file, *client_ca_file;
+	bool anonymous_auth, token_webhook;
+	char *authorization_mode;
+	int64_t max_pods, pods_per_core, pod_max_pids;
+	bool register_node;
+	struct flag_list register_with_taints, node_labels;
+	struct flag_list kube_reserved, system_reserved, eviction_hard;
+	int64_t node_status_update_frequency_ns, node_status_report_frequency_ns, lease_duration_seconds;
+	char *container_log_max_size;
+	int64_t container_log_max_files;
+	char *seccomp_dir, *runc_path, *conmon_path;
+	bool serialize_image_pulls;
+	char *image_policy, *registry_certs_dir;
+	struct flag_list insecure_registries;
+	int64_t image_gc_high, image_gc_low, image_min_gc_age_ns;
+	char *logging_format;
+	int64_t verbosity;
+	bool cleanup, version, help;
+};
+
+/* Defaults, then the file that --config names, then the flags. Warnings about what has no effect go to the log. */
+int kubelet_options_load(int argc, char *const *argv, struct kubelet_options *ret, struct error *err);
+void kubelet_options_done(struct kubelet_options *options);
+void kubelet_options_print_help(FILE *out);
+/* Applies the text of a KubeletConfiguration (YAML or JSON). Open to tests and fuzzers. */
+int kubelet_options_apply_config(struct kubelet_options *options, const char *text, size_t len, struct error *err);
+
+#endif

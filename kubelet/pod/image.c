@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Images of containers: looked up, pulled by policy, with back-off. */
+#include "common/base/log.h"
+#include "common/base/random.h"
+#include "kubelet/pod/pod.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
+
+#define BACKOFF_FIRST (10 * NSEC_PER_SEC)
+#define BACKOFF_MAX (300 * NSEC_PER_SEC)
+#define MAX_AUTH (1u << 20)
+
+static int fail(struct slot *slot, const char *reason, const char *message) {
+	slot_wait(slot, reason, message);
+	return -EAGAIN;
+}
+
+/* Merges the "auths" of one secret into `auths`; the older dockercfg form is the bare map. */
+static void merge_secret(json_t *auths, const struct core_v1_secret *secret) {
+	for api_list_each (e, &secret->data) {
+		bool config = str_equal(e->key, ".dockerconfigjson"), old = str_equal(e->key, ".dockercfg");
+		json_t *root = config || old ? json_loadb((const char *)e->value.data, e->value.len, 0, NULL) : NULL;
+		json_t *found = config ? json_object_get(root, "auths") : root;
+		if (json_is_object(found))
+			json_object_update_missing(auths, found);
+		json_decref(root);
+	}
+}
+
+/* A docker config.json of the pod's pull secrets; NULL where there are none. The caller frees. */
+static char *pull_auth(struct pod *pod, const struct core_v1_pod *object) {
+	if (!object->spec.image_pull_secrets.len)
+		return NULL;
+	json_t *root = json_object(), *auths = json_object();
+	json_object_set_new(root, "auths", auths);
+	autobuf struct buf missing = BUF_INIT(4096);
+	for api_list_each (reference, &object->spec.image_pull_secrets) {
+		autounref struct core_v1_secret *secret = NULL;
+		if (pod->kubelet->objects->get(pod->kubelet->objects, &api_secrets, pod->ns, reference->name, (void **)&secret, NULL) == 0)
+			merge_secret(auths, secret);
+		else
+			buf_printf(&missing, "%s%s", missing.len ? ", " : "", reference->name);
+	}
+	if (missing.len)
+		kubelet_event(pod->kubelet, object, NULL, "Warning", "FailedToRetrieveImagePullSecret", "Unable to retrieve some image pull secrets (%s); attempting to pull the image may not succeed.", missing.data);
+	char *text = json_object_size(auths) ? json_dumps(root, JSON_COMPACT) : NULL;
+	json_decref(root);
+	return text;
+}
+
+static bool is_insecure(struct kubelet *kubelet, const char *repository) {
+	for (size_t i = 0; i < kubelet->options.insecure_registries.len; i++) {
+		const char *host = kubelet->options.insecure_registries.items[i];
+		size_t len = strlen(host);
+		if (len && strncmp(repository, host, len) == 0 && repository[len] == '/')
+			return true;
+	}
+	return false;
+}
+
+static void raise_backoff(struct slot *slot, const char *reason, const char *message) {
+	slot->pull_backoff_ns = slot->pull_backoff_ns ? min_of(slot->pull_backoff_ns * 2, BACKOFF_MAX) : BACKOFF_FIRST;
+	slot->pull_next = clock_monotonic_ns() + slot->pull_backoff_ns;
+	free(slot->pull_error);
+	slot->pull_error = xprintf("%s: %s", reason, message);
+}
+
+static pthread_mutex_t serial = PTHREAD_MUTEX_INITIALIZER;
+
+static int pull(struct pod *pod, struct core_v1_pod *object, struct slot *slot, const char *image, const struct image_reference *parsed) {
+	autofree char *field = slot_field_path(slot), *auth = pull_auth(pod, object);
+	autoerror struct error err = {0};
+	autoimage struct image *pulled = NULL;
+	struct kubelet *kubelet = pod->kubelet;
+	const struct image_pull_options options = {
+		.auth_json = auth,
+		.policy_path = str_empty(kubelet->options.image_policy) ? NULL : kubelet->options.image_policy,
+		.registries_dir = str_empty(kubelet->options.registry_certs_dir) ? NULL : kubelet->options.registry_certs_dir,
+		.insecure = is_insecure(kubelet, parsed->repository),
+		.cancel_fd = &pod->cancel_fd,
+	};
+	kubelet_event(kubelet, object, field, "Normal", "Pulling", "Pulling image \"%s\"", image);
+	int64_t waited = clock_monotonic_ns();
+	if (kubelet->options.serialize_image_pulls)
+		pthread_mutex_lock(&serial);
+	int64_t began = clock_monotonic_ns();
+	int r = image_pull(kubelet->images, image, &options, &pulled, &err);
+	int64_t ended = clock_monotonic_ns();
+	if (kubelet->options.serialize_image_pulls)
+		pthread_mutex_unlock(&serial);
+	if (r < 0) {
+		const char *reason = str_or(err.reason, "ErrImagePull");
+		const char *message = error_message(&err);
+		kubelet_event(kubelet, object, field, "Warning", "Failed", "Failed to pull image \"%s\": %s", image, message);
+		kubelet_event(kubelet, object, field, "Warning", "Failed", "Error: %s", reason);
+		raise_backoff(slot, reason, message);
+		return fail(slot, reason, message);
+	}
+	char took[40], total[40];
+	duration_format((ended - began) / NSEC_PER_MSEC * NSEC_PER_MSEC, took);
+	duration_format((ended - waited) / NSEC_PER_MSEC * NSEC_PER_MSEC, total);
+	kubelet_event(kubelet, object, field, "Normal", "Pulled", "Successfully pulled image \"%s\" in %s (%s including waiting). Image size: %llu bytes.", image, took, total, (unsigned long long)pulled->size);
+	slot->pull_backoff_ns = 0;
+	free(slot->image_id);
+	slot->image_id = xstrdup(pulled->id);
+	return 0;
+}
+
+int pod_ensure_image(struct pod *pod, struct core_v1_pod *object, struct slot *slot, const char *image, const char *policy) {
+	struct image_reference parsed = {0};
+	autoerror struct error err = {0};
+	autoimage struct image *have = NULL;
+	autofree char *field = slot_field_path(slot), *message = NULL;
+	if (image_reference_parse(image, &parsed, &err) < 0) {
+		message = xprintf("Failed to apply default image tag \"%s\": %s", image, error_message(&err));
+		kubelet_event(pod->kubelet, object, field, "Warning", "InspectFailed", "%s", message);
+		return fail(slot, "InvalidImageName", message);
+	}
+	int r = str_equal(policy, CORE_V1_PULL_POLICY_ALWAYS) ? -ENOENT : image_get(pod->kubelet->images, image, &have, &err);
+	if (r == 0) {
+		free(slot->image_id);
+		slot->image_id = xstrdup(have->id);
+		kubelet_event(pod->kubelet, object, field, "Normal", "Pulled", "Container image \"%s\" already present on machine and can be accessed by the pod", image);
+	} else if (str_equal(policy, CORE_V1_PULL_POLICY_NEVER)) {
+		message = xprintf("Container image \"%s\" is not present with pull policy of Never", image);
+		kubelet_event(pod->kubelet, object, field, "Warning", "ErrImageNeverPull", "%s", message);
+		r = fail(slot, "ErrImageNeverPull", message);
+	} else if (slot->pull_backoff_ns && clock_monotonic_ns() < slot->pull_next) {
+		kubelet_event(pod->kubelet, object, field, "Normal", "BackOff", "Back-off pulling image \"%s\"", image);
+		message = xprintf("Back-off pulling image \"%s\": %s", image, slot->pull_error ? slot->pull_error : "");
+		r = fail(slot, "ImagePullBackOff", message);
+	} else {
+		r = pull(pod, object, slot, image, &parsed);
+	}
+	image_reference_done(&parsed);
+	return r;
+}

@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One pod of this node, as its worker sees it. Internal to kubelet/pod.
+ *
+ * What a worker alone touches needs no lock. What others touch too (object, asked for removal, what wakes it) is under `lock`.
+ */
+#ifndef CORACLE_KUBELET_POD_H
+#define CORACLE_KUBELET_POD_H
+
+#include "common/base/clock.h"
+#include "common/base/map.h"
+#include "kubelet/container/build.h"
+#include "kubelet/pod/manager.h"
+
+#include <pthread.h>
+
+/* A container of the spec: of all three lists, with what the worker remembers of it. */
+enum slot_kind { SLOT_INIT, SLOT_SIDECAR, SLOT_MAIN, SLOT_EPHEMERAL };
+struct slot {
+	char *name;
+	enum slot_kind kind;
+	const struct core_v1_container *spec; /* into the object of this sync */
+	const struct container_status *now;   /* newest instance in the current sandbox; into the view of this sync; NULL: none */
+	const struct container_status *last;  /* the instance before it */
+
+	int64_t backoff_ns;        /* wait before the next restart; 0: none yet */
+	int64_t backoff_since;     /* monotonic, of the exit it counts from */
+	char *backoff_for;         /* id of the instance it was last raised for */
+	int64_t pull_backoff_ns, pull_next; /* monotonic: no pull before */
+	char *pull_error;
+	char *waiting_reason, *waiting_message; /* why it does not run; NULL: nothing to say */
+	char *image_id;
+};
+void slot_wait(struct slot *slot, const char *reason, const char *message);
+
+enum pod_stage {
+	POD_NEW,        /* not admitted yet */
+	POD_SYNCING,
+	POD_ENDING,     /* its containers are being stopped */
+	POD_ENDED,      /* nothing runs; what it had is cleaned; logs stay */
+	POD_FORGOTTEN,
+};
+
+struct pod {
+	struct pod_manager *manager;
+	struct kubelet *kubelet;
+	char *uid, *ns, *name;
+	char *source; /* api, file, http */
+
+	pthread_mutex_t lock;
+	pthread_cond_t changed;  /* anything below, or an exit */
+	struct core_v1_pod *object;
+	bool removed;            /* by its source */
+	bool working, pending;   /* a thread runs; it is to look again */
+	int cancel_fd;           /* eventfd: readable once the pod is to end, so that a pull gives up */
+	int64_t wake_at;         /* monotonic; 0: never */
+	uint64_t events;         /* grows with each event, so that none is missed between a look and a wait */
+	struct core_v1_pod_status *status; /* last one made, in status_arena */
+	struct arena *status_arena;
+	char *evict_reason, *evict_message; /* why the kubelet ends it; NULL: it does not */
+	bool evict_disruption;
+	int64_t evict_grace;     /* seconds; < 0: the pod's own */
+
+	/* the worker's own */
+	enum pod_stage stage;
+	bool admitted, adopted_by_restart;
+	struct slot *slots;
+	size_t slot_count;
+	struct map volume_paths;
+	bool dirs_made;
+	char *ips[NETWORK_MAX_IPS];
+	size_t ip_count;
+	char *mount_error;       /* last one told as an event */
+	int64_t retry_ns;        /* back-off of what failed last; 0: nothing did */
+	bool end_told;
+	char *end_phase;         /* set once the pod is over: Failed or Succeeded */
+	bool cleaned;
+};
+
+/* What the runtime holds of the pod, newest first. */
+struct pod_view {
+	struct sandbox_status **sandboxes;
+	size_t sandbox_count;
+	struct container_status **containers;
+	size_t container_count;
+	const struct sandbox_status *sandbox; /* the newest READY one; NULL: none */
+};
+int pod_view_load(struct pod *pod, struct pod_view *ret, struct error *err);
+void pod_view_done(struct pod_view *view);
+#define autoview cleanup(pod_view_done)
+
+/* Brings slots in line with the object and points them at the view. */
+void pod_slots_update(struct pod *pod, const struct core_v1_pod *object, const struct pod_view *view);
+struct slot *pod_slot(struct pod *pod, const char *name);
+/* "name_ns(uid)", as messages show pods; the caller frees. */
+char *pod_display(const struct pod *pod);
+/* "spec.containers{x}"; the caller frees. */
+char *slot_field_path(const struct slot *slot);
+bool pod_restarts_after(const struct core_v1_pod *object, const struct slot *slot, int exit_code);
+/* Facts of the pod for downward API and hosts; arrays point into pod and kubelet. */
+void pod_facts_get(struct pod *pod, struct pod_facts *ret);
+/* Whether it is to end: deleted, removed, evicted, or over. */
+bool pod_is_ending(struct pod *pod);
+
+/* sync.c: one look at the pod. Gives the monotonic time of the next look, 0 for none. */
+int64_t pod_sync(struct pod *pod);
+
+/* start.c: starts one container, blocking. Sets slot's waiting reason where it fails. */
+int pod_start_container(struct pod *pod, struct core_v1_pod *object, struct slot *slot, const struct pod_view *view);
+
+/* image.c: the image's ID in slot->image_id; -EAGAIN with slot's waiting reason set otherwise. */
+int pod_ensure_image(struct pod *pod, struct core_v1_pod *object, struct slot *slot, const char *image, const char *policy);
+
+/* kill.c: preStop, stop signal, SIGKILL. grace < 0: the pod's own, which may shrink meanwhile. message: of the Killing event. */
+void pod_kill_container(struct pod *pod, struct core_v1_pod *object, const struct container_status *status, int64_t grace, const char *message);
+/* All that run, sidecars last in reverse order. */
+void pod_kill_all(struct pod *pod, struct core_v1_pod *object, const struct pod_view *view);
+/* Seconds a pod that ends is given. */
+int64_t pod_grace_seconds(struct pod *pod);
+
+/* manager.c: waits until something happened since `events` was read, or until `deadline` (monotonic). False past it. */
+uint64_t pod_events(struct pod *pod);
+bool pod_wait_event(struct pod *pod, uint64_t events, int64_t deadline);
+
+/* hooks.c: 0, or negative with the message of the event. deadline_ms of the whole. */
+int pod_run_hook(struct pod *pod, const struct core_v1_container *container, const struct core_v1_lifecycle_handler *handler, const char *container_id, int64_t deadline_ms, struct error *err);
+
+/* admission.c: -EPERM with the error's reason and message where the pod cannot run on this node. */
+int pod_admit(struct pod *pod, const struct core_v1_pod *object, struct error *err);
+
+/* status.c: makes the status of this moment, keeps it in the pod and hands it to the status manager. */
+void pod_status_update(struct pod *pod, const struct core_v1_pod *object, const struct pod_view *view);
+const char *pod_phase(const struct core_v1_pod *object, const struct core_v1_pod_status *status, bool is_over);
+
+/* manager.c */
+void pod_free(struct pod *pod);
+/* Calls fn for every other pod that is not over; under the manager's lock. */
+void pod_manager_each_active(struct pod_manager *manager, void (*fn)(struct pod *pod, const struct core_v1_pod *object, void *arg), void *arg);
+pthread_mutex_t *pod_manager_admission_lock(struct pod_manager *manager);
+/* Bounds how many containers are set up at once. */
+void pod_manager_start_begin(struct pod_manager *manager);
+void pod_manager_start_end(struct pod_manager *manager);
+
+#endif
