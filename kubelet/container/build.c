@@ -253,6 +253,8 @@ int build_container(const struct build_container_input *in, struct arena *arena,
 	config.log_path = arena_printf(arena, "%s/%u.log", c->name, in->attempt);
 	build_security(in->pod, c, arena, &config);
 	resources_container_cgroup(in->pod, c, &config.resources);
+	if (!cgroup_has_controller(in->kubelet->cgroups, "hugetlb"))
+		config.resources.hugepage_count = 0;
 	config.oom_score_adj = resources_oom_score_adj(in->pod, c, in->kubelet->memory_capacity);
 	config.stop_signal = c->lifecycle && !str_empty(c->lifecycle->stop_signal) ? c->lifecycle->stop_signal : NULL;
 	build_labels(in, termination, arena, &config);

@@ -105,6 +105,8 @@ static int make_ground(struct pod *pod, const struct core_v1_pod *object, struct
 	if (pod->dirs_made)
 		return 0;
 	resources_pod_cgroup(object, &resources);
+	if (!cgroup_has_controller(pod->kubelet->cgroups, "hugetlb"))
+		resources.hugepage_count = 0;
 	resources.pids_limit = pod->kubelet->options.pod_max_pids > 0 ? pod->kubelet->options.pod_max_pids : 0;
 	int r = file_mkdir_all(volumes, 0750, err);
 	if (r == 0)
