@@ -265,7 +265,7 @@ int runtime_container_remove(struct runtime *runtime, const char *id, struct err
 
 /* ---- showing ---- */
 
-static const char *const reasons[] = {"Completed", "Error", "OOMKilled", "ContainerCannotRun", "StartError", "Unknown"};
+static const char *const reasons[] = {"Completed", "Error", "OOMKilled", "StartError", "Unknown"};
 
 static const char *static_reason(const char *reason)
 {

@@ -147,18 +147,6 @@ static void monitor_ended(struct runtime *runtime, int fd)
 	container_put(runtime, container);
 }
 
-static void read_inotify(struct runtime *runtime)
-{
-	char block[4096] __attribute__((aligned(8)));
-	ssize_t n = read(runtime->inotify_fd, block, sizeof(block));
-	for (char *pos = block; n > 0 && pos < block + n;) {
-		struct inotify_event *event = (struct inotify_event *)(void *)pos;
-		if (event->len && id_valid(event->name))
-			handle(runtime, event->name, false);
-		pos += sizeof(*event) + event->len;
-	}
-}
-
 /* Looks at every running container: at the start, and where one's monitor was gone before it could be watched. */
 static void look_at_all(struct runtime *runtime)
 {
@@ -172,6 +160,20 @@ static void look_at_all(struct runtime *runtime)
 		container_put(runtime, container);
 	}
 	image_strv_free(ids);
+}
+
+static void read_inotify(struct runtime *runtime)
+{
+	char block[4096] __attribute__((aligned(8)));
+	ssize_t n = read(runtime->inotify_fd, block, sizeof(block));
+	for (char *pos = block; n > 0 && pos < block + n;) {
+		struct inotify_event *event = (struct inotify_event *)(void *)pos;
+		if (event->mask & IN_Q_OVERFLOW)
+			look_at_all(runtime);
+		else if (event->len && id_valid(event->name))
+			handle(runtime, event->name, false);
+		pos += sizeof(*event) + event->len;
+	}
 }
 
 static void *event_main(void *arg)

@@ -66,7 +66,6 @@ struct container {
 	unsigned refs;
 	bool removed;
 	bool starting;     /* conmon may be there before its pid is known */
-	bool oom_told;
 	int conmon_pidfd;  /* -1: not watched */
 	pthread_mutex_t op;
 	pthread_cond_t changed; /* with runtime->lock: state moved */

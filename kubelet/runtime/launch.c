@@ -347,7 +347,14 @@ int runtime_container_stop(struct runtime *runtime, const char *id, int64_t grac
 	struct container *container = container_find(runtime, id);
 	if (!container)
 		return container_missing(id, err);
-	/* Without `op`: a second stop with less patience must not wait for the first. */
+	/* Not under `op`: a second stop with less patience must not wait for the first. A start under way is waited for. */
+	pthread_mutex_lock(&runtime->lock);
+	bool starting = container->starting;
+	pthread_mutex_unlock(&runtime->lock);
+	if (starting) {
+		pthread_mutex_lock(&container->op);
+		pthread_mutex_unlock(&container->op);
+	}
 	int r = container_end(runtime, container, grace_ms, err);
 	container_put(runtime, container);
 	return r;

@@ -35,14 +35,13 @@ struct runtime;
 
 enum runtime_event_kind {
 	RUNTIME_CONTAINER_EXITED,
-	RUNTIME_CONTAINER_OOM, /* a process in it was killed for memory; the container may live on */
 };
 struct runtime_event {
 	enum runtime_event_kind kind;
 	const char *container_id; /* borrowed for the call */
 	const char *sandbox_id;
 	const char *pod_uid;
-	int exit_code; /* EXITED only; details by runtime_container_status() */
+	int exit_code; /* details by runtime_container_status() */
 };
 
 struct runtime_options {
@@ -237,7 +236,7 @@ struct container_status {
 	struct wall_time created, started, finished; /* sec 0: not yet */
 	int exit_code;  /* 128 + signal where a signal ended it */
 	int exit_signal; /* 0: none */
-	const char *reason; /* "Completed", "Error", "OOMKilled", "ContainerCannotRun", "StartError"; NULL unless exited */
+	const char *reason; /* "Completed", "Error", "OOMKilled", "StartError", "Unknown" (nobody saw the end: code 255); NULL unless exited */
 	char *message;  /* why it could not start; else NULL */
 	char *log_path; /* absolute */
 	char *cgroup_path;

@@ -48,8 +48,6 @@ static char *under(const char *name)
 
 static void on_event(const struct runtime_event *event, void *arg)
 {
-	if (event->kind != RUNTIME_CONTAINER_EXITED)
-		return;
 	pthread_mutex_lock(&t.lock);
 	t.exits++;
 	t.last_code = event->exit_code;
@@ -562,6 +560,60 @@ static void test_recovery(void **state)
 	assert_int_equal(runtime_sandbox_remove(t.runtime, sandbox, NULL), 0);
 }
 
+/* conmon killed: nobody could tell the container's end any more, so it ends with it. */
+static void test_monitor_killed(void **state)
+{
+	autofree char *sandbox = start_sandbox("monitor", NULL);
+	struct container_config config = {0};
+	autofree char *id = run_shell(sandbox, "sleep 1000", &config);
+	autofree char *path = xprintf("%s/run/containers/%s/conmon.pid", t.dir, id), *text = NULL;
+	size_t len;
+	assert_int_equal(file_read(AT_FDCWD, path, 32, &text, &len, NULL), 0);
+	struct container_status *status;
+	assert_int_equal(runtime_container_status(t.runtime, id, &status, NULL), 0);
+	pid_t pid = status->pid;
+	container_status_free(status);
+	assert_int_equal(kill((pid_t)strtol(text, NULL, 10), SIGKILL), 0);
+	wait_exit_of(id);
+	assert_int_equal(runtime_container_status(t.runtime, id, &status, NULL), 0);
+	assert_int_equal(status->exit_code, 137);
+	assert_has(status->message, "monitor");
+	container_status_free(status);
+	for (int i = 0; i < 100 && kill(pid, 0) == 0; i++)
+		usleep(20000);
+	assert_true(kill(pid, 0) < 0);
+	assert_int_equal(runtime_sandbox_remove(t.runtime, sandbox, NULL), 0);
+}
+
+static void test_attach_to_terminal(void **state)
+{
+	autofree char *sandbox = start_sandbox("ttyattach", NULL);
+	struct container_config config = {.stdin_open = true, .tty = true, .command = (const char *const[]){"sh", NULL}};
+	autofree char *id = run_container(sandbox, &config);
+	autoerror struct error err = {0};
+	struct stream_session *session;
+	struct stream_options options = {.want_stdin = true, .want_stdout = true, .want_stderr = true};
+	assert_ok(runtime_attach(t.runtime, id, &options, &session, &err), &err);
+	assert_int_equal(session->stderr_fd, -1);
+	char text[4096];
+	assert_ok(stream_session_resize(session, 132, 50, &err), &err);
+	assert_int_equal(write(session->stdin_fd, "sleep 0.2; stty size; echo $((6*7))x\n", 37), 37);
+	read_until(session->stdout_fd, "42x", text, sizeof(text));
+	assert_has(text, "50 132");
+	stream_session_free(session); /* detaches: the container stays */
+	struct container_status *status;
+	assert_int_equal(runtime_container_status(t.runtime, id, &status, NULL), 0);
+	assert_int_equal(status->state, CONTAINER_RUNNING);
+	container_status_free(status);
+	assert_ok(runtime_attach(t.runtime, id, &options, &session, &err), &err);
+	assert_int_equal(write(session->stdin_fd, "exit 8\n", 7), 7);
+	int code;
+	assert_int_equal(stream_session_wait(session, 5000, &code, NULL), 0);
+	assert_int_equal(code, 8);
+	stream_session_free(session);
+	assert_int_equal(runtime_sandbox_remove(t.runtime, sandbox, NULL), 0);
+}
+
 static void test_log_rotation(void **state)
 {
 	autofree char *sandbox = start_sandbox("rotate", NULL);
@@ -654,6 +706,8 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_user_namespace),
 		cmocka_unit_test(test_memory_limit_and_resize),
 		cmocka_unit_test(test_recovery),
+		cmocka_unit_test(test_monitor_killed),
+		cmocka_unit_test(test_attach_to_terminal),
 		cmocka_unit_test(test_log_rotation),
 		cmocka_unit_test(test_port_forward_socket),
 		cmocka_unit_test(test_start_latency),
