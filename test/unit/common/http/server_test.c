@@ -114,20 +114,6 @@ static void list_param(const char *name, const char *value, void *arg)
 	buf_printf(arg, "%s=%s;", name, value);
 }
 
-static void show_identity(struct http_request *req)
-{
-	const struct http_peer_cert *cert = http_peer_certificate(req);
-	autobuf struct buf text = BUF_INIT(4096);
-	if (!cert) {
-		buf_append_str(&text, "anonymous");
-	} else {
-		buf_printf(&text, "%s:", cert->common_name);
-		for (const char *const *o = cert->organizations; *o; o++)
-			buf_printf(&text, "%s,", *o);
-	}
-	http_respond(req, 200, "text/plain", text.data, text.len);
-}
-
 static void respond_parts(struct http_request *req, size_t count)
 {
 	struct bytes **parts = xcalloc(count, sizeof(*parts));
@@ -173,8 +159,6 @@ static void handler(struct http_request *req, void *arg)
 		park((void *)s, s);
 	} else if (!strcmp(path, "/upgrade")) {
 		http_upgrade(req, "echo", on_upgrade, NULL);
-	} else if (!strcmp(path, "/who")) {
-		show_identity(req);
 	} else if (!strcmp(path, "/none")) {
 		http_respond(req, 204, NULL, NULL, 0);
 	} else {
@@ -644,53 +628,6 @@ static void test_client_leaves_while_parked(void **state)
 	wait_count(&data_freed, 1);
 }
 
-static void test_identity(void **state)
-{
-	struct fixture *f = *state;
-	const struct {
-		const char *cert, *key, *who;
-	} rows[] = {{NULL, NULL, "anonymous"}, {pki.client_cert, pki.client_key, "jane:dev,ops,"}, {pki.stranger_cert, pki.stranger_key, "anonymous"},
-		/* A certificate of our CA that is for servers. */
-		{pki.cert, pki.key, "anonymous"}};
-	for (size_t i = 0; i < array_len(rows); i++) {
-		struct peer_options options = {.tls = true, .cert = rows[i].cert, .key = rows[i].key};
-		struct peer peer = peer_connect(f->port, &options);
-		gnutls_datum_t alpn;
-		assert_int_equal(gnutls_alpn_get_selected_protocol(peer.tls, &alpn), 0);
-		peer_say(&peer, "GET /who HTTP/1.1\r\nHost: x\r\n\r\n");
-		expect(&peer, 200, rows[i].who);
-		peer_close(&peer);
-	}
-}
-
-static void served_name(struct fixture *f, char *out, size_t len)
-{
-	struct peer peer = peer_connect(f->port, &f->peer);
-	unsigned count;
-	const gnutls_datum_t *chain = gnutls_certificate_get_peers(peer.tls, &count);
-	gnutls_x509_crt_t crt;
-	gnutls_x509_crt_init(&crt);
-	gnutls_x509_crt_import(crt, chain, GNUTLS_X509_FMT_DER);
-	gnutls_x509_crt_get_dn_by_oid(crt, GNUTLS_OID_X520_COMMON_NAME, 0, 0, out, &len);
-	gnutls_x509_crt_deinit(crt);
-	peer_close(&peer);
-}
-
-static void test_reload(void **state)
-{
-	struct fixture *f = *state;
-	char name[64] = "";
-	served_name(f, name, sizeof(name));
-	assert_string_equal(name, "server");
-	pki_renew(&pki, "renewed", 9);
-	for (int i = 0; i < 100 && strcmp(name, "renewed"); i++) {
-		usleep(10000);
-		served_name(f, name, sizeof(name));
-	}
-	assert_string_equal(name, "renewed");
-	pki_renew(&pki, "server", 10);
-}
-
 static void test_memory_limit(void **state)
 {
 	struct fixture *f = *state;
@@ -805,8 +742,6 @@ int main(void)
 		BOTH(test_stop),
 		BOTH(test_stop_hard),
 		BOTH(test_many_clients),
-		{"test_identity", test_identity, setup_tls, teardown, NULL},
-		{"test_reload", test_reload, setup_tls, teardown, NULL},
 		{"test_memory_limit", test_memory_limit, setup_small, teardown, NULL},
 	};
 	cmocka_set_test_filter(getenv("TEST"));

@@ -1,0 +1,239 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Who the client is, what it may speak, and certificates that change. */
+#include "common/base/base.h"
+#include "common/http/http.h"
+#include "common/http/selfsigned.h"
+
+#include "peer.h"
+#include "pki.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <cmocka.h>
+
+static struct pki pki;
+static atomic_int warnings;
+
+static void handler(struct http_request *req, void *arg)
+{
+	const struct http_peer_cert *cert = http_peer_certificate(req);
+	autobuf struct buf text = BUF_INIT(4096);
+	if (!cert) {
+		buf_append_str(&text, "anonymous");
+	} else {
+		buf_printf(&text, "%s:", cert->common_name);
+		for (const char *const *o = cert->organizations; *o; o++)
+			buf_printf(&text, "%s,", *o);
+	}
+	http_respond(req, 200, "text/plain", text.data, text.len);
+}
+
+static void on_warning(const char *message, void *arg)
+{
+	atomic_fetch_add(&warnings, 1);
+}
+
+struct fixture {
+	struct http_server *server;
+	struct peer_options peer;
+	uint16_t port;
+};
+
+static int setup(void **state)
+{
+	struct fixture *f = xnew(struct fixture);
+	struct http_server_options options = HTTP_SERVER_OPTIONS_INIT;
+	options.bind_address = "127.0.0.1";
+	options.threads = 1;
+	options.tls = true;
+	options.cert_file = pki.cert;
+	options.key_file = pki.key;
+	options.client_ca_file = pki.ca;
+	options.handler = handler;
+	options.on_warning = on_warning;
+	autoerror struct error err = {0};
+	assert_int_equal(http_server_start(&options, &f->server, &err), 0);
+	f->port = http_server_port(f->server);
+	f->peer.tls = true;
+	*state = f;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	struct fixture *f = *state;
+	http_server_stop(f->server, 100);
+	free(f);
+	return 0;
+}
+
+static void expect(struct peer *peer, int status, const char *body)
+{
+	struct answer a;
+	assert_true(peer_answer(peer, &a, false));
+	assert_int_equal(a.status, status);
+	assert_string_equal(a.body, body);
+	free(a.body);
+}
+
+static void test_identity(void **state)
+{
+	struct fixture *f = *state;
+	const struct {
+		const char *cert, *key, *who;
+	} rows[] = {{NULL, NULL, "anonymous"}, {pki.client_cert, pki.client_key, "jane:dev,ops,"}, {pki.stranger_cert, pki.stranger_key, "anonymous"},
+		/* A certificate of our CA that is for servers. */
+		{pki.cert, pki.key, "anonymous"}};
+	for (size_t i = 0; i < array_len(rows); i++) {
+		struct peer_options options = {.tls = true, .cert = rows[i].cert, .key = rows[i].key};
+		struct peer peer = peer_connect(f->port, &options);
+		gnutls_datum_t alpn;
+		assert_int_equal(gnutls_alpn_get_selected_protocol(peer.tls, &alpn), 0);
+		peer_say(&peer, "GET /who HTTP/1.1\r\nHost: x\r\n\r\n");
+		expect(&peer, 200, rows[i].who);
+		peer_close(&peer);
+	}
+}
+
+static void served_name(struct fixture *f, char *out, size_t len)
+{
+	struct peer peer = peer_connect(f->port, &f->peer);
+	unsigned count;
+	const gnutls_datum_t *chain = gnutls_certificate_get_peers(peer.tls, &count);
+	gnutls_x509_crt_t crt;
+	gnutls_x509_crt_init(&crt);
+	gnutls_x509_crt_import(crt, chain, GNUTLS_X509_FMT_DER);
+	gnutls_x509_crt_get_dn_by_oid(crt, GNUTLS_OID_X520_COMMON_NAME, 0, 0, out, &len);
+	gnutls_x509_crt_deinit(crt);
+	peer_close(&peer);
+}
+
+static void test_reload(void **state)
+{
+	struct fixture *f = *state;
+	char name[64] = "";
+	served_name(f, name, sizeof(name));
+	assert_string_equal(name, "server");
+	pki_renew(&pki, "renewed", 9);
+	for (int i = 0; i < 100 && strcmp(name, "renewed"); i++) {
+		usleep(10000);
+		served_name(f, name, sizeof(name));
+	}
+	assert_string_equal(name, "renewed");
+	pki_renew(&pki, "server", 10);
+}
+
+/* Half of a new pair is in place: the old certificate goes on, and the operator hears of it. */
+static void test_broken_reload(void **state)
+{
+	struct fixture *f = *state;
+	char name[64] = "";
+	char key[128];
+	snprintf(key, sizeof(key), "%s.kept", pki.key);
+	assert_int_equal(rename(pki.key, key), 0);
+	gnutls_x509_privkey_deinit(pki_key(pki.key));
+	for (int i = 0; i < 1000 && !atomic_load(&warnings); i++)
+		usleep(5000);
+	assert_true(atomic_load(&warnings) > 0);
+	served_name(f, name, sizeof(name));
+	assert_string_equal(name, "server");
+	assert_int_equal(rename(key, pki.key), 0);
+}
+
+/* A second connection with the ticket of the first is resumed, and still has its identity. */
+static void test_resumption(void **state)
+{
+	struct fixture *f = *state;
+	struct peer_options options = {.tls = true, .cert = pki.client_cert, .key = pki.client_key};
+	struct peer peer = peer_connect(f->port, &options);
+	peer_say(&peer, "GET / HTTP/1.1\r\nHost: x\r\n\r\n");
+	expect(&peer, 200, "jane:dev,ops,");
+	gnutls_datum_t session;
+	assert_int_equal(gnutls_session_get_data2(peer.tls, &session), 0);
+	peer_close(&peer);
+	options.resume = &session;
+	peer = peer_connect(f->port, &options);
+	assert_true(gnutls_session_is_resumed(peer.tls));
+	peer_say(&peer, "GET / HTTP/1.1\r\nHost: x\r\n\r\n");
+	expect(&peer, 200, "jane:dev,ops,");
+	peer_close(&peer);
+	gnutls_free(session.data);
+}
+
+static void test_versions(void **state)
+{
+	struct fixture *f = *state;
+	static const struct {
+		const char *priority;
+		bool granted;
+	} rows[] = {{"NORMAL:-VERS-ALL:+VERS-TLS1.2", true}, {"NORMAL:-VERS-ALL:+VERS-TLS1.3", true}, {"NORMAL:-VERS-ALL:+VERS-TLS1.1:+VERS-TLS1.0", false}};
+	for (size_t i = 0; i < array_len(rows); i++) {
+		struct peer_options options = {.tls = true, .priority = rows[i].priority, .may_fail = true};
+		struct peer peer = peer_connect(f->port, &options);
+		assert_int_equal(peer.failed, !rows[i].granted);
+		if (rows[i].granted) {
+			peer_say(&peer, "GET / HTTP/1.1\r\nHost: x\r\n\r\n");
+			expect(&peer, 200, "anonymous");
+		}
+		peer_close(&peer);
+	}
+}
+
+static void test_bad_files(void **state)
+{
+	struct http_server_options options = HTTP_SERVER_OPTIONS_INIT;
+	struct http_server *server;
+	autoerror struct error err = {0};
+	options.bind_address = "127.0.0.1";
+	options.tls = true;
+	options.cert_file = pki.cert;
+	options.key_file = pki.client_key;
+	options.handler = handler;
+	assert_true(http_server_start(&options, &server, &err) < 0);
+	assert_non_null(strstr(err.message, "client.key"));
+	options.key_file = "/nonexistent";
+	assert_true(http_server_start(&options, &server, &err) < 0);
+	options.bind_address = "not an address";
+	options.tls = false;
+	assert_true(http_server_start(&options, &server, &err) < 0);
+}
+
+static void test_selfsigned(void **state)
+{
+	struct selfsigned own = SELFSIGNED_INIT;
+	autoerror struct error err = {0};
+	assert_int_equal(selfsigned_make(&own, &err), 0);
+	struct http_server_options options = HTTP_SERVER_OPTIONS_INIT;
+	options.bind_address = "127.0.0.1";
+	options.tls = true;
+	options.cert_file = own.cert_path;
+	options.key_file = own.key_path;
+	options.handler = handler;
+	struct http_server *server;
+	assert_int_equal(http_server_start(&options, &server, &err), 0);
+	selfsigned_done(&own);
+	struct peer_options tls = {.tls = true};
+	struct peer peer = peer_connect(http_server_port(server), &tls);
+	peer_say(&peer, "GET / HTTP/1.1\r\nHost: x\r\n\r\n");
+	expect(&peer, 200, "anonymous");
+	peer_close(&peer);
+	http_server_stop(server, 100);
+}
+
+int main(void)
+{
+	pki_make(&pki);
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(test_identity, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_reload, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_broken_reload, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_resumption, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_versions, setup, teardown),
+		cmocka_unit_test(test_bad_files),
+		cmocka_unit_test(test_selfsigned),
+	};
+	int rc = cmocka_run_group_tests(tests, NULL, NULL);
+	pki_remove(&pki);
+	return rc;
+}
