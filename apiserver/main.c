@@ -48,7 +48,7 @@ static int serve(struct apiserver_options *options) {
 	struct loop *loop = loop_new();
 	loop_add_signal(loop, SIGTERM, on_signal, loop);
 	loop_add_signal(loop, SIGINT, on_signal, loop);
-	signal(SIGPIPE, SIG_IGN);
+	sigaction(SIGPIPE, &(struct sigaction){.sa_handler = SIG_IGN}, NULL);
 	warn_of_gates(options);
 	admission_check_flags(options);
 	struct apiserver *server;

@@ -49,6 +49,7 @@ const struct admission_plugin admission_default_storage_class = {
 static int admit_protection(struct write *w, struct error *err) {
 	const char *finalizer = admission_is(w, "", "persistentvolumeclaims", NULL) ? "kubernetes.io/pvc-protection"
 				: admission_is(w, "", "persistentvolumes", NULL)    ? "kubernetes.io/pv-protection"
+				: admission_is(w, "storage.k8s.io", "volumeattributesclasses", NULL) ? "kubernetes.io/vac-protection"
 										    : NULL;
 	if (!finalizer)
 		return 0;

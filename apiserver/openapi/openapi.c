@@ -28,7 +28,7 @@ static void hash_text(const void *data, size_t len, char *out) {
 	uint8_t digest[64];
 	gnutls_hash_fast(GNUTLS_DIG_SHA512, data, len, digest);
 	for (size_t i = 0; i < sizeof(digest); i++)
-		sprintf(out + 2 * i, "%02X", digest[i]);
+		snprintf(out + 2 * i, 3, "%02X", digest[i]);
 }
 
 /* ---- making ---- */
@@ -78,12 +78,12 @@ static struct bytes *get_document(struct apiserver *server, const char *key, enu
 		make_document(server, form, group, version, &out);
 		document = xnew(struct document);
 		document->bytes = buf_to_bytes(&out);
-		document->etag[0] = '"';
-		hash_text(out.data, out.len, document->etag + 1);
-		strcat(document->etag, "\"");
+		char hash[129];
+		hash_text(out.data, out.len, hash);
+		snprintf(document->etag, sizeof(document->etag), "\"%s\"", hash);
 		map_set(&documents, key, document);
 	}
-	strcpy(etag, document->etag);
+	memcpy(etag, document->etag, sizeof(document->etag));
 	struct bytes *bytes = bytes_ref(document->bytes);
 	pthread_mutex_unlock(&lock);
 	return bytes;

@@ -346,7 +346,7 @@ static bool parse_head(struct upstream *u) {
 		unreachable(u, "malformed HTTP response");
 		return false;
 	}
-	u->status = atoi(u->in.data + 9);
+	u->status = (int)strtol(u->in.data + 9, NULL, 10);
 	size_t head = (size_t)(end - u->in.data) + 4;
 	if (u->status == 100) {
 		buf_consume(&u->in, head);

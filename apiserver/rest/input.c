@@ -19,6 +19,17 @@ void input_keep_managed_fields(struct write *w) {
 	meta->managed_fields = copy.managed_fields;
 }
 
+/* Typed clients leave kind and apiVersion out; what is stored says them. */
+static void input_set_kind(void *object, const char *api_version) {
+	const struct api_type *type = api_type_of(object);
+	struct { const char *kind, *api_version; } *head = object;
+	if (!type->is_kind || !type->kind)
+		return;
+	head->kind = type->kind;
+	if (str_empty(head->api_version))
+		head->api_version = arena_strdup(api_arena(object), api_version);
+}
+
 static int decode_json(struct request *r, const struct api_type *type, const char *json, size_t len, void **ret, struct error *err) {
 	struct api_decode_options options = {.validation = r->validation, .warnings = &r->warnings, .max_depth = MAX_BODY_DEPTH};
 	/* The body's kind must be the endpoint's, where it names one. */
@@ -35,6 +46,8 @@ static int decode_json(struct request *r, const struct api_type *type, const cha
 	int rc = api_decode_json(type, json, len, &options, ret, err);
 	if (rc < 0 && err && err->http_code == 0)
 		error_bad_request(err, "%s", error_message(err));
+	if (rc == 0)
+		input_set_kind(*ret, want);
 	return rc;
 }
 
@@ -64,6 +77,8 @@ int request_decode_body(struct request *r, const struct api_type *type, void **r
 			return error_bad_request(err, "the kind in the data does not match the expected kind %s", type->kind);
 		}
 		*ret = object;
+		autofree char *version = str_empty(type->group) ? xstrdup(type->version ? type->version : "") : xprintf("%s/%s", type->group, type->version);
+		input_set_kind(object, version);
 		return 0;
 	}
 	default:

@@ -89,6 +89,7 @@ static const struct strategy priority_classes = {.group = "scheduling.k8s.io", .
 static const struct strategy ingresses = {.group = "networking.k8s.io", .plural = "ingresses", .generation = true};
 static const struct strategy ingress_classes = {.group = "networking.k8s.io", .plural = "ingressclasses", .generation = true};
 static const struct strategy network_policies = {.group = "networking.k8s.io", .plural = "networkpolicies", .generation = true};
+static const struct strategy ip_addresses = {.group = "networking.k8s.io", .plural = "ipaddresses", .name = NAME_ANY};
 static const struct strategy endpoint_slices = {.group = "discovery.k8s.io", .plural = "endpointslices", .generation = true};
 static const struct strategy flow_schemas = {.group = "flowcontrol.apiserver.k8s.io", .plural = "flowschemas", .generation = true};
 static const struct strategy priority_levels = {.group = "flowcontrol.apiserver.k8s.io", .plural = "prioritylevelconfigurations", .generation = true};
@@ -107,7 +108,7 @@ static const struct strategy mutating_bindings = {.group = ADMISSION, .plural = 
 static const struct strategy crds = {.group = "apiextensions.k8s.io", .plural = "customresourcedefinitions", .generation = true};
 
 const struct strategy *const strategies_other[] = {
-	&services, &csrs, &roles, &cluster_roles, &role_bindings, &cluster_role_bindings, &leases, &runtime_classes, &priority_classes, &ingresses,
+	&services, &csrs, &ip_addresses, &roles, &cluster_roles, &role_bindings, &cluster_role_bindings, &leases, &runtime_classes, &priority_classes, &ingresses,
 	&ingress_classes, &network_policies, &endpoint_slices, &flow_schemas, &priority_levels, &device_classes, &resource_slices,
 	&validating_webhooks, &mutating_webhooks, &validating_policies, &validating_bindings, &mutating_policies, &mutating_bindings, &crds, NULL,
 };

@@ -3,6 +3,7 @@
 #include "apiserver/rest/write.h"
 #include "apiserver/strategy/table.h"
 #include "apiserver/validation/validation.h"
+#include "api/apps_v1.h"
 #include "api/batch_v1.h"
 #include "api/core_v1.h"
 
@@ -10,7 +11,26 @@ static const struct strategy replication_controllers = {.group = "", .plural = "
 static const struct strategy deployments = {.group = "apps", .plural = "deployments", .generation = true, .validate = validate_deployment};
 static const struct strategy replica_sets = {.group = "apps", .plural = "replicasets", .generation = true, .validate = validate_replica_set};
 static const struct strategy stateful_sets = {.group = "apps", .plural = "statefulsets", .generation = true, .validate = validate_stateful_set};
-static const struct strategy daemon_sets = {.group = "apps", .plural = "daemonsets", .generation = true, .validate = validate_daemon_set};
+/* Counts changes of the template, as clients of old expect it. */
+#define TEMPLATE_GENERATION "deprecated.daemonset.template.generation"
+
+static void daemon_set_prepare_create(struct request *r, void *object) {
+	api_map_set(api_arena(object), &api_metadata(object)->annotations, TEMPLATE_GENERATION, "1");
+}
+
+static void daemon_set_prepare_update(struct request *r, void *object, const void *old) {
+	const struct apps_v1_daemon_set *now = object, *before = old;
+	struct arena *arena = api_arena(object);
+	const char *text = api_map_get(&before->metadata.annotations, TEMPLATE_GENERATION);
+	int64_t count = 1;
+	if (text)
+		str_to_int64(text, 0, INT64_MAX - 1, &count);
+	if (!api_equal(&core_v1_pod_template_spec_type, &now->spec.template, &before->spec.template))
+		count++;
+	api_map_set(arena, &api_metadata(object)->annotations, TEMPLATE_GENERATION, arena_printf(arena, "%lld", (long long)count));
+}
+
+static const struct strategy daemon_sets = {.group = "apps", .plural = "daemonsets", .generation = true, .prepare_create = daemon_set_prepare_create, .prepare_update = daemon_set_prepare_update, .validate = validate_daemon_set};
 
 /* A job without a selector of its own gets one by its uid, and its pods the labels for it. */
 static void job_prepare_create(struct request *r, void *object) {
@@ -19,10 +39,15 @@ static void job_prepare_create(struct request *r, void *object) {
 	struct meta_v1_object_meta *template = &job->spec.template.metadata;
 	if (job->spec.manual_selector && *job->spec.manual_selector)
 		return;
-	api_map_set(arena, &template->labels, "controller-uid", job->metadata.uid);
-	api_map_set(arena, &template->labels, "job-name", str_or(job->metadata.name, ""));
-	api_map_set(arena, &template->labels, "batch.kubernetes.io/controller-uid", job->metadata.uid);
-	api_map_set(arena, &template->labels, "batch.kubernetes.io/job-name", str_or(job->metadata.name, ""));
+	/* Labels that defaulting took over from the template follow it here too. */
+	bool shared = template->labels.len && api_map_equal(&template->labels, &job->metadata.labels);
+	struct api_string_map *maps[] = {&template->labels, shared ? &job->metadata.labels : NULL};
+	for (size_t i = 0; i < array_len(maps) && maps[i]; i++) {
+		api_map_set(arena, maps[i], "controller-uid", job->metadata.uid);
+		api_map_set(arena, maps[i], "job-name", str_or(job->metadata.name, ""));
+		api_map_set(arena, maps[i], "batch.kubernetes.io/controller-uid", job->metadata.uid);
+		api_map_set(arena, maps[i], "batch.kubernetes.io/job-name", str_or(job->metadata.name, ""));
+	}
 	if (!job->spec.selector)
 		job->spec.selector = arena_new_type(arena, struct meta_v1_label_selector);
 	if (!api_map_get(&job->spec.selector->match_labels, "batch.kubernetes.io/controller-uid"))
