@@ -219,6 +219,7 @@ static void add_builtin(struct registry *registry, const struct api_resource *ap
 		index->etcd_prefix = api->etcd_prefix;
 		index->labels = storage_labels(api, resource->storage_type);
 		resource->collection = store_collection(registry->server->store, api->etcd_prefix, api->namespaced, index_fields, index);
+		collection_set_names(resource->collection, str_or(api->group, ""), api->plural);
 	}
 	registry_add(registry, resource);
 }

@@ -67,7 +67,7 @@ static int open_store(struct apiserver *server, struct error *err) {
 		.ca_file = str_empty(o->etcd_cafile) ? NULL : o->etcd_cafile,
 		.cert_file = str_empty(o->etcd_certfile) ? NULL : o->etcd_certfile,
 		.key_file = str_empty(o->etcd_keyfile) ? NULL : o->etcd_keyfile,
-		.compaction_interval_ns = o->etcd_compaction_interval,
+		.compaction_interval_ns = o->etcd_compaction_interval ? o->etcd_compaction_interval : -1,
 	};
 	int rc = store_open(&options, 60000, &server->store, err);
 	free(endpoints);

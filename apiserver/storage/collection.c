@@ -46,6 +46,7 @@ void collection_free(struct collection *c)
 	for (size_t i = 0; i < c->field_key_count; i++)
 		free(c->field_keys[i]);
 	pthread_mutex_destroy(&c->lock);
+	free(atomic_load(&c->metrics));
 	free(c->prefix);
 	free(c);
 }
@@ -84,6 +85,7 @@ struct collection *store_collection(struct store *store, const char *etcd_prefix
 			}
 			struct entry *ours = entry_copy(c, entry, 0);
 			entry_set_load_mark(ours, entry_load_mark(entry));
+			c->json_bytes += ours->json->len;
 			entry_unref(tree_set(&c->tree, ours));
 			entry_unref(tree_remove(&store->root->tree, path));
 		}
@@ -104,12 +106,14 @@ void collection_apply(struct collection *c, enum store_event_type type, uint64_t
 	else
 		previous = tree_set(&c->tree, entry_ref(take_entry));
 	c->last_revision = revision;
+	c->json_bytes += (type == STORE_DELETED ? 0 : take_entry->json->len) - (previous ? previous->json->len : 0);
 	if (!c->is_root) {
 		history_append(&c->history, type, revision, take_entry, previous);
 		drop_views(c, c->history.floor);
 	}
 	pthread_mutex_unlock(&c->lock);
 	event.previous = previous;
+	metrics_event(c);
 	if (!c->is_root)
 		watch_dispatch(c, &event);
 	/* Before the writer is told, so that it finds its revision reached. */

@@ -52,6 +52,7 @@ size_t history_after(const struct history *history, uint64_t revision);
 #define COLLECTION_VIEWS 4
 #define COLLECTION_FIELD_KEYS 32
 
+struct collection_metrics;
 struct collection {
 	struct store *store;
 	char *prefix; /* "pods/"; "" for the root, which holds what nobody has opened */
@@ -65,6 +66,7 @@ struct collection {
 
 	pthread_mutex_t lock;
 	struct tree *tree;
+	size_t json_bytes;      /* of all that is in the tree */
 	uint64_t last_revision; /* of the newest event in it */
 	struct history history;
 	/* Older states that were asked for lately: a paged LIST asks for the same one again and again. */
@@ -77,6 +79,7 @@ struct collection {
 	struct list watches; /* live ones; under apply_lock */
 	unsigned dispatching;
 	bool has_dead;
+	_Atomic(struct collection_metrics *) metrics; /* NULL until its names are known */
 };
 struct collection *collection_new(struct store *store, const char *prefix, bool namespaced, collection_index_fn index, void *arg);
 void collection_free(struct collection *collection);
@@ -153,6 +156,19 @@ struct compaction *compaction_new(struct store *store, int64_t interval_ns);
 void compaction_stop(struct compaction *compaction);
 void compaction_free(struct compaction *compaction);
 
+/* ---- metrics.c ---- */
+
+enum metrics_operation { METRICS_CREATE, METRICS_UPDATE, METRICS_DELETE, METRICS_OPERATIONS };
+/* While a store is open its collections' sizes are shown. */
+void metrics_open(struct store *store);
+void metrics_close(struct store *store);
+void metrics_request(struct collection *collection, enum metrics_operation operation, int64_t started, bool failed);
+void metrics_event(struct collection *collection);
+void metrics_undecodable(struct collection *collection);
+void metrics_lease(unsigned keys);
+/* Asks etcd for the size of its database. */
+void metrics_ask_size(struct store *store);
+
 /* ---- store.c ---- */
 
 /* Our own keys below the prefix, so that their writes are seen by the watch: never objects. */
@@ -191,6 +207,7 @@ struct store {
 
 	pthread_mutex_t open_lock;
 	pthread_cond_t open_cond;
+	struct list open_link; /* metrics.c */
 	char load_trouble[256];
 	bool shut;
 };

@@ -121,6 +121,8 @@ void leases_send(struct leases *leases, int64_t seconds, struct write *write)
 			lease = bucket->lease;
 			bucket->keys++;
 		} else {
+			if (bucket->lease && !bucket->granting)
+				metrics_lease(bucket->keys);
 			grant = !bucket->granting;
 			bucket->granting = true;
 			list_push_back(&bucket->waiting, write_lease_link(write));

@@ -133,10 +133,13 @@ static void load_kv(struct load *load, const struct etcd_kv *kv)
 		if (!c->reported_undecodable)
 			log_warning("object in etcd is not JSON, left out", LOG_STR("key", key));
 		c->reported_undecodable = true;
+		metrics_undecodable(c);
 		return;
 	}
 	entry_set_load_mark(entry, store->load_mark);
 	if (load->first) {
+		/* A load that was begun again may bring a newer one. */
+		c->json_bytes += entry->json->len - (known ? known->json->len : 0);
 		entry_unref(tree_set(&c->tree, entry));
 		return;
 	}

@@ -10,6 +10,7 @@
 #define TICK_NS NSEC_PER_SEC
 #define TRIM_TICKS 30
 #define SWEEP_TICKS 300
+#define SIZE_TICKS 30
 
 /* ---- events from etcd ---- */
 
@@ -53,6 +54,7 @@ void store_apply(struct store *store, const char *path, size_t len, const struct
 			if (!c->reported_undecodable)
 				log_warning("object in etcd is not JSON, left out", LOG_STR("key", key));
 			c->reported_undecodable = true;
+			metrics_undecodable(c);
 		}
 	}
 	if (!entry) {
@@ -162,6 +164,8 @@ static void on_tick(void *arg)
 	}
 	pthread_mutex_unlock(&store->apply_lock);
 	write_expire(store);
+	if (store->ticks % SIZE_TICKS == 1)
+		metrics_ask_size(store);
 	loop_timer_arm(store->tick, TICK_NS);
 }
 
@@ -235,6 +239,7 @@ static struct store *store_new(const struct store_options *options)
 	pthread_cond_init(&store->open_cond, &monotonic);
 	pthread_condattr_destroy(&monotonic);
 	store->root = collection_new(store, "", false, NULL, NULL);
+	metrics_open(store);
 	return store;
 }
 
@@ -306,6 +311,7 @@ void store_close(struct store *store)
 {
 	if (!store)
 		return;
+	metrics_close(store);
 	if (store->etcd) {
 		loop_post(store->loop, shut, store);
 		pthread_mutex_lock(&store->open_lock);

@@ -66,6 +66,9 @@ struct bytes *entry_encoding(struct entry *entry, unsigned slot, struct bytes *(
 typedef void (*collection_index_fn)(const char *json, size_t len, struct arena *arena, struct api_string_map *ret_fields, void *arg);
 struct collection *store_collection(struct store *store, const char *etcd_prefix, bool namespaced, collection_index_fn index, void *arg);
 
+/* Under which names its metrics go; without it there are none. The first call holds. */
+void collection_set_names(struct collection *collection, const char *group, const char *resource);
+
 /* ---- reads: at once, from the cache ---- */
 
 /* The revision the cache has reached: every event up to it was applied and handed to the watches. */

@@ -24,7 +24,7 @@ struct write {
 	store_write_done done;
 	void *arg;
 	uint64_t revision; /* of the write, once etcd has answered */
-	int64_t deadline;
+	int64_t deadline, started;
 	struct entry *before; /* what a deletion takes away, as far as the cache knows */
 };
 
@@ -81,6 +81,11 @@ static const char *key_of(const struct write *write)
 }
 
 /* ---- after the answer: waiting for the event ---- */
+
+static void measure(struct write *write, bool failed)
+{
+	metrics_request(write->collection, !write->is_put ? METRICS_DELETE : write->expected ? METRICS_UPDATE : METRICS_CREATE, write->started, failed);
+}
 
 static void unlink_written(struct write *write)
 {
@@ -223,6 +228,7 @@ static void on_answer(int errnum, const char *text, const void *data, size_t len
 	}
 	if (errnum == 0 && etcd_read_txn(data, len, &response) < 0)
 		errnum = -EIO;
+	measure(write, errnum != 0);
 	switch (errnum) {
 	case 0:
 		break;
@@ -273,6 +279,7 @@ static void on_any_answer(int errnum, const char *text, const void *data, size_t
 	struct etcd_txn_response response;
 
 	if (errnum == 0 && etcd_read_txn(data, len, &response) == 0) {
+		measure(write, false);
 		if (response.succeeded || response.deleted == 0)
 			return finish(write, -ENOENT, NULL);
 		write->revision = (uint64_t)response.revision;
@@ -311,7 +318,8 @@ static struct write *write_new(struct collection *c, const char *key, uint64_t e
 		return NULL;
 	}
 	write = xnew(struct write);
-	*write = (struct write){.collection = c, .path = xprintf("%s%s", c->prefix, key), .expected = expected, .done = done, .arg = arg, .value = BUF_INIT(ETCD_MAX_REQUEST)};
+	*write = (struct write){.collection = c, .path = xprintf("%s%s", c->prefix, key), .expected = expected, .done = done, .arg = arg, .value = BUF_INIT(ETCD_MAX_REQUEST),
+		.started = clock_monotonic_ns()};
 	list_init(&write->link);
 	list_init(&write->lease_link);
 	return write;
