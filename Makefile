@@ -5,7 +5,7 @@ VERSION     := 0.1.0
 KUBE_MINOR  := 36
 SANITIZE    ?= 0
 CC          ?= gcc
-BUILD       ?= build/$(CC)$(if $(filter 1,$(SANITIZE)),-asan,)$(if $(filter thread,$(SANITIZE)),-tsan,)
+BUILD       ?= build/$(CC)$(if $(filter 1,$(SANITIZE)),-asan,)$(if $(filter thread,$(SANITIZE)),-tsan,)$(if $(filter fuzz,$(SANITIZE)),-fuzz,)
 PROGRAMS    := apiserver scheduler controller-manager kubelet proxy dns cli
 PKGS        := libmicrohttpd jansson libcurl libnl-3.0 libnl-route-3.0 libnghttp2 libprotobuf-c gnutls yaml-0.1 zlib libnftnl libmnl
 PKGS        += libnetfilter_conntrack libarchive ldns
@@ -26,6 +26,9 @@ LDHARDEN    := -fsanitize=address,undefined -Wl,--as-needed
 else ifeq ($(SANITIZE),thread)
 OPT         := -O1 -g -fsanitize=thread -fno-omit-frame-pointer
 LDHARDEN    := -fsanitize=thread -Wl,--as-needed
+else ifeq ($(SANITIZE),fuzz)
+OPT         := -O1 -g -fsanitize=address,undefined,fuzzer-no-link -fno-sanitize-recover=undefined -fno-omit-frame-pointer
+LDHARDEN    := -fsanitize=address,undefined -Wl,--as-needed
 else
 HARDEN      += -D_FORTIFY_SOURCE=2
 endif

@@ -53,3 +53,23 @@ check:             ## install what the tests need, build, run all tests (root)
 
 lint:              ## check what a script can check of STYLE.md
 	@test/lint/lint.sh
+
+BENCH_BINS := $(patsubst %.c,$(BUILD)/%,$(wildcard test/bench/*_bench.c))
+bench_lib = $(shell sed -n '1s|^// lib: *||p' test/bench/$(notdir $(1)).c)
+$(BENCH_BINS): $(BUILD)/%: $(BUILD)/%.o $$(foreach l,$$(call bench_lib,$$*),$(BUILD)/lib/$$(l).a) $(BUILD)/lib/common.a
+	@mkdir -p $(@D)
+	@$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS)
+.PHONY: bench fuzz lint
+bench: all $(BENCH_BINS)   ## measure speed and memory (TARGET=https://... TOKEN=... lays the load on any Kubernetes API server)
+	@python3 test/bench/run.py $(BUILD)
+
+FUZZ_SECONDS ?= 30
+fuzz:              ## run every fuzzer with libFuzzer (clang) for FUZZ_SECONDS each
+	@$(MAKE) CC=clang SANITIZE=fuzz fuzz-run
+FUZZ_RUNS := $(patsubst test/fuzz/%_fuzz.c,$(BUILD)/fuzz/%,$(FUZZ_SRCS))
+$(FUZZ_RUNS): $(BUILD)/fuzz/%: $(BUILD)/test/fuzz/%_fuzz.o $$(foreach l,$$(call fuzz_lib,$$*_fuzz),$(BUILD)/lib/$$(l).a) $(BUILD)/lib/common.a
+	@mkdir -p $(@D)
+	@$(CC) $(LDFLAGS_ALL) -fsanitize=fuzzer -o $@ $^ $(LIBS)
+.PHONY: fuzz-run
+fuzz-run: $(FUZZ_RUNS)
+	@for f in $(FUZZ_RUNS); do n=$$(basename $$f); work=$$(mktemp -d); echo "== $$n"; $$f -max_total_time=$(FUZZ_SECONDS) -print_final_stats=0 -verbosity=0 -artifact_prefix=$$work/ $$work test/fuzz/corpus/$$n || exit 1; rm -rf $$work; done

@@ -343,7 +343,7 @@ def test_statuses_of_bad_requests(c):
         r = c.kubectl(*args, check=False)
         expect(r.returncode != 0 and want.lower() in r.stderr.lower(), f"{args}: {r.stderr}")
     r = c.kubectl("apply", "-f", "-", check=False, stdin="apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: bad}\nspec: {replicas: -1, selector: {matchLabels: {a: b}}, "
-                  "template: {metadata: {labels: {a: c}}, spec: {containers: [{name: X, image: y}]}}}\n")
+                  "template: {metadata: {labels: {a: c}}, spec: {containers: [{name: X, image: busybox}]}}}\n")
     for path in ("spec.replicas", "spec.template.metadata.labels", "spec.template.spec.containers[0].name"):
         expect(path in r.stderr, f"{path} named in {r.stderr}")
 
