@@ -33,8 +33,6 @@ $(BENCH_BINS): $(BUILD)/%: $(BUILD)/%.o $$(foreach l,$$(call bench_lib,$$*),$(BU
 	@echo "  LD    $*"
 	@$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS)
 
-.PHONY: bench
-bench: $(BENCH_BINS)   ## build the bench programs
 
 # Programs whose threads share data, once more under the thread sanitizer: make SANITIZE=thread threads
 THREAD_TESTS := $(filter $(addprefix $(BUILD)/test/unit/,common/base/% common/http/% common/client/% apiserver/storage/% dns/%),$(UNIT_BINS))
@@ -54,13 +52,8 @@ check:             ## install what the tests need, build, run all tests (root)
 lint:              ## check what a script can check of STYLE.md
 	@test/lint/lint.sh
 
-BENCH_BINS := $(patsubst %.c,$(BUILD)/%,$(wildcard test/bench/*_bench.c))
-bench_lib = $(shell sed -n '1s|^// lib: *||p' test/bench/$(notdir $(1)).c)
-$(BENCH_BINS): $(BUILD)/%: $(BUILD)/%.o $$(foreach l,$$(call bench_lib,$$*),$(BUILD)/lib/$$(l).a) $(BUILD)/lib/common.a
-	@mkdir -p $(@D)
-	@$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS)
 .PHONY: bench fuzz lint
-bench: all $(BENCH_BINS)   ## measure speed and memory (TARGET=https://... TOKEN=... lays the load on any Kubernetes API server)
+bench: all $(BENCH_BINS)  ## measure speed and memory (TARGET=https://... TOKEN=... lays the load on any Kubernetes API server)
 	@python3 test/bench/run.py $(BUILD)
 
 FUZZ_SECONDS ?= 30
