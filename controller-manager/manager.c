@@ -326,6 +326,15 @@ struct manager *manager_new(struct client *client, const struct settings *settin
 	return manager;
 }
 
+/* What was to be made has no place any more: the namespace takes its owner with it. */
+static bool namespace_is_going(const struct error *err)
+{
+	for (size_t i = 0; i < err->cause_count; i++)
+		if (str_equal(err->causes[i].reason, META_V1_CAUSE_TYPE_NAMESPACE_TERMINATING))
+			return true;
+	return false;
+}
+
 /* Splits the key, and turns a lost race into a quick second look: it is no error that somebody else wrote first. */
 static int reconcile_key(const char *key, void *arg, struct error *err)
 {
@@ -336,6 +345,8 @@ static int reconcile_key(const char *key, void *arg, struct error *err)
 	int r = running->reconciler.controller->reconcile(&running->reconciler, ns, slash ? slash + 1 : key, &failed);
 	if (r >= 0)
 		return r;
+	if (namespace_is_going(&failed))
+		return 0;
 	if (error_is(&failed, "Conflict") || error_is(&failed, "AlreadyExists")) {
 		log_debug(4, "written by another meanwhile, looking again", LOG_STR("controller", running->reconciler.controller->name),
 			LOG_STR("key", key), LOG_ERR(&failed));

@@ -80,7 +80,6 @@ const struct flag settings_flags[] = {
 	{.name = "tls-min-version", .kind = FLAG_IGNORED},
 	{.name = "permit-port-sharing", .kind = FLAG_IGNORED},
 	{.name = "permit-address-sharing", .kind = FLAG_IGNORED},
-	{.name = "concurrent-gc-syncs", .kind = FLAG_IGNORED},
 	{.name = "concurrent-validating-admission-policy-status-syncs", .kind = FLAG_IGNORED},
 	{.name = "legacy-service-account-token-clean-up-period", .kind = FLAG_IGNORED},
 	{.name = "endpoint-updates-batch-period", .kind = FLAG_IGNORED},

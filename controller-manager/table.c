@@ -15,6 +15,7 @@ ROW(node_ipam_controller);
 ROW(node_lifecycle_controller);
 ROW(taint_eviction_controller);
 ROW(pod_gc_controller);
+ROW(garbage_collector_controller);
 
 const struct controller *const controllers[] = {
 	&service_account_controller,
@@ -29,5 +30,6 @@ const struct controller *const controllers[] = {
 	&node_lifecycle_controller,
 	&taint_eviction_controller,
 	&pod_gc_controller,
+	&garbage_collector_controller,
 };
 const size_t controller_count = array_len(controllers);

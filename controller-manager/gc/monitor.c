@@ -1,0 +1,337 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* One thread a resource: lists, then watches, metadata only. */
+#include "controller-manager/gc/gc.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#define MAX_LINE ((size_t)8 << 20)
+#define MAX_PAGE ((size_t)256 << 20)
+#define STACK_BYTES ((size_t)256 * 1024)
+#define RETRY_FIRST_MS 200
+#define RETRY_MOST_MS 10000
+#define ACCEPT_LIST "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json"
+#define ACCEPT_WATCH "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json"
+#define WATCH_TIMEOUT_S 540
+
+struct monitor {
+	struct gc *gc;
+	struct discovered *resource;
+	pthread_t thread;
+	int cancel_fd;
+	bool synced; /* atomic */
+	struct map known; /* uids of this resource */
+	struct buf line;
+	char *version;
+};
+
+static void take_version(struct monitor *m, const json_t *metadata)
+{
+	const char *version = json_string_value(json_object_get(metadata, "resourceVersion"));
+	if (str_empty(version))
+		return;
+	free(m->version);
+	m->version = xstrdup(version);
+}
+
+static void observe(struct monitor *m, const json_t *metadata)
+{
+	const char *uid = json_string_value(json_object_get(metadata, "uid"));
+	if (str_empty(uid))
+		return;
+	set_add(&m->known, uid);
+	graph_observe(m->gc, m->resource, metadata);
+}
+
+static void forget(struct monitor *m, const char *uid)
+{
+	map_remove(&m->known, uid);
+	graph_forget(m->gc, uid);
+}
+
+/* Forgets what the last list no longer had. */
+static void forget_all_but(struct monitor *m, const struct map *listed)
+{
+	struct flag_list gone = {0};
+	size_t pos = 0;
+	for (struct map_entry *e; (e = map_next(&m->known, &pos));)
+		if (!map_has(listed, e->key))
+			flag_list_add(&gone, e->key);
+	for (size_t i = 0; i < gone.len; i++)
+		forget(m, gone.items[i]);
+	flag_list_done(&gone);
+}
+
+static int list_page(struct monitor *m, const char *path, struct map *listed, char **token, struct error *err)
+{
+	autofree char *paged = xprintf("%s?limit=500%s%s", path, str_empty(*token) ? "" : "&continue=", str_or(*token, ""));
+	autobuf struct buf body = BUF_INIT(MAX_PAGE);
+	struct client_request request = {.method = "GET", .path = paged, .accept = ACCEPT_LIST};
+	int r = client_do(m->gc->r->client, &request, &body, NULL, err);
+	if (r)
+		return r;
+	json_error_t at;
+	json_t *tree = json_loadb(body.data, body.len, 0, &at);
+	if (!tree)
+		return error_set(err, EPROTO, "list %s: %s", path, at.text);
+	const json_t *items = json_object_get(tree, "items");
+	for (size_t i = 0; i < json_array_size(items); i++) {
+		const json_t *metadata = json_object_get(json_array_get(items, i), "metadata");
+		const char *uid = json_string_value(json_object_get(metadata, "uid"));
+		if (!uid)
+			continue;
+		set_add(listed, uid);
+		observe(m, metadata);
+	}
+	const json_t *list_meta = json_object_get(tree, "metadata");
+	take_version(m, list_meta);
+	free(*token);
+	*token = xstrdup(str_or(json_string_value(json_object_get(list_meta, "continue")), ""));
+	json_decref(tree);
+	return 0;
+}
+
+static int list_all(struct monitor *m, struct error *err)
+{
+	automap struct map listed = MAP_INIT(NULL);
+	autofree char *path = discovered_path(m->resource, NULL, NULL);
+	autofree char *token = NULL;
+	int r;
+	do
+		r = list_page(m, path, &listed, &token, err);
+	while (!r && !str_empty(token));
+	if (r)
+		return r;
+	forget_all_but(m, &listed);
+	__atomic_store_n(&m->synced, true, __ATOMIC_RELEASE);
+	return 0;
+}
+
+/* One watch event. Returns false where the watch must end and the list be taken again. */
+static bool take_event(struct monitor *m, const char *line, size_t len)
+{
+	json_t *tree = json_loadb(line, len, 0, NULL);
+	const char *type = json_string_value(json_object_get(tree, "type"));
+	const json_t *metadata = json_object_get(json_object_get(tree, "object"), "metadata");
+	bool go_on = tree && type && !str_equal(type, "ERROR");
+	if (go_on) {
+		const char *uid = json_string_value(json_object_get(metadata, "uid"));
+		if (str_equal(type, "DELETED") && uid)
+			forget(m, uid);
+		else if (!str_equal(type, "BOOKMARK"))
+			observe(m, metadata);
+		take_version(m, metadata);
+		if (str_equal(m->resource->plural, "customresourcedefinitions") || str_equal(m->resource->plural, "apiservices"))
+			reconciler_add_after(m->gc->r, NULL, DISCOVERY_KEY, NSEC_PER_SEC);
+	} else {
+		free(m->version);
+		m->version = NULL;
+	}
+	json_decref(tree);
+	return go_on;
+}
+
+static bool on_data(const char *data, size_t len, void *arg)
+{
+	struct monitor *m = arg;
+	while (len) {
+		const char *end = memchr(data, '\n', len);
+		size_t take = end ? (size_t)(end - data) : len;
+		buf_append(&m->line, data, take);
+		data += take + (end != NULL);
+		len -= take + (end != NULL);
+		if (buf_failed(&m->line)) {
+			free(m->version);
+			m->version = NULL;
+			buf_reset(&m->line);
+			return false;
+		}
+		if (!end)
+			break;
+		bool go_on = !m->line.len || take_event(m, m->line.data, m->line.len);
+		buf_reset(&m->line);
+		if (!go_on)
+			return false;
+	}
+	return true;
+}
+
+static int watch(struct monitor *m, struct error *err)
+{
+	autofree char *path = discovered_path(m->resource, NULL, NULL);
+	autofree char *full = xprintf("%s?watch=true&allowWatchBookmarks=true&resourceVersion=%s&timeoutSeconds=%d", path, m->version, WATCH_TIMEOUT_S);
+	struct client_request request = {.method = "GET", .path = full, .accept = ACCEPT_WATCH, .timeout_ms = (WATCH_TIMEOUT_S + 60) * 1000};
+	buf_reset(&m->line);
+	int r = client_stream(m->gc->r->client, &request, on_data, m, m->cancel_fd, err);
+	if (r && (error_is(err, "Expired") || error_is(err, "Gone"))) {
+		free(m->version);
+		m->version = NULL;
+	}
+	return r;
+}
+
+/* Waits, or returns true at once when the monitor is to end. */
+static bool cancelled(struct monitor *m, int wait_ms)
+{
+	struct pollfd fd = {.fd = m->cancel_fd, .events = POLLIN};
+	return poll(&fd, 1, wait_ms) > 0;
+}
+
+static void *run(void *arg)
+{
+	struct monitor *m = arg;
+	int wait_ms = 0;
+	while (!cancelled(m, wait_ms)) {
+		autoerror struct error err = {0};
+		int r = m->version ? watch(m, &err) : list_all(m, &err);
+		/* A resource that cannot be listed (any more) must not hold up the others. */
+		if (r && (error_is(&err, "NotFound") || error_is(&err, "MethodNotAllowed") || error_is(&err, "Forbidden")))
+			__atomic_store_n(&m->synced, true, __ATOMIC_RELEASE);
+		wait_ms = !r ? 0 : min_of(max_of(wait_ms * 2, RETRY_FIRST_MS), RETRY_MOST_MS);
+	}
+	return NULL;
+}
+
+static void monitor_free(struct monitor *m, bool forget_objects)
+{
+	ssize_t ignored = write(m->cancel_fd, &(uint64_t){1}, sizeof(uint64_t));
+	(void)ignored;
+	pthread_join(m->thread, NULL);
+	if (forget_objects)
+		forget_all_but(m, &MAP_INIT(NULL));
+	close(m->cancel_fd);
+	map_done(&m->known);
+	buf_done(&m->line);
+	free(m->version);
+	free(m);
+}
+
+static struct monitor *monitor_new(struct gc *gc, struct discovered *resource)
+{
+	struct monitor *m = xnew(struct monitor);
+	pthread_attr_t attr;
+	m->gc = gc;
+	m->resource = resource;
+	m->known = MAP_INIT(NULL);
+	m->line = BUF_INIT(MAX_LINE);
+	m->cancel_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	pthread_attr_init(&attr);
+	pthread_attr_setstacksize(&attr, STACK_BYTES);
+	int r = pthread_create(&m->thread, &attr, run, m);
+	pthread_attr_destroy(&attr);
+	if (r) {
+		close(m->cancel_fd);
+		free(m);
+		return NULL;
+	}
+	return m;
+}
+
+static bool same_resource(const struct discovered *a, const struct discovered *b)
+{
+	return str_equal(a->group, b->group) && str_equal(a->version, b->version) && str_equal(a->plural, b->plural);
+}
+
+static bool is_collected(const struct discovered *d)
+{
+	const uint32_t needed = API_VERB_LIST | API_VERB_WATCH | API_VERB_DELETE;
+	return (d->verbs & needed) == needed && !str_equal(d->plural, "events");
+}
+
+static struct discovered *keep_resource(struct gc *gc, const struct discovered *d)
+{
+	for (size_t i = 0; i < gc->resource_count; i++)
+		if (same_resource(gc->resources[i], d))
+			return gc->resources[i];
+	struct discovered *copy = xnew(struct discovered);
+	*copy = (struct discovered){xstrdup(d->group), xstrdup(d->version), xstrdup(d->plural), xstrdup(d->kind), d->namespaced, d->verbs};
+	gc->resources = xreallocarray(gc->resources, gc->resource_count + 1, sizeof(copy));
+	gc->resources[gc->resource_count++] = copy;
+	return copy;
+}
+
+static struct monitor *find_monitor(struct gc *gc, const struct discovered *d)
+{
+	for (size_t i = 0; i < gc->monitor_count; i++)
+		if (same_resource(gc->monitors[i]->resource, d))
+			return gc->monitors[i];
+	return NULL;
+}
+
+static bool is_discovered(const struct discovery *discovery, const struct discovered *d)
+{
+	for (size_t i = 0; i < discovery->len; i++)
+		if (same_resource(&discovery->items[i], d))
+			return true;
+	return false;
+}
+
+int monitors_refresh(struct gc *gc, struct error *err)
+{
+	cleanup(discovery_done) struct discovery discovery = {0};
+	int r = discovery_load(gc->r->world, &discovery, err);
+	if (r)
+		return r;
+	pthread_mutex_lock(&gc->lock);
+	for (size_t i = 0; i < discovery.len; i++) {
+		struct discovered *resource = keep_resource(gc, &discovery.items[i]);
+		if (!is_collected(resource) || find_monitor(gc, resource))
+			continue;
+		struct monitor *m = monitor_new(gc, resource);
+		if (!m)
+			continue;
+		gc->monitors = xreallocarray(gc->monitors, gc->monitor_count + 1, sizeof(m));
+		gc->monitors[gc->monitor_count++] = m;
+	}
+	/* Only a complete discovery says that a resource has gone. */
+	for (size_t i = 0; i < gc->monitor_count && !discovery.failed_count;) {
+		if (is_discovered(&discovery, gc->monitors[i]->resource)) {
+			i++;
+			continue;
+		}
+		monitor_free(gc->monitors[i], true);
+		gc->monitors[i] = gc->monitors[--gc->monitor_count];
+	}
+	pthread_mutex_unlock(&gc->lock);
+	return 0;
+}
+
+bool monitors_synced(struct gc *gc)
+{
+	pthread_mutex_lock(&gc->lock);
+	bool synced = gc->monitor_count > 0;
+	for (size_t i = 0; i < gc->monitor_count && synced; i++)
+		synced = __atomic_load_n(&gc->monitors[i]->synced, __ATOMIC_ACQUIRE);
+	pthread_mutex_unlock(&gc->lock);
+	return synced;
+}
+
+void monitors_stop(struct gc *gc)
+{
+	/* All are told first: each may be in the middle of a long answer. */
+	for (size_t i = 0; i < gc->monitor_count; i++) {
+		ssize_t ignored = write(gc->monitors[i]->cancel_fd, &(uint64_t){1}, sizeof(uint64_t));
+		(void)ignored;
+	}
+	for (size_t i = 0; i < gc->monitor_count; i++)
+		monitor_free(gc->monitors[i], false);
+	free(gc->monitors);
+	gc->monitors = NULL;
+	gc->monitor_count = 0;
+}
+
+struct discovered *gc_resource_of_kind(struct gc *gc, const char *api_version, const char *kind)
+{
+	const char *slash = strchr(api_version, '/');
+	autofree char *group = slash ? xstrndup(api_version, (size_t)(slash - api_version)) : xstrdup("");
+	struct discovered *found = NULL;
+	pthread_mutex_lock(&gc->lock);
+	/* Any version of the group serves the same objects. */
+	for (size_t i = 0; i < gc->resource_count && !found; i++)
+		if (str_equal(gc->resources[i]->group, group) && str_equal(gc->resources[i]->kind, kind))
+			found = gc->resources[i];
+	pthread_mutex_unlock(&gc->lock);
+	return found;
+}
