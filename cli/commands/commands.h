@@ -10,6 +10,7 @@ extern const struct cli_command command_certs;
 extern const struct cli_command command_create;
 extern const struct cli_command command_delete;
 extern const struct cli_command command_get;
+extern const struct cli_command command_image;
 extern const struct cli_command command_supervise;
 
 #endif

@@ -7,6 +7,7 @@ const struct cli_command *const cli_commands[] = {
 	&command_apply,
 	&command_delete,
 	&command_certs,
+	&command_image,
 	&command_supervise,
 	NULL,
 };
