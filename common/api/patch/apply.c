@@ -1,0 +1,464 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* metadata.managedFields, and server-side apply over it. */
+#include "common/api/patch/apply.h"
+
+#include "common/api/codec.h"
+#include "common/api/patch/patch.h"
+#include "common/api/patch/typed.h"
+
+#include <errno.h>
+
+#define MAX_UPDATE_MANAGERS 10
+#define OP_APPLY "Apply"
+#define OP_UPDATE "Update"
+
+/* One entry of managedFields. */
+struct owner {
+	char *manager, *operation, *api_version, *subresource;
+	char *time; /* as written; NULL: none */
+	json_t *set;
+};
+struct owners {
+	struct owner *items;
+	size_t len;
+};
+
+static void owner_done(struct owner *o) {
+	free(o->manager);
+	free(o->operation);
+	free(o->api_version);
+	free(o->subresource);
+	free(o->time);
+	json_decref(o->set);
+}
+
+static void owners_done(struct owners *owners) {
+	for (size_t i = 0; i < owners->len; i++)
+		owner_done(&owners->items[i]);
+	free(owners->items);
+	*owners = (struct owners){0};
+}
+
+static void owners_remove(struct owners *owners, size_t at) {
+	owner_done(&owners->items[at]);
+	memmove(&owners->items[at], &owners->items[at + 1], (--owners->len - at) * sizeof(*owners->items));
+}
+
+static char *string_of(json_t *entry, const char *key) {
+	const char *s = json_string_value(json_object_get(entry, key));
+	return xstrdup(s ? s : "");
+}
+
+/* -EINVAL where an entry is none of ours to read. */
+static int owners_read(json_t *object, struct owners *ret) {
+	json_t *list = json_object_get(json_object_get(object, "metadata"), "managedFields"), *entry;
+	size_t i;
+	*ret = (struct owners){0};
+	json_array_foreach(list, i, entry) {
+		const char *operation = json_string_value(json_object_get(entry, "operation"));
+		const char *type = json_string_value(json_object_get(entry, "fieldsType"));
+		if (!str_equal(operation, OP_APPLY) && !str_equal(operation, OP_UPDATE))
+			return -EINVAL;
+		if (!str_empty(type) && strcmp(type, "FieldsV1"))
+			return -EINVAL;
+		ret->items = xreallocarray(ret->items, ret->len + 1, sizeof(*ret->items));
+		struct owner *o = &ret->items[ret->len++];
+		*o = (struct owner){
+			.manager = string_of(entry, "manager"), .operation = xstrdup(operation), .api_version = string_of(entry, "apiVersion"),
+			.subresource = string_of(entry, "subresource"), .set = field_set_read(json_object_get(entry, "fieldsV1")),
+		};
+		const char *time = json_string_value(json_object_get(entry, "time"));
+		o->time = time ? xstrdup(time) : NULL;
+	}
+	return 0;
+}
+
+/* Apply before Update, older first, then by name. */
+static int order_owners(const void *a, const void *b) {
+	const struct owner *x = a, *y = b;
+	int order = strcmp(x->operation, y->operation);
+	if (!order)
+		order = strcmp(str_or(x->time, ""), str_or(y->time, ""));
+	if (!order)
+		order = strcmp(x->manager, y->manager);
+	if (!order)
+		order = strcmp(x->api_version, y->api_version);
+	return order ? order : strcmp(x->subresource, y->subresource);
+}
+
+static void set_string(json_t *entry, const char *key, const char *value) {
+	if (!str_empty(value))
+		json_object_set_new(entry, key, json_string(value));
+}
+
+static void owners_write(struct owners *owners, json_t *object) {
+	json_t *metadata = json_object_get(object, "metadata"), *list = json_array();
+	if (owners->len)
+		qsort(owners->items, owners->len, sizeof(*owners->items), order_owners);
+	for (size_t i = 0; i < owners->len; i++) {
+		const struct owner *o = &owners->items[i];
+		json_t *entry = json_object();
+		set_string(entry, "manager", o->manager);
+		set_string(entry, "operation", o->operation);
+		set_string(entry, "apiVersion", o->api_version);
+		set_string(entry, "time", o->time);
+		json_object_set_new(entry, "fieldsType", json_string("FieldsV1"));
+		json_object_set_new(entry, "fieldsV1", field_set_write(o->set));
+		set_string(entry, "subresource", o->subresource);
+		json_array_append_new(list, entry);
+	}
+	if (json_is_object(metadata) && json_array_size(list))
+		json_object_set(metadata, "managedFields", list);
+	else if (metadata)
+		json_object_del(metadata, "managedFields");
+	json_decref(list);
+}
+
+static struct owner *find_owner(struct owners *owners, const struct managed_options *options, const char *operation) {
+	for (size_t i = 0; i < owners->len; i++) {
+		struct owner *o = &owners->items[i];
+		bool same = str_equal(o->manager, options->manager) && str_equal(o->operation, operation) && str_equal(o->subresource, options->subresource);
+		/* An applier has one entry whatever version it used last. */
+		if (same && (!strcmp(operation, OP_APPLY) || str_equal(o->api_version, options->api_version)))
+			return o;
+	}
+	return NULL;
+}
+
+static struct owner *add_owner(struct owners *owners, const struct managed_options *options, const char *operation) {
+	owners->items = xreallocarray(owners->items, owners->len + 1, sizeof(*owners->items));
+	struct owner *o = &owners->items[owners->len++];
+	*o = (struct owner){.manager = xstrdup(str_or(options->manager, "unknown")), .operation = xstrdup(operation), .api_version = xstrdup(str_or(options->api_version, "")),
+			    .subresource = xstrdup(str_or(options->subresource, "")), .set = json_object()};
+	return o;
+}
+
+static void set_time(struct owner *o) {
+	char text[40];
+	time_format_rfc3339(clock_wall(), text);
+	free(o->time);
+	o->time = xstrdup(text);
+}
+
+static void replace_set(struct owner *o, json_t *take_set) {
+	json_decref(o->set);
+	o->set = take_set;
+}
+
+static void drop_empty(struct owners *owners) {
+	for (size_t i = owners->len; i-- > 0;)
+		if (field_set_empty(owners->items[i].set))
+			owners_remove(owners, i);
+}
+
+/* What identifies an object or is kept by the server is nobody's. */
+static json_t *strip(const struct managed_options *options, json_t *take_set) {
+	static const char *const paths[][2] = {
+		{"apiVersion"}, {"kind"}, {"metadata", "name"}, {"metadata", "namespace"}, {"metadata", "creationTimestamp"}, {"metadata", "selfLink"},
+		{"metadata", "uid"}, {"metadata", "clusterName"}, {"metadata", "generation"}, {"metadata", "managedFields"}, {"metadata", "resourceVersion"},
+	};
+	json_t *metadata = json_object_get(take_set, "f:metadata");
+	if (metadata)
+		json_object_del(metadata, ".");
+	for (size_t i = 0; i < array_len(paths); i++)
+		field_set_remove_tree(take_set, paths[i], paths[i][1] ? 2 : 1);
+	if (metadata && field_set_empty(json_object_get(take_set, "f:metadata")))
+		json_object_del(take_set, "f:metadata");
+	for (const char *const *reset = options->reset_fields; reset && *reset; reset++) {
+		const char *names[8];
+		size_t count = 0;
+		autofree char *path = xstrdup(*reset);
+		char *rest = path;
+		for (char *part; count < array_len(names) && (part = strsep(&rest, "./"));)
+			names[count++] = str_starts_with(part, "f:") ? part + 2 : part;
+		field_set_remove_tree(take_set, names, count);
+	}
+	return take_set;
+}
+
+static json_t *without_managed(json_t *object) {
+	json_t *copy = json_deep_copy(object);
+	json_object_del(json_object_get(copy, "metadata"), "managedFields");
+	return copy;
+}
+
+/* An empty object of the kind, as the server compares a new one with: Go writes parts that have no pointer even when empty. */
+static json_t *empty_of(const struct managed_options *options) {
+	if (!options->type)
+		return json_pack("{s:{}}", "metadata");
+	void *object = api_new_bare(options->type);
+	json_t *tree = api_to_json(options->type, object);
+	api_unref(object);
+	return tree;
+}
+
+/* ---- conflicts ---- */
+
+struct conflicts {
+	struct error *err;
+	const char *by;   /* "conflict with "manager" using v1" */
+	char *first;      /* path */
+	size_t total;
+	struct buf lines;
+};
+
+static char *describe(const struct owner *o) {
+	autobuf struct buf text = BUF_INIT(4096);
+	buf_printf(&text, "\"%s\"", o->manager);
+	if (!str_empty(o->subresource))
+		buf_printf(&text, " with subresource \"%s\"", o->subresource);
+	if (!strcmp(o->operation, OP_UPDATE))
+		buf_printf(&text, " using %s", o->api_version);
+	return buf_take(&text);
+}
+
+static void add_conflict(const char *path, void *arg) {
+	struct conflicts *c = arg;
+	if (!c->first)
+		c->first = xstrdup(path);
+	c->total++;
+	buf_printf(&c->lines, "\n- %s", path);
+	error_cause(c->err, "FieldManagerConflict", path, "conflict with %s", c->by);
+}
+
+static int refuse_conflicts(const struct owners *owners, json_t *const *sets, struct error *err) {
+	autoerror struct error own = {0};
+	struct conflicts c = {.err = &own, .lines = BUF_INIT((size_t)1 << 20)};
+	autofree char *last_by = NULL;
+	for (size_t i = 0; i < owners->len; i++) {
+		if (!sets[i])
+			continue;
+		autofree char *by = describe(&owners->items[i]);
+		c.by = by;
+		buf_printf(&c.lines, "%sconflicts with %s:", c.total ? "\n" : "", by);
+		field_set_each(sets[i], add_conflict, &c);
+		free(last_by);
+		last_by = take_ptr(by);
+	}
+	autofree char *message = c.total == 1 ? xprintf("Apply failed with 1 conflict: conflict with %s: %s", last_by, c.first)
+					      : xprintf("Apply failed with %zu conflicts: %s", c.total, c.lines.data ? c.lines.data : "");
+	error_status(err, 409, "Conflict", "%s", message);
+	for (size_t i = 0; err && i < own.cause_count; i++)
+		error_cause(err, own.causes[i].reason, own.causes[i].field, "%s", own.causes[i].message);
+	buf_done(&c.lines);
+	free(c.first);
+	return err ? -err->errnum : -EAGAIN;
+}
+
+/*
+ * Takes from all owners but `self` what the change took or removed. Where force is not set, what it took and they own is a
+ * conflict, and nothing is changed.
+ */
+static int yield(struct owners *owners, const struct owner *self, const struct typed_difference *d, bool force, struct error *err) {
+	json_t *taken = field_set_union(d->added, d->modified);
+	autofree json_t **conflicts = xcalloc(owners->len + 1, sizeof(json_t *));
+	bool any = false;
+	int r = 0;
+	for (size_t i = 0; i < owners->len; i++) {
+		if (&owners->items[i] == self)
+			continue;
+		json_t *both = field_set_intersection(owners->items[i].set, taken);
+		if (field_set_empty(both)) {
+			json_decref(both);
+			continue;
+		}
+		conflicts[i] = both;
+		any = true;
+	}
+	if (any && !force)
+		r = refuse_conflicts(owners, conflicts, err);
+	for (size_t i = 0; i < owners->len && !r; i++) {
+		struct owner *o = &owners->items[i];
+		if (o == self)
+			continue;
+		if (conflicts[i])
+			replace_set(o, field_set_difference(o->set, conflicts[i]));
+		replace_set(o, field_set_difference(o->set, d->removed));
+	}
+	for (size_t i = 0; i < owners->len; i++)
+		json_decref(conflicts[i]);
+	json_decref(taken);
+	return r;
+}
+
+/* ---- updates ---- */
+
+/* The oldest of too many updaters become one. */
+static void cap_updaters(struct owners *owners) {
+	size_t count = 0;
+	for (size_t i = 0; i < owners->len; i++)
+		count += !strcmp(owners->items[i].operation, OP_UPDATE) && str_empty(owners->items[i].subresource);
+	if (count <= MAX_UPDATE_MANAGERS)
+		return;
+	qsort(owners->items, owners->len, sizeof(*owners->items), order_owners);
+	while (count > MAX_UPDATE_MANAGERS) {
+		struct owner *first = NULL, *second = NULL;
+		for (size_t i = 0; i < owners->len && !second; i++) {
+			struct owner *o = &owners->items[i];
+			if (strcmp(o->operation, OP_UPDATE) || !str_empty(o->subresource))
+				continue;
+			if (first)
+				second = o;
+			else
+				first = o;
+		}
+		replace_set(second, field_set_union(first->set, second->set));
+		free(second->manager);
+		second->manager = xstrdup("ancient-changes");
+		owners_remove(owners, (size_t)(first - owners->items));
+		count--;
+	}
+}
+
+/* [{}] asks for a clean slate. */
+static bool asks_reset(json_t *object) {
+	json_t *list = json_object_get(json_object_get(object, "metadata"), "managedFields");
+	return json_array_size(list) == 1 && !json_object_size(json_array_get(list, 0));
+}
+
+static void read_live_or_new(const struct managed_options *options, json_t *live, json_t *updated, struct owners *ret, bool *ret_reset) {
+	*ret_reset = str_empty(options->subresource) && asks_reset(updated);
+	*ret = (struct owners){0};
+	if (*ret_reset)
+		return;
+	if (str_empty(options->subresource) && owners_read(updated, ret) == 0 && ret->len)
+		return;
+	owners_done(ret);
+	if (owners_read(live, ret) < 0)
+		owners_done(ret);
+}
+
+static void record_update(const struct managed_options *options, struct owners *owners, json_t *old, json_t *new) {
+	struct typed_difference d;
+	typed_compare(field_schema_root(options->type, options->schema), old, new, &d);
+	yield(owners, NULL, &d, true, NULL);
+	json_t *taken = strip(options, field_set_union(d.added, d.modified));
+	if (!field_set_empty(taken)) {
+		struct owner *self = find_owner(owners, options, OP_UPDATE);
+		if (!self)
+			self = add_owner(owners, options, OP_UPDATE);
+		replace_set(self, field_set_union(self->set, taken));
+		set_time(self);
+	}
+	json_decref(taken);
+	typed_difference_done(&d);
+	drop_empty(owners);
+}
+
+int managed_update(const struct managed_options *options, json_t *live, json_t *updated, json_t **ret, struct error *err) {
+	struct owners owners;
+	bool reset;
+	if (!json_is_object(updated))
+		return error_status(err, 400, "BadRequest", "the object is no JSON object");
+	read_live_or_new(options, live, updated, &owners, &reset);
+	json_t *new = without_managed(updated);
+	/* What was never tracked is not tracked from the middle on. */
+	if (!reset && (!live || owners.len)) {
+		json_t *old = live ? without_managed(live) : empty_of(options);
+		record_update(options, &owners, old, new);
+		cap_updaters(&owners);
+		json_decref(old);
+	}
+	owners_write(&owners, new);
+	owners_done(&owners);
+	*ret = new;
+	return 0;
+}
+
+/* ---- apply ---- */
+
+static int check_config(const struct managed_options *options, struct field_schema schema, json_t *config, struct error *err) {
+	json_t *metadata = json_object_get(config, "metadata");
+	const char *api_version = json_string_value(json_object_get(config, "apiVersion"));
+	const char *kind = json_string_value(json_object_get(config, "kind"));
+	if (!json_is_object(config))
+		return error_status(err, 400, "BadRequest", "the configuration is no object");
+	if (json_array_size(json_object_get(metadata, "managedFields")))
+		return error_status(err, 400, "BadRequest", "metadata.managedFields must be nil");
+	if (!str_equal(api_version, options->api_version))
+		return error_status(err, 400, "BadRequest", "Incorrect version specified in apply patch. Specified patch version: %s, expected: %s", api_version ? api_version : "",
+				    str_or(options->api_version, ""));
+	autoerror struct error inner = {0};
+	if (typed_check(schema, config, &inner) < 0) {
+		const char *ns = json_string_value(json_object_get(metadata, "namespace")), *name = json_string_value(json_object_get(metadata, "name"));
+		return error_status(err, 500, "InternalError", "failed to create typed patch object (%s/%s; %s, Kind=%s): %s", ns ? ns : "", name ? name : "", api_version,
+				    kind ? kind : "", inner.message);
+	}
+	return 0;
+}
+
+/* All that anybody owns. */
+static json_t *union_of(const struct owners *owners) {
+	json_t *all = json_object();
+	for (size_t i = 0; i < owners->len; i++) {
+		json_t *more = field_set_union(all, owners->items[i].set);
+		json_decref(all);
+		all = more;
+	}
+	return all;
+}
+
+/* An object that lives without owners had them before apply came: they share one name. */
+static void adopt(const struct managed_options *options, struct owners *owners, json_t *live) {
+	struct managed_options before = *options;
+	before.manager = "before-first-apply";
+	before.subresource = "";
+	json_t *empty = empty_of(options);
+	record_update(&before, owners, empty, live);
+	json_decref(empty);
+}
+
+static json_t *merge_config(const struct managed_options *options, struct field_schema schema, struct owners *owners, json_t *live, json_t *config, size_t *ret_self) {
+	json_t *merged = typed_merge(schema, live, config);
+	struct owner *self = find_owner(owners, options, OP_APPLY);
+	json_t *last = self ? json_incref(self->set) : NULL;
+	if (!self)
+		self = add_owner(owners, options, OP_APPLY);
+	*ret_self = (size_t)(self - owners->items);
+	free(self->api_version);
+	self->api_version = xstrdup(str_or(options->api_version, ""));
+	replace_set(self, strip(options, typed_field_set(schema, config)));
+	if (last) {
+		json_t *managed = union_of(owners);
+		typed_prune(schema, merged, last, managed);
+		json_decref(managed);
+		json_decref(last);
+	}
+	return merged;
+}
+
+int managed_apply(const struct managed_options *options, json_t *live, json_t *config, json_t **ret, struct error *err) {
+	struct field_schema schema = field_schema_root(options->type, options->schema);
+	struct owners owners = {0};
+	struct typed_difference d;
+	size_t at;
+	int r = check_config(options, schema, config, err);
+	if (r < 0)
+		return r;
+	if (live && owners_read(live, &owners) < 0)
+		owners_done(&owners);
+	json_t *old = live ? without_managed(live) : empty_of(options), *given = without_managed(config);
+	if (live && !owners.len)
+		adopt(options, &owners, old);
+	struct owner *before = find_owner(&owners, options, OP_APPLY);
+	json_t *last = before ? json_incref(before->set) : NULL;
+	json_t *merged = merge_config(options, schema, &owners, old, given, &at);
+	typed_compare(schema, old, merged, &d);
+	r = yield(&owners, &owners.items[at], &d, options->force, err);
+	if (!r) {
+		/* Applying the same again changes nothing, not even the time. */
+		bool same = last && patch_values_equal(last, owners.items[at].set) && field_set_empty(d.added) && field_set_empty(d.modified) && field_set_empty(d.removed);
+		if (!same || !owners.items[at].time)
+			set_time(&owners.items[at]);
+		drop_empty(&owners);
+		owners_write(&owners, merged);
+		*ret = json_incref(merged);
+	}
+	typed_difference_done(&d);
+	json_decref(last);
+	json_decref(merged);
+	json_decref(given);
+	json_decref(old);
+	owners_done(&owners);
+	return r;
+}

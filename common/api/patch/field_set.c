@@ -1,0 +1,155 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "common/api/patch/field_set.h"
+
+#include "common/api/codec.h"
+
+void field_set_attach(json_t *set, const char *element, json_t *child) {
+	if (field_set_empty(child))
+		json_decref(child);
+	else
+		json_object_set_new(set, element, child);
+}
+
+json_t *field_set_union(json_t *a, json_t *b) {
+	json_t *out = json_object(), *child;
+	const char *key;
+	json_object_foreach(a, key, child) {
+		json_t *other = json_object_get(b, key);
+		json_object_set_new(out, key, other ? field_set_union(child, other) : json_deep_copy(child));
+	}
+	json_object_foreach(b, key, child) {
+		if (!json_object_get(a, key))
+			json_object_set_new(out, key, json_deep_copy(child));
+	}
+	return out;
+}
+
+json_t *field_set_difference(json_t *a, json_t *b) {
+	json_t *out = json_object(), *child;
+	const char *key;
+	json_object_foreach(a, key, child) {
+		json_t *other = json_object_get(b, key);
+		if (!other)
+			json_object_set_new(out, key, json_deep_copy(child));
+		else if (strcmp(key, "."))
+			field_set_attach(out, key, field_set_difference(child, other));
+	}
+	return out;
+}
+
+json_t *field_set_intersection(json_t *a, json_t *b) {
+	json_t *out = json_object(), *child;
+	const char *key;
+	json_object_foreach(a, key, child) {
+		json_t *other = json_object_get(b, key);
+		if (!other)
+			continue;
+		if (!strcmp(key, "."))
+			field_set_add_self(out);
+		else
+			field_set_attach(out, key, field_set_intersection(child, other));
+	}
+	return out;
+}
+
+void field_set_remove_tree(json_t *set, const char *const *names, size_t count) {
+	if (!count)
+		return;
+	autofree char *element = xprintf("f:%s", names[0]);
+	json_t *child = json_object_get(set, element);
+	if (!child)
+		return;
+	if (count > 1)
+		field_set_remove_tree(child, names + 1, count - 1);
+	if (count == 1 || field_set_empty(child))
+		json_object_del(set, element);
+}
+
+static json_t *read_node(json_t *node, bool root) {
+	json_t *out = json_object(), *child;
+	const char *key;
+	json_object_foreach(node, key, child) {
+		if (!strcmp(key, "."))
+			field_set_add_self(out);
+		else if (json_is_object(child))
+			json_object_set_new(out, key, read_node(child, false));
+	}
+	if (!root && !json_object_size(node))
+		field_set_add_self(out);
+	return out;
+}
+
+json_t *field_set_read(json_t *fields_v1) {
+	return read_node(fields_v1, true);
+}
+
+json_t *field_set_write(json_t *set) {
+	json_t *out = json_object(), *child;
+	const char *key;
+	bool alone = json_object_size(set) == 1;
+	json_object_foreach(set, key, child) {
+		if (strcmp(key, "."))
+			json_object_set_new(out, key, field_set_write(child));
+		else if (!alone)
+			json_object_set_new(out, key, json_object());
+	}
+	return out;
+}
+
+static void append_keys(struct buf *path, const char *text) {
+	json_t *keys = json_loads(text, JSON_DECODE_ANY, NULL), *value;
+	const char *key;
+	size_t n = 0;
+	buf_append_char(path, '[');
+	json_object_foreach(keys, key, value) {
+		buf_printf(path, "%s%s=", n++ ? "," : "", key);
+		api_append_json_tree(path, value, 0);
+	}
+	buf_append_char(path, ']');
+	json_decref(keys);
+}
+
+static void append_element(struct buf *path, const char *element) {
+	const char *rest = element + 2;
+	if (*element == 'f')
+		buf_printf(path, ".%s", rest);
+	else if (*element == 'k')
+		append_keys(path, rest);
+	else if (*element == 'v')
+		buf_printf(path, "[=%s]", rest);
+	else
+		buf_printf(path, "[%s]", rest);
+}
+
+static int order_keys(const void *a, const void *b) {
+	return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+static void each(json_t *set, struct buf *path, void (*fn)(const char *path, void *arg), void *arg) {
+	size_t count = json_object_size(set), n = 0, len = path->len;
+	autofree const char **keys = xcalloc(count + 1, sizeof(*keys));
+	const char *key;
+	json_t *child;
+	json_object_foreach(set, key, child) {
+		keys[n++] = key;
+	}
+	qsort(keys, n, sizeof(*keys), order_keys);
+	for (size_t i = 0; i < n; i++) {
+		if (!strcmp(keys[i], ".")) {
+			fn(path->data ? path->data : "", arg);
+			continue;
+		}
+		if (strlen(keys[i]) < 2)
+			continue;
+		append_element(path, keys[i]);
+		each(json_object_get(set, keys[i]), path, fn, arg);
+		path->len = len;
+		if (path->data)
+			path->data[len] = 0;
+	}
+}
+
+void field_set_each(json_t *set, void (*fn)(const char *path, void *arg), void *arg) {
+	autobuf struct buf path = BUF_INIT((size_t)1 << 20);
+	each(set, &path, fn, arg);
+}

@@ -1,0 +1,180 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "api/apps_v1.h"
+#include "api/core_v1.h"
+#include "common/api/patch/apply.h"
+#include "common/api/patch/patch.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <cmocka.h>
+
+static json_t *tree(const char *text) {
+	json_error_t error;
+	json_t *value = json_loads(text, JSON_DECODE_ANY, &error);
+	if (!value)
+		fail_msg("%s: %s", text, error.text);
+	return value;
+}
+
+static void check_equal(json_t *have, const char *want) {
+	json_t *expected = tree(want);
+	if (!patch_values_equal(have, expected)) {
+		char *text = json_dumps(have, JSON_COMPACT | JSON_ENCODE_ANY);
+		fail_msg("\nhave %s\nwant %s", text, want);
+	}
+	json_decref(expected);
+}
+
+static json_t *fields_of(json_t *object, size_t index) {
+	return json_object_get(json_array_get(json_object_get(json_object_get(object, "metadata"), "managedFields"), index), "fieldsV1");
+}
+
+static size_t owner_count(json_t *object) {
+	return json_array_size(json_object_get(json_object_get(object, "metadata"), "managedFields"));
+}
+
+static json_t *apply(const struct managed_options *options, json_t *take_live, const char *config) {
+	autoerror struct error err = {0};
+	json_t *given = tree(config), *ret = NULL;
+	if (managed_apply(options, take_live, given, &ret, &err) < 0)
+		fail_msg("%s", error_message(&err));
+	json_decref(given);
+	json_decref(take_live);
+	return ret;
+}
+
+static json_t *update(const struct managed_options *options, json_t *live, const char *text) {
+	json_t *updated = tree(text), *ret = NULL;
+	assert_int_equal(managed_update(options, live, updated, &ret, NULL), 0);
+	json_decref(updated);
+	return ret;
+}
+
+/* What a real server recorded for such a create. */
+static void test_create(void **state) {
+	struct managed_options options = {.type = &core_v1_pod_type, .api_version = "v1", .manager = "kubectl"};
+	json_t *pod = update(&options, NULL,
+			     "{\"kind\":\"Pod\",\"apiVersion\":\"v1\",\"metadata\":{\"name\":\"p\",\"labels\":{\"app\":\"x\"}},\"spec\":{\"containers\":[{\"name\":\"c\",\"image\":\"i\","
+			     "\"resources\":{},\"ports\":[{\"containerPort\":80,\"protocol\":\"TCP\"}]}],\"dnsPolicy\":\"ClusterFirst\",\"securityContext\":{}},\"status\":{}}");
+	assert_int_equal(owner_count(pod), 1);
+	check_equal(fields_of(pod, 0),
+		    "{\"f:metadata\":{\"f:labels\":{\".\":{},\"f:app\":{}}},\"f:spec\":{\"f:containers\":{\"k:{\\\"name\\\":\\\"c\\\"}\":{\".\":{},\"f:image\":{},\"f:name\":{},\"f:ports\":{\".\":"
+		    "{},\"k:{\\\"containerPort\\\":80,\\\"protocol\\\":\\\"TCP\\\"}\":{\".\":{},\"f:containerPort\":{},\"f:protocol\":{}}},\"f:resources\":{}}},\"f:dnsPolicy\":{},"
+		    "\"f:securityContext\":{}}}");
+	/* A no-op changes nothing, time included. */
+	json_t *again = NULL;
+	options.manager = "other";
+	assert_int_equal(managed_update(&options, pod, pod, &again, NULL), 0);
+	assert_true(patch_values_equal(pod, again));
+	json_decref(again);
+	json_decref(pod);
+}
+
+static void test_update_takes_over(void **state) {
+	struct managed_options a = {.type = &core_v1_config_map_type, .api_version = "v1", .manager = "a"}, b = a;
+	b.manager = "b";
+	json_t *first = update(&a, NULL, "{\"metadata\":{\"name\":\"m\"},\"data\":{\"x\":\"1\",\"y\":\"1\",\"z\":\"1\"}}");
+	json_t *second = update(&b, first, "{\"metadata\":{\"name\":\"m\"},\"data\":{\"x\":\"2\",\"y\":\"1\"}}");
+	assert_int_equal(owner_count(second), 2);
+	check_equal(fields_of(second, 0), "{\"f:data\":{\".\":{},\"f:y\":{}}}");
+	check_equal(fields_of(second, 1), "{\"f:data\":{\"f:x\":{}}}");
+	json_decref(first);
+	json_decref(second);
+}
+
+#define CM "\"apiVersion\":\"v1\",\"kind\":\"ConfigMap\",\"metadata\":{\"name\":\"m\"}"
+
+static void test_apply(void **state) {
+	struct managed_options a = {.type = &core_v1_config_map_type, .api_version = "v1", .manager = "a"}, b = a;
+	b.manager = "b";
+	json_t *map = apply(&a, NULL, "{" CM ",\"data\":{\"x\":\"1\",\"y\":\"1\"}}");
+	check_equal(fields_of(map, 0), "{\"f:data\":{\"f:x\":{},\"f:y\":{}}}");
+	/* Shared while the values agree. */
+	map = apply(&b, map, "{" CM ",\"data\":{\"y\":\"1\",\"z\":\"1\"}}");
+	assert_int_equal(owner_count(map), 2);
+	/* Another value is a conflict that names the manager. */
+	autoerror struct error err = {0};
+	json_t *config = tree("{" CM ",\"data\":{\"y\":\"2\",\"z\":\"1\"}}"), *ret = NULL;
+	assert_true(managed_apply(&b, map, config, &ret, &err) < 0);
+	assert_int_equal(err.http_code, 409);
+	assert_string_equal(err.message, "Apply failed with 1 conflict: conflict with \"a\": .data.y");
+	assert_int_equal(err.cause_count, 1);
+	assert_string_equal(err.causes[0].field, ".data.y");
+	assert_string_equal(err.causes[0].message, "conflict with \"a\"");
+	json_decref(config);
+	/* Forced, it is taken. */
+	b.force = true;
+	map = apply(&b, map, "{" CM ",\"data\":{\"y\":\"2\",\"z\":\"1\"}}");
+	check_equal(json_object_get(map, "data"), "{\"x\":\"1\",\"y\":\"2\",\"z\":\"1\"}");
+	/* What is no longer applied goes, unless somebody else owns it. */
+	map = apply(&b, map, "{" CM ",\"data\":{\"z\":\"1\"}}");
+	check_equal(json_object_get(map, "data"), "{\"x\":\"1\",\"z\":\"1\"}");
+	map = apply(&b, map, "{" CM ",\"data\":{\"x\":\"1\"}}");
+	map = apply(&a, map, "{" CM "}");
+	check_equal(json_object_get(map, "data"), "{\"x\":\"1\"}");
+	assert_int_equal(owner_count(map), 1);
+	json_decref(map);
+}
+
+#define DEPLOYMENT "\"apiVersion\":\"apps/v1\",\"kind\":\"Deployment\",\"metadata\":{\"name\":\"d\"}"
+
+static void test_keyed_lists(void **state) {
+	struct managed_options a = {.type = &apps_v1_deployment_type, .api_version = "apps/v1", .manager = "a"}, b = a;
+	b.manager = "b";
+	json_t *d = apply(&a, NULL,
+			  "{" DEPLOYMENT ",\"spec\":{\"replicas\":1,\"template\":{\"spec\":{\"containers\":[{\"name\":\"x\",\"image\":\"1\",\"ports\":[{\"containerPort\":80}]},{\"name\":\"y\","
+			  "\"image\":\"1\"}]}}}}");
+	d = apply(&b, d, "{" DEPLOYMENT ",\"spec\":{\"template\":{\"spec\":{\"containers\":[{\"name\":\"x\",\"tty\":true},{\"name\":\"z\",\"image\":\"3\"}]}}}}");
+	check_equal(json_object_get(json_object_get(json_object_get(json_object_get(d, "spec"), "template"), "spec"), "containers"),
+		    "[{\"name\":\"x\",\"image\":\"1\",\"tty\":true,\"ports\":[{\"containerPort\":80}]},{\"name\":\"y\",\"image\":\"1\"},{\"name\":\"z\",\"image\":\"3\"}]");
+	d = apply(&a, d, "{" DEPLOYMENT ",\"spec\":{\"template\":{\"spec\":{\"containers\":[{\"name\":\"x\",\"image\":\"2\"}]}}}}");
+	/* Empty parts are those of the empty Deployment that the first apply began with. */
+	check_equal(json_object_get(d, "spec"), "{\"selector\":null,\"strategy\":{},\"template\":{\"metadata\":{},\"spec\":{\"containers\":[{\"name\":\"x\",\"image\":\"2\",\"tty\":true},{\"name\":\"z\",\"image\":\"3\"}]}}}");
+	json_decref(d);
+}
+
+static void test_refusals(void **state) {
+	struct managed_options a = {.type = &apps_v1_deployment_type, .api_version = "apps/v1", .manager = "a"};
+	static const struct {
+		const char *config, *message;
+		int code;
+	} rows[] = {
+		{"{" DEPLOYMENT ",\"spec\":{\"foo\":1}}", "failed to create typed patch object (/d; apps/v1, Kind=Deployment): .spec.foo: field not declared in schema", 500},
+		{"{\"apiVersion\":\"apps/v2\",\"kind\":\"Deployment\"}", "Incorrect version specified in apply patch. Specified patch version: apps/v2, expected: apps/v1", 400},
+		{"{\"apiVersion\":\"apps/v1\",\"kind\":\"Deployment\",\"metadata\":{\"managedFields\":[{}]}}", "metadata.managedFields must be nil", 400},
+	};
+	for (size_t i = 0; i < array_len(rows); i++) {
+		autoerror struct error err = {0};
+		json_t *config = tree(rows[i].config), *ret = NULL;
+		assert_true(managed_apply(&a, NULL, config, &ret, &err) < 0);
+		assert_string_equal(err.message, rows[i].message);
+		assert_int_equal(err.http_code, rows[i].code);
+		json_decref(config);
+	}
+}
+
+static void test_custom_resource(void **state) {
+	json_t *schema = tree("{\"type\":\"object\",\"properties\":{\"spec\":{\"type\":\"object\",\"properties\":{\"items\":{\"type\":\"array\",\"x-kubernetes-list-type\":\"map\","
+			      "\"x-kubernetes-list-map-keys\":[\"id\"],\"items\":{\"type\":\"object\",\"properties\":{\"id\":{\"type\":\"string\"},\"v\":{\"type\":\"integer\"}}}},\"free\":{"
+			      "\"type\":\"object\",\"x-kubernetes-preserve-unknown-fields\":true}}}}}");
+	struct managed_options a = {.schema = schema, .api_version = "g/v1", .manager = "a"}, b = a;
+	b.manager = "b";
+	json_t *object = apply(&a, NULL, "{\"apiVersion\":\"g/v1\",\"kind\":\"K\",\"metadata\":{\"name\":\"n\"},\"spec\":{\"items\":[{\"id\":\"1\",\"v\":1}],\"free\":{\"x\":{\"y\":1}}}}");
+	object = apply(&b, object, "{\"apiVersion\":\"g/v1\",\"kind\":\"K\",\"metadata\":{\"name\":\"n\"},\"spec\":{\"items\":[{\"id\":\"2\",\"v\":2}],\"free\":{\"x\":{\"z\":1}}}}");
+	check_equal(json_object_get(object, "spec"), "{\"items\":[{\"id\":\"1\",\"v\":1},{\"id\":\"2\",\"v\":2}],\"free\":{\"x\":{\"y\":1,\"z\":1}}}");
+	autoerror struct error err = {0};
+	json_t *bad = tree("{\"apiVersion\":\"g/v1\",\"kind\":\"K\",\"metadata\":{\"name\":\"n\"},\"unknown\":1}"), *ret = NULL;
+	assert_true(managed_apply(&a, object, bad, &ret, &err) < 0);
+	assert_non_null(strstr(err.message, ".unknown: field not declared in schema"));
+	json_decref(bad);
+	json_decref(object);
+	json_decref(schema);
+}
+
+int main(void) {
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_create), cmocka_unit_test(test_update_takes_over), cmocka_unit_test(test_apply),
+		cmocka_unit_test(test_keyed_lists), cmocka_unit_test(test_refusals), cmocka_unit_test(test_custom_resource),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
