@@ -82,7 +82,7 @@ int client_do(struct client *client, const struct client_request *request, struc
 /* Streams the answer: on_data returns false to stop. Blocks until the end. cancel_fd (or -1) readable: stop. */
 int client_stream(struct client *client, const struct client_request *request, bool (*on_data)(const char *data, size_t len, void *arg), void *arg, int cancel_fd, struct error *err);
 
-/* A bidirectional upgraded stream (exec, attach, port-forward): WebSocket with subprotocol `protocol`, to `path`. See common/http/websocket.h for frames. */
+/* A bidirectional upgraded stream (exec, attach, port-forward): WebSocket to `path`, offering the subprotocols `protocol` ("v5.channel.k8s.io, v4.channel.k8s.io"); *ret_protocol is the chosen one (the caller frees). The fd does not block; websocket_new of common/http/websocket.h takes it. */
 int client_websocket(struct client *client, const char *path, const char *protocol, int *ret_fd, char **ret_protocol, struct error *err);
 
 /* The path of a resource or object: /apis/apps/v1/namespaces/x/deployments/y/status. Appends. */

@@ -436,6 +436,37 @@ int client_perform(struct client *client, const struct client_request *request, 
 	return rc;
 }
 
+int client_connect(struct client *client, CURL **ret, const char **ret_server, struct error *err)
+{
+	struct client_request request = {.method = "GET", .path = "/"};
+	struct transfer t = {.client = client, .request = &request};
+	CURLcode result = CURLE_COULDNT_CONNECT;
+	for (size_t attempt = 0; attempt < client->config.servers.len && result != CURLE_OK; attempt++) {
+		struct curl_slist *connect_to = NULL;
+		t.server = client_server(client, attempt);
+		t.curl = curl_easy_init();
+		if (!t.curl)
+			abort();
+		set_url(&t, &connect_to);
+		set_tls(&t);
+		set_times(&t, true);
+		curl_easy_setopt(t.curl, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
+		curl_easy_setopt(t.curl, CURLOPT_CONNECT_ONLY, 1L);
+		result = curl_easy_perform(t.curl);
+		curl_easy_setopt(t.curl, CURLOPT_CONNECT_TO, NULL);
+		curl_slist_free_all(connect_to);
+		free(t.url);
+		t.url = NULL;
+		if (result != CURLE_OK)
+			curl_easy_cleanup(t.curl);
+	}
+	if (result != CURLE_OK)
+		return transport_error(&t, result, err);
+	*ret = t.curl;
+	*ret_server = t.server;
+	return 0;
+}
+
 struct body_sink {
 	struct buf *body;
 	bool overflow;
