@@ -10,7 +10,14 @@ extern const struct cli_command command_certs;
 extern const struct cli_command command_create;
 extern const struct cli_command command_delete;
 extern const struct cli_command command_get;
+extern const struct cli_command command_attach;
+extern const struct cli_command command_exec;
 extern const struct cli_command command_image;
+extern const struct cli_command command_logs;
+extern const struct cli_command command_scale;
 extern const struct cli_command command_supervise;
+
+/* Runs a command in a pod's container (subresource exec), or joins it (attach), with this process's stdio. */
+int remote_session(struct cli *cli, json_t *pod, const char *subresource, const char *container, const struct flag_list *command, bool use_stdin, bool tty, bool quiet, struct error *err);
 
 #endif

@@ -6,8 +6,12 @@ const struct cli_command *const cli_commands[] = {
 	&command_create,
 	&command_apply,
 	&command_delete,
-	&command_certs,
+	&command_scale,
+	&command_logs,
+	&command_exec,
+	&command_attach,
 	&command_image,
+	&command_certs,
 	&command_supervise,
 	NULL,
 };
