@@ -18,7 +18,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { ROUNDS = 8 };
+enum { ROUNDS = 8, PAIR_FULL = 8 * 1024 };
 
 struct http_conn *conn_ref(struct http_conn *conn)
 {
@@ -372,6 +372,12 @@ static bool pump_out(struct http_conn *conn)
 		conn->pair_eof = true;
 		return true;
 	}
+	/*
+	 * libmicrohttpd may be waiting for room. It does only where the pair is full, and then it holds more than this: each send takes up
+	 * its bytes and a fixed cost of the kernel's 208 KB.
+	 */
+	if (n >= PAIR_FULL && !conn->upgraded)
+		conn->thread->mhd_pending = true;
 	/* Less than asked for: empty until the next event. */
 	if (n < HTTP_IO_BUFFER && !conn->stream && !conn->pair_ending)
 		conn->pair_readable = false;

@@ -58,8 +58,8 @@ struct io_thread {
 	int epoll_fd;
 	int wake_fd;
 	struct MHD_Daemon *mhd;
-	struct source wake, mhd_source, listener;
-	bool mhd_pending;            /* bytes were put before libmicrohttpd, or it said it has more to do */
+	struct source wake, listener;
+	bool mhd_pending;            /* libmicrohttpd has something to do, see start_mhd() */
 	struct http_conn *adding;    /* whom MHD_add_connection is being called for */
 	struct list conns;
 	struct list active;          /* connections to pump in this round */

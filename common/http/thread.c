@@ -167,11 +167,6 @@ static void on_wake(struct source *source, uint32_t events)
 	eventfd_read(thread->wake_fd, &value);
 }
 
-static void on_mhd(struct source *source, uint32_t events)
-{
-	container_of(source, struct io_thread, mhd_source)->mhd_pending = true;
-}
-
 void thread_stop(struct io_thread *thread)
 {
 	thread->stopping = true;
@@ -234,6 +229,10 @@ static size_t leave_escaped(void *cls, struct MHD_Connection *mhd, char *s)
 	return strlen(s);
 }
 
+/*
+ * The daemon is polled from outside, and not even watched: it has something to do only after we put bytes before it, made it room,
+ * closed a pair or resumed a connection, and all of these set mhd_pending. Its epoll descriptor would wake us for every answer we took.
+ */
 static int start_mhd(struct io_thread *thread, struct error *err)
 {
 	const struct http_server_options *options = &thread->server->options;
@@ -244,12 +243,6 @@ static int start_mhd(struct io_thread *thread, struct error *err)
 		MHD_OPTION_END);
 	if (!thread->mhd)
 		return error_set(err, EIO, "cannot start libmicrohttpd");
-	const union MHD_DaemonInfo *info = MHD_get_daemon_info(thread->mhd, MHD_DAEMON_INFO_EPOLL_FD);
-	if (!info)
-		return error_set(err, EIO, "libmicrohttpd gives no epoll descriptor");
-	thread->mhd_source.fn = on_mhd;
-	if (thread_watch(thread, info->epoll_fd, EPOLLIN, &thread->mhd_source) < 0)
-		return error_set_errno(err, errno, "watch libmicrohttpd");
 	return 0;
 }
 
