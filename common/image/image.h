@@ -137,7 +137,7 @@ int image_release_stale(struct image_store *store, bool (*keep)(const char *user
 
 /*
  * Mounts the image's root at `target` (an existing folder): layers below, `upper` and `work` (made where missing, both
- * on one file system) above; upper NULL: read only. Take a lease first. Unmount with umount2(target, MNT_DETACH).
+ * on one file system, both new) above; upper NULL: read only. Take a lease first. Unmount with umount2(target, MNT_DETACH).
  * userns_fd: -1, or the user namespace whose ids the files of the layers are to show with (idmapped mounts; the upper folder is then
  * the caller's to give to that namespace's root).
  */

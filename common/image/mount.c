@@ -83,6 +83,18 @@ static int mount_overlay(const struct lowers *lowers, const char *target, const 
 	return error_set_errno(err, errno, "mount overlay at %s", target);
 }
 
+/* The root of an overlay shows what its upper folder is: a new one takes after the layer below. Owners only where ids are not mapped. */
+static int take_after(const struct image_store *store, const char *chain, const char *upper, bool owner, struct error *err)
+{
+	autofree char *below = xprintf("%s/layers/%s/fs", store->root, chain);
+	struct stat st;
+	if (stat(below, &st) < 0)
+		return error_set_errno(err, errno, "layer %s", below);
+	if ((owner && chown(upper, st.st_uid, st.st_gid) < 0) || chmod(upper, st.st_mode & 07777) < 0)
+		return error_set_errno(err, errno, "prepare %s", upper);
+	return 0;
+}
+
 int image_mount(struct image_store *store, const struct image *image, const char *target, const char *upper, const char *work, int userns_fd,
 	struct error *err)
 {
@@ -105,7 +117,9 @@ int image_mount(struct image_store *store, const struct image *image, const char
 		return 0;
 	}
 	struct lowers lowers = {0};
-	r = lowers_make(store, image->layers, count, userns_fd, &lowers, err);
+	r = upper ? take_after(store, image->layers[count - 1], upper, userns_fd < 0, err) : 0;
+	if (r == 0)
+		r = lowers_make(store, image->layers, count, userns_fd, &lowers, err);
 	if (r == 0)
 		r = mount_overlay(&lowers, target, upper, work, err);
 	lowers_done(&lowers);
@@ -134,7 +148,9 @@ static int unpack_into(struct image_store *store, const char *temp, char *const 
 	const char *root = fs;
 	if (index > 0) {
 		struct lowers lowers = {0};
-		int r = lowers_make(store, chains, index, -1, &lowers, err);
+		int r = take_after(store, chains[index - 1], fs, true, err);
+		if (r == 0)
+			r = lowers_make(store, chains, index, -1, &lowers, err);
 		if (r == 0)
 			r = mount_overlay(&lowers, merged, fs, work, err);
 		lowers_done(&lowers);

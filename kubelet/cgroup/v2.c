@@ -6,7 +6,11 @@
 #include <stdio.h>
 #include <sys/stat.h>
 
-static const char *const wanted[] = {"cpu", "cpuset", "io", "memory", "hugetlb", "pids"};
+/* Without the required ones no pod can be held to its limits; the others are used where the kernel lets us. */
+static const struct {
+	const char *name;
+	bool required;
+} wanted[] = {{"cpu", true}, {"memory", true}, {"pids", true}, {"cpuset", false}, {"io", false}, {"hugetlb", false}};
 
 /* A group with processes of its own may not enable controllers: they move to a leaf beside its children. */
 static int empty_into_leaf(const struct cgroup_hierarchy *h, const char *path, struct error *err)
@@ -37,14 +41,14 @@ static int enable_for_children(const struct cgroup_hierarchy *h, const char *par
 	autofree char *available = cgroup_read(h, parent, "cgroup.controllers");
 	autofree char *enabled = cgroup_read(h, parent, "cgroup.subtree_control");
 	for (size_t i = 0; i < array_len(wanted); i++) {
-		if (!has_word(available, wanted[i]) || has_word(enabled, wanted[i]))
+		if (!has_word(available, wanted[i].name) || has_word(enabled, wanted[i].name))
 			continue;
-		autofree char *text = xprintf("+%s", wanted[i]);
+		autofree char *text = xprintf("+%s", wanted[i].name);
 		autoerror struct error local = {0};
 		int r = cgroup_write(h, parent, "cgroup.subtree_control", text, &local);
 		if (r == -EBUSY && empty_into_leaf(h, parent, &local) == 0)
 			r = cgroup_write(h, parent, "cgroup.subtree_control", text, &local);
-		if (r < 0)
+		if (r < 0 && wanted[i].required)
 			return error_move(err, &local);
 	}
 	return 0;

@@ -3,6 +3,7 @@
 #include "kubelet/network/internal.h"
 
 #include "common/base/file.h"
+#include "common/base/process.h"
 
 #include <arpa/inet.h>
 #include <dirent.h>
@@ -170,6 +171,24 @@ static json_t *default_conf(const struct network *network, const char *const *ci
 	return json_pack("{s:s,s:s,s:[o,o,o]}", "cniVersion", "1.0.0", "name", "coracle", "plugins", bridge, portmap, bandwidth);
 }
 
+/*
+ * An answer between two pods of this bridge must pass the host's connection tracking, or the translation of a Service's address is not
+ * undone: the bridge would hand it over below IP.
+ */
+static void track_bridged(void)
+{
+	static const char *const files[] = {"/proc/sys/net/bridge/bridge-nf-call-iptables", "/proc/sys/net/bridge/bridge-nf-call-ip6tables"};
+	if (!file_exists(files[0])) {
+		const char *const argv[] = {"modprobe", "br_netfilter", NULL};
+		struct process_options options = PROCESS_OPTIONS_INIT;
+		options.argv = argv;
+		autobuf struct buf out = BUF_INIT(4096), errout = BUF_INIT(4096);
+		process_run(&options, NULL, 0, &out, &errout, 5000, NULL, NULL);
+	}
+	for (size_t i = 0; i < array_len(files); i++)
+		file_write(AT_FDCWD, files[i], "1", 1, 0, NULL); /* a kernel without it, or a read-only /proc: nothing to be done */
+}
+
 int network_set_pod_cidrs(struct network *network, const char *const *cidrs, size_t count, struct error *err)
 {
 	if (count == 0)
@@ -204,6 +223,8 @@ int network_set_pod_cidrs(struct network *network, const char *const *cidrs, siz
 	}
 	if (r == 0)
 		r = masquerade_set(network, cidrs, count, err);
+	if (r == 0)
+		track_bridged();
 	pthread_mutex_unlock(&network->conf_lock);
 	return r;
 }

@@ -262,7 +262,7 @@ static void test_layers_and_whiteouts(void **state)
 {
 	autoerror struct error err = {0};
 	const struct tar_row first[] = {
-		{"keep", S_IFREG, 0644, "1", 0}, {"gone", S_IFREG, 0644, "1", 0}, {"tree", S_IFDIR, 0755, NULL, 0}, {"tree/a", S_IFREG, 0644, "1", 0},
+		{"./", S_IFDIR, 0711, NULL, 0}, {"keep", S_IFREG, 0644, "1", 0}, {"gone", S_IFREG, 0644, "1", 0}, {"tree", S_IFDIR, 0755, NULL, 0}, {"tree/a", S_IFREG, 0644, "1", 0},
 		{"opaque", S_IFDIR, 0755, NULL, 0}, {"opaque/old", S_IFREG, 0644, "1", 0}, {"usr", S_IFDIR, 0755, NULL, 0},
 		{"usr/lib", S_IFDIR, 0755, NULL, 0}, {"lib", S_IFLNK, 0777, "usr/lib", 0},
 	};
@@ -294,6 +294,9 @@ static void test_layers_and_whiteouts(void **state)
 	size_t len;
 	assert_int_equal(file_read(AT_FDCWD, keep, 16, &text, &len, NULL), 0);
 	assert_string_equal(text, "2");
+	struct stat st;
+	assert_int_equal(stat(target, &st), 0);
+	assert_int_equal(st.st_mode & 07777, 0711); /* the first layer's word on the root holds */
 	assert_int_equal(umount2(target, 0), 0);
 	assert_ok(image_mount(store, image, target, NULL, NULL, -1, &err), &err); /* read only */
 	autofree char *fresh = path_join(target, "fresh", NULL);

@@ -89,7 +89,7 @@ static void test_version_2(void **state)
 	assert_file(pod, "memory.swap.max", "0");
 	assert_file(pod, "pids.max", "max");
 	assert_file(pod, "hugetlb.2MB.max", "4194304");
-	assert_file(dir, "cgroup.subtree_control", "+pids"); /* the last of those enabled */
+	assert_file(dir, "cgroup.subtree_control", "+hugetlb"); /* the last of those enabled */
 
 	put(pod, "cpu.stat", "usage_usec 2500000\nuser_usec 2000000\nsystem_usec 500000\nnr_periods 10\nnr_throttled 4\nthrottled_usec 7\n");
 	put(pod, "memory.current", "8192\n");
