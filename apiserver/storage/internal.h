@@ -140,6 +140,8 @@ void waits_free(struct waits *waits);
 void waits_revision(struct waits *waits);
 /* Ends all with -EIO: the store closes. */
 void waits_abort(struct waits *waits);
+/* Its threads have ended when this returns; they have called all that was done. */
+void waits_stop(struct waits *waits);
 
 /* ---- load.c ---- */
 

@@ -318,6 +318,7 @@ void store_close(struct store *store)
 		while (!store->shut)
 			pthread_cond_wait(&store->open_cond, &store->open_lock);
 		pthread_mutex_unlock(&store->open_lock);
+		waits_stop(store->waits);
 		etcd_client_free(store->etcd);
 		write_abort(store);
 	}

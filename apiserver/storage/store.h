@@ -5,7 +5,8 @@
  * read first waits (by callback) until the cache has reached etcd's revision. Writes are etcd transactions and end in a
  * callback, called when the write's own event has reached the cache (so the writer reads its write).
  *
- * Callbacks run on the store's thread: they must be short and may call any function here.
+ * Callbacks run on the store's thread, those of store_wait() on a few threads beside it: on the former they must be short; all may call any
+ * function here.
  */
 #ifndef CORACLE_APISERVER_STORE_H
 #define CORACLE_APISERVER_STORE_H
@@ -73,7 +74,7 @@ void collection_set_names(struct collection *collection, const char *group, cons
 
 /* The revision the cache has reached: every event up to it was applied and handed to the watches. */
 uint64_t store_revision(struct store *store);
-/* Calls done when the cache is at least as fresh as etcd was at the time of the call (min_revision 0), or has reached min_revision. errnum -ETIMEDOUT past the timeout, -EIO when etcd is away. Shares one etcd read among all that wait. */
+/* Calls done, on one of the store's reader threads, when the cache is at least as fresh as etcd was at the time of the call (min_revision 0), or has reached min_revision. errnum -ETIMEDOUT past the timeout, -EIO when etcd is away. Shares one etcd read among all that wait. */
 void store_wait(struct store *store, uint64_t min_revision, int timeout_ms, void (*done)(int errnum, void *arg), void *arg);
 /* A reference, or NULL. key is "ns/name" or "name". */
 struct entry *collection_get(struct collection *collection, const char *key);

@@ -3,16 +3,21 @@
  * Consistent reads: etcd is asked for its revision by one tiny read that all share who came before it was sent; then they wait until the
  * cache has reached it. Where the watch is silent though etcd's revision has moved (somebody wrote outside our prefix), progress is asked
  * for; an etcd that tells progress wrongly gets a write to a key of ours instead, whose event moves the cache.
+ *
+ * Who has waited goes on on a few threads of ours: what it does then may be long (a LIST with a selector walks all objects), and the
+ * store's thread has events to hand out.
  */
 #include "apiserver/storage/internal.h"
 
 #include <errno.h>
+#include <unistd.h>
 
 #define READ_TIMEOUT_MS 2000
 #define SILENCE_NS (3 * NSEC_PER_MSEC)        /* an event on its way takes less */
 #define PROGRESS_AGAIN_NS (50 * NSEC_PER_MSEC)
 #define READ_AGAIN_NS (100 * NSEC_PER_MSEC)
 #define MAX_WAITS 65536
+#define MAX_RUNNERS 4
 
 struct wait {
 	struct list link;
@@ -20,7 +25,7 @@ struct wait {
 	int64_t deadline;
 	void (*done)(int errnum, void *arg);
 	void *arg;
-	int errnum; /* of one that ends at once */
+	int errnum; /* what it ends with */
 };
 struct waits {
 	struct store *store;
@@ -28,6 +33,13 @@ struct waits {
 	struct list posted; /* under lock */
 	size_t count;       /* under lock */
 	bool wake_posted;   /* under lock */
+
+	/* Those that are done, for the runners; under lock. */
+	struct list ended;
+	pthread_cond_t ended_cond;
+	bool stopping;
+	pthread_t runners[MAX_RUNNERS];
+	size_t runner_count;
 
 	/* The store's thread: */
 	struct list unread;  /* for the next read */
@@ -41,11 +53,37 @@ struct waits {
 static void finish(struct waits *waits, struct wait *wait, int errnum)
 {
 	list_remove(&wait->link);
+	wait->errnum = errnum;
 	pthread_mutex_lock(&waits->lock);
-	waits->count--;
+	list_push_back(&waits->ended, &wait->link);
+	pthread_cond_signal(&waits->ended_cond);
 	pthread_mutex_unlock(&waits->lock);
-	wait->done(errnum, wait->arg);
-	free(wait);
+}
+
+static void *run(void *arg)
+{
+	struct waits *waits = arg;
+	struct wait *wait;
+
+	pthread_setname_np(pthread_self(), "store-reader");
+	pthread_mutex_lock(&waits->lock);
+	for (;;) {
+		wait = list_first(&waits->ended, struct wait, link);
+		if (!wait && waits->stopping)
+			break;
+		if (!wait) {
+			pthread_cond_wait(&waits->ended_cond, &waits->lock);
+			continue;
+		}
+		list_remove(&wait->link);
+		waits->count--;
+		pthread_mutex_unlock(&waits->lock);
+		wait->done(wait->errnum, wait->arg);
+		free(wait);
+		pthread_mutex_lock(&waits->lock);
+	}
+	pthread_mutex_unlock(&waits->lock);
+	return NULL;
 }
 
 static void move_all(struct list *from, struct list *to)
@@ -226,11 +264,19 @@ struct waits *waits_new(struct store *store)
 
 	waits->store = store;
 	pthread_mutex_init(&waits->lock, NULL);
+	pthread_cond_init(&waits->ended_cond, NULL);
 	list_init(&waits->posted);
+	list_init(&waits->ended);
 	list_init(&waits->unread);
 	list_init(&waits->reading);
 	list_init(&waits->waiting);
 	waits->timer = loop_timer_new(store->loop, on_timer, waits);
+	long cores = sysconf(_SC_NPROCESSORS_ONLN);
+	size_t wanted = cores < 2 ? 1 : cores < MAX_RUNNERS ? (size_t)cores : MAX_RUNNERS;
+	while (waits->runner_count < wanted && pthread_create(&waits->runners[waits->runner_count], NULL, run, waits) == 0)
+		waits->runner_count++;
+	if (waits->runner_count == 0)
+		abort(); /* a machine without a thread to spare */
 	return waits;
 }
 
@@ -246,10 +292,28 @@ void waits_abort(struct waits *waits)
 	loop_timer_free(take_ptr(waits->timer));
 }
 
+void waits_stop(struct waits *waits)
+{
+	pthread_mutex_lock(&waits->lock);
+	waits->stopping = true;
+	pthread_cond_broadcast(&waits->ended_cond);
+	pthread_mutex_unlock(&waits->lock);
+	for (size_t i = 0; i < waits->runner_count; i++)
+		pthread_join(waits->runners[i], NULL);
+}
+
 void waits_free(struct waits *waits)
 {
+	struct wait *wait;
+
 	if (!waits)
 		return;
+	while ((wait = list_first(&waits->ended, struct wait, link))) {
+		list_remove(&wait->link);
+		wait->done(wait->errnum, wait->arg);
+		free(wait);
+	}
+	pthread_cond_destroy(&waits->ended_cond);
 	pthread_mutex_destroy(&waits->lock);
 	free(waits);
 }

@@ -103,6 +103,20 @@ static inline void test_etcd_kill(struct test_etcd *etcd)
 	etcd->running = false;
 }
 
+/* It hangs when this returns: all its threads have stopped. */
+static inline void test_etcd_pause(struct test_etcd *etcd)
+{
+	siginfo_t info;
+
+	process_signal(&etcd->process, SIGSTOP);
+	(void)waitid(P_PID, (id_t)etcd->process.pid, &info, WSTOPPED);
+}
+
+static inline void test_etcd_resume(struct test_etcd *etcd)
+{
+	process_signal(&etcd->process, SIGCONT);
+}
+
 static inline void test_etcd_prepare(struct test_etcd *etcd)
 {
 	*etcd = (struct test_etcd){0};

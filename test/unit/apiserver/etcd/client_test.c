@@ -99,7 +99,7 @@ static void test_calls(void **state)
 	assert_int_equal(await(&reply), 0);
 
 	/* Freed with calls on their way. */
-	process_signal(&etcd.process, SIGSTOP);
+	test_etcd_pause(&etcd);
 	send_put(client, &reply, "/a", "x", 1, 60000);
 	usleep(20000);
 	etcd_client_free(client);

@@ -71,16 +71,16 @@ static void test_pause(void **state)
 	struct collection *pods = store_collection(store, "pods", true, NULL, NULL);
 	struct answer answer = ANSWER_INIT;
 
-	process_signal(&etcd->process, SIGSTOP);
+	test_etcd_pause(etcd);
 	assert_int_equal(await_fresh(store, 0, 200), -ETIMEDOUT);
 	collection_put(pods, "default/a", EMPTY, strlen(EMPTY), 0, 0, answer_done, &answer);
 	await_unhealthy(store);
-	process_signal(&etcd->process, SIGCONT);
+	test_etcd_resume(etcd);
 	assert_int_equal(answer_await(&answer, NULL), 0);
 	assert_int_equal(await_fresh(store, 0, 10000), 0);
 	assert_true(store_healthy(store, NULL));
 	/* Closing while etcd hangs ends what waits. */
-	process_signal(&etcd->process, SIGSTOP);
+	test_etcd_pause(etcd);
 	answer = (struct answer)ANSWER_INIT;
 	collection_put(pods, "default/b", EMPTY, strlen(EMPTY), 0, 0, answer_done, &answer);
 	struct answer waiting = ANSWER_INIT;
