@@ -5,12 +5,16 @@
 
 const struct admission_plugin *const admission_plugins[] = {
 	&admission_namespace_lifecycle,
+	&admission_node_restriction,
+	&admission_limit_ranger,
 	&admission_service_account,
 	&admission_default_toleration_seconds,
 	&admission_taint_nodes,
 	&admission_priority,
 	&admission_default_storage_class,
 	&admission_storage_protection,
+	&admission_runtime_class,
+	&admission_resource_quota, /* last: what it counts is then sure to be admitted */
 };
 const size_t admission_plugin_count = array_len(admission_plugins);
 

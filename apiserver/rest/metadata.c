@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What holds for the metadata of every kind when it is created or changed. */
+#include "apiserver/rest/partial.h"
 #include "apiserver/rest/write.h"
 #include "apiserver/strategy/strategy.h"
 #include "apiserver/validation/validation.h"
@@ -92,12 +93,21 @@ int write_prepare_update(struct write *w, struct error *err) {
 	const struct meta_v1_object_meta *old = api_metadata(w->old);
 	if (w->operation != WRITE_DELETE)
 		keep_system_metadata(meta, old, api_arena(w->object));
-	if (str_equal(w->subresource, "status")) {
+	autoerror struct error causes = {0};
+	if (w->operation == WRITE_UPDATE && write_prepare_partial(w, &causes)) {
+		meta = api_metadata(w->object);
+		if (error_has_causes(&causes)) {
+			error_invalid(&causes, str_empty(w->resource->api->group) ? NULL : w->resource->api->group, w->resource->api->kind, str_or(meta->name, ""));
+			return error_move(err, &causes);
+		}
+		if (w->strategy->generation && !api_field_equal(w->object, w->old, "spec"))
+			meta->generation = old->generation + 1;
+	} else if (str_equal(w->subresource, "status")) {
 		if (w->strategy->prepare_status)
 			w->strategy->prepare_status(w->r, w->object, w->old);
 		else
 			prepare_status(w);
-	} else if (w->operation != WRITE_DELETE) {
+	} else if (w->operation != WRITE_DELETE && !w->skip_validation) {
 		if (!w->subresource && !w->strategy->keep_status_on_create && api_resource_subresource(w->resource->api, "status"))
 			api_field_copy(w->object, w->old, "status");
 		if (w->strategy->prepare_update)

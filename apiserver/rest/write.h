@@ -43,7 +43,7 @@ struct write {
 	void *arg;
 	void *owner;                  /* of a batch of writes */
 	bool skip_admission;          /* the server's own writes */
-	bool skip_validation;         /* a subresource that changes what its own handler has checked */
+	bool skip_validation;         /* a subresource whose own handler has prepared and checked the change */
 	int64_t lease_seconds;
 
 	/* below: of the running attempt */

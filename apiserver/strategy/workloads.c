@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Kinds that own pods. */
+#include "apiserver/rest/partial.h"
 #include "apiserver/rest/write.h"
 #include "apiserver/strategy/table.h"
 #include "apiserver/validation/validation.h"
@@ -79,7 +80,7 @@ static void qos_container(struct qos *qos, const struct core_v1_resource_require
 	}
 }
 
-static const char *qos_class(const struct core_v1_pod_spec *spec) {
+const char *pod_qos_class(const struct core_v1_pod_spec *spec) {
 	struct qos qos = {.guaranteed = true};
 	if (spec->resources && (spec->resources->limits.len || spec->resources->requests.len)) {
 		qos_container(&qos, spec->resources);
@@ -94,7 +95,7 @@ static const char *qos_class(const struct core_v1_pod_spec *spec) {
 
 static void pod_prepare_create(struct request *r, void *object) {
 	struct core_v1_pod *pod = object;
-	pod->status = (struct core_v1_pod_status){.phase = "Pending", .qos_class = qos_class(&pod->spec)};
+	pod->status = (struct core_v1_pod_status){.phase = "Pending", .qos_class = pod_qos_class(&pod->spec)};
 	if (pod->spec.scheduling_gates.len) {
 		struct core_v1_pod_condition *condition = api_list_add(api_arena(object), &pod->status.conditions);
 		condition->type = "PodScheduled";

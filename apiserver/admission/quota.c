@@ -1,0 +1,156 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * ResourceQuota: what a write adds is first charged to the status of every quota it counts against, each by a write of its own; only
+ * when all are charged does the write go on. A write that then fails leaves a charge that the quota controller puts right.
+ */
+#include "apiserver/admission/admission.h"
+#include "apiserver/admission/usage.h"
+
+#include <errno.h>
+
+struct charge {
+	struct write *w;               /* waits for us */
+	struct api_quantity_map delta; /* in the request's arena */
+	const char *names[64];         /* quotas to charge */
+	size_t len, next;
+};
+
+static void charge_next(struct charge *charge);
+
+static void masked_text(const struct api_quantity_map *values, const struct api_quantity_map *mask, struct buf *out) {
+	for (uint32_t i = 0; i < mask->len; i++) {
+		char text[64] = "0";
+		const struct quantity *q = api_quantity_get(values, mask->items[i].key);
+		if (q)
+			quantity_format(q, text);
+		buf_printf(out, "%s%s=%s", out->len ? "," : "", mask->items[i].key, text);
+	}
+}
+
+static int exceeded(struct write *w, const struct core_v1_resource_quota *quota, const struct api_quantity_map *over, const struct api_quantity_map *delta, struct error *err) {
+	autobuf struct buf requested = BUF_INIT(64 << 10), used = BUF_INIT(64 << 10), limited = BUF_INIT(64 << 10);
+	masked_text(delta, over, &requested);
+	masked_text(&quota->status.used, over, &used);
+	masked_text(&quota->status.hard, over, &limited);
+	return error_forbidden(err, w->resource, api_metadata(w->object)->name, "exceeded quota: %s, requested: %s, used: %s, limited: %s", quota->metadata.name, requested.data, used.data, limited.data);
+}
+
+/* Adds the delta to the quota's used; refuses where that passes its hard. */
+static int make_charged(struct write *q, struct error *err) {
+	struct charge *charge = q->owner;
+	struct write *w = charge->w;
+	if (!q->old) {
+		q->action = WRITE_SAME; /* gone meanwhile: nothing to hold it against */
+		return 0;
+	}
+	struct core_v1_resource_quota *quota = q->object = api_copy(q->old);
+	struct arena *arena = api_arena(quota);
+	struct api_quantity_map over = {0};
+	for (uint32_t i = 0; i < charge->delta.len; i++) {
+		const char *name = charge->delta.items[i].key;
+		const struct quantity *hard = api_quantity_get(&quota->status.hard, name);
+		if (!hard)
+			continue;
+		struct quantity total = charge->delta.items[i].value;
+		const struct quantity *used = api_quantity_get(&quota->status.used, name);
+		if (used)
+			quantity_add(&total, used);
+		if (charge->delta.items[i].value.nano > 0 && quantity_compare(&total, hard) > 0)
+			api_quantity_set(arena, &over, name, total);
+		else
+			api_quantity_set(arena, &quota->status.used, name, total);
+	}
+	if (over.len)
+		return exceeded(w, q->old, &over, &charge->delta, err);
+	return 0;
+}
+
+static void charged(struct write *q, struct entry *entry) {
+	struct charge *charge = q->owner;
+	write_end(q);
+	charge_next(charge);
+}
+
+static void charge_failed(struct write *q, const struct error *err) {
+	struct charge *charge = q->owner;
+	struct error copy = {0};
+	error_status(&copy, err->http_code, err->reason, "%s", error_message(err));
+	error_details(&copy, err->details_group, err->details_kind, err->details_name);
+	write_end(q);
+	struct write *w = charge->w;
+	w->fresh = true; /* the quota's own write has looked at fresh state */
+	write_resume(w, &copy);
+	error_done(&copy);
+}
+
+static void charge_next(struct charge *charge) {
+	struct write *w = charge->w;
+	if (charge->next == charge->len) {
+		write_resume(w, NULL);
+		return;
+	}
+	struct write *q = write_new(w->r, WRITE_UPDATE);
+	q->resource = registry_find(w->r->server->registry, "", "v1", "resourcequotas");
+	q->strategy = q->resource->strategy;
+	q->subresource = "status";
+	q->ns = w->ns;
+	q->name = charge->names[charge->next++];
+	q->skip_admission = true;
+	q->skip_validation = true;
+	q->owner = charge;
+	q->make = make_charged;
+	q->done = charged;
+	q->failed = charge_failed;
+	write_start(q);
+}
+
+/* Which quotas of the namespace the write counts against. */
+static int find_quotas(struct charge *charge, struct error *err) {
+	struct write *w = charge->w;
+	const struct resource *quotas = registry_find(w->r->server->registry, "", "v1", "resourcequotas");
+	autosnapshot struct snapshot *snapshot = collection_snapshot(quotas->collection);
+	autofree char *prefix = xprintf("%s/", w->ns);
+	size_t first, end;
+	int rc = 0;
+	snapshot_range(snapshot, prefix, &first, &end);
+	for (size_t i = first; i < end && rc == 0; i++) {
+		void *object;
+		if (resource_decode(quotas, snapshot_entry(snapshot, i), &object, NULL) < 0)
+			continue;
+		const struct core_v1_resource_quota *quota = object;
+		bool counts = false;
+		if (usage_in_scope(w, quota)) {
+			rc = usage_check_required(w, quota, err);
+			for (uint32_t n = 0; n < charge->delta.len && rc == 0; n++) {
+				counts |= api_quantity_get(&quota->status.hard, charge->delta.items[n].key) != NULL;
+				if (api_quantity_get(&quota->spec.hard, charge->delta.items[n].key) && !api_quantity_get(&quota->status.hard, charge->delta.items[n].key))
+					rc = error_forbidden(err, w->resource, api_metadata(w->object)->name, "status unknown for quota: %s, resources: %s", quota->metadata.name, charge->delta.items[n].key);
+			}
+		}
+		if (counts && rc == 0 && charge->len < array_len(charge->names))
+			charge->names[charge->len++] = arena_strdup(w->arena, quota->metadata.name);
+		api_unref(object);
+	}
+	return rc;
+}
+
+static int validate(struct write *w, struct error *err) {
+	if (!w->resource->api->namespaced || w->subresource || w->dry_run)
+		return 0;
+	struct charge *charge = arena_new_type(w->arena, struct charge);
+	charge->w = w;
+	usage_delta(w, &charge->delta);
+	if (!charge->delta.len)
+		return 0;
+	int rc = find_quotas(charge, err);
+	if (rc < 0 || !charge->len)
+		return rc;
+	charge_next(charge);
+	return REQUEST_TAKEN;
+}
+
+const struct admission_plugin admission_resource_quota = {
+	.name = "ResourceQuota",
+	.operations = WRITE_CREATE | WRITE_UPDATE,
+	.validate = validate,
+};

@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef CORACLE_APISERVER_PARTIAL_H
+#define CORACLE_APISERVER_PARTIAL_H
+
+#include "apiserver/rest/write.h"
+
+/* Rebuilds w->object from what is stored and the part that w->subresource may change; adds causes. False where it is no such subresource. */
+bool write_prepare_partial(struct write *w, struct error *causes);
+
+/* Guaranteed, Burstable or BestEffort (strategy/workloads.c). */
+struct core_v1_pod_spec;
+const char *pod_qos_class(const struct core_v1_pod_spec *spec);
+
+#endif

@@ -1,0 +1,354 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""The API server against a real etcd, on ports of its own: REST verbs, watches, patches, admission, authorization.
+
+usage: test/integration/apiserver.py BUILD_DIR     prints "N passed, N failed"; exit status 1 where one failed
+"""
+import http.client, json, os, shutil, signal, socket, ssl, subprocess, sys, tempfile, threading, time
+
+build = sys.argv[1] if len(sys.argv) > 1 else "build/gcc"
+work = tempfile.mkdtemp(prefix="coracle-apiserver-")
+passed, failed = 0, 0
+processes = []
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+def start(argv, log):
+    p = subprocess.Popen(argv, stdout=open(os.path.join(work, log), "w"), stderr=subprocess.STDOUT)
+    processes.append(p)
+    return p
+
+
+class Api:
+    def __init__(self, port, token="admintoken"):
+        self.port, self.token = port, token
+        self.tls = ssl._create_unverified_context()
+
+    def connect(self):
+        return http.client.HTTPSConnection("127.0.0.1", self.port, context=self.tls, timeout=20)
+
+    def call(self, method, path, body=None, ctype="application/json", headers=None):
+        c = self.connect()
+        h = {"Authorization": "Bearer " + self.token} if self.token else {}
+        if body is not None:
+            h["Content-Type"] = ctype
+            body = body if isinstance(body, (str, bytes)) else json.dumps(body)
+        h.update(headers or {})
+        c.request(method, path, body, h)
+        r = c.getresponse()
+        data = r.read()
+        c.close()
+        try:
+            return r.status, json.loads(data), r.headers
+        except ValueError:
+            return r.status, data.decode("utf-8", "replace"), r.headers
+
+
+class Watch(threading.Thread):
+    """Collects the events of a watch until it ends."""
+
+    def __init__(self, api, path):
+        super().__init__(daemon=True)
+        self.events, self.cond = [], threading.Condition()
+        self.c = api.connect()
+        self.c.request("GET", path, headers={"Authorization": "Bearer " + api.token})
+        self.r = self.c.getresponse()
+        self.start()
+
+    def run(self):
+        try:
+            for line in self.r:
+                with self.cond:
+                    self.events.append(json.loads(line))
+                    self.cond.notify_all()
+        except Exception:
+            pass
+
+    def wait(self, n, seconds=5):
+        end = time.time() + seconds
+        with self.cond:
+            while len(self.events) < n and time.time() < end:
+                self.cond.wait(end - time.time())
+            return list(self.events)
+
+
+def check(name, good, info=""):
+    global passed, failed
+    if good:
+        passed += 1
+    else:
+        failed += 1
+        print("FAILED:", name, str(info)[:600])
+
+
+def config_map(name, data=None, **meta):
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": dict(name=name, **meta), "data": data or {}}
+
+
+def pod(name, **spec):
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name},
+            "spec": dict({"containers": [{"name": "c", "image": "busybox"}]}, **spec)}
+
+
+CM = "/api/v1/namespaces/default/configmaps"
+PODS = "/api/v1/namespaces/default/pods"
+DEPLOYMENTS = "/apis/apps/v1/namespaces/default/deployments"
+
+
+def test_crud(api):
+    s, o, _ = api.call("POST", CM, config_map("a", {"k": "v"}, labels={"l": "1"}))
+    check("create", s == 201 and o["metadata"]["uid"] and o["metadata"]["resourceVersion"].isdigit(), o)
+    s, again, _ = api.call("POST", CM, config_map("a"))
+    check("create twice", s == 409 and again["reason"] == "AlreadyExists" and again["message"] == 'configmaps "a" already exists', again)
+    s, got, _ = api.call("GET", CM + "/a")
+    check("get", s == 200 and got == o, got)
+    s, e, _ = api.call("GET", CM + "/none")
+    check("get none", s == 404 and e["details"] == {"name": "none", "kind": "configmaps"}, e)
+    got["data"]["k"] = "w"
+    s, u, _ = api.call("PUT", CM + "/a", got)
+    check("update", s == 200 and u["data"]["k"] == "w" and int(u["metadata"]["resourceVersion"]) > int(got["metadata"]["resourceVersion"]), u)
+    s, c, _ = api.call("PUT", CM + "/a", got)
+    check("update of a stale copy", s == 409 and c["reason"] == "Conflict" and "has been modified" in c["message"], c)
+    s, same, _ = api.call("PUT", CM + "/a", u)
+    check("no-op keeps the revision", s == 200 and same["metadata"]["resourceVersion"] == u["metadata"]["resourceVersion"], same)
+    s, g, _ = api.call("POST", CM, {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"generateName": "gen-"}})
+    check("generateName", s == 201 and g["metadata"]["name"].startswith("gen-") and len(g["metadata"]["name"]) == 9, g)
+    s, d, _ = api.call("POST", CM + "?dryRun=All", config_map("dry"))
+    check("dry run answers", s == 201, d)
+    check("dry run stores nothing", api.call("GET", CM + "/dry")[0] == 404)
+    s, e, _ = api.call("DELETE", CM + "/a", {"preconditions": {"uid": "x"}})
+    check("delete with a wrong uid", s == 409, e)
+    s, e, _ = api.call("DELETE", CM + "/a")
+    check("delete", s == 200 and e["status"] == "Success" and e["details"]["uid"] == o["metadata"]["uid"], e)
+    s, e, _ = api.call("POST", "/api/v1/namespaces/nowhere/configmaps", config_map("a"))
+    check("namespace must exist", s == 404 and e["message"] == 'namespaces "nowhere" not found', e)
+    s, e, _ = api.call("POST", CM, config_map("Not_A_Name"))
+    check("names are checked", s == 422 and e["reason"] == "Invalid" and e["details"]["causes"][0]["field"] == "metadata.name", e)
+
+
+def test_finalizers(api):
+    api.call("POST", CM, config_map("f", finalizers=["example.com/hold"]))
+    s, o, _ = api.call("DELETE", CM + "/f")
+    check("a finalizer holds", s == 200 and o["metadata"].get("deletionTimestamp"), o)
+    s, o, _ = api.call("PATCH", CM + "/f", {"metadata": {"finalizers": None}}, "application/merge-patch+json")
+    check("the last finalizer frees", s == 200 and api.call("GET", CM + "/f")[0] == 404, o)
+
+
+def test_patch(api):
+    api.call("POST", DEPLOYMENTS, {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "d"}, "spec": {
+        "selector": {"matchLabels": {"a": "b"}}, "template": {"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "c", "image": "one"}]}}}})
+    s, o, _ = api.call("PATCH", DEPLOYMENTS + "/d", [{"op": "replace", "path": "/spec/replicas", "value": 3}], "application/json-patch+json")
+    check("JSON patch", s == 200 and o["spec"]["replicas"] == 3 and o["metadata"]["generation"] == 2, o)
+    s, o, _ = api.call("PATCH", DEPLOYMENTS + "/d", [{"op": "test", "path": "/spec/replicas", "value": 9}], "application/json-patch+json")
+    check("JSON patch whose test fails", s == 422, o)
+    s, o, _ = api.call("PATCH", DEPLOYMENTS + "/d", {"spec": {"template": {"spec": {"containers": [{"name": "s", "image": "two"}]}}}}, "application/strategic-merge-patch+json")
+    check("strategic merge by key", s == 200 and sorted(c["name"] for c in o["spec"]["template"]["spec"]["containers"]) == ["c", "s"], o)
+    s, o, _ = api.call("PATCH", DEPLOYMENTS + "/d", {"metadata": {"labels": {"x": "y"}}}, "application/merge-patch+json")
+    check("labels do not move the generation", s == 200 and o["metadata"]["generation"] == 3, o)
+    s, o, _ = api.call("PATCH", DEPLOYMENTS + "/d/status", {"spec": {"replicas": 7}, "status": {"replicas": 2}}, "application/merge-patch+json")
+    check("status writes status alone", s == 200 and o["spec"]["replicas"] == 3 and o["status"]["replicas"] == 2, o)
+    s, o, _ = api.call("GET", DEPLOYMENTS + "/d/scale")
+    check("scale", s == 200 and o["kind"] == "Scale" and o["spec"]["replicas"] == 3 and o["status"]["selector"] == "a=b", o)
+    o["spec"]["replicas"] = 5
+    s, o, _ = api.call("PUT", DEPLOYMENTS + "/d/scale", o)
+    check("scale up", s == 200 and api.call("GET", DEPLOYMENTS + "/d")[1]["spec"]["replicas"] == 5, o)
+    check("a patch of an unknown type", api.call("PATCH", DEPLOYMENTS + "/d", "{}", "text/plain")[0] == 415)
+
+
+def test_list(api):
+    base = "/api/v1/namespaces/lists/configmaps"
+    api.call("POST", "/api/v1/namespaces", {"metadata": {"name": "lists"}})
+    for i in range(25):
+        api.call("POST", base, config_map("m%02d" % i, labels={"odd": str(i % 2)}))
+    s, o, _ = api.call("GET", base)
+    check("list", s == 200 and [x["metadata"]["name"] for x in o["items"]] == ["m%02d" % i for i in range(25)], o)
+    names, path, revisions = [], base + "?limit=10", set()
+    remaining = []
+    token = ""
+    while True:
+        s, o, _ = api.call("GET", path + ("&continue=" + token if token else ""))
+        names += [x["metadata"]["name"] for x in o["items"]]
+        revisions.add(o["metadata"]["resourceVersion"])
+        remaining.append(o["metadata"].get("remainingItemCount"))
+        token = o["metadata"].get("continue", "")
+        if not token:
+            break
+        api.call("POST", base, config_map("zz%d" % len(names)))
+    check("pages are one view", names == ["m%02d" % i for i in range(25)] and len(revisions) == 1 and remaining == [15, 5, None], (names, revisions, remaining))
+    s, o, _ = api.call("GET", base + "?labelSelector=odd%3D1")
+    check("label selector", len(o["items"]) == 12, o)
+    s, o, _ = api.call("GET", base + "?fieldSelector=metadata.name%3Dm03")
+    check("field selector", [x["metadata"]["name"] for x in o["items"]] == ["m03"], o)
+    s, o, _ = api.call("GET", base + "?fieldSelector=spec.x%3D1")
+    check("unknown field label", s == 400, o)
+    s, o, _ = api.call("GET", base + "?resourceVersion=999999999")
+    check("a revision of the future", s == 504 and o["reason"] == "Timeout", o)
+    s, o, _ = api.call("GET", base, headers={"Accept": "application/json;as=Table;v=v1;g=meta.k8s.io"})
+    check("table", o["kind"] == "Table" and o["columnDefinitions"][0]["name"] == "Name" and o["rows"][0]["cells"][0] == "m00", o)
+    s, o, _ = api.call("GET", base, headers={"Accept": "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io"})
+    check("metadata only", o["kind"] == "PartialObjectMetadataList" and "data" not in o["items"][0], o)
+    s, o, _ = api.call("DELETE", base + "?labelSelector=odd%3D0")
+    check("delete a collection", s == 200 and len(api.call("GET", base + "?labelSelector=odd")[1]["items"]) == 12, o)
+
+
+def test_watch(api):
+    base = "/api/v1/namespaces/watches/configmaps"
+    api.call("POST", "/api/v1/namespaces", {"metadata": {"name": "watches"}})
+    api.call("POST", base, config_map("one", labels={"w": "x"}))
+    rv = api.call("GET", base)[1]["metadata"]["resourceVersion"]
+    w = Watch(api, base + "?watch=1&labelSelector=w%3Dx&resourceVersion=" + rv)
+    initial = Watch(api, base + "?watch=1&allowWatchBookmarks=true&sendInitialEvents=true&resourceVersionMatch=NotOlderThan&timeoutSeconds=5")
+    events = initial.wait(2)
+    check("streaming list", [e["type"] for e in events] == ["ADDED", "BOOKMARK"] and events[1]["object"]["metadata"]["annotations"]["k8s.io/initial-events-end"] == "true", events)
+    api.call("POST", base, config_map("two", labels={"w": "x"}))
+    api.call("PATCH", base + "/two", {"data": {"a": "b"}}, "application/merge-patch+json")
+    s, o, _ = api.call("PATCH", base + "/two", {"metadata": {"labels": {"w": "y"}}}, "application/merge-patch+json")
+    api.call("PATCH", base + "/two", {"metadata": {"labels": {"w": "x"}}}, "application/merge-patch+json")
+    api.call("DELETE", base + "/two")
+    events = w.wait(5)
+    check("selector transitions", [e["type"] for e in events] == ["ADDED", "MODIFIED", "DELETED", "ADDED", "DELETED"], events)
+    check("who left has the revision of the change", len(events) > 2 and events[2]["object"]["metadata"]["resourceVersion"] == o["metadata"]["resourceVersion"], events)
+    again = Watch(api, base + "?watch=1&resourceVersion=" + rv).wait(5)
+    check("history is replayed", [e["type"] for e in again] == ["ADDED", "MODIFIED", "MODIFIED", "MODIFIED", "DELETED"], again)
+    short = Watch(api, base + "?watch=1&timeoutSeconds=1")
+    short.join(5)
+    check("timeoutSeconds ends it", not short.is_alive())
+    s, e, _ = api.call("GET", base + "?watch=1&sendInitialEvents=true")
+    check("streaming list without its match", s == 422, e)
+
+
+def test_pods(api):
+    api.call("POST", "/api/v1/namespaces/default/serviceaccounts", {"metadata": {"name": "default"}})
+    s, o, _ = api.call("POST", PODS, pod("p"))
+    check("pod", s == 201 and o["status"]["phase"] == "Pending" and o["status"]["qosClass"] == "BestEffort" and o["spec"]["serviceAccountName"] == "default" and o["spec"]["priority"] == 0, o)
+    s, o, _ = api.call("PUT", PODS + "/p", dict(o, spec=dict(o["spec"], nodeName="x")))
+    check("a pod's spec stays", s == 422, o)
+    s, o, _ = api.call("POST", PODS + "/p/binding", {"target": {"kind": "Node", "name": "n1"}})
+    check("binding", s == 201 and api.call("GET", PODS + "/p")[1]["spec"]["nodeName"] == "n1", o)
+    s, o, _ = api.call("POST", PODS + "/p/binding", {"target": {"kind": "Node", "name": "n2"}})
+    check("binding twice", s == 409, o)
+    s, o, _ = api.call("DELETE", PODS + "/p", {"gracePeriodSeconds": 7})
+    check("graceful", s == 200 and o["metadata"]["deletionGracePeriodSeconds"] == 7 and o["metadata"]["generation"] == 2, o)
+    s, o, _ = api.call("DELETE", PODS + "/p", {"gracePeriodSeconds": 0})
+    check("at once", s == 200 and o["kind"] == "Pod" and api.call("GET", PODS + "/p")[0] == 404, o)
+    s, o, _ = api.call("POST", PODS, pod("strict", nope=1))
+    s2, o2, _ = api.call("POST", PODS + "?fieldValidation=Strict", pod("strict2", nope=1))
+    check("strict", s2 == 400 and 'unknown field "spec.nope"' in o2["message"], o2)
+    api.call("POST", "/apis/policy/v1/namespaces/default/poddisruptionbudgets", {"metadata": {"name": "b"}, "spec": {"minAvailable": 1, "selector": {"matchLabels": {"app": "e"}}}})
+    body = pod("e")
+    body["metadata"]["labels"] = {"app": "e"}
+    api.call("POST", PODS, body)
+    api.call("PATCH", PODS + "/e/status", {"status": {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}}, "application/merge-patch+json")
+    s, o, _ = api.call("POST", PODS + "/e/eviction", {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": "e"}})
+    check("eviction asks the budget", s == 429 and o["reason"] == "TooManyRequests", o)
+
+
+def test_services(api):
+    path = "/api/v1/namespaces/default/services"
+    s, a, _ = api.call("POST", path, {"metadata": {"name": "s1"}, "spec": {"ports": [{"port": 80}], "type": "NodePort"}})
+    check("addresses", s == 201 and a["spec"]["clusterIP"].startswith("10.96.") and 30000 <= a["spec"]["ports"][0]["nodePort"] <= 32767, a)
+    s, o, _ = api.call("POST", path, {"metadata": {"name": "s2"}, "spec": {"ports": [{"port": 80}], "clusterIP": a["spec"]["clusterIP"]}})
+    check("an address is one service's", s == 422 and "already allocated" in o["message"], o)
+    api.call("DELETE", path + "/s1")
+    s, o, _ = api.call("POST", path, {"metadata": {"name": "s2"}, "spec": {"ports": [{"port": 80}], "clusterIP": a["spec"]["clusterIP"]}})
+    check("and free again after it", s == 201, o)
+
+
+def test_access(api, user, port):
+    s, o, _ = user.call("GET", CM)
+    check("forbidden", s == 403 and o["message"] == 'configmaps is forbidden: User "alice" cannot list resource "configmaps" in API group "" in the namespace "default"', o)
+    api.call("POST", "/apis/rbac.authorization.k8s.io/v1/namespaces/default/roles", {"metadata": {"name": "r"}, "rules": [{"verbs": ["list"], "apiGroups": [""], "resources": ["configmaps"]}]})
+    api.call("POST", "/apis/rbac.authorization.k8s.io/v1/namespaces/default/rolebindings", {"metadata": {"name": "r"}, "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "r"}, "subjects": [{"kind": "User", "apiGroup": "rbac.authorization.k8s.io", "name": "alice"}]})
+    check("allowed by a role", user.call("GET", CM)[0] == 200)
+    check("no further", user.call("GET", CM + "/x")[0] == 403)
+    s, o, _ = user.call("POST", "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", {"apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectAccessReview", "spec": {"resourceAttributes": {"verb": "list", "resource": "configmaps", "namespace": "default"}}})
+    check("access review", s == 201 and o["status"]["allowed"] is True, o)
+    check("unknown token", Api(port, "wrong").call("GET", CM)[0] == 401)
+    s, o, _ = Api(port, None).call("GET", CM)
+    check("anonymous", s == 403 and "system:anonymous" in o["message"], o)
+    s, o, _ = api.call("GET", CM, headers={"Impersonate-User": "bob"})
+    check("impersonation", s == 403 and 'User "bob"' in o["message"], o)
+    s, o, _ = api.call("POST", "/api/v1/namespaces/default/serviceaccounts/default/token", {"spec": {"expirationSeconds": 600}})
+    check("token", s == 201 and o["status"]["token"].count(".") == 2, o)
+    token = o["status"]["token"]
+    s, o, _ = api.call("POST", "/apis/authentication.k8s.io/v1/tokenreviews", {"spec": {"token": token}})
+    check("token review", o["status"].get("authenticated") and o["status"]["user"]["username"] == "system:serviceaccount:default:default", o)
+    api.call("DELETE", "/api/v1/namespaces/default/serviceaccounts/default")
+    check("a deleted account's token", Api(port, token).call("GET", CM)[0] == 401)
+
+
+def test_discovery(api):
+    s, o, _ = api.call("GET", "/apis")
+    check("groups", o["kind"] == "APIGroupList" and any(g["name"] == "apps" for g in o["groups"]), o)
+    check("trailing slash", api.call("GET", "/apis/apps/")[1]["kind"] == "APIGroup")
+    s, o, h = api.call("GET", "/apis", headers={"Accept": "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"})
+    check("aggregated", o["kind"] == "APIGroupDiscoveryList" and "as=APIGroupDiscoveryList" in h["Content-Type"], h)
+    check("version", api.call("GET", "/version")[1]["minor"] == "36")
+    s, o, _ = api.call("GET", "/openapi/v3")
+    s, doc, _ = api.call("GET", o["paths"]["apis/apps/v1"]["serverRelativeURL"])
+    check("openapi v3", "io.k8s.api.apps.v1.Deployment" in doc["components"]["schemas"], s)
+    s, doc, h = api.call("GET", "/openapi/v2")
+    check("openapi v2", "io.k8s.api.core.v1.Pod" in doc["definitions"] and api.call("GET", "/openapi/v2", headers={"If-None-Match": h["ETag"]})[0] == 304, s)
+    check("not there", api.call("GET", "/apis/none/v1/things")[:2] == (404, "404 page not found\n"))
+    check("not acceptable", api.call("GET", CM, headers={"Accept": "image/png"})[0] == 406)
+    check("too large", api.call("POST", CM, b"x" * (4 << 20))[0] == 413)
+    for path in ("/healthz", "/livez", "/readyz", "/readyz/etcd"):
+        check(path, api.call("GET", path)[:2] == (200, "ok"))
+    check("metrics", "apiserver_request_total" in api.call("GET", "/metrics")[1])
+
+
+def main():
+    etcd_port, peer_port, port = free_port(), free_port(), free_port()
+    url = "http://127.0.0.1:%d" % etcd_port
+    peer = "http://127.0.0.1:%d" % peer_port
+    start(["etcd", "--data-dir", os.path.join(work, "etcd"), "--listen-client-urls", url, "--advertise-client-urls", url, "--listen-peer-urls", peer,
+           "--initial-advertise-peer-urls", peer, "--initial-cluster", "default=" + peer, "--unsafe-no-fsync"], "etcd.log")
+    key = os.path.join(work, "sa.key")
+    subprocess.run(["openssl", "ecparam", "-genkey", "-name", "prime256v1", "-noout", "-out", key], check=True, stderr=subprocess.DEVNULL)
+    with open(os.path.join(work, "tokens"), "w") as f:
+        f.write('admintoken,admin,1,"system:masters"\nusertoken,alice,2\n')
+    server = start([os.path.join(build, "bin/coracle-apiserver"), "--etcd-servers", url, "--secure-port", str(port), "--bind-address", "127.0.0.1", "--cert-dir", work, "--token-auth-file", os.path.join(work, "tokens"),
+                    "--service-account-signing-key-file", key, "--service-account-key-file", key, "--service-account-issuer", "https://kubernetes.default.svc", "--service-cluster-ip-range", "10.96.0.0/16"], "apiserver.log")
+    api, user = Api(port), Api(port, "usertoken")
+    end = time.time() + 20
+    while time.time() < end:
+        try:
+            if api.call("GET", "/readyz")[0] == 200:
+                break
+        except OSError:
+            pass
+        time.sleep(0.05)
+    for test in (test_crud, test_finalizers, test_patch, test_list, test_watch, test_pods, test_services, test_discovery):
+        try:
+            test(api)
+        except Exception as e:
+            check(test.__name__, False, repr(e))
+    try:
+        test_access(api, user, port)
+    except Exception as e:
+        check("test_access", False, repr(e))
+    server.send_signal(signal.SIGTERM)
+    try:
+        check("clean exit", server.wait(15) == 0, open(os.path.join(work, "apiserver.log")).read()[-1500:])
+    except subprocess.TimeoutExpired:
+        check("clean exit", False, "still running")
+
+
+try:
+    main()
+finally:
+    for p in processes:
+        if p.poll() is None:
+            p.kill()
+            p.wait()
+    log = os.path.join(work, "apiserver.log")
+    if failed and os.path.exists(log):
+        print(open(log).read()[-3000:])
+    shutil.rmtree(work, ignore_errors=True)
+print("%d passed, %d failed" % (passed, failed))
+sys.exit(1 if failed else 0)
