@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The registry of served resources, and the way between stored bytes and objects. */
 #include "apiserver/apiserver.h"
+#include "apiserver/custom/custom.h"
 #include "apiserver/request/render.h"
 #include "apiserver/strategy/strategy.h"
 #include "api/meta_v1.h"
@@ -247,7 +248,28 @@ void registry_free(struct registry *registry) {
 /* ---- objects ---- */
 
 bool resource_is_identity(const struct resource *resource) {
+	/* Defaults that a definition got later show on what was stored before. */
+	if (resource->custom && resource->custom->has_defaults)
+		return false;
 	return resource->type == resource->storage_type;
+}
+
+/* Versions of a custom resource differ in apiVersion alone (strategy None). */
+static int convert_custom(const void *object, const struct api_type *to, void **ret, struct error *err) {
+	autobuf struct buf json = BUF_INIT(BUF_MAX_DEFAULT);
+	api_encode(object, &json);
+	struct api_decode_options options = {.validation = API_IGNORE};
+	int rc = api_decode_json(to, json.data, json.len, &options, ret, err);
+	if (rc < 0)
+		return rc;
+	struct { const char *kind, *api_version; } *head = *ret;
+	head->kind = to->kind;
+	head->api_version = arena_printf(api_arena(*ret), "%s/%s", to->group, to->version);
+	return 0;
+}
+
+static int convert(const struct resource *resource, const void *object, const struct api_type *to, void **ret, struct error *err) {
+	return resource->custom ? convert_custom(object, to, ret, err) : api_convert(object, to, ret, err);
 }
 
 int resource_decode(const struct resource *resource, const struct entry *entry, void **ret_object, struct error *err) {
@@ -258,11 +280,13 @@ int resource_decode(const struct resource *resource, const struct entry *entry, 
 		return rc;
 	if (!resource_is_identity(resource)) {
 		void *converted;
-		rc = api_convert(stored, resource->type, &converted, err);
+		rc = convert(resource, stored, resource->type, &converted, err);
 		api_unref(stored);
 		if (rc < 0)
 			return rc;
 		stored = converted;
+		if (resource->custom)
+			custom_process(NULL, resource, stored, NULL);
 	}
 	api_default(stored);
 	*ret_object = stored;
@@ -278,7 +302,7 @@ int resource_encode_stored(const struct resource *resource, void *object, struct
 		api_encode(object, out);
 	} else {
 		void *stored;
-		rc = api_convert(object, resource->storage_type, &stored, err);
+		rc = convert(resource, object, resource->storage_type, &stored, err);
 		if (rc == 0) {
 			api_encode(stored, out);
 			api_unref(stored);

@@ -4,6 +4,7 @@
 #include "apiserver/authn/authn.h"
 #include "apiserver/authz/authz.h"
 #include "apiserver/bootstrap/bootstrap.h"
+#include "apiserver/custom/custom.h"
 #include "apiserver/discovery/discovery.h"
 #include "apiserver/health.h"
 #include "apiserver/proxy/kubelet.h"
@@ -108,6 +109,7 @@ int apiserver_start(const struct apiserver_options *options, struct apiserver **
 		rc = open_store(server, err);
 	if (rc == 0) {
 		server->registry = registry_new(server);
+		custom_start(server);
 		rc = authn_new(server, &server->authn, err);
 	}
 	if (rc == 0)
@@ -139,6 +141,7 @@ void apiserver_stop(struct apiserver *server) {
 	bootstrap_stop(server);
 	if (server->http)
 		http_server_stop(server->http, 3000);
+	custom_stop(server);
 	authz_free(server->authz);
 	servicealloc_stop(server);
 	if (server->store)

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Schemas from type descriptors. */
 #include "apiserver/openapi/openapi.h"
+#include "apiserver/custom/custom.h"
+#include "api/meta_v1.h"
 #include "common/api/codec.h"
 
 static const char *ref_prefix(enum openapi_form form) {
@@ -231,6 +233,17 @@ static const struct api_field *self_field(const struct api_type *type) {
 static void type_schema(const struct api_type *type, enum openapi_form form, struct schema_set *set, struct buf *out) {
 	buf_append_json_string(out, type->openapi, strlen(type->openapi));
 	buf_append_str(out, ":{");
+	const struct custom_resource *custom = custom_of_type(type);
+	if (custom) {
+		schema_set_add(set, &meta_v1_object_meta_type);
+		custom_openapi(custom, form == OPENAPI_V2, out);
+		buf_append_char(out, '}');
+		return;
+	}
+	if (strcmp(type->id, "customlist") == 0) {
+		buf_printf(out, "\"type\":\"object\",\"required\":[\"items\"],\"properties\":{\"items\":{\"type\":\"array\",\"items\":{\"type\":\"object\"}}},\"x-kubernetes-group-version-kind\":[{\"group\":\"%s\",\"kind\":\"%s\",\"version\":\"%s\"}]}", type->group, type->kind, type->version);
+		return;
+	}
 	doc_member(type->doc, out);
 	const struct api_field *self = self_field(type);
 	if (type->custom_json > API_CUSTOM_SELF) {

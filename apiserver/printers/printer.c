@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "apiserver/printers/printer.h"
+#include "apiserver/custom/custom.h"
 #include "api/meta_v1.h"
 
 static const struct api_column default_columns[] = {
@@ -81,6 +82,10 @@ void cell_time(struct cells *cells, const struct api_time *time) {
 
 void printer_cells(const struct resource *resource, const void *object, struct buf *out) {
 	struct cells cells = {.out = out};
+	if (resource->custom) {
+		custom_cells(resource, object, out);
+		return;
+	}
 	const struct printer *printer = find_printer(resource);
 	if (printer) {
 		printer->cells(object, &cells);

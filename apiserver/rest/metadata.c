@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What holds for the metadata of every kind when it is created or changed. */
+#include "apiserver/custom/custom.h"
 #include "apiserver/rest/partial.h"
 #include "apiserver/rest/write.h"
 #include "apiserver/strategy/strategy.h"
@@ -136,6 +137,8 @@ int write_validate(struct write *w, struct error *err) {
 		bool status = str_equal(w->subresource, "status");
 		if (!status)
 			api_validate_form(w->object, &causes);
+		if (resource->custom)
+			custom_validate(resource, w->object, &causes);
 		if (status && w->strategy->validate_status)
 			w->strategy->validate_status(w->object, w->old, &causes);
 		else if (!status && w->strategy->validate)

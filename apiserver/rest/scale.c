@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The scale subresource of whatever has spec.replicas, status.replicas and a selector. */
+#include "apiserver/custom/custom.h"
 #include "apiserver/rest/patch.h"
 #include "apiserver/rest/subresource.h"
 #include "api/autoscaling_v1.h"
@@ -18,6 +19,9 @@ static void *nested(const void *object, const char *outer, const char *inner, co
 }
 
 static int32_t get_replicas(const void *object, const char *outer) {
+	const struct custom_resource *custom = custom_of_type(api_type_of(object));
+	if (custom)
+		return (int32_t)custom_number_at(object, strcmp(outer, "spec") == 0 ? custom->scale_spec : custom->scale_status);
 	const struct api_field *field;
 	void *at = nested(object, outer, "replicas", &field);
 	if (!at)
@@ -28,6 +32,11 @@ static int32_t get_replicas(const void *object, const char *outer) {
 }
 
 static void set_replicas(void *object, int32_t value) {
+	const struct custom_resource *custom = custom_of_type(api_type_of(object));
+	if (custom && custom->scale_spec) {
+		custom_set_number_at(object, custom->scale_spec, value);
+		return;
+	}
 	const struct api_field *field;
 	void *at = nested(object, "spec", "replicas", &field);
 	if (!at)
@@ -57,6 +66,9 @@ static void requirement_text(const struct meta_v1_label_selector_requirement *r,
 }
 
 static char *selector_text(const void *object, struct arena *arena) {
+	const struct custom_resource *custom = custom_of_type(api_type_of(object));
+	if (custom)
+		return custom_string_at(object, custom->scale_selector, arena);
 	const struct api_field *field;
 	void *at = nested(object, "spec", "selector", &field);
 	struct buf out = BUF_INIT(64 << 10);

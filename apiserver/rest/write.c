@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "apiserver/rest/write.h"
 #include "apiserver/admission/admission.h"
+#include "apiserver/custom/custom.h"
 #include "apiserver/strategy/strategy.h"
 #include "api/meta_v1.h"
 
@@ -289,6 +290,10 @@ static void write_attempt(struct write *w) {
 	}
 	if (w->make(w, &err) < 0) {
 		attempt_failed(w, &err);
+		return;
+	}
+	if (w->resource->custom && w->object && w->operation != WRITE_DELETE && custom_process(w->attempts ? NULL : w->r, w->resource, w->object, &err) < 0) {
+		write_fail(w, &err);
 		return;
 	}
 	if (w->action == WRITE_SAME) {

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Kinds of the other groups that need a little more than the general rules. */
 #include "apiserver/authn/authn.h"
+#include "apiserver/custom/custom.h"
 #include "apiserver/rest/write.h"
 #include "apiserver/servicealloc.h"
 #include "apiserver/strategy/table.h"
@@ -105,7 +106,7 @@ static const struct strategy validating_policies = {.group = ADMISSION, .plural 
 static const struct strategy validating_bindings = {.group = ADMISSION, .plural = "validatingadmissionpolicybindings", .generation = true};
 static const struct strategy mutating_policies = {.group = ADMISSION, .plural = "mutatingadmissionpolicies", .generation = true};
 static const struct strategy mutating_bindings = {.group = ADMISSION, .plural = "mutatingadmissionpolicybindings", .generation = true};
-static const struct strategy crds = {.group = "apiextensions.k8s.io", .plural = "customresourcedefinitions", .generation = true};
+static const struct strategy crds = {.group = "apiextensions.k8s.io", .plural = "customresourcedefinitions", .generation = true, .prepare_create = crd_prepare_create, .prepare_update = crd_prepare_update, .validate = crd_validate};
 
 const struct strategy *const strategies_other[] = {
 	&services, &csrs, &ip_addresses, &roles, &cluster_roles, &role_bindings, &cluster_role_bindings, &leases, &runtime_classes, &priority_classes, &ingresses,

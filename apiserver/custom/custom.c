@@ -1,0 +1,320 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* From definitions to served resources. */
+#include "apiserver/custom/custom.h"
+#include "apiserver/request/render.h"
+#include "apiserver/strategy/strategy.h"
+#include "api/autoscaling_v1.h"
+#include "api/meta_v1.h"
+#include "common/base/log.h"
+
+#include <pthread.h>
+
+#define TYPE_PREFIX "custom/"
+#define ALL_VERBS (API_VERB_CREATE | API_VERB_DELETE | API_VERB_DELETECOLLECTION | API_VERB_GET | API_VERB_LIST | API_VERB_PATCH | API_VERB_UPDATE | API_VERB_WATCH)
+#define MAX_ROOT_FIELDS 256
+
+/* Every kind's struct begins so; the raw fields follow. */
+struct custom_object {
+	const char *kind, *api_version;
+	struct meta_v1_object_meta metadata;
+};
+
+static const struct strategy custom_strategy = {.generation = true};
+static struct store_watch *definitions_watch;
+
+const struct custom_resource *custom_of_type(const struct api_type *type) {
+	if (!type->id || !str_starts_with(type->id, TYPE_PREFIX))
+		return NULL;
+	return container_of(type, struct custom_resource, type);
+}
+
+/* ---- descriptors ---- */
+
+static int compare_fields(const void *a, const void *b, void *arg) {
+	const struct api_field *fields = arg;
+	return strcmp(fields[*(const uint16_t *)a].name, fields[*(const uint16_t *)b].name);
+}
+
+static void set_indexes(struct api_type *type, struct api_field *fields, size_t count) {
+	uint16_t *by_name = xcalloc(count, sizeof(*by_name)), *by_number = xcalloc(count, sizeof(*by_number));
+	for (size_t i = 0; i < count; i++)
+		by_name[i] = by_number[i] = (uint16_t)i;
+	qsort_r(by_name, count, sizeof(*by_name), compare_fields, fields);
+	type->fields = fields;
+	type->field_count = (uint16_t)count;
+	type->by_name = by_name;
+	type->by_number = by_number;
+}
+
+static struct api_field plain_field(const char *name, uint8_t kind, uint32_t offset, uint32_t size) {
+	return (struct api_field){.name = name, .c_name = name, .name_len = (uint16_t)strlen(name), .kind = kind, .shape = API_SINGLE, .flags = API_FIELD_OMIT_EMPTY, .offset = offset, .element_size = size};
+}
+
+static void add_raw(struct api_field *fields, size_t *count, size_t *size, const char *name) {
+	if (*count == MAX_ROOT_FIELDS || strcmp(name, "kind") == 0 || strcmp(name, "apiVersion") == 0 || strcmp(name, "metadata") == 0)
+		return;
+	fields[*count] = plain_field(xstrdup(name), API_JSON, (uint32_t)*size, sizeof(struct api_raw));
+	fields[*count].flags |= API_FIELD_POINTER;
+	(*count)++;
+	*size += sizeof(struct api_raw);
+}
+
+static void make_type(struct custom_resource *custom, const char *group, const char *version, const char *kind) {
+	struct api_field *fields = xcalloc(MAX_ROOT_FIELDS, sizeof(*fields));
+	size_t count = 0, size = sizeof(struct custom_object);
+	fields[count++] = plain_field("kind", API_STRING, offsetof(struct custom_object, kind), sizeof(char *));
+	fields[count++] = plain_field("apiVersion", API_STRING, offsetof(struct custom_object, api_version), sizeof(char *));
+	fields[count] = plain_field("metadata", API_STRUCT, offsetof(struct custom_object, metadata), sizeof(struct meta_v1_object_meta));
+	fields[count++].type = &meta_v1_object_meta_type;
+	const char *name;
+	json_t *schema;
+	json_t *properties = json_object_get(custom->schema, "properties");
+	json_object_foreach(properties, name, schema)
+		add_raw(fields, &count, &size, name);
+	/* A root that keeps what it does not know keeps at least the customary parts. */
+	if (json_is_true(json_object_get(custom->schema, "x-kubernetes-preserve-unknown-fields"))) {
+		static const char *const customary[] = {"spec", "status", "data"};
+		for (size_t i = 0; i < array_len(customary); i++)
+			if (!json_object_get(properties, customary[i]))
+				add_raw(fields, &count, &size, customary[i]);
+	}
+	/* com.example.stable.v1.Widget: the group's labels the other way round */
+	autobuf struct buf openapi = BUF_INIT(4096);
+	for (size_t end = strlen(group); end;) {
+		size_t start = end;
+		while (start && group[start - 1] != '.')
+			start--;
+		buf_printf(&openapi, "%.*s.", (int)(end - start), group + start);
+		end = start ? start - 1 : 0;
+	}
+	custom->type = (struct api_type){
+		.id = xprintf(TYPE_PREFIX "%s/%s.%s", group, version, kind), .c_name = "custom", .openapi = xprintf("%s%s.%s", openapi.data, version, kind),
+		.size = (uint32_t)size, .is_kind = true, .group = group, .version = version, .kind = kind,
+	};
+	set_indexes(&custom->type, fields, count);
+	custom->list_type = (struct api_type){.id = "customlist", .c_name = "custom_list", .openapi = xprintf("%s%s.%sList", openapi.data, version, kind), .is_kind = true, .is_list = true, .group = group, .version = version, .kind = custom->api.kind};
+}
+
+static const char *text(json_t *tree, const char *key) {
+	const char *value = json_string_value(json_object_get(tree, key));
+	return xstrdup(value ? value : "");
+}
+
+static const char *const *text_list(json_t *array) {
+	const char **list = xcalloc(json_array_size(array) + 1, sizeof(*list));
+	for (size_t i = 0; i < json_array_size(array); i++)
+		list[i] = xstrdup(json_string_value(json_array_get(array, i)) ? json_string_value(json_array_get(array, i)) : "");
+	return list;
+}
+
+static void make_columns(struct custom_resource *custom, json_t *given) {
+	size_t count = json_array_size(given), total = count ? count + 1 : 2;
+	struct api_column *columns = xcalloc(total, sizeof(*columns));
+	custom->column_paths = xcalloc(total, sizeof(char *));
+	columns[0] = (struct api_column){.name = "Name", .type = "string", .format = "name", .doc = "Name must be unique within a namespace."};
+	for (size_t i = 0; i < count; i++) {
+		json_t *c = json_array_get(given, i);
+		columns[i + 1] = (struct api_column){.name = text(c, "name"), .type = text(c, "type"), .format = text(c, "format"), .doc = text(c, "description"), .priority = (int)json_integer_value(json_object_get(c, "priority"))};
+		custom->column_paths[i + 1] = (char *)text(c, "jsonPath");
+	}
+	if (!count) {
+		columns[1] = (struct api_column){.name = "Age", .type = "date", .format = "", .doc = "When the object was created."};
+		custom->column_paths[1] = xstrdup(".metadata.creationTimestamp");
+	}
+	custom->api.columns = columns;
+	custom->api.column_count = total;
+}
+
+static char *scale_path(json_t *scale, const char *key) {
+	const char *path = json_string_value(json_object_get(scale, key));
+	return path ? xstrdup(*path == '.' ? path + 1 : path) : NULL;
+}
+
+static void make_subresources(struct custom_resource *custom, json_t *given, const char *group, const char *version) {
+	struct api_subresource *subs = xcalloc(2, sizeof(*subs));
+	size_t count = 0;
+	json_t *scale = json_object_get(given, "scale");
+	uint32_t verbs = API_VERB_GET | API_VERB_PATCH | API_VERB_UPDATE;
+	if (json_object_get(given, "status"))
+		subs[count++] = (struct api_subresource){.name = "status", .kind = custom->api.kind, .group = group, .version = version, .type = &custom->type, .verbs = verbs};
+	if (scale) {
+		custom->scale_spec = scale_path(scale, "specReplicasPath");
+		custom->scale_status = scale_path(scale, "statusReplicasPath");
+		custom->scale_selector = scale_path(scale, "labelSelectorPath");
+		subs[count++] = (struct api_subresource){.name = "scale", .kind = "Scale", .group = "autoscaling", .version = "v1", .type = &autoscaling_v1_scale_type, .verbs = verbs};
+	}
+	custom->api.subresources = subs;
+	custom->api.subresource_count = count;
+}
+
+/* ---- selectable fields ---- */
+
+static void index_fields(const char *json, size_t len, struct arena *arena, struct api_string_map *ret_fields, void *arg) {
+	const char *const *labels = *(const char *const **)arg;
+	for (; labels && *labels; labels++) {
+		char *value = json_text_string(arena, json, len, *labels);
+		if (value)
+			api_map_set(arena, ret_fields, *labels, value);
+	}
+}
+
+static const char *const *selectable(json_t *version) {
+	json_t *given = json_object_get(version, "selectableFields");
+	const char **labels = xcalloc(json_array_size(given) + 3, sizeof(*labels));
+	size_t count = 0;
+	labels[count++] = "metadata.name";
+	labels[count++] = "metadata.namespace";
+	for (size_t i = 0; i < json_array_size(given); i++) {
+		const char *path = json_string_value(json_object_get(json_array_get(given, i), "jsonPath"));
+		if (path)
+			labels[count++] = xstrdup(*path == '.' ? path + 1 : path);
+	}
+	return labels;
+}
+
+/* ---- registration ---- */
+
+static struct custom_resource *make_custom(json_t *spec, json_t *version, const char *storage_version) {
+	struct custom_resource *custom = xnew(struct custom_resource);
+	json_t *names = json_object_get(spec, "names");
+	const char *group = text(spec, "group"), *name = text(version, "name"), *kind = text(names, "kind");
+	json_t *schema = json_path(version, "schema.openAPIV3Schema");
+	custom->schema = schema ? json_deep_copy(schema) : NULL;
+	custom->has_defaults = schema_has_defaults(custom->schema);
+	custom->api = (struct api_resource){
+		.group = group, .version = name, .plural = text(names, "plural"), .singular = text(names, "singular"), .kind = kind,
+		.short_names = text_list(json_object_get(names, "shortNames")), .categories = text_list(json_object_get(names, "categories")),
+		.namespaced = str_equal(json_string_value(json_object_get(spec, "scope")), "Namespaced"), .verbs = ALL_VERBS,
+		.type = &custom->type, .list_type = &custom->list_type, .field_selectors = selectable(version),
+		.storage_version = xprintf("%s/%s", group, storage_version),
+	};
+	make_type(custom, group, name, kind);
+	const char *list_kind = json_string_value(json_object_get(names, "listKind"));
+	custom->list_type.kind = str_empty(list_kind) ? xprintf("%sList", kind) : xstrdup(list_kind);
+	make_columns(custom, json_object_get(version, "additionalPrinterColumns"));
+	make_subresources(custom, json_object_get(version, "subresources"), group, name);
+	custom->api.etcd_prefix = xprintf("%s/%s", group, custom->api.plural);
+	custom->resource = (struct resource){
+		.api = &custom->api, .type = &custom->type, .storage_type = &custom->type, .strategy = &custom_strategy,
+		.group_resource = xprintf("%s.%s", custom->api.plural, group), .etcd_prefix = custom->api.etcd_prefix, .custom = custom,
+	};
+	return custom;
+}
+
+/* Index arguments live as long as their collections; a changed definition swaps the labels. */
+static struct collection *open_collection(struct apiserver *server, const struct custom_resource *custom) {
+	static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+	static struct map arguments; /* etcd prefix -> const char *const ** */
+	pthread_mutex_lock(&lock);
+	if (!arguments.cap)
+		arguments = MAP_INIT(NULL);
+	const char *const **argument = map_get(&arguments, custom->api.etcd_prefix);
+	if (!argument) {
+		argument = xcalloc(1, sizeof(*argument));
+		map_set(&arguments, custom->api.etcd_prefix, argument);
+	}
+	*argument = custom->api.field_selectors;
+	pthread_mutex_unlock(&lock);
+	return store_collection(server->store, custom->api.etcd_prefix, custom->api.namespaced, index_fields, argument);
+}
+
+static void define(struct apiserver *server, json_t *crd) {
+	json_t *spec = json_object_get(crd, "spec"), *versions = json_object_get(spec, "versions");
+	const char *storage = "";
+	struct custom_resource *made[64];
+	size_t count = 0;
+	for (size_t i = 0; i < json_array_size(versions); i++)
+		if (json_is_true(json_object_get(json_array_get(versions, i), "storage")))
+			storage = json_string_value(json_object_get(json_array_get(versions, i), "name"));
+	const struct api_type *storage_type = NULL;
+	for (size_t i = 0; i < json_array_size(versions) && count < array_len(made); i++) {
+		json_t *version = json_array_get(versions, i);
+		struct custom_resource *custom = make_custom(spec, version, storage ? storage : "");
+		if (str_equal(custom->api.version, storage))
+			storage_type = &custom->type;
+		if (json_is_true(json_object_get(version, "served")))
+			made[count++] = custom;
+		else
+			registry_remove(server->registry, custom->api.group, custom->api.version, custom->api.plural);
+	}
+	for (size_t i = 0; i < count; i++) {
+		if (storage_type)
+			made[i]->resource.storage_type = storage_type;
+		made[i]->resource.collection = open_collection(server, made[i]);
+		registry_add(server->registry, &made[i]->resource);
+	}
+}
+
+struct sweep {
+	const char *group, *plural;
+	json_t *versions; /* those that stay; NULL: none */
+	struct apiserver *server;
+	struct collection *collection;
+};
+
+static void sweep_one(const struct resource *resource, void *arg) {
+	struct sweep *s = arg;
+	if (!resource->custom || !str_equal(resource->api->group, s->group) || !str_equal(resource->api->plural, s->plural))
+		return;
+	s->collection = resource->collection;
+	for (size_t i = 0; i < json_array_size(s->versions); i++)
+		if (str_equal(json_string_value(json_object_get(json_array_get(s->versions, i), "name")), resource->api->version))
+			return;
+	registry_remove(s->server->registry, s->group, resource->api->version, s->plural);
+}
+
+static void ignore_result(int errnum, struct entry *current, void *arg) {
+}
+
+/* What a definition leaves behind when it goes. */
+static void undefine(struct apiserver *server, json_t *crd) {
+	json_t *spec = json_object_get(crd, "spec");
+	struct sweep s = {.group = json_string_value(json_object_get(spec, "group")), .plural = json_string_value(json_path(spec, "names.plural")), .server = server};
+	registry_each(server->registry, sweep_one, &s);
+	if (!s.collection)
+		return;
+	autosnapshot struct snapshot *snapshot = collection_snapshot(s.collection);
+	for (size_t i = 0; i < snapshot->len; i++)
+		collection_delete(s.collection, snapshot_entry(snapshot, i)->key, 0, ignore_result, NULL);
+}
+
+static void apply(struct apiserver *server, struct entry *entry, bool deleted) {
+	json_t *crd = json_loadb(entry->json->data, entry->json->len, 0, NULL);
+	if (crd && deleted) {
+		undefine(server, crd);
+	} else if (crd) {
+		struct sweep s = {.group = json_string_value(json_path(crd, "spec.group")), .plural = json_string_value(json_path(crd, "spec.names.plural")), .versions = json_path(crd, "spec.versions"), .server = server};
+		registry_each(server->registry, sweep_one, &s);
+		define(server, crd);
+	}
+	json_decref(crd);
+}
+
+static bool spec_same(struct entry *a, struct entry *b) {
+	size_t a_len = 0, b_len = 0;
+	const char *sa = json_text_find(a->json->data, a->json->len, "spec", &a_len), *sb = json_text_find(b->json->data, b->json->len, "spec", &b_len);
+	return sa && sb && a_len == b_len && memcmp(sa, sb, a_len) == 0;
+}
+
+static void on_event(const struct store_event *event, void *arg) {
+	if (event->type == STORE_BOOKMARK || (event->type == STORE_MODIFIED && event->previous && spec_same(event->entry, event->previous)))
+		return;
+	apply(arg, event->entry, event->type == STORE_DELETED);
+}
+
+void custom_start(struct apiserver *server) {
+	const struct resource *definitions = registry_find(server->registry, "apiextensions.k8s.io", "v1", "customresourcedefinitions");
+	for (;;) {
+		autosnapshot struct snapshot *snapshot = collection_snapshot(definitions->collection);
+		for (size_t i = 0; i < snapshot->len; i++)
+			apply(server, snapshot_entry(snapshot, i), false);
+		if (collection_watch(definitions->collection, snapshot->revision, on_event, server, &definitions_watch) == 0)
+			return;
+	}
+}
+
+void custom_stop(struct apiserver *server) {
+	if (definitions_watch)
+		store_watch_cancel(definitions_watch);
+	definitions_watch = NULL;
+}

@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Custom resources: see README.md. */
+#ifndef CORACLE_APISERVER_CUSTOM_H
+#define CORACLE_APISERVER_CUSTOM_H
+
+#include "apiserver/rest/write.h"
+
+struct custom_resource {
+	struct resource resource;
+	struct api_resource api;
+	struct api_type type, list_type;
+	json_t *schema;          /* openAPIV3Schema of the version; NULL: none */
+	bool has_defaults;
+	char **column_paths;     /* of api.columns; the first (Name) and a last default Age are ours: NULL */
+	char *scale_spec, *scale_status, *scale_selector; /* JSON paths without the leading dot; NULL: no scale */
+};
+
+/* Registers what is defined, then follows the definitions. */
+void custom_start(struct apiserver *server);
+void custom_stop(struct apiserver *server);
+
+/* The custom resource whose descriptor this is; NULL for built-in types. */
+const struct custom_resource *custom_of_type(const struct api_type *type);
+
+/* Prunes and defaults an object by its schema. Unknown fields become warnings or, where asked for, an error. */
+int custom_process(struct request *r, const struct resource *resource, void *object, struct error *err);
+void custom_validate(const struct resource *resource, const void *object, struct error *causes);
+/* Appends the cells of a Table row. */
+void custom_cells(const struct resource *resource, const void *object, struct buf *out);
+/* Appends the members of the kind's OpenAPI schema, without braces. */
+void custom_openapi(const struct custom_resource *custom, bool v2, struct buf *out);
+
+/* Values at a dotted path of an object, for scale. */
+int64_t custom_number_at(const void *object, const char *path);
+char *custom_string_at(const void *object, const char *path, struct arena *arena);
+void custom_set_number_at(void *object, const char *path, int64_t value);
+
+/* ---- schema.c: over jansson trees ---- */
+/* Removes what the schema does not know; names it ("spec.x") by unknown() where given. `root`: apiVersion, kind and metadata are known. */
+void schema_prune(json_t *schema, json_t *value, bool root, void (*unknown)(const char *path, void *arg), void *arg);
+void schema_default(json_t *schema, json_t *value);
+bool schema_has_defaults(json_t *schema);
+void schema_validate(json_t *schema, json_t *value, const char *path, struct error *causes);
+/* The first value at a path such as ".spec.items[0].name" or "spec['a.b']"; borrowed; NULL where there is none. */
+json_t *json_path(json_t *value, const char *path);
+
+/* ---- the definitions themselves: hooks of their strategy ---- */
+void crd_prepare_create(struct request *r, void *object);
+void crd_prepare_update(struct request *r, void *object, const void *old);
+void crd_validate(const void *object, const void *old, struct error *err);
+
+#endif

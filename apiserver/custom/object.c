@@ -1,0 +1,179 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Objects of custom resources on their way in and out. */
+#include "apiserver/custom/custom.h"
+#include "apiserver/printers/printer.h"
+#include "api/meta_v1.h"
+
+#include <errno.h>
+
+struct unknowns {
+	struct buf list;
+	struct request *r;
+};
+
+static void note_unknown(const char *path, void *arg) {
+	struct unknowns *u = arg;
+	buf_printf(&u->list, "%sunknown field \"%s\"", u->list.len ? ", " : "", path);
+	if (u->r && u->r->validation == API_WARN)
+		request_warn(u->r, "unknown field \"%s\"", path);
+}
+
+/* Puts the members of the tree back into the object's raw fields. */
+static void take_back(void *object, json_t *tree) {
+	const struct api_type *type = api_type_of(object);
+	struct arena *arena = api_arena(object);
+	for (uint16_t i = 0; i < type->field_count; i++) {
+		if (type->fields[i].kind != API_JSON)
+			continue;
+		struct api_raw *raw = (struct api_raw *)((char *)object + type->fields[i].offset);
+		json_t *member = json_object_get(tree, type->fields[i].name);
+		if (!member) {
+			*raw = (struct api_raw){0};
+			continue;
+		}
+		char *json = json_dumps(member, JSON_COMPACT | JSON_ENCODE_ANY | JSON_SORT_KEYS);
+		raw->len = (uint32_t)strlen(json);
+		raw->json = arena_strndup(arena, json, raw->len);
+		free(json);
+	}
+}
+
+int custom_process(struct request *r, const struct resource *resource, void *object, struct error *err) {
+	json_t *schema = resource->custom->schema;
+	if (!schema)
+		return 0;
+	json_t *tree = api_to_json(api_type_of(object), object);
+	struct unknowns unknowns = {.list = BUF_INIT(64 << 10), .r = r};
+	schema_prune(schema, tree, true, note_unknown, &unknowns);
+	schema_default(schema, tree);
+	take_back(object, tree);
+	json_decref(tree);
+	int rc = 0;
+	if (unknowns.list.len && r && r->validation == API_STRICT)
+		rc = error_bad_request(err, "%s in version \"%s\" cannot be handled as a %s: strict decoding error: %s", resource->api->kind, resource->api->version, resource->api->kind, unknowns.list.data);
+	buf_done(&unknowns.list);
+	return rc;
+}
+
+void custom_validate(const struct resource *resource, const void *object, struct error *causes) {
+	if (!resource->custom->schema)
+		return;
+	json_t *tree = api_to_json(api_type_of(object), object);
+	schema_validate(resource->custom->schema, tree, "", causes);
+	json_decref(tree);
+}
+
+void custom_cells(const struct resource *resource, const void *object, struct buf *out) {
+	const struct custom_resource *custom = resource->custom;
+	struct cells cells = {.out = out};
+	json_t *tree = api_to_json(api_type_of(object), object);
+	cell_string(&cells, api_metadata(object)->name);
+	for (size_t i = 1; i < custom->api.column_count; i++) {
+		json_t *value = json_path(tree, custom->column_paths[i]);
+		const char *s = json_string_value(value);
+		struct api_time time = {.set = true};
+		if (str_equal(custom->api.columns[i].type, "date")) {
+			time.set = s && time_parse_rfc3339(s, strlen(s), &time.t) == 0;
+			cell_age(&cells, &time);
+		} else if (s) {
+			cell_string(&cells, s);
+		} else if (json_is_integer(value)) {
+			cell_int(&cells, json_integer_value(value));
+		} else if (json_is_boolean(value)) {
+			cell_bool(&cells, json_is_true(value));
+		} else if (value && !json_is_null(value)) {
+			char *text = json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY);
+			cell_string(&cells, text);
+			free(text);
+		} else {
+			buf_append_str(out, ",null");
+		}
+	}
+	json_decref(tree);
+}
+
+/* ---- OpenAPI ---- */
+
+/* v2 has no word for some of what a schema may say. */
+static void strip_v2(json_t *schema) {
+	static const char *const gone[] = {"nullable", "oneOf", "anyOf", "allOf", "not", "default"};
+	if (json_is_array(schema)) {
+		for (size_t i = 0; i < json_array_size(schema); i++)
+			strip_v2(json_array_get(schema, i));
+		return;
+	}
+	if (!json_is_object(schema))
+		return;
+	for (size_t i = 0; i < array_len(gone); i++)
+		json_object_del(schema, gone[i]);
+	if (json_is_true(json_object_get(schema, "x-kubernetes-preserve-unknown-fields")) || json_is_true(json_object_get(schema, "x-kubernetes-int-or-string"))) {
+		json_object_del(schema, "items");
+		json_object_del(schema, "properties");
+		if (json_is_true(json_object_get(schema, "x-kubernetes-int-or-string")))
+			json_object_del(schema, "type");
+	}
+	const char *key;
+	json_t *inner;
+	json_object_foreach(json_object_get(schema, "properties"), key, inner)
+		strip_v2(inner);
+	strip_v2(json_object_get(schema, "items"));
+	strip_v2(json_object_get(schema, "additionalProperties"));
+}
+
+void custom_openapi(const struct custom_resource *custom, bool v2, struct buf *out) {
+	json_t *schema = custom->schema ? json_deep_copy(custom->schema) : json_pack("{s:s}", "type", "object");
+	bool open = json_is_true(json_object_get(schema, "x-kubernetes-preserve-unknown-fields"));
+	if (v2)
+		strip_v2(schema);
+	if (!open || !v2) {
+		json_t *properties = json_object_get(schema, "properties");
+		if (!properties) {
+			properties = json_object();
+			json_object_set_new(schema, "properties", properties);
+		}
+		const char *ref = v2 ? "#/definitions/io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta" : "#/components/schemas/io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta";
+		json_object_set_new(properties, "apiVersion", json_pack("{s:s, s:s}", "description", "The version of this representation: group/version.", "type", "string"));
+		json_object_set_new(properties, "kind", json_pack("{s:s, s:s}", "description", "What sort of object this is.", "type", "string"));
+		json_object_set_new(properties, "metadata", v2 ? json_pack("{s:s, s:s}", "description", "Standard object metadata.", "$ref", ref) : json_pack("{s:s, s:[{s:s}]}", "description", "Standard object metadata.", "allOf", "$ref", ref));
+	}
+	json_object_set_new(schema, "x-kubernetes-group-version-kind", json_pack("[{s:s, s:s, s:s}]", "group", custom->api.group, "kind", custom->api.kind, "version", custom->api.version));
+	char *text = json_dumps(schema, JSON_COMPACT);
+	buf_append(out, text + 1, strlen(text) - 2);
+	free(text);
+	json_decref(schema);
+}
+
+/* ---- scale ---- */
+
+int64_t custom_number_at(const void *object, const char *path) {
+	json_t *tree = api_to_json(api_type_of(object), object);
+	int64_t value = path ? json_integer_value(json_path(tree, path)) : 0;
+	json_decref(tree);
+	return value;
+}
+
+char *custom_string_at(const void *object, const char *path, struct arena *arena) {
+	json_t *tree = api_to_json(api_type_of(object), object);
+	const char *s = path ? json_string_value(json_path(tree, path)) : NULL;
+	char *copy = arena_strdup(arena, s ? s : "");
+	json_decref(tree);
+	return copy;
+}
+
+void custom_set_number_at(void *object, const char *path, int64_t value) {
+	json_t *tree = api_to_json(api_type_of(object), object), *at = tree;
+	while (strchr(path, '.')) {
+		size_t len = strcspn(path, ".");
+		autofree char *key = xstrndup(path, len);
+		json_t *inner = json_object_get(at, key);
+		if (!json_is_object(inner)) {
+			inner = json_object();
+			json_object_set_new(at, key, inner);
+		}
+		at = inner;
+		path += len + 1;
+	}
+	json_object_set_new(at, path, json_integer(value));
+	take_back(object, tree);
+	json_decref(tree);
+}
