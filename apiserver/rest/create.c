@@ -22,6 +22,7 @@ int input_check_namespace(struct write *w, struct meta_v1_object_meta *meta, str
 static int make_created(struct write *w, struct error *err) {
 	w->object = api_copy(w->input);
 	w->created = true;
+	w->track_fields = true;
 	return 0;
 }
 
@@ -49,7 +50,6 @@ int rest_create(struct request *r, struct error *err) {
 		w->name = arena_strdup(r->arena, meta->name);
 	else
 		w->name = NULL;
-	input_apply_managed_fields_rules(w, meta);
 	api_default(input);
 	w->lease_seconds = strcmp(r->resource->api->plural, "events") == 0 ? r->server->options->event_ttl / NSEC_PER_SEC : 0;
 	write_start(w);
@@ -66,6 +66,7 @@ static int make_updated(struct write *w, struct error *err) {
 			return error_not_found(err, w->resource, w->name);
 		w->object = api_copy(w->input);
 		w->created = true;
+		w->track_fields = true;
 		((struct meta_v1_object_meta *)api_metadata(w->object))->resource_version = NULL;
 		return 0;
 	}
@@ -82,7 +83,7 @@ static int make_updated(struct write *w, struct error *err) {
 	if (!unconditional && strcmp(given->resource_version, old->resource_version) != 0)
 		return error_conflict(err, w->resource, w->name, CONFLICT_MODIFIED);
 	w->object = api_copy(w->input);
-	input_keep_managed_fields(w);
+	w->track_fields = true;
 	return 0;
 }
 

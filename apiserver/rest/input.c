@@ -7,18 +7,6 @@
 
 #define MAX_BODY_DEPTH 10000
 
-void input_apply_managed_fields_rules(struct write *w, struct meta_v1_object_meta *meta) {
-	memset(&meta->managed_fields, 0, sizeof(meta->managed_fields));
-}
-
-void input_keep_managed_fields(struct write *w) {
-	struct meta_v1_object_meta *meta = api_metadata(w->object);
-	const struct meta_v1_object_meta *old = api_metadata(w->old);
-	struct meta_v1_object_meta copy = {0};
-	api_copy_value(&meta_v1_object_meta_type, &copy, old, api_arena(w->object));
-	meta->managed_fields = copy.managed_fields;
-}
-
 /* Typed clients leave kind and apiVersion out; what is stored says them. */
 static void input_set_kind(void *object, const char *api_version) {
 	const struct api_type *type = api_type_of(object);

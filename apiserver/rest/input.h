@@ -8,9 +8,5 @@
 
 /* The body's namespace against the URL's; fills it in. */
 int input_check_namespace(struct write *w, struct meta_v1_object_meta *meta, struct error *err);
-/* Managed fields are the server's: what a plain create brings along is dropped. */
-void input_apply_managed_fields_rules(struct write *w, struct meta_v1_object_meta *meta);
-/* A plain update or patch keeps what others own. */
-void input_keep_managed_fields(struct write *w);
 
 #endif

@@ -14,6 +14,7 @@ static const struct { const char *type; enum patch_kind kind; } patch_types[] = 
 	{"application/json-patch+json", PATCH_JSON},
 	{"application/merge-patch+json", PATCH_MERGE},
 	{"application/strategic-merge-patch+json", PATCH_STRATEGIC},
+	{"application/apply-patch+yaml", PATCH_APPLY},
 };
 
 static int patch_kind_of(struct request *r, enum patch_kind *ret, struct error *err) {
@@ -112,6 +113,7 @@ static int make_patched(struct write *w, struct error *err) {
 	if (rc < 0)
 		return rc;
 	api_default(w->object);
+	w->track_fields = true;
 	return 0;
 }
 
@@ -124,7 +126,7 @@ int rest_patch(struct request *r, struct error *err) {
 	if (rc < 0)
 		return rc;
 	struct write *w = write_new(r, WRITE_UPDATE);
-	w->make = make_patched;
+	w->make = input->kind == PATCH_APPLY ? make_applied : make_patched;
 	w->arg = input;
 	write_start(w);
 	return REQUEST_TAKEN;

@@ -139,6 +139,7 @@ static int apply_scale(struct write *w, const struct autoscaling_v1_scale *scale
 	}
 	w->object = api_copy(w->old);
 	set_replicas(w->object, scale->spec.replicas);
+	w->track_fields = true;
 	return 0;
 }
 

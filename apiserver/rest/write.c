@@ -34,6 +34,7 @@ static void drop_attempt(struct write *w) {
 	w->old = NULL;
 	w->object = NULL;
 	w->created = false;
+	w->track_fields = false;
 	w->remove_after_update = false;
 }
 
@@ -236,6 +237,11 @@ static int check(struct write *w, struct error *err) {
 		if (rc < 0)
 			return rc;
 		w->allocated = true;
+	}
+	if (w->track_fields) {
+		rc = write_track_fields(w, err);
+		if (rc < 0)
+			return rc;
 	}
 	return write_validate(w, err);
 }

@@ -54,6 +54,7 @@ struct write {
 	bool created;
 	bool fresh;                   /* current is known to be no older than the request */
 	bool allocated;
+	bool track_fields;            /* managedFields are to be brought up to date before it is stored */
 	bool remove_after_update;     /* the last finalizer of a deleted object went */
 	unsigned attempts;
 	size_t next_plugin;
@@ -77,6 +78,8 @@ void write_respond(struct write *w, struct entry *entry);
 int write_prepare_create(struct write *w, struct error *err);
 int write_prepare_update(struct write *w, struct error *err);
 int write_validate(struct write *w, struct error *err);
+/* Brings metadata.managedFields of w->object up to date with what the request changed (rest/apply.c). */
+int write_track_fields(struct write *w, struct error *err);
 
 /* Namespaces (strategy/core.c): are gone once their spec has no finalizers; are marked when deletion begins. */
 bool namespace_is_finalized(const void *object);

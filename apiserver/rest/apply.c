@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Server-side apply, and the bookkeeping of managedFields for other writes. */
+#include "apiserver/custom/custom.h"
+#include "apiserver/rest/input.h"
+#include "apiserver/rest/patch.h"
+#include "common/api/patch/apply.h"
+
+#include <errno.h>
+
+/* Nobody comes to own status by writing the object, nor the rest by writing status. */
+static const char *const *reset_fields(const struct write *w) {
+	static const char *const status[] = {"f:status", NULL}, *const others[] = {"f:spec", NULL};
+	if (!api_resource_subresource(w->resource->api, "status"))
+		return NULL;
+	if (!w->subresource)
+		return status;
+	return strcmp(w->subresource, "status") == 0 ? others : NULL;
+}
+
+static struct managed_options options_of(const struct write *w, const char *api_version, bool force) {
+	return (struct managed_options){
+		.type = w->resource->custom ? NULL : w->resource->type,
+		.schema = w->resource->custom ? w->resource->custom->schema : NULL,
+		.api_version = api_version,
+		.manager = str_or(w->r->field_manager, "unknown"),
+		.subresource = str_or(w->subresource, ""),
+		.force = force,
+		.reset_fields = reset_fields(w),
+	};
+}
+
+static char *api_version_of(const struct resource *resource) {
+	return *resource_group(resource) ? xprintf("%s/%s", resource->api->group, resource->api->version) : xstrdup(resource->api->version);
+}
+
+int make_applied(struct write *w, struct error *err) {
+	const struct patch_input *input = w->arg;
+	const struct api_type *type = w->resource->type;
+	autofree char *api_version = api_version_of(w->resource);
+	const char *given = json_string_value(json_object_get(input->tree, "apiVersion"));
+	if (!str_equal(given, api_version))
+		return error_bad_request(err, "the API version in the data (%s) does not match the expected API version (%s)", str_or(given, ""), api_version);
+	if (!w->old && w->subresource)
+		return error_not_found(err, w->resource, w->name);
+	struct managed_options options = options_of(w, api_version, input->force);
+	json_t *live = w->old ? api_to_json(type, w->old) : NULL, *result = NULL;
+	int rc = managed_apply(&options, live, input->tree, &result, err);
+	json_decref(live);
+	if (rc < 0)
+		return rc;
+	rc = patch_decode(w->r, type, result, &w->object, err);
+	json_decref(result);
+	if (rc < 0)
+		return rc;
+	struct meta_v1_object_meta *meta = api_metadata(w->object);
+	if (!str_equal(meta->name, w->name))
+		return error_bad_request(err, "the name of the object (%s) does not match the name on the URL (%s)", str_or(meta->name, ""), w->name);
+	rc = input_check_namespace(w, meta, err);
+	if (rc < 0)
+		return rc;
+	meta->namespace = w->resource->api->namespaced ? arena_strdup(api_arena(w->object), w->ns) : NULL;
+	if (!w->old) {
+		w->created = true;
+		if (!str_empty(meta->uid))
+			return error_conflict(err, w->resource, w->name, "uid mismatch: the provided object specified uid, and no existing object was found");
+	}
+	api_default(w->object);
+	return 0;
+}
+
+int write_track_fields(struct write *w, struct error *err) {
+	const struct api_type *type = w->resource->type;
+	autofree char *api_version = api_version_of(w->resource);
+	struct managed_options options = options_of(w, api_version, false);
+	json_t *live = w->old && !w->created ? api_to_json(type, w->old) : NULL, *updated = api_to_json(type, w->object), *result = NULL;
+	int rc = managed_update(&options, live, updated, &result, err);
+	json_decref(live);
+	json_decref(updated);
+	if (rc < 0)
+		return rc;
+	/* Only the bookkeeping is taken over: the object itself stays as it was prepared. */
+	json_t *fields = json_object_get(json_object_get(result, "metadata"), "managedFields");
+	struct meta_v1_object_meta *meta = api_metadata(w->object);
+	memset(&meta->managed_fields, 0, sizeof(meta->managed_fields));
+	if (json_array_size(fields)) {
+		json_t *wrapped = json_pack("{s:O}", "managedFields", fields);
+		char *text = json_dumps(wrapped, JSON_COMPACT);
+		struct meta_v1_object_meta decoded = {0};
+		rc = api_decode_json_value(&meta_v1_object_meta_type, text, strlen(text), &decoded, api_arena(w->object), err);
+		meta->managed_fields = decoded.managed_fields;
+		free(text);
+		json_decref(wrapped);
+	}
+	json_decref(result);
+	return rc;
+}
