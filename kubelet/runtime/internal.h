@@ -181,6 +181,8 @@ bool container_wait_exit(struct runtime *runtime, struct container *container, i
 void container_reap(struct runtime *runtime, struct container *container);
 /* Signal, grace, SIGKILL; waits for the end. Takes no lock for longer than a look. */
 int container_end(struct runtime *runtime, struct container *container, int64_t grace_ms, struct error *err);
+/* Lets the created container's first process execute its program. -ENOENT where it was let go before. */
+int container_release(struct runtime *runtime, const struct container *container, struct error *err);
 int container_control(struct runtime *runtime, const char *id, const char *fifo, const char *message, struct error *err);
 int signal_number(const char *name, int fallback);
 const char *signal_name(int number);

@@ -157,8 +157,7 @@ static int64_t read_pid(const char *path)
 	return file_read(AT_FDCWD, path, 32, &text, &len, NULL) == 0 ? strtoll(text, NULL, 10) : 0;
 }
 
-/* Lets the created container's first process execute its program. */
-static int release_container(struct runtime *runtime, const struct container *container, struct error *err)
+int container_release(struct runtime *runtime, const struct container *container, struct error *err)
 {
 	autofree char *fifo = xprintf("%s/runc/%s/exec.fifo", runtime->run, container->id);
 	/* The waiting side opens for writing: this returns when it does. Nonblocking, so that one that died holds up nobody. */
@@ -267,7 +266,7 @@ static int start_locked(struct runtime *runtime, struct container *container, st
 		pthread_mutex_unlock(&runtime->lock);
 	}
 	if (r == 0)
-		r = release_container(runtime, container, &local);
+		r = container_release(runtime, container, &local);
 	if (r < 0) {
 		cgroup_kill(runtime->cgroups, container->cgroup_path, NULL);
 		record_failure(runtime, container, error_message(&local));

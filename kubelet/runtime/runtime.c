@@ -234,8 +234,17 @@ static void recover_container(struct runtime *runtime, const char *text, size_t 
 		mark_lost(runtime, container);
 		return;
 	}
-	if (container->state == CONTAINER_RUNNING)
+	if (container->state == CONTAINER_RUNNING) {
+		container_release(runtime, container, NULL); /* where we were killed just before */
 		events_watch(runtime, container);
+		return;
+	}
+	autofree char *begun = xprintf("%s/runc/%s", runtime->run, container->id);
+	if (file_exists(begun)) {
+		/* Killed in the middle of its start: nobody knows how far it came, and it cannot be started again. */
+		mark_lost(runtime, container);
+		container_reap(runtime, container);
+	}
 }
 
 static void recover(struct runtime *runtime, const char *name, void (*one)(struct runtime *, const char *text, size_t len))

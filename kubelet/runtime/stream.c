@@ -526,6 +526,7 @@ void stream_session_free(struct stream_session *public)
 		close_now(&public->stdin_fd);
 		close_now(&public->stdout_fd);
 		close_now(&public->stderr_fd);
+		shutdown(session->socket, SHUT_RDWR); /* and one that waits for a container that does not read */
 		if (write(session->cancel_fd, &one, sizeof(one)) == sizeof(one))
 			pthread_join(session->pump, NULL);
 	} else if (session->process.pidfd >= 0) {

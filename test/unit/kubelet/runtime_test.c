@@ -427,7 +427,7 @@ static void test_mounts(void **state)
 	struct container_config config = {.mounts = mounts, .mount_count = array_len(mounts)};
 	int code;
 	autofree char *log = output_of(sandbox,
-		"cat /data/f /etc/one-file; echo; echo x > /data/new && echo wrote; touch /data/ro/y; echo z > /scratch/z && cat /scratch/z;"
+		"echo $(cat /data/f /etc/one-file); echo x > /data/new && echo wrote; touch /data/ro/y; echo z > /scratch/z && cat /scratch/z;"
 		"head -n 1 /img/passwd; touch /img/x", &config, &code);
 	assert_has(log, "from hostfrom host");
 	assert_has(log, "wrote");
@@ -560,6 +560,35 @@ static void test_recovery(void **state)
 	assert_int_equal(runtime_sandbox_remove(t.runtime, sandbox, NULL), 0);
 }
 
+/* The kubelet was killed in the middle of a start: what began is ended, and told as lost. */
+static void test_recovery_of_a_half_start(void **state)
+{
+	autofree char *sandbox = start_sandbox("half", NULL);
+	struct container_config config = {0};
+	autofree char *id = run_shell(sandbox, "sleep 1000", &config);
+	struct container_status *status;
+	assert_int_equal(runtime_container_status(t.runtime, id, &status, NULL), 0);
+	pid_t pid = status->pid;
+	container_status_free(status);
+	runtime_close(t.runtime);
+	autofree char *path = xprintf("%s/root/containers/%s/state.json", t.dir, id), *text = NULL;
+	size_t len;
+	assert_int_equal(file_read(AT_FDCWD, path, 1 << 20, &text, &len, NULL), 0);
+	char *field = strstr(text, "\"state\":1");
+	assert_non_null(field);
+	field[8] = '0'; /* created */
+	assert_int_equal(file_write(AT_FDCWD, path, text, len, 0600, NULL), 0);
+	open_runtime();
+	assert_int_equal(runtime_container_status(t.runtime, id, &status, NULL), 0);
+	assert_int_equal(status->state, CONTAINER_EXITED);
+	assert_string_equal(status->reason, "Unknown");
+	container_status_free(status);
+	for (int i = 0; i < 100 && kill(pid, 0) == 0; i++)
+		usleep(20000);
+	assert_true(kill(pid, 0) < 0);
+	assert_int_equal(runtime_sandbox_remove(t.runtime, sandbox, NULL), 0);
+}
+
 /* conmon killed: nobody could tell the container's end any more, so it ends with it. */
 static void test_monitor_killed(void **state)
 {
@@ -682,6 +711,16 @@ static void test_start_latency(void **state)
 	}
 	print_message("per container: create %lld us, start %lld us; best of both %lld us\n", (long long)create_total / 5000, (long long)start_total / 5000,
 		(long long)best / 1000);
+	struct container_status **list;
+	size_t count;
+	assert_int_equal(runtime_container_list(t.runtime, sandbox, NULL, &list, &count, NULL), 0);
+	int64_t e = clock_monotonic_ns();
+	for (int i = 0; i < 5; i++)
+		free(exec_output(list[0]->id, "true", NULL));
+	print_message("exec: %lld us\n", (long long)(clock_monotonic_ns() - e) / 5000);
+	for (size_t i = 0; i < count; i++)
+		container_status_free(list[i]);
+	free(list);
 	int64_t a = clock_monotonic_ns();
 	assert_int_equal(runtime_sandbox_remove(t.runtime, sandbox, NULL), 0);
 	print_message("removing a sandbox with five containers: %lld us\n", (long long)(clock_monotonic_ns() - a) / 1000);
@@ -706,6 +745,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_user_namespace),
 		cmocka_unit_test(test_memory_limit_and_resize),
 		cmocka_unit_test(test_recovery),
+		cmocka_unit_test(test_recovery_of_a_half_start),
 		cmocka_unit_test(test_monitor_killed),
 		cmocka_unit_test(test_attach_to_terminal),
 		cmocka_unit_test(test_log_rotation),
