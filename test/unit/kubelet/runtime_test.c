@@ -672,7 +672,7 @@ static void test_port_forward_socket(void **state)
 {
 	autofree char *sandbox = start_sandbox("ports", with_ports);
 	struct container_config config = {0};
-	autofree char *id = run_shell(sandbox, "echo content > /tmp/f; httpd -f -p 8080 -h /tmp", &config);
+	free(run_shell(sandbox, "echo content > /tmp/f; httpd -f -p 8080 -h /tmp", &config));
 	struct sandbox_status *status;
 	assert_int_equal(runtime_sandbox_status(t.runtime, sandbox, &status, NULL), 0);
 	usleep(200000);
