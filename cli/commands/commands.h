@@ -11,6 +11,7 @@ extern const struct cli_command command_create;
 extern const struct cli_command command_delete;
 extern const struct cli_command command_get;
 extern const struct cli_command command_attach;
+extern const struct cli_command command_describe;
 extern const struct cli_command command_exec;
 extern const struct cli_command command_image;
 extern const struct cli_command command_logs;

@@ -3,6 +3,7 @@
 
 const struct cli_command *const cli_commands[] = {
 	&command_get,
+	&command_describe,
 	&command_create,
 	&command_apply,
 	&command_delete,
