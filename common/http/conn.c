@@ -98,8 +98,11 @@ static void on_sock(struct source *source, uint32_t events)
 	}
 	if (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR))
 		conn->sock_ending = true;
-	if (events & (EPOLLOUT | EPOLLHUP | EPOLLERR))
+	if (events & (EPOLLOUT | EPOLLHUP | EPOLLERR)) {
 		conn->writable = true;
+		/* Reading may have stopped because GnuTLS had something of its own to say first. */
+		conn->readable |= conn->tls != NULL;
+	}
 	thread_activate(conn->thread, conn);
 }
 

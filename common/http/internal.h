@@ -129,6 +129,7 @@ struct http_conn {
 	bool handshaking;
 	bool tls_blocked;     /* GnuTLS holds an encrypted record the socket did not take */
 	bool readable, writable, pair_readable, pair_writable;
+	bool starved;         /* GnuTLS asked for more than there was */
 	bool drained;         /* the socket gave less than was asked for: nothing more until the next event */
 	bool want_pair_write; /* EPOLLOUT is asked for on pair */
 	bool client_eof;      /* the client sends no more */

@@ -24,6 +24,7 @@ ssize_t transport_pull(gnutls_transport_ptr_t ptr, void *data, size_t len)
 		return (ssize_t)n;
 	}
 	if (conn->drained) {
+		conn->starved = true;
 		errno = EAGAIN;
 		return -1;
 	}
@@ -31,6 +32,8 @@ ssize_t transport_pull(gnutls_transport_ptr_t ptr, void *data, size_t len)
 	size_t asked = small ? sizeof(step) : len;
 	ssize_t n = recv(conn->sock, small ? step : data, asked, 0);
 	conn->drained = n > 0 && (size_t)n < asked && !conn->sock_ending;
+	if (n < 0 && errno == EAGAIN)
+		conn->starved = true;
 	if (!small || n <= 0)
 		return n;
 	size_t taken = min_of(len, (size_t)n);
@@ -55,9 +58,13 @@ ssize_t transport_recv(struct http_conn *conn, void *data, size_t len)
 		return errno == EAGAIN ? -EAGAIN : -EPIPE;
 	}
 	for (;;) {
+		conn->starved = false;
 		ssize_t n = gnutls_record_recv(conn->tls, data, len);
 		if (n >= 0)
 			return n;
+		/* A new key of the peer is reported as E_AGAIN too, though more may lie here already. */
+		if (n == GNUTLS_E_AGAIN && !conn->starved && !gnutls_record_get_direction(conn->tls))
+			continue;
 		if (n == GNUTLS_E_AGAIN)
 			return -EAGAIN;
 		/* Most clients close without a close_notify; HTTP bounds its messages itself. */

@@ -691,6 +691,25 @@ static void test_stop_hard(void **state)
 	setup(state, tls, 0);
 }
 
+/* Bodies that nobody reads hold a stopping server no longer than its grace. */
+static void test_stop_while_bodies_flow(void **state)
+{
+	struct fixture *f = *state;
+	struct peer_options options = f->peer;
+	options.rcvbuf = 4096;
+	struct peer peer = peer_connect(f->port, &options);
+	for (int i = 0; i < 20; i++)
+		peer_say(&peer, "GET /pull?n=20000 HTTP/1.1\r\nHost: x\r\n\r\nGET /parts?n=2000 HTTP/1.1\r\nHost: x\r\n\r\n");
+	struct answer a;
+	assert_true(peer_head(&peer, &a));
+	bool tls = f->peer.tls;
+	http_server_stop(f->server, 100);
+	assert_true(atomic_load(&pulls_done) > 0);
+	peer_close(&peer);
+	free(f);
+	setup(state, tls, 0);
+}
+
 static void *hammer(void *arg)
 {
 	struct fixture *f = arg;
@@ -741,6 +760,7 @@ int main(void)
 		BOTH(test_client_leaves_while_parked),
 		BOTH(test_stop),
 		BOTH(test_stop_hard),
+		BOTH(test_stop_while_bodies_flow),
 		BOTH(test_many_clients),
 		{"test_memory_limit", test_memory_limit, setup_small, teardown, NULL},
 	};

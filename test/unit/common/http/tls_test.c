@@ -180,6 +180,23 @@ static void test_versions(void **state)
 	}
 }
 
+/* A request right behind a new key is not forgotten. */
+static void test_key_update(void **state)
+{
+	struct fixture *f = *state;
+	struct peer_options options = {.tls = true, .priority = "NORMAL:-VERS-ALL:+VERS-TLS1.3"};
+	struct peer peer = peer_connect(f->port, &options);
+	for (int i = 0; i < 5; i++) {
+		int on = 1, off = 0;
+		setsockopt(peer.fd, IPPROTO_TCP, TCP_CORK, &on, sizeof(on));
+		assert_int_equal(gnutls_session_key_update(peer.tls, GNUTLS_KU_PEER), 0);
+		peer_say(&peer, "GET / HTTP/1.1\r\nHost: x\r\n\r\n");
+		setsockopt(peer.fd, IPPROTO_TCP, TCP_CORK, &off, sizeof(off));
+		expect(&peer, 200, "anonymous");
+	}
+	peer_close(&peer);
+}
+
 static void test_bad_files(void **state)
 {
 	struct http_server_options options = HTTP_SERVER_OPTIONS_INIT;
@@ -230,6 +247,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_broken_reload, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_resumption, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_versions, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_key_update, setup, teardown),
 		cmocka_unit_test(test_bad_files),
 		cmocka_unit_test(test_selfsigned),
 	};
