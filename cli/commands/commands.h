@@ -16,6 +16,18 @@ extern const struct cli_command command_exec;
 extern const struct cli_command command_image;
 extern const struct cli_command command_logs;
 extern const struct cli_command command_scale;
+extern const struct cli_command command_label;
+extern const struct cli_command command_annotate;
+extern const struct cli_command command_patch;
+extern const struct cli_command command_version;
+extern const struct cli_command command_cluster_info;
+extern const struct cli_command command_api_resources;
+extern const struct cli_command command_api_versions;
+extern const struct cli_command command_wait;
+extern const struct cli_command command_cordon;
+extern const struct cli_command command_uncordon;
+extern const struct cli_command command_drain;
+extern const struct cli_command command_taint;
 extern const struct cli_command command_supervise;
 
 /* Runs a command in a pod's container (subresource exec), or joins it (attach), with this process's stdio. */
