@@ -16,6 +16,10 @@ ROW(node_lifecycle_controller);
 ROW(taint_eviction_controller);
 ROW(pod_gc_controller);
 ROW(garbage_collector_controller);
+ROW(daemon_set_controller);
+ROW(stateful_set_controller);
+ROW(job_controller);
+ROW(ttl_after_finished_controller);
 
 const struct controller *const controllers[] = {
 	&service_account_controller,
@@ -31,5 +35,9 @@ const struct controller *const controllers[] = {
 	&taint_eviction_controller,
 	&pod_gc_controller,
 	&garbage_collector_controller,
+	&daemon_set_controller,
+	&stateful_set_controller,
+	&job_controller,
+	&ttl_after_finished_controller,
 };
 const size_t controller_count = array_len(controllers);

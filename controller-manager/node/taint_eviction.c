@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Removes pods from nodes with NoExecute taints that they do not tolerate, or no longer: tolerationSeconds is counted from when the taint was added. */
 #include "controller-manager/controller.h"
+#include "controller-manager/shared/nodes.h"
 #include "controller-manager/shared/pods.h"
 
 #include "api/core_v1.h"
@@ -29,21 +30,6 @@ static void state_free(void *arg)
 	free(state);
 }
 
-static bool tolerates(const struct core_v1_toleration *t, const struct core_v1_taint *taint)
-{
-	if (!str_empty(t->effect) && !str_equal(t->effect, taint->effect))
-		return false;
-	if (!str_empty(t->key) && !str_equal(t->key, taint->key))
-		return false;
-	if (str_equal(t->operator, "Exists"))
-		return true;
-	int64_t a, b;
-	if ((str_equal(t->operator, "Lt") || str_equal(t->operator, "Gt")) && str_to_int64(taint->value, INT64_MIN, INT64_MAX, &a) &&
-		str_to_int64(t->value, INT64_MIN, INT64_MAX, &b))
-		return str_equal(t->operator, "Lt") ? a < b : a > b;
-	return (str_empty(t->operator) || str_equal(t->operator, "Equal")) && !str_empty(t->key) && str_equal(t->value, taint->value);
-}
-
 #define FOR_EVER INT64_MAX
 
 /* Seconds the pod may stay: 0 at once, FOR_EVER. *ret_since: when the first of its taints was added. */
@@ -59,7 +45,7 @@ static int64_t stay_seconds(const struct core_v1_pod *pod, const struct core_v1_
 		*ret_tainted = true;
 		for (uint32_t j = 0; j < pod->spec.tolerations.len; j++) {
 			const struct core_v1_toleration *t = &pod->spec.tolerations.items[j];
-			if (!tolerates(t, taint))
+			if (!toleration_tolerates(t, taint))
 				continue;
 			tolerated = true;
 			if (t->toleration_seconds)

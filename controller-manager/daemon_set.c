@@ -1,0 +1,448 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * DaemonSet: one pod on every node that fits. Pods are pinned by node affinity and bound by the scheduler. Updates replace pods node by
+ * node, within maxUnavailable, or before the old ones go, within maxSurge.
+ */
+#include "controller-manager/controller.h"
+#include "controller-manager/shared/history.h"
+#include "controller-manager/shared/nodes.h"
+#include "controller-manager/shared/owners.h"
+#include "controller-manager/shared/pods.h"
+
+#include <errno.h>
+
+/* All of one reconcile. */
+struct sync {
+	struct reconciler *r;
+	const char *key;
+	const struct apps_v1_daemon_set *cached;
+	struct apps_v1_daemon_set *ds; /* private copy */
+	const char *hash;
+	struct informer_list nodes, pods;
+	const char **create; /* node names */
+	const struct core_v1_pod **delete;
+	size_t create_count, delete_count;
+};
+
+static const char *const run_effects[] = {"NoSchedule", "NoExecute", NULL};
+static const char *const stay_effects[] = {"NoExecute", NULL};
+
+static const struct {
+	const char *key, *effect;
+	bool host_network_only;
+} own_tolerations[] = {
+	{"node.kubernetes.io/not-ready", "NoExecute", false},
+	{"node.kubernetes.io/unreachable", "NoExecute", false},
+	{"node.kubernetes.io/disk-pressure", "NoSchedule", false},
+	{"node.kubernetes.io/memory-pressure", "NoSchedule", false},
+	{"node.kubernetes.io/pid-pressure", "NoSchedule", false},
+	{"node.kubernetes.io/unschedulable", "NoSchedule", false},
+	{"node.kubernetes.io/network-unavailable", "NoSchedule", true},
+};
+
+static void add_tolerations(struct arena *arena, struct core_v1_pod_spec *spec)
+{
+	for (size_t i = 0; i < array_len(own_tolerations); i++) {
+		if (own_tolerations[i].host_network_only && !spec->host_network)
+			continue;
+		struct core_v1_toleration *t = api_list_add(arena, &spec->tolerations);
+		t->key = own_tolerations[i].key;
+		t->effect = own_tolerations[i].effect;
+		t->operator = "Exists";
+	}
+}
+
+/* Whether the set's pod is to be started there, and whether one that is there may stay. */
+static void judge_node(const struct core_v1_pod_spec *spec, const struct core_v1_node *node, bool *ret_run, bool *ret_stay)
+{
+	bool fits = (str_empty(spec->node_name) || str_equal(spec->node_name, node->metadata.name)) && pod_spec_fits_node(spec, node);
+	*ret_run = fits && tolerates_node(&spec->tolerations, node, run_effects);
+	*ret_stay = fits && tolerates_node(&spec->tolerations, node, stay_effects);
+}
+
+/* The node a pod is on, or is pinned to while it is not bound. */
+static const char *pod_node(const struct core_v1_pod *pod)
+{
+	if (!str_empty(pod->spec.node_name))
+		return pod->spec.node_name;
+	const struct core_v1_node_affinity *affinity = pod->spec.affinity ? pod->spec.affinity->node_affinity : NULL;
+	const struct core_v1_node_selector *required = affinity ? affinity->required_during_scheduling_ignored_during_execution : NULL;
+	for (uint32_t i = 0; required && i < required->node_selector_terms.len; i++) {
+		const struct core_v1_node_selector_term *term = &required->node_selector_terms.items[i];
+		for (uint32_t j = 0; j < term->match_fields.len; j++)
+			if (str_equal(term->match_fields.items[j].key, "metadata.name") && term->match_fields.items[j].values.len == 1)
+				return term->match_fields.items[j].values.items[0];
+	}
+	return "";
+}
+
+static bool is_updated(const struct sync *s, const struct core_v1_pod *pod)
+{
+	return str_equal(api_map_get(&pod->metadata.labels, LABEL_REVISION_HASH), s->hash);
+}
+
+static void want_delete(struct sync *s, const struct core_v1_pod *pod)
+{
+	for (size_t i = 0; i < s->delete_count; i++)
+		if (s->delete[i] == pod)
+			return;
+	s->delete[s->delete_count++] = pod;
+}
+
+static bool is_available(const struct sync *s, const struct core_v1_pod *pod)
+{
+	return pod_is_available(pod, s->ds->spec.min_ready_seconds, clock_wall());
+}
+
+static int compare_age(const void *a, const void *b)
+{
+	const struct core_v1_pod *x = *(const struct core_v1_pod *const *)a, *y = *(const struct core_v1_pod *const *)b;
+	bool bound_x = !str_empty(x->spec.node_name), bound_y = !str_empty(y->spec.node_name);
+	if (bound_x != bound_y)
+		return bound_x ? -1 : 1;
+	int64_t diff = time_diff_ns(x->metadata.creation_timestamp.t, y->metadata.creation_timestamp.t);
+	return diff < 0 ? -1 : diff > 0 ? 1 : strcmp(x->metadata.name, y->metadata.name);
+}
+
+/* The live pods of one node, oldest first; the caller frees. Failed ones are taken out for deletion. */
+static const struct core_v1_pod **pods_of_node(struct sync *s, const char *node, size_t *ret_count)
+{
+	const struct core_v1_pod **list = xcalloc(s->pods.len, sizeof(*list));
+	size_t count = 0;
+	for (size_t i = 0; i < s->pods.len; i++) {
+		const struct core_v1_pod *pod = s->pods.items[i];
+		if (pod->metadata.deletion_timestamp.set || !str_equal(pod_node(pod), node))
+			continue;
+		if (str_equal(pod->status.phase, CORE_V1_POD_PHASE_FAILED) || str_equal(pod->status.phase, CORE_V1_POD_PHASE_SUCCEEDED)) {
+			bool failed = str_equal(pod->status.phase, CORE_V1_POD_PHASE_FAILED);
+			reconciler_event(s->r, s->ds, failed ? EVENT_WARNING : EVENT_NORMAL, failed ? "FailedDaemonPod" : "SucceededDaemonPod",
+				"Found %s daemon pod %s/%s on node %s, will try to %s it", failed ? "failed" : "succeeded", pod->metadata.namespace,
+				pod->metadata.name, node, failed ? "kill" : "delete");
+			want_delete(s, pod);
+			continue;
+		}
+		list[count++] = pod;
+	}
+	qsort(list, count, sizeof(*list), compare_age);
+	*ret_count = count;
+	return list;
+}
+
+static int32_t max_surge(const struct apps_v1_daemon_set *ds, int32_t desired)
+{
+	const struct apps_v1_rolling_update_daemon_set *rolling = ds->spec.update_strategy.rolling_update;
+	int n = 0;
+	if (!rolling || !rolling->max_surge || str_equal(ds->spec.update_strategy.type, "OnDelete"))
+		return 0;
+	return int_or_string_scaled(rolling->max_surge, desired, true, &n) < 0 ? 0 : n;
+}
+
+static int32_t max_unavailable(const struct apps_v1_daemon_set *ds, int32_t desired)
+{
+	const struct apps_v1_rolling_update_daemon_set *rolling = ds->spec.update_strategy.rolling_update;
+	int n = 1;
+	if (rolling && rolling->max_unavailable && int_or_string_scaled(rolling->max_unavailable, desired, true, &n) < 0)
+		n = 1;
+	return n || max_surge(ds, desired) ? n : 1;
+}
+
+/* One pod a node: makes what is missing, removes what is too many. */
+static void plan_node(struct sync *s, const struct core_v1_pod_spec *spec, const struct core_v1_node *node, bool surging)
+{
+	bool run, stay;
+	size_t count;
+	judge_node(spec, node, &run, &stay);
+	autofree const struct core_v1_pod **pods = pods_of_node(s, node->metadata.name, &count);
+	if (run && !count)
+		s->create[s->create_count++] = node->metadata.name;
+	if (!stay) {
+		for (size_t i = 0; i < count; i++)
+			want_delete(s, pods[i]);
+		return;
+	}
+	/* While a surge is under way an old and a new pod stand side by side; of each kind only the oldest is kept. */
+	const struct core_v1_pod *old = NULL, *new = NULL;
+	for (size_t i = 0; i < count; i++) {
+		const struct core_v1_pod **slot = surging && is_updated(s, pods[i]) ? &new : &old;
+		if (*slot)
+			want_delete(s, pods[i]);
+		else
+			*slot = pods[i];
+	}
+	if (old && new && is_available(s, new))
+		want_delete(s, old);
+}
+
+static void plan_update(struct sync *s, const struct core_v1_pod_spec *spec, int32_t desired)
+{
+	int32_t surge = max_surge(s->ds, desired), unavailable = 0, surging = 0;
+	int32_t limit = max_unavailable(s->ds, desired);
+	autofree const struct core_v1_pod **candidates = xcalloc(s->nodes.len, sizeof(*candidates));
+	size_t candidate_count = 0;
+	for (size_t i = 0; i < s->nodes.len; i++) {
+		const struct core_v1_node *node = s->nodes.items[i];
+		const struct core_v1_pod *old = NULL, *new = NULL;
+		bool run, stay;
+		judge_node(spec, node, &run, &stay);
+		if (!run)
+			continue;
+		for (size_t j = 0; j < s->pods.len; j++) {
+			const struct core_v1_pod *pod = s->pods.items[j];
+			if (pod_is_terminal(pod) || pod->metadata.deletion_timestamp.set || !str_equal(pod_node(pod), node->metadata.name))
+				continue;
+			*(is_updated(s, pod) ? &new : &old) = pod;
+		}
+		if (new && old) {
+			surging++;
+		} else if (new || !old) {
+			unavailable += !new || !is_available(s, new);
+		} else if (!is_available(s, old)) {
+			/* It serves nobody: replacing it costs nothing. */
+			unavailable++;
+			if (!surge)
+				want_delete(s, old);
+			else
+				candidates[candidate_count++] = old;
+		} else {
+			candidates[candidate_count++] = old;
+		}
+	}
+	for (size_t i = 0; i < candidate_count; i++) {
+		if (surge && surging < surge) {
+			s->create[s->create_count++] = pod_node(candidates[i]);
+			surging++;
+		} else if (!surge && unavailable < limit) {
+			want_delete(s, candidates[i]);
+			unavailable++;
+		}
+	}
+}
+
+/* ---- carrying out ---- */
+
+static void pin(struct core_v1_pod *pod, const char *node)
+{
+	struct arena *arena = api_arena(pod);
+	if (!pod->spec.affinity)
+		pod->spec.affinity = arena_new_type(arena, struct core_v1_affinity);
+	if (!pod->spec.affinity->node_affinity)
+		pod->spec.affinity->node_affinity = arena_new_type(arena, struct core_v1_node_affinity);
+	struct core_v1_node_selector *required = arena_new_type(arena, struct core_v1_node_selector);
+	struct core_v1_node_selector_term *term = api_list_add(arena, &required->node_selector_terms);
+	struct core_v1_node_selector_requirement *field = api_list_add(arena, &term->match_fields);
+	field->key = "metadata.name";
+	field->operator = "In";
+	api_string_list_add(arena, &field->values, node);
+	/* The terms that were there chose the node; a pinned pod needs no other. */
+	pod->spec.affinity->node_affinity->required_during_scheduling_ignored_during_execution = required;
+}
+
+static int create_one(size_t index, void *arg, struct error *err)
+{
+	struct sync *s = arg;
+	autounref struct core_v1_pod *pod = pod_from_template(&s->ds->spec.template, s->ds, s->ds->metadata.name);
+	api_map_set(api_arena(pod), &pod->metadata.labels, LABEL_REVISION_HASH, s->hash);
+	add_tolerations(api_arena(pod), &pod->spec);
+	pin(pod, s->create[index]);
+	return pod_create(s->r, s->ds, pod, s->r->state, s->key, err);
+}
+
+static int delete_one(size_t index, void *arg, struct error *err)
+{
+	struct sync *s = arg;
+	return pod_delete(s->r, s->ds, s->delete[index], s->r->state, s->key, err);
+}
+
+static int carry_out(struct sync *s, struct error *err)
+{
+	autoerror struct error failed = {0};
+	slow_start(min_of(s->create_count, (size_t)BURST_REPLICAS), create_one, s, &failed);
+	if (!failed.errnum)
+		slow_start(min_of(s->delete_count, (size_t)BURST_REPLICAS), delete_one, s, &failed);
+	return error_move(err, &failed);
+}
+
+static int update_status(struct sync *s, const struct core_v1_pod_spec *spec, int *ret_after_ms, struct error *err)
+{
+	struct apps_v1_daemon_set_status *status = &s->ds->status;
+	struct wall_time soonest = {.sec = INT64_MAX};
+	int32_t desired = 0, current = 0, mis = 0, ready = 0, available = 0, updated = 0;
+	for (size_t i = 0; i < s->nodes.len; i++) {
+		const struct core_v1_node *node = s->nodes.items[i];
+		const struct core_v1_pod *first = NULL;
+		bool run, stay;
+		judge_node(spec, node, &run, &stay);
+		desired += run;
+		for (size_t j = 0; j < s->pods.len; j++) {
+			const struct core_v1_pod *pod = s->pods.items[j];
+			if (pod->metadata.deletion_timestamp.set || !str_equal(pod_node(pod), node->metadata.name))
+				continue;
+			if (!first || (!is_updated(s, first) && is_updated(s, pod)))
+				first = pod;
+		}
+		if (!first)
+			continue;
+		mis += !run;
+		if (!run)
+			continue;
+		struct wall_time then;
+		current++;
+		updated += is_updated(s, first);
+		ready += pod_is_ready(first);
+		available += is_available(s, first);
+		if (!is_available(s, first) && pod_available_at(first, s->ds->spec.min_ready_seconds, &then) && time_diff_ns(then, soonest) < 0)
+			soonest = then;
+	}
+	status->desired_number_scheduled = desired;
+	status->current_number_scheduled = current;
+	status->number_misscheduled = mis;
+	status->number_ready = ready;
+	status->number_available = available;
+	status->number_unavailable = desired - available;
+	status->updated_number_scheduled = updated;
+	status->observed_generation = s->ds->metadata.generation;
+	*ret_after_ms = soonest.sec != INT64_MAX ? milliseconds_until(soonest) : 0;
+	if (api_equal(&apps_v1_daemon_set_status_type, status, &s->cached->status))
+		return 0;
+	return world_update_status(s->r->world, CACHED_DAEMON_SETS, s->ds, NULL, err);
+}
+
+static bool revision_is_live(const struct apps_v1_controller_revision *revision, void *arg)
+{
+	const struct sync *s = arg;
+	for (size_t i = 0; i < s->pods.len; i++)
+		if (str_equal(api_map_get(&((const struct core_v1_pod *)s->pods.items[i])->metadata.labels, LABEL_REVISION_HASH), revision_hash(revision)))
+			return true;
+	return false;
+}
+
+static int plan_and_act(struct sync *s, const struct core_v1_pod_spec *spec, struct error *err)
+{
+	int32_t desired = 0;
+	for (size_t i = 0; i < s->nodes.len; i++) {
+		bool run, stay;
+		judge_node(spec, s->nodes.items[i], &run, &stay);
+		desired += run;
+	}
+	s->create = xcalloc(s->nodes.len * 2, sizeof(*s->create));
+	s->delete = xcalloc(s->pods.len, sizeof(*s->delete));
+	for (size_t i = 0; i < s->nodes.len; i++)
+		plan_node(s, spec, s->nodes.items[i], max_surge(s->ds, desired) > 0);
+	/* Pinned to a node that is gone: the scheduler will never bind it. */
+	for (size_t i = 0; i < s->pods.len; i++) {
+		const struct core_v1_pod *pod = s->pods.items[i];
+		if (!str_empty(pod->spec.node_name) || pod->metadata.deletion_timestamp.set)
+			continue;
+		autounref void *node = world_find(s->r->world, CACHED_NODES, NULL, pod_node(pod));
+		if (!node)
+			want_delete(s, pod);
+	}
+	/* First each node has its pod, then they are replaced. */
+	if (!s->create_count && !s->delete_count && !str_equal(s->ds->spec.update_strategy.type, "OnDelete"))
+		plan_update(s, spec, desired);
+	return carry_out(s, err);
+}
+
+static void sync_done(struct sync *s)
+{
+	informer_list_done(&s->nodes);
+	informer_list_done(&s->pods);
+	free(s->create);
+	free(s->delete);
+	api_unref(s->ds);
+}
+
+static int sync_set(struct sync *s, const struct selector *selector, struct error *err)
+{
+	struct apps_v1_daemon_set *ds = s->ds;
+	cleanup(history_done) struct history history = {0};
+	int32_t collisions = ds->status.collision_count ? *ds->status.collision_count : 0, before = collisions;
+	bool may_manage = expectations_satisfied(s->r->state, s->r->world, CACHED_PODS, s->key);
+	int after_ms = 0;
+	int result = history_load(s->r, CACHED_DAEMON_SETS, s->cached, selector, &ds->spec.template, &collisions, &history, err);
+	if (collisions != before) {
+		ds->status.collision_count = api_int32(api_arena(ds), collisions);
+		world_update_status(s->r->world, CACHED_DAEMON_SETS, ds, NULL, NULL);
+	}
+	result = result ? result : owner_claim(s->r->world, CACHED_DAEMON_SETS, s->cached, CACHED_PODS, selector, NULL, NULL, &s->pods, err);
+	if (result)
+		return result;
+	s->hash = revision_hash(history.current);
+	world_list_all(s->r->world, CACHED_NODES, &s->nodes);
+	/* What the pods will look like decides where they fit. */
+	autoarena struct arena *arena = arena_new();
+	struct core_v1_pod_spec spec = {0};
+	api_copy_value(&core_v1_pod_spec_type, &spec, &ds->spec.template.spec, arena);
+	add_tolerations(arena, &spec);
+	autoerror struct error failed = {0};
+	if (may_manage && !ds->metadata.deletion_timestamp.set)
+		plan_and_act(s, &spec, &failed);
+	result = update_status(s, &spec, &after_ms, err);
+	if (!result && failed.errnum)
+		result = error_move(err, &failed);
+	if (!result && !ds->metadata.deletion_timestamp.set)
+		result = history_truncate(s->r, &history, ds->spec.revision_history_limit ? *ds->spec.revision_history_limit : 10, revision_is_live, s, err);
+	return result ? result : after_ms;
+}
+
+static int reconcile(struct reconciler *r, const char *ns, const char *name, struct error *err)
+{
+	autofree char *key = xprintf("%s/%s", ns, name);
+	autounref struct apps_v1_daemon_set *cached = world_find(r->world, CACHED_DAEMON_SETS, ns, name);
+	if (!cached) {
+		expectations_forget(r->state, key);
+		return 0;
+	}
+	struct selector *selector = NULL;
+	int result = label_selector_from(cached->spec.selector, &selector, err);
+	if (result)
+		return result;
+	if (selector_is_empty(selector)) {
+		reconciler_event(r, cached, EVENT_WARNING, "SelectingAll", "This daemon set is selecting all pods. A non-empty selector is required.");
+	} else {
+		cleanup(sync_done) struct sync s = {.r = r, .key = key, .cached = cached, .ds = api_copy(cached)};
+		result = sync_set(&s, selector, err);
+	}
+	selector_free(selector);
+	return result;
+}
+
+static void wake_by_owned(struct reconciler *r, const void *object)
+{
+	reconciler_add_owner(r, object, "DaemonSet");
+}
+
+static void wake_by_node(struct reconciler *r, const void *object)
+{
+	autolist struct informer_list sets = INFORMER_LIST_INIT;
+	world_list_all(r->world, CACHED_DAEMON_SETS, &sets);
+	for (size_t i = 0; i < sets.len; i++) {
+		const struct meta_v1_object_meta *meta = api_metadata(sets.items[i]);
+		reconciler_add(r, meta->namespace, meta->name);
+	}
+}
+
+static void *state_new(void)
+{
+	return expectations_new();
+}
+
+static void state_free(void *state)
+{
+	expectations_free(state);
+}
+
+const struct controller daemon_set_controller = {
+	.name = "daemonset-controller",
+	.alias = "daemonset",
+	.concurrency_flag = "concurrent-daemonset-syncs",
+	.workers = 2,
+	.watches = (const struct controller_watch[]){{.what = CACHED_DAEMON_SETS},
+		{.what = CACHED_CONTROLLER_REVISIONS, .wake = wake_by_owned},
+		{.what = CACHED_PODS, .wake = wake_by_owned},
+		{.what = CACHED_NODES, .wake = wake_by_node},
+		{.what = CACHED_NONE}},
+	.reconcile = reconcile,
+	.state_new = state_new,
+	.state_free = state_free,
+};

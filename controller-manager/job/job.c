@@ -1,0 +1,594 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Job: pods until enough have succeeded. A pod carries a finalizer until it has been counted, so that counts stay exact whatever dies when:
+ * its uid is first written to status.uncountedTerminatedPods, then the finalizer is removed, and only when the cache shows that, the uid
+ * becomes one more in the count.
+ */
+#include "controller-manager/job/job.h"
+
+#include "controller-manager/shared/owners.h"
+#include "controller-manager/shared/pods.h"
+
+#include <errno.h>
+#include <stdio.h>
+
+#define BACKOFF_FIRST_S 10
+#define BACKOFF_MOST_S 600
+#define MAX_UNCOUNTED 500
+#define RESERVED_BY "kubernetes.io/job-controller"
+
+struct sync {
+	struct reconciler *r;
+	const char *key;
+	const struct batch_v1_job *cached;
+	struct batch_v1_job *job; /* private copy */
+	struct informer_list pods;
+	const struct core_v1_pod **active, **doomed, **finished; /* finished: finalizers to remove once the status is written */
+	size_t active_count, doomed_count, finished_count;
+	struct index_set succeeded, failed;  /* indexes */
+	int32_t succeeded_count, failed_count; /* counted, uncounted and new */
+	int32_t terminating, ready, restarts;
+	struct wall_time last_failure;
+	char *fail_reason, *fail_message; /* the job is to fail */
+	char *success_message;            /* the success policy holds */
+	int after_ms;
+	bool over;                        /* what is deleted now still counts: the job has come to its end */
+	const int32_t *create_indexes;    /* of the creation under way; NULL: not indexed */
+};
+
+static bool has_finalizer(const struct core_v1_pod *pod)
+{
+	return api_string_list_has(&pod->metadata.finalizers, JOB_FINALIZER);
+}
+
+static bool replaces_only_failed(const struct batch_v1_job *job)
+{
+	return str_equal(job->spec.pod_replacement_policy, "Failed") || (str_empty(job->spec.pod_replacement_policy) && job->spec.pod_failure_policy);
+}
+
+static bool pod_failed(const struct batch_v1_job *job, const struct core_v1_pod *pod)
+{
+	if (str_equal(pod->status.phase, CORE_V1_POD_PHASE_FAILED))
+		return true;
+	return !replaces_only_failed(job) && pod->metadata.deletion_timestamp.set && !str_equal(pod->status.phase, CORE_V1_POD_PHASE_SUCCEEDED);
+}
+
+static void fail_job(struct sync *s, const char *reason, const char *message)
+{
+	if (s->fail_reason)
+		return;
+	s->fail_reason = xstrdup(reason);
+	s->fail_message = xstrdup(message);
+}
+
+static const struct core_v1_pod *find_pod(const struct sync *s, const char *uid)
+{
+	for (size_t i = 0; i < s->pods.len; i++)
+		if (str_equal(api_metadata(s->pods.items[i])->uid, uid))
+			return s->pods.items[i];
+	return NULL;
+}
+
+/* Uids whose finalizer is gone become counts. */
+static void settle_uncounted(struct sync *s, struct api_string_list *list, int32_t *count)
+{
+	for (uint32_t i = 0; i < list->len;) {
+		const struct core_v1_pod *pod = find_pod(s, list->items[i]);
+		if (pod && has_finalizer(pod)) {
+			i++;
+			continue;
+		}
+		++*count;
+		api_list_remove(list, i);
+	}
+}
+
+static struct batch_v1_uncounted_terminated_pods *uncounted_of(struct batch_v1_job *job)
+{
+	if (!job->status.uncounted_terminated_pods)
+		job->status.uncounted_terminated_pods = arena_new_type(api_arena(job), struct batch_v1_uncounted_terminated_pods);
+	return job->status.uncounted_terminated_pods;
+}
+
+static int32_t index_failures(const struct core_v1_pod *pod)
+{
+	int64_t n = 0;
+	str_to_int64(api_map_get(&pod->metadata.annotations, JOB_INDEX_FAILURES), 0, INT32_MAX, &n);
+	return (int32_t)n;
+}
+
+/* A failed pod that is seen for the first time. Returns false where it is not to be counted. */
+static bool judge_failure(struct sync *s, const struct core_v1_pod *pod)
+{
+	autofree char *message = NULL;
+	enum failure_action action = str_equal(pod->status.phase, CORE_V1_POD_PHASE_FAILED) ? job_failure_action(s->job, pod, &message) : FAILURE_COUNT;
+	int32_t index = job_pod_index(pod);
+	if (action == FAILURE_FAIL_JOB)
+		fail_job(s, "PodFailurePolicy", message);
+	if (s->job->spec.backoff_limit_per_index && action != FAILURE_IGNORE &&
+		(action == FAILURE_FAIL_INDEX || index_failures(pod) >= *s->job->spec.backoff_limit_per_index))
+		index_set_add(&s->failed, index);
+	return action != FAILURE_IGNORE;
+}
+
+static void note_failure_time(struct sync *s, const struct core_v1_pod *pod)
+{
+	struct wall_time when = pod->metadata.deletion_timestamp.set ? pod->metadata.deletion_timestamp.t : pod->metadata.creation_timestamp.t;
+	for (uint32_t i = 0; i < pod->status.container_statuses.len; i++) {
+		const struct core_v1_container_state_terminated *end = pod->status.container_statuses.items[i].state.terminated;
+		if (end && end->finished_at.set && time_diff_ns(end->finished_at.t, when) > 0)
+			when = end->finished_at.t;
+	}
+	if (time_diff_ns(when, s->last_failure) > 0)
+		s->last_failure = when;
+}
+
+static void take_finished(struct sync *s, const struct core_v1_pod *pod, bool succeeded)
+{
+	struct arena *arena = api_arena(s->job);
+	struct batch_v1_uncounted_terminated_pods *uncounted = uncounted_of(s->job);
+	struct api_string_list *list = succeeded ? &uncounted->succeeded : &uncounted->failed;
+	bool indexed = job_is_indexed(s->job), known = api_string_list_has(list, pod->metadata.uid);
+	if (!known && uncounted->succeeded.len + uncounted->failed.len >= MAX_UNCOUNTED) {
+		s->after_ms = 1; /* the next round counts them */
+		return;
+	}
+	s->finished[s->finished_count++] = pod;
+	if (indexed && succeeded) {
+		/* A set counts an index once however often it is added: it needs no list of uids. */
+		index_set_add(&s->succeeded, job_pod_index(pod));
+		return;
+	}
+	if (known)
+		return;
+	if (succeeded || judge_failure(s, pod))
+		api_string_list_add(arena, list, arena_strdup(arena, pod->metadata.uid));
+}
+
+static void look_at_pods(struct sync *s)
+{
+	struct batch_v1_uncounted_terminated_pods *uncounted = uncounted_of(s->job);
+	int32_t size = s->job->spec.completions ? *s->job->spec.completions : 0;
+	index_set_init(&s->succeeded, size);
+	index_set_init(&s->failed, size);
+	index_set_parse(&s->succeeded, s->job->status.completed_indexes);
+	index_set_parse(&s->failed, s->job->status.failed_indexes);
+	settle_uncounted(s, &uncounted->succeeded, &s->job->status.succeeded);
+	settle_uncounted(s, &uncounted->failed, &s->job->status.failed);
+	for (size_t i = 0; i < s->pods.len; i++) {
+		const struct core_v1_pod *pod = s->pods.items[i];
+		bool succeeded = str_equal(pod->status.phase, CORE_V1_POD_PHASE_SUCCEEDED), failed = pod_failed(s->job, pod);
+		s->terminating += pod_is_terminating(pod);
+		if (failed)
+			note_failure_time(s, pod);
+		if ((succeeded || failed) && has_finalizer(pod))
+			take_finished(s, pod, succeeded);
+		if (!pod_is_active(pod))
+			continue;
+		s->active[s->active_count++] = pod;
+		s->ready += pod_is_ready(pod);
+		for (uint32_t j = 0; j < pod->status.container_statuses.len; j++)
+			s->restarts += pod->status.container_statuses.items[j].restart_count;
+	}
+	s->failed_count = s->job->status.failed + (int32_t)uncounted->failed.len;
+	if (job_is_indexed(s->job)) {
+		s->job->status.succeeded = s->succeeded.count;
+		s->job->status.completed_indexes = index_set_format(&s->succeeded, api_arena(s->job));
+		if (s->job->spec.backoff_limit_per_index)
+			s->job->status.failed_indexes = str_or(index_set_format(&s->failed, api_arena(s->job)), "");
+		s->succeeded_count = s->succeeded.count;
+	} else {
+		s->succeeded_count = s->job->status.succeeded + (int32_t)uncounted->succeeded.len;
+	}
+}
+
+/* ---- is it over? ---- */
+
+static bool is_suspended(const struct batch_v1_job *job)
+{
+	return job->spec.suspend && *job->spec.suspend;
+}
+
+static void check_failure(struct sync *s)
+{
+	const struct batch_v1_job *job = s->job;
+	int32_t limit = job->spec.backoff_limit ? *job->spec.backoff_limit : 6;
+	const struct batch_v1_job_condition *target = job_condition(job, "FailureTarget");
+	if (target && str_equal(target->status, "True"))
+		fail_job(s, target->reason, target->message);
+	if (job->spec.active_deadline_seconds && job->status.start_time.set && !is_suspended(job)) {
+		struct wall_time deadline = time_after(job->status.start_time.t, *job->spec.active_deadline_seconds);
+		if (time_diff_ns(clock_wall(), deadline) >= 0)
+			fail_job(s, "DeadlineExceeded", "Job was active longer than specified deadline");
+		else
+			s->after_ms = milliseconds_until(deadline);
+	}
+	bool on_failure = str_equal(job->spec.template.spec.restart_policy, "OnFailure");
+	if (s->failed_count > limit || (on_failure && s->restarts > 0 && s->restarts >= limit))
+		fail_job(s, "BackoffLimitExceeded", "Job has reached the specified backoff limit");
+	if (!job->spec.backoff_limit_per_index)
+		return;
+	if (job->spec.max_failed_indexes && s->failed.count > *job->spec.max_failed_indexes)
+		fail_job(s, "MaxFailedIndexesExceeded", "Job has exceeded the specified maximal number of failed indexes");
+	if (s->failed.count && s->failed.count + s->succeeded.count >= s->succeeded.size)
+		fail_job(s, "FailedIndexes", "Job has failed indexes");
+}
+
+static bool is_complete(const struct sync *s)
+{
+	if (!s->job->spec.completions)
+		return s->succeeded_count > 0 && !s->active_count;
+	return s->succeeded_count >= *s->job->spec.completions;
+}
+
+static bool set_condition(struct batch_v1_job *job, const char *type, const char *status, const char *reason, const char *message)
+{
+	struct batch_v1_job_condition *condition = job_condition(job, type);
+	struct arena *arena = api_arena(job);
+	if (condition && str_equal(condition->status, status) && str_equal(condition->reason, reason))
+		return false;
+	if (!condition)
+		condition = api_list_add(arena, &job->status.conditions);
+	condition->type = arena_strdup(arena, type);
+	condition->status = arena_strdup(arena, status);
+	condition->reason = arena_strdup(arena, reason);
+	condition->message = arena_strdup(arena, message);
+	condition->last_probe_time = condition->last_transition_time = api_time_now();
+	return true;
+}
+
+/* ---- pods ---- */
+
+static void add_index(struct core_v1_pod *pod, const struct sync *s, int32_t index)
+{
+	static const char env_name[] = "JOB_COMPLETION_INDEX";
+	struct arena *arena = api_arena(pod);
+	char text[16];
+	snprintf(text, sizeof(text), "%d", index);
+	api_map_set(arena, &pod->metadata.annotations, JOB_INDEX, text);
+	api_map_set(arena, &pod->metadata.labels, JOB_INDEX, text);
+	pod->metadata.generate_name = arena_printf(arena, "%s-%d-", s->job->metadata.name, index);
+	pod->spec.hostname = arena_printf(arena, "%s-%d", s->job->metadata.name, index);
+	for (uint32_t i = 0; i < pod->spec.containers.len + pod->spec.init_containers.len; i++) {
+		struct core_v1_container *c = i < pod->spec.containers.len ? &pod->spec.containers.items[i] :
+									    &pod->spec.init_containers.items[i - pod->spec.containers.len];
+		bool there = false;
+		for (uint32_t j = 0; j < c->env.len; j++)
+			there |= str_equal(c->env.items[j].name, env_name);
+		if (there)
+			continue;
+		struct core_v1_env_var *env = api_list_add(arena, &c->env);
+		env->name = env_name;
+		env->value_from = arena_new_type(arena, struct core_v1_env_var_source);
+		env->value_from->field_ref = arena_new_type(arena, struct core_v1_object_field_selector);
+		env->value_from->field_ref->field_path = "metadata.labels['" JOB_INDEX "']";
+	}
+	if (!s->job->spec.backoff_limit_per_index)
+		return;
+	/* How often this index has failed is handed on from pod to pod. */
+	int32_t failures = 0;
+	for (size_t i = 0; i < s->pods.len; i++) {
+		const struct core_v1_pod *other = s->pods.items[i];
+		if (job_pod_index(other) == index && pod_failed(s->job, other)) {
+			autofree char *message = NULL;
+			bool ignored = job_failure_action(s->job, other, &message) == FAILURE_IGNORE;
+			failures = max_of(failures, index_failures(other) + !ignored);
+		}
+	}
+	snprintf(text, sizeof(text), "%d", failures);
+	api_map_set(arena, &pod->metadata.annotations, JOB_INDEX_FAILURES, text);
+}
+
+static int create_one(size_t i, void *arg, struct error *err)
+{
+	struct sync *s = arg;
+	autounref struct core_v1_pod *pod = pod_from_template(&s->job->spec.template, s->job, s->job->metadata.name);
+	if (s->create_indexes)
+		add_index(pod, s, s->create_indexes[i]);
+	api_string_list_add(api_arena(pod), &pod->metadata.finalizers, JOB_FINALIZER);
+	return pod_create(s->r, s->job, pod, s->r->state, s->key, err);
+}
+
+static int remove_finalizers(struct sync *s, const struct core_v1_pod *const *pods, size_t count, struct error *err);
+
+static int delete_one(size_t i, void *arg, struct error *err)
+{
+	struct sync *s = arg;
+	/* A pod that is one too many (suspended, less parallelism) has not failed: nobody is to count it. */
+	int result = s->over ? 0 : remove_finalizers(s, &s->doomed[i], 1, err);
+	if (result)
+		return result;
+	return pod_delete(s->r, s->job, s->doomed[i], s->r->state, s->key, err);
+}
+
+static int delete_active(struct sync *s, size_t count, struct error *err)
+{
+	autoerror struct error failed = {0};
+	if (count < s->active_count)
+		pods_rank_for_deletion(s->active, NULL, s->active_count, clock_wall());
+	s->doomed = s->active;
+	slow_start(min_of(count, (size_t)BURST_REPLICAS), delete_one, s, &failed);
+	return error_move(err, &failed);
+}
+
+/* Indexes without a pod, not yet done; at most `want`. */
+static size_t pending_indexes(struct sync *s, size_t want, int32_t *ret)
+{
+	struct index_set busy;
+	size_t count = 0;
+	bool with_terminating = replaces_only_failed(s->job);
+	index_set_init(&busy, s->succeeded.size);
+	for (size_t i = 0; i < s->pods.len; i++)
+		if (pod_is_active(s->pods.items[i]) || (with_terminating && pod_is_terminating(s->pods.items[i])))
+			index_set_add(&busy, job_pod_index(s->pods.items[i]));
+	for (int32_t i = 0; i < s->succeeded.size && count < want; i++)
+		if (!index_set_has(&busy, i) && !index_set_has(&s->succeeded, i) && !index_set_has(&s->failed, i))
+			ret[count++] = i;
+	index_set_done(&busy);
+	return count;
+}
+
+/* Milliseconds to wait after the last failures; 0: none. */
+static int backoff_ms(const struct sync *s)
+{
+	if (!s->failed_count || !s->last_failure.sec)
+		return 0;
+	int64_t seconds = BACKOFF_FIRST_S;
+	for (int32_t i = 1; i < s->failed_count && seconds < BACKOFF_MOST_S; i++)
+		seconds *= 2;
+	struct wall_time due = time_after(s->last_failure, min_of(seconds, (int64_t)BACKOFF_MOST_S));
+	return time_diff_ns(due, clock_wall()) > 0 ? milliseconds_until(due) : 0;
+}
+
+static int create_missing(struct sync *s, size_t missing, struct error *err)
+{
+	int wait = backoff_ms(s);
+	if (wait) {
+		s->after_ms = s->after_ms ? min_of(s->after_ms, wait) : wait;
+		return 0;
+	}
+	autofree int32_t *indexes = NULL;
+	autoerror struct error failed = {0};
+	missing = min_of(missing, (size_t)BURST_REPLICAS);
+	if (job_is_indexed(s->job)) {
+		indexes = xcalloc(missing, sizeof(int32_t));
+		missing = pending_indexes(s, missing, indexes);
+		s->create_indexes = indexes;
+	}
+	slow_start(missing, create_one, s, &failed);
+	s->create_indexes = NULL;
+	return error_move(err, &failed);
+}
+
+static int manage(struct sync *s, struct error *err)
+{
+	const struct batch_v1_job *job = s->job;
+	int32_t parallelism = job->spec.parallelism ? *job->spec.parallelism : 1;
+	int32_t running = (int32_t)s->active_count, want = parallelism;
+	if (replaces_only_failed(job))
+		running += s->terminating;
+	if (job->spec.completions)
+		want = min_of(parallelism, max_of(*job->spec.completions - s->succeeded_count - s->failed.count, 0));
+	else if (s->succeeded_count)
+		want = min_of(running, parallelism); /* one has succeeded: no new ones */
+	if ((int32_t)s->active_count > want)
+		return delete_active(s, s->active_count - (size_t)want, err);
+	return running < want ? create_missing(s, (size_t)(want - running), err) : 0;
+}
+
+static int remove_finalizers(struct sync *s, const struct core_v1_pod *const *pods, size_t count, struct error *err)
+{
+	int result = 0;
+	for (size_t i = 0; i < count; i++) {
+		autounref struct core_v1_pod *copy = api_copy(pods[i]);
+		autoerror struct error failed = {0};
+		for (uint32_t j = 0; j < copy->metadata.finalizers.len;) {
+			if (str_equal(copy->metadata.finalizers.items[j], JOB_FINALIZER))
+				api_list_remove(&copy->metadata.finalizers, j);
+			else
+				j++;
+		}
+		int one = world_update(s->r->world, CACHED_PODS, copy, NULL, &failed);
+		if (one && !error_is(&failed, "NotFound"))
+			result = error_move(result ? NULL : err, &failed);
+	}
+	return result;
+}
+
+/* ---- a round ---- */
+
+static void note_suspension(struct sync *s)
+{
+	struct batch_v1_job *job = s->job;
+	const struct batch_v1_job_condition *suspended = job_condition(job, "Suspended");
+	bool was = suspended && str_equal(suspended->status, "True");
+	if (is_suspended(job)) {
+		if (set_condition(job, "Suspended", "True", "JobSuspended", "Job suspended"))
+			reconciler_event(s->r, job, EVENT_NORMAL, "Suspended", "Job suspended");
+		job->status.start_time.set = false;
+		job->status.start_time.t = (struct wall_time){0};
+	} else if (was) {
+		if (set_condition(job, "Suspended", "False", "JobResumed", "Job resumed"))
+			reconciler_event(s->r, job, EVENT_NORMAL, "Resumed", "Job resumed");
+		job->status.start_time = api_time_now();
+	}
+}
+
+static bool all_counted(const struct sync *s)
+{
+	const struct batch_v1_uncounted_terminated_pods *uncounted = s->job->status.uncounted_terminated_pods;
+	for (size_t i = 0; i < s->pods.len; i++)
+		if (has_finalizer(s->pods.items[i]) && !pod_is_terminal(s->pods.items[i]))
+			return false;
+	return !uncounted || (!uncounted->succeeded.len && !uncounted->failed.len);
+}
+
+/* The end: conditions first say where it goes, and that it is there once every pod has been counted. */
+static void conclude(struct sync *s)
+{
+	struct batch_v1_job *job = s->job;
+	bool over = !s->active_count && !s->terminating && all_counted(s);
+	if (s->fail_reason) {
+		set_condition(job, "FailureTarget", "True", s->fail_reason, s->fail_message);
+		if (over && set_condition(job, "Failed", "True", s->fail_reason, s->fail_message))
+			reconciler_event(s->r, job, EVENT_WARNING, s->fail_reason, "%s", s->fail_message);
+		return;
+	}
+	const struct batch_v1_job_condition *met = job_condition(job, "SuccessCriteriaMet");
+	if (s->success_message)
+		set_condition(job, "SuccessCriteriaMet", "True", "SuccessPolicy", s->success_message);
+	else if (!met)
+		set_condition(job, "SuccessCriteriaMet", "True", "CompletionsReached", "Reached expected number of succeeded pods");
+	met = job_condition(job, "SuccessCriteriaMet");
+	if (!over)
+		return;
+	autofree char *reason = xstrdup(met->reason), *message = xstrdup(met->message);
+	if (set_condition(job, "Complete", "True", reason, message)) {
+		job->status.completion_time = api_time_now();
+		reconciler_event(s->r, job, EVENT_NORMAL, "Completed", "Job completed");
+	}
+}
+
+static int act(struct sync *s, bool may_manage, struct error *err)
+{
+	struct batch_v1_job *job = s->job;
+	bool met = job_condition(job, "SuccessCriteriaMet") != NULL;
+	check_failure(s);
+	if (!s->fail_reason && job_is_indexed(job))
+		s->success_message = job_success_policy(job, &s->succeeded);
+	if (s->fail_reason || s->success_message || met || is_complete(s)) {
+		s->over = true;
+		int result = s->active_count ? delete_active(s, s->active_count, err) : 0;
+		conclude(s);
+		return result;
+	}
+	note_suspension(s);
+	if (is_suspended(job))
+		return s->active_count ? delete_active(s, s->active_count, err) : 0;
+	if (!job->status.start_time.set) {
+		job->status.start_time = api_time_now();
+		if (job->spec.active_deadline_seconds)
+			s->after_ms = (int)min_of(*job->spec.active_deadline_seconds * 1000, (int64_t)INT32_MAX);
+	}
+	return may_manage && !job->metadata.deletion_timestamp.set ? manage(s, err) : 0;
+}
+
+static int sync_job(struct sync *s, struct error *err)
+{
+	struct batch_v1_job *job = s->job;
+	bool may_manage = expectations_satisfied(s->r->state, s->r->world, CACHED_PODS, s->key);
+	autoerror struct error failed = {0};
+	s->active = xcalloc(s->pods.len, sizeof(*s->active));
+	s->finished = xcalloc(s->pods.len, sizeof(*s->finished));
+	look_at_pods(s);
+	act(s, may_manage, &failed);
+	job->status.active = (int32_t)s->active_count;
+	job->status.ready = api_int32(api_arena(job), s->ready);
+	job->status.terminating = api_int32(api_arena(job), s->terminating);
+	if (job_is_finished(job)) {
+		job->status.active = 0;
+		job->status.ready = api_int32(api_arena(job), 0);
+	}
+	if (!api_equal(&batch_v1_job_status_type, &job->status, &s->cached->status)) {
+		int result = world_update_status(s->r->world, CACHED_JOBS, job, NULL, err);
+		if (result)
+			return result;
+	}
+	int result = remove_finalizers(s, s->finished, s->finished_count, err);
+	if (result)
+		return result;
+	return failed.errnum ? error_move(err, &failed) : s->after_ms;
+}
+
+/* Pods that nobody counts any more keep no finalizer of ours. */
+static int release_all(struct sync *s, struct error *err)
+{
+	s->finished = xcalloc(s->pods.len, sizeof(*s->finished));
+	for (size_t i = 0; i < s->pods.len; i++)
+		if (has_finalizer(s->pods.items[i]))
+			s->finished[s->finished_count++] = s->pods.items[i];
+	return remove_finalizers(s, s->finished, s->finished_count, err);
+}
+
+static void sync_done(struct sync *s)
+{
+	informer_list_done(&s->pods);
+	free(s->active);
+	free(s->finished);
+	index_set_done(&s->succeeded);
+	index_set_done(&s->failed);
+	free(s->fail_reason);
+	free(s->fail_message);
+	free(s->success_message);
+	api_unref(s->job);
+}
+
+/* The job is gone: what it left behind is let go of. */
+static int release_orphans(struct reconciler *r, const char *ns, const char *name, struct error *err)
+{
+	cleanup(sync_done) struct sync s = {.r = r};
+	autolist struct informer_list all = INFORMER_LIST_INIT;
+	world_list_namespace(r->world, CACHED_PODS, ns, &all);
+	for (size_t i = 0; i < all.len; i++) {
+		const struct core_v1_pod *pod = all.items[i];
+		const struct meta_v1_owner_reference *owner = owner_controller(&pod->metadata);
+		bool of_job = owner ? str_equal(owner->kind, "Job") && str_equal(owner->name, name) :
+				      str_equal(api_map_get(&pod->metadata.labels, "batch.kubernetes.io/job-name"), name);
+		if (of_job && has_finalizer(pod))
+			informer_list_add(&s.pods, api_ref(pod));
+	}
+	return s.pods.len ? release_all(&s, err) : 0;
+}
+
+static int reconcile(struct reconciler *r, const char *ns, const char *name, struct error *err)
+{
+	autofree char *key = xprintf("%s/%s", ns, name);
+	autounref struct batch_v1_job *cached = world_find(r->world, CACHED_JOBS, ns, name);
+	if (!cached) {
+		expectations_forget(r->state, key);
+		return release_orphans(r, ns, name, err);
+	}
+	if (!str_empty(cached->spec.managed_by) && !str_equal(cached->spec.managed_by, RESERVED_BY))
+		return 0;
+	struct selector *selector = NULL;
+	int result = label_selector_from(cached->spec.selector, &selector, err);
+	if (result)
+		return result;
+	cleanup(sync_done) struct sync s = {.r = r, .key = key, .cached = cached, .job = api_copy(cached)};
+	result = owner_claim(r->world, CACHED_JOBS, cached, CACHED_PODS, selector, NULL, NULL, &s.pods, err);
+	selector_free(selector);
+	if (result)
+		return result;
+	return job_is_finished(cached) ? release_all(&s, err) : sync_job(&s, err);
+}
+
+static void wake_by_pod(struct reconciler *r, const void *object)
+{
+	const struct core_v1_pod *pod = object;
+	const char *job = api_map_get(&pod->metadata.labels, "batch.kubernetes.io/job-name");
+	if (owner_controller(&pod->metadata))
+		reconciler_add_owner(r, object, "Job");
+	else if (job && has_finalizer(pod))
+		reconciler_add(r, pod->metadata.namespace, job);
+}
+
+static void *state_new(void)
+{
+	return expectations_new();
+}
+
+static void state_free(void *state)
+{
+	expectations_free(state);
+}
+
+const struct controller job_controller = {
+	.name = "job-controller",
+	.alias = "job",
+	.concurrency_flag = "concurrent-job-syncs",
+	.workers = 5,
+	.watches = (const struct controller_watch[]){{.what = CACHED_JOBS}, {.what = CACHED_PODS, .wake = wake_by_pod}, {.what = CACHED_NONE}},
+	.reconcile = reconcile,
+	.state_new = state_new,
+	.state_free = state_free,
+};

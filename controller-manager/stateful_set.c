@@ -1,0 +1,461 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * StatefulSet: pods with names of their own, name-0, name-1, ..., each with its claims. Made in order and removed in reverse, one at a time unless
+ * podManagementPolicy is Parallel; updated from the highest ordinal down to the partition.
+ */
+#include "controller-manager/controller.h"
+#include "controller-manager/shared/history.h"
+#include "controller-manager/shared/owners.h"
+#include "controller-manager/shared/pods.h"
+
+#include <errno.h>
+#include <stdio.h>
+
+#define LABEL_POD_NAME "statefulset.kubernetes.io/pod-name"
+#define LABEL_POD_INDEX "apps.kubernetes.io/pod-index"
+
+struct sync {
+	struct reconciler *r;
+	const struct apps_v1_stateful_set *cached;
+	struct apps_v1_stateful_set *set; /* private copy */
+	struct history history;
+	struct apps_v1_controller_revision *current, *update; /* borrowed from history */
+	struct informer_list pods;
+	const struct core_v1_pod **replicas; /* by ordinal less start; NULL: not there */
+	int32_t start, count;
+	const struct core_v1_pod **condemned; /* highest ordinal first */
+	size_t condemned_count;
+	bool parallel;
+	int after_ms;
+};
+
+/* The ordinal of a pod of this set, or -1. */
+static int32_t ordinal_of(const struct apps_v1_stateful_set *set, const char *pod_name)
+{
+	size_t len = strlen(set->metadata.name);
+	int64_t ordinal;
+	if (strncmp(pod_name, set->metadata.name, len) != 0 || pod_name[len] != '-' || !str_to_int64(pod_name + len + 1, 0, INT32_MAX, &ordinal))
+		return -1;
+	return (int32_t)ordinal;
+}
+
+static bool is_member(const void *pod, void *arg)
+{
+	return ordinal_of(arg, api_metadata(pod)->name) >= 0;
+}
+
+static bool runs_ready(const struct core_v1_pod *pod)
+{
+	return str_equal(pod->status.phase, CORE_V1_POD_PHASE_RUNNING) && pod_is_ready(pod);
+}
+
+static bool is_healthy(const struct core_v1_pod *pod)
+{
+	return pod && runs_ready(pod) && !pod->metadata.deletion_timestamp.set;
+}
+
+static bool is_available(struct sync *s, const struct core_v1_pod *pod)
+{
+	struct wall_time then;
+	if (pod_is_available(pod, s->set->spec.min_ready_seconds, clock_wall()))
+		return true;
+	if (pod_available_at(pod, s->set->spec.min_ready_seconds, &then)) {
+		int wait = milliseconds_until(then);
+		s->after_ms = s->after_ms ? min_of(s->after_ms, wait) : wait;
+	}
+	return false;
+}
+
+static bool is_of(const struct core_v1_pod *pod, const struct apps_v1_controller_revision *revision)
+{
+	return str_equal(api_map_get(&pod->metadata.labels, LABEL_REVISION_HASH), revision->metadata.name);
+}
+
+static int32_t partition_of(const struct apps_v1_stateful_set *set)
+{
+	const struct apps_v1_rolling_update_stateful_set_strategy *rolling = set->spec.update_strategy.rolling_update;
+	return rolling && rolling->partition ? *rolling->partition : 0;
+}
+
+static int compare_condemned(const void *a, const void *b, void *set)
+{
+	int32_t x = ordinal_of(set, (*(const struct core_v1_pod *const *)a)->metadata.name);
+	int32_t y = ordinal_of(set, (*(const struct core_v1_pod *const *)b)->metadata.name);
+	return x > y ? -1 : x < y;
+}
+
+static void sort_pods(struct sync *s)
+{
+	s->start = s->set->spec.ordinals ? s->set->spec.ordinals->start : 0;
+	s->count = max_of(s->set->spec.replicas ? *s->set->spec.replicas : 1, 0);
+	s->replicas = xcalloc((size_t)s->count, sizeof(*s->replicas));
+	s->condemned = xcalloc(s->pods.len, sizeof(*s->condemned));
+	for (size_t i = 0; i < s->pods.len; i++) {
+		const struct core_v1_pod *pod = s->pods.items[i];
+		int64_t at = (int64_t)ordinal_of(s->set, pod->metadata.name) - s->start;
+		if (at >= 0 && at < s->count)
+			s->replicas[at] = pod;
+		else
+			s->condemned[s->condemned_count++] = pod;
+	}
+	qsort_r(s->condemned, s->condemned_count, sizeof(*s->condemned), compare_condemned, s->set);
+}
+
+/* ---- making ---- */
+
+static char *claim_name(const struct sync *s, const struct core_v1_persistent_volume_claim *template, int32_t ordinal)
+{
+	return xprintf("%s-%s-%d", template->metadata.name, s->set->metadata.name, ordinal);
+}
+
+static bool retains(const char *policy)
+{
+	return !str_equal(policy, "Delete");
+}
+
+static int make_claim(struct sync *s, const struct core_v1_persistent_volume_claim *template, int32_t ordinal, struct error *err)
+{
+	const struct apps_v1_stateful_set *set = s->set;
+	autofree char *name = claim_name(s, template, ordinal);
+	autounref void *found = world_find(s->r->world, CACHED_PERSISTENT_VOLUME_CLAIMS, set->metadata.namespace, name);
+	if (found)
+		return 0;
+	autounref struct core_v1_persistent_volume_claim *claim = api_new_of(core_v1_persistent_volume_claim);
+	struct arena *arena = api_arena(claim);
+	api_copy_value(&core_v1_persistent_volume_claim_spec_type, &claim->spec, &template->spec, arena);
+	api_copy_value(&meta_v1_object_meta_type, &claim->metadata, &template->metadata, arena);
+	claim->metadata.name = arena_strdup(arena, name);
+	claim->metadata.namespace = arena_strdup(arena, set->metadata.namespace);
+	for (uint32_t i = 0; i < set->spec.selector->match_labels.len; i++)
+		api_map_set(arena, &claim->metadata.labels, set->spec.selector->match_labels.items[i].key, set->spec.selector->match_labels.items[i].value);
+	const struct apps_v1_stateful_set_persistent_volume_claim_retention_policy *policy = set->spec.persistent_volume_claim_retention_policy;
+	if (policy && !retains(policy->when_deleted))
+		owner_set_controller(arena, &claim->metadata, set);
+	autoerror struct error failed = {0};
+	int r = world_create(s->r->world, CACHED_PERSISTENT_VOLUME_CLAIMS, claim, NULL, &failed);
+	if (r && error_is(&failed, "AlreadyExists"))
+		return 0;
+	reconciler_event(s->r, set, r ? EVENT_WARNING : EVENT_NORMAL, r ? "FailedCreate" : "SuccessfulCreate", "create Claim %s Pod %s-%d in StatefulSet %s %s%s",
+		name, set->metadata.name, ordinal, set->metadata.name, r ? "failed error: " : "success", r ? error_message(&failed) : "");
+	return error_move(err, &failed);
+}
+
+static void mount_claims(struct sync *s, struct core_v1_pod *pod, int32_t ordinal)
+{
+	struct arena *arena = api_arena(pod);
+	for (uint32_t i = 0; i < s->set->spec.volume_claim_templates.len; i++) {
+		const struct core_v1_persistent_volume_claim *template = &s->set->spec.volume_claim_templates.items[i];
+		autofree char *name = claim_name(s, template, ordinal);
+		struct core_v1_volume *volume = NULL;
+		for (uint32_t j = 0; j < pod->spec.volumes.len && !volume; j++)
+			if (str_equal(pod->spec.volumes.items[j].name, template->metadata.name))
+				volume = &pod->spec.volumes.items[j];
+		if (!volume)
+			volume = api_list_add(arena, &pod->spec.volumes);
+		*volume = (struct core_v1_volume){.name = arena_strdup(arena, template->metadata.name)};
+		volume->persistent_volume_claim = arena_new_type(arena, struct core_v1_persistent_volume_claim_volume_source);
+		volume->persistent_volume_claim->claim_name = arena_strdup(arena, name);
+	}
+}
+
+/* The revision a pod of this ordinal is to be made of. */
+static struct apps_v1_controller_revision *revision_for(const struct sync *s, int32_t ordinal)
+{
+	if (str_equal(s->set->spec.update_strategy.type, "OnDelete"))
+		return s->update;
+	const struct apps_v1_rolling_update_stateful_set_strategy *rolling = s->set->spec.update_strategy.rolling_update;
+	bool old = rolling && rolling->partition ? ordinal < s->start + *rolling->partition : ordinal < s->start + s->cached->status.current_replicas;
+	return old ? s->current : s->update;
+}
+
+static int make_pod(struct sync *s, int32_t ordinal, struct error *err)
+{
+	const struct apps_v1_stateful_set *set = s->set;
+	struct apps_v1_controller_revision *revision = revision_for(s, ordinal);
+	autoarena struct arena *scratch = arena_new();
+	struct core_v1_pod_template_spec template = set->spec.template;
+	int r = revision == s->update ? 0 : history_template(revision, scratch, &template, err);
+	for (uint32_t i = 0; i < set->spec.volume_claim_templates.len && !r; i++)
+		r = make_claim(s, &set->spec.volume_claim_templates.items[i], ordinal, err);
+	if (r)
+		return r;
+	char index[16];
+	snprintf(index, sizeof(index), "%d", ordinal);
+	autounref struct core_v1_pod *pod = pod_from_template(&template, set, NULL);
+	struct arena *arena = api_arena(pod);
+	pod->metadata.name = arena_printf(arena, "%s-%d", set->metadata.name, ordinal);
+	pod->spec.hostname = pod->metadata.name;
+	pod->spec.subdomain = arena_strdup(arena, set->spec.service_name);
+	api_map_set(arena, &pod->metadata.labels, LABEL_POD_NAME, pod->metadata.name);
+	api_map_set(arena, &pod->metadata.labels, LABEL_POD_INDEX, index);
+	api_map_set(arena, &pod->metadata.labels, LABEL_REVISION_HASH, revision->metadata.name);
+	mount_claims(s, pod, ordinal);
+	autoerror struct error failed = {0};
+	r = world_create(s->r->world, CACHED_PODS, pod, NULL, &failed);
+	if (r && error_is(&failed, "AlreadyExists"))
+		return error_move(err, &failed); /* ours, not yet in the cache; or another's: looked at again */
+	reconciler_event(s->r, set, r ? EVENT_WARNING : EVENT_NORMAL, r ? "FailedCreate" : "SuccessfulCreate", "create Pod %s in StatefulSet %s %s%s",
+		pod->metadata.name, set->metadata.name, r ? "failed error: " : "successful", r ? error_message(&failed) : "");
+	return error_move(err, &failed);
+}
+
+static int remove_pod(struct sync *s, const struct core_v1_pod *pod, struct error *err)
+{
+	autoerror struct error failed = {0};
+	int r = world_delete(s->r->world, CACHED_PODS, pod, NULL, &failed);
+	reconciler_event(s->r, s->set, r ? EVENT_WARNING : EVENT_NORMAL, r ? "FailedDelete" : "SuccessfulDelete", "delete Pod %s in StatefulSet %s %s%s",
+		pod->metadata.name, s->set->metadata.name, r ? "failed error: " : "successful", r ? error_message(&failed) : "");
+	return error_move(err, &failed);
+}
+
+/* With whenScaled: Delete the claims of a pod that goes for good go with it: the pod becomes their owner. */
+static int condemn_claims(struct sync *s, const struct core_v1_pod *pod, struct error *err)
+{
+	const struct apps_v1_stateful_set_persistent_volume_claim_retention_policy *policy = s->set->spec.persistent_volume_claim_retention_policy;
+	if (!policy || retains(policy->when_scaled))
+		return 0;
+	for (uint32_t i = 0; i < s->set->spec.volume_claim_templates.len; i++) {
+		autofree char *name = claim_name(s, &s->set->spec.volume_claim_templates.items[i], ordinal_of(s->set, pod->metadata.name));
+		autounref struct core_v1_persistent_volume_claim *claim =
+			world_find(s->r->world, CACHED_PERSISTENT_VOLUME_CLAIMS, pod->metadata.namespace, name);
+		if (!claim)
+			continue;
+		autounref struct core_v1_persistent_volume_claim *copy = api_copy(claim);
+		owner_remove(&copy->metadata, s->set->metadata.uid);
+		if (!owner_add(api_arena(copy), &copy->metadata, pod, false, false))
+			continue;
+		int r = world_update(s->r->world, CACHED_PERSISTENT_VOLUME_CLAIMS, copy, NULL, err);
+		if (r)
+			return r;
+	}
+	return 0;
+}
+
+/* ---- the steps; each returns 1 where the order demands to wait ---- */
+
+static int step_replica(struct sync *s, int32_t i, struct error *err)
+{
+	const struct core_v1_pod *pod = s->replicas[i];
+	int32_t ordinal = s->start + i;
+	if (!pod) {
+		int r = make_pod(s, ordinal, err);
+		return r ? r : !s->parallel;
+	}
+	if (pod_is_terminal(pod)) {
+		bool failed = str_equal(pod->status.phase, CORE_V1_POD_PHASE_FAILED);
+		if (!pod->metadata.deletion_timestamp.set) {
+			reconciler_event(s->r, s->set, failed ? EVENT_WARNING : EVENT_NORMAL, failed ? "RecreatingFailedPod" : "RecreatingTerminatedPod",
+				"StatefulSet %s/%s is recreating %s Pod %s", s->set->metadata.namespace, s->set->metadata.name,
+				failed ? "failed" : "terminated", pod->metadata.name);
+			int r = remove_pod(s, pod, err);
+			if (r)
+				return r;
+		}
+		return !s->parallel;
+	}
+	if (s->parallel)
+		return 0;
+	return pod->metadata.deletion_timestamp.set || !runs_ready(pod) || !is_available(s, pod);
+}
+
+static int step_condemned(struct sync *s, size_t i, const struct core_v1_pod *first_unhealthy, struct error *err)
+{
+	const struct core_v1_pod *pod = s->condemned[i];
+	if (pod->metadata.deletion_timestamp.set)
+		return !s->parallel;
+	if (!s->parallel && !runs_ready(pod) && pod != first_unhealthy)
+		return 1;
+	if (!s->parallel && runs_ready(pod) && !is_available(s, pod) && pod != first_unhealthy)
+		return 1;
+	int r = condemn_claims(s, pod, err);
+	r = r ? r : remove_pod(s, pod, err);
+	return r ? r : !s->parallel;
+}
+
+/* Lowest ordinal of all that is not healthy: the others wait for it. */
+static const struct core_v1_pod *first_unhealthy(const struct sync *s)
+{
+	for (int32_t i = 0; i < s->count; i++)
+		if (s->replicas[i] && !is_healthy(s->replicas[i]))
+			return s->replicas[i];
+	for (size_t i = s->condemned_count; i--;)
+		if (!is_healthy(s->condemned[i]))
+			return s->condemned[i];
+	return NULL;
+}
+
+static int roll(struct sync *s, struct error *err)
+{
+	const struct apps_v1_rolling_update_stateful_set_strategy *rolling = s->set->spec.update_strategy.rolling_update;
+	int limit = 1, unavailable = 0;
+	if (rolling && rolling->max_unavailable && int_or_string_scaled(rolling->max_unavailable, s->count, true, &limit) < 0)
+		limit = 1;
+	limit = max_of(limit, 1);
+	for (int32_t i = 0; i < s->count; i++)
+		unavailable += !is_healthy(s->replicas[i]) || !is_available(s, s->replicas[i]);
+	for (int32_t i = s->count - 1; i >= max_of(partition_of(s->set), 0); i--) {
+		const struct core_v1_pod *pod = s->replicas[i];
+		bool going = !pod || pod->metadata.deletion_timestamp.set;
+		if (!going && !is_of(pod, s->update)) {
+			bool idle = !is_healthy(pod) || !is_available(s, pod);
+			/* One that serves nobody may always go: a broken revision must not block its own repair. */
+			if (!idle && unavailable >= limit)
+				return 0;
+			int r = remove_pod(s, pod, err);
+			if (r)
+				return r;
+			unavailable += !idle;
+			if (unavailable >= limit)
+				return 0;
+		} else if (limit == 1 && (going || !is_healthy(pod) || !is_available(s, pod))) {
+			return 0; /* wait for it before touching the next */
+		}
+	}
+	return 0;
+}
+
+static int act(struct sync *s, struct error *err)
+{
+	int r = 0;
+	for (int32_t i = 0; i < s->count && !r; i++)
+		r = step_replica(s, i, err);
+	const struct core_v1_pod *unhealthy = first_unhealthy(s);
+	for (size_t i = 0; i < s->condemned_count && !r; i++)
+		r = step_condemned(s, i, unhealthy, err);
+	if (r)
+		return r < 0 ? r : 0;
+	return str_equal(s->set->spec.update_strategy.type, "OnDelete") ? 0 : roll(s, err);
+}
+
+/* ---- status ---- */
+
+static void compute_status(struct sync *s)
+{
+	struct apps_v1_stateful_set_status *status = &s->set->status;
+	int32_t replicas = 0, ready = 0, available = 0, current = 0, updated = 0;
+	for (size_t i = 0; i < s->pods.len; i++) {
+		const struct core_v1_pod *pod = s->pods.items[i];
+		replicas += !str_empty(pod->status.phase);
+		ready += runs_ready(pod);
+		available += runs_ready(pod) && is_available(s, pod);
+		if (pod->metadata.deletion_timestamp.set || str_empty(pod->status.phase))
+			continue;
+		current += is_of(pod, s->current);
+		updated += is_of(pod, s->update);
+	}
+	status->observed_generation = s->set->metadata.generation;
+	status->replicas = replicas;
+	status->ready_replicas = ready;
+	status->available_replicas = available;
+	status->current_replicas = current;
+	status->updated_replicas = updated;
+	status->current_revision = s->current->metadata.name;
+	status->update_revision = s->update->metadata.name;
+	/* The update is through: the new revision is the current one. */
+	if (!str_equal(s->set->spec.update_strategy.type, "OnDelete") && updated == replicas && ready == replicas && replicas == s->count) {
+		status->current_replicas = updated;
+		status->current_revision = status->update_revision;
+	}
+}
+
+static bool revision_is_live(const struct apps_v1_controller_revision *revision, void *arg)
+{
+	const struct sync *s = arg;
+	if (revision == s->current || revision == s->update)
+		return true;
+	for (size_t i = 0; i < s->pods.len; i++)
+		if (is_of(s->pods.items[i], revision))
+			return true;
+	return false;
+}
+
+static void sync_done(struct sync *s)
+{
+	history_done(&s->history);
+	informer_list_done(&s->pods);
+	free(s->replicas);
+	free(s->condemned);
+	api_unref(s->set);
+}
+
+static int sync_set(struct sync *s, const struct selector *selector, struct error *err)
+{
+	struct apps_v1_stateful_set *set = s->set;
+	int32_t collisions = set->status.collision_count ? *set->status.collision_count : 0, before = collisions;
+	int r = history_load(s->r, CACHED_STATEFUL_SETS, s->cached, selector, &set->spec.template, &collisions, &s->history, err);
+	if (collisions != before || !set->status.collision_count)
+		set->status.collision_count = api_int32(api_arena(set), collisions);
+	if (r) {
+		if (collisions != before)
+			world_update_status(s->r->world, CACHED_STATEFUL_SETS, set, NULL, NULL);
+		return r;
+	}
+	r = owner_claim(s->r->world, CACHED_STATEFUL_SETS, s->cached, CACHED_PODS, selector, is_member, set, &s->pods, err);
+	if (r)
+		return r;
+	s->update = s->history.current;
+	s->current = history_find(&s->history, set->status.current_revision);
+	if (!s->current)
+		s->current = s->update;
+	s->parallel = str_equal(set->spec.pod_management_policy, "Parallel");
+	sort_pods(s);
+	autoerror struct error failed = {0};
+	if (!set->metadata.deletion_timestamp.set)
+		act(s, &failed);
+	compute_status(s);
+	if (!api_equal(&apps_v1_stateful_set_status_type, &set->status, &s->cached->status)) {
+		r = world_update_status(s->r->world, CACHED_STATEFUL_SETS, set, NULL, err);
+		if (r)
+			return r;
+	}
+	if (failed.errnum)
+		return error_move(err, &failed);
+	r = history_truncate(s->r, &s->history, set->spec.revision_history_limit ? *set->spec.revision_history_limit : 10, revision_is_live, s, err);
+	return r ? r : s->after_ms;
+}
+
+static int reconcile(struct reconciler *r, const char *ns, const char *name, struct error *err)
+{
+	autounref struct apps_v1_stateful_set *cached = world_find(r->world, CACHED_STATEFUL_SETS, ns, name);
+	if (!cached)
+		return 0;
+	struct selector *selector = NULL;
+	int result = label_selector_from(cached->spec.selector, &selector, err);
+	if (!result) {
+		cleanup(sync_done) struct sync s = {.r = r, .cached = cached, .set = api_copy(cached)};
+		result = sync_set(&s, selector, err);
+	}
+	selector_free(selector);
+	return result;
+}
+
+static void wake_by_owned(struct reconciler *r, const void *object)
+{
+	const struct meta_v1_object_meta *meta = api_metadata(object);
+	if (owner_controller(meta)) {
+		reconciler_add_owner(r, object, "StatefulSet");
+		return;
+	}
+	/* An orphan is taken in by the set whose name it bears. */
+	autofree char *name = xstrdup(meta->name);
+	char *dash = strrchr(name, '-');
+	if (dash) {
+		*dash = '\0';
+		autounref void *set = world_find(r->world, CACHED_STATEFUL_SETS, meta->namespace, name);
+		if (set)
+			reconciler_add(r, meta->namespace, name);
+	}
+}
+
+const struct controller stateful_set_controller = {
+	.name = "statefulset-controller",
+	.alias = "statefulset",
+	.concurrency_flag = "concurrent-statefulset-syncs",
+	.workers = 5,
+	.watches = (const struct controller_watch[]){{.what = CACHED_STATEFUL_SETS},
+		{.what = CACHED_PODS, .wake = wake_by_owned},
+		{.what = CACHED_CONTROLLER_REVISIONS, .wake = wake_by_owned},
+		{.what = CACHED_PERSISTENT_VOLUME_CLAIMS, .read_only = true},
+		{.what = CACHED_NONE}},
+	.reconcile = reconcile,
+};
