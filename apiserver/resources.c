@@ -35,32 +35,51 @@ static const struct field_source {
 	{NULL, "status.replicas", "status.replicas", "0"},
 };
 
+/* Which values of an object are selectable: found in one pass when its event arrives. */
 struct field_index {
-	const char *etcd_prefix;
-	const char *const *labels;
+	size_t count;
+	const char *labels[JSON_TEXT_MAX_PATHS], *paths[JSON_TEXT_MAX_PATHS], *fallbacks[JSON_TEXT_MAX_PATHS];
 };
 
-static void add_field(const char *json, size_t len, struct arena *arena, struct api_string_map *fields, const struct field_index *index, const char *label) {
+static void field_index_add(struct field_index *index, const char *etcd_prefix, const char *label) {
 	const char *path = label, *fallback = NULL;
 	for (size_t i = 0; i < array_len(field_sources); i++) {
 		const struct field_source *s = &field_sources[i];
-		if (strcmp(s->label, label) == 0 && (!s->prefix || strcmp(s->prefix, index->etcd_prefix) == 0)) {
+		if (strcmp(s->label, label) == 0 && (!s->prefix || strcmp(s->prefix, etcd_prefix) == 0)) {
 			path = s->path;
 			fallback = s->fallback;
 		}
 	}
-	char *value = json_text_string(arena, json, len, path);
-	if (!value && strcmp(label, "source") == 0)
-		value = json_text_string(arena, json, len, "reportingComponent");
-	if (value || fallback)
-		api_map_set(arena, fields, label, value ? value : fallback);
+	if (index->count == JSON_TEXT_MAX_PATHS)
+		abort(); /* a mistake in the schema */
+	index->labels[index->count] = label;
+	index->paths[index->count] = path;
+	index->fallbacks[index->count++] = fallback;
+}
+
+/* Lives as long as the collection. */
+static struct field_index *field_index_new(const char *etcd_prefix, const char *const *labels) {
+	struct field_index *index = xnew(struct field_index);
+	for (const char *const *label = labels; label && *label; label++)
+		if (!str_starts_with(*label, "metadata."))
+			field_index_add(index, etcd_prefix, *label);
+	return index;
 }
 
 static void index_fields(const char *json, size_t len, struct arena *arena, struct api_string_map *ret_fields, void *arg) {
 	const struct field_index *index = arg;
-	for (const char *const *label = index->labels; label && *label; label++)
-		if (!str_starts_with(*label, "metadata."))
-			add_field(json, len, arena, ret_fields, index, *label);
+	struct json_text found[JSON_TEXT_MAX_PATHS];
+	if (index->count == 0)
+		return;
+	json_text_find_all(json, len, index->paths, index->count, found);
+	for (size_t i = 0; i < index->count; i++) {
+		const char *value = json_text_value(arena, found[i].data, found[i].len);
+		if (!value && strcmp(index->labels[i], "source") == 0)
+			value = json_text_string(arena, json, len, "reportingComponent");
+		value = value ? value : index->fallbacks[i];
+		if (value)
+			api_map_set(arena, ret_fields, index->labels[i], value);
+	}
 }
 
 /* ---- the registry ---- */
@@ -216,9 +235,7 @@ static void add_builtin(struct registry *registry, const struct api_resource *ap
 	resource->strategy = strategy_find(api->group ? api->group : "", api->plural);
 	resource->etcd_prefix = api->etcd_prefix;
 	if (api->storage_version && api->etcd_prefix) {
-		struct field_index *index = xnew(struct field_index); /* lives as long as the collection */
-		index->etcd_prefix = api->etcd_prefix;
-		index->labels = storage_labels(api, resource->storage_type);
+		struct field_index *index = field_index_new(api->etcd_prefix, storage_labels(api, resource->storage_type));
 		resource->collection = store_collection(registry->server->store, api->etcd_prefix, api->namespaced, index_fields, index);
 		collection_set_names(resource->collection, str_or(api->group, ""), api->plural);
 	}

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Tools over JSON text that was checked before: find, skip, indent. */
 #include "apiserver/request/render.h"
-
+#include "apiserver/storage/scan.h"
 
 static const char *skip_space(const char *p, const char *end) {
 	while (p < end && (*p == ' ' || *p == '\n' || *p == '\t' || *p == '\r'))
@@ -10,7 +10,7 @@ static const char *skip_space(const char *p, const char *end) {
 }
 
 static const char *skip_string(const char *p, const char *end) {
-	for (p++; p < end && *p != '"'; p++)
+	for (p = scan_skip_plain(p + 1, end); p < end && *p != '"'; p = scan_skip_plain(p + 1, end))
 		if (*p == '\\')
 			p++;
 	return p < end ? p + 1 : end;
@@ -80,9 +80,54 @@ const char *json_text_find(const char *json, size_t len, const char *path, size_
 	return p;
 }
 
+/* p at a brace. rest[i]: what is left of the path; NULL where it leads elsewhere. Returns behind the object, or end where it is malformed. */
+static const char *find_below(const char *p, const char *end, const char *const *rest, size_t count, struct json_text *ret) {
+	for (;;) {
+		p = skip_space(p + 1, end); /* behind the brace or a comma */
+		if (p >= end || *p != '"')
+			return p < end && *p == '}' ? p + 1 : end;
+		const char *key = p + 1;
+		p = skip_string(p, end);
+		size_t key_len = (size_t)(p - 1 - key);
+		p = skip_space(p, end);
+		if (p >= end || *p != ':')
+			return end;
+		p = skip_space(p + 1, end);
+		if (p >= end)
+			return end;
+		const char *below[JSON_TEXT_MAX_PATHS], *value = p;
+		bool descend = false;
+		for (size_t i = 0; i < count; i++) {
+			bool here = rest[i] && strncmp(rest[i], key, key_len) == 0;
+			below[i] = here && rest[i][key_len] == '.' ? rest[i] + key_len + 1 : NULL;
+			descend = descend || below[i];
+			if (here && rest[i][key_len] == '\0')
+				ret[i].data = value;
+		}
+		p = descend && *p == '{' ? find_below(p, end, below, count, ret) : json_text_skip(p, end);
+		for (size_t i = 0; i < count; i++)
+			if (ret[i].data == value)
+				ret[i].len = (size_t)(p - value);
+		p = skip_space(p, end);
+		if (p >= end || *p != ',')
+			return p < end && *p == '}' ? p + 1 : end;
+	}
+}
+
+void json_text_find_all(const char *json, size_t len, const char *const *paths, size_t count, struct json_text *ret) {
+	const char *p = skip_space(json, json + len);
+	memset(ret, 0, count * sizeof(*ret));
+	if (count <= JSON_TEXT_MAX_PATHS && p < json + len && *p == '{')
+		find_below(p, json + len, paths, count, ret);
+}
+
 char *json_text_string(struct arena *arena, const char *json, size_t len, const char *path) {
 	size_t value_len;
 	const char *value = json_text_find(json, len, path, &value_len);
+	return json_text_value(arena, value, value_len);
+}
+
+char *json_text_value(struct arena *arena, const char *value, size_t value_len) {
 	if (!value || value_len == 0 || (value_len == 4 && memcmp(value, "null", 4) == 0))
 		return NULL;
 	if (*value != '"')

@@ -38,6 +38,15 @@ void json_text_pretty(const char *json, size_t len, struct buf *out);
 const char *json_text_find(const char *json, size_t len, const char *path, size_t *ret_len);
 /* The same with a string's quotes and escapes taken away; NULL where absent or null. */
 char *json_text_string(struct arena *arena, const char *json, size_t len, const char *path);
+/* Of a value's text, as json_text_string() gives it; NULL in, NULL out. */
+char *json_text_value(struct arena *arena, const char *value, size_t value_len);
+/* Many paths in one pass; data NULL where absent. At most JSON_TEXT_MAX_PATHS, and no path may be the beginning of another. */
+#define JSON_TEXT_MAX_PATHS 32
+struct json_text {
+	const char *data;
+	size_t len;
+};
+void json_text_find_all(const char *json, size_t len, const char *const *paths, size_t count, struct json_text *ret);
 /* Position just past the value at p. */
 const char *json_text_skip(const char *p, const char *end);
 

@@ -11,28 +11,11 @@ static const char *skip_space(const char *p, const char *end)
 	return p;
 }
 
-/* Eight bytes at once: any that is a quote, a backslash, a control character or not ASCII stops the run. */
-static const char *skip_plain(const char *p, const char *end)
-{
-	const uint64_t ones = 0x0101010101010101u, high = 0x8080808080808080u;
-
-	while (end - p >= 8) {
-		uint64_t w, quote, slash;
-		memcpy(&w, p, 8);
-		quote = w ^ ones * '"';
-		slash = w ^ ones * '\\';
-		if ((((quote - ones) & ~quote) | ((slash - ones) & ~slash) | ((w - ones * 0x20) & ~w)) & high)
-			break;
-		p += 8;
-	}
-	return p;
-}
-
 /* p is at the opening quote. Returns behind the closing one, or NULL. */
 static const char *skip_string(const char *p, const char *end)
 {
 	for (p++;;) {
-		p = skip_plain(p, end);
+		p = scan_skip_plain(p, end);
 		if (p >= end || (unsigned char)*p < 0x20)
 			return NULL;
 		if (*p == '"')

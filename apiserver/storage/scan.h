@@ -32,4 +32,21 @@ size_t scan_unescape(struct scan_string string, char *out);
 /* The object with resourceVersion in its place. */
 struct bytes *scan_splice(const char *json, const struct scan_object *object, uint64_t resource_version);
 
+/* Within a string, skips eight bytes at once; stops before those that have a quote, a backslash or a control character among them (or may). */
+static inline const char *scan_skip_plain(const char *p, const char *end)
+{
+	const uint64_t ones = 0x0101010101010101u, high = 0x8080808080808080u;
+
+	while (end - p >= 8) {
+		uint64_t w, quote, slash;
+		memcpy(&w, p, 8);
+		quote = w ^ ones * '"';
+		slash = w ^ ones * '\\';
+		if ((((quote - ones) & ~quote) | ((slash - ones) & ~slash) | ((w - ones * 0x20) & ~w)) & high)
+			break;
+		p += 8;
+	}
+	return p;
+}
+
 #endif
