@@ -133,7 +133,7 @@ uint64_t api_hash(const struct api_type *type, const void *value);
 #define api_list_add(arena, list) \
 	((__typeof__((list)->items))api_list_grow((arena), (list), sizeof(*(list)->items)))
 void *api_list_grow(struct arena *arena, void *list, size_t element_size);
-#define api_list_each(it, list) (__typeof__((list)->items + 0) it = (list)->items; it < (list)->items + (list)->len; it++)
+#define api_list_each(it, list) (__typeof__((list)->items + 0) it = (list)->items; it && it < (list)->items + (list)->len; it++)
 /* for api_list_each (container, &pod->spec.containers) { ... } */
 /* Drops element `index` in place. */
 #define api_list_remove(list, index) \

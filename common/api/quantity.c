@@ -7,8 +7,8 @@
 #include <stdio.h>
 
 #define NANO ((__int128)1000000000)
-/* Beyond this the value no longer fits 128 bits in nano units; 10^29 is far past what Kubernetes stores. */
-#define QUANTITY_LIMIT ((__int128)100000000000000 * 1000000000000000 * 1000000000)
+/* Beyond this the value no longer fits 128 bits in nano units, sums included; 10^28 is far past what Kubernetes stores. */
+#define QUANTITY_LIMIT ((__int128)100000000000000 * 100000000000000 * 1000000000)
 
 struct suffix {
 	const char *text;
@@ -85,7 +85,7 @@ static __int128 sum_digits(const char *num, size_t num_len, const char *denom, s
 	}
 	for (; power > 0 && value && value < QUANTITY_LIMIT; power--)
 		value = times_saturating(value, 10);
-	return value + dropped;
+	return saturate(value + dropped);
 }
 
 /* 0, -EINVAL where the form is wrong, -ENOTSUP where the suffix is. */
