@@ -111,8 +111,9 @@ static int resolve_user(const struct creation *c, struct user *ret, struct error
 		return r;
 	}
 	if (c->config->run_as_non_root && ret->uid == 0) {
-		error_set(err, EPERM, "container has runAsNonRoot and image will run as root (pod: \"%s_%s(%s)\", container: %s)", c->sandbox->pod_name,
-			c->sandbox->pod_namespace, c->sandbox->pod_uid, c->container->name);
+		error_set(err, EPERM, "%s (pod: \"%s_%s(%s)\", container: %s)",
+			c->config->has_run_as_user ? "container's runAsUser breaks non-root policy" : "container has runAsNonRoot and image will run as root",
+			c->sandbox->pod_name, c->sandbox->pod_namespace, c->sandbox->pod_uid, c->container->name);
 		error_reason(err, "CreateContainerConfigError");
 		return -EPERM;
 	}

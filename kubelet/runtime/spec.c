@@ -8,10 +8,13 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <linux/capability.h>
+#include <linux/openat2.h>
 #include <sched.h>
 #include <stdio.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
@@ -209,6 +212,33 @@ static int compare_mounts(const void *a, const void *b)
 	return strcmp((*(const struct container_mount *const *)a)->container_path, (*(const struct container_mount *const *)b)->container_path);
 }
 
+/*
+ * Where on the host an image volume's sub path lies. Links of the image stay inside it: the OCI runtime would follow them on the host.
+ * The image is mounted read only, so what was resolved stays true.
+ */
+static int image_volume_path(const struct builder *b, size_t index, const char *sub_path, char **ret, struct error *err)
+{
+	char name[32], link[32], resolved[PATH_MAX];
+	snprintf(name, sizeof(name), "image-%zu", index);
+	autofree char *base = container_root(b->runtime, b->container->id, name);
+	if (str_empty(sub_path)) {
+		*ret = take_ptr(base);
+		return 0;
+	}
+	autoclose int root = open(base, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	struct open_how how = {.flags = O_PATH | O_CLOEXEC, .resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS};
+	autoclose int fd = root < 0 ? -1 : (int)syscall(SYS_openat2, root, sub_path, &how, sizeof(how));
+	if (fd < 0)
+		return error_set_errno(err, errno, "sub path \"%s\" of the image volume", sub_path);
+	snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+	ssize_t len = readlink(link, resolved, sizeof(resolved) - 1);
+	if (len <= 0)
+		return error_set_errno(err, errno, "sub path \"%s\" of the image volume", sub_path);
+	resolved[len] = 0;
+	*ret = xstrdup(resolved);
+	return 0;
+}
+
 /* By path, so that one inside another comes after it. */
 static int add_config_mounts(const struct builder *b, json_t *mounts, struct error *err)
 {
@@ -227,10 +257,9 @@ static int add_config_mounts(const struct builder *b, json_t *mounts, struct err
 		}
 		autofree char *image_path = NULL;
 		if (mount->image_ref) { /* mounted by the caller, at the place that follows from the mount's own */
-			char name[32];
-			snprintf(name, sizeof(name), "image-%zu", (size_t)(mount - b->config->mounts));
-			autofree char *base = container_root(b->runtime, b->container->id, name);
-			image_path = str_empty(mount->image_sub_path) ? xstrdup(base) : path_join(base, mount->image_sub_path, NULL);
+			int r = image_volume_path(b, (size_t)(mount - b->config->mounts), mount->image_sub_path, &image_path, err);
+			if (r < 0)
+				return r;
 		}
 		bool read_only = mount->read_only || mount->image_ref;
 		autofree char *options = xprintf("rbind,%s,%s%s", propagation_option[mount->propagation], read_only ? "ro" : "rw",

@@ -435,6 +435,25 @@ static void test_mounts(void **state)
 	assert_has(log, "F z\n");
 	assert_has(log, "F root:x:0:0");
 	assert_has(log, "/img/x: Read-only file system");
+
+	/* A link of the image that leads to the host's file leads to the image's own, or nowhere. */
+	autoerror struct error err = {0};
+	const struct tar_row rows[] = {{"etc", S_IFDIR, 0755, NULL, 0}, {"etc/passwd", S_IFREG, 0644, "the image's own", 0},
+		{"link", S_IFLNK, 0777, "/etc/passwd", 0}, {"up", S_IFLNK, 0777, "../../../../../../proc", 0}};
+	size_t len;
+	char *layer = tar_make(rows, array_len(rows), &len);
+	autofree char *archive = under("links.tar");
+	assert_int_equal(docker_archive_write(archive, "links:1", "{\"Cmd\":[\"x\"]}", &layer, &len, 1), 0);
+	free(layer);
+	assert_ok(image_load(t.images, archive, NULL, NULL, &err), &err);
+	struct container_mount links[] = {{.image_ref = "links:1", .container_path = "/img", .image_sub_path = "link"}};
+	config = (struct container_config){.mounts = links, .mount_count = 1};
+	autofree char *linked = output_of(sandbox, "cat /img; echo", &config, &code);
+	assert_has(linked, "the image's own");
+	links[0].image_sub_path = "up";
+	char *id;
+	config = (struct container_config){.name = "c", .image = "busybox:test", .mounts = links, .mount_count = 1};
+	assert_true(runtime_container_create(t.runtime, sandbox, &config, &id, &err) < 0);
 	assert_int_equal(runtime_sandbox_remove(t.runtime, sandbox, NULL), 0);
 }
 
