@@ -32,22 +32,30 @@ static void entry_free(void *ptr) {
 
 /* ---- the patch ---- */
 
-static bool condition_differs(json_t *have_list, json_t *want) {
+static json_t *condition_of(json_t *list, json_t *type) {
 	size_t i;
-	json_t *have;
-	json_array_foreach(have_list, i, have)
-		if (json_equal(json_object_get(have, "type"), json_object_get(want, "type")))
-			return !json_equal(have, want);
-	return true;
+	json_t *item;
+	json_array_foreach(list, i, item)
+		if (json_equal(json_object_get(item, "type"), type))
+			return item;
+	return NULL;
 }
 
-/* Only the conditions that changed: the merge by type leaves all others as they are. */
-static json_t *condition_patch(json_t *have, json_t *want) {
-	json_t *out = json_array(), *item;
+/* Only the conditions that changed: the merge by type leaves all others as they are. What one no longer says must be taken away by name. */
+static json_t *condition_patch(json_t *have_list, json_t *want_list) {
+	json_t *out = json_array(), *want, *value;
 	size_t i;
-	json_array_foreach(want, i, item)
-		if (condition_differs(have, item))
-			json_array_append(out, item);
+	const char *key;
+	json_array_foreach(want_list, i, want) {
+		json_t *have = condition_of(have_list, json_object_get(want, "type"));
+		if (have && json_equal(have, want))
+			continue;
+		json_t *copy = json_copy(want);
+		json_object_foreach(have, key, value)
+			if (!json_object_get(want, key))
+				json_object_set_new(copy, key, json_null());
+		json_array_append_new(out, copy);
+	}
 	if (json_array_size(out))
 		return out;
 	json_decref(out);
