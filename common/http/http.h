@@ -45,7 +45,7 @@ struct http_server_options {
 
 int http_server_start(const struct http_server_options *options, struct http_server **ret, struct error *err);
 uint16_t http_server_port(const struct http_server *server);
-/* Stops accepting, lets requests finish for at most grace_ms, cuts the rest, joins threads, frees. Takes NULL. */
+/* Stops accepting, lets requests finish for at most grace_ms, cuts the rest, joins threads, frees. Takes NULL. Not from a handler. */
 void http_server_stop(struct http_server *server, int grace_ms);
 /* Closes the listener and asks keep-alive connections to close after their answer; streams go on. */
 void http_server_drain(struct http_server *server);
@@ -87,17 +87,18 @@ struct arena *http_arena(struct http_request *req);
 void http_add_header(struct http_request *req, const char *name, const char *value);
 /* Answers with a copy of the body. */
 void http_respond(struct http_request *req, int status, const char *content_type, const void *body, size_t len);
-/* Answers with shared bytes, without a copy. Several parts are sent one after the other (LIST: head, objects, tail). Takes one reference of each. */
+/* Answers with shared bytes, without a copy. Several parts are sent one after the other (LIST: head, objects, tail). Takes one reference of each.
+ * A body of 128 KiB or more goes to HTTP/1.1 clients in chunks, past libmicrohttpd. */
 void http_respond_bytes(struct http_request *req, int status, const char *content_type, struct bytes **parts, size_t count);
 /*
  * Answers with a body pulled as the socket drains: next(arg, &part) gives the next piece (a reference to keep) and returns 1, or 0 at
- * the end. Called on an I/O thread; must not block. total < 0: chunked. done(arg) always runs once.
+ * the end. Called on an I/O thread; must not block. total < 0: length unknown. Chunked where that is so, or from 128 KiB on. done(arg) always runs once.
  */
 void http_respond_pull(struct http_request *req, int status, const char *content_type, int64_t total, int (*next)(void *arg, struct bytes **ret_part), void (*done)(void *arg), void *arg);
 
 /*
  * A chunked answer fed from any thread as things happen (watches, log -f). on_close runs once, when the client is gone, has been cut off or
- * the stream was ended; afterwards the stream may be sent to no more, and is freed with the last http_stream_unref (the starter holds one).
+ * the stream was ended (maybe before http_stream_start has returned: the client may be gone already); afterwards the stream may be sent to no more, and is freed with the last http_stream_unref (the starter holds one).
  */
 struct http_stream *http_stream_start(struct http_request *req, int status, const char *content_type, size_t max_buffered, void (*on_close)(void *arg), void *arg);
 /* Queues shared bytes (takes its own reference). Returns false where the stream is closed, or where the queue would pass max_buffered: then the client is cut off. Thread safe. */
