@@ -608,6 +608,42 @@ static void test_recovery_of_a_half_start(void **state)
 	assert_int_equal(runtime_sandbox_remove(t.runtime, sandbox, NULL), 0);
 }
 
+static void forge_boot_id(const char *folder, const char *id)
+{
+	autofree char *path = xprintf("%s/root/%s/%s/state.json", t.dir, folder, id), *text = NULL;
+	size_t len;
+	assert_int_equal(file_read(AT_FDCWD, path, 1 << 20, &text, &len, NULL), 0);
+	char *field = strstr(text, "\"boot_id\":\"");
+	assert_non_null(field);
+	memset(field + strlen("\"boot_id\":\""), '0', 36);
+	assert_int_equal(file_write(AT_FDCWD, path, text, len, 0600, NULL), 0);
+}
+
+/* After a reboot nothing runs any more; what was is still known, and can be removed. */
+static void test_reboot(void **state)
+{
+	autofree char *sandbox = start_sandbox("reboot", NULL);
+	struct container_config config = {0};
+	autofree char *id = run_shell(sandbox, "sleep 1000", &config);
+	runtime_close(t.runtime);
+	forge_boot_id("sandboxes", sandbox);
+	forge_boot_id("containers", id);
+	open_runtime();
+	struct sandbox_status *pod;
+	struct container_status *status;
+	assert_int_equal(runtime_sandbox_status(t.runtime, sandbox, &pod, NULL), 0);
+	assert_int_equal(pod->state, SANDBOX_NOT_READY);
+	sandbox_status_free(pod);
+	assert_int_equal(runtime_container_status(t.runtime, id, &status, NULL), 0);
+	assert_int_equal(status->state, CONTAINER_EXITED);
+	assert_int_equal(status->exit_code, 255);
+	container_status_free(status);
+	char *other;
+	config = (struct container_config){.name = "c", .image = "busybox:test"};
+	assert_int_equal(runtime_container_create(t.runtime, sandbox, &config, &other, NULL), -EINVAL);
+	assert_int_equal(runtime_sandbox_remove(t.runtime, sandbox, NULL), 0);
+}
+
 /* conmon killed: nobody could tell the container's end any more, so it ends with it. */
 static void test_monitor_killed(void **state)
 {
@@ -765,6 +801,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_memory_limit_and_resize),
 		cmocka_unit_test(test_recovery),
 		cmocka_unit_test(test_recovery_of_a_half_start),
+		cmocka_unit_test(test_reboot),
 		cmocka_unit_test(test_monitor_killed),
 		cmocka_unit_test(test_attach_to_terminal),
 		cmocka_unit_test(test_log_rotation),

@@ -246,7 +246,7 @@ static void test_failures(void **state)
 	assert_ok(network_cached_ids(network, &ids, &err), &err);
 	assert_null(ids[0]);
 	free(ids);
-	write_plugin("bad", "[ $CNI_COMMAND = ADD ] || exit 0; exec sleep 60\n");
+	write_plugin("bad", "[ $CNI_COMMAND = ADD ] || exit 0; sleep 31; exit 0\n");
 	int64_t before = clock_monotonic_ns();
 	assert_int_equal(network_pod_add(network, &pod, &result, &err), -ETIMEDOUT);
 	assert_true(clock_monotonic_ns() - before < 5 * NSEC_PER_SEC);
