@@ -182,6 +182,17 @@ static json_t *without_managed(json_t *object) {
 	return copy;
 }
 
+/* The same, sharing all but the metadata itself: for what is only read. */
+static json_t *view_without_managed(json_t *object) {
+	json_t *copy = json_copy(object), *metadata = json_object_get(object, "metadata");
+	if (json_is_object(metadata)) {
+		json_t *own = json_copy(metadata);
+		json_object_del(own, "managedFields");
+		json_object_set_new(copy, "metadata", own);
+	}
+	return copy;
+}
+
 /* An empty object of the kind, as the server compares a new one with: Go writes parts that have no pointer even when empty. */
 static json_t *empty_of(const struct managed_options *options) {
 	if (!options->type)
@@ -250,6 +261,8 @@ static int refuse_conflicts(const struct owners *owners, json_t *const *sets, st
  * conflict, and nothing is changed.
  */
 static int yield(struct owners *owners, const struct owner *self, const struct typed_difference *d, bool force, struct error *err) {
+	if (owners->len == 0)
+		return 0;
 	json_t *taken = field_set_union(d->added, d->modified);
 	autofree json_t **conflicts = xcalloc(owners->len + 1, sizeof(json_t *));
 	bool any = false;
@@ -351,10 +364,10 @@ int managed_update(const struct managed_options *options, json_t *live, json_t *
 	if (!json_is_object(updated))
 		return error_status(err, 400, "BadRequest", "the object is no JSON object");
 	read_live_or_new(options, live, updated, &owners, &reset);
-	json_t *new = without_managed(updated);
+	json_t *new = view_without_managed(updated);
 	/* What was never tracked is not tracked from the middle on. */
 	if (!reset && (!live || owners.len)) {
-		json_t *old = live ? without_managed(live) : empty_of(options);
+		json_t *old = live ? view_without_managed(live) : empty_of(options);
 		record_update(options, &owners, old, new);
 		cap_updaters(&owners);
 		json_decref(old);

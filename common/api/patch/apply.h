@@ -28,7 +28,8 @@ int managed_apply(const struct managed_options *options, json_t *live, json_t *c
 /*
  * After a create (live NULL), update or other patch: *ret is `updated` with managedFields that give what changed against
  * `live` to the manager. managedFields that the client sent are respected (an empty list with one empty entry resets them).
- * Does nothing more than copy where nothing changed: a no-op must not move the resourceVersion.
+ * Does nothing more than copy where nothing changed: a no-op must not move the resourceVersion. What lies below the metadata's
+ * siblings is shared with `updated`: change neither in place while both are used.
  */
 int managed_update(const struct managed_options *options, json_t *live, json_t *updated, json_t **ret, struct error *err);
 

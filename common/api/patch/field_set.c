@@ -15,11 +15,11 @@ json_t *field_set_union(json_t *a, json_t *b) {
 	const char *key;
 	json_object_foreach(a, key, child) {
 		json_t *other = json_object_get(b, key);
-		json_object_set_new(out, key, other ? field_set_union(child, other) : json_deep_copy(child));
+		json_object_set_new(out, key, other ? field_set_union(child, other) : json_incref(child));
 	}
 	json_object_foreach(b, key, child) {
 		if (!json_object_get(a, key))
-			json_object_set_new(out, key, json_deep_copy(child));
+			json_object_set_new(out, key, json_incref(child));
 	}
 	return out;
 }
@@ -30,7 +30,7 @@ json_t *field_set_difference(json_t *a, json_t *b) {
 	json_object_foreach(a, key, child) {
 		json_t *other = json_object_get(b, key);
 		if (!other)
-			json_object_set_new(out, key, json_deep_copy(child));
+			json_object_set_new(out, key, json_incref(child));
 		else if (strcmp(key, "."))
 			field_set_attach(out, key, field_set_difference(child, other));
 	}

@@ -11,7 +11,10 @@
 
 #include <jansson.h>
 
-/* New references; parents that would be empty are left out. Bounded in depth by what jansson reads. */
+/*
+ * New references; parents that would be empty are left out. Bounded in depth by what jansson reads. What the result has whole from one side it shares
+ * with it: a set may be changed in place only where those that it came from are not used any more.
+ */
 json_t *field_set_union(json_t *a, json_t *b);
 json_t *field_set_difference(json_t *a, json_t *b);
 json_t *field_set_intersection(json_t *a, json_t *b);
