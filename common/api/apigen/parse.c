@@ -251,8 +251,8 @@ static void parse_type(struct reader *r, const struct words *words, char *doc) {
 		struct words kind = {0}, api_version = {0};
 		split_line(r, format("kind - string omitempty"), &kind);
 		split_line(r, format("apiVersion - string omitempty"), &api_version);
-		parse_field(r, &kind, NULL);
-		parse_field(r, &api_version, NULL);
+		parse_field(r, &kind, format("The kind of the object."));
+		parse_field(r, &api_version, format("Group and version of the API that the kind is of."));
 	}
 }
 
