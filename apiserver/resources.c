@@ -11,12 +11,15 @@
 #include <errno.h>
 #include <pthread.h>
 
+struct field_index;
 struct registry {
 	pthread_rwlock_t lock;
 	struct map by_path; /* "group/version/plural" -> struct resource */
 	struct resource **all;
 	size_t len, cap;
 	uint64_t generation;
+	struct field_index **indexes; /* owned; what the collections' index functions are given */
+	size_t index_count;
 	struct apiserver *server;
 };
 
@@ -236,6 +239,8 @@ static void add_builtin(struct registry *registry, const struct api_resource *ap
 	resource->etcd_prefix = api->etcd_prefix;
 	if (api->storage_version && api->etcd_prefix) {
 		struct field_index *index = field_index_new(api->etcd_prefix, storage_labels(api, resource->storage_type));
+		registry->indexes = xreallocarray(registry->indexes, registry->index_count + 1, sizeof(*registry->indexes));
+		registry->indexes[registry->index_count++] = index;
 		resource->collection = store_collection(registry->server->store, api->etcd_prefix, api->namespaced, index_fields, index);
 		collection_set_names(resource->collection, str_or(api->group, ""), api->plural);
 	}
@@ -257,6 +262,15 @@ void registry_free(struct registry *registry) {
 	if (!registry)
 		return;
 	map_done(&registry->by_path);
+	/* Custom resources stay: objects may still point at their descriptors. */
+	for (size_t i = 0; i < registry->len; i++)
+		if (!registry->all[i]->custom) {
+			free((char *)registry->all[i]->group_resource);
+			free(registry->all[i]);
+		}
+	for (size_t i = 0; i < registry->index_count; i++)
+		free(registry->indexes[i]);
+	free(registry->indexes);
 	free(registry->all);
 	pthread_rwlock_destroy(&registry->lock);
 	free(registry);

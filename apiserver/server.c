@@ -33,6 +33,10 @@ int step_parse(struct request *r, struct error *err) {
 	return request_parse(r, err);
 }
 
+static void free_warnings(void *arg) {
+	api_warning_list_done(arg);
+}
+
 void request_handle(struct http_request *http, void *arg) {
 	struct request *r = arena_new_type(http_arena(http), struct request);
 	r->server = arg;
@@ -41,6 +45,7 @@ void request_handle(struct http_request *http, void *arg) {
 	r->method = http_method(http);
 	r->path = http_path(http);
 	r->started_ns = clock_monotonic_ns();
+	arena_defer(r->arena, free_warnings, &r->warnings);
 	autoerror struct error err = {0};
 	for (size_t i = 0; i < array_len(steps); i++) {
 		int rc = steps[i].run(r, &err);

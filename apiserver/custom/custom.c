@@ -21,6 +21,7 @@ struct custom_object {
 
 static const struct strategy custom_strategy = {.generation = true};
 static struct store_watch *definitions_watch;
+static struct custom_resource *every_custom; /* changed by the thread that applies definitions alone */
 
 const struct custom_resource *custom_of_type(const struct api_type *type) {
 	if (!type->id || !str_starts_with(type->id, TYPE_PREFIX))
@@ -176,6 +177,9 @@ static const char *const *selectable(json_t *version) {
 
 static struct custom_resource *make_custom(json_t *spec, json_t *version, const char *storage_version) {
 	struct custom_resource *custom = xnew(struct custom_resource);
+	/* For good: whoever holds an object may come back to its descriptor. Only a changed definition makes new ones. */
+	custom->older = every_custom;
+	every_custom = custom;
 	json_t *names = json_object_get(spec, "names");
 	const char *group = text(spec, "group"), *name = text(version, "name"), *kind = text(names, "kind");
 	json_t *schema = json_path(version, "schema.openAPIV3Schema");

@@ -7,6 +7,7 @@
 
 struct custom_resource {
 	struct resource resource;
+	struct custom_resource *older; /* all ever made */
 	struct api_resource api;
 	struct api_type type, list_type;
 	json_t *schema;          /* openAPIV3Schema of the version; NULL: none */

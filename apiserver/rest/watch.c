@@ -98,18 +98,42 @@ static struct bytes *frame(const struct render *render, const char *type, const 
  * One event goes to many watchers one after the other on the same thread, so the last frame made is nearly always the one
  * wanted next. It is kept for plain JSON only.
  */
-static _Thread_local struct { struct entry *entry; const char *type; struct bytes *frame; } last_frame;
+struct last_frame { struct entry *entry; const char *type; struct bytes *frame; };
+static _Thread_local struct last_frame *last_frame_of_thread;
+static pthread_key_t last_frame_key;
+static pthread_once_t last_frame_once = PTHREAD_ONCE_INIT;
+
+static void last_frame_free(void *arg) {
+	struct last_frame *last = arg;
+	entry_unref(last->entry);
+	bytes_unref(last->frame);
+	free(last);
+}
+
+static void last_frame_init(void) {
+	pthread_key_create(&last_frame_key, last_frame_free);
+}
+
+static struct last_frame *last_frame_get(void) {
+	if (!last_frame_of_thread) {
+		pthread_once(&last_frame_once, last_frame_init);
+		last_frame_of_thread = xnew(struct last_frame);
+		pthread_setspecific(last_frame_key, last_frame_of_thread);
+	}
+	return last_frame_of_thread;
+}
 
 static struct bytes *shared_frame(const char *type, struct entry *entry) {
-	if (last_frame.entry == entry && last_frame.type == type)
-		return bytes_ref(last_frame.frame);
+	struct last_frame *last = last_frame_get();
+	if (last->entry == entry && last->type == type)
+		return bytes_ref(last->frame);
 	static const struct render plain = {0};
 	struct bytes *made = frame(&plain, type, entry->json->data, entry->json->len);
-	entry_unref(last_frame.entry);
-	bytes_unref(last_frame.frame);
-	last_frame.entry = entry_ref(entry);
-	last_frame.type = type;
-	last_frame.frame = bytes_ref(made);
+	entry_unref(last->entry);
+	bytes_unref(last->frame);
+	last->entry = entry_ref(entry);
+	last->type = type;
+	last->frame = bytes_ref(made);
 	return made;
 }
 

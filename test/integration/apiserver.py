@@ -282,6 +282,75 @@ def test_access(api, user, port):
     check("a deleted account's token", Api(port, token).call("GET", CM)[0] == 401)
 
 
+CRD = {"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition", "metadata": {"name": "widgets.example.com"}, "spec": {
+    "group": "example.com", "scope": "Namespaced", "names": {"plural": "widgets", "kind": "Widget"}, "versions": [
+        {"name": "v1", "served": True, "storage": True, "subresources": {"status": {}}, "additionalPrinterColumns": [{"name": "Size", "type": "integer", "jsonPath": ".spec.size"}],
+         "schema": {"openAPIV3Schema": {"type": "object", "properties": {"spec": {"type": "object", "required": ["size"], "properties": {
+             "size": {"type": "integer", "minimum": 1}, "color": {"type": "string", "default": "red"}}}, "status": {"type": "object", "properties": {"ok": {"type": "boolean"}}}}}}},
+        {"name": "v2", "served": True, "storage": False, "schema": {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": True}}}]}}
+
+
+def test_custom(api):
+    base = "/apis/example.com/v1/namespaces/default/widgets"
+    s, o, _ = api.call("POST", "/apis/apiextensions.k8s.io/v1/customresourcedefinitions", CRD)
+    check("definition", s == 201 and {c["type"]: c["status"] for c in o["status"]["conditions"]} == {"NamesAccepted": "True", "Established": "True"}, o)
+    widget = {"apiVersion": "example.com/v1", "kind": "Widget", "metadata": {"name": "w"}, "spec": {"size": 2, "odd": 1}, "status": {"ok": True}}
+    s, o, h = api.call("POST", base, widget)
+    check("pruned and defaulted", s == 201 and o["spec"] == {"size": 2, "color": "red"} and "status" not in o and 'unknown field' in (h["Warning"] or ""), (o, h["Warning"]))
+    s, e, _ = api.call("POST", base + "?fieldValidation=Strict", dict(widget, metadata={"name": "x"}))
+    check("strict", s == 400 and 'unknown field "spec.odd"' in e["message"], e)
+    s, e, _ = api.call("PATCH", base + "/w", {"spec": {"size": 0}}, "application/merge-patch+json")
+    check("validated by its schema", s == 422 and e["details"]["causes"][0]["field"] == "spec.size", e)
+    s, o, _ = api.call("PATCH", base + "/w/status", {"status": {"ok": False}, "spec": {"size": 9}}, "application/merge-patch+json")
+    check("status of a custom resource", s == 200 and o["status"] == {"ok": False} and o["spec"]["size"] == 2, o)
+    s, o, _ = api.call("GET", "/apis/example.com/v2/namespaces/default/widgets/w")
+    check("another version", s == 200 and o["apiVersion"] == "example.com/v2" and o["spec"]["size"] == 2, o)
+    s, o, _ = api.call("GET", base, headers={"Accept": "application/json;as=Table;v=v1;g=meta.k8s.io"})
+    check("its columns", [c["name"] for c in o["columnDefinitions"]] == ["Name", "Size"] and o["rows"][0]["cells"] == ["w", 2], o)
+    check("no strategic merge", api.call("PATCH", base + "/w", "{}", "application/strategic-merge-patch+json")[0] == 415)
+    check("in discovery", any(g["name"] == "example.com" for g in api.call("GET", "/apis")[1]["groups"]))
+    s, doc, _ = api.call("GET", "/openapi/v2")
+    check("in openapi", doc["definitions"]["com.example.v1.Widget"]["properties"]["spec"]["required"] == ["size"])
+    api.call("DELETE", "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/widgets.example.com")
+    check("gone with its definition", api.call("GET", base)[0] == 404)
+
+
+def test_apply(api):
+    path = CM + "/applied?fieldManager="
+    body = lambda **data: {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "applied"}, "data": data}
+    kind = "application/apply-patch+yaml"
+    s, o, _ = api.call("PATCH", path + "one", body(a="1", b="2"), kind)
+    check("apply creates", s == 201 and o["data"] == {"a": "1", "b": "2"} and o["metadata"]["managedFields"][0]["manager"] == "one", o)
+    s, o, _ = api.call("PATCH", path + "one", body(a="1"), kind)
+    check("what is left out goes", s == 200 and o["data"] == {"a": "1"}, o)
+    s, e, _ = api.call("PATCH", path + "two", body(a="9"), kind)
+    check("conflicts are told", s == 409 and e["details"]["causes"][0]["reason"] == "FieldManagerConflict", e)
+    s, o, _ = api.call("PATCH", path + "two&force=true", body(a="9"), kind)
+    check("and may be forced", s == 200 and o["data"] == {"a": "9"}, o)
+    rv = o["metadata"]["resourceVersion"]
+    s, o, _ = api.call("PATCH", path + "two", body(a="9"), kind)
+    check("applying the same changes nothing", s == 200 and o["metadata"]["resourceVersion"] == rv, o)
+    check("a manager must be named", api.call("PATCH", CM + "/applied", body(), kind)[0] == 422)
+    s, o, _ = api.call("PATCH", path + "yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: applied\ndata:\n  yaml: z\n", kind)
+    check("YAML", s == 200 and o["data"]["yaml"] == "z", o)
+
+
+def test_quota(api):
+    base = "/api/v1/namespaces/quota"
+    api.call("POST", "/api/v1/namespaces", {"metadata": {"name": "quota"}})
+    api.call("POST", base + "/serviceaccounts", {"metadata": {"name": "default"}})
+    api.call("POST", base + "/limitranges", {"metadata": {"name": "l"}, "spec": {"limits": [{"type": "Container", "default": {"cpu": "500m"}, "defaultRequest": {"cpu": "100m"}, "max": {"cpu": "1"}}]}})
+    api.call("POST", base + "/resourcequotas", {"metadata": {"name": "q"}, "spec": {"hard": {"pods": "1", "requests.cpu": "1"}}})
+    api.call("PATCH", base + "/resourcequotas/q/status", {"status": {"hard": {"pods": "1", "requests.cpu": "1"}, "used": {"pods": "0", "requests.cpu": "0"}}}, "application/merge-patch+json")
+    s, o, _ = api.call("POST", base + "/pods", pod("a"))
+    check("defaults of the range", s == 201 and o["spec"]["containers"][0]["resources"] == {"limits": {"cpu": "500m"}, "requests": {"cpu": "100m"}}, o)
+    check("usage is charged", api.call("GET", base + "/resourcequotas/q")[1]["status"]["used"] == {"pods": "1", "requests.cpu": "100m"})
+    s, e, _ = api.call("POST", base + "/pods", pod("b"))
+    check("quota", s == 403 and e["message"] == 'pods "b" is forbidden: exceeded quota: q, requested: pods=1, used: pods=1, limited: pods=1', e)
+    s, e, _ = api.call("POST", base + "/pods", pod("c", containers=[{"name": "c", "image": "x", "resources": {"limits": {"cpu": "2"}}}]))
+    check("range", s == 403 and "maximum cpu usage per Container is 1, but limit is 2" in e["message"], e)
+
+
 def test_discovery(api):
     s, o, _ = api.call("GET", "/apis")
     check("groups", o["kind"] == "APIGroupList" and any(g["name"] == "apps" for g in o["groups"]), o)
@@ -323,7 +392,7 @@ def main():
         except OSError:
             pass
         time.sleep(0.05)
-    for test in (test_crud, test_finalizers, test_patch, test_list, test_watch, test_pods, test_services, test_discovery):
+    for test in (test_crud, test_finalizers, test_patch, test_list, test_watch, test_pods, test_services, test_custom, test_apply, test_quota, test_discovery):
         try:
             test(api)
         except Exception as e:
