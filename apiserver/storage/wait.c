@@ -48,6 +48,7 @@ struct waits {
 	bool read_sent, touch_sent;
 	int last_errnum;
 	struct loop_timer *timer;
+	int64_t due; /* of the timer; 0: not armed */
 };
 
 static void finish(struct waits *waits, struct wait *wait, int errnum)
@@ -95,10 +96,15 @@ static void move_all(struct list *from, struct list *to)
 	}
 }
 
+/* At the latest then: a stream of new waits must not put off the old ones'. */
 static void arm(struct waits *waits, int64_t after_ns)
 {
-	if (!waits->store->closing)
-		loop_timer_arm(waits->timer, after_ns);
+	int64_t due = clock_monotonic_ns() + after_ns;
+
+	if (waits->store->closing || (waits->due && waits->due <= due))
+		return;
+	waits->due = due;
+	loop_timer_arm(waits->timer, after_ns);
 }
 
 static void start_read(struct waits *waits);
@@ -199,6 +205,7 @@ static void on_timer(void *arg)
 	struct waits *waits = arg;
 	int64_t next = INT64_MAX;
 
+	waits->due = 0;
 	next = expire(waits, &waits->unread, next);
 	next = expire(waits, &waits->reading, next);
 	next = expire(waits, &waits->waiting, next);
