@@ -20,6 +20,11 @@ ROW(daemon_set_controller);
 ROW(stateful_set_controller);
 ROW(job_controller);
 ROW(ttl_after_finished_controller);
+ROW(cron_job_controller);
+ROW(disruption_controller);
+ROW(pvc_protection_controller);
+ROW(pv_protection_controller);
+ROW(cluster_role_aggregation_controller);
 
 const struct controller *const controllers[] = {
 	&service_account_controller,
@@ -39,5 +44,10 @@ const struct controller *const controllers[] = {
 	&stateful_set_controller,
 	&job_controller,
 	&ttl_after_finished_controller,
+	&cron_job_controller,
+	&disruption_controller,
+	&pvc_protection_controller,
+	&pv_protection_controller,
+	&cluster_role_aggregation_controller,
 };
 const size_t controller_count = array_len(controllers);
