@@ -1,12 +1,12 @@
 // lib: apiserver
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Load on an API server over TLS: clients with a connection each, one request after the other.
+ * How long one event takes to many watchers of an API server, over TLS, each with a connection of its own:
  *
- *	apiserver_bench https://127.0.0.1:6443 TOKEN create|get|list|watch [count] [clients]
+ *	watch_bench https://127.0.0.1:6443 TOKEN [watchers]
  *
- * create makes pods bench-<i> in the namespace "default"; get reads them one by one; list reads them all `count` times; watch opens `clients`
- * watches and says how long an event (a labelled pod made meanwhile) takes to reach the middle and the last one of them.
+ * Opens the watches, makes a labelled pod in the namespace "default", and says when the middle and the last one of them got it, counted from
+ * before the create was sent.
  */
 #include "apiserver/etcd/transport.h"
 #include "common/base/buf.h"
@@ -30,10 +30,9 @@ struct connection {
 };
 
 static struct endpoint server;
-static const char *token, *mode;
-static int count = 1000, clients = 64;
-static atomic_int next_request, failures, ready_watches;
-static atomic_llong bytes_read;
+static const char *token;
+static int64_t clients = 100;
+static atomic_int ready_watches;
 static gnutls_certificate_credentials_t credentials;
 static int64_t *latencies;
 static _Atomic int64_t event_sent;
@@ -88,7 +87,6 @@ static bool read_more(struct connection *c)
 	} while (n == GNUTLS_E_AGAIN || n == GNUTLS_E_INTERRUPTED);
 	if (n <= 0)
 		return false;
-	atomic_fetch_add(&bytes_read, n);
 	buf_append(&c->in, data, (size_t)n);
 	return true;
 }
@@ -110,93 +108,6 @@ static void send_request(struct connection *c, const char *method, const char *p
 		at += n > 0 ? (size_t)n : 0;
 	}
 	buf_done(&b);
-}
-
-/* Reads one answer whole, by its length or its chunks; gives the status. */
-static int read_answer(struct connection *c)
-{
-	char *end;
-	size_t head, want;
-	int status;
-
-	while (!c->in.data || !(end = memmem(c->in.data, c->in.len, "\r\n\r\n", 4))) {
-		if (!read_more(c))
-			return -1;
-	}
-	head = (size_t)(end - c->in.data) + 4;
-	status = atoi(c->in.data + 9);
-	end[2] = '\0';
-	const char *length = strcasestr(c->in.data, "\r\nContent-Length:");
-	if (length) {
-		want = head + (size_t)atoll(length + 17);
-		while (c->in.len < want) {
-			if (!read_more(c))
-				return -1;
-		}
-		buf_consume(&c->in, want);
-		return status;
-	}
-	buf_consume(&c->in, head);
-	for (;;) {
-		while (!c->in.len || !(end = memmem(c->in.data, c->in.len, "\r\n", 2))) {
-			if (!read_more(c))
-				return -1;
-		}
-		size_t size = strtoul(c->in.data, NULL, 16);
-		want = (size_t)(end - c->in.data) + 2 + size + 2;
-		while (c->in.len < want) {
-			if (!read_more(c))
-				return -1;
-		}
-		buf_consume(&c->in, want);
-		if (size == 0)
-			return status;
-	}
-}
-
-static char *pod(const char *name)
-{
-	return xprintf("{\"apiVersion\":\"v1\",\"kind\":\"Pod\",\"metadata\":{\"name\":\"%s\",\"namespace\":\"default\",\"labels\":{\"app\":\"bench\"}},"
-		       "\"spec\":{\"containers\":[{\"name\":\"main\",\"image\":\"registry.example/app:v1\",\"env\":[{\"name\":\"A\",\"value\":\"1\"}],"
-		       "\"resources\":{\"requests\":{\"cpu\":\"100m\",\"memory\":\"64Mi\"}},\"ports\":[{\"containerPort\":80}]}]}}",
-		name);
-}
-
-static int one_request(struct connection *c, int i)
-{
-	char path[128], name[64];
-	autofree char *body = NULL;
-
-	snprintf(name, sizeof(name), "bench-%d", i);
-	if (strcmp(mode, "create") == 0) {
-		body = pod(name);
-		send_request(c, "POST", "/api/v1/namespaces/default/pods", body);
-	} else if (strcmp(mode, "get") == 0) {
-		snprintf(path, sizeof(path), "/api/v1/namespaces/default/pods/%s?resourceVersion=0", name);
-		send_request(c, "GET", path, NULL);
-	} else {
-		send_request(c, "GET", "/api/v1/pods?resourceVersion=0", NULL);
-	}
-	return read_answer(c);
-}
-
-static void *client(void *arg)
-{
-	struct connection c;
-	int i;
-
-	open_connection(&c);
-	while ((i = atomic_fetch_add(&next_request, 1)) < count) {
-		int status = one_request(&c, i);
-		if (status < 200 || status > 299)
-			atomic_fetch_add(&failures, 1);
-		if (status < 0) {
-			close_connection(&c);
-			open_connection(&c);
-		}
-	}
-	close_connection(&c);
-	return NULL;
 }
 
 static void *watcher(void *arg)
@@ -227,14 +138,14 @@ static int compare(const void *a, const void *b)
 	return x < y ? -1 : x > y;
 }
 
-static void start_threads(pthread_t *threads, void *(*fn)(void *))
+static void start_watchers(pthread_t *threads)
 {
 	pthread_attr_t attributes;
 
 	pthread_attr_init(&attributes);
 	pthread_attr_setstacksize(&attributes, 256 << 10);
 	for (intptr_t i = 0; i < clients; i++) {
-		if (pthread_create(&threads[i], &attributes, fn, (void *)i) != 0)
+		if (pthread_create(&threads[i], &attributes, watcher, (void *)i) != 0)
 			die("thread");
 	}
 	pthread_attr_destroy(&attributes);
@@ -245,7 +156,7 @@ static void bench_watch(pthread_t *threads)
 	struct connection c;
 
 	latencies = xcalloc((size_t)clients, sizeof(*latencies));
-	start_threads(threads, watcher);
+	start_watchers(threads);
 	open_connection(&c);
 	while (ready_watches < clients)
 		usleep(10000);
@@ -254,11 +165,10 @@ static void bench_watch(pthread_t *threads)
 		(int)getpid());
 	event_sent = clock_monotonic_ns();
 	send_request(&c, "POST", "/api/v1/namespaces/default/pods", body);
-	printf("status %d\n", read_answer(&c));
 	for (int i = 0; i < clients; i++)
 		pthread_join(threads[i], NULL);
 	qsort(latencies, (size_t)clients, sizeof(*latencies), compare);
-	printf("watch: %d watchers, from sending the create: median %.2f ms, last %.2f ms\n", clients, (double)latencies[clients / 2] / 1e6, (double)latencies[clients - 1] / 1e6);
+	printf("%d watchers, from sending the create: median %.2f ms, last %.2f ms\n", (int)clients, (double)latencies[clients / 2] / 1e6, (double)latencies[clients - 1] / 1e6);
 	close_connection(&c);
 	free(latencies);
 }
@@ -267,26 +177,14 @@ int main(int argc, char **argv)
 {
 	autoerror struct error err = {0};
 
-	if (argc < 4 || endpoint_parse(argv[1], &server, &err) < 0) {
-		fprintf(stderr, "usage: apiserver_bench https://host:port TOKEN create|get|list|watch [count] [clients]\n");
+	if (argc < 3 || endpoint_parse(argv[1], &server, &err) < 0 || (argc > 3 && !str_to_int64(argv[3], 1, 10000, &clients))) {
+		fprintf(stderr, "usage: watch_bench https://host:port TOKEN [watchers]\n");
 		return 2;
 	}
 	token = argv[2];
-	mode = argv[3];
-	count = argc > 4 ? atoi(argv[4]) : count;
-	clients = argc > 5 ? atoi(argv[5]) : clients;
 	gnutls_certificate_allocate_credentials(&credentials);
 	pthread_t *threads = xcalloc((size_t)clients, sizeof(*threads));
-	if (strcmp(mode, "watch") == 0) {
-		bench_watch(threads);
-	} else {
-		int64_t start = clock_monotonic_ns();
-		start_threads(threads, client);
-		for (int i = 0; i < clients; i++)
-			pthread_join(threads[i], NULL);
-		double seconds = (double)(clock_monotonic_ns() - start) / 1e9;
-		printf("%s: %d requests, %d failed, %.0f /s, %.1f MB/s\n", mode, count, (int)failures, count / seconds, (double)bytes_read / 1e6 / seconds);
-	}
+	bench_watch(threads);
 	free(threads);
 	gnutls_certificate_free_credentials(credentials);
 	endpoint_done(&server);
