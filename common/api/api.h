@@ -155,7 +155,7 @@ struct api_decode_options {
 	enum api_validation validation; /* Strict: -EINVAL "strict decoding error: unknown field ..., duplicate field ..." */
 	struct api_warning_list *warnings; /* Warn: filled; may be NULL */
 	uint32_t max_depth;             /* 0: 10000 as encoding/json; */
-	const struct api_type *projection; /* decode only the fields of this type's projection; NULL: all */
+	const struct api_field *const *skip; /* fields left out wherever they stand (api_field_find gives them), NULL terminated; NULL: none */
 };
 /* Decodes one root object. Errors are 400 BadRequest naming the field, as the Go server words them where clients match. options may be NULL. */
 int api_decode_json(const struct api_type *type, const char *json, size_t len, const struct api_decode_options *options, void **ret_object, struct error *err);

@@ -482,6 +482,9 @@ static int decode_null(struct json_reader *r, const struct api_field *f, void *a
 static int decode_field(struct json_reader *r, const struct api_field *f, void *at, const struct json_path *path) {
 	if (f->gate || (f->flags & API_FIELD_WIRE_ONLY))
 		return json_skip(r);
+	for (const struct api_field *const *skip = r->skip; skip && *skip; skip++)
+		if (*skip == f)
+			return json_skip(r);
 	if (json_peek(r) == 'n')
 		return decode_null(r, f, at);
 	if (f->shape == API_LIST)
@@ -629,6 +632,7 @@ int api_decode_json(const struct api_type *type, const char *json, size_t len, c
 	json_reader_init(&r, json, len, api_arena(object));
 	if (options) {
 		r.strict = options->validation != API_IGNORE;
+		r.skip = options->skip;
 		if (options->max_depth)
 			r.max_depth = options->max_depth;
 	}

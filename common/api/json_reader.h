@@ -21,6 +21,7 @@ struct json_reader {
 	struct buf text;    /* unescaped string */
 	uint32_t max_depth;
 	uint32_t depth;
+	const struct api_field *const *skip; /* left out; may be NULL */
 	bool strict;        /* collect unknown and duplicate fields */
 	struct api_warning_list found;
 	char *message;      /* of the first error; malloc */

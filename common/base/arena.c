@@ -62,16 +62,17 @@ static struct block *block_new(struct arena *arena, size_t size)
 	return block;
 }
 
-void *arena_alloc(struct arena *arena, size_t size)
+/* Texts are packed; whatever else comes next starts on an aligned address again. */
+static void *take(struct arena *arena, size_t size, size_t align)
 {
 	if (size > SIZE_MAX / 2)
 		xcalloc(SIZE_MAX, SIZE_MAX); /* aborts */
-	size = (max_of(size, (size_t)1) + ALIGN - 1) & ~(ALIGN - 1);
+	size = max_of(size, (size_t)1);
 	struct block *block = arena->blocks;
-	if (block && block->size - block->used >= size) {
-		void *p = block->data + block->used;
-		block->used += size;
-		return p;
+	size_t start = block ? (block->used + align - 1) & ~(align - 1) : 0;
+	if (block && start <= block->size && block->size - start >= size) {
+		block->used = start + size;
+		return block->data + start;
 	}
 	if (size > arena->next_size / 4 && block) {
 		struct block *own = block_new(arena, size);
@@ -89,6 +90,11 @@ void *arena_alloc(struct arena *arena, size_t size)
 	return fresh->data;
 }
 
+void *arena_alloc(struct arena *arena, size_t size)
+{
+	return take(arena, size, ALIGN);
+}
+
 void *arena_calloc(struct arena *arena, size_t count, size_t size)
 {
 	size_t total;
@@ -104,7 +110,7 @@ char *arena_strdup(struct arena *arena, const char *s)
 
 char *arena_strndup(struct arena *arena, const char *s, size_t len)
 {
-	char *copy = arena_alloc(arena, len + 1);
+	char *copy = take(arena, len + 1, 1);
 	if (len)
 		memcpy(copy, s, len);
 	return copy;
@@ -127,7 +133,7 @@ char *arena_vprintf(struct arena *arena, const char *fmt, va_list args)
 	va_end(again);
 	if (n < 0)
 		n = 0;
-	char *text = arena_alloc(arena, (size_t)n + 1);
+	char *text = take(arena, (size_t)n + 1, 1);
 	vsnprintf(text, (size_t)n + 1, fmt, args);
 	return text;
 }

@@ -100,6 +100,18 @@ static void test_warnings(void **state) {
 	api_unref(object);
 }
 
+static void test_skip(void **state) {
+	static const char json[] = "{\"metadata\":{\"managedFields\":[{\"manager\":\"m\"}],\"name\":\"n\"}}";
+	size_t offset;
+	const struct api_field *skip[] = {api_field_find(&meta_v1_object_meta_type, "managedFields", strlen("managedFields"), &offset), NULL};
+	struct api_decode_options options = {.skip = skip};
+	void *object = NULL;
+	assert_int_equal(api_decode_json(&core_v1_pod_type, json, strlen(json), &options, &object, NULL), 0);
+	assert_int_equal(api_metadata(object)->managed_fields.len, 0);
+	assert_string_equal(api_metadata(object)->name, "n");
+	api_unref(object);
+}
+
 static void test_any_and_key(void **state) {
 	static const char json[] = "{\"metadata\":{\"name\":\"n\",\"namespace\":\"s\"},\"kind\":\"Deployment\",\"apiVersion\":\"apps/v1\"}";
 	autounref void *object = NULL;
@@ -144,7 +156,7 @@ int main(void) {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_pod_round_trip), cmocka_unit_test(test_workload_round_trip), cmocka_unit_test(test_schema_forms),
 		cmocka_unit_test(test_errors), cmocka_unit_test(test_warnings), cmocka_unit_test(test_any_and_key),
-		cmocka_unit_test(test_strings), cmocka_unit_test(test_lookups),
+		cmocka_unit_test(test_strings), cmocka_unit_test(test_skip), cmocka_unit_test(test_lookups),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
