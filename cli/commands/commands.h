@@ -31,6 +31,9 @@ extern const struct cli_command command_taint;
 extern const struct cli_command command_rollout;
 extern const struct cli_command command_run;
 extern const struct cli_command command_expose;
+extern const struct cli_command command_config;
+extern const struct cli_command command_auth;
+extern const struct cli_command command_edit;
 extern const struct cli_command command_supervise;
 
 /* Runs a command in a pod's container (subresource exec), or joins it (attach), with this process's stdio. */
