@@ -74,10 +74,15 @@ wait_until() { # seconds, what, command...
 node_ready() { coracle get node "$NODE_NAME" -o 'jsonpath={.status.conditions[?(@.type=="Ready")].status}' 2>/dev/null | grep -q True; }
 dns_answers() { in_netns busybox nslookup "kubernetes.default.svc.$CLUSTER_DOMAIN" "$DNS_IP"; }
 
+# A tag other than latest: with that one Kubernetes asks the registry each time (imagePullPolicy Always), and there may be none.
+image_tag=$(busybox 2>/dev/null | sed -nE '1s/^BusyBox v([0-9.]+).*/\1/p')
+: "${image_tag:=stable}"
 load_image() {
 	local tar=$VAR/busybox-image.tar
-	[ -s "$tar" ] || "$here/busybox-image.sh" "$tar" docker.io/library/busybox:latest busybox
-	"$BIN/coracle" image list --root "$VAR/images" 2>/dev/null | grep -q busybox || "$BIN/coracle" image load --root "$VAR/images" "$tar" >/dev/null
+	"$BIN/coracle" image list --root "$VAR/images" 2>/dev/null | grep -q "busybox *$image_tag" && return 0
+	[ -s "$tar" ] || "$here/busybox-image.sh" "$tar" "docker.io/library/busybox:$image_tag" busybox
+	"$BIN/coracle" image load --root "$VAR/images" "$tar" >/dev/null
+	"$BIN/coracle" image tag --root "$VAR/images" "busybox:$image_tag" busybox:latest >/dev/null
 }
 
 up() {
@@ -107,7 +112,7 @@ up() {
 	say "The cluster is up: node $NODE_NAME is Ready, DNS answers at $DNS_IP. Try:"
 	say ""
 	say "  export KUBECONFIG=$admin"
-	say "  kubectl create deployment web --image=busybox --replicas=3 -- httpd -f -p 8080 -h /etc"
+	say "  kubectl create deployment web --image=busybox:$image_tag --replicas=3 -- httpd -f -p 8080 -h /etc"
 	say "  kubectl expose deployment web --port=80 --target-port=8080 && kubectl get pods,services -o wide"
 }
 

@@ -35,7 +35,7 @@ struct proxy {
 	char *zone;
 	pthread_mutex_t lock;
 	pthread_t starter;
-	bool started;
+	bool started, told_ready;
 	atomic_bool failing; /* the last transaction was refused */
 	int64_t batch_started_ns;
 };
@@ -95,7 +95,9 @@ static void on_batch(void *arg) {
 	metric_set(metric_label(&proxy_metrics[1]), (double)clock_wall().sec);
 	metric_set(metric_label(&proxy_metrics[3]), (double)sync_element_count(proxy->sync));
 	log_debug(2, "rules changed", LOG_INT("elements", changed));
-	daemon_ready(proxy->daemon);
+	if (!proxy->told_ready)
+		daemon_ready(proxy->daemon);
+	proxy->told_ready = true;
 }
 
 static bool check_rules(void *arg, struct error *err) {

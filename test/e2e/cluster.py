@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A real one-node cluster for a test run: own folders, own network namespace, own cgroup subtree, beside whatever else runs here."""
 
+import base64
 import json
 import os
 import shutil
@@ -80,6 +81,15 @@ class Cluster:
             if os.path.isfile(path):
                 out.append(f"--- {name}\n" + "".join(open(path, errors="replace").readlines()[-lines:]))
         return "\n".join(out)
+
+    def admin_file(self, what):
+        """The administrator's certificate or key as a file, for programs that take no kubeconfig."""
+        user = json.loads(self.kubectl("config", "view", "--raw", "-o", "json").stdout)["users"][0]["user"]
+        field = {"cert": "client-certificate-data", "key": "client-key-data"}[what]
+        path = f"{self.dir}/admin.{what}"
+        with open(path, "wb") as f:
+            f.write(base64.b64decode(user[field]))
+        return path
 
     # ---- inside ----
 

@@ -57,7 +57,7 @@ apps.create_namespaced_deployment(NS, client.V1Deployment(
     metadata=client.V1ObjectMeta(name="d"),
     spec=client.V1DeploymentSpec(replicas=2, selector=client.V1LabelSelector(match_labels=labels), template=client.V1PodTemplateSpec(
         metadata=client.V1ObjectMeta(labels=labels),
-        spec=client.V1PodSpec(termination_grace_period_seconds=1, containers=[client.V1Container(name="c", image="busybox", command=["sleep", "1000"])])))))
+        spec=client.V1PodSpec(termination_grace_period_seconds=1, containers=[client.V1Container(name="c", image="busybox:v1", command=["sleep", "1000"])])))))
 for event in watch.Watch().stream(apps.list_namespaced_deployment, NS, timeout_seconds=60):
     if event["object"].status.ready_replicas == 2:
         break

@@ -38,7 +38,7 @@ def web_pods(c, selector="app=web"):
 
 
 def fetch(c, url, timeout=3):
-    return c.inside(["busybox", "wget", "-q", "-T", str(timeout), "-O", "-", url], check=False)
+    return c.inside(["curl", "-sf", "--max-time", str(timeout), url], check=False)
 
 
 def cluster_ip(c, name):
@@ -69,7 +69,7 @@ def test_service_spreads_over_all_replicas(c):
 
 
 def test_service_by_dns_name_from_another_pod(c):
-    c.kubectl("run", "client", "--image=busybox", "--restart=Never", "--", "sleep", "3600")
+    c.kubectl("run", "client", "--image=busybox:v1", "--restart=Never", "--", "sleep", "3600")
     c.kubectl("wait", "--for=condition=Ready", "pod/client", "--timeout=30s")
     for name in ("web", "web.default", "web.default.svc.cluster.local"):
         c.wait(15, f"http://{name}/", lambda: c.kubectl("exec", "client", "--", "wget", "-q", "-T", "3", "-O", "-", f"http://{name}/").stdout.startswith("web-"))
@@ -166,10 +166,10 @@ metadata: {name: pair}
 spec:
   terminationGracePeriodSeconds: 1
   initContainers:
-  - {name: first, image: busybox, command: [sh, -c, "echo from init >/data/init"], volumeMounts: [{name: data, mountPath: /data}]}
+  - {name: first, image: busybox:v1, command: [sh, -c, "echo from init >/data/init"], volumeMounts: [{name: data, mountPath: /data}]}
   containers:
-  - {name: server, image: busybox, command: [sh, -c, "exec httpd -f -p 8000 -h /data"], volumeMounts: [{name: data, mountPath: /data}]}
-  - {name: writer, image: busybox, command: [sh, -c, "echo shared >/data/file; exec sleep 3600"], volumeMounts: [{name: data, mountPath: /data}]}
+  - {name: server, image: busybox:v1, command: [sh, -c, "exec httpd -f -p 8000 -h /data"], volumeMounts: [{name: data, mountPath: /data}]}
+  - {name: writer, image: busybox:v1, command: [sh, -c, "echo shared >/data/file; exec sleep 3600"], volumeMounts: [{name: data, mountPath: /data}]}
   volumes: [{name: data, emptyDir: {}}]
 """)
     c.kubectl("wait", "--for=condition=Ready", "pod/pair", "--timeout=40s")
@@ -188,7 +188,7 @@ spec:
   terminationGracePeriodSeconds: 1
   containers:
   - name: main
-    image: busybox
+    image: busybox:v1
     command: [sleep, "3600"]
     env:
     - {name: COLOR, valueFrom: {configMapKeyRef: {name: settings, key: color}}}
@@ -222,10 +222,10 @@ spec:
 
 
 def test_job_like_pod_succeeds(c):
-    c.kubectl("run", "once", "--image=busybox", "--restart=Never", "--", "sh", "-c", "echo done; exit 0")
+    c.kubectl("run", "once", "--image=busybox:v1", "--restart=Never", "--", "sh", "-c", "echo done; exit 0")
     c.wait(30, "Succeeded", lambda: c.get("pod", "once")["status"]["phase"] == "Succeeded")
     expect(c.kubectl("logs", "once").stdout == "done\n", "its log")
-    c.kubectl("run", "fails", "--image=busybox", "--restart=Never", "--", "sh", "-c", "exit 3")
+    c.kubectl("run", "fails", "--image=busybox:v1", "--restart=Never", "--", "sh", "-c", "exit 3")
     c.wait(30, "Failed", lambda: c.get("pod", "fails")["status"]["phase"] == "Failed")
     expect(c.get("pod", "fails")["status"]["containerStatuses"][0]["state"]["terminated"]["exitCode"] == 3, "exit code 3")
 
@@ -239,7 +239,7 @@ spec:
   terminationGracePeriodSeconds: 0
   containers:
   - name: main
-    image: busybox
+    image: busybox:v1
     command: [sh, -c, "touch /ok; sleep 3; rm /ok; sleep 3600"]
     livenessProbe: {exec: {command: [cat, /ok]}, periodSeconds: 1, failureThreshold: 1}
 """)
@@ -258,7 +258,7 @@ def test_exec_with_terminal(c):
 
 
 def test_logs_follow(c):
-    c.kubectl("run", "talker", "--image=busybox", "--restart=Never", "--", "sh", "-c", "for i in 1 2 3 4 5; do echo line $i; sleep 0.3; done")
+    c.kubectl("run", "talker", "--image=busybox:v1", "--restart=Never", "--", "sh", "-c", "for i in 1 2 3 4 5; do echo line $i; sleep 0.3; done")
     c.wait(20, "the pod to start", lambda: c.get("pod", "talker")["status"]["phase"] in ("Running", "Succeeded"))
     out = c.kubectl("logs", "-f", "talker", timeout=30).stdout
     expect(out == "".join(f"line {i}\n" for i in range(1, 6)), out)
@@ -297,7 +297,7 @@ def test_edit(c):
 
 
 def test_unschedulable_pod_says_why(c):
-    c.kubectl("run", "giant", "--image=busybox", "--overrides", '{"spec":{"containers":[{"name":"giant","image":"busybox","resources":{"requests":{"cpu":"1000"}}}]}}')
+    c.kubectl("run", "giant", "--image=busybox:v1", "--overrides", '{"spec":{"containers":[{"name":"giant","image":"busybox:v1","resources":{"requests":{"cpu":"1000"}}}]}}')
     c.wait(15, "FailedScheduling", lambda: any("Insufficient cpu" in e["message"] for e in c.get("events", "--field-selector", "involvedObject.name=giant")["items"]
                                                if e["reason"] == "FailedScheduling"))
     expect(c.get("pod", "giant")["status"]["phase"] == "Pending", "it stays Pending")
@@ -305,7 +305,7 @@ def test_unschedulable_pod_says_why(c):
 
 
 def test_pod_that_cannot_run_says_so(c):
-    c.kubectl("run", "confused", "--image=busybox", "--restart=Never", "--", "/no/such/program")
+    c.kubectl("run", "confused", "--image=busybox:v1", "--restart=Never", "--", "/no/such/program")
     c.wait(30, "a reason", lambda: any(
         (s["state"].get("terminated") or s["state"].get("waiting") or {}).get("reason") in ("StartError", "RunContainerError", "ContainerCannotRun")
         for s in c.get("pod", "confused")["status"].get("containerStatuses", [])))
@@ -314,7 +314,7 @@ apiVersion: v1
 kind: Pod
 metadata: {name: lacking}
 spec:
-  containers: [{name: main, image: busybox, envFrom: [{configMapRef: {name: not-there}}]}]
+  containers: [{name: main, image: busybox:v1, envFrom: [{configMapRef: {name: not-there}}]}]
 """)
     c.wait(20, "CreateContainerConfigError", lambda: c.get("pod", "lacking")["status"]["containerStatuses"][0]["state"]["waiting"]["reason"] == "CreateContainerConfigError")
     c.kubectl("delete", "pod", "lacking", "confused", "--wait=false")
@@ -323,14 +323,14 @@ spec:
 def test_namespace_deletion_takes_all_with_it(c):
     c.kubectl("create", "namespace", "short")
     c.wait(10, "the default service account", lambda: c.kubectl("-n", "short", "get", "serviceaccount", "default", check=False).returncode == 0)
-    c.kubectl("-n", "short", "create", "deployment", "d", "--image=busybox", "--", "sleep", "1000")
+    c.kubectl("-n", "short", "create", "deployment", "d", "--image=busybox:v1", "--", "sleep", "1000")
     c.kubectl("-n", "short", "create", "configmap", "x", "--from-literal=a=b")
     c.kubectl("delete", "namespace", "short", "--timeout=90s")
     expect(c.kubectl("get", "namespace", "short", check=False).returncode != 0, "it is gone")
 
 
 def test_garbage_collection(c):
-    c.kubectl("create", "deployment", "gone", "--image=busybox", "--", "sleep", "1000")
+    c.kubectl("create", "deployment", "gone", "--image=busybox:v1", "--", "sleep", "1000")
     c.wait(20, "its pod", lambda: len(web_pods(c, "app=gone")) == 1)
     c.kubectl("delete", "deployment", "gone")
     c.wait(60, "its replica set and pod to go", lambda: not c.get("replicasets", "-l", "app=gone")["items"] and not c.get("pods", "-l", "app=gone")["items"])
@@ -339,11 +339,11 @@ def test_garbage_collection(c):
 def test_statuses_of_bad_requests(c):
     for args, want in (
             (("get", "pod", "absent"), "NotFound"), (("get", "widgets"), "the server doesn't have a resource type"),
-            (("create", "namespace", "Bad_Name"), "Invalid"), (("-n", "absent", "create", "configmap", "x"), "NotFound")):
+            (("create", "namespace", "Bad_Name"), "Invalid"), (("-n", "absent", "create", "configmap", "x"), "not found")):
         r = c.kubectl(*args, check=False)
         expect(r.returncode != 0 and want.lower() in r.stderr.lower(), f"{args}: {r.stderr}")
     r = c.kubectl("apply", "-f", "-", check=False, stdin="apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: bad}\nspec: {replicas: -1, selector: {matchLabels: {a: b}}, "
-                  "template: {metadata: {labels: {a: c}}, spec: {containers: [{name: X, image: busybox}]}}}\n")
+                  "template: {metadata: {labels: {a: c}}, spec: {containers: [{name: X, image: busybox:v1}]}}}\n")
     for path in ("spec.replicas", "spec.template.metadata.labels", "spec.template.spec.containers[0].name"):
         expect(path in r.stderr, f"{path} named in {r.stderr}")
 
@@ -397,9 +397,9 @@ def test_etcd_away_for_ten_seconds(c):
     sh(["kill", "-STOP", str(etcd)])
     try:
         started = time.monotonic()
-        status = c.inside(["curl", "-sk", "--max-time", "20", "--cert", f"{c.dir}/etc/pki/admin.crt", "--key", f"{c.dir}/etc/pki/admin.key", "-X", "POST", "-H",
+        status = c.inside(["curl", "-sk", "--max-time", "30", "--cert", c.admin_file("cert"), "--key", c.admin_file("key"), "-X", "POST", "-H",
                            "Content-Type: application/json", "-d", json.dumps({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "while-away"}}),
-                           "-w", "\n%{http_code}", "https://127.0.0.1:6443/api/v1/namespaces/default/configmaps"], check=False).stdout
+                           "-w", "\n%{http_code}", "https://127.0.0.1:6443/api/v1/namespaces/default/configmaps"], check=False, timeout=60).stdout
         expect(re.search(r"\n5\d\d$", status), f"a 5xx answer: {status}")
         body = json.loads(status.rsplit("\n", 1)[0])
         expect(body["kind"] == "Status" and body["status"] == "Failure", "with a Status")
