@@ -72,7 +72,7 @@ def test_service_by_dns_name_from_another_pod(c):
     c.kubectl("run", "client", "--image=busybox:v1", "--restart=Never", "--", "sleep", "3600")
     c.kubectl("wait", "--for=condition=Ready", "pod/client", "--timeout=30s")
     for name in ("web", "web.default", "web.default.svc.cluster.local"):
-        c.wait(15, f"http://{name}/", lambda: c.kubectl("exec", "client", "--", "wget", "-q", "-T", "3", "-O", "-", f"http://{name}/").stdout.startswith("web-"))
+        c.wait(15, f"http://{name}/", lambda: c.kubectl("exec", "client", "--", "wget", "-q", "-O", "-", f"http://{name}/").stdout.startswith("web-"))
 
 
 def test_node_port(c):
