@@ -9,6 +9,7 @@
 #include <pthread.h>
 #include <sys/eventfd.h>
 #include <sys/inotify.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #define LEASE_FRACTION 4 /* renewals in one lease duration */
@@ -58,12 +59,45 @@ static void report(struct node_agent *agent, const struct core_v1_node *node) {
 		agent->last_report = now;
 }
 
+static void rotate_logs(struct kubelet *kubelet) {
+	struct container_status **list = NULL;
+	size_t count = 0;
+	if (runtime_container_list(kubelet->runtime, NULL, NULL, &list, &count, NULL) < 0)
+		return;
+	for (size_t i = 0; i < count; i++) {
+		autoerror struct error err = {0};
+		if (list[i]->state == CONTAINER_RUNNING && runtime_container_rotate_log(kubelet->runtime, list[i]->id, false, &err) < 0)
+			log_warning("log cannot be rotated", LOG_STR("container", list[i]->name), LOG_ERR(&err));
+		container_status_free(list[i]);
+	}
+	free(list);
+}
+
+/* Frees disk where the images' file system is filled beyond the high threshold, down to the low one. */
+static void collect_images(struct kubelet *kubelet) {
+	const struct kubelet_options *o = &kubelet->options;
+	autoerror struct error err = {0};
+	struct statvfs fs;
+	uint64_t freed = 0;
+	if (o->image_gc_high >= 100 || statvfs(o->image_root, &fs) < 0 || !fs.f_blocks)
+		return;
+	uint64_t used = fs.f_blocks - fs.f_bavail, high = fs.f_blocks / 100 * (uint64_t)o->image_gc_high, low = fs.f_blocks / 100 * (uint64_t)o->image_gc_low;
+	if (used <= high)
+		return;
+	if (image_collect(kubelet->images, (used - low) * fs.f_frsize, o->image_min_gc_age_ns, 0, &freed, &err) < 0)
+		log_warning("images cannot be collected", LOG_ERR(&err));
+	else
+		log_info("images were collected", LOG_INT("bytes", (int64_t)freed));
+}
+
 static void look(struct node_agent *agent) {
 	struct kubelet *kubelet = agent->kubelet;
 	autounref struct core_v1_node *node = kubelet->node_informer ? informer_find(kubelet->node_informer, NULL, kubelet->node_name) : NULL;
 	apply_pod_cidrs(agent, node);
 	if (node)
 		report(agent, node);
+	rotate_logs(kubelet);
+	collect_images(kubelet);
 }
 
 static void renew(struct node_agent *agent) {

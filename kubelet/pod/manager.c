@@ -61,6 +61,7 @@ static void slot_done(struct slot *slot) {
 	free(slot->waiting_reason);
 	free(slot->waiting_message);
 	free(slot->image_id);
+	free(slot->resized_for);
 }
 
 void pod_free(struct pod *pod) {

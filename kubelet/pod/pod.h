@@ -30,6 +30,8 @@ struct slot {
 	char *pull_error;
 	char *waiting_reason, *waiting_message; /* why it does not run; NULL: nothing to say */
 	char *image_id;
+	char *resized_for; /* id of the instance that was told its resources by this kubelet */
+	struct cgroup_resources resources; /* what it was told */
 };
 void slot_wait(struct slot *slot, const char *reason, const char *message);
 

@@ -380,6 +380,9 @@ static void set_addresses(struct pod *pod, struct arena *a, struct core_v1_pod_s
 
 static void set_containers(struct pod *pod, const struct core_v1_pod *object, struct arena *a, struct core_v1_pod_status *status) {
 	bool initialized = true;
+	/* A pod that was turned away has no containers to tell of. */
+	if (pod->evict_reason && !pod->admitted)
+		return;
 	for (size_t i = 0; i < pod->slot_count; i++) {
 		const struct slot *slot = &pod->slots[i];
 		if (slot->kind == SLOT_INIT)

@@ -273,6 +273,59 @@ static bool end_unwell(struct pod *pod, struct core_v1_pod *object, struct slot 
 	return true;
 }
 
+static bool same_resources(const struct cgroup_resources *a, const struct cgroup_resources *b) {
+	return a->cpu_shares == b->cpu_shares && a->cpu_quota_us == b->cpu_quota_us && a->memory_limit == b->memory_limit;
+}
+
+static bool resize_restarts(const struct core_v1_container *spec, const char *resource) {
+	for api_list_each (policy, &spec->resize_policy)
+		if (str_equal(policy->resource_name, resource))
+			return str_equal(policy->restart_policy, CORE_V1_RESOURCE_RESIZE_RESTART_POLICY_RESTART_CONTAINER);
+	return false;
+}
+
+/*
+ * Cpu and memory of a running container as the spec has them now. The pod's own cgroup grows before its containers and shrinks after them;
+ * a resource whose policy asks for it restarts the container. True where it was ended for that.
+ */
+static bool resize(struct pod *pod, struct core_v1_pod *object, struct slot *slot, struct pod_view *view) {
+	struct cgroup_resources want, of_pod, only = {0};
+	autoerror struct error err = {0};
+	autofree char *cgroup = cgroup_of(pod, object), *message = NULL;
+	resources_container_cgroup(object, slot->spec, &want);
+	if (!str_equal(slot->resized_for, slot->now->id)) {
+		/* Started with these, or adopted: then they are told once more, which changes nothing. */
+		bool adopted = pod->adopted_by_restart && !slot->resized_for;
+		free(slot->resized_for);
+		slot->resized_for = xstrdup(slot->now->id);
+		slot->resources = want;
+		if (!adopted)
+			return false;
+	} else if (same_resources(&want, &slot->resources)) {
+		return false;
+	}
+	bool cpu = want.cpu_shares != slot->resources.cpu_shares || want.cpu_quota_us != slot->resources.cpu_quota_us, memory = want.memory_limit != slot->resources.memory_limit;
+	slot->resources = want;
+	if ((cpu && resize_restarts(slot->spec, "cpu")) || (memory && resize_restarts(slot->spec, "memory"))) {
+		message = xprintf("Container %s resize requires restart, will be restarted", slot->name);
+		pod_kill_container(pod, object, slot->now, -1, message);
+		reload(pod, object, view);
+		return true;
+	}
+	resources_pod_cgroup(object, &of_pod);
+	only = (struct cgroup_resources){.cpu_shares = of_pod.cpu_shares, .cpu_quota_us = of_pod.cpu_quota_us, .cpu_period_us = of_pod.cpu_period_us, .memory_limit = of_pod.memory_limit};
+	want.hugepage_count = 0;
+	int first = cgroup_update(pod->kubelet->cgroups, cgroup, &only, NULL);
+	if (runtime_container_update(pod->kubelet->runtime, slot->now->id, &want, &err) < 0) {
+		log_warning("container cannot be resized", LOG_STR("pod", pod->name), LOG_STR("container", slot->name), LOG_ERR(&err));
+		kubelet_event(pod->kubelet, object, NULL, "Warning", "ResizeError", "%s", error_message(&err));
+		free(take_ptr(slot->resized_for));
+	} else if (first < 0) {
+		cgroup_update(pod->kubelet->cgroups, cgroup, &only, NULL);
+	}
+	return false;
+}
+
 static bool runs(const struct slot *slot) {
 	return slot->now && slot->now->state == CONTAINER_RUNNING;
 }
@@ -306,7 +359,7 @@ static bool sync_init(struct pod *pod, struct core_v1_pod *object, struct slot *
 
 static void sync_main(struct pod *pod, struct core_v1_pod *object, struct slot *slot, struct pod_view *view, struct agenda *agenda) {
 	bool changed = false;
-	if (runs(slot) && !(changed = end_unwell(pod, object, slot, view)))
+	if (runs(slot) && !(changed = end_unwell(pod, object, slot, view)) && !resize(pod, object, slot, view))
 		return;
 	bool ended = slot->now && slot->now->state == CONTAINER_EXITED;
 	changed = changed && !str_equal(slot->now ? slot->now->image : NULL, slot->spec->image);

@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "kubelet/options.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+static void test_flags_and_config(void **state) {
+	static const char config[] = "apiVersion: kubelet.config.k8s.io/v1beta1\n"
+				     "kind: KubeletConfiguration\n"
+				     "clusterDNS: [10.0.0.10, 10.0.0.11]\n"
+				     "maxPods: 42\n"
+				     "authentication:\n  anonymous: {enabled: true}\n"
+				     "evictionHard: {memory.available: 200Mi}\n"
+				     "registerWithTaints:\n- {key: a, value: b, effect: NoSchedule}\n"
+				     "someFieldOfTomorrow: 1\n";
+	char *argv[] = {(char *)"kubelet", (char *)"--hostname-override=n", (char *)"--port", (char *)"1", NULL};
+	struct kubelet_options o = {0};
+	autoerror struct error err = {0};
+	if (kubelet_options_load(4, argv, &o, &err) < 0 || kubelet_options_apply_config(&o, config, strlen(config), &err) < 0)
+		fail_msg("%s", error_message(&err));
+	assert_string_equal(o.hostname_override, "n");
+	assert_int_equal(o.port, 1);
+	assert_int_equal(o.max_pods, 42);
+	assert_true(o.anonymous_auth);
+	assert_int_equal(o.cluster_dns.len, 2);
+	assert_string_equal(o.eviction_hard.items[0], "memory.available<200Mi");
+	assert_string_equal(o.register_with_taints.items[0], "a=b:NoSchedule");
+	assert_string_equal(o.seccomp_dir, "/var/lib/kubelet/seccomp");
+	kubelet_options_done(&o);
+}
+
+static void test_bad_config(void **state) {
+	static const char *const bad[] = {"", "kind: Pod", "kind: KubeletConfiguration\nmaxPods: many", "kind: KubeletConfiguration\nclusterDNS: [{}]", "- a: [", "\t"};
+	for (size_t i = 0; i < array_len(bad); i++) {
+		struct kubelet_options o = {0};
+		autoerror struct error err = {0};
+		assert_true(kubelet_options_apply_config(&o, bad[i], strlen(bad[i]), &err) < 0);
+		kubelet_options_done(&o);
+	}
+}
+
+int main(void) {
+	const struct CMUnitTest tests[] = {cmocka_unit_test(test_flags_and_config), cmocka_unit_test(test_bad_config)};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
