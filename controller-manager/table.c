@@ -25,6 +25,8 @@ ROW(disruption_controller);
 ROW(pvc_protection_controller);
 ROW(pv_protection_controller);
 ROW(cluster_role_aggregation_controller);
+ROW(resource_quota_controller);
+ROW(endpoint_slice_mirroring_controller);
 
 const struct controller *const controllers[] = {
 	&service_account_controller,
@@ -49,5 +51,7 @@ const struct controller *const controllers[] = {
 	&pvc_protection_controller,
 	&pv_protection_controller,
 	&cluster_role_aggregation_controller,
+	&resource_quota_controller,
+	&endpoint_slice_mirroring_controller,
 };
 const size_t controller_count = array_len(controllers);

@@ -9,7 +9,6 @@
 #include "api/discovery_v1.h"
 
 static const struct informer_options root_ca_only = {.field_selector = "metadata.name=kube-root-ca.crt"};
-static const struct informer_options kube_system_only = {.ns = "kube-system"};
 static const struct informer_options node_leases_only = {.ns = "kube-node-lease"};
 
 static const struct cached_row {
@@ -30,7 +29,7 @@ static const struct cached_row {
 	[CACHED_SERVICE_ACCOUNTS] = {"", "serviceaccounts"},
 	[CACHED_SECRETS] = {"", "secrets"},
 	[CACHED_ROOT_CA_CONFIG_MAPS] = {"", "configmaps", &root_ca_only},
-	[CACHED_EXTENSION_CONFIG_MAPS] = {"", "configmaps", &kube_system_only},
+	[CACHED_CONFIG_MAPS] = {"", "configmaps"},
 	[CACHED_RESOURCE_QUOTAS] = {"", "resourcequotas"},
 	[CACHED_PERSISTENT_VOLUMES] = {"", "persistentvolumes"},
 	[CACHED_PERSISTENT_VOLUME_CLAIMS] = {"", "persistentvolumeclaims"},

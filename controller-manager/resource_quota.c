@@ -1,0 +1,313 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* ResourceQuota: counts what a namespace uses, so that admission can refuse what would pass the limit. */
+#include "controller-manager/controller.h"
+#include "controller-manager/shared/discovery.h"
+#include "controller-manager/shared/pods.h"
+
+#include <errno.h>
+
+#define COUNT_PREFIX "count/"
+
+/* Objects counted under a short name of their own, besides "count/<resource>". */
+static const struct countable {
+	const char *name;  /* of the quota */
+	const char *count; /* the long name */
+	enum cached what;
+} countables[] = {
+	{"services", "count/services", CACHED_SERVICES},
+	{"replicationcontrollers", "count/replicationcontrollers", CACHED_REPLICATION_CONTROLLERS},
+	{"resourcequotas", "count/resourcequotas", CACHED_RESOURCE_QUOTAS},
+	{"secrets", "count/secrets", CACHED_SECRETS},
+	{"configmaps", "count/configmaps", CACHED_CONFIG_MAPS},
+	{"persistentvolumeclaims", "count/persistentvolumeclaims", CACHED_PERSISTENT_VOLUME_CLAIMS},
+	{NULL, "count/pods", CACHED_PODS},
+	{NULL, "count/deployments.apps", CACHED_DEPLOYMENTS},
+	{NULL, "count/replicasets.apps", CACHED_REPLICA_SETS},
+	{NULL, "count/statefulsets.apps", CACHED_STATEFUL_SETS},
+	{NULL, "count/jobs.batch", CACHED_JOBS},
+	{NULL, "count/cronjobs.batch", CACHED_CRON_JOBS},
+};
+
+struct usage {
+	struct reconciler *r;
+	const struct core_v1_resource_quota *quota;
+	struct arena *arena;
+	struct api_quantity_map used;
+};
+
+/* ---- which pods a quota with scopes counts ---- */
+
+static bool is_best_effort(const struct core_v1_pod *pod)
+{
+	if (!str_empty(pod->status.qos_class))
+		return str_equal(pod->status.qos_class, CORE_V1_POD_QOS_CLASS_BEST_EFFORT);
+	for (uint32_t i = 0; i < pod->spec.containers.len; i++)
+		if (pod->spec.containers.items[i].resources.requests.len || pod->spec.containers.items[i].resources.limits.len)
+			return false;
+	return true;
+}
+
+static bool has_cross_affinity(const struct core_v1_pod *pod)
+{
+	const struct core_v1_affinity *affinity = pod->spec.affinity;
+	return affinity && (affinity->pod_affinity || affinity->pod_anti_affinity);
+}
+
+static bool scope_holds(const struct core_v1_pod *pod, const char *scope, const char *operator, const struct api_string_list *values)
+{
+	bool terminating = pod->spec.active_deadline_seconds != NULL;
+	if (str_equal(scope, "Terminating"))
+		return terminating;
+	if (str_equal(scope, "NotTerminating"))
+		return !terminating;
+	if (str_equal(scope, "BestEffort"))
+		return is_best_effort(pod);
+	if (str_equal(scope, "NotBestEffort"))
+		return !is_best_effort(pod);
+	if (str_equal(scope, "CrossNamespacePodAffinity"))
+		return has_cross_affinity(pod);
+	const char *class = pod->spec.priority_class_name;
+	bool in = values && !str_empty(class) && api_string_list_has(values, class);
+	if (str_equal(operator, "In"))
+		return in;
+	if (str_equal(operator, "NotIn"))
+		return !in;
+	return str_equal(operator, "DoesNotExist") ? str_empty(class) : !str_empty(class);
+}
+
+static bool is_counted(const struct core_v1_resource_quota *quota, const struct core_v1_pod *pod)
+{
+	for (uint32_t i = 0; i < quota->spec.scopes.len; i++)
+		if (!scope_holds(pod, quota->spec.scopes.items[i], "Exists", NULL))
+			return false;
+	const struct core_v1_scope_selector *selector = quota->spec.scope_selector;
+	for (uint32_t i = 0; selector && i < selector->match_expressions.len; i++) {
+		const struct core_v1_scoped_resource_selector_requirement *e = &selector->match_expressions.items[i];
+		if (!scope_holds(pod, e->scope_name, e->operator, &e->values))
+			return false;
+	}
+	return true;
+}
+
+static bool has_scopes(const struct core_v1_resource_quota *quota)
+{
+	return quota->spec.scopes.len || (quota->spec.scope_selector && quota->spec.scope_selector->match_expressions.len);
+}
+
+/* ---- sums ---- */
+
+static bool is_limited(const struct usage *u, const char *name)
+{
+	return api_quantity_get(&u->quota->spec.hard, name) != NULL;
+}
+
+static void add(struct usage *u, const char *name, struct quantity amount)
+{
+	if (!is_limited(u, name))
+		return;
+	struct quantity *sum = api_quantity_get(&u->used, name);
+	if (sum) {
+		quantity_add(sum, &amount);
+		return;
+	}
+	api_quantity_set(u->arena, &u->used, name, amount);
+}
+
+static void add_count(struct usage *u, const char *name, int64_t count)
+{
+	add(u, name, quantity_of(count, QUANTITY_DECIMAL_SI));
+}
+
+static struct quantity amount_of(const struct core_v1_resource_requirements *resources, const char *name, bool limits)
+{
+	const struct quantity *q = api_quantity_get(limits ? &resources->limits : &resources->requests, name);
+	return q ? *q : (struct quantity){0};
+}
+
+static void raise_to(struct quantity *most, struct quantity other)
+{
+	if (quantity_compare(most, &other) < 0)
+		*most = other;
+}
+
+/* What a pod holds of one resource: the containers together, or the largest init container, sidecars counted along, plus overhead. */
+static struct quantity pod_amount(const struct core_v1_pod *pod, const char *name, bool limits)
+{
+	struct quantity sum = {0}, sidecars = {0}, most = {0};
+	for (uint32_t i = 0; i < pod->spec.containers.len; i++) {
+		struct quantity q = amount_of(&pod->spec.containers.items[i].resources, name, limits);
+		quantity_add(&sum, &q);
+	}
+	for (uint32_t i = 0; i < pod->spec.init_containers.len; i++) {
+		struct quantity q = amount_of(&pod->spec.init_containers.items[i].resources, name, limits);
+		quantity_add(&q, &sidecars);
+		if (str_equal(pod->spec.init_containers.items[i].restart_policy, "Always"))
+			sidecars = q;
+		raise_to(&most, q);
+	}
+	quantity_add(&sum, &sidecars);
+	raise_to(&sum, most);
+	if (pod->spec.resources) {
+		struct quantity whole = amount_of(pod->spec.resources, name, limits);
+		if (!quantity_is_zero(&whole))
+			sum = whole;
+	}
+	const struct quantity *overhead = api_quantity_get(&pod->spec.overhead, name);
+	if (overhead && !(limits && quantity_is_zero(&sum)))
+		quantity_add(&sum, overhead);
+	return sum;
+}
+
+static void add_pod(struct usage *u, const struct core_v1_pod *pod)
+{
+	add_count(u, "pods", 1);
+	for (uint32_t i = 0; i < u->quota->spec.hard.len; i++) {
+		const char *name = u->quota->spec.hard.items[i].key;
+		if (str_starts_with(name, "requests.") && !str_equal(name, "requests.storage"))
+			add(u, name, pod_amount(pod, name + strlen("requests."), false));
+		else if (str_starts_with(name, "limits."))
+			add(u, name, pod_amount(pod, name + strlen("limits."), true));
+		else if (str_equal(name, "cpu") || str_equal(name, "memory") || str_equal(name, "ephemeral-storage") || str_starts_with(name, "hugepages-"))
+			add(u, name, pod_amount(pod, name, false));
+	}
+}
+
+static void count_pods(struct usage *u)
+{
+	autolist struct informer_list pods = INFORMER_LIST_INIT;
+	world_list_namespace(u->r->world, CACHED_PODS, u->quota->metadata.namespace, &pods);
+	for (size_t i = 0; i < pods.len; i++)
+		if (!pod_is_terminal(pods.items[i]) && is_counted(u->quota, pods.items[i]))
+			add_pod(u, pods.items[i]);
+}
+
+static void count_services(struct usage *u)
+{
+	autolist struct informer_list services = INFORMER_LIST_INIT;
+	world_list_namespace(u->r->world, CACHED_SERVICES, u->quota->metadata.namespace, &services);
+	for (size_t i = 0; i < services.len; i++) {
+		const struct core_v1_service *service = services.items[i];
+		bool balancer = str_equal(service->spec.type, "LoadBalancer");
+		bool ports = str_equal(service->spec.type, "NodePort") ||
+			     (balancer && (!service->spec.allocate_load_balancer_node_ports || *service->spec.allocate_load_balancer_node_ports));
+		add_count(u, "services.loadbalancers", balancer);
+		add_count(u, "services.nodeports", ports ? service->spec.ports.len : 0);
+	}
+}
+
+static void count_claims(struct usage *u)
+{
+	autolist struct informer_list claims = INFORMER_LIST_INIT;
+	world_list_namespace(u->r->world, CACHED_PERSISTENT_VOLUME_CLAIMS, u->quota->metadata.namespace, &claims);
+	for (size_t i = 0; i < claims.len; i++) {
+		const struct core_v1_persistent_volume_claim *claim = claims.items[i];
+		const struct quantity *storage = api_quantity_get(&claim->spec.resources.requests, "storage");
+		autofree char *class_count = xprintf("%s.storageclass.storage.k8s.io/persistentvolumeclaims", str_or(claim->spec.storage_class_name, ""));
+		autofree char *class_size = xprintf("%s.storageclass.storage.k8s.io/requests.storage", str_or(claim->spec.storage_class_name, ""));
+		add_count(u, class_count, 1);
+		if (storage) {
+			add(u, "requests.storage", *storage);
+			add(u, class_size, *storage);
+		}
+	}
+}
+
+static void count_objects(struct usage *u)
+{
+	for (size_t i = 0; i < array_len(countables); i++) {
+		const struct countable *row = &countables[i];
+		autolist struct informer_list list = INFORMER_LIST_INIT;
+		if (!is_limited(u, row->count) && !(row->name && is_limited(u, row->name)))
+			continue;
+		world_list_namespace(u->r->world, row->what, u->quota->metadata.namespace, &list);
+		add_count(u, row->count, (int64_t)list.len);
+		if (row->name)
+			add_count(u, row->name, (int64_t)list.len);
+	}
+}
+
+static bool has_row(const char *name)
+{
+	for (size_t i = 0; i < array_len(countables); i++)
+		if (str_equal(countables[i].count, name))
+			return true;
+	return false;
+}
+
+/* "count/<resource>.<group>" of anything else, custom resources too: asked from the server. */
+static int count_others(struct usage *u, struct error *err)
+{
+	cleanup(discovery_done) struct discovery discovery = {0};
+	for (uint32_t i = 0; i < u->quota->spec.hard.len; i++) {
+		const char *name = u->quota->spec.hard.items[i].key;
+		if (!str_starts_with(name, COUNT_PREFIX) || has_row(name))
+			continue;
+		int result = discovery.items ? 0 : discovery_load(u->r->world, &discovery, err);
+		if (result)
+			return result;
+		for (size_t j = 0; j < discovery.len; j++) {
+			const struct discovered *d = &discovery.items[j];
+			struct metadata_list list = {0};
+			autofree char *full = xprintf(COUNT_PREFIX "%s%s%s", d->plural, *d->group ? "." : "", d->group);
+			if (!d->namespaced || !str_equal(full, name))
+				continue;
+			result = discovered_list(u->r->world, d, u->quota->metadata.namespace, &list, err);
+			if (result)
+				return result;
+			add_count(u, name, (int64_t)list.len);
+			metadata_list_done(&list);
+		}
+	}
+	return 0;
+}
+
+static int reconcile(struct reconciler *r, const char *ns, const char *name, struct error *err)
+{
+	autounref struct core_v1_resource_quota *cached = world_find(r->world, CACHED_RESOURCE_QUOTAS, ns, name);
+	if (!cached)
+		return 0;
+	autounref struct core_v1_resource_quota *quota = api_copy(cached);
+	struct usage u = {.r = r, .quota = cached, .arena = api_arena(quota)};
+	for (uint32_t i = 0; i < cached->spec.hard.len; i++)
+		add(&u, cached->spec.hard.items[i].key, quantity_of(0, cached->spec.hard.items[i].value.format));
+	count_pods(&u);
+	if (!has_scopes(cached)) {
+		count_services(&u);
+		count_claims(&u);
+		count_objects(&u);
+		int result = count_others(&u, err);
+		if (result)
+			return result;
+	}
+	quota->status.used = u.used;
+	quota->status.hard = (struct api_quantity_map){0};
+	for (uint32_t i = 0; i < cached->spec.hard.len; i++)
+		api_quantity_set(u.arena, &quota->status.hard, cached->spec.hard.items[i].key, cached->spec.hard.items[i].value);
+	if (!api_equal(&core_v1_resource_quota_status_type, &quota->status, &cached->status)) {
+		int result = world_update_status(r->world, CACHED_RESOURCE_QUOTAS, quota, NULL, err);
+		if (result)
+			return result;
+	}
+	return (int)min_of(r->world->settings->resource_quota_sync_period / NSEC_PER_MSEC, (int64_t)INT32_MAX);
+}
+
+static void wake_quotas(struct reconciler *r, const void *object)
+{
+	const struct meta_v1_object_meta *meta = api_metadata(object);
+	autolist struct informer_list quotas = INFORMER_LIST_INIT;
+	world_list_namespace(r->world, CACHED_RESOURCE_QUOTAS, meta->namespace, &quotas);
+	for (size_t i = 0; i < quotas.len; i++)
+		reconciler_add(r, meta->namespace, api_metadata(quotas.items[i])->name);
+}
+
+#define WAKES(cache) {.what = (cache), .wake = wake_quotas}
+const struct controller resource_quota_controller = {
+	.name = "resourcequota-controller",
+	.alias = "resourcequota",
+	.concurrency_flag = "concurrent-resource-quota-syncs",
+	.workers = 5,
+	.watches = (const struct controller_watch[]){WAKES(CACHED_RESOURCE_QUOTAS), WAKES(CACHED_PODS), WAKES(CACHED_SERVICES), WAKES(CACHED_REPLICATION_CONTROLLERS),
+		WAKES(CACHED_SECRETS), WAKES(CACHED_CONFIG_MAPS), WAKES(CACHED_PERSISTENT_VOLUME_CLAIMS), WAKES(CACHED_DEPLOYMENTS),
+		WAKES(CACHED_REPLICA_SETS), WAKES(CACHED_STATEFUL_SETS), WAKES(CACHED_JOBS), WAKES(CACHED_CRON_JOBS), {.what = CACHED_NONE}},
+	.reconcile = reconcile,
+};
