@@ -15,7 +15,7 @@ enum api_custom {
 };
 
 /* Deepest nesting of any described value that a codec follows; JSON text may nest deeper inside raw values. */
-#define API_MAX_DEPTH 512
+#define API_MAX_DEPTH 256
 
 /* All lists and maps of generated structs have this form. */
 struct api_any_list {

@@ -9,7 +9,6 @@
 #include "common/api/json_reader.h"
 #include "common/base/random.h"
 
-#include <alloca.h>
 #include <ctype.h>
 #include <errno.h>
 #include <stdio.h>
@@ -101,9 +100,7 @@ static int decode_integer(struct json_reader *r, const struct api_field *f, void
 	if (len < sizeof(digits)) {
 		memcpy(digits, text, len);
 		digits[len] = 0;
-		if (!strcmp(digits, "-0"))
-			strcpy(digits, "0");
-		if (str_to_int64(digits, min, max, ret))
+		if (str_to_int64(strcmp(digits, "-0") ? digits : "0", min, max, ret))
 			return 0;
 	}
 	r->p = start;
@@ -317,7 +314,7 @@ static int decode_list(struct json_reader *r, const struct api_field *f, void *a
 		return fail_type(r, f, false, path);
 	if (json_enter(r) < 0)
 		return -EINVAL;
-	void *element = alloca(f->element_size);
+	autofree void *element = xmalloc(f->element_size);
 	struct json_path here = {.up = path};
 	for (int c = json_peek(r); c != ']'; here.index++) {
 		memset(element, 0, f->element_size);
@@ -352,7 +349,7 @@ static void sort_map(struct json_reader *r, struct api_any_list *map, size_t str
 	if (sorted)
 		return;
 	/* Insertion keeps equal keys in their order; large unsorted maps are rare, so they take the long way round. */
-	char *entry = alloca(stride);
+	autofree char *entry = xmalloc(stride);
 	for (uint32_t i = 1; i < map->len; i++) {
 		uint32_t low = 0, high = i;
 		memcpy(entry, map->items + i * stride, stride);
@@ -385,7 +382,7 @@ static int decode_map(struct json_reader *r, const struct api_field *f, void *at
 		return fail_type(r, f, false, path);
 	if (json_enter(r) < 0)
 		return -EINVAL;
-	char *entry = alloca(f->entry_size);
+	autofree char *entry = xmalloc(f->entry_size);
 	for (int c = json_peek(r); c != '}';) {
 		const char *text;
 		size_t len;

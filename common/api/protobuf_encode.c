@@ -5,6 +5,8 @@
  */
 #include "common/api/codec.h"
 
+#include <stdio.h>
+
 #define VARINT 0
 #define FIXED64 1
 #define BYTES 2
@@ -210,12 +212,8 @@ void api_encode_protobuf(const struct api_type *type, const void *value, struct 
 		api_version = head[1];
 	}
 	if (str_empty(api_version)) {
-		strcpy(own, "");
-		if (!str_empty(type->group)) {
-			strncat(own, type->group, 64);
-			strcat(own, "/");
-		}
-		strncat(own, type->version ? type->version : "", 32);
+		bool core = str_empty(type->group);
+		snprintf(own, sizeof(own), "%s%s%s", core ? "" : type->group, core ? "" : "/", type->version ? type->version : "");
 		api_version = own;
 	}
 	buf_append(out, "k8s", 4);

@@ -156,6 +156,12 @@ static size_t format_int128(__int128 value, char *out) {
 	return len;
 }
 
+static size_t append_suffix(char *out, const char *suffix) {
+	size_t len = strlen(suffix);
+	memcpy(out, suffix, len);
+	return len;
+}
+
 static size_t format_decimal(__int128 nano, uint8_t family, char *out) {
 	int exponent = -9;
 	while (nano % 10 == 0) {
@@ -169,10 +175,10 @@ static size_t format_decimal(__int128 nano, uint8_t family, char *out) {
 		nano *= 1000;
 	size_t len = format_int128(nano, out);
 	if (family == QUANTITY_DECIMAL_EXPONENT)
-		return exponent ? len + (size_t)sprintf(out + len, "e%d", exponent) : len;
+		return exponent ? len + (size_t)snprintf(out + len, 8, "e%d", exponent) : len;
 	for (size_t i = 0; i < array_len(suffixes); i++)
 		if (suffixes[i].format == QUANTITY_DECIMAL_SI && suffixes[i].exponent == exponent)
-			return len + (size_t)sprintf(out + len, "%s", suffixes[i].text);
+			return len + append_suffix(out + len, suffixes[i].text);
 	return len;
 }
 
@@ -188,7 +194,7 @@ size_t quantity_format(const struct quantity *q, char *out) {
 		for (; value % 1024 == 0 && times + 1 < array_len(binary); times++)
 			value /= 1024;
 		len = format_int128(value, out);
-		len += (size_t)sprintf(out + len, "%s", binary[times]);
+		len += append_suffix(out + len, binary[times]);
 	} else {
 		len = format_decimal(q->nano, q->format == QUANTITY_BINARY_SI ? QUANTITY_DECIMAL_SI : q->format, out);
 	}

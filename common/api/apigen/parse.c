@@ -106,6 +106,14 @@ static const char *value_of(const char *word, const char *key) {
 	return !strncmp(word, key, len) && word[len] == '=' ? word + len + 1 : NULL;
 }
 
+static int parse_number(struct reader *r, const char *text) {
+	char *end;
+	long number = strtol(text, &end, 10);
+	if (!*text || *end || number < 0 || number > 1000000)
+		fail(r, "\"%s\" is not a number in range", text);
+	return (int)number;
+}
+
 static bool parse_field_type(struct reader *r, struct field *field, const char *text) {
 	char *s = format("%s", text);
 	char *alias = strchr(s, ':');
@@ -297,7 +305,7 @@ static void parse_column(struct reader *r, const struct words *words, char *doc)
 		if ((value = value_of(words->items[i], "format")))
 			c->format = format("%s", value);
 		else if ((value = value_of(words->items[i], "priority")))
-			c->priority = atoi(value);
+			c->priority = parse_number(r, value);
 		else if ((value = value_of(words->items[i], "doc")))
 			c->doc_ref = format("%s", value);
 		else
@@ -360,7 +368,7 @@ static void parse_statement(struct reader *r, const struct words *words, char *d
 	else if (!strcmp(key, "proto") && words->len == 2)
 		p->proto = format("%s", first);
 	else if (!strcmp(key, "priority") && words->len == 3)
-		p->served = true, p->group_priority = atoi(first), p->version_priority = atoi(words->items[2]);
+		p->served = true, p->group_priority = parse_number(r, first), p->version_priority = parse_number(r, words->items[2]);
 	else
 		fail(r, "unknown statement \"%s\"", key);
 }
