@@ -8,5 +8,6 @@
 extern const struct printer printers_core[];
 extern const struct printer printers_workloads[];
 extern const struct printer printers_other[];
+extern const struct printer printers_extensions[];
 
 #endif
