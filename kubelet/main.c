@@ -20,7 +20,7 @@ static void block_signals(sigset_t *set) {
 	sigaddset(set, SIGTERM);
 	sigaddset(set, SIGINT);
 	sigprocmask(SIG_BLOCK, set, NULL);
-	signal(SIGPIPE, SIG_IGN);
+	sigaction(SIGPIPE, &(struct sigaction){.sa_handler = SIG_IGN}, NULL);
 }
 
 static void raise_file_limit(void) {

@@ -98,6 +98,7 @@ static void look(struct node_agent *agent) {
 		report(agent, node);
 	rotate_logs(kubelet);
 	collect_images(kubelet);
+	node_storage_enforce(kubelet);
 }
 
 static void renew(struct node_agent *agent) {

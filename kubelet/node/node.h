@@ -31,6 +31,9 @@ void node_pressure_look(struct kubelet *kubelet, struct node_pressure *ret);
 /* "100Mi" or "10%" of a whole; false where it is neither. */
 bool node_threshold_parse(const char *text, int64_t whole, int64_t *ret);
 
+/* storage.c: evicts pods that take more local storage than their limits allow. Walks their folders. */
+void node_storage_enforce(struct kubelet *kubelet);
+
 /* status.c: a new node object with the status of this moment, conditions' times taken over from `old` (may be NULL). */
 struct core_v1_node *node_status_make(struct kubelet *kubelet, const struct core_v1_node *old);
 /* Strategic merge patch from `have` to `want`; NULL where only heartbeat times differ and `force` is not set. The caller frees. */

@@ -32,7 +32,11 @@ static size_t on_header(char *data, size_t size, size_t count, void *arg) {
 	size_t len = size * count;
 	if (len > 12 && strncasecmp(data, "grpc-status:", 12) == 0) {
 		autofree char *text = xstrndup(data + 12, len - 12);
-		answer->grpc_status = atoi(text);
+		int64_t status;
+		char *value = text + strspn(text, " \t");
+		value[strcspn(value, "\r\n ")] = '\0';
+		if (str_to_int64(value, 0, 255, &status))
+			answer->grpc_status = (int)status;
 	} else if (len > 13 && strncasecmp(data, "grpc-message:", 13) == 0) {
 		snprintf(answer->message, sizeof(answer->message), "%.*s", (int)min_of(len - 13, sizeof(answer->message) - 1), data + 13);
 		answer->message[strcspn(answer->message, "\r\n")] = '\0';

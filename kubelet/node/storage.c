@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "common/base/file.h"
+#include "common/base/log.h"
+#include "kubelet/container/build.h"
+#include "kubelet/container/resources.h"
+#include "kubelet/node/node.h"
+#include "kubelet/pod/manager.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* Bytes on disk below an open folder, on its own file system. */
+static int64_t usage_below(int dirfd, dev_t dev) {
+	int64_t bytes = 0;
+	int copy = openat(dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *dir = copy < 0 ? NULL : fdopendir(copy);
+	if (!dir) {
+		cleanup_close(&copy);
+		return 0;
+	}
+	for (struct dirent *e; (e = readdir(dir));) {
+		struct stat st;
+		if (str_equal(e->d_name, ".") || str_equal(e->d_name, "..") || fstatat(dirfd, e->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0 || st.st_dev != dev)
+			continue;
+		bytes += st.st_blocks * 512;
+		autoclose int sub = S_ISDIR(st.st_mode) ? openat(dirfd, e->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC) : -1;
+		if (sub >= 0)
+			bytes += usage_below(sub, dev);
+	}
+	closedir(dir);
+	return bytes;
+}
+
+static int64_t volume_usage(struct kubelet *kubelet, const struct core_v1_pod *pod, const char *volume) {
+	autofree char *pod_dir = build_pod_dir(kubelet, pod->metadata.uid), *path = path_join(pod_dir, "volumes", "kubernetes.io~empty-dir", volume, NULL);
+	autoclose int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	struct stat st;
+	return fd < 0 || fstat(fd, &st) < 0 ? 0 : usage_below(fd, st.st_dev);
+}
+
+static void evict(struct kubelet *kubelet, const struct core_v1_pod *pod, const char *message) {
+	log_warning("pod takes too much local storage", LOG_STR("pod", pod->metadata.name), LOG_STR("namespace", pod->metadata.namespace), LOG_STR("message", message));
+	kubelet_event(kubelet, pod, NULL, "Warning", "Evicted", "%s", message);
+	pod_manager_evict(kubelet->pods, pod->metadata.uid, "Evicted", message, 1, true);
+}
+
+static const struct quantity *storage_limit(const struct core_v1_container *container) {
+	const struct quantity *limit = api_quantity_get(&container->resources.limits, "ephemeral-storage");
+	return limit && limit->nano > 0 ? limit : NULL;
+}
+
+static int64_t written_by(struct kubelet *kubelet, const struct core_v1_pod *pod, const char *name) {
+	struct container_status **list = NULL;
+	size_t count = 0;
+	int64_t bytes = 0;
+	runtime_container_list(kubelet->runtime, NULL, pod->metadata.uid, &list, &count, NULL);
+	for (size_t i = 0; i < count; i++) {
+		struct container_usage usage = {0};
+		if (list[i]->state == CONTAINER_RUNNING && str_equal(list[i]->name, name) && runtime_container_usage(kubelet->runtime, list[i]->id, &usage, NULL) == 0)
+			bytes += (int64_t)(usage.rootfs_bytes + usage.log_bytes);
+		container_status_free(list[i]);
+	}
+	free(list);
+	return bytes;
+}
+
+/* True where it was evicted. */
+static bool check_volumes(struct kubelet *kubelet, const struct core_v1_pod *pod) {
+	for api_list_each (volume, &pod->spec.volumes) {
+		const struct core_v1_empty_dir_volume_source *source = volume->empty_dir;
+		char limit[64];
+		if (!source || !source->size_limit.set || source->size_limit.nano <= 0 || !str_empty(source->medium) || volume_usage(kubelet, pod, volume->name) <= quantity_value(&source->size_limit))
+			continue;
+		quantity_format(&source->size_limit, limit);
+		autofree char *message = xprintf("Usage of EmptyDir volume \"%s\" exceeds the limit \"%s\". ", volume->name, limit);
+		evict(kubelet, pod, message);
+		return true;
+	}
+	return false;
+}
+
+static void check_containers(struct kubelet *kubelet, const struct core_v1_pod *pod) {
+	for api_list_each (container, &pod->spec.containers) {
+		const struct quantity *limit = storage_limit(container);
+		char text[64];
+		if (!limit || written_by(kubelet, pod, container->name) <= quantity_value(limit))
+			continue;
+		quantity_format(limit, text);
+		autofree char *message = xprintf("Container %s exceeded its local ephemeral storage limit \"%s\". ", container->name, text);
+		evict(kubelet, pod, message);
+		return;
+	}
+}
+
+void node_storage_enforce(struct kubelet *kubelet) {
+	autolist struct informer_list list = INFORMER_LIST_INIT;
+	pod_manager_list(kubelet->pods, &list);
+	for (size_t i = 0; i < list.len; i++) {
+		const struct core_v1_pod *pod = list.items[i];
+		if (str_equal(pod->status.phase, CORE_V1_POD_PHASE_RUNNING) && !pod->metadata.deletion_timestamp.set && !check_volumes(kubelet, pod))
+			check_containers(kubelet, pod);
+	}
+}
