@@ -24,7 +24,7 @@ static const struct flag flags[] = {
 
 static int review(struct cli *cli, const char *kind, const char *group, const char *plural, json_t *take_spec, json_t **ret, struct error *err)
 {
-	json_t *body = json_pack("{s:s+, s:s, s:o}", "apiVersion", group, "/v1", "kind", kind, "spec", take_spec);
+	json_t *body = json_pack("{s:s+, s:s, s:o*}", "apiVersion", group, "/v1", "kind", kind, "spec", take_spec);
 	int rc = cli_call(cli, &(struct cli_call){.method = "POST", .path = arena_printf(cli->arena, "/apis/%s/v1/%s", group, plural), .body = body}, ret, err);
 	json_decref(body);
 	return rc;
@@ -137,7 +137,7 @@ static int run_whoami(struct cli *cli, void *arg, const struct flag_list *args, 
 	json_t *answer;
 	int rc = cli_output_parse(cli, options->output, &output, err);
 	if (!rc)
-		rc = review(cli, "SelfSubjectReview", "authentication.k8s.io", "selfsubjectreviews", json_object(), &answer, err);
+		rc = review(cli, "SelfSubjectReview", "authentication.k8s.io", "selfsubjectreviews", NULL, &answer, err);
 	if (rc)
 		return rc;
 	if (output.format != CLI_TABLE) {

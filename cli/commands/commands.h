@@ -34,6 +34,10 @@ extern const struct cli_command command_expose;
 extern const struct cli_command command_config;
 extern const struct cli_command command_auth;
 extern const struct cli_command command_edit;
+extern const struct cli_command command_port_forward;
+extern const struct cli_command command_cp;
+extern const struct cli_command command_explain;
+extern const struct cli_command command_top;
 extern const struct cli_command command_supervise;
 
 /* Runs a command in a pod's container (subresource exec), or joins it (attach), with this process's stdio. */
