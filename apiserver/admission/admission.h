@@ -36,6 +36,7 @@ ADMISSION_PLUGIN(admission_priority);
 ADMISSION_PLUGIN(admission_runtime_class);
 ADMISSION_PLUGIN(admission_default_storage_class);
 ADMISSION_PLUGIN(admission_escalation);
+ADMISSION_PLUGIN(admission_pod_security);
 ADMISSION_PLUGIN(admission_taint_nodes);
 ADMISSION_PLUGIN(admission_node_restriction);
 ADMISSION_PLUGIN(admission_storage_protection);

@@ -14,6 +14,7 @@ const struct admission_plugin *const admission_plugins[] = {
 	&admission_default_storage_class,
 	&admission_storage_protection,
 	&admission_runtime_class,
+	&admission_pod_security,
 	&admission_escalation,
 	&admission_resource_quota, /* last: what it counts is then sure to be admitted */
 };

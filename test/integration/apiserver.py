@@ -248,6 +248,17 @@ def test_pods(api):
     check("eviction asks the budget", s == 429 and o["reason"] == "TooManyRequests", o)
 
 
+def test_pod_security(api):
+    api.call("POST", "/api/v1/namespaces", {"metadata": {"name": "strict", "labels": {"pod-security.kubernetes.io/enforce": "restricted"}}})
+    api.call("POST", "/api/v1/namespaces/strict/serviceaccounts", {"metadata": {"name": "default"}})
+    path = "/api/v1/namespaces/strict/pods"
+    s, e, _ = api.call("POST", path, pod("a", hostNetwork=True))
+    check("pod security", s == 403 and 'violates PodSecurity "restricted:latest": host namespaces (hostNetwork=true), allowPrivilegeEscalation != false' in e["message"], e)
+    context = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}, "runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
+    s, o, _ = api.call("POST", path, pod("a", containers=[{"name": "c", "image": "x", "securityContext": context}]))
+    check("a pod that keeps to it", s == 201, o)
+
+
 def test_services(api):
     path = "/api/v1/namespaces/default/services"
     s, a, _ = api.call("POST", path, {"metadata": {"name": "s1"}, "spec": {"ports": [{"port": 80}], "type": "NodePort"}})
@@ -398,7 +409,7 @@ def main():
         except OSError:
             pass
         time.sleep(0.05)
-    for test in (test_crud, test_finalizers, test_patch, test_list, test_watch, test_pods, test_services, test_custom, test_apply, test_quota, test_discovery):
+    for test in (test_crud, test_finalizers, test_patch, test_list, test_watch, test_pods, test_pod_security, test_services, test_custom, test_apply, test_quota, test_discovery):
         try:
             test(api)
         except Exception as e:
