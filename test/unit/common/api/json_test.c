@@ -55,6 +55,23 @@ static void test_workload_round_trip(void **state) {
 			 "\"maxUnavailable\":\"25%\",\"maxSurge\":1}}},\"status\":{}}");
 }
 
+static void test_controllers_round_trip(void **state) {
+	static const char *const manifests[] = {
+		"{\"kind\":\"ReplicaSet\",\"apiVersion\":\"apps/v1\",\"metadata\":{\"name\":\"x\"},\"spec\":{\"replicas\":2,\"selector\":{\"matchLabels\":{\"app\":\"x\"}},\"template\":{\"metadata\":{\"labels\":{\"app\":\"x\"}},\"spec\":{\"containers\":[{\"name\":\"c\",\"image\":\"i\",\"resources\":{}}],\"restartPolicy\":\"Always\"}}},\"status\":{\"replicas\":2}}",
+		"{\"kind\":\"StatefulSet\",\"apiVersion\":\"apps/v1\",\"metadata\":{\"name\":\"x\"},\"spec\":{\"replicas\":1,\"selector\":{\"matchLabels\":{\"app\":\"x\"}},\"template\":{\"metadata\":{\"labels\":{\"app\":\"x\"}},\"spec\":{\"containers\":[{\"name\":\"c\",\"image\":\"i\",\"resources\":{}}],\"restartPolicy\":\"Always\"}},\"volumeClaimTemplates\":[{\"metadata\":{\"name\":\"d\"},\"spec\":{\"accessModes\":[\"ReadWriteOnce\"],\"resources\":{\"requests\":{\"storage\":\"1Gi\"}}},\"status\":{}}],\"serviceName\":\"s\",\"updateStrategy\":{\"type\":\"RollingUpdate\",\"rollingUpdate\":{\"partition\":0}}},\"status\":{\"replicas\":1,\"availableReplicas\":0}}",
+		"{\"kind\":\"DaemonSet\",\"apiVersion\":\"apps/v1\",\"metadata\":{\"name\":\"x\"},\"spec\":{\"selector\":{\"matchLabels\":{\"app\":\"x\"}},\"template\":{\"metadata\":{\"labels\":{\"app\":\"x\"}},\"spec\":{\"containers\":[{\"name\":\"c\",\"image\":\"i\",\"resources\":{}}],\"restartPolicy\":\"Always\"}},\"updateStrategy\":{\"type\":\"OnDelete\"}},\"status\":{\"currentNumberScheduled\":0,\"numberMisscheduled\":0,\"desiredNumberScheduled\":0,\"numberReady\":0}}",
+		"{\"kind\":\"Job\",\"apiVersion\":\"batch/v1\",\"metadata\":{\"name\":\"x\"},\"spec\":{\"parallelism\":1,\"backoffLimit\":6,\"template\":{\"metadata\":{\"labels\":{\"app\":\"x\"}},\"spec\":{\"containers\":[{\"name\":\"c\",\"image\":\"i\",\"resources\":{}}],\"restartPolicy\":\"Never\"}}},\"status\":{\"active\":1,\"ready\":0}}",
+		"{\"kind\":\"CronJob\",\"apiVersion\":\"batch/v1\",\"metadata\":{\"name\":\"x\"},\"spec\":{\"schedule\":\"*/5 * * * *\",\"suspend\":false,\"jobTemplate\":{\"metadata\":{},\"spec\":{\"template\":{\"metadata\":{\"labels\":{\"app\":\"x\"}},\"spec\":{\"containers\":[{\"name\":\"c\",\"image\":\"i\",\"resources\":{}}],\"restartPolicy\":\"OnFailure\"}}}}},\"status\":{\"lastScheduleTime\":\"2026-01-02T03:04:05Z\"}}",
+		"{\"kind\":\"ReplicationController\",\"apiVersion\":\"v1\",\"metadata\":{\"name\":\"x\"},\"spec\":{\"replicas\":1,\"selector\":{\"app\":\"x\"},\"template\":{\"metadata\":{\"labels\":{\"app\":\"x\"}},\"spec\":{\"containers\":[{\"name\":\"c\",\"image\":\"i\",\"resources\":{}}],\"restartPolicy\":\"Always\"}}},\"status\":{\"replicas\":0}}",
+	};
+	for (size_t i = 0; i < array_len(manifests); i++) {
+		void *object = NULL;
+		assert_int_equal(api_decode_json_any(manifests[i], strlen(manifests[i]), NULL, &object, NULL), 0);
+		check_round_trip(api_type_of(object), manifests[i]);
+		api_unref(object);
+	}
+}
+
 static void test_schema_forms(void **state) {
 	check_round_trip(&apiextensions_v1_json_schema_props_type,
 			 "{\"type\":\"object\",\"default\":{\"a\":[1,2.5,\"x\"]},\"maximum\":1.5,\"enum\":[\"a\",1,null],\"items\":[{\"type\":\"string\"}],\"properties\":{\"a\":{\"type\":"
@@ -154,7 +171,7 @@ static void test_lookups(void **state) {
 
 int main(void) {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_pod_round_trip), cmocka_unit_test(test_workload_round_trip), cmocka_unit_test(test_schema_forms),
+		cmocka_unit_test(test_pod_round_trip), cmocka_unit_test(test_workload_round_trip), cmocka_unit_test(test_controllers_round_trip), cmocka_unit_test(test_schema_forms),
 		cmocka_unit_test(test_errors), cmocka_unit_test(test_warnings), cmocka_unit_test(test_any_and_key),
 		cmocka_unit_test(test_strings), cmocka_unit_test(test_skip), cmocka_unit_test(test_lookups),
 	};
