@@ -27,6 +27,8 @@ ROW(pv_protection_controller);
 ROW(cluster_role_aggregation_controller);
 ROW(resource_quota_controller);
 ROW(endpoint_slice_mirroring_controller);
+ROW(csr_signing_controller);
+ROW(csr_cleaner_controller);
 
 const struct controller *const controllers[] = {
 	&service_account_controller,
@@ -53,5 +55,7 @@ const struct controller *const controllers[] = {
 	&cluster_role_aggregation_controller,
 	&resource_quota_controller,
 	&endpoint_slice_mirroring_controller,
+	&csr_signing_controller,
+	&csr_cleaner_controller,
 };
 const size_t controller_count = array_len(controllers);
