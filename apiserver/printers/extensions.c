@@ -4,11 +4,63 @@
 #include "apiserver/printers/table.h"
 #include "api/admissionregistration_v1.h"
 #include "api/apiregistration_v1.h"
+#include "api/autoscaling_v1.h"
+#include "api/autoscaling_v2.h"
 #include "api/certificates_v1.h"
+#include "common/api/convert.h"
 #include "api/flowcontrol_v1.h"
 #include "api/networking_v1.h"
 #include "api/resource_v1.h"
 #include "api/storage_v1.h"
+
+/* ---- autoscaling ---- */
+
+static void metric_text(const struct autoscaling_v2_horizontal_pod_autoscaler *h, uint32_t i, struct buf *out) {
+	const struct autoscaling_v2_metric_spec *spec = &h->spec.metrics.items[i];
+	const struct autoscaling_v2_metric_status *status = i < h->status.current_metrics.len ? &h->status.current_metrics.items[i] : NULL;
+	if (!spec->resource) {
+		buf_append_str(out, "<unknown>/<auto>");
+		return;
+	}
+	const struct autoscaling_v2_metric_value_status *current = status && status->resource ? &status->resource->current : NULL;
+	char now[64] = "<unknown>", target[64] = "<auto>";
+	if (spec->resource->target.average_value.set) {
+		quantity_format(&spec->resource->target.average_value, target);
+		if (current)
+			quantity_format(&current->average_value, now);
+	} else {
+		if (spec->resource->target.average_utilization)
+			snprintf(target, sizeof(target), "%d%%", *spec->resource->target.average_utilization);
+		if (current && current->average_utilization)
+			snprintf(now, sizeof(now), "%d%%", *current->average_utilization);
+	}
+	buf_printf(out, "%s: %s/%s", spec->resource->name, now, target);
+}
+
+static void autoscaler_cells(const void *object, struct cells *cells) {
+	void *converted;
+	if (api_convert(object, &autoscaling_v2_horizontal_pod_autoscaler_type, &converted, NULL) < 0)
+		return;
+	const struct autoscaling_v2_horizontal_pod_autoscaler *h = converted;
+	autobuf struct buf targets = BUF_INIT(64 << 10);
+	for (uint32_t i = 0; i < h->spec.metrics.len && i < 2; i++) {
+		buf_append_str(&targets, i ? ", " : "");
+		metric_text(h, i, &targets);
+	}
+	if (h->spec.metrics.len > 2)
+		buf_printf(&targets, " + %u more...", h->spec.metrics.len - 2);
+	cell_string(cells, h->metadata.name);
+	cell_printf(cells, "%s/%s", str_or(h->spec.scale_target_ref.kind, ""), str_or(h->spec.scale_target_ref.name, ""));
+	cell_string(cells, targets.len ? targets.data : "<none>");
+	if (h->spec.min_replicas)
+		cell_printf(cells, "%d", *h->spec.min_replicas);
+	else
+		cell_string(cells, "<unset>");
+	cell_printf(cells, "%d", h->spec.max_replicas);
+	cell_printf(cells, "%d", h->status.current_replicas);
+	cell_age_of(cells, h);
+	api_unref(converted);
+}
 
 /* ---- certificates ---- */
 
@@ -226,6 +278,7 @@ static void resource_slice_cells(const void *object, struct cells *cells) {
 #define ADMISSION "admissionregistration.k8s.io"
 #define FLOW "flowcontrol.apiserver.k8s.io"
 const struct printer printers_extensions[] = {
+	{"autoscaling", "horizontalpodautoscalers", autoscaler_cells},
 	{"certificates.k8s.io", "certificatesigningrequests", csr_cells},
 	{ADMISSION, "mutatingwebhookconfigurations", mutating_webhooks_cells},
 	{ADMISSION, "validatingwebhookconfigurations", validating_webhooks_cells},
