@@ -175,6 +175,8 @@ int container_release(struct runtime *runtime, const struct container *container
 		/* End of file only says that the writer has not come yet. */
 		if (n < 0 && errno != EAGAIN && errno != EINTR)
 			return error_set_errno(err, errno, "start the container");
+		if (init < 0)
+			break; /* it is gone already, as after a kill in the middle of its start: nobody will ever open the other side */
 		int64_t left = (deadline - clock_monotonic_ns()) / NSEC_PER_MSEC;
 		if (left <= 0)
 			return error_set(err, ETIMEDOUT, "the container's first process did not start");
