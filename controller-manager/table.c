@@ -27,6 +27,7 @@ ROW(pv_protection_controller);
 ROW(cluster_role_aggregation_controller);
 ROW(resource_quota_controller);
 ROW(endpoint_slice_mirroring_controller);
+ROW(csr_approving_controller);
 ROW(csr_signing_controller);
 ROW(csr_cleaner_controller);
 
@@ -55,6 +56,7 @@ const struct controller *const controllers[] = {
 	&cluster_role_aggregation_controller,
 	&resource_quota_controller,
 	&endpoint_slice_mirroring_controller,
+	&csr_approving_controller,
 	&csr_signing_controller,
 	&csr_cleaner_controller,
 };
