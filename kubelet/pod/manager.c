@@ -123,12 +123,9 @@ static void *work(void *arg) {
 			continue;
 		}
 		pod->working = false;
-		manager->workers--;
 		if (forgotten)
 			map_take(&manager->pods, pod->uid);
 		pthread_mutex_unlock(&pod->lock);
-		pthread_cond_signal(&manager->timer_wake);
-		pthread_cond_broadcast(&manager->worker_ended);
 		pthread_mutex_unlock(&manager->lock);
 		if (forgotten) {
 			object_cache_sweep(manager->kubelet->objects);
@@ -137,6 +134,12 @@ static void *work(void *arg) {
 				token_cache_drop(manager->kubelet->tokens, pod->uid);
 			pod_free(pod);
 		}
+		/* Counted to the very last, so that nobody frees what is used above. */
+		pthread_mutex_lock(&manager->lock);
+		manager->workers--;
+		pthread_cond_signal(&manager->timer_wake);
+		pthread_cond_broadcast(&manager->worker_ended);
+		pthread_mutex_unlock(&manager->lock);
 		return NULL;
 	}
 }
@@ -227,7 +230,7 @@ void pod_manager_free(struct pod_manager *manager) {
 	pthread_mutex_unlock(&manager->lock);
 	pthread_join(manager->timer, NULL);
 	if (left)
-		return; /* a container is being ended: the process goes, its memory with it; the next kubelet goes on */
+		_exit(0); /* a container is being ended: the process goes, its memory with it; the next kubelet goes on */
 	for (size_t i = 0; (e = map_next(&manager->pods, &i));)
 		pod_free(e->value);
 	map_done(&manager->pods);

@@ -189,7 +189,9 @@ void status_manager_free(struct status_manager *manager) {
 		workers_stop(manager->workers);
 	if (manager->queue)
 		workqueue_free(manager->queue);
+	pthread_mutex_lock(&manager->lock);
 	map_done(&manager->entries);
+	pthread_mutex_unlock(&manager->lock);
 	pthread_mutex_destroy(&manager->lock);
 	free(manager);
 }

@@ -41,7 +41,9 @@ struct token_cache *token_cache_new(struct client *client) {
 void token_cache_free(struct token_cache *cache) {
 	if (!cache)
 		return;
+	pthread_mutex_lock(&cache->lock);
 	map_done(&cache->tokens);
+	pthread_mutex_unlock(&cache->lock);
 	pthread_mutex_destroy(&cache->lock);
 	free(cache);
 }
