@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* port-forward: each local connection becomes one WebSocket with the channels 0 (data) and 1 (errors) of v4.channel.k8s.io. */
+/* port-forward: each local connection becomes one tunnel of its own, see cli/tunnel.h. */
 #include "cli/commands/commands.h"
 #include "cli/pods.h"
-
-#include "common/http/websocket.h"
+#include "cli/tunnel.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -14,8 +13,6 @@
 #include <unistd.h>
 
 #define MAX_PORTS 32
-#define MAX_QUEUED (1u << 20)
-#define LINGER_MS 10000 /* the protocol cannot say "no more from me": what the pod still answers may come for so long */
 
 struct options {
 	struct cli_globals globals;
@@ -42,90 +39,14 @@ struct connection {
 
 /* ---- one connection ---- */
 
-static bool write_all(int fd, const uint8_t *data, size_t len)
-{
-	while (len) {
-		ssize_t n = send(fd, data, len, MSG_NOSIGNAL);
-		if (n < 0)
-			return false;
-		data += n;
-		len -= (size_t)n;
-	}
-	return true;
-}
-
-/* Returns false where the connection is over. The first message of each channel only names the port. */
-static bool take_message(const struct connection *c, const struct websocket_message *message, bool *announced)
-{
-	if (!message->len || message->data[0] > 1)
-		return true;
-	unsigned channel = message->data[0];
-	const uint8_t *data = message->data + 1;
-	size_t len = message->len - 1;
-	if (!announced[channel]) {
-		size_t head = min_of(len, (size_t)2);
-		announced[channel] = true;
-		data += head;
-		len -= head;
-	}
-	if (channel == 0)
-		return write_all(c->fd, data, len);
-	if (len)
-		fprintf(stderr, "an error occurred forwarding %lld -> %lld: %.*s\n", (long long)c->forward->local, (long long)c->forward->remote, (int)min_of(len, (size_t)2048), (const char *)data);
-	return len == 0;
-}
-
-/* Returns false at the end of what the local side has to say. */
-static bool take_local(const struct connection *c, struct websocket *ws)
-{
-	uint8_t data[32768];
-	ssize_t n = recv(c->fd, data, sizeof(data), 0);
-	if (n <= 0)
-		return false;
-	return websocket_send(ws, WEBSOCKET_BINARY, &(uint8_t){0}, 1, data, (size_t)n) != -EPIPE;
-}
-
-static void carry(const struct connection *c, struct websocket *ws)
-{
-	bool announced[2] = {false, false}, local_open = true;
-	for (;;) {
-		struct websocket_message message;
-		int rc;
-		while ((rc = websocket_receive(ws, &message)) == 1)
-			if (!take_message(c, &message, announced))
-				return;
-		if (rc != -EAGAIN)
-			return;
-		bool reads = local_open && websocket_queued(ws) < MAX_QUEUED / 2;
-		struct pollfd wait[2] = {
-			{.fd = websocket_fd(ws), .events = (short)(POLLIN | (websocket_wants_write(ws) ? POLLOUT : 0))},
-			{.fd = reads ? c->fd : -1, .events = POLLIN},
-		};
-		int ready = poll(wait, 2, local_open ? -1 : LINGER_MS);
-		if (ready == 0)
-			return;
-		if (wait[0].revents & POLLOUT)
-			websocket_flush(ws);
-		if (wait[1].revents)
-			local_open = take_local(c, ws);
-	}
-}
-
 static void *connection_run(void *arg)
 {
 	struct connection *c = arg;
 	autoerror struct error err = {0};
-	int fd;
 	printf("Handling connection for %lld\n", (long long)c->forward->local);
 	fflush(stdout);
-	if (client_websocket(c->forward->client, c->forward->path, "v4.channel.k8s.io", &fd, NULL, &err)) {
-		fprintf(stderr, "error forwarding port %lld: %s\n", (long long)c->forward->remote, error_message(&err));
-	} else {
-		struct websocket *ws = websocket_new(fd, &(struct websocket_options){.client = true, .max_message = 4 << 20, .max_queued = MAX_QUEUED});
-		carry(c, ws);
-		websocket_close(ws, WEBSOCKET_CLOSE_NORMAL, "");
-		websocket_free(ws);
-	}
+	if (tunnel_carry(c->forward->client, c->forward->path, c->forward->remote, c->fd, &err))
+		fprintf(stderr, "an error occurred forwarding %lld -> %lld: %s\n", (long long)c->forward->local, (long long)c->forward->remote, error_message(&err));
 	close(c->fd);
 	free(c);
 	return NULL;
@@ -226,9 +147,7 @@ static int add_forward(struct cli *cli, json_t *service, json_t *pod, const char
 		ret->local = 0;
 	else if (!colon)
 		str_to_int64(local, 1, 65535, &ret->local);
-	char number[24];
-	snprintf(number, sizeof(number), "%lld", (long long)ret->remote);
-	ret->path = cli_path_query(cli, cli_path(cli, pods, cli_ns(pod), cli_name(pod), "portforward"), "ports", number);
+	ret->path = cli_path(cli, pods, cli_ns(pod), cli_name(pod), "portforward");
 	return 0;
 }
 
