@@ -122,6 +122,6 @@ void request_fail(struct request *r, const struct error *err) {
 		snprintf(seconds, sizeof(seconds), "%d", err->retry_after_seconds);
 		http_add_header(r->http, "Retry-After", seconds);
 	}
-	request_respond_json(r, code, out.data, out.len);
+	request_respond_status(r, code, out.data, out.len);
 	buf_done(&out);
 }

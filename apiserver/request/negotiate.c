@@ -88,6 +88,13 @@ static bool clause_form(const struct clause *c, bool can_transform, enum respons
 	return true;
 }
 
+/* Custom resources and Tables have no protobuf form: the next clause may be better. */
+static bool media_fits(const struct request *r, enum media_type media, enum response_form form) {
+	if (media != MEDIA_PROTOBUF)
+		return true;
+	return form == FORM_PARTIAL || (form == FORM_OBJECT && !(r->resource && r->resource->custom));
+}
+
 static bool wants_pretty(const struct request *r) {
 	const char *pretty = http_query(r->http, "pretty");
 	if (pretty)
@@ -110,7 +117,7 @@ int request_negotiate(const struct request *r, bool can_transform, struct negoti
 		while (*p == ',' || *p == ' ')
 			p++;
 		enum response_form form;
-		if (media == MEDIA_OTHER || c.q <= best_q || !clause_form(&c, can_transform, &form))
+		if (media == MEDIA_OTHER || c.q <= best_q || !clause_form(&c, can_transform, &form) || !media_fits(r, media, form))
 			continue;
 		best.media = media;
 		best.form = form;

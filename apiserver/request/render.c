@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "apiserver/request/render.h"
 #include "apiserver/printers/printer.h"
+#include "api/meta_v1.h"
 
 enum include_object request_include_object(const struct request *r) {
 	const char *value = http_query(r->http, "includeObject");
@@ -22,6 +23,16 @@ void partial_metadata(const char *json, size_t len, struct buf *out) {
 	else
 		buf_append_str(out, "{}");
 	buf_append_char(out, '}');
+}
+
+int partial_metadata_object(const char *json, size_t len, void **ret_object) {
+	autobuf struct buf text = BUF_INIT(BUF_MAX_DEFAULT);
+	partial_metadata(json, len, &text);
+	return api_decode_json(&meta_v1_partial_object_metadata_type, text.data, text.len, NULL, ret_object, NULL);
+}
+
+bool render_is_protobuf(const struct negotiated *accept) {
+	return accept->media == MEDIA_PROTOBUF && accept->form != FORM_TABLE;
 }
 
 static void json_member(struct buf *out, const char *name, const char *value) {
@@ -62,6 +73,17 @@ void table_row(const struct resource *resource, const void *object, const char *
 	buf_append_char(out, '}');
 }
 
+/* Puts the metadata alone in the place of what was decoded, for protobuf. */
+static int to_partial(const struct buf *json, void **object) {
+	void *partial;
+	int rc = partial_metadata_object(json->data, json->len, &partial);
+	if (rc < 0)
+		return rc;
+	api_unref(*object);
+	*object = partial;
+	return 0;
+}
+
 /* Puts the entry into `out` in the resource's version as JSON; *ret_object gets the decoded form where it was needed, or NULL. */
 static int entry_json(const struct render *render, struct entry *entry, bool need_object, struct buf *out, void **ret_object) {
 	*ret_object = NULL;
@@ -85,9 +107,13 @@ struct bytes *render_event_object(const struct render *render, struct entry *ent
 		return bytes_ref(entry->json);
 	autobuf struct buf json = BUF_INIT(BUF_MAX_DEFAULT);
 	void *object;
-	bool protobuf = render->accept.media == MEDIA_PROTOBUF && render->accept.form == FORM_OBJECT;
-	if (entry_json(render, entry, render->accept.form == FORM_TABLE || protobuf, &json, &object) < 0)
+	bool protobuf = render_is_protobuf(&render->accept);
+	if (entry_json(render, entry, render->accept.form == FORM_TABLE || (protobuf && render->accept.form == FORM_OBJECT), &json, &object) < 0)
 		return NULL;
+	if (protobuf && render->accept.form == FORM_PARTIAL && to_partial(&json, &object) < 0) {
+		api_unref(object);
+		return NULL;
+	}
 	autobuf struct buf out = BUF_INIT(BUF_MAX_DEFAULT);
 	if (render->accept.form == FORM_TABLE) {
 		buf_append_str(&out, "{\"kind\":\"Table\",\"apiVersion\":\"meta.k8s.io/v1\",\"metadata\":{\"resourceVersion\":\"");
@@ -100,10 +126,10 @@ struct bytes *render_event_object(const struct render *render, struct entry *ent
 		buf_append_str(&out, ",\"rows\":[");
 		table_row(render->resource, object, json.data, json.len, render->include, &out);
 		buf_append_str(&out, "]}");
+	} else if (protobuf) {
+		api_encode_protobuf(api_type_of(object), object, &out);
 	} else if (render->accept.form == FORM_PARTIAL) {
 		partial_metadata(json.data, json.len, &out);
-	} else if (protobuf) {
-		api_encode_protobuf(render->resource->type, object, &out);
 	} else {
 		buf_append(&out, json.data, json.len);
 	}
@@ -112,17 +138,21 @@ struct bytes *render_event_object(const struct render *render, struct entry *ent
 }
 
 struct bytes *render_item(const struct render *render, struct entry *entry) {
-	if (render->accept.form != FORM_TABLE && !(render->accept.media == MEDIA_PROTOBUF && render->accept.form == FORM_OBJECT))
+	if (render->accept.form != FORM_TABLE && !render_is_protobuf(&render->accept))
 		return render_event_object(render, entry, false);
 	autobuf struct buf json = BUF_INIT(BUF_MAX_DEFAULT);
 	void *object;
-	if (entry_json(render, entry, true, &json, &object) < 0)
+	if (entry_json(render, entry, render->accept.form != FORM_PARTIAL, &json, &object) < 0)
 		return NULL;
+	if (render->accept.form == FORM_PARTIAL && to_partial(&json, &object) < 0) {
+		api_unref(object);
+		return NULL;
+	}
 	autobuf struct buf out = BUF_INIT(BUF_MAX_DEFAULT);
 	if (render->accept.form == FORM_TABLE)
 		table_row(render->resource, object, json.data, json.len, render->include, &out);
 	else
-		api_encode_protobuf_message(render->resource->type, object, &out);
+		api_encode_protobuf_message(api_type_of(object), object, &out);
 	api_unref(object);
 	return buf_to_bytes(&out);
 }

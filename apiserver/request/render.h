@@ -15,6 +15,8 @@ struct render {
 	enum include_object include;
 };
 bool render_is_identity(const struct render *render);
+/* Objects and bare metadata go out as protobuf where that was settled; Tables never do. */
+bool render_is_protobuf(const struct negotiated *accept);
 /* An element of a list's items or a Table's rows, or an object of a watch event. A new reference; NULL where the entry cannot be read. */
 struct bytes *render_item(const struct render *render, struct entry *entry);
 /* The object of a watch event: a Table carries its columns only in the first. */
@@ -26,6 +28,8 @@ void render_object(const struct resource *resource, const struct negotiated *acc
 void table_columns(const struct resource *resource, struct buf *out);
 /* Appends one row object. `json` is the object's own text. */
 void table_row(const struct resource *resource, const void *object, const char *json, size_t len, enum include_object include, struct buf *out);
+/* The PartialObjectMetadata of an object's text, decoded; the caller unrefs. */
+int partial_metadata_object(const char *json, size_t len, void **ret_object);
 /* Appends {"kind":"PartialObjectMetadata",...} from an object's text. */
 void partial_metadata(const char *json, size_t len, struct buf *out);
 

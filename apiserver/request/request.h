@@ -8,6 +8,8 @@
 #include "apiserver/apiserver.h"
 #include "apiserver/resources.h"
 
+#define PROTOBUF_TYPE "application/vnd.kubernetes.protobuf"
+
 enum media_type { MEDIA_JSON, MEDIA_YAML, MEDIA_PROTOBUF, MEDIA_CBOR, MEDIA_OTHER };
 enum response_form { FORM_OBJECT, FORM_TABLE, FORM_PARTIAL };
 
@@ -80,6 +82,8 @@ void request_respond_object(struct request *r, int code, const struct api_type *
 /* A stored object, as negotiated; the bytes themselves where they fit. */
 void request_respond_entry(struct request *r, int code, struct entry *entry);
 void request_respond_json(struct request *r, int code, const char *json, size_t len);
+/* The JSON of a Status, in the encoding settled. */
+void request_respond_status(struct request *r, int code, const char *json, size_t len);
 void request_respond_text(struct request *r, int code, const char *text);
 /* Status Success, as deletions answer. */
 void request_respond_success(struct request *r, const char *name, const char *uid);

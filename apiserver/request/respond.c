@@ -3,6 +3,7 @@
 #include "apiserver/request/request.h"
 #include "apiserver/request/render.h"
 #include "apiserver/request/steps.h"
+#include "api/meta_v1.h"
 #include "common/api/yaml.h"
 
 void request_warn(struct request *r, const char *fmt, ...) {
@@ -52,6 +53,19 @@ void request_respond_json(struct request *r, int code, const char *json, size_t 
 	respond_bytes(r, code, "application/json", bytes);
 }
 
+/* A Status, as JSON or, where that was settled, as protobuf. */
+void request_respond_status(struct request *r, int code, const char *json, size_t len) {
+	void *status;
+	if (!render_is_protobuf(&r->accept) || api_decode_json(&meta_v1_status_type, json, len, NULL, &status, NULL) < 0) {
+		request_respond_json(r, code, json, len);
+		return;
+	}
+	autobuf struct buf out = BUF_INIT(1 << 20);
+	api_encode_protobuf(&meta_v1_status_type, status, &out);
+	api_unref(status);
+	respond_bytes(r, code, PROTOBUF_TYPE, buf_to_bytes(&out));
+}
+
 void request_respond_text(struct request *r, int code, const char *text) {
 	request_finished(r, code);
 	http_respond(r->http, code, "text/plain; charset=utf-8", text, strlen(text));
@@ -78,17 +92,33 @@ void request_respond_success(struct request *r, const char *name, const char *ui
 		buf_append_char(&out, '}');
 	}
 	buf_append_char(&out, '}');
-	request_respond_json(r, 200, out.data, out.len);
+	request_respond_status(r, 200, out.data, out.len);
 	buf_done(&out);
 }
 
+/* The metadata of an object alone, as protobuf. */
+static int respond_partial_protobuf(struct request *r, int code, const struct api_type *type, const void *object) {
+	autobuf struct buf json = BUF_INIT(BUF_MAX_DEFAULT), out = BUF_INIT(BUF_MAX_DEFAULT);
+	void *partial;
+	api_encode_json(type, object, &json);
+	int rc = partial_metadata_object(json.data, json.len, &partial);
+	if (rc < 0)
+		return rc;
+	api_encode_protobuf(&meta_v1_partial_object_metadata_type, partial, &out);
+	api_unref(partial);
+	respond_bytes(r, code, PROTOBUF_TYPE, buf_to_bytes(&out));
+	return 0;
+}
+
 void request_respond_object(struct request *r, int code, const struct api_type *type, const void *object) {
+	if (r->accept.media == MEDIA_PROTOBUF && r->accept.form == FORM_PARTIAL && r->resource && type == r->resource->type && respond_partial_protobuf(r, code, type, object) == 0)
+		return;
 	struct buf out = BUF_INIT(BUF_MAX_DEFAULT);
 	switch (r->accept.form == FORM_OBJECT ? r->accept.media : MEDIA_JSON) {
 	case MEDIA_PROTOBUF:
 		if (type->proto) {
 			api_encode_protobuf(type, object, &out);
-			respond_bytes(r, code, "application/vnd.kubernetes.protobuf", buf_to_bytes(&out));
+			respond_bytes(r, code, PROTOBUF_TYPE, buf_to_bytes(&out));
 			break;
 		}
 		/* fall through: kinds without a protobuf form answer in JSON */

@@ -144,8 +144,9 @@ static void respond_protobuf(struct request *r, struct list_stream *s, const str
 			append_field(&raw, 2, item->data, item->len);
 	}
 	const struct api_resource *api = r->resource->api;
-	autofree char *version = *resource_group(r->resource) ? xprintf("%s/%s", api->group, api->version) : xstrdup(api->version);
-	const char *kind = api->list_type ? api->list_type->kind : "List";
+	bool partial = r->accept.form == FORM_PARTIAL;
+	autofree char *version = partial ? xstrdup("meta.k8s.io/v1") : *resource_group(r->resource) ? xprintf("%s/%s", api->group, api->version) : xstrdup(api->version);
+	const char *kind = partial ? "PartialObjectMetadataList" : api->list_type ? api->list_type->kind : "List";
 	append_field(&type_meta, 1, version, strlen(version));
 	append_field(&type_meta, 2, kind, strlen(kind));
 	buf_append(&out, "k8s\0", 4);
@@ -156,12 +157,12 @@ static void respond_protobuf(struct request *r, struct list_stream *s, const str
 	stream_free(s);
 	request_finished(r, 200);
 	struct bytes *bytes = buf_to_bytes(&out);
-	http_respond_bytes(r->http, 200, "application/vnd.kubernetes.protobuf", &bytes, 1);
+	http_respond_bytes(r->http, 200, PROTOBUF_TYPE, &bytes, 1);
 }
 
 static void respond_stream(struct request *r, struct list_stream *s, const struct list_meta *meta) {
 	s->render = (struct render){.resource = r->resource, .accept = r->accept, .include = request_include_object(r)};
-	if (r->accept.media == MEDIA_PROTOBUF && r->accept.form == FORM_OBJECT) {
+	if (render_is_protobuf(&r->accept)) {
 		respond_protobuf(r, s, meta);
 		return;
 	}

@@ -11,6 +11,7 @@
 #include "apiserver/rest/query.h"
 #include "apiserver/rest/write.h"
 #include "apiserver/timers.h"
+#include "api/meta_v1.h"
 #include "common/base/random.h"
 
 #include <endian.h>
@@ -69,7 +70,7 @@ static void append_field(struct buf *out, unsigned number, const void *data, siz
 }
 
 static struct bytes *frame(const struct render *render, const char *type, const char *object, size_t len) {
-	if (render->accept.media == MEDIA_PROTOBUF && render->accept.form == FORM_OBJECT) {
+	if (render_is_protobuf(&render->accept)) {
 		/* A frame is four bytes of length, then WatchEvent{type = 1, object = 2 {raw = 1}}; raw has the envelope of its own. */
 		autobuf struct buf raw = BUF_INIT(BUF_MAX_DEFAULT), out = BUF_INIT(BUF_MAX_DEFAULT), extension = BUF_INIT(BUF_MAX_DEFAULT);
 		append_field(&extension, 1, object, len);
@@ -180,8 +181,13 @@ static bool send_left(struct watcher *w, struct entry *previous, uint64_t revisi
 static void send_error(struct watcher *w, const struct error *err) {
 	autobuf struct buf status = BUF_INIT(1 << 20);
 	status_encode(err, &status);
-	static const struct render plain = {0};
-	autobytes struct bytes *out = frame(&plain, "ERROR", status.data, status.len);
+	void *object;
+	if (render_is_protobuf(&w->render.accept) && api_decode_json(&meta_v1_status_type, status.data, status.len, NULL, &object, NULL) == 0) {
+		buf_reset(&status);
+		api_encode_protobuf(&meta_v1_status_type, object, &status);
+		api_unref(object);
+	}
+	autobytes struct bytes *out = frame(&w->render, "ERROR", status.data, status.len);
 	http_stream_send(w->stream, out);
 	http_stream_end(w->stream);
 }
@@ -209,12 +215,13 @@ static void send_bookmark(struct watcher *w, uint64_t revision, bool initial_end
 	}
 	w->sent_revision = revision;
 	autobytes struct bytes *framed = NULL;
-	if (w->render.accept.media == MEDIA_PROTOBUF && w->render.accept.form == FORM_OBJECT) {
+	if (render_is_protobuf(&w->render.accept)) {
 		void *object;
-		if (api_decode_json(resource->type, out.data, out.len, NULL, &object, NULL) < 0)
+		const struct api_type *type = w->render.accept.form == FORM_PARTIAL ? &meta_v1_partial_object_metadata_type : resource->type;
+		if (api_decode_json(type, out.data, out.len, NULL, &object, NULL) < 0)
 			return;
 		autobuf struct buf encoded = BUF_INIT(1 << 20);
-		api_encode_protobuf(resource->type, object, &encoded);
+		api_encode_protobuf(type, object, &encoded);
 		api_unref(object);
 		framed = frame(&w->render, "BOOKMARK", encoded.data, encoded.len);
 	} else {
@@ -354,8 +361,8 @@ static int64_t watch_timeout(const struct request *r, const struct list_query *q
 }
 
 static const char *content_type(const struct request *r) {
-	if (r->accept.media == MEDIA_PROTOBUF && r->accept.form == FORM_OBJECT)
-		return "application/vnd.kubernetes.protobuf;stream=watch";
+	if (render_is_protobuf(&r->accept))
+		return PROTOBUF_TYPE ";stream=watch";
 	return "application/json";
 }
 

@@ -368,6 +368,49 @@ def test_quota(api):
     check("range", s == 403 and "maximum cpu usage per Container is 1, but limit is 2" in e["message"], e)
 
 
+def field(number, data):
+    """One length-delimited field of a protobuf message; lengths below 16384."""
+    data = data.encode() if isinstance(data, str) else data
+    n = len(data)
+    return bytes([number << 3 | 2]) + (bytes([n]) if n < 128 else bytes([n & 127 | 128, n >> 7])) + data
+
+
+def envelope(version, kind, message):
+    return b"k8s\0" + field(1, field(1, version) + field(2, kind)) + field(2, message)
+
+
+PROTOBUF = "application/vnd.kubernetes.protobuf"
+
+
+def raw_get(api, path, accept=PROTOBUF, method="GET", body=None):
+    c = api.connect()
+    c.request(method, path, body, {"Authorization": "Bearer " + api.token, "Accept": accept, "Content-Type": PROTOBUF})
+    return c.getresponse()
+
+
+def test_protobuf(api):
+    body = envelope("v1", "ConfigMap", field(1, field(1, "binary")) + field(2, field(1, "key") + field(2, "value")))
+    r = raw_get(api, CM, method="POST", body=body)
+    data = r.read()
+    check("create from protobuf", r.status == 201 and r.headers["Content-Type"] == PROTOBUF and data.startswith(b"k8s\0") and field(2, "value") in data, data)
+    check("what was stored", api.call("GET", CM + "/binary")[1]["data"] == {"key": "value"})
+    data = raw_get(api, CM + "?fieldSelector=metadata.name%3Dbinary").read()
+    check("list", data.startswith(b"k8s\0" + field(1, field(1, "v1") + field(2, "ConfigMapList"))) and field(1, "key") in data, data)
+    r = raw_get(api, CM + "/none")
+    check("errors", r.status == 404 and field(2, "Status") in r.read())
+    metadata = PROTOBUF + ";as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
+    data = raw_get(api, CM + "/binary", metadata).read()
+    check("metadata alone", field(2, "PartialObjectMetadata") in data and b"value" not in data, data)
+    for accept, version, kind in ((PROTOBUF + ";stream=watch", "v1", "ConfigMap"), (metadata, "meta.k8s.io/v1", "PartialObjectMetadata")):
+        r = raw_get(api, CM + "?watch=1&fieldSelector=metadata.name%3Dbinary", accept)
+        frame = r.read(int.from_bytes(r.read(4), "big"))
+        check("watch as " + kind, frame.startswith(field(1, "ADDED")) and b"k8s\0" + field(1, field(1, version) + field(2, kind)) in frame, frame)
+    r = raw_get(api, CM + "/binary", method="DELETE", body=envelope("apps/v1", "DeleteOptions", b""))
+    check("delete with options of another group", r.status == 200, r.read())
+    check("the same in JSON", api.call("DELETE", CM + "/binary", {"kind": "DeleteOptions", "apiVersion": "apps/v1"})[0] == 404)
+    check("tables have no protobuf", raw_get(api, CM, PROTOBUF + ";as=Table;g=meta.k8s.io;v=v1").status == 406)
+
+
 def test_discovery(api):
     s, o, _ = api.call("GET", "/apis")
     check("groups", o["kind"] == "APIGroupList" and any(g["name"] == "apps" for g in o["groups"]), o)
@@ -409,7 +452,7 @@ def main():
         except OSError:
             pass
         time.sleep(0.05)
-    for test in (test_crud, test_finalizers, test_patch, test_list, test_watch, test_pods, test_pod_security, test_services, test_custom, test_apply, test_quota, test_discovery):
+    for test in (test_crud, test_finalizers, test_patch, test_list, test_watch, test_pods, test_pod_security, test_services, test_custom, test_apply, test_quota, test_protobuf, test_discovery):
         try:
             test(api)
         except Exception as e:
