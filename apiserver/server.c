@@ -86,17 +86,14 @@ static int open_http(struct apiserver *server, struct error *err) {
 	int rc = tls_files(o, server->advertise_address, &cert, &key, err);
 	if (rc < 0)
 		return rc;
-	autofree char *client_cas = NULL;
-	rc = tls_client_ca_file(o, &client_cas, err);
-	if (rc < 0)
-		return rc;
 	struct http_server_options options = HTTP_SERVER_OPTIONS_INIT;
 	options.bind_address = str_empty(o->bind_address) ? NULL : o->bind_address;
 	options.port = (uint16_t)o->secure_port;
 	options.tls = true;
 	options.cert_file = cert;
 	options.key_file = key;
-	options.client_ca_file = client_cas;
+	options.client_ca_file = o->client_ca_file;
+	options.client_ca_file_too = o->requestheader_client_ca_file;
 	options.handler = request_handle;
 	options.arg = server;
 	return http_server_start(&options, &server->http, err);

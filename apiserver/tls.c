@@ -12,7 +12,6 @@
 #include <unistd.h>
 
 #define VALID_SECONDS (365LL * 24 * 3600)
-#define MAX_PEM (4u << 20)
 
 char *tls_advertise_address(const struct apiserver_options *options) {
 	if (!str_empty(options->advertise_address))
@@ -106,26 +105,3 @@ int tls_files(const struct apiserver_options *options, const char *address, char
 	return 0;
 }
 
-int tls_client_ca_file(const struct apiserver_options *options, char **ret, struct error *err) {
-	const char *one = options->client_ca_file, *two = options->requestheader_client_ca_file;
-	if (str_empty(one) || str_empty(two) || strcmp(one, two) == 0) {
-		const char *only = str_empty(one) ? two : one;
-		*ret = str_empty(only) ? NULL : xstrdup(only);
-		return 0;
-	}
-	autofree char *a = NULL, *b = NULL;
-	size_t a_len, b_len;
-	int rc = file_read(AT_FDCWD, one, MAX_PEM, &a, &a_len, err);
-	if (rc == 0)
-		rc = file_read(AT_FDCWD, two, MAX_PEM, &b, &b_len, err);
-	if (rc < 0)
-		return rc;
-	if (mkdir(options->cert_dir, 0755) < 0 && errno != EEXIST)
-		return error_set_errno(err, errno, "make --cert-dir %s", options->cert_dir);
-	autofree char *path = xprintf("%s/client-cas-%ld.crt", options->cert_dir, (long)options->secure_port);
-	autofree char *text = xprintf("%s\n%s", a, b);
-	rc = file_write_durable(AT_FDCWD, path, text, strlen(text), 0644, err);
-	if (rc == 0)
-		*ret = take_ptr(path);
-	return rc;
-}

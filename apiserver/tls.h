@@ -7,8 +7,6 @@
 
 /* The files to serve with: those of the flags, or a self-signed pair in --cert-dir, made where it is not there. The caller frees. */
 int tls_files(const struct apiserver_options *options, const char *address, char **ret_cert, char **ret_key, struct error *err);
-/* One file of all CAs that client certificates may come from (users' and front proxies'); *ret NULL where there are none. */
-int tls_client_ca_file(const struct apiserver_options *options, char **ret, struct error *err);
 /* --advertise-address, else the address of the interface that the default route leaves by, else the loopback. The caller frees. */
 char *tls_advertise_address(const struct apiserver_options *options);
 

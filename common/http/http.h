@@ -30,6 +30,7 @@ struct http_server_options {
 	bool tls;
 	const char *cert_file, *key_file; /* PEM; re-read when they change on disk */
 	const char *client_ca_file;   /* PEM; NULL: no client certificates asked for. A certificate offered and not signed by it: request goes on with peer_cert NULL */
+	const char *client_ca_file_too; /* PEM of a second authority, trusted beside the first; NULL: none */
 	unsigned threads;             /* I/O threads; 0: one a core */
 	size_t max_body;              /* bytes; larger: 413 */
 	size_t max_header_bytes;      /* 0: 32 KiB, 1 MiB at most; larger: 431. Each connection holds that much */

@@ -29,7 +29,7 @@ struct tls_creds {
 
 struct http_tls {
 	struct http_server *server;
-	char *cert_file, *key_file, *ca_file;
+	char *cert_file, *key_file, *ca_files[2];
 	gnutls_priority_t priority;
 	gnutls_datum_t ticket_key;
 	pthread_mutex_t lock; /* guards creds */
@@ -57,9 +57,23 @@ static int read_pem(const char *path, gnutls_datum_t *ret, struct error *err)
 	return 0;
 }
 
+static int trust(struct tls_creds *creds, const char *path, struct error *err)
+{
+	gnutls_datum_t ca = {0};
+	int rc = read_pem(path, &ca, err);
+	if (rc)
+		return rc;
+	int n = gnutls_certificate_set_x509_trust_mem(creds->handle, &ca, GNUTLS_X509_FMT_PEM);
+	free(ca.data);
+	if (n <= 0)
+		return error_set(err, EINVAL, "client CA %s: %s", path, n ? gnutls_strerror(n) : "no certificate in it");
+	creds->verifies = true;
+	return 0;
+}
+
 static int load(struct http_tls *tls, struct tls_creds **ret, struct error *err)
 {
-	gnutls_datum_t cert = {0}, key = {0}, ca = {0};
+	gnutls_datum_t cert = {0}, key = {0};
 	struct tls_creds *creds = xnew(struct tls_creds);
 	creds->refs = 1;
 	int n, rc = gnutls_certificate_allocate_credentials(&creds->handle);
@@ -71,17 +85,13 @@ static int load(struct http_tls *tls, struct tls_creds **ret, struct error *err)
 		rc = read_pem(tls->key_file, &key, err);
 	if (!rc && (n = gnutls_certificate_set_x509_key_mem2(creds->handle, &cert, &key, GNUTLS_X509_FMT_PEM, NULL, 0)) < 0)
 		rc = error_set(err, EINVAL, "certificate %s with key %s: %s", tls->cert_file, tls->key_file, gnutls_strerror(n));
-	if (!rc && tls->ca_file && !(rc = read_pem(tls->ca_file, &ca, err))) {
-		n = gnutls_certificate_set_x509_trust_mem(creds->handle, &ca, GNUTLS_X509_FMT_PEM);
-		if (n <= 0)
-			rc = error_set(err, EINVAL, "client CA %s: %s", tls->ca_file, n ? gnutls_strerror(n) : "no certificate in it");
-		creds->verifies = true;
-	}
+	for (size_t i = 0; !rc && i < array_len(tls->ca_files); i++)
+		if (tls->ca_files[i])
+			rc = trust(creds, tls->ca_files[i], err);
 	if (key.data)
 		explicit_bzero(key.data, key.size);
 	free(cert.data);
 	free(key.data);
-	free(ca.data);
 	if (rc < 0) {
 		tls_creds_unref(creds);
 		return rc;
@@ -125,7 +135,8 @@ int tls_new(struct http_server *server, struct http_tls **ret, struct error *err
 	tls->server = server;
 	tls->cert_file = xstrdup(str_or(options->cert_file, ""));
 	tls->key_file = xstrdup(str_or(options->key_file, ""));
-	tls->ca_file = str_empty(options->client_ca_file) ? NULL : xstrdup(options->client_ca_file);
+	tls->ca_files[0] = str_empty(options->client_ca_file) ? NULL : xstrdup(options->client_ca_file);
+	tls->ca_files[1] = str_empty(options->client_ca_file_too) ? NULL : xstrdup(options->client_ca_file_too);
 	tls->source.fn = on_change;
 	pthread_mutex_init(&tls->lock, NULL);
 	tls->inotify_fd = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
@@ -148,7 +159,8 @@ void tls_watch(struct http_tls *tls, struct io_thread *thread)
 		return;
 	watch_folder(tls, tls->cert_file);
 	watch_folder(tls, tls->key_file);
-	watch_folder(tls, tls->ca_file);
+	watch_folder(tls, tls->ca_files[0]);
+	watch_folder(tls, tls->ca_files[1]);
 	thread_watch(thread, tls->inotify_fd, EPOLLIN, &tls->source);
 }
 
@@ -168,7 +180,8 @@ void tls_free(struct http_tls *tls)
 	pthread_mutex_destroy(&tls->lock);
 	free(tls->cert_file);
 	free(tls->key_file);
-	free(tls->ca_file);
+	free(tls->ca_files[0]);
+	free(tls->ca_files[1]);
 	free(tls);
 }
 
