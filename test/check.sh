@@ -5,6 +5,7 @@
 set -u
 cd "$(dirname "$0")/.."
 export LC_ALL=C.UTF-8
+unset MAKEFLAGS MFLAGS MAKELEVEL # each suite has all cores, whoever called us
 jobs=$(nproc) passed=0 failed=0
 suite() { # name, command...
 	local name=$1 log rc line

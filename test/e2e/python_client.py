@@ -16,10 +16,14 @@ assert client.VersionApi().get_code().git_version.startswith("v1.36")
 core.create_namespace(client.V1Namespace(metadata=client.V1ObjectMeta(name=NS)))
 
 seen = []
+watching = threading.Event()
+core.create_namespaced_config_map(NS, client.V1ConfigMap(metadata=client.V1ObjectMeta(name="first")))
 
 
 def follow():
     for event in watch.Watch().stream(core.list_namespaced_config_map, NS, timeout_seconds=20):
+        if event["object"].metadata.name == "first":
+            watching.set()
         if event["object"].metadata.name == "m":
             seen.append(event["type"])
             if event["type"] == "DELETED":
@@ -28,6 +32,7 @@ def follow():
 
 watcher = threading.Thread(target=follow)
 watcher.start()
+assert watching.wait(20)
 
 made = core.create_namespaced_config_map(NS, client.V1ConfigMap(metadata=client.V1ObjectMeta(name="m"), data={"a": "1"}))
 assert made.metadata.uid and made.metadata.resource_version
