@@ -146,6 +146,7 @@ remove_pods() {
 remove_network() {
 	[ -z "$NETNS" ] || return 0 # goes with its namespace
 	ip link show "$BRIDGE" >/dev/null 2>&1 && ip link delete "$BRIDGE"
+	nft delete table inet coracle-pods 2>/dev/null || true
 	[ ! -x "$BIN/coracle-proxy" ] || "$BIN/coracle-proxy" --cleanup 2>>"$LOG/cleanup.log" || true
 }
 

@@ -43,11 +43,29 @@ static bool all_keyed(json_t *list, const char *key) {
 	return true;
 }
 
+/*
+ * The element of `list` that `item`, at place `at` of its own list `from`, is to be compared with. Two elements may share a merge key (ports
+ * 53 of UDP and TCP in a Service): the second is compared with the second, else an unchanged list would look changed. -1: none.
+ */
+static int64_t counterpart(json_t *list, json_t *from, size_t at, const char *key, json_t *item) {
+	int64_t first = element_index(list, key, item);
+	if (!key || first < 0)
+		return first;
+	json_t *value = json_object_get(item, key);
+	size_t nth = 0;
+	for (size_t i = 0; i < at; i++)
+		nth += patch_values_equal(json_object_get(json_array_get(from, i), key), value);
+	for (size_t i = (size_t)first; i < json_array_size(list); i++)
+		if (patch_values_equal(json_object_get(json_array_get(list, i), key), value) && nth-- == 0)
+			return (int64_t)i;
+	return first;
+}
+
 static int diff_elements(const struct diffing *d, const struct strategy *s, json_t *original, json_t *modified, json_t *add, json_t *gone) {
 	size_t i;
 	json_t *item;
 	json_array_foreach(modified, i, item) {
-		int64_t at = element_index(original, s->key, item);
+		int64_t at = counterpart(original, modified, i, s->key, item);
 		if (at < 0) {
 			if (d->changes)
 				json_array_append(add, item);
