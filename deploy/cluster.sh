@@ -8,6 +8,7 @@
 #   BIN               folder of the programs                            (where `make` puts them)
 #   NETNS             name of a network namespace to run all in         (none: the host's)
 #   NODE_NAME NODE_IP CGROUP_ROOT SERVICE_CIDR CLUSTER_CIDR DNS_IP BRIDGE SECURE_PORT
+#   SERVER            URL of another machine's API server: this machine is one more node of that cluster, with the certificates that stand in ETC
 #   PURGE=1           down: forget the data too
 set -eu
 
@@ -15,7 +16,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 : "${ETC:=/etc/coracle}" "${VAR:=/var/lib/coracle}" "${LOG:=/var/log/coracle}" "${RUN:=/run/coracle}"
 : "${BIN:=$here/../build/gcc/bin}" "${NETNS:=}" "${NODE_NAME:=$(hostname | tr '[:upper:]' '[:lower:]')}" "${CGROUP_ROOT:=/}"
 : "${SERVICE_CIDR:=10.96.0.0/16}" "${CLUSTER_CIDR:=10.244.0.0/16}" "${DNS_IP:=10.96.0.10}" "${SERVICE_IP:=10.96.0.1}"
-: "${BRIDGE:=coracle0}" "${SECURE_PORT:=6443}" "${CLUSTER_DOMAIN:=cluster.local}" "${PURGE:=0}" "${SUPERVISOR:=auto}"
+: "${SERVER:=}" "${BRIDGE:=coracle0}" "${SECURE_PORT:=6443}" "${CLUSTER_DOMAIN:=cluster.local}" "${PURGE:=0}" "${SUPERVISOR:=auto}"
 BIN=$(cd "$BIN" 2>/dev/null && pwd || echo "$BIN")
 pki=$ETC/pki
 admin=$ETC/admin.kubeconfig
@@ -37,14 +38,19 @@ node_ip() {
 }
 
 write_certs() {
+	if [ -n "$SERVER" ]; then
+		[ -s "$pki/kubelet-$NODE_NAME.crt" ] && [ -s "$ETC/kubelet.kubeconfig" ] || die "no certificates of node $NODE_NAME in $ETC: make them with coracle certs init"
+		return 0
+	fi
 	"$BIN/coracle" certs init --dir "$pki" --kubeconfig-dir "$ETC" --server "https://127.0.0.1:$SECURE_PORT" --node "$NODE_NAME" \
 		--node-ip "$NODE_IP" --service-ip "$SERVICE_IP" --cluster-domain "$CLUSTER_DOMAIN" --san localhost --san 127.0.0.1 >/dev/null
 }
 
-# One line a daemon: "name: command". The same commands stand in the systemd units, through the environment file.
+# One line a daemon: "name: command". The same commands stand in the systemd units, through the environment file. Further nodes run two of them.
+daemons_here() { if [ -n "$SERVER" ]; then grep -E '^(#|kubelet:|proxy:)'; else cat; fi; }
 write_config() {
 	mkdir -p "$ETC/cni/net.d"
-	cat >"$ETC/daemons.conf.new" <<-CONF
+	daemons_here >"$ETC/daemons.conf.new" <<-CONF
 	# Written by cluster.sh; what \`coracle supervise\` runs, one a line.
 	etcd: $(command -v etcd) --name $NODE_NAME --data-dir $VAR/etcd --listen-client-urls https://127.0.0.1:2379 --advertise-client-urls https://127.0.0.1:2379 --listen-peer-urls http://127.0.0.1:2380 --initial-advertise-peer-urls http://127.0.0.1:2380 --initial-cluster $NODE_NAME=http://127.0.0.1:2380 --cert-file $pki/etcd-server.crt --key-file $pki/etcd-server.key --client-cert-auth --trusted-ca-file $pki/etcd-ca.crt --log-outputs stderr --logger zap --quota-backend-bytes 8589934592
 	apiserver: $BIN/coracle-apiserver --etcd-servers https://127.0.0.1:2379 --etcd-cafile $pki/etcd-ca.crt --etcd-certfile $pki/apiserver-etcd-client.crt --etcd-keyfile $pki/apiserver-etcd-client.key --secure-port $SECURE_PORT --advertise-address $NODE_IP --tls-cert-file $pki/apiserver.crt --tls-private-key-file $pki/apiserver.key --client-ca-file $pki/ca.crt --kubelet-client-certificate $pki/apiserver-kubelet-client.crt --kubelet-client-key $pki/apiserver-kubelet-client.key --kubelet-certificate-authority $pki/ca.crt --service-account-issuer https://kubernetes.default.svc.$CLUSTER_DOMAIN --service-account-key-file $pki/sa.pub --service-account-signing-key-file $pki/sa.key --service-cluster-ip-range $SERVICE_CIDR --requestheader-client-ca-file $pki/front-proxy-ca.crt --requestheader-allowed-names front-proxy-client --requestheader-extra-headers-prefix X-Remote-Extra- --requestheader-group-headers X-Remote-Group --requestheader-username-headers X-Remote-User --proxy-client-cert-file $pki/front-proxy-client.crt --proxy-client-key-file $pki/front-proxy-client.key --authorization-mode Node,RBAC
@@ -106,8 +112,9 @@ up() {
 		kill -HUP "$(cat "$pidfile")" # starts what the file names anew, restarts what changed
 	fi
 	wait_until 60 "the API server" coracle get --raw /readyz
-	coracle apply -f "$ETC/dns.yaml" >/dev/null
+	[ -n "$SERVER" ] || coracle apply -f "$ETC/dns.yaml" >/dev/null
 	wait_until 60 "node $NODE_NAME to be Ready" node_ready
+	[ -z "$SERVER" ] || { say "Node $NODE_NAME is Ready, in the cluster of $SERVER"; return 0; }
 	wait_until 60 "DNS" dns_answers
 	say "The cluster is up: node $NODE_NAME is Ready, DNS answers at $DNS_IP. Try:"
 	say ""
