@@ -65,6 +65,13 @@ void reconciler_add(struct reconciler *r, const char *ns, const char *name);
 void reconciler_add_after(struct reconciler *r, const char *ns, const char *name, int64_t after_ns);
 /* The key of an object's controlling owner, where it is of this kind. */
 void reconciler_add_owner(struct reconciler *r, const void *object, const char *kind);
+/* Tells one watch of the controller of a change in its cache: object NULL: gone, old_object NULL: new. */
+void reconciler_observe(struct reconciler *r, const struct controller_watch *watch, const void *old_object, const void *object);
+/*
+ * What a worker does with a key: splits it, reconciles, and turns a lost race into a quick second look, for it is no error that somebody else
+ * wrote first. Answers as reconcile does.
+ */
+int reconciler_run(struct reconciler *r, const char *key, struct error *err);
 const char *reconciler_component(const struct reconciler *r);
 /* An Event about `object` from this controller. */
 #define reconciler_event(r, object, type, reason, ...) world_event((r)->world, reconciler_component(r), (object), (type), (reason), __VA_ARGS__)

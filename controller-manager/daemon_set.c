@@ -256,9 +256,9 @@ static int delete_one(size_t index, void *arg, struct error *err)
 static int carry_out(struct sync *s, struct error *err)
 {
 	autoerror struct error failed = {0};
-	slow_start(min_of(s->create_count, (size_t)BURST_REPLICAS), create_one, s, &failed);
+	slow_start(s->r->world, min_of(s->create_count, (size_t)BURST_REPLICAS), create_one, s, &failed);
 	if (!failed.errnum)
-		slow_start(min_of(s->delete_count, (size_t)BURST_REPLICAS), delete_one, s, &failed);
+		slow_start(s->r->world, min_of(s->delete_count, (size_t)BURST_REPLICAS), delete_one, s, &failed);
 	return error_move(err, &failed);
 }
 

@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <pthread.h>
 
+#define BATCH_THREADS 8      /* each create waits for etcd */
 #define CONFLICT_RETRY_MS 20 /* by then the cache has seen the other's write */
 
 struct running {
@@ -184,36 +185,46 @@ struct wall_time time_after(struct wall_time t, int64_t seconds)
 
 /* ---- taps ---- */
 
-static void wake(struct tap *tap, const void *object)
+static void wake(struct reconciler *r, const struct controller_watch *watch, const void *object)
 {
-	if (tap->watch->wake) {
-		tap->watch->wake(&tap->running->reconciler, object);
+	if (watch->wake) {
+		watch->wake(r, object);
 		return;
 	}
 	const struct meta_v1_object_meta *meta = api_metadata(object);
-	reconciler_add(&tap->running->reconciler, meta->namespace, meta->name);
+	reconciler_add(r, meta->namespace, meta->name);
+}
+
+void reconciler_observe(struct reconciler *r, const struct controller_watch *watch, const void *old_object, const void *object)
+{
+	if (!object) {
+		if (watch->gone)
+			watch->gone(r, old_object);
+		else
+			wake(r, watch, old_object);
+		return;
+	}
+	if (watch->wake && old_object)
+		wake(r, watch, old_object); /* what it concerned before: another owner, another node */
+	wake(r, watch, object);
 }
 
 static void on_add(void *object, bool is_initial, void *arg)
 {
-	wake(arg, object);
+	struct tap *tap = arg;
+	reconciler_observe(&tap->running->reconciler, tap->watch, NULL, object);
 }
 
 static void on_update(void *old_object, void *object, void *arg)
 {
 	struct tap *tap = arg;
-	if (tap->watch->wake && old_object)
-		wake(tap, old_object); /* what it concerned before: another owner, another node */
-	wake(tap, object);
+	reconciler_observe(&tap->running->reconciler, tap->watch, old_object, object);
 }
 
 static void on_delete(void *object, void *arg)
 {
 	struct tap *tap = arg;
-	if (tap->watch->gone)
-		tap->watch->gone(&tap->running->reconciler, object);
-	else
-		wake(tap, object);
+	reconciler_observe(&tap->running->reconciler, tap->watch, object, NULL);
 }
 
 /* ---- life ---- */
@@ -301,7 +312,7 @@ static void prepare(struct manager *manager, const struct controller *controller
 struct manager *manager_new(struct client *client, const struct settings *settings)
 {
 	struct manager *manager = xnew(struct manager);
-	manager->world = (struct world){.ops = &live_ops, .settings = settings};
+	manager->world = (struct world){.ops = &live_ops, .settings = settings, .batch_threads = BATCH_THREADS};
 	manager->client = client;
 	manager->settings = settings;
 	manager->informers = informer_set_new(client);
@@ -335,26 +346,29 @@ static bool namespace_is_going(const struct error *err)
 	return false;
 }
 
-/* Splits the key, and turns a lost race into a quick second look: it is no error that somebody else wrote first. */
-static int reconcile_key(const char *key, void *arg, struct error *err)
+int reconciler_run(struct reconciler *reconciler, const char *key, struct error *err)
 {
-	struct running *running = arg;
 	const char *slash = strchr(key, '/');
 	autofree char *ns = slash ? xstrndup(key, (size_t)(slash - key)) : NULL;
 	autoerror struct error failed = {0};
-	int r = running->reconciler.controller->reconcile(&running->reconciler, ns, slash ? slash + 1 : key, &failed);
+	int r = reconciler->controller->reconcile(reconciler, ns, slash ? slash + 1 : key, &failed);
 	if (r >= 0)
 		return r;
 	if (namespace_is_going(&failed))
 		return 0;
 	if (error_is(&failed, "Conflict") || error_is(&failed, "AlreadyExists")) {
-		log_debug(4, "written by another meanwhile, looking again", LOG_STR("controller", running->reconciler.controller->name),
-			LOG_STR("key", key), LOG_ERR(&failed));
+		log_debug(4, "written by another meanwhile, looking again", LOG_STR("controller", reconciler->controller->name), LOG_STR("key", key),
+			LOG_ERR(&failed));
 		return CONFLICT_RETRY_MS;
 	}
 	if (failed.errnum)
 		return error_move(err, &failed);
 	return r;
+}
+
+static int reconcile_key(const char *key, void *arg, struct error *err)
+{
+	return reconciler_run(&((struct running *)arg)->reconciler, key, err);
 }
 
 static unsigned worker_count(const struct manager *manager, const struct controller *controller)

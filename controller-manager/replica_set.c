@@ -164,7 +164,7 @@ static int remove_surplus(struct reconciler *r, const struct replicated *set, co
 		pods_rank_for_deletion(active, ranks, count, clock_wall());
 	}
 	struct deletion deletion = {.r = r, .set = set, .pods = active, .key = key};
-	return slow_start(min_of(surplus, (size_t)BURST_REPLICAS), delete_one, &deletion, err) == surplus || !err || !err->errnum ? 0 : -err->errnum;
+	return slow_start(r->world, min_of(surplus, (size_t)BURST_REPLICAS), delete_one, &deletion, err) == surplus || !err || !err->errnum ? 0 : -err->errnum;
 }
 
 /* *ret_diff: active pods less wanted, before anything was done. */
@@ -179,7 +179,7 @@ static int manage(struct reconciler *r, const struct replicated *set, const char
 	autounref struct core_v1_pod *pod = pod_from_template(set->template, set->object, set->meta->name);
 	struct creation creation = {.r = r, .set = set, .pod = pod, .key = key};
 	autoerror struct error failed = {0};
-	slow_start(missing, create_one, &creation, &failed);
+	slow_start(r->world, missing, create_one, &creation, &failed);
 	return error_move(err, &failed);
 }
 

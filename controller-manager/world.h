@@ -76,6 +76,7 @@ struct settings; /* settings.h */
 struct world {
 	const struct world_ops *ops;
 	const struct settings *settings;
+	unsigned batch_threads; /* at most so many threads make the writes of one batch (slow_start); 0 or 1: none of their own */
 };
 
 #define INDEX_OWNER "owner"   /* uid of the controlling owner, or "orphan/<namespace>" */

@@ -20,6 +20,13 @@ static void make_seed(void)
 	random_bytes(seed, sizeof(seed));
 }
 
+void hash_set_test_seed(uint64_t first, uint64_t second)
+{
+	pthread_once(&seed_once, make_seed);
+	seed[0] = first;
+	seed[1] = second;
+}
+
 static inline uint64_t rotl(uint64_t x, int n)
 {
 	return x << n | x >> (64 - n);

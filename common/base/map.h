@@ -42,6 +42,8 @@ struct map_entry *map_next(const struct map *map, size_t *pos);
 /* A set of strings is a map whose values do not matter. */
 void set_add(struct map *set, const char *key);
 
+/* Makes the hash, and so the order of iteration, the same in every run: for a simulator that replays. Before the first map is filled. */
+void hash_set_test_seed(uint64_t first, uint64_t second);
 /* Seeded 64-bit hash, for tables that a peer may fill. */
 uint64_t hash_bytes(const void *data, size_t len);
 /* FNV-1a: stable over time and machines, for names and labels. */

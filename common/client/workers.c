@@ -20,6 +20,17 @@ static bool error_is_routine(const struct error *err)
 	return error_is(err, "Conflict") || (error_is(err, "NotFound") && err->http_code == 404);
 }
 
+void workqueue_settle(struct workqueue *queue, const char *key, int result)
+{
+	if (result < 0) {
+		workqueue_add_rate_limited(queue, key);
+		return;
+	}
+	workqueue_forget(queue, key);
+	if (result > 0)
+		workqueue_add_after(queue, key, result * NSEC_PER_MSEC);
+}
+
 static void work_on(struct workers *workers, const char *key)
 {
 	autoerror struct error err = {0};
@@ -31,12 +42,8 @@ static void work_on(struct workers *workers, const char *key)
 			log_debug(2, "Reconciling failed, will retry", LOG_STR("key", key), LOG_ERR(&err));
 		else
 			log_error("Reconciling failed, will retry", LOG_STR("key", key), LOG_INT("retries", workqueue_retries(workers->queue, key)), LOG_ERR(&err));
-		workqueue_add_rate_limited(workers->queue, key);
-		return;
 	}
-	workqueue_forget(workers->queue, key);
-	if (result > 0)
-		workqueue_add_after(workers->queue, key, result * NSEC_PER_MSEC);
+	workqueue_settle(workers->queue, key, result);
 }
 
 static void *worker_run(void *arg)

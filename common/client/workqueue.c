@@ -343,30 +343,53 @@ static void wait_for_work(struct workqueue *queue)
 	pthread_cond_timedwait(&queue->wake, &queue->lock, &until);
 }
 
+/* Hands the first ready key to a worker; NULL: none is ready. */
+static char *take_ready(struct workqueue *queue)
+{
+	struct item *item = list_first(&queue->ready, struct item, ready);
+	if (!item)
+		return NULL;
+	list_remove(&item->ready);
+	item->queued = item->dirty = false;
+	item->processing = true;
+	item->started_at = clock_monotonic_ns();
+	metric_set(queue->depth, (double)--queue->ready_len);
+	metric_observe(queue->queue_seconds, seconds_since(item->queued_at));
+	return xstrdup(item->key);
+}
+
 char *workqueue_get(struct workqueue *queue)
 {
 	pthread_mutex_lock(&queue->lock);
-	struct item *item = NULL;
+	char *key;
 	for (;;) {
 		if (!queue->shutdown)
 			move_due(queue);
-		item = list_first(&queue->ready, struct item, ready);
-		if (item || queue->shutdown)
+		key = take_ready(queue);
+		if (key || queue->shutdown)
 			break;
 		wait_for_work(queue);
 	}
-	char *key = NULL;
-	if (item) {
-		list_remove(&item->ready);
-		item->queued = item->dirty = false;
-		item->processing = true;
-		item->started_at = clock_monotonic_ns();
-		metric_set(queue->depth, (double)--queue->ready_len);
-		metric_observe(queue->queue_seconds, seconds_since(item->queued_at));
-		key = xstrdup(item->key);
-	}
 	pthread_mutex_unlock(&queue->lock);
 	return key;
+}
+
+char *workqueue_try_get(struct workqueue *queue)
+{
+	pthread_mutex_lock(&queue->lock);
+	if (!queue->shutdown)
+		move_due(queue);
+	char *key = take_ready(queue);
+	pthread_mutex_unlock(&queue->lock);
+	return key;
+}
+
+int64_t workqueue_next_due(struct workqueue *queue)
+{
+	pthread_mutex_lock(&queue->lock);
+	int64_t due = queue->ready_len ? 0 : queue->delayed_len ? queue->delayed[0]->delay_until : INT64_MAX;
+	pthread_mutex_unlock(&queue->lock);
+	return due;
 }
 
 void workqueue_done(struct workqueue *queue, const char *key)

@@ -26,6 +26,10 @@ void workqueue_forget(struct workqueue *queue, const char *key);
 unsigned workqueue_retries(struct workqueue *queue, const char *key);
 /* Blocks for a key (the caller frees it, after workqueue_done); NULL once shut down and drained. */
 char *workqueue_get(struct workqueue *queue);
+/* The same without waiting: NULL where no key is due. For workers that are not threads (a simulator's). */
+char *workqueue_try_get(struct workqueue *queue);
+/* Monotonic time at which the next key is due, in the past where one waits already; INT64_MAX: none. */
+int64_t workqueue_next_due(struct workqueue *queue);
 void workqueue_done(struct workqueue *queue, const char *key);
 void workqueue_shutdown(struct workqueue *queue);
 size_t workqueue_length(struct workqueue *queue);
@@ -35,6 +39,8 @@ size_t workqueue_length(struct workqueue *queue);
  * back-off; positive: worked on again after that many milliseconds.
  */
 struct workers;
+/* What a worker does with the answer of a reconcile, before workqueue_done. */
+void workqueue_settle(struct workqueue *queue, const char *key, int result);
 struct workers *workers_start(struct workqueue *queue, unsigned count, int (*reconcile)(const char *key, void *arg, struct error *err), void *arg);
 /* Shuts the queue down, joins the threads, frees them (not the queue). */
 void workers_stop(struct workers *workers);

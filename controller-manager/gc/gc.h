@@ -66,7 +66,8 @@ void owners_free(struct owner_ref *owners, size_t count);
 bool json_has_finalizer(const json_t *metadata, const char *finalizer);
 
 /* ---- monitor.c ---- */
-/* Starts watching resources that are new, stops those that are gone. */
+/* Starts watching resources that are new, stops those that are gone. Without a client (r->client NULL) it only learns of them: who made the
+ * reconciler feeds the graph. */
 int monitors_refresh(struct gc *gc, struct error *err);
 void monitors_stop(struct gc *gc);
 bool monitors_synced(struct gc *gc);

@@ -277,7 +277,7 @@ int monitors_refresh(struct gc *gc, struct error *err)
 	pthread_mutex_lock(&gc->lock);
 	for (size_t i = 0; i < discovery.len; i++) {
 		struct discovered *resource = keep_resource(gc, &discovery.items[i]);
-		if (!is_collected(resource) || find_monitor(gc, resource))
+		if (!gc->r->client || !is_collected(resource) || find_monitor(gc, resource))
 			continue;
 		struct monitor *m = monitor_new(gc, resource);
 		if (!m)

@@ -307,7 +307,7 @@ static int delete_active(struct sync *s, size_t count, struct error *err)
 	if (count < s->active_count)
 		pods_rank_for_deletion(s->active, NULL, s->active_count, clock_wall());
 	s->doomed = s->active;
-	slow_start(min_of(count, (size_t)BURST_REPLICAS), delete_one, s, &failed);
+	slow_start(s->r->world, min_of(count, (size_t)BURST_REPLICAS), delete_one, s, &failed);
 	return error_move(err, &failed);
 }
 
@@ -355,7 +355,7 @@ static int create_missing(struct sync *s, size_t missing, struct error *err)
 		missing = pending_indexes(s, missing, indexes);
 		s->create_indexes = indexes;
 	}
-	slow_start(missing, create_one, s, &failed);
+	slow_start(s->r->world, missing, create_one, s, &failed);
 	s->create_indexes = NULL;
 	return error_move(err, &failed);
 }

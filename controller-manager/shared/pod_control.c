@@ -169,10 +169,11 @@ int pod_delete(struct reconciler *r, const void *owner, const struct core_v1_pod
 
 /* ---- batches: several threads, because each create waits for etcd ---- */
 
-#define BATCH_THREADS 8
+#define BATCH_THREADS 16 /* at most */
 
 struct batch {
 	pthread_mutex_t lock;
+	unsigned threads;
 	size_t next, end, done;
 	int (*fn)(size_t index, void *arg, struct error *err);
 	void *arg;
@@ -202,7 +203,7 @@ static void *batch_work(void *arg)
 static void batch_run(struct batch *batch)
 {
 	pthread_t threads[BATCH_THREADS];
-	size_t wanted = min_of((batch->end - batch->next + 3) / 4, (size_t)BATCH_THREADS), started = 0;
+	size_t wanted = min_of((batch->end - batch->next + 3) / 4, (size_t)batch->threads), started = 0;
 	while (started + 1 < wanted && pthread_create(&threads[started], NULL, batch_work, batch) == 0)
 		started++;
 	batch_work(batch);
@@ -210,9 +211,9 @@ static void batch_run(struct batch *batch)
 		pthread_join(threads[i], NULL);
 }
 
-size_t slow_start(size_t count, int (*fn)(size_t index, void *arg, struct error *err), void *arg, struct error *err)
+size_t slow_start(const struct world *world, size_t count, int (*fn)(size_t index, void *arg, struct error *err), void *arg, struct error *err)
 {
-	struct batch batch = {.lock = PTHREAD_MUTEX_INITIALIZER, .fn = fn, .arg = arg};
+	struct batch batch = {.lock = PTHREAD_MUTEX_INITIALIZER, .threads = min_of(world->batch_threads, (unsigned)BATCH_THREADS), .fn = fn, .arg = arg};
 	for (size_t size = 1; batch.next < count && !batch.first_error.errnum; size *= 2) {
 		batch.end = min_of(batch.next + size, count);
 		batch_run(&batch);

@@ -52,9 +52,9 @@ int pod_delete(struct reconciler *r, const void *owner, const struct core_v1_pod
 #define BURST_REPLICAS 500
 /*
  * Calls fn(index) for 0..count-1 in batches of 1, 2, 4, ...: stops after the first batch with a failure, so that a template the server refuses costs
- * one request, not thousands. Returns how many succeeded; err is the first failure.
+ * one request, not thousands. fn runs on several threads where the world allows it. Returns how many succeeded; err is the first failure.
  */
-size_t slow_start(size_t count, int (*fn)(size_t index, void *arg, struct error *err), void *arg, struct error *err);
+size_t slow_start(const struct world *world, size_t count, int (*fn)(size_t index, void *arg, struct error *err), void *arg, struct error *err);
 
 /* 32-bit hash of a template and the collision count, in the alphabet of names; out >= 16 bytes. */
 void template_hash(const struct core_v1_pod_template_spec *template, const int32_t *collision_count, char *out);

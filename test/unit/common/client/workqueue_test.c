@@ -97,6 +97,30 @@ static void test_back_off_doubles_until_forgotten(void **state)
 	workqueue_free(queue);
 }
 
+/* The queue of a worker that is no thread: nothing blocks, and time is asked for. Delays are far off, so the real clock does not matter. */
+static void test_try_get_does_not_wait(void **state)
+{
+	struct workqueue *queue = workqueue_new(NULL);
+	assert_null(workqueue_try_get(queue));
+	assert_true(workqueue_next_due(queue) == INT64_MAX);
+	workqueue_add_after(queue, "later", 3600 * NSEC_PER_SEC);
+	assert_null(workqueue_try_get(queue));
+	int64_t left = workqueue_next_due(queue) - clock_monotonic_ns();
+	assert_true(left > 3000 * NSEC_PER_SEC && left <= 3600 * NSEC_PER_SEC);
+	workqueue_add(queue, "now");
+	assert_true(workqueue_next_due(queue) <= clock_monotonic_ns());
+	char *key = workqueue_try_get(queue);
+	assert_string_equal(key, "now");
+	assert_null(workqueue_try_get(queue));
+	workqueue_settle(queue, key, -EIO);
+	assert_int_equal(workqueue_retries(queue, key), 1);
+	workqueue_settle(queue, key, 0);
+	assert_int_equal(workqueue_retries(queue, key), 0);
+	workqueue_done(queue, key);
+	free(key);
+	workqueue_free(queue);
+}
+
 static void test_shutdown_drains(void **state)
 {
 	struct workqueue *queue = workqueue_new(NULL);
@@ -198,6 +222,7 @@ int main(void)
 		cmocka_unit_test(test_the_earliest_delay_wins),
 		cmocka_unit_test(test_many_delays_come_in_order),
 		cmocka_unit_test(test_back_off_doubles_until_forgotten),
+		cmocka_unit_test(test_try_get_does_not_wait),
 		cmocka_unit_test(test_shutdown_drains),
 		cmocka_unit_test(test_workers_retry_failures),
 		cmocka_unit_test(test_workers_work_again_after_a_positive_result),
