@@ -63,6 +63,7 @@ struct timers;
 struct kubelet_client;
 struct discovery;
 struct openapi;
+struct scraper;
 
 struct apiserver {
 	const struct apiserver_options *options;
@@ -76,6 +77,7 @@ struct apiserver {
 	struct discovery *discovery;
 	struct openapi *openapi;
 	struct kubelet_client *kubelet;
+	struct scraper *scraper;
 	struct http_server *http;
 	const char *advertise_address; /* owned */
 	uint16_t port;

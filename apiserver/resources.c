@@ -190,11 +190,11 @@ void registry_each(struct registry *registry, void (*fn)(const struct resource *
 	free(all);
 }
 
-/* Stable versions are on; others only where --runtime-config says so. */
+/* Stable versions are on, and resource metrics, whose clients know the beta alone; others only where --runtime-config says so. */
 static bool version_enabled(const struct apiserver_options *options, const char *group, const char *version) {
 	bool stable = version[0] == 'v' && version[1] && strspn(version + 1, "0123456789") == strlen(version + 1);
 	bool beta = strstr(version, "beta") != NULL;
-	bool on = stable;
+	bool on = stable || strcmp(group, "metrics.k8s.io") == 0;
 	for (size_t i = 0; i < options->runtime_config.len; i++) {
 		const char *item = options->runtime_config.items[i];
 		const char *eq = strchr(item, '=');

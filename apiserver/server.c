@@ -9,6 +9,7 @@
 #include "apiserver/health.h"
 #include "apiserver/proxy/kubelet.h"
 #include "apiserver/request/steps.h"
+#include "apiserver/resourcemetrics/scraper.h"
 #include "apiserver/servicealloc.h"
 #include "apiserver/timers.h"
 #include "apiserver/tls.h"
@@ -120,6 +121,8 @@ int apiserver_start(const struct apiserver_options *options, struct apiserver **
 		rc = servicealloc_start(server, err);
 	if (rc == 0)
 		rc = kubelet_client_new(server, &server->kubelet, err);
+	if (rc == 0)
+		rc = scraper_start(server, &server->scraper, err);
 	if (rc == 0) {
 		server->discovery = discovery_new(server);
 		health_start(server);
@@ -143,6 +146,7 @@ void apiserver_stop(struct apiserver *server) {
 	bootstrap_stop(server);
 	if (server->http)
 		http_server_stop(server->http, 3000);
+	scraper_stop(server->scraper);
 	custom_stop(server);
 	authz_free(server->authz);
 	servicealloc_stop(server);

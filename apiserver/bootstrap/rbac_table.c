@@ -82,6 +82,9 @@ const struct bootstrap_role bootstrap_roles[] = {
 		"get,list,watch|core|events,namespaces,nodes,pods",
 		"get,list,watch|extensions|deployments",
 		NULL}},
+	{NULL, "system:aggregated-metrics-reader", "view,edit,admin", NULL, (const char *const[]){
+		"get,list,watch|metrics.k8s.io|nodes,pods",
+		NULL}},
 	{NULL, "system:kube-aggregator", NULL, NULL, (const char *const[]){
 		"get,list,watch|core|endpoints,services",
 		NULL}},

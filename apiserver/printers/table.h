@@ -9,5 +9,6 @@ extern const struct printer printers_core[];
 extern const struct printer printers_workloads[];
 extern const struct printer printers_other[];
 extern const struct printer printers_extensions[];
+extern const struct printer printers_metrics[];
 
 #endif

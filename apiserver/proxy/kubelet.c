@@ -56,17 +56,26 @@ static const char *pick_address(const struct core_v1_node *node, const struct fl
 	return NULL;
 }
 
+gnutls_certificate_credentials_t kubelet_credentials(struct kubelet_client *client, bool *ret_verify) {
+	*ret_verify = client->verify;
+	return client->credentials;
+}
+
+const char *kubelet_address(const struct apiserver *server, const struct core_v1_node *node, uint16_t *ret_port) {
+	int32_t port = node->status.daemon_endpoints.kubelet_endpoint.port;
+	*ret_port = (uint16_t)(port > 0 ? port : DEFAULT_KUBELET_PORT);
+	return pick_address(node, &server->options->kubelet_preferred_address_types);
+}
+
 int kubelet_locate(struct request *r, const char *name, struct upstream_options *ret, struct error *err) {
 	struct core_v1_node *node = registry_read(r->server->registry, "", "nodes", NULL, name);
 	if (!node)
 		return error_internal(err, "error getting node: nodes \"%s\" not found", name);
-	const char *address = arena_strdup(r->arena, pick_address(node, &r->server->options->kubelet_preferred_address_types));
-	int32_t port = node->status.daemon_endpoints.kubelet_endpoint.port;
+	const char *address = arena_strdup(r->arena, kubelet_address(r->server, node, &ret->port));
 	api_unref(node);
 	if (!address)
 		return error_internal(err, "no preferred addresses found; known addresses: []");
 	ret->address = address;
-	ret->port = (uint16_t)(port > 0 ? port : DEFAULT_KUBELET_PORT);
 	ret->credentials = r->server->kubelet->credentials;
 	ret->verify = r->server->kubelet->verify;
 	return 0;

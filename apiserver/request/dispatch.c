@@ -3,6 +3,7 @@
 #include "apiserver/discovery/discovery.h"
 #include "apiserver/health.h"
 #include "apiserver/request/steps.h"
+#include "apiserver/resourcemetrics/resourcemetrics.h"
 #include "apiserver/rest/subresource.h"
 #include "apiserver/rest/review.h"
 #include "apiserver/rest/write.h"
@@ -70,6 +71,21 @@ static const struct verb_row *find_verb(const char *verb) {
 	return NULL;
 }
 
+/* Groups whose objects are made for each answer. */
+static const struct made_row {
+	const char *group;
+	int (*handle)(struct request *r, struct error *err);
+} made[] = {
+	{"metrics.k8s.io", resource_metrics_handle},
+};
+
+static int dispatch_unstored(struct request *r, struct error *err) {
+	for (size_t i = 0; i < array_len(made); i++)
+		if (strcmp(made[i].group, r->group) == 0)
+			return made[i].handle(r, err);
+	return review_handle(r, err);
+}
+
 static int not_served(struct request *r, struct error *err) {
 	if (registry_has_group(r->server->registry, r->group, r->version)) {
 		request_respond_text(r, 404, "404 page not found\n");
@@ -109,12 +125,12 @@ static int dispatch_resource(struct request *r, struct error *err) {
 	const struct verb_row *verb = find_verb(r->verb);
 	if (!verb || !(api->verbs & verb->bit) || verb->named != (r->name != NULL))
 		return error_method_not_allowed(err);
-	bool can_transform = r->resource->collection != NULL;
+	bool can_transform = r->resource->collection != NULL || (api->verbs & API_VERB_LIST);
 	int rc = request_negotiate(r, can_transform, &r->accept, err);
 	if (rc < 0)
 		return rc;
 	if (!r->resource->collection)
-		return review_handle(r, err);
+		return dispatch_unstored(r, err);
 	if (api->namespaced && str_empty(r->ns) && strcmp(r->verb, "create") == 0)
 		return error_bad_request(err, "an empty namespace may not be set during creation");
 	return verb->handle(r, err);
