@@ -25,6 +25,16 @@ $(FUZZ_REPLAYS): $(BUILD)/%: $(BUILD)/%.o $(BUILD)/test/fuzz/replay.o $$(foreach
 unit: $(UNIT_BINS) $(FUZZ_REPLAYS)   ## build and run the unit tests and replay the fuzzers' corpora (use SANITIZE=1)
 	@test/run-unit.sh $(BUILD) $(UNIT_BINS) -- $(FUZZ_REPLAYS)
 
+# Hollow nodes (test/hollow) are a program of the tests, built with them.
+HOLLOW := $(BUILD)/test/hollow/coracle-hollow
+$(BUILD)/lib/hollow.a: $(patsubst %.c,$(BUILD)/%.o,$(call srcs,test/hollow))
+	@mkdir -p $(@D) && rm -f $@ && $(AR) rcs $@ $^
+$(HOLLOW): $(BUILD)/test/hollow/main.o $(BUILD)/lib/hollow.a $(BUILD)/lib/common.a
+	@echo "  LD    $(@F)"
+	@$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS)
+.PHONY: hollow
+hollow: $(HOLLOW)  ## build the program that answers as many nodes that are not there
+
 # A bench is test/bench/<name>_bench.c; its first line may name a library as a fuzzer's does. `make bench` builds them; run them by hand.
 BENCH_SRCS := $(sort $(wildcard test/bench/*_bench.c))
 BENCH_BINS := $(patsubst %.c,$(BUILD)/%,$(BENCH_SRCS))
