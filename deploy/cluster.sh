@@ -99,7 +99,7 @@ up() {
 	modprobe -q br_netfilter overlay 2>/dev/null || true
 	: "${NODE_IP:=$(node_ip)}"
 	mkdir -p "$ETC/manifests" "$VAR" "$LOG/pods" "$RUN"
-	chmod 700 "$VAR"
+	chmod 711 "$VAR" # nobody lists it, but the root of a user namespace must come through to its container
 	write_certs
 	write_config
 	write_dns_manifest

@@ -20,6 +20,7 @@
 #include <ifaddrs.h>
 #include <net/if.h>
 #include <stdio.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 /* ---- who we are ---- */
@@ -79,10 +80,14 @@ static int make_folders(struct kubelet *kubelet, struct error *err) {
 	autofree char *pods = path_join(o->root_dir, "pods", NULL);
 	const char *const folders[] = {o->root_dir, pods, o->run_dir, o->runtime_root, o->image_root, o->pod_log_dir, o->cni_cache_dir, o->seccomp_dir};
 	for (size_t i = 0; i < array_len(folders); i++) {
-		int r = file_mkdir_all(folders[i], i < 2 ? 0750 : 0755, err);
+		int r = file_mkdir_all(folders[i], i == 0 ? 0711 : i == 1 ? 0750 : 0755, err);
 		if (r < 0)
 			return r;
 	}
+	/* Nobody need list it, but the root of a pod's user namespace must come through to its container. */
+	struct stat st;
+	if (stat(o->root_dir, &st) == 0 && !(st.st_mode & S_IXOTH) && chmod(o->root_dir, (st.st_mode & 07777) | S_IXOTH) < 0)
+		return error_set_errno(err, errno, "let others through %s", o->root_dir);
 	return 0;
 }
 

@@ -5,6 +5,7 @@
 #include "apiserver/timers.h"
 #include "apiserver/validation/validation.h"
 #include "api/core_v1.h"
+#include "common/http/websocket.h"
 
 #include <errno.h>
 
@@ -190,7 +191,7 @@ int subresource_kubelet(struct request *r, struct error *err) {
 	struct core_v1_pod *pod = resource_read(r->resource, r->ns, r->name);
 	if (!pod)
 		return error_not_found(err, r->resource, r->name);
-	bool log = strcmp(r->subresource, "log") == 0;
+	bool log = strcmp(r->subresource, "log") == 0, messages = log && websocket_requested(r->http);
 	if (!log && !http_header(r->http, "Upgrade")) {
 		api_unref(pod);
 		return error_bad_request(err, "Upgrade request required");
@@ -213,6 +214,8 @@ int subresource_kubelet(struct request *r, struct error *err) {
 	rc = kubelet_locate(r, node, &options, err);
 	if (rc < 0)
 		return rc;
+	if (messages && !(options.messages = websocket_choose(r->http, upstream_message_protocols)))
+		return error_bad_request(err, "none of the WebSocket protocols asked for is known for logs");
 	options.reached = arena_printf(r->arena, "error dialing backend: ");
 	if (log)
 		options.reached = arena_printf(r->arena, "Get \"https://%s:%u%s\": ", options.address, options.port, target.data);

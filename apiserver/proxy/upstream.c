@@ -2,6 +2,7 @@
 #include "apiserver/proxy/upstream.h"
 #include "apiserver/request/steps.h"
 #include "common/base/loop.h"
+#include "common/http/websocket.h"
 
 #include <arpa/inet.h>
 #include <ctype.h>
@@ -17,7 +18,7 @@
 #define SPLICE_MAX (256u << 10)
 #define CONNECT_NS (10 * NSEC_PER_SEC)
 
-enum state { CONNECTING, HANDSHAKE, SENDING, HEAD, BODY, ERROR_TEXT, WAIT_UPGRADE, SPLICE, OVER };
+enum state { CONNECTING, HANDSHAKE, SENDING, HEAD, BODY, ERROR_TEXT, WAIT_UPGRADE, SPLICE, WAIT_MESSAGES, LAST_MESSAGES, OVER };
 enum framing { UNTIL_CLOSE, LENGTH, CHUNKED, NONE };
 
 struct upstream {
@@ -41,6 +42,7 @@ struct upstream {
 	char *upgrade;        /* protocol of a 101 */
 
 	struct http_stream *stream;
+	struct websocket *messages; /* takes the body in the stream's place */
 	bool paused;
 
 	int client;
@@ -90,6 +92,8 @@ static void over(struct upstream *u) {
 		close(u->fd);
 	if (u->client >= 0)
 		close(u->client);
+	websocket_free(u->messages);
+	u->messages = NULL;
 	u->fd = u->client = -1;
 	if (u->stream)
 		http_stream_end(u->stream);
@@ -166,7 +170,7 @@ static void write_request(struct upstream *u) {
 	struct request *r = u->r;
 	size_t len;
 	const char *body = http_body(r->http, &len);
-	struct copying copying = {u, http_header(r->http, "Upgrade") != NULL};
+	struct copying copying = {u, !u->options.messages && http_header(r->http, "Upgrade") != NULL};
 	bool six = strchr(u->address, ':') != NULL;
 	buf_printf(&u->out, "%s %s HTTP/1.1\r\nHost: %s%s%s:%u\r\n", u->method, u->target, six ? "[" : "", u->address, six ? "]" : "", u->options.port);
 	http_header_each(r->http, copy_header, &copying);
@@ -271,6 +275,7 @@ static void on_stream_drain(void *arg) {
 }
 
 static void on_client(uint32_t events, void *arg);
+static void process_in(struct upstream *u);
 
 struct upgraded {
 	struct upstream *u;
@@ -279,10 +284,21 @@ struct upgraded {
 	size_t extra_len;
 };
 
+static void on_message_client(uint32_t events, void *arg);
+
 static void upgraded_posted(void *arg) {
 	struct upgraded *up = arg;
 	struct upstream *u = up->u;
-	if (u->state != WAIT_UPGRADE || up->fd < 0) {
+	if (u->state == WAIT_MESSAGES && up->fd >= 0) {
+		const struct websocket_options options = {.max_queued = STREAM_MAX, .extra = up->extra, .extra_len = up->extra_len};
+		u->messages = websocket_new(up->fd, &options);
+		u->client_watch = loop_add_fd(u->loop, up->fd, EPOLLIN, on_message_client, u);
+		u->state = BODY;
+		/* An empty message tells the client that it is on its way, before the first line is written. */
+		websocket_send(u->messages, WEBSOCKET_BINARY, NULL, 0, "", 0);
+		process_in(u);
+		on_server(EPOLLIN, u);
+	} else if (u->state != WAIT_UPGRADE || up->fd < 0) {
 		if (up->fd >= 0)
 			close(up->fd);
 		over(u);
@@ -319,6 +335,14 @@ static void answer_head(struct upstream *u, const char *content_type) {
 	}
 	if (u->options.errors_as_status && u->status >= 400) {
 		u->state = ERROR_TEXT;
+		return;
+	}
+	if (u->options.messages) {
+		u->state = WAIT_MESSAGES;
+		u->r = NULL;
+		update_events(u);
+		request_finished(r, 101);
+		websocket_upgrade(r->http, u->options.messages, on_upgrade, up_ref(u));
 		return;
 	}
 	bool empty = u->status == 204 || u->status == 304 || strcmp(u->method, "HEAD") == 0 || (u->framing == LENGTH && u->left == 0);
@@ -369,9 +393,26 @@ static bool parse_head(struct upstream *u) {
 
 /* ---- the body ---- */
 
+const char *const upstream_message_protocols[] = {"binary.k8s.io", "base64.binary.k8s.io", "", NULL};
+
+static void deliver_message(struct upstream *u, const char *data, size_t len) {
+	autobuf struct buf text = BUF_INIT(STREAM_MAX);
+	if (str_starts_with(u->options.messages, "base64.")) {
+		buf_append_base64(&text, data, len);
+		websocket_send(u->messages, WEBSOCKET_TEXT, NULL, 0, text.data, text.len);
+	} else {
+		websocket_send(u->messages, WEBSOCKET_BINARY, NULL, 0, data, len);
+	}
+	u->paused = websocket_queued(u->messages) > STREAM_HIGH;
+}
+
 static void deliver(struct upstream *u, const char *data, size_t len) {
 	if (!len)
 		return;
+	if (u->messages) {
+		deliver_message(u, data, len);
+		return;
+	}
 	autobytes struct bytes *bytes = bytes_new(data, len);
 	http_stream_send(u->stream, bytes);
 	if (http_stream_queued(u->stream) > STREAM_HIGH)
@@ -430,11 +471,41 @@ static void answer_error(struct upstream *u) {
 	over(u);
 }
 
+/* The body has ended. A WebSocket is closed as its protocol asks, once the client has taken what is queued. */
+static void body_over(struct upstream *u) {
+	if (!u->messages) {
+		over(u);
+		return;
+	}
+	u->state = LAST_MESSAGES;
+	websocket_close(u->messages, WEBSOCKET_CLOSE_NORMAL, "");
+	on_message_client(EPOLLOUT, u);
+}
+
+/* The client of a WebSocket: takes what is queued; what it says is not for anybody. */
+static void on_message_client(uint32_t events, void *arg) {
+	struct upstream *u = up_ref(arg);
+	struct websocket_message message;
+	int r = 0;
+	while (u->state != OVER && (r = websocket_receive(u->messages, &message)) > 0)
+		;
+	if (u->state != OVER && ((r < 0 && r != -EAGAIN) || websocket_flush(u->messages) == -EPIPE))
+		over(u);
+	if (u->state == LAST_MESSAGES && !websocket_wants_write(u->messages))
+		over(u);
+	if (u->state == BODY && u->paused && websocket_queued(u->messages) <= STREAM_HIGH) {
+		u->paused = false;
+		on_server(EPOLLIN, u);
+	}
+	update_events(u);
+	up_unref(u);
+}
+
 static void process_in(struct upstream *u) {
 	if (u->state == HEAD && !parse_head(u))
 		return;
 	if (u->state == BODY && consume_body(u, deliver))
-		over(u);
+		body_over(u);
 	else if (u->state == ERROR_TEXT && consume_body(u, collect_text))
 		answer_error(u);
 }
@@ -486,9 +557,14 @@ static void on_client(uint32_t events, void *arg) {
 
 /* ---- the server's side ---- */
 
+/* Whether what the server says now is for a client connection that is not there yet, or for nobody. */
+static bool is_waiting(const struct upstream *u) {
+	return u->state == WAIT_UPGRADE || u->state == WAIT_MESSAGES || u->state == LAST_MESSAGES;
+}
+
 static void read_server(struct upstream *u) {
 	char data[CHUNK];
-	while (u->state != OVER && u->state != WAIT_UPGRADE && !u->paused) {
+	while (u->state != OVER && !is_waiting(u) && !u->paused) {
 		if (u->state == SPLICE && u->to_client.len >= SPLICE_MAX)
 			break;
 		ssize_t n = server_recv(u, data, sizeof(data));
@@ -514,7 +590,9 @@ static void read_server(struct upstream *u) {
 		unreachable(u, "EOF");
 	else if (u->state == ERROR_TEXT)
 		answer_error(u);
-	else if (u->state == BODY || (u->state == SPLICE && !u->to_client.len))
+	else if (u->state == BODY)
+		body_over(u);
+	else if (u->state == SPLICE && !u->to_client.len)
 		over(u);
 }
 
@@ -526,10 +604,12 @@ static void update_events(struct upstream *u) {
 		events |= EPOLLOUT;
 	if (u->state == HANDSHAKE)
 		events |= gnutls_record_get_direction(u->tls) ? EPOLLOUT : EPOLLIN;
-	else if (u->state != CONNECTING && !u->paused && u->state != WAIT_UPGRADE && !u->closed_by_server && u->to_client.len < SPLICE_MAX)
+	else if (u->state != CONNECTING && !u->paused && !is_waiting(u) && !u->closed_by_server && u->to_client.len < SPLICE_MAX)
 		events |= EPOLLIN;
 	loop_fd_set_events(u->watch, events);
-	if (u->client_watch)
+	if (u->messages)
+		loop_fd_set_events(u->client_watch, EPOLLIN | (websocket_wants_write(u->messages) ? EPOLLOUT : 0));
+	else if (u->client_watch)
 		loop_fd_set_events(u->client_watch, (u->to_client.len ? EPOLLOUT : 0) | (u->out.len < SPLICE_MAX && !u->client_closed ? EPOLLIN : 0));
 }
 

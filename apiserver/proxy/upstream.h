@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A request passed on to another server (kubelet, pod, service), its answer streamed back as it comes: plain answers with back
- * pressure, upgrades (101) as a pair of byte streams. All connections live on one event loop's thread; nothing blocks.
+ * pressure, as messages of a WebSocket where asked for, upgrades (101) as a pair of byte streams. All connections live on one event loop's thread; nothing blocks.
  */
 #ifndef CORACLE_APISERVER_UPSTREAM_H
 #define CORACLE_APISERVER_UPSTREAM_H
@@ -18,10 +18,13 @@ struct upstream_options {
 	const char *method;
 	const char *target;         /* path and query to ask for */
 	const char *location_prefix;/* put before the path of Location headers; NULL: leave them */
+	const char *messages;       /* a protocol of upstream_message_protocols: the client's WebSocket takes the body in messages; NULL: it is answered plainly. Static */
 	bool errors_as_status;      /* answers of 400 and more become a Status with their text as message */
 	const char *reached;        /* "error trying to reach service: " or "", before the reason of a failed connection */
 	int unreachable_code;       /* 503 or 500 */
 };
+/* How a body goes into messages, for websocket_choose(). */
+extern const char *const upstream_message_protocols[];
 /* Takes the request over; it is answered in every case. The request's headers and body go along, without credentials. */
 void upstream_start(struct loop *loop, struct request *r, const struct upstream_options *options);
 

@@ -231,7 +231,7 @@ static void build_labels(const struct build_container_input *in, const char *ter
 
 int build_container(const struct build_container_input *in, struct arena *arena, struct container_config *ret, struct error *err) {
 	const struct core_v1_container *c = in->container;
-	struct container_config config = {.name = c->name, .attempt = in->attempt, .image = in->image_id, .stdin_open = c->stdin, .stdin_once = c->stdin_once, .tty = c->tty};
+	struct container_config config = {.name = c->name, .attempt = in->attempt, .image = in->image_id, .target_id = in->target_id, .stdin_open = c->stdin, .stdin_once = c->stdin_once, .tty = c->tty};
 	struct env_list env;
 	const char *termination = NULL;
 	int r = env_build(in->pod, c, in->facts, in->kubelet->objects, arena, &env, err);

@@ -31,6 +31,7 @@ struct build_container_input {
 	uint32_t attempt;
 	const struct pod_facts *facts;
 	const struct map *volume_paths; /* volumes_setup()'s */
+	const char *target_id; /* container whose processes it sees; NULL: its own alone */
 	const char *image_id;
 };
 /*

@@ -53,7 +53,7 @@ struct core_v1_node *node_status_make(struct kubelet *kubelet, const struct core
 	struct core_v1_node_runtime_handler *handler = api_list_add(arena, &status->runtime_handlers);
 	handler->features = arena_new_type(arena, struct core_v1_node_runtime_handler_features);
 	handler->features->recursive_read_only_mounts = api_bool(arena, true);
-	handler->features->user_namespaces = api_bool(arena, false);
+	handler->features->user_namespaces = api_bool(arena, true);
 	status->features = arena_new_type(arena, struct core_v1_node_features);
 	status->features->supplemental_groups_policy = api_bool(arena, true);
 	return node;

@@ -52,11 +52,28 @@ static void drop_older(struct pod *pod, const struct slot *slot, const struct po
 	}
 }
 
+/* The container whose processes an ephemeral one is to see; NULL: none. -ENOENT where it does not run. */
+static int find_target(struct pod *pod, const struct core_v1_pod *object, const struct slot *slot, const char **ret_id, struct error *err) {
+	*ret_id = NULL;
+	for api_list_each (c, &object->spec.ephemeral_containers) {
+		if (slot->kind != SLOT_EPHEMERAL || !str_equal(c->ephemeral_container_common.name, slot->name) || str_empty(c->target_container_name))
+			continue;
+		const struct slot *target = pod_slot(pod, c->target_container_name);
+		if (!target || !target->now)
+			return error_set(err, ENOENT, "unable to find target container %s", c->target_container_name);
+		*ret_id = target->now->id;
+	}
+	return 0;
+}
+
 static int create(struct pod *pod, struct core_v1_pod *object, struct slot *slot, const struct pod_view *view, char **ret_id) {
 	autoarena struct arena *arena = arena_new();
 	autoerror struct error err = {0};
 	struct pod_facts facts;
 	struct container_config config;
+	const char *target_id;
+	if (find_target(pod, object, slot, &target_id, &err) < 0)
+		return fail(pod, object, slot, "CreateContainerConfigError", &err);
 	pod_facts_get(pod, &facts);
 	autounref struct core_v1_node *node = pod->kubelet->node_informer ? informer_find(pod->kubelet->node_informer, NULL, pod->kubelet->node_name) : NULL;
 	facts.allocatable = node ? &node->status.allocatable : NULL;
@@ -68,6 +85,7 @@ static int create(struct pod *pod, struct core_v1_pod *object, struct slot *slot
 		.attempt = next_attempt(object, slot, view),
 		.facts = &facts,
 		.volume_paths = &pod->volume_paths,
+		.target_id = target_id,
 		.image_id = slot->spec->image,
 	};
 	if (build_container(&input, arena, &config, &err) < 0)

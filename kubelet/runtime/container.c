@@ -6,9 +6,11 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/mount.h>
 #include <stdio.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #define MAX_LOG_PATH 4096
@@ -77,6 +79,48 @@ static int mount_image_volumes(const struct creation *c, struct error *err)
 	return 0;
 }
 
+char *container_volume_path(const struct runtime *runtime, const char *id, size_t index)
+{
+	char name[32];
+	snprintf(name, sizeof(name), "volume-%zu", index);
+	return container_root(runtime, id, name);
+}
+
+/* A view of `source`, and of what is mounted below it, at `target`: owners on disk are what the container sees, not their mapped ids. */
+static int mount_mapped(const char *source, const char *target, int userns, struct error *err)
+{
+	struct stat st;
+	autoclose int tree = (int)syscall(SYS_open_tree, AT_FDCWD, source, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE);
+	if (tree < 0 || fstat(tree, &st) < 0)
+		return error_set_errno(err, errno, "open %s", source);
+	struct mount_attr attr = {.attr_set = MOUNT_ATTR_IDMAP, .userns_fd = (uint64_t)userns};
+	if (syscall(SYS_mount_setattr, tree, "", AT_EMPTY_PATH | AT_RECURSIVE, &attr, sizeof(attr)) < 0)
+		return error_set_errno(err, errno, "map ids of %s (its file system may not know how)", source);
+	autoclose int made = S_ISDIR(st.st_mode) ? -1 : open(target, O_RDONLY | O_CREAT | O_CLOEXEC, 0600);
+	if (S_ISDIR(st.st_mode) ? mkdir(target, 0700) < 0 && errno != EEXIST : made < 0)
+		return error_set_errno(err, errno, "make %s", target);
+	if (syscall(SYS_move_mount, tree, "", AT_FDCWD, target, MOVE_MOUNT_F_EMPTY_PATH) < 0)
+		return error_set_errno(err, errno, "mount %s at %s", source, target);
+	return 0;
+}
+
+static int mount_volumes(const struct creation *c, struct error *err)
+{
+	if (!c->sandbox->uid_mappings)
+		return 0;
+	autofree char *path = sandbox_run(c->runtime, c->sandbox->id, namespace_files[NS_USER]);
+	autoclose int userns = open(path, O_RDONLY | O_CLOEXEC);
+	if (userns < 0)
+		return error_set_errno(err, errno, "user namespace %s", path);
+	for (size_t i = 0; i < c->config->mount_count; i++) {
+		autofree char *target = container_volume_path(c->runtime, c->container->id, i);
+		int r = c->config->mounts[i].host_path ? mount_mapped(c->config->mounts[i].host_path, target, userns, err) : 0;
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
 static int64_t mapped_root(json_t *mappings)
 {
 	json_t *row;
@@ -126,10 +170,24 @@ static int resolve_user(const struct creation *c, struct user *ret, struct error
 	return 0;
 }
 
+static int target_process(const struct creation *c, pid_t *ret, struct error *err)
+{
+	pthread_mutex_lock(&c->runtime->lock);
+	const struct container *target = map_get(&c->runtime->containers, c->config->target_id);
+	bool runs = target && target->state == CONTAINER_RUNNING && str_equal(target->sandbox_id, c->sandbox->id);
+	if (runs)
+		*ret = (pid_t)target->pid;
+	pthread_mutex_unlock(&c->runtime->lock);
+	return runs ? 0 : error_set(err, ESRCH, "target container \"%s\" is not running", c->config->target_id);
+}
+
 static int write_bundle(const struct creation *c, const struct user *user, struct error *err)
 {
 	autojson json_t *spec = NULL;
-	int r = spec_make(c->runtime, c->sandbox, c->container, c->config, c->image, user, &spec, err);
+	pid_t target = 0;
+	int r = c->config->target_id ? target_process(c, &target, err) : 0;
+	if (r == 0)
+		r = spec_make(c->runtime, c->sandbox, c->container, c->config, c->image, user, target, &spec, err);
 	if (r < 0) {
 		error_reason(err, "CreateContainerConfigError");
 		return r;
@@ -163,6 +221,8 @@ static int lay_out(const struct creation *c, struct error *err)
 	if (r == 0)
 		r = mount_image_volumes(c, err);
 	if (r == 0)
+		r = mount_volumes(c, err);
+	if (r == 0)
 		r = resolve_user(c, &user, err);
 	if (r == 0)
 		r = write_bundle(c, &user, err);
@@ -178,13 +238,14 @@ static int take_away(struct runtime *runtime, const struct container *container,
 	autofree char *root = container_root(runtime, container->id, NULL), *bundle = bundle_path(runtime, container->id, NULL);
 	autofree char *rootfs = container_root(runtime, container->id, "rootfs"), *exit = xprintf("%s/exits/%s", runtime->run, container->id);
 	umount2(rootfs, MNT_DETACH);
-	for (int i = 0; i < 1024; i++) {
+	for (size_t i = 0; i < 1024; i++) {
 		char name[32];
-		snprintf(name, sizeof(name), "image-%d", i);
-		autofree char *path = container_root(runtime, container->id, name);
-		if (!file_exists(path) && i >= 64)
+		snprintf(name, sizeof(name), "image-%zu", i);
+		autofree char *image = container_root(runtime, container->id, name), *volume = container_volume_path(runtime, container->id, i);
+		if (!file_exists(image) && !file_exists(volume) && i >= 64)
 			break;
-		umount2(path, MNT_DETACH);
+		umount2(image, MNT_DETACH);
+		umount2(volume, MNT_DETACH);
 	}
 	unlink(exit);
 	file_remove_all(bundle, NULL);

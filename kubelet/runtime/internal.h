@@ -90,6 +90,7 @@ struct runtime {
 
 	pthread_mutex_t lock;
 	struct map sandboxes, containers;
+	uint32_t last_id_range; /* given to a user namespace */
 	int epoll_fd, inotify_fd, stop_fd, pause_fd;
 	pthread_t event_thread;
 	bool event_thread_runs;
@@ -128,6 +129,8 @@ void runtime_recover(struct runtime *runtime);
 char *sandbox_root(const struct runtime *runtime, const char *id, const char *file);
 char *sandbox_run(const struct runtime *runtime, const char *id, const char *file);
 char *container_root(const struct runtime *runtime, const char *id, const char *file);
+/* Where the index-th mount's view with mapped ids stands, in a user namespace. */
+char *container_volume_path(const struct runtime *runtime, const char *id, size_t index);
 char *bundle_path(const struct runtime *runtime, const char *id, const char *file);
 
 /* ---- processes ---- */
@@ -155,9 +158,9 @@ struct user {
 int user_resolve(const char *rootfs, const struct container_config *config, const char *image_user, struct user *ret, struct error *err);
 
 /* ---- spec.c ---- */
-/* The OCI config.json. */
+/* The OCI config.json. target_pid: a process whose PID namespace the container joins; 0: none. */
 int spec_make(struct runtime *runtime, const struct sandbox *sandbox, const struct container *container, const struct container_config *config,
-	const struct image *image, const struct user *user, json_t **ret, struct error *err);
+	const struct image *image, const struct user *user, pid_t target_pid, json_t **ret, struct error *err);
 /* The OCI form of limits; `spec` may be NULL where none. */
 json_t *spec_resources(const struct cgroup_resources *resources);
 /* Capability names of a mask, as an array; and the mask of add/drop lists on the default set. */

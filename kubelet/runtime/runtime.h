@@ -91,6 +91,7 @@ struct runtime_id_mapping { /* user namespace: ids inside -> outside */
 	uint32_t size;
 };
 #define RUNTIME_MAX_ID_MAPPINGS 4
+#define RUNTIME_ID_RANGE 65536 /* ids of a sandbox's own, from a multiple of that many; the first range is the host's */
 
 struct sandbox_config {
 	const char *pod_name;
@@ -102,7 +103,8 @@ struct sandbox_config {
 	bool host_pid;
 	bool host_ipc;
 	bool share_process_namespace; /* starts the pause process as PID 1 */
-	struct runtime_id_mapping uid_mappings[RUNTIME_MAX_ID_MAPPINGS]; /* hostUsers: false; none: the host's users */
+	bool user_namespace;       /* hostUsers: false: a user namespace with RUNTIME_ID_RANGE ids that no other sandbox has, unless mappings are given */
+	struct runtime_id_mapping uid_mappings[RUNTIME_MAX_ID_MAPPINGS];
 	size_t uid_mapping_count;
 	struct runtime_id_mapping gid_mappings[RUNTIME_MAX_ID_MAPPINGS];
 	size_t gid_mapping_count;
@@ -155,7 +157,7 @@ int runtime_sandbox_list(struct runtime *runtime, const char *pod_uid, struct sa
 
 enum container_mount_propagation { MOUNT_PRIVATE, MOUNT_HOST_TO_CONTAINER, MOUNT_BIDIRECTIONAL };
 struct container_mount {
-	const char *host_path;      /* NULL: a tmpfs */
+	const char *host_path;      /* NULL: a tmpfs. In a user namespace owners are shown as they are on the host: 0 is root in both */
 	const char *container_path; /* absolute; made in the root where missing */
 	bool read_only;
 	bool recursive_read_only;
@@ -187,6 +189,7 @@ struct container_config {
 	size_t mount_count;
 	const struct container_device *devices;
 	size_t device_count;
+	const char *target_id;      /* a running container of the sandbox whose process namespace it joins; NULL: none */
 	bool stdin_open;
 	bool stdin_once;
 	bool tty;

@@ -124,6 +124,57 @@ static json_t *mappings_to_json(const struct runtime_id_mapping *rows, size_t co
 	return array;
 }
 
+static bool range_is_free(struct runtime *runtime, json_int_t first)
+{
+	size_t pos = 0, i;
+	json_t *row;
+	for (struct map_entry *e; (e = map_next(&runtime->sandboxes, &pos));) {
+		const struct sandbox *sandbox = e->value;
+		json_array_foreach(sandbox->uid_mappings, i, row)
+		{
+			json_int_t from = json_integer_value(json_object_get(row, "hostID")), size = json_integer_value(json_object_get(row, "size"));
+			if (first < from + size && from < first + RUNTIME_ID_RANGE)
+				return false;
+		}
+	}
+	return true;
+}
+
+/* A namespace's root is nobody outside it: it must be let through to where its container's root file system is mounted. */
+static int check_passage(const struct runtime *runtime, struct error *err)
+{
+	autofree char *path = xstrdup(runtime->root);
+	for (char *slash = path + strlen(path); slash; slash = strrchr(path, '/')) {
+		struct stat st;
+		*slash = 0;
+		if (*path && (stat(path, &st) < 0 || !(st.st_mode & S_IXOTH)))
+			return error_set(err, EACCES, "folder %s lets no others pass (mode o+x), as the root of a user namespace must", path);
+	}
+	return 0;
+}
+
+/*
+ * Ids for a user namespace. Files keep their owners as the container sees them (mounts are mapped), so the range need not outlive the
+ * sandbox. Ranges go round, so that one just given, and not in the map yet, is not given twice.
+ */
+static int give_range(struct runtime *runtime, struct sandbox *sandbox, struct error *err)
+{
+	const uint32_t ranges = (uint32_t)(((uint64_t)1 << 32) / RUNTIME_ID_RANGE) - 1; /* the last holds the id that means none */
+	struct runtime_id_mapping row = {0, 0, RUNTIME_ID_RANGE};
+	pthread_mutex_lock(&runtime->lock);
+	for (uint32_t tries = 0; tries < ranges && !row.host_id; tries++) {
+		runtime->last_id_range = runtime->last_id_range % (ranges - 1) + 1;
+		if (range_is_free(runtime, (json_int_t)runtime->last_id_range * RUNTIME_ID_RANGE))
+			row.host_id = runtime->last_id_range * RUNTIME_ID_RANGE;
+	}
+	pthread_mutex_unlock(&runtime->lock);
+	if (!row.host_id)
+		return error_set(err, EAGAIN, "no ids are left for a user namespace");
+	sandbox->uid_mappings = mappings_to_json(&row, 1);
+	sandbox->gid_mappings = mappings_to_json(&row, 1);
+	return 0;
+}
+
 static struct sandbox *sandbox_from_config(const struct runtime *runtime, const struct sandbox_config *config)
 {
 	autofree char *id = new_id();
@@ -207,7 +258,13 @@ int runtime_sandbox_start(struct runtime *runtime, const struct sandbox_config *
 		return r;
 	struct sandbox *sandbox = sandbox_from_config(runtime, config);
 	autofree char *root = sandbox_root(runtime, sandbox->id, NULL), *run = sandbox_run(runtime, sandbox->id, NULL), *id = xstrdup(sandbox->id);
-	r = file_mkdir_all(root, 0711, err);
+	if (config->user_namespace && !sandbox->uid_mappings) {
+		r = check_passage(runtime, err);
+		if (r == 0)
+			r = give_range(runtime, sandbox, err);
+	}
+	if (r == 0)
+		r = file_mkdir_all(root, 0711, err);
 	if (r == 0)
 		r = file_mkdir_all(run, 0711, err);
 	/* On disk before anything exists outside: whatever a crash leaves, removing this sandbox takes away. */

@@ -30,6 +30,7 @@ struct builder {
 	const struct container_config *config;
 	const struct image *image;
 	const struct user *user;
+	pid_t target_pid; /* whose process namespace it joins; 0: none */
 	uint64_t capabilities;
 };
 
@@ -255,16 +256,18 @@ static int add_config_mounts(const struct builder *b, json_t *mounts, struct err
 			json_array_append_new(mounts, mount_row(mount->container_path, "tmpfs", "tmpfs", mount->read_only ? "nosuid,nodev,ro" : "nosuid,nodev"));
 			continue;
 		}
-		autofree char *image_path = NULL;
+		autofree char *prepared = NULL;
 		if (mount->image_ref) { /* mounted by the caller, at the place that follows from the mount's own */
-			int r = image_volume_path(b, (size_t)(mount - b->config->mounts), mount->image_sub_path, &image_path, err);
+			int r = image_volume_path(b, (size_t)(mount - b->config->mounts), mount->image_sub_path, &prepared, err);
 			if (r < 0)
 				return r;
 		}
+		else if (b->sandbox->uid_mappings) /* a view of it with mapped ids, mounted by the caller too */
+			prepared = container_volume_path(b->runtime, b->container->id, (size_t)(mount - b->config->mounts));
 		bool read_only = mount->read_only || mount->image_ref;
 		autofree char *options = xprintf("rbind,%s,%s%s", propagation_option[mount->propagation], read_only ? "ro" : "rw",
 			mount->recursive_read_only ? ",rro" : "");
-		json_array_append_new(mounts, mount_row(mount->container_path, "bind", image_path ? image_path : mount->host_path, options));
+		json_array_append_new(mounts, mount_row(mount->container_path, "bind", prepared ? prepared : mount->host_path, options));
 	}
 	return 0;
 }
@@ -284,6 +287,8 @@ static json_t *make_namespaces(const struct builder *b)
 	json_array_append_new(list, json_pack("{s:s}", "type", "mount"));
 	if (sandbox->share_process_namespace && !sandbox->host_pid)
 		add_namespace(b, list, "pid", NS_PID);
+	else if (b->target_pid && !sandbox->host_pid)
+		json_array_append_new(list, json_pack("{s:s,s:o}", "type", "pid", "path", json_sprintf("/proc/%d/ns/pid", (int)b->target_pid)));
 	else if (!sandbox->host_pid)
 		json_array_append_new(list, json_pack("{s:s}", "type", "pid"));
 	if (!sandbox->host_network) {
@@ -499,9 +504,9 @@ static int make_linux(const struct builder *b, json_t **ret, struct error *err)
 }
 
 int spec_make(struct runtime *runtime, const struct sandbox *sandbox, const struct container *container, const struct container_config *config,
-	const struct image *image, const struct user *user, json_t **ret, struct error *err)
+	const struct image *image, const struct user *user, pid_t target_pid, json_t **ret, struct error *err)
 {
-	struct builder b = {runtime, sandbox, container, config, image, user, capabilities_of(config, sandbox->uid_mappings ? ~(uint64_t)0 : runtime->own_capabilities)};
+	struct builder b = {runtime, sandbox, container, config, image, user, target_pid, capabilities_of(config, sandbox->uid_mappings ? ~(uint64_t)0 : runtime->own_capabilities)};
 	autojson json_t *mounts = json_array(), *process = make_process(&b);
 	json_t *linux_part = NULL;
 	if (!process)

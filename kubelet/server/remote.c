@@ -166,6 +166,9 @@ void remote_run(struct remote *remote) {
 		drain(remote, &p);
 		if (!remote->peer_gone)
 			r = stream_session_wait(remote->session, -1, &code, &err);
+		/* An attachment has no outcome of its own: the container's is in the pod's status. */
+		if (remote->attach)
+			code = 0;
 	}
 	if (!remote->peer_gone) {
 		send_status(remote, code, r < 0 || code == 126 || code == 127 ? err.message : NULL);

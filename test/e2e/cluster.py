@@ -81,6 +81,7 @@ class Cluster:
         self.build = os.path.abspath(build)
         self.id = f"ce{os.getpid()}"
         self.dir = tempfile.mkdtemp(prefix="coracle-e2e-")
+        os.chmod(self.dir, 0o711)  # the root of a user namespace must come through
         self.node = "node-e2e"
         self.node_ip = "192.0.2.10"
         self.server = f"https://{self.node_ip}:6443"

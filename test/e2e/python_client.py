@@ -62,7 +62,7 @@ apps.create_namespaced_deployment(NS, client.V1Deployment(
     metadata=client.V1ObjectMeta(name="d"),
     spec=client.V1DeploymentSpec(replicas=2, selector=client.V1LabelSelector(match_labels=labels), template=client.V1PodTemplateSpec(
         metadata=client.V1ObjectMeta(labels=labels),
-        spec=client.V1PodSpec(termination_grace_period_seconds=1, containers=[client.V1Container(name="c", image="busybox:v1", command=["sleep", "1000"])])))))
+        spec=client.V1PodSpec(termination_grace_period_seconds=1, containers=[client.V1Container(name="c", image="busybox:v1", command=["sh", "-c", "echo line; sleep 1000"])])))))
 for event in watch.Watch().stream(apps.list_namespaced_deployment, NS, timeout_seconds=60):
     if event["object"].status.ready_replicas == 2:
         break
@@ -72,6 +72,27 @@ pods = core.list_namespaced_pod(NS, label_selector="app=py", limit=1)
 assert len(pods.items) == 1 and pods.metadata._continue
 pod = pods.items[0].metadata.name
 assert stream(core.connect_get_namespaced_pod_exec, pod, NS, command=["echo", "hello"], stdout=True, stderr=True, stdin=False, tty=False) == "hello\n"
+
+# Logs in the messages of a WebSocket, whole and as they come; some of them first say that they are on their way.
+import base64  # noqa: E402
+import websocket  # noqa: E402
+configuration = core.api_client.configuration
+tls = {"ca_certs": configuration.ssl_ca_cert, "certfile": configuration.cert_file, "keyfile": configuration.key_file}
+for protocol, decode in (("binary.k8s.io", bytes), ("base64.binary.k8s.io", base64.b64decode)):
+    for follow in ("", "?follow=true"):
+        url = f"{configuration.host.replace('https', 'wss')}/api/v1/namespaces/{NS}/pods/{pod}/log{follow}"
+        ws = websocket.create_connection(url, sslopt=tls, subprotocols=[protocol], timeout=20)
+        assert ws.getsubprotocol() == protocol
+        text = b""
+        while not text.endswith(b"\n"):
+            opcode, data = ws.recv_data()
+            assert opcode in (websocket.ABNF.OPCODE_BINARY, websocket.ABNF.OPCODE_TEXT), opcode
+            text += decode(data)
+        assert text == b"line\n", text
+        if not follow:
+            assert ws.recv_data()[0] == websocket.ABNF.OPCODE_CLOSE
+        ws.close()
+
 apps.patch_namespaced_deployment_scale("d", NS, {"spec": {"replicas": 1}})
 assert apps.read_namespaced_deployment_scale("d", NS).spec.replicas == 1
 core.delete_namespace(NS)

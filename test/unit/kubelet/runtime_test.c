@@ -516,6 +516,66 @@ static void test_user_namespace(void **state)
 	assert_int_equal(runtime_sandbox_remove(t.runtime, sandbox, NULL), 0);
 }
 
+static void own_ids(struct sandbox_config *config)
+{
+	config->user_namespace = true;
+}
+
+static uid_t owner_of_process(const char *id)
+{
+	struct container_status *status;
+	struct stat st;
+	assert_int_equal(runtime_container_status(t.runtime, id, &status, NULL), 0);
+	autofree char *proc = xprintf("/proc/%d", (int)status->pid);
+	assert_int_equal(stat(proc, &st), 0);
+	container_status_free(status);
+	return st.st_uid;
+}
+
+/* Two pods get ranges of their own; a volume's files have the same owners inside and on the host. */
+static void test_user_namespaces_of_their_own(void **state)
+{
+	autofree char *first = start_sandbox("own1", own_ids), *second = start_sandbox("own2", own_ids);
+	autofree char *volume = xprintf("%s/volume", t.dir), *file = xprintf("%s/file", t.dir), *inside = xprintf("%s/new", volume);
+	assert_int_equal(mkdir(volume, 0755), 0);
+	autoclose int fd = open(file, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+	assert_int_equal(write(fd, "kept\n", 5), 5);
+	assert_int_equal(fchown(fd, 1000, 1000), 0);
+	const struct container_mount mounts[] = {{.host_path = volume, .container_path = "/volume"}, {.host_path = file, .container_path = "/file", .read_only = true}};
+	struct container_config config = {.mounts = mounts, .mount_count = 2, .log_path = "m/0.log"}, plain = {.log_path = "p/0.log"};
+	autofree char *id = run_shell(first, "sleep 1000", &config), *other = run_shell(second, "sleep 1000", &plain);
+	uid_t root = owner_of_process(id), other_root = owner_of_process(other);
+	assert_int_equal(root % RUNTIME_ID_RANGE, 0);
+	assert_int_equal(other_root % RUNTIME_ID_RANGE, 0);
+	assert_true(root && other_root && root != other_root);
+	int code;
+	autofree char *out = exec_output(id, "cat /proc/self/uid_map | tr -s ' '; stat -c %u:%g /file; cat /file; touch /volume/new && stat -c %u /volume/new; echo x >/file", &code);
+	autofree char *wanted = xprintf(" 0 %u 65536\n1000:1000\nkept\n0\n", (unsigned)root);
+	assert_has(out, wanted);
+	assert_int_not_equal(code, 0); /* the last one: it is read only */
+	struct stat st;
+	assert_int_equal(stat(inside, &st), 0);
+	assert_int_equal(st.st_uid, 0);
+	assert_int_equal(runtime_sandbox_remove(t.runtime, first, NULL), 0);
+	assert_int_equal(runtime_sandbox_remove(t.runtime, second, NULL), 0);
+	assert_int_equal(stat(inside, &st), 0);
+}
+
+static void test_processes_of_a_target(void **state)
+{
+	autofree char *sandbox = start_sandbox("target", NULL);
+	struct container_config config = {.log_path = "t/0.log"};
+	autofree char *id = run_shell(sandbox, "exec sleep 987", &config);
+	struct container_config debugger = {.target_id = id}, alone = {0}, lost = {.target_id = "0123", .image = "busybox:test"};
+	autofree char *seen = output_of(sandbox, "ps", &debugger, NULL), *own = output_of(sandbox, "ps", &alone, NULL);
+	assert_has(seen, "sleep 987");
+	assert_null(strstr(own, "sleep 987"));
+	autoerror struct error err = {0};
+	char *none = NULL;
+	assert_true(runtime_container_create(t.runtime, sandbox, &lost, &none, &err) < 0);
+	assert_int_equal(runtime_sandbox_remove(t.runtime, sandbox, NULL), 0);
+}
+
 static void test_memory_limit_and_resize(void **state)
 {
 	autofree char *sandbox = start_sandbox("oom", NULL);
@@ -798,6 +858,8 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_shared_processes),
 		cmocka_unit_test(test_host_namespaces),
 		cmocka_unit_test(test_user_namespace),
+		cmocka_unit_test(test_user_namespaces_of_their_own),
+		cmocka_unit_test(test_processes_of_a_target),
 		cmocka_unit_test(test_memory_limit_and_resize),
 		cmocka_unit_test(test_recovery),
 		cmocka_unit_test(test_recovery_of_a_half_start),
