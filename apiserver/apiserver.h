@@ -61,6 +61,8 @@ struct authorizer;
 struct allocator;
 struct timers;
 struct kubelet_client;
+struct worker;
+struct membership;
 struct discovery;
 struct openapi;
 struct scraper;
@@ -71,15 +73,17 @@ struct apiserver {
 	struct registry *registry;
 	struct authenticator *authn;
 	struct authorizer *authz;
-	struct allocator *cluster_ips;
-	struct allocator *node_ports;
+	struct allocator *services;
 	struct timers *timers;
 	struct discovery *discovery;
 	struct openapi *openapi;
 	struct kubelet_client *kubelet;
 	struct scraper *scraper;
 	struct http_server *http;
+	struct worker *bootstrap;
+	struct membership *membership;
 	const char *advertise_address; /* owned */
+	char identity[64];             /* of this server among those on one etcd: apiserver-<hash> */
 	uint16_t port;
 	unsigned inflight_reads, inflight_writes; /* atomic; watches and upgrades do not count */
 	bool ready;                /* atomic: bootstrap objects are written */

@@ -10,12 +10,14 @@
 #include "apiserver/proxy/kubelet.h"
 #include "apiserver/request/steps.h"
 #include "apiserver/resourcemetrics/scraper.h"
-#include "apiserver/servicealloc.h"
+#include "apiserver/services/services.h"
 #include "apiserver/timers.h"
 #include "apiserver/tls.h"
 #include "common/base/log.h"
+#include "common/base/random.h"
 
 #include <errno.h>
+#include <unistd.h>
 
 /* Parse, authenticate, limit, authorize, and the handler: which goes on through decode, default, admission, validation and store (rest/write.h). */
 static const struct {
@@ -100,6 +102,15 @@ static int open_http(struct apiserver *server, struct error *err) {
 	return http_server_start(&options, &server->http, err);
 }
 
+/* As Kubernetes names its servers: by their host; those on other ports of a host by that too. */
+static void name_server(struct apiserver *server) {
+	char host[256] = "", hash[65];
+	gethostname(host, sizeof(host) - 1);
+	autofree char *text = server->options->secure_port == 6443 ? xstrdup(host) : xprintf("%s:%d", host, (int)server->options->secure_port);
+	sha256_hex(text, strlen(text), hash);
+	snprintf(server->identity, sizeof(server->identity), "apiserver-%.26s", hash);
+}
+
 int apiserver_start(const struct apiserver_options *options, struct apiserver **ret, struct error *err) {
 	struct apiserver *server = xnew(struct apiserver);
 	server->options = options;
@@ -107,6 +118,7 @@ int apiserver_start(const struct apiserver_options *options, struct apiserver **
 	for (size_t i = 0; i < options->disable_admission_plugins.len; i++)
 		set_add(&server->disabled_plugins, options->disable_admission_plugins.items[i]);
 	server->advertise_address = tls_advertise_address(options);
+	name_server(server);
 	int rc = timers_start(&server->timers, err);
 	if (rc == 0)
 		rc = open_store(server, err);
@@ -118,7 +130,7 @@ int apiserver_start(const struct apiserver_options *options, struct apiserver **
 	if (rc == 0)
 		rc = authz_new(server, &server->authz, err);
 	if (rc == 0)
-		rc = servicealloc_start(server, err);
+		rc = services_start(server, err);
 	if (rc == 0)
 		rc = kubelet_client_new(server, &server->kubelet, err);
 	if (rc == 0)
@@ -149,7 +161,7 @@ void apiserver_stop(struct apiserver *server) {
 	scraper_stop(server->scraper);
 	custom_stop(server);
 	authz_free(server->authz);
-	servicealloc_stop(server);
+	services_stop(server);
 	if (server->store)
 		store_close(server->store);
 	timers_stop(server->timers);

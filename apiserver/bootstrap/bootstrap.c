@@ -1,176 +1,111 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "apiserver/bootstrap/bootstrap.h"
+#include "apiserver/bootstrap/internal.h"
 #include "apiserver/bootstrap/rbac.h"
 #include "apiserver/request/request.h"
-#include "apiserver/servicealloc.h"
-#include "apiserver/strategy/strategy.h"
+#include "apiserver/services/services.h"
+#include "apiserver/worker.h"
 #include "api/core_v1.h"
-#include "api/discovery_v1.h"
 #include "api/meta_v1.h"
-#include "api/rbac_v1.h"
 #include "common/base/file.h"
 #include "common/base/log.h"
-#include "common/base/random.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <pthread.h>
 
-#define RETRY_SECONDS 2
+#define RETRY_NS (2 * NSEC_PER_SEC)
+#define ROUNDS_A_MINUTE 6
 
-/* One thread of its own: it may wait for each write, which no request's thread may. */
-struct boot {
-	struct apiserver *server;
-	pthread_t thread;
-	bool started;
-	pthread_mutex_t lock;
-	pthread_cond_t changed;
-	bool answered, stop;
-	int errnum;
-};
-static struct boot boot = {.lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
+/* ---- what is not there is created; what is there is brought up to date where its owner lets us ---- */
 
-static void on_written(int errnum, struct entry *current, void *arg) {
-	pthread_mutex_lock(&boot.lock);
-	boot.answered = true;
-	boot.errnum = errnum;
-	pthread_cond_signal(&boot.changed);
-	pthread_mutex_unlock(&boot.lock);
+int bootstrap_put(struct worker *worker, const struct resource *resource, void *object) {
+	api_default(object);
+	worker_fill(resource, object);
+	int rc = worker_put_object(worker, resource, object, 0);
+	return rc == -EEXIST ? 0 : rc;
 }
 
-static int wait_written(void) {
-	pthread_mutex_lock(&boot.lock);
-	while (!boot.answered && !boot.stop)
-		pthread_cond_wait(&boot.changed, &boot.lock);
-	int rc = boot.answered ? boot.errnum : -ECANCELED;
-	boot.answered = false;
-	pthread_mutex_unlock(&boot.lock);
-	return rc;
-}
-
-static int put(const struct resource *resource, void *object, uint64_t expected) {
-	const struct meta_v1_object_meta *meta = api_metadata(object);
-	autobuf struct buf value = BUF_INIT(1 << 20);
-	int rc = resource_encode_stored(resource, object, &value, NULL);
-	if (rc < 0)
-		return rc;
-	autofree char *key = resource->api->namespaced ? xprintf("%s/%s", meta->namespace, meta->name) : xstrdup(meta->name);
-	collection_put(resource->collection, key, value.data, value.len, expected, 0, on_written, NULL);
-	return wait_written();
-}
-
-static void fill(const struct resource *resource, void *object) {
+int bootstrap_converge(struct worker *worker, const struct resource *resource, void *object, const char *const *fields) {
 	struct meta_v1_object_meta *meta = api_metadata(object);
-	char uid[37];
-	random_uuid(uid);
-	meta->uid = arena_strdup(api_arena(object), uid);
-	meta->creation_timestamp = api_time_now();
-	if (resource->strategy->generation)
-		meta->generation = 1;
-	if (resource->strategy->prepare_create)
-		resource->strategy->prepare_create(NULL, object);
+	autounref void *there = resource_read(resource, meta->namespace, meta->name);
+	if (!there)
+		return bootstrap_put(worker, resource, object);
+	bool same = true;
+	for (const char *const *f = fields; *f; f++)
+		same &= api_field_equal(object, there, *f);
+	if (same)
+		return 0;
+	autounref void *copy = api_copy(there);
+	for (const char *const *f = fields; *f; f++)
+		api_field_copy(copy, object, *f);
+	return worker_put_object(worker, resource, copy, worker_revision(there));
 }
 
-/* Creates what is not there; what is there is its owner's. -EEXIST counts as done. */
-static int ensure(struct apiserver *server, const char *json, size_t len) {
-	void *object;
+static int ensure(struct worker *worker, const char *json, size_t len) {
+	autounref void *object = NULL;
 	autoerror struct error err = {0};
 	int rc = api_decode_json_any(json, len, NULL, &object, &err);
 	if (rc < 0) {
 		log_error("bootstrap object cannot be read", LOG_ERR(&err));
 		return 0; /* the table's mistake; trying again would not mend it */
 	}
+	struct registry *registry = worker_server(worker)->registry;
 	const struct api_type *type = api_type_of(object);
-	const struct resource *resource = registry_by_kind(server->registry, type->group ? type->group : "", type->version, type->kind);
+	const struct resource *resource = registry_by_kind(registry, type->group ? type->group : "", type->version, type->kind);
+	if (!resource || !resource->collection)
+		return 0;
 	struct meta_v1_object_meta *meta = api_metadata(object);
-	if (resource && resource->collection) {
-		void *there = resource_read(resource, meta->namespace, meta->name);
-		if (!there) {
-			api_default(object);
-			fill(resource, object);
-			rc = put(resource, object, 0);
-		}
-		api_unref(there);
-	}
-	api_unref(object);
-	return rc == -EEXIST ? 0 : rc;
+	autounref void *there = resource_read(resource, meta->namespace, meta->name);
+	return there ? bootstrap_reconcile(worker, resource, object, there) : bootstrap_put(worker, resource, object);
 }
 
-static int ensure_rbac(struct apiserver *server) {
+static int ensure_rbac(struct worker *worker) {
 	int rc = 0;
 	for (const struct bootstrap_role *role = bootstrap_roles; role->name && rc == 0; role++) {
 		autobuf struct buf json = BUF_INIT(1 << 20);
 		bootstrap_role_json(role, &json);
-		rc = ensure(server, json.data, json.len);
+		rc = ensure(worker, json.data, json.len);
 	}
 	for (const struct bootstrap_binding *binding = bootstrap_bindings; binding->name && rc == 0; binding++) {
 		autobuf struct buf json = BUF_INIT(1 << 20);
 		bootstrap_binding_json(binding, &json);
-		rc = ensure(server, json.data, json.len);
+		rc = ensure(worker, json.data, json.len);
 	}
 	return rc;
 }
 
-/* ---- the kubernetes Service and where it leads ---- */
+/* ---- the ranges of Services, and the first of them ---- */
 
-static int ensure_service(struct apiserver *server) {
+static int ensure_ranges(struct worker *worker) {
+	autobuf struct buf json = BUF_INIT(8 << 10);
+	buf_append_str(&json, "{\"apiVersion\":\"networking.k8s.io/v1\",\"kind\":\"ServiceCIDR\",\"metadata\":{\"name\":\"kubernetes\"},\"spec\":{\"cidrs\":[");
+	services_ranges_json(worker_server(worker), &json);
+	buf_append_str(&json, "]}}");
+	int rc = ensure(worker, json.data, json.len);
+	/* Once more for its status, which no new object has. */
+	return rc < 0 ? rc : ensure(worker, json.data, json.len);
+}
+
+static int ensure_service(struct worker *worker) {
+	struct apiserver *server = worker_server(worker);
 	char ip[46];
-	servicealloc_first_ip(server, ip);
+	services_first_ip(server, ip);
+	autobuf struct buf address = BUF_INIT(8 << 10);
+	services_address_json(ip, "default", "kubernetes", &address);
+	const struct resource *addresses = registry_find(server->registry, "networking.k8s.io", "v1", "ipaddresses");
+	autounref void *there = registry_read(server->registry, "", "services", "default", "kubernetes");
+	int rc = there ? 0 : worker_put(worker, addresses->collection, ip, address.data, address.len, 0, 0);
+	if (there || (rc < 0 && rc != -EEXIST))
+		return rc;
 	autofree char *json = xprintf("{\"apiVersion\":\"v1\",\"kind\":\"Service\",\"metadata\":{\"name\":\"kubernetes\",\"namespace\":\"default\",\"labels\":{\"component\":\"apiserver\",\"provider\":\"kubernetes\"}},"
 				      "\"spec\":{\"type\":\"ClusterIP\",\"clusterIP\":\"%s\",\"clusterIPs\":[\"%s\"],\"ipFamilies\":[\"%s\"],\"ipFamilyPolicy\":\"SingleStack\",\"sessionAffinity\":\"None\",\"ports\":[{\"name\":\"https\",\"protocol\":\"TCP\",\"port\":443,\"targetPort\":%u}]}}",
 				      ip, ip, strchr(ip, ':') ? "IPv6" : "IPv4", server->port);
-	return ensure(server, json, strlen(json));
-}
-
-/* Puts `object` where nothing is, or over what is there where it differs in `field`. */
-static int converge(const struct resource *resource, void *object, const char *const *fields) {
-	struct meta_v1_object_meta *meta = api_metadata(object);
-	void *there = resource_read(resource, meta->namespace, meta->name);
-	int rc;
-	if (!there) {
-		fill(resource, object);
-		rc = put(resource, object, 0);
-	} else {
-		bool same = true;
-		for (const char *const *f = fields; *f; f++)
-			same &= api_field_equal(object, there, *f);
-		rc = 0;
-		if (!same) {
-			void *copy = api_copy(there);
-			for (const char *const *f = fields; *f; f++)
-				api_field_copy(copy, object, *f);
-			rc = put(resource, copy, strtoull(api_metadata(there)->resource_version, NULL, 10));
-			api_unref(copy);
-		}
-	}
-	api_unref(there);
-	return rc;
-}
-
-static int ensure_endpoints(struct apiserver *server) {
-	const char *ip = server->advertise_address;
-	autofree char *endpoints = xprintf("{\"apiVersion\":\"v1\",\"kind\":\"Endpoints\",\"metadata\":{\"name\":\"kubernetes\",\"namespace\":\"default\",\"labels\":{\"endpointslice.kubernetes.io/skip-mirror\":\"true\"}},"
-					   "\"subsets\":[{\"addresses\":[{\"ip\":\"%s\"}],\"ports\":[{\"name\":\"https\",\"port\":%u,\"protocol\":\"TCP\"}]}]}", ip, server->port);
-	autofree char *slice = xprintf("{\"apiVersion\":\"discovery.k8s.io/v1\",\"kind\":\"EndpointSlice\",\"metadata\":{\"name\":\"kubernetes\",\"namespace\":\"default\",\"labels\":{\"kubernetes.io/service-name\":\"kubernetes\"}},"
-				       "\"addressType\":\"%s\",\"endpoints\":[{\"addresses\":[\"%s\"],\"conditions\":{\"ready\":true}}],\"ports\":[{\"name\":\"https\",\"port\":%u,\"protocol\":\"TCP\"}]}", strchr(ip, ':') ? "IPv6" : "IPv4", ip, server->port);
-	static const char *const subsets[] = {"subsets", NULL}, *const slices[] = {"endpoints", "ports", "addressType", NULL};
-	void *object;
-	int rc = api_decode_json(&core_v1_endpoints_type, endpoints, strlen(endpoints), NULL, &object, NULL);
-	if (rc == 0) {
-		rc = converge(registry_find(server->registry, "", "v1", "endpoints"), object, subsets);
-		api_unref(object);
-	}
-	if (rc == 0)
-		rc = api_decode_json(&discovery_v1_endpoint_slice_type, slice, strlen(slice), NULL, &object, NULL);
-	if (rc == 0) {
-		rc = converge(registry_find(server->registry, "discovery.k8s.io", "v1", "endpointslices"), object, slices);
-		api_unref(object);
-	}
-	return rc;
+	return ensure(worker, json, strlen(json));
 }
 
 /* kube-system/extension-apiserver-authentication: what aggregated servers trust. */
-static int ensure_authentication_config(struct apiserver *server) {
+static int ensure_authentication_config(struct worker *worker) {
+	struct apiserver *server = worker_server(worker);
 	const struct apiserver_options *o = server->options;
 	struct core_v1_config_map *map = api_new_of(core_v1_config_map);
 	struct arena *arena = api_arena(map);
@@ -199,62 +134,58 @@ static int ensure_authentication_config(struct apiserver *server) {
 		json_decref(array);
 	}
 	static const char *const data[] = {"data", NULL};
-	int rc = converge(registry_find(server->registry, "", "v1", "configmaps"), map, data);
+	int rc = bootstrap_converge(worker, registry_find(server->registry, "", "v1", "configmaps"), map, data);
 	api_unref(map);
 	return rc;
 }
 
-static int write_all(struct apiserver *server) {
-	int rc = 0;
+/* In order: later ones live in the namespaces of earlier ones. Run again each minute, some of it: somebody may have deleted what must be there. */
+static int write_all(struct worker *worker, bool first) {
+	int rc = first ? worker_fresh(worker) : 0;
 	for (const char *const *json = bootstrap_objects; *json && rc == 0; json++)
-		rc = ensure(server, *json, strlen(*json));
+		rc = ensure(worker, *json, strlen(*json));
+	if (rc == 0 && first)
+		rc = ensure_rbac(worker);
 	if (rc == 0)
-		rc = ensure_rbac(server);
+		rc = ensure_ranges(worker);
 	if (rc == 0)
-		rc = ensure_service(server);
+		rc = ensure_service(worker);
 	if (rc == 0)
-		rc = ensure_endpoints(server);
-	if (rc == 0)
-		rc = ensure_authentication_config(server);
+		rc = ensure_authentication_config(worker);
 	return rc;
 }
 
-static void *run(void *arg) {
+static void run(struct worker *worker, void *arg) {
 	struct apiserver *server = arg;
-	for (;;) {
-		int rc = write_all(server);
-		if (rc == 0) {
-			__atomic_store_n(&server->ready, true, __ATOMIC_RELEASE);
-			log_info("bootstrap objects are in place");
-			return NULL;
-		}
-		if (rc != -ECANCELED)
+	int rc;
+	/* Another server at its start may write the same objects: a lost comparison is looked at again at once. */
+	while ((rc = write_all(worker, true)) < 0) {
+		if (rc == -ECANCELED)
+			return;
+		if (rc != -EAGAIN)
 			log_warning("bootstrap objects could not be written; trying again", LOG_STR("error", strerror(-rc)));
-		struct timespec until;
-		clock_gettime(CLOCK_REALTIME, &until);
-		until.tv_sec += RETRY_SECONDS;
-		pthread_mutex_lock(&boot.lock);
-		while (!boot.stop && pthread_cond_timedwait(&boot.changed, &boot.lock, &until) != ETIMEDOUT)
-			;
-		bool stop = boot.stop;
-		pthread_mutex_unlock(&boot.lock);
-		if (stop)
-			return NULL;
+		if (!worker_sleep(worker, rc == -EAGAIN ? RETRY_NS / 40 : RETRY_NS))
+			return;
+	}
+	services_ready(server);
+	server->membership = membership_start(worker);
+	__atomic_store_n(&server->ready, true, __ATOMIC_RELEASE);
+	log_info("bootstrap objects are in place");
+	for (unsigned round = 1; worker_sleep(worker, MEMBERSHIP_INTERVAL_NS); round++) {
+		membership_renew(server->membership);
+		rc = round % ROUNDS_A_MINUTE == 0 ? write_all(worker, false) : 0;
+		if (rc < 0 && rc != -ECANCELED && rc != -EAGAIN)
+			log_warning("bootstrap objects could not be written", LOG_STR("error", strerror(-rc)));
 	}
 }
 
 void bootstrap_start(struct apiserver *server) {
-	boot.server = server;
-	boot.started = pthread_create(&boot.thread, NULL, run, server) == 0;
+	server->bootstrap = worker_start(server, run, server);
 }
 
 void bootstrap_stop(struct apiserver *server) {
-	if (!boot.started)
-		return;
-	pthread_mutex_lock(&boot.lock);
-	boot.stop = true;
-	pthread_cond_signal(&boot.changed);
-	pthread_mutex_unlock(&boot.lock);
-	pthread_join(boot.thread, NULL);
-	boot.started = false;
+	worker_stop(server->bootstrap);
+	server->bootstrap = NULL;
+	membership_stop(server->membership);
+	server->membership = NULL;
 }

@@ -101,20 +101,26 @@ static void write_operation(struct buf *buf, unsigned field, enum etcd_operation
 	nested_close(buf, outer);
 }
 
-void etcd_write_txn(struct buf *buf, const struct etcd_txn *txn)
+static void write_compare(struct buf *buf, struct etcd_slice key, enum etcd_compare_target target, int64_t expected)
 {
 	/* Where the value to compare with stands in Compare, for each target. */
 	static const unsigned places[] = {[ETCD_COMPARE_VERSION] = 4, [ETCD_COMPARE_CREATE_REVISION] = 5, [ETCD_COMPARE_MOD_REVISION] = 6};
+	size_t compare = nested_open(buf, 1);
 
-	if (!txn->always) {
-		size_t compare = nested_open(buf, 1);
-		write_int(buf, 2, txn->target);
-		write_slice(buf, 3, txn->key);
-		/* A oneof is written even where it is zero. */
-		write_varint(buf, places[txn->target] << 3 | WIRE_VARINT);
-		write_varint(buf, (uint64_t)txn->expected);
-		nested_close(buf, compare);
-	}
+	write_int(buf, 2, target);
+	write_slice(buf, 3, key);
+	/* A oneof is written even where it is zero. */
+	write_varint(buf, places[target] << 3 | WIRE_VARINT);
+	write_varint(buf, (uint64_t)expected);
+	nested_close(buf, compare);
+}
+
+void etcd_write_txn(struct buf *buf, const struct etcd_txn *txn)
+{
+	if (!txn->always)
+		write_compare(buf, txn->key, txn->target, txn->expected);
+	for (size_t i = 0; i < txn->guard_count; i++)
+		write_compare(buf, txn->guards[i].key, ETCD_COMPARE_MOD_REVISION, txn->guards[i].mod_revision);
 	write_operation(buf, 2, txn->then, txn);
 	write_operation(buf, 3, txn->otherwise, txn);
 }

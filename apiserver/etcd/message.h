@@ -41,7 +41,12 @@ void etcd_write_range(struct buf *buf, const struct etcd_range *range);
 
 enum etcd_compare_target { ETCD_COMPARE_VERSION = 0, ETCD_COMPARE_CREATE_REVISION = 1, ETCD_COMPARE_MOD_REVISION = 2 };
 enum etcd_operation { ETCD_NOTHING, ETCD_PUT, ETCD_DELETE, ETCD_GET };
-/* One key: where `target` of it is `expected` (0: absent), do `then`, else `otherwise`. */
+/* Another key that must still be at this revision for `then`. */
+struct etcd_guard {
+	struct etcd_slice key;
+	int64_t mod_revision;
+};
+/* One key: where `target` of it is `expected` (0: absent), and every guard holds, do `then`, else `otherwise`. */
 struct etcd_txn {
 	struct etcd_slice key;
 	enum etcd_compare_target target;
@@ -51,6 +56,8 @@ struct etcd_txn {
 	enum etcd_operation otherwise;
 	struct etcd_slice value; /* of ETCD_PUT */
 	int64_t lease;           /* of ETCD_PUT; 0: none */
+	const struct etcd_guard *guards;
+	size_t guard_count;
 };
 void etcd_write_txn(struct buf *buf, const struct etcd_txn *txn);
 void etcd_write_compaction(struct buf *buf, int64_t revision);

@@ -52,30 +52,48 @@ void write_end(struct write *w) {
 	api_unref(input);
 }
 
-static void release(struct write *w, const void *kept) {
-	if (w->allocated && w->strategy->release && w->object)
-		w->strategy->release(w->r, w->object, kept);
-	w->allocated = false;
+/* ---- the end: what was claimed is settled before anybody is told ---- */
+
+void write_settled(struct write *w) {
+	w->settled(w);
 }
 
-static void write_fail(struct write *w, const struct error *err) {
-	release(w, w->old);
+static void settle(struct write *w, enum write_outcome outcome, void (*then)(struct write *w)) {
+	w->settled = then;
+	if (w->strategy->settle)
+		w->strategy->settle(w, outcome);
+	else
+		then(w);
+}
 
+static void tell_failure(struct write *w) {
+	autoerror struct error err = {0};
+	error_move(&err, &w->failure);
 	if (w->failed) {
-		w->failed(w, err);
+		w->failed(w, &err);
 		return;
 	}
 	struct request *r = w->r;
 	write_end(w);
-	request_fail(r, err);
-
+	request_fail(r, &err);
 }
 
-static void write_succeed(struct write *w, struct entry *entry) {
-	if (entry)
-		entry_ref(entry);
+/* Takes the error. */
+static void write_fail(struct write *w, enum write_outcome outcome, struct error *err) {
+	error_move(&w->failure, err);
+	settle(w, outcome, tell_failure);
+}
+
+static void tell_success(struct write *w) {
+	struct entry *entry = w->result;
+	w->result = NULL;
 	w->done(w, entry);
 	entry_unref(entry);
+}
+
+static void write_succeed(struct write *w, enum write_outcome outcome, struct entry *entry) {
+	w->result = entry ? entry_ref(entry) : NULL;
+	settle(w, outcome, tell_success);
 }
 
 void write_respond(struct write *w, struct entry *entry) {
@@ -99,7 +117,7 @@ static void on_fresh(int errnum, void *arg) {
 	if (errnum < 0) {
 		autoerror struct error err = {0};
 		error_status(&err, 504, "Timeout", "Timeout: the server could not reach its storage in time");
-		write_fail(w, &err);
+		write_fail(w, WRITE_NOT_STORED, &err);
 		return;
 	}
 	autoentry struct entry *entry = w->operation == WRITE_CREATE ? NULL : collection_get(w->resource->collection, w->key);
@@ -115,69 +133,77 @@ static bool may_be_stale(const struct write *w, const struct error *err) {
 
 static void attempt_failed(struct write *w, struct error *err) {
 	if (may_be_stale(w, err)) {
-		release(w, w->old);
 		drop_attempt(w);
 		store_wait(w->r->server->store, 0, FRESH_TIMEOUT_MS, on_fresh, w);
 		return;
 	}
-	write_fail(w, err);
+	write_fail(w, WRITE_NOT_STORED, err);
 }
 
 /* ---- storing ---- */
 
+int write_store_error(struct write *w, int errnum, struct error *err) {
+	switch (errnum) {
+	case -EFBIG:
+		return error_status(err, 413, "RequestEntityTooLarge", "etcdserver: request is too large");
+	case -EBUSY:
+		error_status(err, 429, "TooManyRequests", "too many requests, please try again later.");
+		err->retry_after_seconds = 1;
+		return -EBUSY;
+	case -ENOSPC:
+		return error_internal(err, "etcdserver: mvcc: database space exceeded");
+	case -ETIMEDOUT:
+		return error_status(err, 504, "Timeout", "Timeout: request did not complete within the allotted timeout");
+	default:
+		return error_internal(err, "etcdserver: no leader or no connection");
+	}
+}
+
+/* Something changed meanwhile: from the state that is there now. */
+static void start_over(struct write *w, struct entry *current) {
+	autoerror struct error err = {0};
+	if (++w->attempts >= MAX_ATTEMPTS) {
+		error_conflict(&err, w->resource, w->object ? api_metadata(w->object)->name : w->name, CONFLICT_MODIFIED);
+		write_fail(w, WRITE_NOT_STORED, &err);
+		return;
+	}
+	set_current(w, current);
+	w->fresh = true;
+	write_attempt(w);
+}
+
 static void on_stored(int errnum, struct entry *current, void *arg) {
 	struct write *w = arg;
 	autoerror struct error err = {0};
-	const char *name = w->object ? api_metadata(w->object)->name : w->name;
 	switch (errnum) {
 	case 0:
-		if (w->allocated && w->strategy->release && w->old)
-			w->strategy->release(w->r, w->old, w->object); /* what the old state held and the new does not */
-		w->allocated = false;
-		if (w->action == WRITE_REMOVE && w->strategy->release && w->old)
-			w->strategy->release(w->r, w->old, NULL);
-		write_succeed(w, current);
+		write_succeed(w, WRITE_STORED, current);
+		return;
+	case -ESTALE:
+		w->guards_failed = true;
+		start_over(w, current);
 		return;
 	case -EEXIST:
 		if (w->operation == WRITE_CREATE) {
 			/* A generated name that is taken: try another. */
 			if (w->name == NULL && ++w->attempts < 8) {
-				release(w, NULL);
 				write_attempt(w);
 				return;
 			}
-			error_already_exists(&err, w->resource, name);
-			break;
+			error_already_exists(&err, w->resource, w->object ? api_metadata(w->object)->name : w->name);
+			write_fail(w, WRITE_NOT_STORED, &err);
+			return;
 		}
 		__attribute__((fallthrough));
 	case -EAGAIN:
-	case -ENOENT:
-		release(w, w->old);
-		if (++w->attempts >= MAX_ATTEMPTS) {
-			error_conflict(&err, w->resource, name, CONFLICT_MODIFIED);
-			break;
-		}
-		set_current(w, errnum == -ENOENT ? NULL : current);
-		w->fresh = true;
-		write_attempt(w);
+		start_over(w, current);
 		return;
-	case -EFBIG:
-		error_status(&err, 413, "RequestEntityTooLarge", "etcdserver: request is too large");
-		break;
-	case -EBUSY:
-		error_status(&err, 429, "TooManyRequests", "too many requests, please try again later.");
-		err.retry_after_seconds = 1;
-		break;
-	case -ENOSPC:
-		error_internal(&err, "etcdserver: mvcc: database space exceeded");
-		break;
-	case -ETIMEDOUT:
-		error_status(&err, 504, "Timeout", "Timeout: request did not complete within the allotted timeout");
-		break;
-	default:
-		error_internal(&err, "etcdserver: no leader or no connection");
+	case -ENOENT:
+		start_over(w, NULL);
+		return;
 	}
-	write_fail(w, &err);
+	write_store_error(w, errnum, &err);
+	write_fail(w, errnum == -EFBIG || errnum == -EBUSY || errnum == -ENOSPC ? WRITE_NOT_STORED : WRITE_UNKNOWN, &err);
 }
 
 /* True where the stored form would be what is stored already. */
@@ -191,11 +217,34 @@ static bool unchanged(struct write *w, const struct buf *value) {
 	return rc == 0 && before.len == value->len && memcmp(before.data, value->data, value->len) == 0;
 }
 
+static void write_put(struct write *w) {
+	autobuf struct buf value = BUF_INIT(BUF_MAX_DEFAULT);
+	autoerror struct error err = {0};
+	uint64_t expected = w->current && !w->created ? w->current->resource_version : 0;
+	if (resource_encode_stored(w->resource, w->object, &value, &err) < 0)
+		write_fail(w, WRITE_NOT_STORED, &err);
+	else if (w->guard_count)
+		collection_put_guarded(w->resource->collection, w->key, value.data, value.len, expected, w->guards, w->guard_count, on_stored, w);
+	else
+		collection_put(w->resource->collection, w->key, value.data, value.len, expected, w->lease_seconds, on_stored, w);
+}
+
+void write_claimed(struct write *w, enum claim_result result, struct error *err) {
+	if (result == CLAIM_DONE) {
+		write_put(w);
+	} else if (result == CLAIM_AGAIN) {
+		autoentry struct entry *current = w->current ? entry_ref(w->current) : NULL;
+		start_over(w, current);
+	} else {
+		write_fail(w, WRITE_NOT_STORED, err);
+	}
+}
+
 static void write_store(struct write *w) {
 	struct collection *collection = w->resource->collection;
 	if (w->action == WRITE_REMOVE) {
 		if (w->dry_run)
-			write_succeed(w, w->current);
+			write_succeed(w, WRITE_NOT_STORED, w->current);
 		else
 			collection_delete(collection, w->key, w->current->resource_version, on_stored, w);
 		return;
@@ -203,22 +252,25 @@ static void write_store(struct write *w) {
 	autobuf struct buf value = BUF_INIT(BUF_MAX_DEFAULT);
 	autoerror struct error err = {0};
 	if (resource_encode_stored(w->resource, w->object, &value, &err) < 0) {
-		write_fail(w, &err);
+		write_fail(w, WRITE_NOT_STORED, &err);
 		return;
 	}
 	if (unchanged(w, &value) && !w->remove_after_update) {
-		release(w, w->old);
-		write_succeed(w, w->current);
+		write_succeed(w, WRITE_NOT_STORED, w->current);
 		return;
 	}
 	if (w->dry_run) {
-		release(w, w->old);
-		write_succeed(w, NULL);
+		write_succeed(w, WRITE_NOT_STORED, NULL);
 		return;
 	}
 	if (w->remove_after_update) {
 		w->action = WRITE_REMOVE;
 		collection_delete(collection, w->key, w->current->resource_version, on_stored, w);
+		return;
+	}
+	w->guard_count = 0;
+	if (w->strategy->claim && !w->subresource) {
+		w->strategy->claim(w);
 		return;
 	}
 	collection_put(collection, w->key, value.data, value.len, w->current && !w->created ? w->current->resource_version : 0, w->lease_seconds, on_stored, w);
@@ -232,11 +284,10 @@ static int check(struct write *w, struct error *err) {
 	int rc = w->created ? write_prepare_create(w, err) : write_prepare_update(w, err);
 	if (rc < 0)
 		return rc;
-	if (w->strategy->allocate && !w->subresource) {
-		rc = w->strategy->allocate(w->r, w->object, w->old, err);
+	if (w->strategy->plan && !w->subresource) {
+		rc = w->strategy->plan(w, err);
 		if (rc < 0)
 			return rc;
-		w->allocated = true;
 	}
 	if (w->track_fields) {
 		rc = write_track_fields(w, err);
@@ -289,7 +340,7 @@ static void write_attempt(struct write *w) {
 		void *old;
 		if (resource_decode(w->resource, w->current, &old, &err) < 0) {
 			error_context(&err, "stored object cannot be read");
-			write_fail(w, &err);
+			write_fail(w, WRITE_NOT_STORED, &err);
 			return;
 		}
 		w->old = old;
@@ -299,11 +350,11 @@ static void write_attempt(struct write *w) {
 		return;
 	}
 	if (w->resource->custom && w->object && w->operation != WRITE_DELETE && custom_process(w->attempts ? NULL : w->r, w->resource, w->object, &err) < 0) {
-		write_fail(w, &err);
+		write_fail(w, WRITE_NOT_STORED, &err);
 		return;
 	}
 	if (w->action == WRITE_SAME) {
-		write_succeed(w, w->current);
+		write_succeed(w, WRITE_NOT_STORED, w->current);
 		return;
 	}
 	write_run(w);

@@ -20,6 +20,12 @@ enum write_action {
 	WRITE_SAME,   /* nothing to do: answer with what is there */
 };
 
+/* How a write ended, as far as is known. */
+enum write_outcome { WRITE_STORED, WRITE_NOT_STORED, WRITE_UNKNOWN };
+/* What came of claiming: go on, start the write over, or fail with the error. */
+enum claim_result { CLAIM_DONE, CLAIM_AGAIN, CLAIM_REFUSED };
+
+struct allocation;
 struct write {
 	struct request *r;
 	const struct resource *resource;
@@ -53,13 +59,21 @@ struct write {
 	enum write_action action;
 	bool created;
 	bool fresh;                   /* current is known to be no older than the request */
-	bool allocated;
 	bool track_fields;            /* managedFields are to be brought up to date before it is stored */
 	bool remove_after_update;     /* the last finalizer of a deleted object went */
 	unsigned attempts;
 	size_t next_plugin;
 	enum { WRITE_MUTATE, WRITE_CHECK, WRITE_VALIDATE, WRITE_STORE } phase;
 	const char *delete_options_json; /* of a delete, for webhooks; may be NULL */
+
+	/* of all attempts: what was claimed for the object (strategy hooks plan, claim, settle) */
+	struct allocation *allocation;
+	const struct store_guard *guards; /* claims that must still stand when the object is stored */
+	size_t guard_count;
+	bool guards_failed;           /* they did not: nothing claimed before may be relied on */
+	struct entry *result;         /* referenced; while the write settles */
+	struct error failure;
+	void (*settled)(struct write *w);
 };
 
 /* In r's arena; fields from the request. */
@@ -68,6 +82,13 @@ struct write *write_new(struct request *r, enum write_operation operation);
 void write_start(struct write *w);
 /* Goes on after an admission plugin kept the write: err NULL, or the reason to refuse. Any thread. */
 void write_resume(struct write *w, struct error *err);
+
+/* What the hook `claim` ends in, at once or later; takes err. */
+void write_claimed(struct write *w, enum claim_result result, struct error *err);
+/* What the hook `settle` ends in. */
+void write_settled(struct write *w);
+/* The error for a client where the store refused with this errnum. */
+int write_store_error(struct write *w, int errnum, struct error *err);
 
 /* Frees what the write holds (its memory itself is the request's). Called by done and failed hooks before they answer. */
 void write_end(struct write *w);

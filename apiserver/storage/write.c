@@ -18,7 +18,7 @@ struct write {
 	struct collection *collection;
 	char *path; /* below the store's prefix */
 	struct buf value; /* of a put that needs a lease, until it has one */
-	bool is_put, retried;
+	bool is_put, retried, guarded;
 	uint64_t expected;
 	int64_t lease_seconds, lease;
 	store_write_done done;
@@ -199,7 +199,7 @@ static void refused(struct write *write, const struct etcd_txn_response *respons
 	autoentry struct entry *current = NULL;
 
 	if (!response->has_kv)
-		return finish(write, !write->is_put && !write->expected ? -ENOENT : -EAGAIN, NULL);
+		return finish(write, write->guarded && !write->expected ? -ESTALE : !write->is_put && !write->expected ? -ENOENT : -EAGAIN, NULL);
 	current = collection_get(c, key_of(write));
 	if (!current || current->resource_version != (uint64_t)response->kv.mod_revision) {
 		entry_unref(current);
@@ -210,6 +210,8 @@ static void refused(struct write *write, const struct etcd_txn_response *respons
 	}
 	if (!current)
 		return finish(write, -EIO, NULL); /* something is there that is no object of ours */
+	if (write->guarded && write->expected && current->resource_version == write->expected)
+		return finish(write, -ESTALE, current); /* it was not the object itself that had changed */
 	finish(write, write->is_put && !write->expected ? -EEXIST : -EAGAIN, current);
 }
 
@@ -248,7 +250,7 @@ static void on_answer(int errnum, const char *text, const void *data, size_t len
 
 /* ---- sending ---- */
 
-static void write_transaction(struct write *write, struct etcd_slice value, struct buf *request)
+static void write_transaction(struct write *write, struct etcd_slice value, const struct etcd_guard *guards, size_t guard_count, struct buf *request)
 {
 	struct store *store = write->collection->store;
 	autofree char *key = store_key(store, write->path);
@@ -261,6 +263,8 @@ static void write_transaction(struct write *write, struct etcd_slice value, stru
 		.otherwise = ETCD_GET,
 		.value = value,
 		.lease = write->lease,
+		.guards = guards,
+		.guard_count = guard_count,
 	};
 
 	if (any) {
@@ -305,7 +309,7 @@ void write_send(struct write *write, int errnum, int64_t lease)
 	if (errnum)
 		return finish_later(write, errnum);
 	write->lease = lease;
-	write_transaction(write, (struct etcd_slice){write->value.data, write->value.len}, &request);
+	write_transaction(write, (struct etcd_slice){write->value.data, write->value.len}, NULL, 0, &request);
 	send_request(write, &request);
 }
 
@@ -364,7 +368,33 @@ void collection_put(struct collection *c, const char *key, const char *value, si
 		buf_append(&write->value, value, len);
 		return leases_send(c->store->leases, lease_seconds, write);
 	}
-	write_transaction(write, (struct etcd_slice){value, len}, &request);
+	write_transaction(write, (struct etcd_slice){value, len}, NULL, 0, &request);
+	send_request(write, &request);
+}
+
+void collection_put_guarded(struct collection *c, const char *key, const char *value, size_t len, uint64_t expected, const struct store_guard *guards, size_t count,
+	store_write_done done, void *arg)
+{
+	struct buf request = BUF_INIT(ETCD_MAX_REQUEST);
+	struct etcd_guard compare[STORE_MAX_GUARDS];
+	char *keys[STORE_MAX_GUARDS];
+	struct write *write;
+
+	if (len > ETCD_MAX_REQUEST / 2 || count > STORE_MAX_GUARDS || !collection_owns(c, key, strlen(key)))
+		return refuse(c->store, len > ETCD_MAX_REQUEST / 2 ? -EFBIG : -EINVAL, done, arg);
+	write = write_new(c, key, expected, done, arg);
+	if (!write)
+		return refuse(c->store, -EBUSY, done, arg);
+	write->is_put = true;
+	write->guarded = count > 0;
+	for (size_t i = 0; i < count; i++) {
+		autofree char *path = xprintf("%s%s", guards[i].collection->prefix, guards[i].key);
+		keys[i] = store_key(c->store, path);
+		compare[i] = (struct etcd_guard){ETCD_SLICE(keys[i]), (int64_t)guards[i].revision};
+	}
+	write_transaction(write, (struct etcd_slice){value, len}, compare, count, &request);
+	for (size_t i = 0; i < count; i++)
+		free(keys[i]);
 	send_request(write, &request);
 }
 
@@ -379,6 +409,6 @@ void collection_delete(struct collection *c, const char *key, uint64_t expected,
 	if (!write)
 		return refuse(c->store, -EBUSY, done, arg);
 	write->before = collection_get(c, key);
-	write_transaction(write, (struct etcd_slice){0}, &request);
+	write_transaction(write, (struct etcd_slice){0}, NULL, 0, &request);
 	send_request(write, &request);
 }

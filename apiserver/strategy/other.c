@@ -3,7 +3,7 @@
 #include "apiserver/authn/authn.h"
 #include "apiserver/custom/custom.h"
 #include "apiserver/rest/write.h"
-#include "apiserver/servicealloc.h"
+#include "apiserver/services/services.h"
 #include "apiserver/strategy/table.h"
 #include "apiserver/validation/validation.h"
 #include "api/certificates_v1.h"
@@ -16,9 +16,11 @@ static const struct strategy services = {
 	.group = "", .plural = "services",
 	.name = NAME_DNS_1035_LABEL,
 	.allow_create_on_update = true,
+	.prepare_create = service_prepare_create,
 	.prepare_update = service_prepare_update,
-	.allocate = service_allocate,
-	.release = service_release,
+	.plan = service_plan,
+	.claim = service_claim,
+	.settle = service_settle,
 	.validate = validate_service,
 };
 

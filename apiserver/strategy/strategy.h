@@ -6,11 +6,9 @@
 #ifndef CORACLE_APISERVER_STRATEGY_H
 #define CORACLE_APISERVER_STRATEGY_H
 
+#include "apiserver/rest/write.h"
 #include "common/api/api.h"
 #include "common/base/error.h"
-
-struct request;
-struct resource;
 
 enum name_rule { NAME_DNS_SUBDOMAIN, NAME_DNS_LABEL, NAME_DNS_1035_LABEL, NAME_PATH_SEGMENT, NAME_ANY };
 
@@ -30,9 +28,14 @@ struct strategy {
 	/* Add causes to err (error_cause). old is NULL on create. */
 	void (*validate)(const void *object, const void *old, struct error *err);
 	void (*validate_status)(const void *object, const void *old, struct error *err);
-	/* Things taken for the object (addresses, ports) before it is stored and given back where storing fails or it is gone. Returns 0 or an error for the client. */
-	int (*allocate)(struct request *r, void *object, const void *old, struct error *err);
-	void (*release)(struct request *r, const void *object, const void *kept);
+	/*
+	 * Things taken for the object (addresses, ports). `plan` chooses them and fills them in, before the object is validated; nothing is written.
+	 * `claim` makes them the object's, right before it is stored, and ends in write_claimed(); not on a dry run. `settle` gives back what the
+	 * object does not hold after all, or no more, and ends in write_settled(). All three or none.
+	 */
+	int (*plan)(struct write *w, struct error *err);
+	void (*claim)(struct write *w);
+	void (*settle)(struct write *w, enum write_outcome outcome);
 	/* Grace period in seconds that a delete gets; *grace comes in as asked for (-1: not). Returns false where it is to be deleted at once. */
 	bool (*graceful_delete)(const void *object, int64_t *grace);
 	/* Warnings for the client. */

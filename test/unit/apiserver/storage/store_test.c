@@ -239,6 +239,45 @@ static void test_lease(void **state)
 	free(seen.events);
 }
 
+/* A write that other objects must still stand for. */
+static int put_guarded(struct collection *c, const char *key, const char *value, uint64_t expected, const struct store_guard *guards, size_t count, struct entry **ret)
+{
+	struct answer answer = ANSWER_INIT;
+
+	collection_put_guarded(c, key, value, strlen(value), expected, guards, count, answer_done, &answer);
+	return answer_await(&answer, ret);
+}
+
+static void test_guards(void **state)
+{
+	struct store *store = open_store(*state, 0);
+	struct collection *pods = store_collection(store, "pods", true, NULL, NULL);
+	struct collection *claims = store_collection(store, "claims", false, NULL, NULL);
+	autofree char *one = object("a", 1, 300), *two = object("a", 2, 300);
+	struct entry *claim, *other, *stored, *now, *changed;
+
+	assert_int_equal(put(claims, "x", one, 0, &claim), 0);
+	assert_int_equal(put(claims, "y", one, 0, &other), 0);
+	struct store_guard guards[] = {{claims, "x", claim->resource_version}, {claims, "y", other->resource_version}};
+	assert_int_equal(put_guarded(pods, "default/a", one, 0, guards, 2, &stored), 0);
+	assert_int_equal(put_guarded(pods, "default/a", one, 0, guards, 2, NULL), -EEXIST);
+	assert_int_equal(put_guarded(pods, "default/a", two, stored->resource_version + 1, guards, 2, NULL), -EAGAIN);
+	/* Somebody else has what the second claim stood for. */
+	assert_int_equal(put(claims, "y", two, other->resource_version, &changed), 0);
+	assert_int_equal(put_guarded(pods, "default/b", one, 0, guards, 2, NULL), -ESTALE);
+	assert_int_equal(put_guarded(pods, "default/a", two, stored->resource_version, guards, 2, &now), -ESTALE);
+	assert_true(now && now->resource_version == stored->resource_version);
+	assert_null(collection_get(pods, "default/b"));
+	guards[1].revision = changed->resource_version;
+	assert_int_equal(put_guarded(pods, "default/b", one, 0, guards, 2, NULL), 0);
+	assert_int_equal(del(claims, "x", 0, NULL), 0);
+	assert_int_equal(put_guarded(pods, "default/c", one, 0, guards, 2, NULL), -ESTALE);
+	struct entry *entries[] = {claim, other, stored, now, changed};
+	for (size_t i = 0; i < array_len(entries); i++)
+		entry_unref(entries[i]);
+	store_close(store);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -246,6 +285,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_first_load, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_watch, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_lease, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_guards, setup, teardown),
 	};
 
 	log_init(2, LOG_FORMAT_TEXT, getenv("V") ? atoi(getenv("V")) : 0);
