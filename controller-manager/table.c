@@ -30,6 +30,7 @@ ROW(endpoint_slice_mirroring_controller);
 ROW(csr_approving_controller);
 ROW(csr_signing_controller);
 ROW(csr_cleaner_controller);
+ROW(horizontal_pod_autoscaler_controller);
 
 const struct controller *const controllers[] = {
 	&service_account_controller,
@@ -59,5 +60,6 @@ const struct controller *const controllers[] = {
 	&csr_approving_controller,
 	&csr_signing_controller,
 	&csr_cleaner_controller,
+	&horizontal_pod_autoscaler_controller,
 };
 const size_t controller_count = array_len(controllers);

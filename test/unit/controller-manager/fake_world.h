@@ -44,6 +44,8 @@ struct fake_world {
 	size_t writes, next_name;
 	/* Called before each write; returns non-zero to make it fail. */
 	int (*fault)(struct fake_world *w, const struct write *write, struct error *err);
+	/* Answers raw requests; NULL: there are none in this world. */
+	int (*request)(struct fake_world *w, const struct client_request *request, struct buf *body, struct error *err);
 	uint64_t random;     /* state of fake_random */
 };
 
@@ -347,7 +349,7 @@ static int fake_write(struct world *world, const struct write *write, void **ret
 
 static int fake_request(struct world *world, const struct client_request *request, struct buf *body, int *ret_status, struct error *err)
 {
-	return error_set(err, ENOTSUP, "no raw requests in this world");
+	return fake.request ? fake.request(&fake, request, body, err) : error_set(err, ENOTSUP, "no raw requests in this world");
 }
 
 static void fake_event(struct world *world, const char *component, const void *object, const char *type, const char *reason, const char *message)
