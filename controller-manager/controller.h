@@ -27,6 +27,8 @@ struct controller_watch {
 	void (*wake)(struct reconciler *r, const void *object);
 	/* Called besides, when an object has gone; NULL: as a change. */
 	void (*gone)(struct reconciler *r, const void *object);
+	/* Whether a change from one state to the next is any of the controller's concern; NULL: every change is. */
+	bool (*matters)(const void *old_object, const void *object);
 	bool read_only; /* only kept in the cache for reading, wakes nothing */
 };
 

@@ -10,6 +10,31 @@
 #include "controller-manager/shared/pods.h"
 
 #include <errno.h>
+#include <pthread.h>
+
+#define BACKOFF_FIRST_NS NSEC_PER_SEC
+#define BACKOFF_MOST_NS (15 * 60 * NSEC_PER_SEC)
+
+/* Pods that fail over and over on one node are replaced ever later. */
+struct backoff {
+	int64_t delay_ns, since_ns;
+};
+
+struct state {
+	struct expectations *expectations;
+	pthread_mutex_t lock;
+	struct map backoffs; /* uid/generation/node -> struct backoff */
+};
+
+/* A pod and the node it runs on, or is pinned to. */
+struct placed {
+	const char *node;
+	const struct core_v1_pod *pod;
+};
+
+struct verdict {
+	bool run, stay; /* is the set's pod to be started there; may one that is there stay? */
+};
 
 /* All of one reconcile. */
 struct sync {
@@ -19,6 +44,9 @@ struct sync {
 	struct apps_v1_daemon_set *ds; /* private copy */
 	const char *hash;
 	struct informer_list nodes, pods;
+	struct placed *placed;    /* by node, the oldest first */
+	struct verdict *verdicts; /* of each of the nodes */
+	int after_ms;
 	const char **create; /* node names */
 	const struct core_v1_pod **delete;
 	size_t create_count, delete_count;
@@ -52,15 +80,12 @@ static void add_tolerations(struct arena *arena, struct core_v1_pod_spec *spec)
 	}
 }
 
-/* Whether the set's pod is to be started there, and whether one that is there may stay. */
-static void judge_node(const struct core_v1_pod_spec *spec, const struct core_v1_node *node, bool *ret_run, bool *ret_stay)
+static struct verdict judge_node(const struct core_v1_pod_spec *spec, const struct core_v1_node *node)
 {
 	bool fits = (str_empty(spec->node_name) || str_equal(spec->node_name, node->metadata.name)) && pod_spec_fits_node(spec, node);
-	*ret_run = fits && tolerates_node(&spec->tolerations, node, run_effects);
-	*ret_stay = fits && tolerates_node(&spec->tolerations, node, stay_effects);
+	return (struct verdict){.run = fits && tolerates_node(&spec->tolerations, node, run_effects), .stay = fits && tolerates_node(&spec->tolerations, node, stay_effects)};
 }
 
-/* The node a pod is on, or is pinned to while it is not bound. */
 static const char *pod_node(const struct core_v1_pod *pod)
 {
 	if (!str_empty(pod->spec.node_name))
@@ -94,9 +119,13 @@ static bool is_available(const struct sync *s, const struct core_v1_pod *pod)
 	return pod_is_available(pod, s->ds->spec.min_ready_seconds, clock_wall());
 }
 
-static int compare_age(const void *a, const void *b)
+static int compare_placed(const void *a, const void *b)
 {
-	const struct core_v1_pod *x = *(const struct core_v1_pod *const *)a, *y = *(const struct core_v1_pod *const *)b;
+	const struct placed *left = a, *right = b;
+	const struct core_v1_pod *x = left->pod, *y = right->pod;
+	int by_node = strcmp(left->node, right->node);
+	if (by_node)
+		return by_node;
 	bool bound_x = !str_empty(x->spec.node_name), bound_y = !str_empty(y->spec.node_name);
 	if (bound_x != bound_y)
 		return bound_x ? -1 : 1;
@@ -104,26 +133,95 @@ static int compare_age(const void *a, const void *b)
 	return diff < 0 ? -1 : diff > 0 ? 1 : strcmp(x->metadata.name, y->metadata.name);
 }
 
-/* The live pods of one node, oldest first; the caller frees. Failed ones are taken out for deletion. */
-static const struct core_v1_pod **pods_of_node(struct sync *s, const char *node, size_t *ret_count)
+static void place_pods(struct sync *s)
 {
-	const struct core_v1_pod **list = xcalloc(s->pods.len, sizeof(*list));
-	size_t count = 0;
-	for (size_t i = 0; i < s->pods.len; i++) {
-		const struct core_v1_pod *pod = s->pods.items[i];
-		if (pod->metadata.deletion_timestamp.set || !str_equal(pod_node(pod), node))
-			continue;
-		if (str_equal(pod->status.phase, CORE_V1_POD_PHASE_FAILED) || str_equal(pod->status.phase, CORE_V1_POD_PHASE_SUCCEEDED)) {
-			bool failed = str_equal(pod->status.phase, CORE_V1_POD_PHASE_FAILED);
-			reconciler_event(s->r, s->ds, failed ? EVENT_WARNING : EVENT_NORMAL, failed ? "FailedDaemonPod" : "SucceededDaemonPod",
-				"Found %s daemon pod %s/%s on node %s, will try to %s it", failed ? "failed" : "succeeded", pod->metadata.namespace,
-				pod->metadata.name, node, failed ? "kill" : "delete");
-			want_delete(s, pod);
-			continue;
-		}
-		list[count++] = pod;
+	s->placed = xcalloc(s->pods.len, sizeof(*s->placed));
+	for (size_t i = 0; i < s->pods.len; i++)
+		s->placed[i] = (struct placed){pod_node(s->pods.items[i]), s->pods.items[i]};
+	if (s->pods.len)
+		qsort(s->placed, s->pods.len, sizeof(*s->placed), compare_placed);
+}
+
+/* The pods of one node, terminating and ended ones too, oldest first. */
+static const struct placed *placed_on(const struct sync *s, const char *node, size_t *ret_count)
+{
+	size_t low = 0, high = s->pods.len;
+	while (low < high) {
+		size_t middle = (low + high) / 2;
+		if (strcmp(s->placed[middle].node, node) < 0)
+			low = middle + 1;
+		else
+			high = middle;
 	}
-	qsort(list, count, sizeof(*list), compare_age);
+	for (high = low; high < s->pods.len && str_equal(s->placed[high].node, node);)
+		high++;
+	*ret_count = high - low;
+	return s->placed + low;
+}
+
+/* Nanoseconds to wait before a failed pod of this node is replaced; 0: now, and the next wait will be twice as long. */
+static int64_t back_off(struct sync *s, const char *node)
+{
+	struct state *state = s->r->state;
+	autofree char *key = xprintf("%s/%lld/%s", s->ds->metadata.uid, (long long)s->ds->metadata.generation, node);
+	int64_t now = clock_monotonic_ns(), left = 0;
+	pthread_mutex_lock(&state->lock);
+	struct backoff *backoff = map_get(&state->backoffs, key);
+	if (backoff && now - backoff->since_ns < backoff->delay_ns) {
+		left = backoff->since_ns + backoff->delay_ns - now;
+	} else {
+		struct backoff next = {.delay_ns = backoff ? min_of(backoff->delay_ns * 2, BACKOFF_MOST_NS) : BACKOFF_FIRST_NS, .since_ns = now};
+		/* What has been quiet for long begins anew, and what nobody asks for any more goes. */
+		if (backoff && now - backoff->since_ns > 2 * BACKOFF_MOST_NS)
+			next.delay_ns = BACKOFF_FIRST_NS;
+		size_t pos = 0;
+		for (struct map_entry *e; !backoff && (e = map_next(&state->backoffs, &pos));)
+			if (now - ((struct backoff *)e->value)->since_ns > 2 * BACKOFF_MOST_NS)
+				map_remove(&state->backoffs, e->key);
+		map_set(&state->backoffs, key, xmemdup(&next, sizeof(next)));
+	}
+	pthread_mutex_unlock(&state->lock);
+	return left;
+}
+
+static void look_again(struct sync *s, int ms)
+{
+	s->after_ms = s->after_ms ? min_of(s->after_ms, ms) : ms;
+}
+
+/* A pod that has ended is deleted, and another made once it is gone. */
+static void replace_ended(struct sync *s, const struct core_v1_pod *pod, const char *node)
+{
+	bool failed = str_equal(pod->status.phase, CORE_V1_POD_PHASE_FAILED);
+	int64_t wait = failed ? back_off(s, node) : 0;
+	if (wait) {
+		look_again(s, (int)(wait / NSEC_PER_MSEC + 1));
+		return;
+	}
+	reconciler_event(s->r, s->ds, failed ? EVENT_WARNING : EVENT_NORMAL, failed ? "FailedDaemonPod" : "SucceededDaemonPod",
+		"Found %s daemon pod %s/%s on node %s, will try to %s it", failed ? "failed" : "succeeded", pod->metadata.namespace, pod->metadata.name, node,
+		failed ? "kill" : "delete");
+	want_delete(s, pod);
+}
+
+/* The live pods of one node, oldest first; the caller frees. *ret_ended: pods that have ended and are still there. */
+static const struct core_v1_pod **pods_of_node(struct sync *s, const char *node, bool stay, size_t *ret_count, size_t *ret_ended)
+{
+	size_t all, count = 0;
+	const struct placed *placed = placed_on(s, node, &all);
+	const struct core_v1_pod **list = xcalloc(all, sizeof(*list));
+	*ret_ended = 0;
+	for (size_t i = 0; i < all; i++) {
+		const struct core_v1_pod *pod = placed[i].pod;
+		if (pod->metadata.deletion_timestamp.set)
+			continue;
+		if (pod_is_terminal(pod) && stay) {
+			replace_ended(s, pod, node);
+			++*ret_ended;
+		} else {
+			list[count++] = pod;
+		}
+	}
 	*ret_count = count;
 	return list;
 }
@@ -147,15 +245,15 @@ static int32_t max_unavailable(const struct apps_v1_daemon_set *ds, int32_t desi
 }
 
 /* One pod a node: makes what is missing, removes what is too many. */
-static void plan_node(struct sync *s, const struct core_v1_pod_spec *spec, const struct core_v1_node *node, bool surging)
+static void plan_node(struct sync *s, size_t at, bool surging)
 {
-	bool run, stay;
-	size_t count;
-	judge_node(spec, node, &run, &stay);
-	autofree const struct core_v1_pod **pods = pods_of_node(s, node->metadata.name, &count);
-	if (run && !count)
-		s->create[s->create_count++] = node->metadata.name;
-	if (!stay) {
+	const char *node = ((const struct core_v1_node *)s->nodes.items[at])->metadata.name;
+	struct verdict verdict = s->verdicts[at];
+	size_t count, ended;
+	autofree const struct core_v1_pod **pods = pods_of_node(s, node, verdict.stay, &count, &ended);
+	if (verdict.run && !count && !ended)
+		s->create[s->create_count++] = node;
+	if (!verdict.stay) {
 		for (size_t i = 0; i < count; i++)
 			want_delete(s, pods[i]);
 		return;
@@ -173,7 +271,20 @@ static void plan_node(struct sync *s, const struct core_v1_pod_spec *spec, const
 		want_delete(s, old);
 }
 
-static void plan_update(struct sync *s, const struct core_v1_pod_spec *spec, int32_t desired)
+/* The live pods of a node: one of the new template and one of another, at most. */
+static void pair_of(const struct sync *s, const char *node, const struct core_v1_pod **ret_old, const struct core_v1_pod **ret_new)
+{
+	size_t count;
+	const struct placed *placed = placed_on(s, node, &count);
+	*ret_old = *ret_new = NULL;
+	for (size_t i = 0; i < count; i++) {
+		const struct core_v1_pod *pod = placed[i].pod;
+		if (!pod_is_terminal(pod) && !pod->metadata.deletion_timestamp.set)
+			*(is_updated(s, pod) ? ret_new : ret_old) = pod;
+	}
+}
+
+static void plan_update(struct sync *s, int32_t desired)
 {
 	int32_t surge = max_surge(s->ds, desired), unavailable = 0, surging = 0;
 	int32_t limit = max_unavailable(s->ds, desired);
@@ -181,17 +292,10 @@ static void plan_update(struct sync *s, const struct core_v1_pod_spec *spec, int
 	size_t candidate_count = 0;
 	for (size_t i = 0; i < s->nodes.len; i++) {
 		const struct core_v1_node *node = s->nodes.items[i];
-		const struct core_v1_pod *old = NULL, *new = NULL;
-		bool run, stay;
-		judge_node(spec, node, &run, &stay);
-		if (!run)
+		const struct core_v1_pod *old, *new;
+		if (!s->verdicts[i].run)
 			continue;
-		for (size_t j = 0; j < s->pods.len; j++) {
-			const struct core_v1_pod *pod = s->pods.items[j];
-			if (pod_is_terminal(pod) || pod->metadata.deletion_timestamp.set || !str_equal(pod_node(pod), node->metadata.name))
-				continue;
-			*(is_updated(s, pod) ? &new : &old) = pod;
-		}
+		pair_of(s, node->metadata.name, &old, &new);
 		if (new && old) {
 			surging++;
 		} else if (new || !old) {
@@ -199,10 +303,10 @@ static void plan_update(struct sync *s, const struct core_v1_pod_spec *spec, int
 		} else if (!is_available(s, old)) {
 			/* It serves nobody: replacing it costs nothing. */
 			unavailable++;
-			if (!surge)
-				want_delete(s, old);
+			if (surge)
+				s->create[s->create_count++] = node->metadata.name;
 			else
-				candidates[candidate_count++] = old;
+				want_delete(s, old);
 		} else {
 			candidates[candidate_count++] = old;
 		}
@@ -237,6 +341,11 @@ static void pin(struct core_v1_pod *pod, const char *node)
 	pod->spec.affinity->node_affinity->required_during_scheduling_ignored_during_execution = required;
 }
 
+static struct expectations *expectations_of(const struct sync *s)
+{
+	return ((struct state *)s->r->state)->expectations;
+}
+
 static int create_one(size_t index, void *arg, struct error *err)
 {
 	struct sync *s = arg;
@@ -244,13 +353,13 @@ static int create_one(size_t index, void *arg, struct error *err)
 	api_map_set(api_arena(pod), &pod->metadata.labels, LABEL_REVISION_HASH, s->hash);
 	add_tolerations(api_arena(pod), &pod->spec);
 	pin(pod, s->create[index]);
-	return pod_create(s->r, s->ds, pod, s->r->state, s->key, err);
+	return pod_create(s->r, s->ds, pod, expectations_of(s), s->key, err);
 }
 
 static int delete_one(size_t index, void *arg, struct error *err)
 {
 	struct sync *s = arg;
-	return pod_delete(s->r, s->ds, s->delete[index], s->r->state, s->key, err);
+	return pod_delete(s->r, s->ds, s->delete[index], expectations_of(s), s->key, err);
 }
 
 static int carry_out(struct sync *s, struct error *err)
@@ -262,22 +371,20 @@ static int carry_out(struct sync *s, struct error *err)
 	return error_move(err, &failed);
 }
 
-static int update_status(struct sync *s, const struct core_v1_pod_spec *spec, int *ret_after_ms, struct error *err)
+static int update_status(struct sync *s, struct error *err)
 {
 	struct apps_v1_daemon_set_status *status = &s->ds->status;
-	struct wall_time soonest = {.sec = INT64_MAX};
 	int32_t desired = 0, current = 0, mis = 0, ready = 0, available = 0, updated = 0;
 	for (size_t i = 0; i < s->nodes.len; i++) {
 		const struct core_v1_node *node = s->nodes.items[i];
 		const struct core_v1_pod *first = NULL;
-		bool run, stay;
-		judge_node(spec, node, &run, &stay);
+		bool run = s->verdicts[i].run;
+		size_t count;
+		const struct placed *placed = placed_on(s, node->metadata.name, &count);
 		desired += run;
-		for (size_t j = 0; j < s->pods.len; j++) {
-			const struct core_v1_pod *pod = s->pods.items[j];
-			if (pod->metadata.deletion_timestamp.set || !str_equal(pod_node(pod), node->metadata.name))
-				continue;
-			if (!first || (!is_updated(s, first) && is_updated(s, pod)))
+		for (size_t j = 0; j < count; j++) {
+			const struct core_v1_pod *pod = placed[j].pod;
+			if (!pod->metadata.deletion_timestamp.set && (!first || (!is_updated(s, first) && is_updated(s, pod))))
 				first = pod;
 		}
 		if (!first)
@@ -290,8 +397,8 @@ static int update_status(struct sync *s, const struct core_v1_pod_spec *spec, in
 		updated += is_updated(s, first);
 		ready += pod_is_ready(first);
 		available += is_available(s, first);
-		if (!is_available(s, first) && pod_available_at(first, s->ds->spec.min_ready_seconds, &then) && time_diff_ns(then, soonest) < 0)
-			soonest = then;
+		if (!is_available(s, first) && pod_available_at(first, s->ds->spec.min_ready_seconds, &then))
+			look_again(s, milliseconds_until(then));
 	}
 	status->desired_number_scheduled = desired;
 	status->current_number_scheduled = current;
@@ -301,7 +408,6 @@ static int update_status(struct sync *s, const struct core_v1_pod_spec *spec, in
 	status->number_unavailable = desired - available;
 	status->updated_number_scheduled = updated;
 	status->observed_generation = s->ds->metadata.generation;
-	*ret_after_ms = soonest.sec != INT64_MAX ? milliseconds_until(soonest) : 0;
 	if (api_equal(&apps_v1_daemon_set_status_type, status, &s->cached->status))
 		return 0;
 	return world_update_status(s->r->world, CACHED_DAEMON_SETS, s->ds, NULL, err);
@@ -316,18 +422,15 @@ static bool revision_is_live(const struct apps_v1_controller_revision *revision,
 	return false;
 }
 
-static int plan_and_act(struct sync *s, const struct core_v1_pod_spec *spec, struct error *err)
+static int plan_and_act(struct sync *s, struct error *err)
 {
 	int32_t desired = 0;
-	for (size_t i = 0; i < s->nodes.len; i++) {
-		bool run, stay;
-		judge_node(spec, s->nodes.items[i], &run, &stay);
-		desired += run;
-	}
+	for (size_t i = 0; i < s->nodes.len; i++)
+		desired += s->verdicts[i].run;
 	s->create = xcalloc(s->nodes.len * 2, sizeof(*s->create));
 	s->delete = xcalloc(s->pods.len, sizeof(*s->delete));
 	for (size_t i = 0; i < s->nodes.len; i++)
-		plan_node(s, spec, s->nodes.items[i], max_surge(s->ds, desired) > 0);
+		plan_node(s, i, max_surge(s->ds, desired) > 0);
 	/* Pinned to a node that is gone: the scheduler will never bind it. */
 	for (size_t i = 0; i < s->pods.len; i++) {
 		const struct core_v1_pod *pod = s->pods.items[i];
@@ -339,7 +442,7 @@ static int plan_and_act(struct sync *s, const struct core_v1_pod_spec *spec, str
 	}
 	/* First each node has its pod, then they are replaced. */
 	if (!s->create_count && !s->delete_count && !str_equal(s->ds->spec.update_strategy.type, "OnDelete"))
-		plan_update(s, spec, desired);
+		plan_update(s, desired);
 	return carry_out(s, err);
 }
 
@@ -347,6 +450,8 @@ static void sync_done(struct sync *s)
 {
 	informer_list_done(&s->nodes);
 	informer_list_done(&s->pods);
+	free(s->placed);
+	free(s->verdicts);
 	free(s->create);
 	free(s->delete);
 	api_unref(s->ds);
@@ -357,8 +462,7 @@ static int sync_set(struct sync *s, const struct selector *selector, struct erro
 	struct apps_v1_daemon_set *ds = s->ds;
 	cleanup(history_done) struct history history = {0};
 	int32_t collisions = ds->status.collision_count ? *ds->status.collision_count : 0, before = collisions;
-	bool may_manage = expectations_satisfied(s->r->state, s->r->world, CACHED_PODS, s->key);
-	int after_ms = 0;
+	bool may_manage = expectations_satisfied(expectations_of(s), s->r->world, CACHED_PODS, s->key);
 	int result = history_load(s->r, CACHED_DAEMON_SETS, s->cached, selector, &ds->spec.template, &collisions, &history, err);
 	if (collisions != before) {
 		ds->status.collision_count = api_int32(api_arena(ds), collisions);
@@ -374,15 +478,19 @@ static int sync_set(struct sync *s, const struct selector *selector, struct erro
 	struct core_v1_pod_spec spec = {0};
 	api_copy_value(&core_v1_pod_spec_type, &spec, &ds->spec.template.spec, arena);
 	add_tolerations(arena, &spec);
+	s->verdicts = xcalloc(s->nodes.len, sizeof(*s->verdicts));
+	for (size_t i = 0; i < s->nodes.len; i++)
+		s->verdicts[i] = judge_node(&spec, s->nodes.items[i]);
+	place_pods(s);
 	autoerror struct error failed = {0};
 	if (may_manage && !ds->metadata.deletion_timestamp.set)
-		plan_and_act(s, &spec, &failed);
-	result = update_status(s, &spec, &after_ms, err);
+		plan_and_act(s, &failed);
+	result = update_status(s, err);
 	if (!result && failed.errnum)
 		result = error_move(err, &failed);
 	if (!result && !ds->metadata.deletion_timestamp.set)
 		result = history_truncate(s->r, &history, ds->spec.revision_history_limit ? *ds->spec.revision_history_limit : 10, revision_is_live, s, err);
-	return result ? result : after_ms;
+	return result ? result : s->after_ms;
 }
 
 static int reconcile(struct reconciler *r, const char *ns, const char *name, struct error *err)
@@ -390,7 +498,7 @@ static int reconcile(struct reconciler *r, const char *ns, const char *name, str
 	autofree char *key = xprintf("%s/%s", ns, name);
 	autounref struct apps_v1_daemon_set *cached = world_find(r->world, CACHED_DAEMON_SETS, ns, name);
 	if (!cached) {
-		expectations_forget(r->state, key);
+		expectations_forget(((struct state *)r->state)->expectations, key);
 		return 0;
 	}
 	struct selector *selector = NULL;
@@ -409,7 +517,23 @@ static int reconcile(struct reconciler *r, const char *ns, const char *name, str
 
 static void wake_by_owned(struct reconciler *r, const void *object)
 {
-	reconciler_add_owner(r, object, "DaemonSet");
+	const struct meta_v1_object_meta *meta = api_metadata(object);
+	if (owner_controller(meta)) {
+		reconciler_add_owner(r, object, "DaemonSet");
+		return;
+	}
+	/* An orphan wakes every set that might take it in. */
+	autolist struct informer_list sets = INFORMER_LIST_INIT;
+	if (!meta->labels.len || meta->deletion_timestamp.set)
+		return;
+	world_list_namespace(r->world, CACHED_DAEMON_SETS, meta->namespace, &sets);
+	for (size_t i = 0; i < sets.len; i++) {
+		const struct apps_v1_daemon_set *ds = sets.items[i];
+		struct selector *selector = NULL;
+		if (label_selector_from(ds->spec.selector, &selector, NULL) == 0 && !selector_is_empty(selector) && selector_matches_labels(selector, &meta->labels))
+			reconciler_add(r, ds->metadata.namespace, ds->metadata.name);
+		selector_free(selector);
+	}
 }
 
 static void wake_by_node(struct reconciler *r, const void *object)
@@ -424,12 +548,20 @@ static void wake_by_node(struct reconciler *r, const void *object)
 
 static void *state_new(void)
 {
-	return expectations_new();
+	struct state *state = xnew(struct state);
+	state->expectations = expectations_new();
+	state->backoffs = MAP_INIT(free);
+	pthread_mutex_init(&state->lock, NULL);
+	return state;
 }
 
-static void state_free(void *state)
+static void state_free(void *arg)
 {
-	expectations_free(state);
+	struct state *state = arg;
+	expectations_free(state->expectations);
+	map_done(&state->backoffs);
+	pthread_mutex_destroy(&state->lock);
+	free(state);
 }
 
 const struct controller daemon_set_controller = {
@@ -440,7 +572,7 @@ const struct controller daemon_set_controller = {
 	.watches = (const struct controller_watch[]){{.what = CACHED_DAEMON_SETS},
 		{.what = CACHED_CONTROLLER_REVISIONS, .wake = wake_by_owned},
 		{.what = CACHED_PODS, .wake = wake_by_owned},
-		{.what = CACHED_NODES, .wake = wake_by_node},
+		{.what = CACHED_NODES, .wake = wake_by_node, .matters = node_placement_changed},
 		{.what = CACHED_NONE}},
 	.reconcile = reconcile,
 	.state_new = state_new,

@@ -5,6 +5,7 @@
  */
 #include "common/api/selector.h"
 #include "controller-manager/controller.h"
+#include "controller-manager/shared/discovery.h"
 #include "controller-manager/shared/owners.h"
 #include "controller-manager/shared/pods.h"
 
@@ -15,51 +16,118 @@
 
 #define DISRUPTION_TIMEOUT_S 120 /* a pod whose eviction was granted is gone by then, or stays */
 #define CONDITION_ALLOWED "DisruptionAllowed"
+#define POD_KEY "pod:" /* before the name of a pod: no budget's name has a colon */
+#define SCALE_MAX_BYTES ((size_t)1 << 20)
 
-/* The replicas that the controller of a pod wants, once for each controller. Returns false where its kind has no scale. */
-static bool expected_of(struct reconciler *r, const struct core_v1_pod *pod, struct map *seen, int32_t *ret_more)
+/* Owners whose scale is known from the caches. */
+static const struct scaled {
+	const char *group, *kind;
+	enum cached what;
+} scaled_kinds[] = {
+	{"apps", "Deployment", CACHED_DEPLOYMENTS},
+	{"apps", "ReplicaSet", CACHED_REPLICA_SETS},
+	{"apps", "StatefulSet", CACHED_STATEFUL_SETS},
+	{"", "ReplicationController", CACHED_REPLICATION_CONTROLLERS},
+};
+
+static int32_t or_one(const int32_t *replicas)
 {
-	const struct meta_v1_owner_reference *owner = owner_controller(&pod->metadata);
-	const char *ns = pod->metadata.namespace;
-	*ret_more = 0;
-	if (!owner)
-		return false;
-	autounref struct apps_v1_replica_set *rs = str_equal(owner->kind, "ReplicaSet") ? world_find(r->world, CACHED_REPLICA_SETS, ns, owner->name) : NULL;
-	const struct meta_v1_owner_reference *top = rs ? owner_controller(&rs->metadata) : NULL;
-	const char *uid = top ? top->uid : owner->uid;
-	if (map_has(seen, uid))
-		return true;
-	set_add(seen, uid);
-	if (top && str_equal(top->kind, "Deployment")) {
-		autounref struct apps_v1_deployment *d = world_find(r->world, CACHED_DEPLOYMENTS, ns, top->name);
-		*ret_more = d && d->spec.replicas ? *d->spec.replicas : d ? 1 : 0;
-		return d != NULL;
-	}
-	if (rs) {
-		*ret_more = rs->spec.replicas ? *rs->spec.replicas : 1;
-		return true;
-	}
-	if (str_equal(owner->kind, "StatefulSet")) {
-		autounref struct apps_v1_stateful_set *set = world_find(r->world, CACHED_STATEFUL_SETS, ns, owner->name);
-		*ret_more = set && set->spec.replicas ? *set->spec.replicas : set ? 1 : 0;
-		return set != NULL;
-	}
-	if (str_equal(owner->kind, "ReplicationController")) {
-		autounref struct core_v1_replication_controller *rc = world_find(r->world, CACHED_REPLICATION_CONTROLLERS, ns, owner->name);
-		*ret_more = rc && rc->spec.replicas ? *rc->spec.replicas : rc ? 1 : 0;
-		return rc != NULL;
-	}
-	return false;
+	return replicas ? *replicas : 1;
 }
 
-static int expected_by_scale(struct reconciler *r, const struct informer_list *pods, int32_t *ret, struct error *err)
+static int32_t replicas_of(enum cached what, const void *object)
+{
+	switch (what) {
+	case CACHED_DEPLOYMENTS:
+		return or_one(((const struct apps_v1_deployment *)object)->spec.replicas);
+	case CACHED_REPLICA_SETS:
+		return or_one(((const struct apps_v1_replica_set *)object)->spec.replicas);
+	case CACHED_STATEFUL_SETS:
+		return or_one(((const struct apps_v1_stateful_set *)object)->spec.replicas);
+	default:
+		return or_one(((const struct core_v1_replication_controller *)object)->spec.replicas);
+	}
+}
+
+static bool is_of_group(const struct meta_v1_owner_reference *owner, const char *group)
+{
+	const char *slash = strchr(str_or(owner->api_version, ""), '/');
+	size_t len = slash ? (size_t)(slash - owner->api_version) : 0;
+	return strlen(group) == len && strncmp(str_or(owner->api_version, ""), group, len) == 0;
+}
+
+/* The scale of a kind that only the server knows: its subresource tells. *ret_found false: it has none, or is gone. */
+static int ask_scale(struct reconciler *r, const char *ns, const struct meta_v1_owner_reference *owner, bool *ret_found, int32_t *ret, struct error *err)
+{
+	cleanup(discovery_done) struct discovery discovery = {0};
+	int result = discovery_load(r->world, &discovery, err);
+	for (size_t i = 0; i < discovery.len && !result; i++) {
+		const struct discovered *d = &discovery.items[i];
+		if (!str_equal(d->kind, owner->kind) || !is_of_group(owner, d->group) || !d->namespaced)
+			continue;
+		autofree char *base = discovered_path(d, ns, owner->name), *path = xprintf("%s/scale", base);
+		autobuf struct buf body = BUF_INIT(SCALE_MAX_BYTES);
+		autoerror struct error failed = {0};
+		struct client_request request = {.method = "GET", .path = path};
+		result = r->world->ops->request(r->world, &request, &body, NULL, &failed);
+		if (result)
+			return failed.http_code == 404 ? 0 : error_move(err, &failed);
+		json_t *scale = json_loadb(body.data, body.len, 0, NULL);
+		*ret = (int32_t)json_integer_value(json_object_get(json_object_get(scale, "spec"), "replicas"));
+		*ret_found = scale != NULL;
+		json_decref(scale);
+		return 0;
+	}
+	return result;
+}
+
+/* The replicas that the controller of a pod wants, once for each controller. *ret_found: the controller is there, and has a scale. */
+static int expected_of(struct reconciler *r, const char *ns, const struct meta_v1_owner_reference *owner, struct map *seen, bool *ret_found, int32_t *ret_more, struct error *err)
+{
+	*ret_found = map_has(seen, owner->uid);
+	*ret_more = 0;
+	if (*ret_found)
+		return 0;
+	for (size_t i = 0; i < array_len(scaled_kinds); i++) {
+		if (!str_equal(scaled_kinds[i].kind, owner->kind) || !is_of_group(owner, scaled_kinds[i].group))
+			continue;
+		autounref void *object = world_find(r->world, scaled_kinds[i].what, ns, owner->name);
+		if (!object || !str_equal(api_metadata(object)->uid, owner->uid))
+			return 0;
+		const struct meta_v1_owner_reference *top = owner_controller(api_metadata(object));
+		if (top && scaled_kinds[i].what == CACHED_REPLICA_SETS && str_equal(top->kind, "Deployment"))
+			return expected_of(r, ns, top, seen, ret_found, ret_more, err);
+		*ret_found = true;
+		*ret_more = replicas_of(scaled_kinds[i].what, object);
+		set_add(seen, owner->uid);
+		return 0;
+	}
+	int result = ask_scale(r, ns, owner, ret_found, ret_more, err);
+	if (!result && *ret_found)
+		set_add(seen, owner->uid);
+	return result;
+}
+
+/* Pods that nobody controls count for nothing; *ret_unmanaged says how many there are. */
+static int expected_by_scale(struct reconciler *r, const struct informer_list *pods, int32_t *ret, size_t *ret_unmanaged, struct error *err)
 {
 	automap struct map seen = MAP_INIT(NULL);
 	int32_t total = 0;
+	*ret_unmanaged = 0;
 	for (size_t i = 0; i < pods->len; i++) {
+		const struct meta_v1_object_meta *meta = api_metadata(pods->items[i]);
+		const struct meta_v1_owner_reference *owner = owner_controller(meta);
+		bool found;
 		int32_t more;
-		if (!expected_of(r, pods->items[i], &seen, &more))
-			return error_set(err, EINVAL, "found no controllers for pod \"%s\"", api_metadata(pods->items[i])->name);
+		if (!owner) {
+			++*ret_unmanaged;
+			continue;
+		}
+		int result = expected_of(r, meta->namespace, owner, &seen, &found, &more, err);
+		if (result)
+			return result;
+		if (!found)
+			return error_set(err, EINVAL, "found no controllers for pod \"%s\"", meta->name);
 		total += more;
 	}
 	*ret = total;
@@ -68,11 +136,11 @@ static int expected_by_scale(struct reconciler *r, const struct informer_list *p
 
 /* Expected pods, and how many of them have to be healthy. */
 static int count_needed(struct reconciler *r, const struct policy_v1_pod_disruption_budget *pdb, const struct informer_list *pods, int32_t *ret_expected,
-	int32_t *ret_needed, struct error *err)
+	int32_t *ret_needed, size_t *ret_unmanaged, struct error *err)
 {
 	int n = 0, result;
 	if (pdb->spec.max_unavailable) {
-		result = expected_by_scale(r, pods, ret_expected, err);
+		result = expected_by_scale(r, pods, ret_expected, ret_unmanaged, err);
 		if (result || int_or_string_scaled(pdb->spec.max_unavailable, *ret_expected, true, &n) < 0)
 			return result ? result : error_set(err, EINVAL, "maxUnavailable is neither a number nor a percentage");
 		*ret_needed = max_of(*ret_expected - n, 0);
@@ -83,7 +151,7 @@ static int count_needed(struct reconciler *r, const struct policy_v1_pod_disrupt
 	if (!pdb->spec.min_available)
 		return 0;
 	if (pdb->spec.min_available->str) {
-		result = expected_by_scale(r, pods, ret_expected, err);
+		result = expected_by_scale(r, pods, ret_expected, ret_unmanaged, err);
 		if (result)
 			return result;
 	}
@@ -153,15 +221,37 @@ static int list_pods(struct reconciler *r, const struct policy_v1_pod_disruption
 	if (!result) {
 		world_list_namespace(r->world, CACHED_PODS, pdb->metadata.namespace, &all);
 		for (size_t i = 0; i < all.len; i++)
-			if (!pod_is_terminal(all.items[i]) && selector_matches_labels(selector, &api_metadata(all.items[i])->labels))
+			if (selector_matches_labels(selector, &api_metadata(all.items[i])->labels))
 				informer_list_add(ret, api_ref(all.items[i]));
 	}
 	selector_free(selector);
 	return result;
 }
 
+/* ---- pods that were to go, and stayed ---- */
+
+/*
+ * A pod says it is about to be disrupted before it is deleted. Where the deletion does not follow, whoever meant to do it has given up: the
+ * condition is taken back.
+ */
+static int settle_pod(struct reconciler *r, const char *ns, const char *name, struct error *err)
+{
+	autounref struct core_v1_pod *pod = world_find(r->world, CACHED_PODS, ns, name);
+	const struct core_v1_pod_condition *target = pod ? pod_condition(pod, CORE_V1_POD_CONDITION_TYPE_DISRUPTION_TARGET) : NULL;
+	if (!target || !str_equal(target->status, "True") || pod->metadata.deletion_timestamp.set || pod_is_terminal(pod))
+		return 0;
+	struct wall_time due = time_after(target->last_transition_time.t, DISRUPTION_TIMEOUT_S);
+	if (time_diff_ns(due, clock_wall()) > 0)
+		return milliseconds_until(due);
+	autounref struct core_v1_pod *copy = api_copy(pod);
+	pod_set_condition(api_arena(copy), copy, CORE_V1_POD_CONDITION_TYPE_DISRUPTION_TARGET, "False", NULL, NULL);
+	return pod_write_conditions(r, copy, err);
+}
+
 static int reconcile(struct reconciler *r, const char *ns, const char *name, struct error *err)
 {
+	if (str_starts_with(name, POD_KEY))
+		return settle_pod(r, ns, name + strlen(POD_KEY), err);
 	autounref struct policy_v1_pod_disruption_budget *cached = world_find(r->world, CACHED_POD_DISRUPTION_BUDGETS, ns, name);
 	if (!cached)
 		return 0;
@@ -172,16 +262,20 @@ static int reconcile(struct reconciler *r, const char *ns, const char *name, str
 	if (result)
 		return result;
 	int32_t expected = 0, needed = 0, healthy = 0;
+	size_t unmanaged = 0;
 	if (!pods.len)
 		reconciler_event(r, cached, EVENT_NORMAL, "NoPods", "No matching pods found");
 	int wait = clean_disrupted(pdb, &pods);
-	result = count_needed(r, cached, &pods, &expected, &needed, &failed);
+	result = count_needed(r, cached, &pods, &expected, &needed, &unmanaged, &failed);
 	if (result) {
 		reconciler_event(r, cached, EVENT_WARNING, "CalculateExpectedPodCountFailed", "Failed to calculate the number of expected pods: %s",
 			error_message(&failed));
 		pdb->status.disruptions_allowed = 0;
 		set_condition(pdb, "False", "SyncFailed", error_message(&failed));
 	} else {
+		if (unmanaged)
+			reconciler_event(r, cached, EVENT_WARNING, "UnmanagedPods",
+				"%zu of the selected pods have no controller: they count neither for a percentage nor for maxUnavailable", unmanaged);
 		for (size_t i = 0; i < pods.len; i++)
 			healthy += !api_metadata(pods.items[i])->deletion_timestamp.set && !is_disrupted(pdb, pods.items[i]) && pod_is_ready(pods.items[i]);
 		pdb->status.disruptions_allowed = expected > 0 ? max_of(healthy - needed, 0) : 0;
@@ -202,6 +296,11 @@ static int reconcile(struct reconciler *r, const char *ns, const char *name, str
 static void wake_by_pod(struct reconciler *r, const void *object)
 {
 	const struct core_v1_pod *pod = object;
+	const struct core_v1_pod_condition *target = pod_condition(pod, CORE_V1_POD_CONDITION_TYPE_DISRUPTION_TARGET);
+	if (target && str_equal(target->status, "True")) {
+		autofree char *key = xprintf(POD_KEY "%s", pod->metadata.name);
+		reconciler_add(r, pod->metadata.namespace, key);
+	}
 	autolist struct informer_list all = INFORMER_LIST_INIT;
 	world_list_namespace(r->world, CACHED_POD_DISRUPTION_BUDGETS, pod->metadata.namespace, &all);
 	for (size_t i = 0; i < all.len; i++) {

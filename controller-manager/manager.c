@@ -204,6 +204,8 @@ void reconciler_observe(struct reconciler *r, const struct controller_watch *wat
 			wake(r, watch, old_object);
 		return;
 	}
+	if (old_object && watch->matters && !watch->matters(old_object, object))
+		return;
 	if (watch->wake && old_object)
 		wake(r, watch, old_object); /* what it concerned before: another owner, another node */
 	wake(r, watch, object);

@@ -38,12 +38,11 @@ static int remove_pod(struct reconciler *r, const struct core_v1_pod *pod, const
 {
 	if (!pod_is_terminal(pod) && message) {
 		autounref struct core_v1_pod *copy = api_copy(pod);
-		autoerror struct error failed = {0};
 		copy->status.phase = CORE_V1_POD_PHASE_FAILED;
 		pod_set_condition(api_arena(copy), copy, CORE_V1_POD_CONDITION_TYPE_DISRUPTION_TARGET, "True", "DeletionByPodGC", message);
-		int result = world_update_status(r->world, CACHED_PODS, copy, NULL, &failed);
-		if (result && !error_is(&failed, "NotFound"))
-			return error_move(err, &failed);
+		int result = pod_write_conditions(r, copy, err);
+		if (result)
+			return result;
 	}
 	struct write write = {.verb = WRITE_DELETE,
 		.resource = cached_resource(CACHED_PODS),

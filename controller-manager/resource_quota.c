@@ -5,8 +5,10 @@
 #include "controller-manager/shared/pods.h"
 
 #include <errno.h>
+#include <pthread.h>
 
 #define COUNT_PREFIX "count/"
+#define SETTLE_NS NSEC_PER_SEC
 
 /* Objects counted under a short name of their own, besides "count/<resource>". */
 static const struct countable {
@@ -261,11 +263,90 @@ static int count_others(struct usage *u, struct error *err)
 	return 0;
 }
 
+/* ---- when to count ---- */
+
+/* The last charge of each quota that was seen. */
+struct state {
+	pthread_mutex_t lock;
+	struct map charges; /* namespace/name -> struct charge */
+};
+struct charge {
+	char *version; /* of the quota */
+	int64_t seen_ns;
+};
+
+static void charge_free(void *value)
+{
+	struct charge *charge = value;
+	free(charge->version);
+	free(charge);
+}
+
+static void *state_new(void)
+{
+	struct state *state = xnew(struct state);
+	pthread_mutex_init(&state->lock, NULL);
+	state->charges = MAP_INIT(charge_free);
+	return state;
+}
+
+static void state_free(void *arg)
+{
+	struct state *state = arg;
+	map_done(&state->charges);
+	pthread_mutex_destroy(&state->lock);
+	free(state);
+}
+
+/*
+ * Admission charges a quota before the object it lets in is written, and longer before the object shows in the cache. Whoever counts in between
+ * would give back what is about to be used. So nothing is counted until a quota has been left alone for a while. Nanoseconds to wait, or 0.
+ */
+static int64_t until_settled(struct state *state, const char *key, const struct core_v1_resource_quota *quota)
+{
+	int64_t now = clock_monotonic_ns();
+	pthread_mutex_lock(&state->lock);
+	struct charge *charge = map_get(&state->charges, key);
+	if (!charge || !str_equal(charge->version, quota->metadata.resource_version)) {
+		charge = xnew(struct charge);
+		charge->version = xstrdup(str_or(quota->metadata.resource_version, ""));
+		charge->seen_ns = now;
+		map_set(&state->charges, key, charge);
+	}
+	int64_t left = charge->seen_ns + SETTLE_NS - now;
+	pthread_mutex_unlock(&state->lock);
+	return max_of(left, (int64_t)0);
+}
+
+static void forget(struct state *state, const char *key)
+{
+	pthread_mutex_lock(&state->lock);
+	map_remove(&state->charges, key);
+	pthread_mutex_unlock(&state->lock);
+}
+
+/* Until the limits stand in the status admission refuses everything: nothing can have been charged. */
+static bool is_in_force(const struct core_v1_resource_quota *quota)
+{
+	for (uint32_t i = 0; i < quota->spec.hard.len; i++) {
+		const struct quantity *hard = api_quantity_get(&quota->status.hard, quota->spec.hard.items[i].key);
+		if (!hard || !api_quantity_get(&quota->status.used, quota->spec.hard.items[i].key))
+			return false;
+	}
+	return true;
+}
+
 static int reconcile(struct reconciler *r, const char *ns, const char *name, struct error *err)
 {
+	autofree char *key = xprintf("%s/%s", ns, name);
 	autounref struct core_v1_resource_quota *cached = world_find(r->world, CACHED_RESOURCE_QUOTAS, ns, name);
-	if (!cached)
+	if (!cached) {
+		forget(r->state, key);
 		return 0;
+	}
+	int64_t wait = until_settled(r->state, key, cached);
+	if (wait && is_in_force(cached))
+		return (int)(wait / NSEC_PER_MSEC + 1);
 	autounref struct core_v1_resource_quota *quota = api_copy(cached);
 	struct usage u = {.r = r, .quota = cached, .arena = api_arena(quota)};
 	for (uint32_t i = 0; i < cached->spec.hard.len; i++)
@@ -300,14 +381,39 @@ static void wake_quotas(struct reconciler *r, const void *object)
 		reconciler_add(r, meta->namespace, api_metadata(quotas.items[i])->name);
 }
 
-#define WAKES(cache) {.what = (cache), .wake = wake_quotas}
+/* What is made has been charged by admission; only what goes, or uses less, is to be counted anew. */
+static bool never(const void *old_object, const void *object)
+{
+	return false;
+}
+
+static bool pod_matters(const void *old_object, const void *object)
+{
+	return pod_is_terminal(old_object) != pod_is_terminal(object);
+}
+
+static bool service_matters(const void *old_object, const void *object)
+{
+	return !str_equal(((const struct core_v1_service *)old_object)->spec.type, ((const struct core_v1_service *)object)->spec.type);
+}
+
+static bool claim_matters(const void *old_object, const void *object)
+{
+	const struct core_v1_persistent_volume_claim *old = old_object, *claim = object;
+	return !api_equal(&core_v1_persistent_volume_claim_spec_type, &old->spec, &claim->spec);
+}
+
+#define WAKES(cache) {.what = (cache), .wake = wake_quotas, .matters = never}
 const struct controller resource_quota_controller = {
 	.name = "resourcequota-controller",
 	.alias = "resourcequota",
 	.concurrency_flag = "concurrent-resource-quota-syncs",
 	.workers = 5,
-	.watches = (const struct controller_watch[]){WAKES(CACHED_RESOURCE_QUOTAS), WAKES(CACHED_PODS), WAKES(CACHED_SERVICES), WAKES(CACHED_REPLICATION_CONTROLLERS),
-		WAKES(CACHED_SECRETS), WAKES(CACHED_CONFIG_MAPS), WAKES(CACHED_PERSISTENT_VOLUME_CLAIMS), WAKES(CACHED_DEPLOYMENTS),
+	.watches = (const struct controller_watch[]){{.what = CACHED_RESOURCE_QUOTAS},
+		{.what = CACHED_PODS, .wake = wake_quotas, .matters = pod_matters}, {.what = CACHED_SERVICES, .wake = wake_quotas, .matters = service_matters}, WAKES(CACHED_REPLICATION_CONTROLLERS),
+		WAKES(CACHED_SECRETS), WAKES(CACHED_CONFIG_MAPS), {.what = CACHED_PERSISTENT_VOLUME_CLAIMS, .wake = wake_quotas, .matters = claim_matters}, WAKES(CACHED_DEPLOYMENTS),
 		WAKES(CACHED_REPLICA_SETS), WAKES(CACHED_STATEFUL_SETS), WAKES(CACHED_JOBS), WAKES(CACHED_CRON_JOBS), {.what = CACHED_NONE}},
 	.reconcile = reconcile,
+	.state_new = state_new,
+	.state_free = state_free,
 };

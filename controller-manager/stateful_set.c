@@ -208,27 +208,75 @@ static int remove_pod(struct sync *s, const struct core_v1_pod *pod, struct erro
 	return error_move(err, &failed);
 }
 
-/* With whenScaled: Delete the claims of a pod that goes for good go with it: the pod becomes their owner. */
-static int condemn_claims(struct sync *s, const struct core_v1_pod *pod, struct error *err)
+/* The reference by which an earlier set or pod of this name owned the claim: that one is to be left to the garbage collector. */
+static bool is_stale_ref(const struct meta_v1_owner_reference *ref, const char *kind, const struct meta_v1_object_meta *meta)
+{
+	return str_equal(ref->kind, kind) && str_equal(ref->name, meta->name) && !str_equal(ref->uid, meta->uid);
+}
+
+/*
+ * Who is to own a claim, by its retention policy: the set while the pod has its place, the pod once it goes for good, nobody where claims are kept.
+ * A claim that others control, or that stood for a namesake, is left alone. Returns true where the copy was changed.
+ */
+static bool settle_owner(const struct sync *s, const struct core_v1_pod *pod, bool condemned, struct core_v1_persistent_volume_claim *claim)
 {
 	const struct apps_v1_stateful_set_persistent_volume_claim_retention_policy *policy = s->set->spec.persistent_volume_claim_retention_policy;
-	if (!policy || retains(policy->when_scaled))
-		return 0;
-	for (uint32_t i = 0; i < s->set->spec.volume_claim_templates.len; i++) {
-		autofree char *name = claim_name(s, &s->set->spec.volume_claim_templates.items[i], ordinal_of(s->set, pod->metadata.name));
-		autounref struct core_v1_persistent_volume_claim *claim =
-			world_find(s->r->world, CACHED_PERSISTENT_VOLUME_CLAIMS, pod->metadata.namespace, name);
-		if (!claim)
+	bool scaled = policy && !retains(policy->when_scaled), deleted = policy && !retains(policy->when_deleted);
+	bool by_pod = condemned && scaled, by_set = deleted && !by_pod, foreign = false, has_pod = false, has_set = false;
+	struct meta_v1_object_meta *meta = &claim->metadata;
+	for api_list_each (ref, &meta->owner_references) {
+		bool controls = ref->controller && *ref->controller;
+		if (is_stale_ref(ref, "StatefulSet", &s->set->metadata) || is_stale_ref(ref, "Pod", &pod->metadata))
+			return false;
+		if (str_equal(ref->uid, pod->metadata.uid))
+			has_pod = controls;
+		else if (str_equal(ref->uid, s->set->metadata.uid))
+			has_set = controls;
+		else
+			foreign |= controls;
+	}
+	if (foreign && (scaled || deleted))
+		by_pod = by_set = false;
+	if (has_pod == by_pod && has_set == by_set)
+		return false;
+	owner_remove(meta, pod->metadata.uid);
+	owner_remove(meta, s->set->metadata.uid);
+	if (by_pod || by_set)
+		owner_set_controller(api_arena(claim), meta, by_pod ? (const void *)pod : s->set);
+	return true;
+}
+
+static int tend_claims(struct sync *s, const struct core_v1_pod *pod, bool condemned, struct error *err)
+{
+	int32_t ordinal = ordinal_of(s->set, pod->metadata.name);
+	for api_list_each (template, &s->set->spec.volume_claim_templates) {
+		autofree char *name = claim_name(s, template, ordinal);
+		autounref struct core_v1_persistent_volume_claim *claim = world_find(s->r->world, CACHED_PERSISTENT_VOLUME_CLAIMS, pod->metadata.namespace, name);
+		if (!claim) {
+			/* A pod that waits for a claim somebody has deleted would wait for ever. */
+			bool waits = !condemned && str_equal(pod->status.phase, CORE_V1_POD_PHASE_PENDING);
+			int r = waits ? make_claim(s, template, ordinal, err) : 0;
+			if (r)
+				return r;
 			continue;
+		}
 		autounref struct core_v1_persistent_volume_claim *copy = api_copy(claim);
-		owner_remove(&copy->metadata, s->set->metadata.uid);
-		if (!owner_add(api_arena(copy), &copy->metadata, pod, false, false))
+		if (!settle_owner(s, pod, condemned, copy))
 			continue;
 		int r = world_update(s->r->world, CACHED_PERSISTENT_VOLUME_CLAIMS, copy, NULL, err);
 		if (r)
 			return r;
 	}
 	return 0;
+}
+
+/* The labels by which Services and people find one member. */
+static int tend_identity(struct sync *s, const struct core_v1_pod *pod, struct error *err)
+{
+	if (str_equal(api_map_get(&pod->metadata.labels, LABEL_POD_NAME), pod->metadata.name))
+		return 0;
+	autofree char *patch = xprintf("{\"metadata\":{\"uid\":\"%s\",\"labels\":{\"" LABEL_POD_NAME "\":\"%s\"}}}", pod->metadata.uid, pod->metadata.name);
+	return world_merge_patch(s->r->world, CACHED_PODS, pod->metadata.namespace, pod->metadata.name, NULL, patch, err);
 }
 
 /* ---- the steps; each returns 1 where the order demands to wait ---- */
@@ -253,6 +301,12 @@ static int step_replica(struct sync *s, int32_t i, struct error *err)
 		}
 		return !s->parallel;
 	}
+	if (!pod->metadata.deletion_timestamp.set) {
+		int r = tend_claims(s, pod, false, err);
+		r = r ? r : tend_identity(s, pod, err);
+		if (r)
+			return r;
+	}
 	if (s->parallel)
 		return 0;
 	return pod->metadata.deletion_timestamp.set || !runs_ready(pod) || !is_available(s, pod);
@@ -267,7 +321,7 @@ static int step_condemned(struct sync *s, size_t i, const struct core_v1_pod *fi
 		return 1;
 	if (!s->parallel && runs_ready(pod) && !is_available(s, pod) && pod != first_unhealthy)
 		return 1;
-	int r = condemn_claims(s, pod, err);
+	int r = tend_claims(s, pod, true, err);
 	r = r ? r : remove_pod(s, pod, err);
 	return r ? r : !s->parallel;
 }

@@ -3,10 +3,13 @@
 
 #include "controller-manager/shared/owners.h"
 
+#include <errno.h>
 #include <stdio.h>
 
 #include "api/core_v1.h"
 #include "api/discovery_v1.h"
+
+#define METADATA_PATCH_MAX ((size_t)1 << 20)
 
 static const struct informer_options root_ca_only = {.field_selector = "metadata.name=kube-root-ca.crt"};
 static const struct informer_options node_leases_only = {.ns = "kube-node-lease"};
@@ -157,6 +160,48 @@ int world_update(struct world *world, enum cached what, const void *object, void
 int world_update_status(struct world *world, enum cached what, const void *object, void **ret, struct error *err)
 {
 	return write_object(world, what, WRITE_UPDATE, "status", object, ret, err);
+}
+
+static void append_list(struct buf *out, const char *name, bool empty, const struct api_type *type, const void *list)
+{
+	buf_printf(out, ",\"%s\":", name);
+	if (empty)
+		buf_append_str(out, "null");
+	else if (!type)
+		for (uint32_t i = 0; i < ((const struct api_string_list *)list)->len; i++) {
+			const char *text = ((const struct api_string_list *)list)->items[i];
+			buf_append_char(out, i ? ',' : '[');
+			buf_append_json_string(out, text, strlen(text));
+		}
+	else
+		for (uint32_t i = 0; i < ((const struct meta_v1_owner_reference_array *)list)->len; i++) {
+			buf_append_char(out, i ? ',' : '[');
+			api_encode_json(type, &((const struct meta_v1_owner_reference_array *)list)->items[i], out);
+		}
+	if (!empty)
+		buf_append_char(out, ']');
+}
+
+int world_update_metadata(struct world *world, enum cached what, const void *changed, void **ret, struct error *err)
+{
+	const struct meta_v1_object_meta *meta = api_metadata(changed);
+	autobuf struct buf patch = BUF_INIT(METADATA_PATCH_MAX);
+	buf_append_str(&patch, "{\"metadata\":{\"uid\":");
+	buf_append_json_string(&patch, str_or(meta->uid, ""), strlen(str_or(meta->uid, "")));
+	buf_append_str(&patch, ",\"resourceVersion\":");
+	buf_append_json_string(&patch, str_or(meta->resource_version, ""), strlen(str_or(meta->resource_version, "")));
+	append_list(&patch, "ownerReferences", !meta->owner_references.len, &meta_v1_owner_reference_type, &meta->owner_references);
+	append_list(&patch, "finalizers", !meta->finalizers.len, NULL, &meta->finalizers);
+	buf_append_str(&patch, "}}");
+	if (buf_failed(&patch))
+		return error_set(err, EFBIG, "owner references and finalizers of %s are too long", meta->name);
+	struct write write = {.verb = WRITE_PATCH,
+		.resource = cached_resource(what),
+		.ns = meta->namespace,
+		.name = meta->name,
+		.content_type = "application/merge-patch+json",
+		.patch = patch.data};
+	return world_write(world, &write, ret, err);
 }
 
 int world_merge_patch(struct world *world, enum cached what, const char *ns, const char *name, const char *subresource, const char *patch,

@@ -104,6 +104,8 @@ int world_get(struct world *world, enum cached what, const char *ns, const char 
 int world_create(struct world *world, enum cached what, const void *object, void **ret, struct error *err);
 int world_update(struct world *world, enum cached what, const void *object, void **ret, struct error *err);
 int world_update_status(struct world *world, enum cached what, const void *object, void **ret, struct error *err);
+/* Writes the owner references and finalizers of a changed copy, and nothing else: the copy may hold only a part of the object. */
+int world_update_metadata(struct world *world, enum cached what, const void *changed, void **ret, struct error *err);
 int world_merge_patch(struct world *world, enum cached what, const char *ns, const char *name, const char *subresource, const char *patch, struct error *err);
 /* With the uid as precondition; an object that is gone already is success. propagation and options may be NULL. */
 int world_delete(struct world *world, enum cached what, const void *object, const char *propagation, struct error *err);

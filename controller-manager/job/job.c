@@ -28,7 +28,9 @@ struct sync {
 	struct index_set succeeded, failed;  /* indexes */
 	int32_t succeeded_count, failed_count; /* counted, uncounted and new */
 	int32_t terminating, ready, restarts;
-	struct wall_time last_failure;
+	struct wall_time last_failure, last_success;
+	int32_t failures_in_row;             /* failed pods that ended after the last success */
+	const struct core_v1_pod **last_failed; /* by index: the one that has failed most; NULL without backoffLimitPerIndex */
 	char *fail_reason, *fail_message; /* the job is to fail */
 	char *success_message;            /* the success policy holds */
 	int after_ms;
@@ -90,11 +92,22 @@ static struct batch_v1_uncounted_terminated_pods *uncounted_of(struct batch_v1_j
 	return job->status.uncounted_terminated_pods;
 }
 
-static int32_t index_failures(const struct core_v1_pod *pod)
+static int32_t number_of(const struct core_v1_pod *pod, const char *annotation)
 {
 	int64_t n = 0;
-	str_to_int64(api_map_get(&pod->metadata.annotations, JOB_INDEX_FAILURES), 0, INT32_MAX, &n);
+	str_to_int64(api_map_get(&pod->metadata.annotations, annotation), 0, INT32_MAX / 2, &n);
 	return (int32_t)n;
+}
+
+static int32_t index_failures(const struct core_v1_pod *pod)
+{
+	return number_of(pod, JOB_INDEX_FAILURES);
+}
+
+/* Of the index up to this pod, those that its policy ignores too. */
+static int32_t all_failures(const struct core_v1_pod *pod)
+{
+	return index_failures(pod) + number_of(pod, JOB_INDEX_IGNORED);
 }
 
 /* A failed pod that is seen for the first time. Returns false where it is not to be counted. */
@@ -111,7 +124,7 @@ static bool judge_failure(struct sync *s, const struct core_v1_pod *pod)
 	return action != FAILURE_IGNORE;
 }
 
-static void note_failure_time(struct sync *s, const struct core_v1_pod *pod)
+static struct wall_time end_of(const struct core_v1_pod *pod)
 {
 	struct wall_time when = pod->metadata.deletion_timestamp.set ? pod->metadata.deletion_timestamp.t : pod->metadata.creation_timestamp.t;
 	for (uint32_t i = 0; i < pod->status.container_statuses.len; i++) {
@@ -119,8 +132,26 @@ static void note_failure_time(struct sync *s, const struct core_v1_pod *pod)
 		if (end && end->finished_at.set && time_diff_ns(end->finished_at.t, when) > 0)
 			when = end->finished_at.t;
 	}
-	if (time_diff_ns(when, s->last_failure) > 0)
-		s->last_failure = when;
+	return when;
+}
+
+static void note_end(struct sync *s, const struct core_v1_pod *pod, bool succeeded)
+{
+	struct wall_time *last = succeeded ? &s->last_success : &s->last_failure, when = end_of(pod);
+	if (time_diff_ns(when, *last) > 0)
+		*last = when;
+	int32_t index = job_pod_index(pod);
+	if (!succeeded && s->last_failed && index >= 0 && index < s->failed.size &&
+		(!s->last_failed[index] || all_failures(pod) > all_failures(s->last_failed[index])))
+		s->last_failed[index] = pod;
+}
+
+/* A success ends a row of failures: what comes after it starts with the shortest pause again. */
+static void count_row(struct sync *s)
+{
+	for (size_t i = 0; i < s->pods.len; i++)
+		if (pod_failed(s->job, s->pods.items[i]) && time_diff_ns(end_of(s->pods.items[i]), s->last_success) > 0)
+			s->failures_in_row++;
 }
 
 static void take_finished(struct sync *s, const struct core_v1_pod *pod, bool succeeded)
@@ -153,14 +184,16 @@ static void look_at_pods(struct sync *s)
 	index_set_init(&s->failed, size);
 	index_set_parse(&s->succeeded, s->job->status.completed_indexes);
 	index_set_parse(&s->failed, s->job->status.failed_indexes);
+	if (s->job->spec.backoff_limit_per_index)
+		s->last_failed = xcalloc((size_t)s->failed.size, sizeof(*s->last_failed));
 	settle_uncounted(s, &uncounted->succeeded, &s->job->status.succeeded);
 	settle_uncounted(s, &uncounted->failed, &s->job->status.failed);
 	for (size_t i = 0; i < s->pods.len; i++) {
 		const struct core_v1_pod *pod = s->pods.items[i];
 		bool succeeded = str_equal(pod->status.phase, CORE_V1_POD_PHASE_SUCCEEDED), failed = pod_failed(s->job, pod);
 		s->terminating += pod_is_terminating(pod);
-		if (failed)
-			note_failure_time(s, pod);
+		if (succeeded || failed)
+			note_end(s, pod, succeeded);
 		if ((succeeded || failed) && has_finalizer(pod))
 			take_finished(s, pod, succeeded);
 		if (!pod_is_active(pod))
@@ -170,6 +203,7 @@ static void look_at_pods(struct sync *s)
 		for (uint32_t j = 0; j < pod->status.container_statuses.len; j++)
 			s->restarts += pod->status.container_statuses.items[j].restart_count;
 	}
+	count_row(s);
 	s->failed_count = s->job->status.failed + (int32_t)uncounted->failed.len;
 	if (job_is_indexed(s->job)) {
 		s->job->status.succeeded = s->succeeded.count;
@@ -266,17 +300,15 @@ static void add_index(struct core_v1_pod *pod, const struct sync *s, int32_t ind
 	if (!s->job->spec.backoff_limit_per_index)
 		return;
 	/* How often this index has failed is handed on from pod to pod. */
-	int32_t failures = 0;
-	for (size_t i = 0; i < s->pods.len; i++) {
-		const struct core_v1_pod *other = s->pods.items[i];
-		if (job_pod_index(other) == index && pod_failed(s->job, other)) {
-			autofree char *message = NULL;
-			bool ignored = job_failure_action(s->job, other, &message) == FAILURE_IGNORE;
-			failures = max_of(failures, index_failures(other) + !ignored);
-		}
-	}
-	snprintf(text, sizeof(text), "%d", failures);
+	const struct core_v1_pod *last = s->last_failed[index];
+	autofree char *message = NULL;
+	bool ignored = last && job_failure_action(s->job, last, &message) == FAILURE_IGNORE;
+	snprintf(text, sizeof(text), "%d", last ? index_failures(last) + !ignored : 0);
 	api_map_set(arena, &pod->metadata.annotations, JOB_INDEX_FAILURES, text);
+	int32_t past = last ? number_of(last, JOB_INDEX_IGNORED) + ignored : 0;
+	snprintf(text, sizeof(text), "%d", past);
+	if (past)
+		api_map_set(arena, &pod->metadata.annotations, JOB_INDEX_IGNORED, text);
 }
 
 static int create_one(size_t i, void *arg, struct error *err)
@@ -289,13 +321,25 @@ static int create_one(size_t i, void *arg, struct error *err)
 	return pod_create(s->r, s->job, pod, s->r->state, s->key, err);
 }
 
-static int remove_finalizers(struct sync *s, const struct core_v1_pod *const *pods, size_t count, struct error *err);
+static int remove_finalizer(struct sync *s, const struct core_v1_pod *pod, struct error *err)
+{
+	autounref struct core_v1_pod *copy = api_copy(pod);
+	autoerror struct error failed = {0};
+	for (uint32_t j = 0; j < copy->metadata.finalizers.len;) {
+		if (str_equal(copy->metadata.finalizers.items[j], JOB_FINALIZER))
+			api_list_remove(&copy->metadata.finalizers, j);
+		else
+			j++;
+	}
+	int result = world_update_metadata(s->r->world, CACHED_PODS, copy, NULL, &failed);
+	return result && !error_is(&failed, "NotFound") ? error_move(err, &failed) : 0;
+}
 
 static int delete_one(size_t i, void *arg, struct error *err)
 {
 	struct sync *s = arg;
 	/* A pod that is one too many (suspended, less parallelism) has not failed: nobody is to count it. */
-	int result = s->over ? 0 : remove_finalizers(s, &s->doomed[i], 1, err);
+	int result = s->over ? 0 : remove_finalizer(s, s->doomed[i], err);
 	if (result)
 		return result;
 	return pod_delete(s->r, s->job, s->doomed[i], s->r->state, s->key, err);
@@ -311,6 +355,23 @@ static int delete_active(struct sync *s, size_t count, struct error *err)
 	return error_move(err, &failed);
 }
 
+static void look_again(struct sync *s, int ms)
+{
+	s->after_ms = s->after_ms ? min_of(s->after_ms, ms) : ms;
+}
+
+/* Milliseconds that are left of the pause after so many failures, the last of them then; 0: none. */
+static int pause_after(int32_t failures, struct wall_time last)
+{
+	int64_t seconds = BACKOFF_FIRST_S;
+	if (!failures || !last.sec)
+		return 0;
+	for (int32_t i = 1; i < failures && seconds < BACKOFF_MOST_S; i++)
+		seconds *= 2;
+	struct wall_time due = time_after(last, min_of(seconds, (int64_t)BACKOFF_MOST_S));
+	return time_diff_ns(due, clock_wall()) > 0 ? milliseconds_until(due) : 0;
+}
+
 /* Indexes without a pod, not yet done; at most `want`. */
 static size_t pending_indexes(struct sync *s, size_t want, int32_t *ret)
 {
@@ -321,30 +382,26 @@ static size_t pending_indexes(struct sync *s, size_t want, int32_t *ret)
 	for (size_t i = 0; i < s->pods.len; i++)
 		if (pod_is_active(s->pods.items[i]) || (with_terminating && pod_is_terminating(s->pods.items[i])))
 			index_set_add(&busy, job_pod_index(s->pods.items[i]));
-	for (int32_t i = 0; i < s->succeeded.size && count < want; i++)
-		if (!index_set_has(&busy, i) && !index_set_has(&s->succeeded, i) && !index_set_has(&s->failed, i))
+	for (int32_t i = 0; i < s->succeeded.size && count < want; i++) {
+		if (index_set_has(&busy, i) || index_set_has(&s->succeeded, i) || index_set_has(&s->failed, i))
+			continue;
+		const struct core_v1_pod *last = s->last_failed ? s->last_failed[i] : NULL;
+		int wait = last ? pause_after(all_failures(last) + 1, end_of(last)) : 0;
+		if (wait)
+			look_again(s, wait);
+		else
 			ret[count++] = i;
+	}
 	index_set_done(&busy);
 	return count;
 }
 
-/* Milliseconds to wait after the last failures; 0: none. */
-static int backoff_ms(const struct sync *s)
-{
-	if (!s->failed_count || !s->last_failure.sec)
-		return 0;
-	int64_t seconds = BACKOFF_FIRST_S;
-	for (int32_t i = 1; i < s->failed_count && seconds < BACKOFF_MOST_S; i++)
-		seconds *= 2;
-	struct wall_time due = time_after(s->last_failure, min_of(seconds, (int64_t)BACKOFF_MOST_S));
-	return time_diff_ns(due, clock_wall()) > 0 ? milliseconds_until(due) : 0;
-}
-
 static int create_missing(struct sync *s, size_t missing, struct error *err)
 {
-	int wait = backoff_ms(s);
+	/* With a limit for each index, each index has its own pause. */
+	int wait = s->last_failed ? 0 : pause_after(s->failures_in_row, s->last_failure);
 	if (wait) {
-		s->after_ms = s->after_ms ? min_of(s->after_ms, wait) : wait;
+		look_again(s, wait);
 		return 0;
 	}
 	autofree int32_t *indexes = NULL;
@@ -360,9 +417,48 @@ static int create_missing(struct sync *s, size_t missing, struct error *err)
 	return error_move(err, &failed);
 }
 
+static int compare_by_index(const void *left, const void *right)
+{
+	const struct core_v1_pod *a = *(const struct core_v1_pod *const *)left, *b = *(const struct core_v1_pod *const *)right;
+	int32_t x = job_pod_index(a), y = job_pod_index(b);
+	if (x != y)
+		return x < y ? -1 : 1;
+	int64_t diff = time_diff_ns(a->metadata.creation_timestamp.t, b->metadata.creation_timestamp.t);
+	return diff ? (diff < 0 ? -1 : 1) : strcmp(a->metadata.name, b->metadata.name);
+}
+
+/* Active pods that stand for no index, or for one that an older pod stands for: made twice by a stale cache, or left over by fewer completions. */
+static int delete_superfluous(struct sync *s, struct error *err)
+{
+	autofree const struct core_v1_pod **kept = xcalloc(s->active_count, sizeof(*kept));
+	autofree const struct core_v1_pod **doomed = xcalloc(s->active_count, sizeof(*doomed));
+	size_t kept_count = 0, doomed_count = 0;
+	if (s->active_count)
+		qsort(s->active, s->active_count, sizeof(*s->active), compare_by_index);
+	for (size_t i = 0; i < s->active_count; i++) {
+		int32_t index = job_pod_index(s->active[i]);
+		bool taken = kept_count && job_pod_index(kept[kept_count - 1]) == index;
+		if (index < 0 || index >= s->succeeded.size || taken)
+			doomed[doomed_count++] = s->active[i];
+		else
+			kept[kept_count++] = s->active[i];
+	}
+	if (!doomed_count)
+		return 0;
+	memcpy(s->active, kept, kept_count * sizeof(*kept));
+	s->active_count = kept_count;
+	autoerror struct error failed = {0};
+	s->doomed = doomed;
+	slow_start(s->r->world, min_of(doomed_count, (size_t)BURST_REPLICAS), delete_one, s, &failed);
+	return error_move(err, &failed);
+}
+
 static int manage(struct sync *s, struct error *err)
 {
 	const struct batch_v1_job *job = s->job;
+	int result = job_is_indexed(job) ? delete_superfluous(s, err) : 0;
+	if (result)
+		return result;
 	int32_t parallelism = job->spec.parallelism ? *job->spec.parallelism : 1;
 	int32_t running = (int32_t)s->active_count, want = parallelism;
 	if (replaces_only_failed(job))
@@ -376,23 +472,17 @@ static int manage(struct sync *s, struct error *err)
 	return running < want ? create_missing(s, (size_t)(want - running), err) : 0;
 }
 
-static int remove_finalizers(struct sync *s, const struct core_v1_pod *const *pods, size_t count, struct error *err)
+static int release_one(size_t i, void *arg, struct error *err)
 {
-	int result = 0;
-	for (size_t i = 0; i < count; i++) {
-		autounref struct core_v1_pod *copy = api_copy(pods[i]);
-		autoerror struct error failed = {0};
-		for (uint32_t j = 0; j < copy->metadata.finalizers.len;) {
-			if (str_equal(copy->metadata.finalizers.items[j], JOB_FINALIZER))
-				api_list_remove(&copy->metadata.finalizers, j);
-			else
-				j++;
-		}
-		int one = world_update(s->r->world, CACHED_PODS, copy, NULL, &failed);
-		if (one && !error_is(&failed, "NotFound"))
-			result = error_move(result ? NULL : err, &failed);
-	}
-	return result;
+	struct sync *s = arg;
+	return remove_finalizer(s, s->finished[i], err);
+}
+
+static int release_finished(struct sync *s, struct error *err)
+{
+	autoerror struct error failed = {0};
+	slow_start(s->r->world, s->finished_count, release_one, s, &failed);
+	return error_move(err, &failed);
 }
 
 /* ---- a round ---- */
@@ -494,7 +584,7 @@ static int sync_job(struct sync *s, struct error *err)
 		if (result)
 			return result;
 	}
-	int result = remove_finalizers(s, s->finished, s->finished_count, err);
+	int result = release_finished(s, err);
 	if (result)
 		return result;
 	return failed.errnum ? error_move(err, &failed) : s->after_ms;
@@ -507,7 +597,7 @@ static int release_all(struct sync *s, struct error *err)
 	for (size_t i = 0; i < s->pods.len; i++)
 		if (has_finalizer(s->pods.items[i]))
 			s->finished[s->finished_count++] = s->pods.items[i];
-	return remove_finalizers(s, s->finished, s->finished_count, err);
+	return release_finished(s, err);
 }
 
 static void sync_done(struct sync *s)
@@ -515,6 +605,7 @@ static void sync_done(struct sync *s)
 	informer_list_done(&s->pods);
 	free(s->active);
 	free(s->finished);
+	free(s->last_failed);
 	index_set_done(&s->succeeded);
 	index_set_done(&s->failed);
 	free(s->fail_reason);

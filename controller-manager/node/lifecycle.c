@@ -275,8 +275,8 @@ static int mark_pods_not_ready(struct reconciler *r, const struct core_v1_node *
 		struct core_v1_pod_condition *ready = pod_condition(copy, CORE_V1_POD_CONDITION_TYPE_READY);
 		ready->status = "False";
 		ready->last_transition_time = api_time_now();
-		int one = world_update_status(r->world, CACHED_PODS, copy, NULL, &failed);
-		if (one && !error_is(&failed, "NotFound"))
+		int one = pod_write_conditions(r, copy, &failed);
+		if (one)
 			result = error_move(err, &failed);
 		else if (!one)
 			reconciler_event(r, pod, EVENT_WARNING, "NodeNotReady", "Node is not ready");

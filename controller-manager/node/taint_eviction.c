@@ -83,12 +83,11 @@ static int evict(struct reconciler *r, const struct core_v1_pod *pod, struct err
 {
 	reconciler_event(r, pod, EVENT_NORMAL, "TaintManagerEviction", "Marking for deletion Pod %s/%s", pod->metadata.namespace, pod->metadata.name);
 	autounref struct core_v1_pod *copy = api_copy(pod);
-	autoerror struct error failed = {0};
 	if (pod_set_condition(api_arena(copy), copy, CORE_V1_POD_CONDITION_TYPE_DISRUPTION_TARGET, "True", "DeletionByTaintManager",
 		    "Taint manager: deleting due to NoExecute taint")) {
-		int result = world_update_status(r->world, CACHED_PODS, copy, NULL, &failed);
-		if (result && !error_is(&failed, "NotFound"))
-			return error_move(err, &failed);
+		int result = pod_write_conditions(r, copy, err);
+		if (result)
+			return result;
 	}
 	return world_delete(r->world, CACHED_PODS, pod, NULL, err);
 }

@@ -75,3 +75,10 @@ bool pod_spec_fits_node(const struct core_v1_pod_spec *spec, const struct core_v
 			return true;
 	return false;
 }
+
+bool node_placement_changed(const void *old_node, const void *node)
+{
+	const struct core_v1_node *a = old_node, *b = node;
+	return !api_map_equal(&a->metadata.labels, &b->metadata.labels) || a->spec.unschedulable != b->spec.unschedulable ||
+	       !api_equal(&core_v1_node_spec_type, &(struct core_v1_node_spec){.taints = a->spec.taints}, &(struct core_v1_node_spec){.taints = b->spec.taints});
+}

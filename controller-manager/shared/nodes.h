@@ -13,4 +13,7 @@ bool tolerates_node(const struct core_v1_toleration_array *tolerations, const st
 /* nodeSelector and the required part of nodeAffinity. */
 bool pod_spec_fits_node(const struct core_v1_pod_spec *spec, const struct core_v1_node *node);
 
+/* What a DaemonSet asks of a node has changed: its labels or taints. For controller_watch.matters. */
+bool node_placement_changed(const void *old_node, const void *node);
+
 #endif

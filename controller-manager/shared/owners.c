@@ -92,7 +92,7 @@ static int check_owner_lives(struct claim *claim, struct error *err)
 static int write_claimed(struct claim *claim, const void *changed, void **ret, struct error *err)
 {
 	autoerror struct error failed = {0};
-	int r = world_update(claim->world, claim->what, changed, ret, &failed);
+	int r = world_update_metadata(claim->world, claim->what, changed, ret, &failed);
 	if (r == 0 || error_is(&failed, "NotFound"))
 		return 0;
 	return error_move(err, &failed);

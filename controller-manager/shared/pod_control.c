@@ -2,8 +2,10 @@
 /* Making and removing pods: expectations, events, slow start. */
 #include "controller-manager/shared/pods.h"
 
+#include <errno.h>
 #include <pthread.h>
 
+#define STATUS_PATCH_MAX ((size_t)1 << 20)
 #define EXPECTATIONS_TIMEOUT_NS (5 * 60 * NSEC_PER_SEC)
 
 struct pending_delete {
@@ -165,6 +167,20 @@ int pod_delete(struct reconciler *r, const void *owner, const struct core_v1_pod
 	}
 	reconciler_event(r, owner, EVENT_NORMAL, "SuccessfulDelete", "Deleted pod: %s", pod->metadata.name);
 	return 0;
+}
+
+int pod_write_conditions(struct reconciler *r, const struct core_v1_pod *changed, struct error *err)
+{
+	const struct core_v1_pod_status part = {.phase = changed->status.phase, .conditions = changed->status.conditions};
+	autobuf struct buf patch = BUF_INIT(STATUS_PATCH_MAX);
+	buf_printf(&patch, "{\"metadata\":{\"uid\":\"%s\",\"resourceVersion\":\"%s\"},\"status\":", str_or(changed->metadata.uid, ""), str_or(changed->metadata.resource_version, ""));
+	api_encode_json(&core_v1_pod_status_type, &part, &patch);
+	buf_append_char(&patch, '}');
+	if (buf_failed(&patch))
+		return error_set(err, EFBIG, "conditions of pod %s are too long", changed->metadata.name);
+	autoerror struct error failed = {0};
+	int result = world_merge_patch(r->world, CACHED_PODS, changed->metadata.namespace, changed->metadata.name, "status", patch.data, &failed);
+	return result && !error_is(&failed, "NotFound") ? error_move(err, &failed) : 0;
 }
 
 /* ---- batches: several threads, because each create waits for etcd ---- */

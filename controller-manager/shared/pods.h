@@ -49,6 +49,9 @@ int pod_create(struct reconciler *r, const void *owner, const struct core_v1_pod
 int pod_delete(struct reconciler *r, const void *owner, const struct core_v1_pod *pod, struct expectations *expectations, const char *key,
 	struct error *err);
 
+/* Writes phase and conditions of a changed copy, and nothing else: what the cache holds of a pod may be a part of it. One that is gone is no error. */
+int pod_write_conditions(struct reconciler *r, const struct core_v1_pod *changed, struct error *err);
+
 #define BURST_REPLICAS 500
 /*
  * Calls fn(index) for 0..count-1 in batches of 1, 2, 4, ...: stops after the first batch with a failure, so that a template the server refuses costs

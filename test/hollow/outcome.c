@@ -162,11 +162,13 @@ static bool told_outright(const struct core_v1_pod *pod, struct outcome *ret)
 	return true;
 }
 
-struct outcome outcome_of(const struct core_v1_pod *pod, const struct core_v1_container *container)
+struct outcome outcome_of(const struct core_v1_pod *pod, const struct core_v1_container *container, bool is_init)
 {
 	struct outcome outcome;
-	if (told_outright(pod, &outcome) || outcome_of_command(&container->command, &container->args, &outcome))
+	if ((!is_init && told_outright(pod, &outcome)) || outcome_of_command(&container->command, &container->args, &outcome))
 		return outcome;
+	if (is_init)
+		return (struct outcome){.ends = true, .heeds_stop = true};
 	bool names_pause = strstr(str_or(container->image, ""), "pause") || api_string_list_has(&container->args, "pause");
 	if (names_pause || str_equal(pod->spec.restart_policy, CORE_V1_RESTART_POLICY_ALWAYS))
 		return runs_on;

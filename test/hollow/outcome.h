@@ -20,8 +20,11 @@ struct outcome {
 	int32_t exit_code;
 };
 
-/* A command that is not known runs on where the pod is to run for ever (restartPolicy Always), else it succeeds at once. */
-struct outcome outcome_of(const struct core_v1_pod *pod, const struct core_v1_container *container);
+/*
+ * A command that is not known runs on where the pod is to run for ever (restartPolicy Always), else it succeeds at once; that of an init container
+ * (is_init; a sidecar is none) always does.
+ */
+struct outcome outcome_of(const struct core_v1_pod *pod, const struct core_v1_container *container, bool is_init);
 /* The same of a command line alone; false where it is not known. */
 bool outcome_of_command(const struct api_string_list *command, const struct api_string_list *args, struct outcome *ret);
 

@@ -141,7 +141,7 @@ static int64_t make_container(struct making *m, const struct core_v1_container *
 						: waiting(m, "ImagePullBackOff", arena_printf(m->arena, "Back-off pulling image \"%s\"", container->image));
 		return -1;
 	}
-	struct outcome outcome = outcome_of(m->pod, container);
+	struct outcome outcome = outcome_of(m->pod, container, is_init);
 	bool stopped = m->view->stopping;
 	struct moment moment = moment_of(m, &outcome, is_init);
 	if (stopped && !moment.ended)

@@ -52,12 +52,13 @@ static void annotations_say_it_outright(void **state)
 	struct core_v1_container *container = api_list_add(api_arena(pod), &pod->spec.containers);
 	pod->spec.restart_policy = "Never";
 	container->image = "nginx";
-	assert_false(outcome_of(pod, container).ends);
+	assert_false(outcome_of(pod, container, false).ends);
+	assert_true(outcome_of(pod, container, true).ends);
 	api_map_set(api_arena(pod), &pod->metadata.annotations, HOLLOW_ANNOTATION_RUN_FOR, "1m30s");
-	assert_int_equal(outcome_of(pod, container).after_ms, 90000);
-	assert_int_equal(outcome_of(pod, container).exit_code, 0);
+	assert_int_equal(outcome_of(pod, container, false).after_ms, 90000);
+	assert_int_equal(outcome_of(pod, container, false).exit_code, 0);
 	api_map_set(api_arena(pod), &pod->metadata.annotations, HOLLOW_ANNOTATION_EXIT_CODE, "42");
-	assert_int_equal(outcome_of(pod, container).exit_code, 42);
+	assert_int_equal(outcome_of(pod, container, false).exit_code, 42);
 }
 
 int main(void)
