@@ -29,7 +29,7 @@ struct target {
 	uint16_t port;
 	struct fetch *running;
 	gnutls_datum_t ticket;
-	int64_t due;               /* monotonic */
+	int64_t answered, wait;    /* monotonic time of the last answer or failure; how long to leave it alone then, 0: as long as readers allow */
 	struct sample_set *last;
 	struct node_usage *usage;  /* guarded by the scraper's lock */
 	int64_t used_at;           /* monotonic time of `usage`; guarded */
@@ -96,7 +96,14 @@ static void take_answer(struct target *target, const struct buf *body) {
 	pthread_mutex_unlock(&scraper->lock);
 	node_usage_unref(old);
 	target->failures = 0;
-	target->due = clock_monotonic_ns() + (first ? FIRST_GAP_NS : gap(scraper));
+	target->answered = clock_monotonic_ns();
+	target->wait = first ? FIRST_GAP_NS : 0;
+}
+
+/* The first reader after a quiet time need not wait for the end of the long gap. */
+static bool is_due(const struct target *target) {
+	int64_t wait = target->wait ? target->wait : gap(target->scraper);
+	return !target->running && (!target->answered || clock_monotonic_ns() - target->answered >= wait);
 }
 
 static void on_answer(int status, const struct buf *body, const struct error *err, void *arg) {
@@ -111,7 +118,8 @@ static void on_answer(int status, const struct buf *body, const struct error *er
 	if (!target->failures++)
 		log_debug(2, "kubelet does not tell what is used", LOG_STR("node", target->name), LOG_INT("status", status), LOG_STR("error", err ? error_message(err) : ""));
 	int64_t wait = target->failures > 2 ? IDLE_NS : READ_NS * target->failures;
-	target->due = clock_monotonic_ns() + wait + (int64_t)random_below((uint64_t)wait / 4);
+	target->answered = clock_monotonic_ns();
+	target->wait = wait + (int64_t)random_below((uint64_t)wait / 4);
 }
 
 static void ask(struct target *target) {
@@ -136,7 +144,7 @@ static void look_at_node(struct scraper *scraper, struct entry *entry) {
 	const struct resource *nodes = registry_find(scraper->server->registry, "", "v1", "nodes");
 	struct target *target = map_get(&scraper->targets, entry->name);
 	/* Only what is about to be asked needs its address. */
-	if (target && (target->running || target->due > clock_monotonic_ns())) {
+	if (target && !is_due(target)) {
 		target->round = scraper->round;
 		return;
 	}
@@ -179,7 +187,6 @@ static void drop_gone(struct scraper *scraper) {
 static void on_tick(void *arg) {
 	struct scraper *scraper = arg;
 	const struct resource *nodes = registry_find(scraper->server->registry, "", "v1", "nodes");
-	int64_t now = clock_monotonic_ns();
 	loop_timer_arm(scraper->timer, TICK_NS);
 	if (!__atomic_load_n(&scraper->server->ready, __ATOMIC_ACQUIRE) || !nodes || !nodes->collection || !resource_metrics_is_ours(scraper->server, NULL))
 		return;
@@ -191,7 +198,7 @@ static void on_tick(void *arg) {
 	struct map_entry *entry;
 	for (size_t i = 0; scraper->running < MAX_RUNNING && (entry = map_next(&scraper->targets, &i));) {
 		struct target *target = entry->value;
-		if (!target->running && target->due <= now && target->address)
+		if (target->address && is_due(target))
 			ask(target);
 	}
 }

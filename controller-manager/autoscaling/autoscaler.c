@@ -21,6 +21,7 @@ struct state {
 	pthread_mutex_t lock;
 	struct map histories; /* struct behavior_history by "ns/name"; each used by the worker of its key alone */
 	struct map selectors; /* text of the target's selector by "ns/name" */
+	struct map looked;    /* hash of the spec that was last looked at, uint64_t by "ns/name" */
 };
 
 static void *state_new(void)
@@ -29,6 +30,7 @@ static void *state_new(void)
 	pthread_mutex_init(&state->lock, NULL);
 	state->histories = MAP_INIT(behavior_history_free);
 	state->selectors = MAP_INIT(free);
+	state->looked = MAP_INIT(free);
 	return state;
 }
 
@@ -37,6 +39,7 @@ static void state_free(void *arg)
 	struct state *state = arg;
 	map_done(&state->histories);
 	map_done(&state->selectors);
+	map_done(&state->looked);
 	pthread_mutex_destroy(&state->lock);
 	free(state);
 }
@@ -58,6 +61,21 @@ static void forget(struct state *state, const char *key)
 	pthread_mutex_lock(&state->lock);
 	map_remove(&state->histories, key);
 	map_remove(&state->selectors, key);
+	map_remove(&state->looked, key);
+	pthread_mutex_unlock(&state->lock);
+}
+
+static uint64_t spec_hash(const hpa_t *hpa)
+{
+	return api_hash(&autoscaling_v2_horizontal_pod_autoscaler_spec_type, &hpa->spec);
+}
+
+/* Remembers which spec is being looked at. */
+static void note_spec(struct state *state, const char *key, const hpa_t *hpa)
+{
+	uint64_t hash = spec_hash(hpa);
+	pthread_mutex_lock(&state->lock);
+	map_set(&state->looked, key, xmemdup(&hash, sizeof(hash)));
 	pthread_mutex_unlock(&state->lock);
 }
 
@@ -480,6 +498,7 @@ static int reconcile(struct reconciler *r, const char *ns, const char *name, str
 		forget(r->state, key);
 		return 0;
 	}
+	note_spec(r->state, key, cached);
 	autounref hpa_t *hpa = api_copy(cached);
 	const struct autoscaling_v2_cross_version_object_reference *target = &hpa->spec.scale_target_ref;
 	autoscale struct scale scale = {0};
@@ -510,11 +529,17 @@ static int reconcile(struct reconciler *r, const char *ns, const char *name, str
 	return (int)(settings->hpa_sync_period / NSEC_PER_MSEC);
 }
 
-/* Its own writes of status are no reason to look again. */
+/* Its own writes of status are no reason to look again: only what is declared is. (The kind has no generation that moves.) */
 static void wake(struct reconciler *r, const void *object)
 {
 	const hpa_t *hpa = object;
-	if (!hpa->status.observed_generation || *hpa->status.observed_generation != hpa->metadata.generation)
+	struct state *state = r->state;
+	autofree char *key = xprintf("%s/%s", hpa->metadata.namespace, hpa->metadata.name);
+	pthread_mutex_lock(&state->lock);
+	const uint64_t *looked = map_get(&state->looked, key);
+	bool same = looked && *looked == spec_hash(hpa);
+	pthread_mutex_unlock(&state->lock);
+	if (!same)
 		reconciler_add(r, hpa->metadata.namespace, hpa->metadata.name);
 }
 
@@ -522,15 +547,6 @@ static void on_gone(struct reconciler *r, const void *object)
 {
 	const struct meta_v1_object_meta *meta = api_metadata(object);
 	reconciler_add(r, meta->namespace, meta->name);
-}
-
-/* After a start every one is looked at, whatever its status says. */
-static void started(struct reconciler *r)
-{
-	autolist struct informer_list all = INFORMER_LIST_INIT;
-	world_list_all(r->world, CACHED_HORIZONTAL_POD_AUTOSCALERS, &all);
-	for (size_t i = 0; i < all.len; i++)
-		on_gone(r, all.items[i]);
 }
 
 const struct controller horizontal_pod_autoscaler_controller = {
@@ -546,5 +562,4 @@ const struct controller horizontal_pod_autoscaler_controller = {
 	.reconcile = reconcile,
 	.state_new = state_new,
 	.state_free = state_free,
-	.started = started,
 };
