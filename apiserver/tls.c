@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <gnutls/x509.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -95,6 +96,11 @@ int tls_files(const struct apiserver_options *options, const char *address, char
 	if (mkdir(options->cert_dir, 0755) < 0 && errno != EEXIST)
 		return error_set_errno(err, errno, "make --cert-dir %s", options->cert_dir);
 	autofree char *cert = xprintf("%s/apiserver.crt", options->cert_dir), *key = xprintf("%s/apiserver.key", options->cert_dir);
+	/* Two servers may share the folder and start at once: certificate and key must come from one of them. */
+	autofree char *lock = xprintf("%s/.apiserver.lock", options->cert_dir);
+	autoclose int fd = open(lock, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	if (fd < 0 || flock(fd, LOCK_EX) < 0)
+		return error_set_errno(err, errno, "lock --cert-dir %s", options->cert_dir);
 	if (access(cert, R_OK) < 0 || access(key, R_OK) < 0) {
 		int rc = make_pair(address, cert, key, err);
 		if (rc < 0)

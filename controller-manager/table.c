@@ -31,6 +31,7 @@ ROW(csr_approving_controller);
 ROW(csr_signing_controller);
 ROW(csr_cleaner_controller);
 ROW(horizontal_pod_autoscaler_controller);
+ROW(service_cidr_controller);
 
 const struct controller *const controllers[] = {
 	&service_account_controller,
@@ -61,5 +62,6 @@ const struct controller *const controllers[] = {
 	&csr_signing_controller,
 	&csr_cleaner_controller,
 	&horizontal_pod_autoscaler_controller,
+	&service_cidr_controller,
 };
 const size_t controller_count = array_len(controllers);

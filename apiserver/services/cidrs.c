@@ -3,15 +3,7 @@
 #include "apiserver/services/internal.h"
 #include "api/networking_v1.h"
 
-#include <arpa/inet.h>
-
 #define DEFAULT_CIDR "kubernetes"
-
-void ip_range_text(const struct ip_range *range, char *out) {
-	char address[INET6_ADDRSTRLEN];
-	inet_ntop(range->family, range->base, address, sizeof(address));
-	snprintf(out, INET6_ADDRSTRLEN + 4, "%s/%u", address, range->bits);
-}
 
 static bool is_ready(const struct networking_v1_service_cidr *cidr) {
 	if (cidr->metadata.deletion_timestamp.set)

@@ -3,7 +3,7 @@
 #ifndef CORACLE_APISERVER_SERVICES_INTERNAL_H
 #define CORACLE_APISERVER_SERVICES_INTERNAL_H
 
-#include "apiserver/services/range.h"
+#include "common/base/ip_range.h"
 #include "apiserver/services/services.h"
 #include "common/base/map.h"
 #include "api/core_v1.h"
@@ -75,6 +75,5 @@ void metrics_allocated(enum claim_kind kind, const struct ip_range *range, bool 
 void metrics_repaired(enum claim_kind kind, const char *type);
 void service_metrics_start(struct allocator *a);
 void service_metrics_stop(struct allocator *a);
-void ip_range_text(const struct ip_range *range, char *out);
 
 #endif

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "apiserver/services/range.h"
+#include "common/base/ip_range.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -33,6 +33,12 @@ int ip_range_parse(const char *text, struct ip_range *ret) {
 	range.reserved = band_reserved(size, 16, 256, 16);
 	*ret = range;
 	return 0;
+}
+
+void ip_range_text(const struct ip_range *range, char *out) {
+	char address[INET6_ADDRSTRLEN];
+	inet_ntop(range->family, range->base, address, sizeof(address));
+	snprintf(out, INET6_ADDRSTRLEN + 4, "%s/%u", address, range->bits);
 }
 
 void ip_range_address(const struct ip_range *range, uint64_t n, char *out) {

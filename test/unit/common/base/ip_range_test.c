@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "apiserver/services/range.h"
+#include "common/base/ip_range.h"
 
 #include <errno.h>
 #include <setjmp.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A range of addresses that Services get theirs from: its arithmetic. Texts of addresses hold INET6_ADDRSTRLEN bytes. */
-#ifndef CORACLE_APISERVER_SERVICES_RANGE_H
-#define CORACLE_APISERVER_SERVICES_RANGE_H
+/* Arithmetic of a range of addresses that are given out one by one, as Services get theirs. Texts of addresses hold INET6_ADDRSTRLEN bytes. */
+#ifndef CORACLE_BASE_IP_RANGE_H
+#define CORACLE_BASE_IP_RANGE_H
 
 #include "common/base/base.h"
 
@@ -17,6 +17,8 @@ struct ip_range {
 
 /* "10.0.0.0/24". Returns 0 or -EINVAL. */
 int ip_range_parse(const char *text, struct ip_range *ret);
+/* In canonical form; out holds INET6_ADDRSTRLEN + 4 bytes. */
+void ip_range_text(const struct ip_range *range, char *out);
 /* The n-th address that may be given out, from 0. */
 void ip_range_address(const struct ip_range *range, uint64_t n, char *out);
 /* True where the network holds the address, its first and last included. */
