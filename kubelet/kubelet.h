@@ -29,6 +29,8 @@ struct kubelet {
 	int64_t memory_capacity; /* bytes */
 	int64_t started;         /* monotonic */
 
+	int silent_sources;      /* of pods; atomic */
+
 	struct client *client; /* NULL in standalone mode, as are informers and recorder */
 	struct informer_set *informers;
 	struct informer *pod_informer, *node_informer, *service_informer;

@@ -39,12 +39,6 @@ static void wait_for_end(const sigset_t *set) {
 		notify_send("WATCHDOG=1");
 }
 
-/* What the sources do not know is orphaned, but only once all have spoken. */
-static void end_orphans(struct kubelet *kubelet) {
-	if (!kubelet->client || informer_synced(kubelet->pod_informer))
-		pod_manager_sources_ready(kubelet->pods);
-}
-
 static int run(struct kubelet *kubelet, const sigset_t *signals, struct error *err) {
 	struct kubelet_server *server = NULL;
 	int r = kubelet_parts_open(kubelet, err);
@@ -56,13 +50,15 @@ static int run(struct kubelet *kubelet, const sigset_t *signals, struct error *e
 		r = kubelet_server_start(kubelet, &server, err);
 	if (r < 0)
 		return r;
+	/* The API, or without it the folder, and the URL. */
+	kubelet->silent_sources = str_empty(kubelet->options.manifest_url) ? 1 : 2;
 	struct source_file *files = source_file_start(kubelet);
 	struct source_http *urls = source_http_start(kubelet);
 	autoclose int stop = signalfd(-1, signals, SFD_CLOEXEC);
 	log_info("kubelet runs", LOG_STR("node", kubelet->node_name), LOG_STR("address", kubelet->node_ips[0]), LOG_INT("port", kubelet->options.port));
 	notify_send("READY=1");
 	if (!kubelet->informers || informer_set_wait_synced(kubelet->informers, stop))
-		end_orphans(kubelet);
+		source_spoke(kubelet);
 	wait_for_end(signals);
 	log_info("kubelet ends; containers run on");
 	notify_send("STOPPING=1");

@@ -57,7 +57,21 @@ static const struct flag flags[] = {
 	{"node-labels", 0, FLAG_STRING_MAP, FIELD(node_labels), NULL, "labels of the node", 0, 0},
 	{"kube-reserved", 0, FLAG_STRING_MAP, FIELD(kube_reserved), NULL, "resources kept for the cluster's own daemons", 0, 0},
 	{"system-reserved", 0, FLAG_STRING_MAP, FIELD(system_reserved), NULL, "resources kept for the system", 0, 0},
-	{"eviction-hard", 0, FLAG_STRING_LIST, FIELD(eviction_hard), "memory.available<100Mi,nodefs.available<10%,nodefs.inodesFree<5%,imagefs.available<15%", "thresholds of pressure", 0, 0},
+	{"enforce-node-allocatable", 0, FLAG_STRING_LIST, FIELD(enforce_node_allocatable), "pods", "levels whose limits are enforced: pods, kube-reserved, system-reserved, or none", 0, 0},
+	{"kube-reserved-cgroup", 0, FLAG_STRING, FIELD(kube_reserved_cgroup), "", "cgroup of the cluster's own daemons, for kube-reserved", 0, 0},
+	{"system-reserved-cgroup", 0, FLAG_STRING, FIELD(system_reserved_cgroup), "", "cgroup of the system, for system-reserved", 0, 0},
+	{"eviction-hard", 0, FLAG_STRING_LIST, FIELD(eviction_hard), "memory.available<100Mi,nodefs.available<10%,nodefs.inodesFree<5%,imagefs.available<15%,imagefs.inodesFree<5%", "thresholds that evict at once", 0, 0},
+	{"eviction-soft", 0, FLAG_STRING_LIST, FIELD(eviction_soft), NULL, "thresholds that evict once they were crossed for a while", 0, 0},
+	{"eviction-soft-grace-period", 0, FLAG_STRING_MAP, FIELD(eviction_soft_grace_period), NULL, "how long, by signal", 0, 0},
+	{"eviction-minimum-reclaim", 0, FLAG_STRING_MAP, FIELD(eviction_minimum_reclaim), NULL, "how much beyond the threshold is freed, by signal", 0, 0},
+	{"eviction-max-pod-grace-period", 0, FLAG_INT, FIELD(eviction_max_pod_grace_period), "0", "most seconds a pod is given that a soft threshold evicts", 0, 86400},
+	{"eviction-pressure-transition-period", 0, FLAG_DURATION, FIELD(eviction_transition_ns), "5m", "how long pressure is told after it is over", 0, 0},
+	{"shutdown-grace-period", 0, FLAG_DURATION, FIELD(shutdown_grace_ns), "0s", "how long pods are given when the machine shuts down; 0: not at all", 0, 0},
+	{"shutdown-grace-period-critical-pods", 0, FLAG_DURATION, FIELD(shutdown_grace_critical_ns), "0s", "how much of it critical pods are given, after the others", 0, 0},
+	{"shutdown-grace-period-by-pod-priority", 0, FLAG_STRING_MAP, FIELD(shutdown_by_priority), NULL, "priority=seconds, instead of the two above", 0, 0},
+	{"shutdown-signal-is-machine", 0, FLAG_BOOL, FIELD(shutdown_on_term), "false", "take SIGTERM for the machine's shutdown, where no systemd-logind tells", 0, 0},
+	{"runtime-request-timeout", 0, FLAG_DURATION, FIELD(runtime_request_timeout_ns), "2m", "bound of a call to what runs pods; a network plugin is given half", 0, 0},
+	{"max-container-restart-period", 0, FLAG_DURATION, FIELD(max_restart_period_ns), "5m", "longest wait between restarts of a container", 0, 0},
 	{"node-status-update-frequency", 0, FLAG_DURATION, FIELD(node_status_update_frequency_ns), "10s", "how often the node's state is looked at", 0, 0},
 	{"node-status-report-frequency", 0, FLAG_DURATION, FIELD(node_status_report_frequency_ns), "5m", "how often an unchanged state is reported", 0, 0},
 	{"node-lease-duration-seconds", 0, FLAG_INT, FIELD(lease_duration_seconds), "40", "length of the node's lease", 1, 86400},
@@ -70,8 +84,10 @@ static const struct flag flags[] = {
 	{"image-signature-policy", 0, FLAG_STRING, FIELD(image_policy), "", "policy.json of image signatures", 0, 0},
 	{"registry-certs-dir", 0, FLAG_STRING, FIELD(registry_certs_dir), "", "folder of registries' certificates by host", 0, 0},
 	{"insecure-registries", 0, FLAG_STRING_LIST, FIELD(insecure_registries), NULL, "registries reached without TLS", 0, 0},
+	{"max-parallel-image-pulls", 0, FLAG_INT, FIELD(max_parallel_image_pulls), "0", "most images pulled at a time; 0: no limit", 0, 10000},
 	{"image-gc-high-threshold", 0, FLAG_INT, FIELD(image_gc_high), "85", "percent of disk use that starts image collection", 0, 100},
 	{"image-gc-low-threshold", 0, FLAG_INT, FIELD(image_gc_low), "80", "percent of disk use that ends it", 0, 100},
+	{"image-maximum-gc-age", 0, FLAG_DURATION, FIELD(image_max_gc_age_ns), "0s", "images unused for longer are collected; 0: none", 0, 0},
 	{"minimum-image-ttl-duration", 0, FLAG_DURATION, FIELD(image_min_gc_age_ns), "2m", "least age of an image that is collected", 0, 0},
 	{"logging-format", 0, FLAG_STRING, FIELD(logging_format), "text", "text or json", 0, 0},
 	{"v", 'v', FLAG_INT, FIELD(verbosity), "0", "verbosity of the log", 0, 10},
@@ -86,11 +102,6 @@ static const struct flag flags[] = {
 	{"network-plugin", 0, FLAG_IGNORED, 0, NULL, "without effect: CNI always", 0, 0},
 	{"rotate-certificates", 0, FLAG_IGNORED, 0, NULL, "without effect", 0, 0},
 	{"cgroups-per-qos", 0, FLAG_IGNORED, 0, NULL, "without effect: always on", 0, 0},
-	{"enforce-node-allocatable", 0, FLAG_IGNORED, 0, NULL, "without effect", 0, 0},
-	{"eviction-soft", 0, FLAG_IGNORED, 0, NULL, "without effect", 0, 0},
-	{"eviction-soft-grace-period", 0, FLAG_IGNORED, 0, NULL, "without effect", 0, 0},
-	{"eviction-minimum-reclaim", 0, FLAG_IGNORED, 0, NULL, "without effect", 0, 0},
-	{"eviction-pressure-transition-period", 0, FLAG_IGNORED, 0, NULL, "without effect", 0, 0},
 	{"feature-gates", 0, FLAG_IGNORED, 0, NULL, "without effect", 0, 0},
 	{"fail-swap-on", 0, FLAG_IGNORED, 0, NULL, "without effect: swap is let be", 0, 0},
 	{"allowed-unsafe-sysctls", 0, FLAG_IGNORED, 0, NULL, "without effect", 0, 0},
@@ -148,6 +159,20 @@ static const struct {
 	{"resolvConf", "resolv-conf"},
 	{"serializeImagePulls", "serialize-image-pulls"},
 	{"evictionHard", "eviction-hard"},
+	{"evictionSoft", "eviction-soft"},
+	{"evictionSoftGracePeriod", "eviction-soft-grace-period"},
+	{"evictionMinimumReclaim", "eviction-minimum-reclaim"},
+	{"evictionMaxPodGracePeriod", "eviction-max-pod-grace-period"},
+	{"evictionPressureTransitionPeriod", "eviction-pressure-transition-period"},
+	{"enforceNodeAllocatable", "enforce-node-allocatable"},
+	{"kubeReservedCgroup", "kube-reserved-cgroup"},
+	{"systemReservedCgroup", "system-reserved-cgroup"},
+	{"shutdownGracePeriod", "shutdown-grace-period"},
+	{"shutdownGracePeriodCriticalPods", "shutdown-grace-period-critical-pods"},
+	{"runtimeRequestTimeout", "runtime-request-timeout"},
+	{"crashLoopBackOff.maxContainerRestartPeriod", "max-container-restart-period"},
+	{"imageMaximumGCAge", "image-maximum-gc-age"},
+	{"maxParallelImagePulls", "max-parallel-image-pulls"},
 	{"systemReserved", "system-reserved"},
 	{"kubeReserved", "kube-reserved"},
 	{"containerLogMaxSize", "container-log-max-size"},
@@ -163,9 +188,9 @@ static int set_value(struct kubelet_options *options, const char *flag, const ch
 	return flags_set(flags, array_len(flags), options, flag, text, err);
 }
 
-/* evictionHard's map is written "signal<threshold", other maps "k=v". */
+/* evictionHard's and evictionSoft's maps are written "signal<threshold", other maps "k=v". */
 static int set_map(struct kubelet_options *options, const char *flag, json_t *value, struct error *err) {
-	const char *key, *sign = str_equal(flag, "eviction-hard") ? "<" : "=";
+	const char *key, *sign = str_equal(flag, "eviction-hard") || str_equal(flag, "eviction-soft") ? "<" : "=";
 	json_t *item;
 	autobuf struct buf text = BUF_INIT(MAX_CONFIG);
 	json_object_foreach(value, key, item) {
@@ -227,6 +252,19 @@ static int set_taints(struct kubelet_options *options, json_t *taints, struct er
 	return set_value(options, "register-with-taints", text.data ? text.data : "", err);
 }
 
+static int set_shutdown(struct kubelet_options *options, json_t *list, struct error *err) {
+	autobuf struct buf text = BUF_INIT(MAX_CONFIG);
+	size_t i;
+	json_t *row;
+	json_array_foreach(list, i, row) {
+		json_t *priority = json_object_get(row, "priority"), *seconds = json_object_get(row, "shutdownGracePeriodSeconds");
+		if (!json_is_integer(priority) || !json_is_integer(seconds))
+			return error_set(err, EINVAL, "shutdownGracePeriodByPodPriority: want priority and shutdownGracePeriodSeconds");
+		buf_printf(&text, "%s%lld=%lld", i ? "," : "", (long long)json_integer_value(priority), (long long)json_integer_value(seconds));
+	}
+	return set_value(options, "shutdown-grace-period-by-pod-priority", text.data ? text.data : "", err);
+}
+
 int kubelet_options_apply_config(struct kubelet_options *options, const char *text, size_t len, struct error *err) {
 	json_t *root = NULL;
 	int r = yaml_load(text, len, &root, err);
@@ -242,6 +280,9 @@ int kubelet_options_apply_config(struct kubelet_options *options, const char *te
 	json_t *taints = json_object_get(root, "registerWithTaints");
 	if (r == 0 && taints)
 		r = set_taints(options, taints, err);
+	json_t *shutdown = json_object_get(root, "shutdownGracePeriodByPodPriority");
+	if (r == 0 && shutdown)
+		r = set_shutdown(options, shutdown, err);
 	json_decref(root);
 	return r;
 }

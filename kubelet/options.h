@@ -27,7 +27,14 @@ struct kubelet_options {
 	int64_t max_pods, pods_per_core, pod_max_pids;
 	bool register_node;
 	struct flag_list register_with_taints, node_labels;
-	struct flag_list kube_reserved, system_reserved, eviction_hard;
+	struct flag_list kube_reserved, system_reserved, enforce_node_allocatable;
+	char *kube_reserved_cgroup, *system_reserved_cgroup;
+	struct flag_list eviction_hard, eviction_soft, eviction_soft_grace_period, eviction_minimum_reclaim;
+	int64_t eviction_max_pod_grace_period, eviction_transition_ns;
+	int64_t shutdown_grace_ns, shutdown_grace_critical_ns;
+	struct flag_list shutdown_by_priority;
+	bool shutdown_on_term;
+	int64_t runtime_request_timeout_ns, max_restart_period_ns;
 	int64_t node_status_update_frequency_ns, node_status_report_frequency_ns, lease_duration_seconds;
 	char *container_log_max_size;
 	int64_t container_log_max_files;
@@ -35,7 +42,8 @@ struct kubelet_options {
 	bool serialize_image_pulls;
 	char *image_policy, *registry_certs_dir;
 	struct flag_list insecure_registries;
-	int64_t image_gc_high, image_gc_low, image_min_gc_age_ns;
+	int64_t max_parallel_image_pulls;
+	int64_t image_gc_high, image_gc_low, image_min_gc_age_ns, image_max_gc_age_ns;
 	char *logging_format;
 	int64_t verbosity;
 	bool cleanup, version, help;

@@ -97,7 +97,7 @@ static int open_network(struct kubelet *kubelet, struct error *err) {
 	autofree char *ipam = path_join(o->cni_cache_dir, "ipam", NULL), *results = path_join(o->cni_cache_dir, "results", NULL);
 	for (size_t i = 0; i < o->cni_bin_dirs.len; i++)
 		dirs[i] = o->cni_bin_dirs.items[i];
-	const struct network_options options = {.conf_dir = o->cni_conf_dir, .bin_dirs = o->cni_bin_dirs.len ? dirs : NULL, .cache_dir = results, .bridge = o->bridge_name, .ipam_dir = ipam};
+	const struct network_options options = {.conf_dir = o->cni_conf_dir, .bin_dirs = o->cni_bin_dirs.len ? dirs : NULL, .cache_dir = results, .bridge = o->bridge_name, .ipam_dir = ipam, .timeout_ms = (int)(o->runtime_request_timeout_ns / 2 / NSEC_PER_MSEC)};
 	int r = network_new(&options, &kubelet->network, err);
 	free(dirs);
 	return r;

@@ -186,7 +186,7 @@ int skopeo_run(const char *const *argv, const struct image_pull_options *options
 	process.argv = argv;
 	process.stdout_fd = out_pipe[1];
 	process.stderr_fd = error_pipe[1];
-	process.die_with_parent = false; /* the thread that starts it may end before it */
+	process.die_with_parent = true; /* this thread stays until it has ended; what was half copied is nobody's once we are gone */
 	int r = process_start(&process, &run.process, err);
 	close(out_pipe[1]);
 	close(error_pipe[1]);

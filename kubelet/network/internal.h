@@ -23,6 +23,7 @@ struct network {
 	char *bin_path; /* "a:b", for CNI_PATH */
 	char **direct_cidrs; /* NULL terminated */
 	int timeout_ms;
+	int calls_fd; /* a fifo that every plugin holds open while it runs, and all that it starts */
 	pthread_mutex_t conf_lock; /* one writer of our own conflist */
 };
 

@@ -15,15 +15,47 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <poll.h>
 #include <stdio.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define INTERFACE "eth0"
 #define MAX_CACHE (MAX_CONF + 2 * NETWORK_MAX_RESULT)
 #define BURST_BITS INT32_MAX
+#define FORMER_CALLS_MS 5000
 
 static const char *const default_bin_dirs[] = {"/opt/cni/bin", "/usr/lib/cni", "/usr/libexec/cni", NULL};
 static const char *const default_direct[] = {"10.0.0.0/8", NULL};
+
+/*
+ * Plugins of a kubelet that was killed may still be at work, and an ADD that ends after our DEL would leave what nobody removes. Each holds a
+ * fifo open: once nobody has it open for writing, all of them are over.
+ */
+static int await_former_calls(struct network *network, struct error *err)
+{
+	autofree char *path = path_join(network->cache_dir, "calls", NULL);
+	if (mkfifo(path, 0600) < 0 && errno != EEXIST)
+		return error_set_errno(err, errno, "make %s", path);
+	autoclose int look = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+	char byte;
+	struct pollfd p = {.fd = look, .events = POLLIN};
+	if (look >= 0 && read(look, &byte, 1) < 0 && errno == EAGAIN)
+		poll(&p, 1, FORMER_CALLS_MS);
+	network->calls_fd = open(path, O_RDWR | O_CLOEXEC);
+	return network->calls_fd < 0 ? error_set_errno(err, errno, "open %s", path) : 0;
+}
+
+/* Halves of entries, left by a kubelet that was killed while it wrote them. */
+static void sweep_temporaries(struct network *network)
+{
+	DIR *dir = opendir(network->cache_dir);
+	for (struct dirent *e; dir && (e = readdir(dir));)
+		if (strstr(e->d_name, ".json.tmp"))
+			unlinkat(dirfd(dir), e->d_name, 0);
+	if (dir)
+		closedir(dir);
+}
 
 int network_new(const struct network_options *options, struct network **ret, struct error *err)
 {
@@ -48,7 +80,12 @@ int network_new(const struct network_options *options, struct network **ret, str
 	network->direct_cidrs = xcalloc(count + 1, sizeof(char *));
 	for (size_t i = 0; i < count; i++)
 		network->direct_cidrs[i] = xstrdup(direct[i]);
+	network->calls_fd = -1;
 	int r = file_mkdir_all(network->cache_dir, 0700, err);
+	if (r == 0)
+		r = await_former_calls(network, err);
+	if (r == 0)
+		sweep_temporaries(network);
 	if (r < 0) {
 		network_free(network);
 		return r;
@@ -71,6 +108,7 @@ struct network *network_free(struct network *network)
 	for (size_t i = 0; network->direct_cidrs[i]; i++)
 		free(network->direct_cidrs[i]);
 	free(network->direct_cidrs);
+	cleanup_close(&network->calls_fd);
 	pthread_mutex_destroy(&network->conf_lock);
 	free(network);
 	return NULL;
@@ -148,6 +186,9 @@ static int run_plugin(const struct call *call, const char *type, const char *inp
 	struct process_options options = PROCESS_OPTIONS_INIT;
 	options.argv = argv;
 	options.envp = envp;
+	options.keep_fds = &call->network->calls_fd;
+	options.keep_fd_count = 1;
+	options.die_with_parent = true;
 	autobuf struct buf errout = BUF_INIT(1 << 16);
 	autoerror struct error local = {0};
 	int r = process_run(&options, input, strlen(input), out, &errout, call->network->timeout_ms, NULL, &local);

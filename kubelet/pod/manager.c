@@ -1,14 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "common/base/file.h"
 #include "common/base/log.h"
 #include "kubelet/objects/cache.h"
 #include "kubelet/pod/pod.h"
 #include "kubelet/pod/status_manager.h"
 #include "kubelet/probe/probe.h"
 #include "kubelet/volume/token.h"
-#include "kubelet/volume/volume.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
@@ -16,7 +13,6 @@
 #define WORKER_STACK (512 << 10)
 #define STOP_SECONDS 5
 #define STARTS_AT_ONCE 8
-#define ORPHAN_GRACE_MS 2000
 
 struct pod_manager {
 	struct kubelet *kubelet;
@@ -56,6 +52,7 @@ static struct pod *pod_new(struct pod_manager *manager, struct core_v1_pod *obje
 
 static void slot_done(struct slot *slot) {
 	free(slot->name);
+	free(slot->ended_for);
 	free(slot->backoff_for);
 	free(slot->pull_error);
 	free(slot->waiting_reason);
@@ -494,69 +491,26 @@ void pod_manager_start_end(struct pod_manager *manager) {
 	pthread_mutex_unlock(&manager->lock);
 }
 
-/* ---- what no source knows ---- */
-
-static bool is_known(struct pod_manager *manager, const char *uid) {
+bool pod_manager_knows(struct pod_manager *manager, const char *uid) {
 	pthread_mutex_lock(&manager->lock);
 	bool known = map_has(&manager->pods, uid);
 	pthread_mutex_unlock(&manager->lock);
 	return known;
 }
 
-static void end_orphan(struct pod_manager *manager, const struct sandbox_status *sandbox) {
-	struct kubelet *kubelet = manager->kubelet;
-	struct container_status **containers = NULL;
-	size_t count = 0;
-	autoerror struct error err = {0};
-	log_info("ends an orphaned pod", LOG_STR("pod", sandbox->pod_name), LOG_STR("namespace", sandbox->pod_namespace), LOG_STR("uid", sandbox->pod_uid));
-	runtime_container_list(kubelet->runtime, sandbox->id, NULL, &containers, &count, NULL);
-	for (size_t i = 0; i < count; i++) {
-		runtime_container_stop(kubelet->runtime, containers[i]->id, ORPHAN_GRACE_MS, NULL);
-		container_status_free(containers[i]);
-	}
-	free(containers);
-	if (runtime_sandbox_remove(kubelet->runtime, sandbox->id, &err) < 0)
-		log_error("orphaned sandbox stays", LOG_STR("uid", sandbox->pod_uid), LOG_ERR(&err));
-	if (sandbox->cgroup_parent)
-		cgroup_remove(kubelet->cgroups, sandbox->cgroup_parent, NULL);
-	if (sandbox->log_dir)
-		file_remove_all(sandbox->log_dir, NULL);
+struct kubelet *pod_manager_kubelet(struct pod_manager *manager) {
+	return manager->kubelet;
 }
 
-static void end_orphan_dirs(struct pod_manager *manager) {
-	autofree char *root = path_join(manager->kubelet->options.root_dir, "pods", NULL);
-	DIR *dir = opendir(root);
-	if (!dir)
-		return;
-	for (struct dirent *e; (e = readdir(dir));) {
-		autoerror struct error err = {0};
-		if (*e->d_name == '.' || is_known(manager, e->d_name))
-			continue;
-		autofree char *path = path_join(root, e->d_name, NULL);
-		if (volumes_teardown(path, &err) < 0 || file_remove_all(path, &err) < 0)
-			log_error("orphaned pod folder stays", LOG_STR("uid", e->d_name), LOG_ERR(&err));
-	}
-	closedir(dir);
+void pod_manager_work_begin(struct pod_manager *manager) {
+	pthread_mutex_lock(&manager->lock);
+	manager->workers++;
+	pthread_mutex_unlock(&manager->lock);
 }
 
-static void *end_orphans(void *arg) {
-	struct pod_manager *manager = arg;
-	struct sandbox_status **sandboxes = NULL;
-	size_t count = 0;
-	if (runtime_sandbox_list(manager->kubelet->runtime, NULL, &sandboxes, &count, NULL) == 0) {
-		for (size_t i = 0; i < count; i++) {
-			if (!is_known(manager, sandboxes[i]->pod_uid))
-				end_orphan(manager, sandboxes[i]);
-			sandbox_status_free(sandboxes[i]);
-		}
-	}
-	free(sandboxes);
-	end_orphan_dirs(manager);
-	return NULL;
-}
-
-void pod_manager_sources_ready(struct pod_manager *manager) {
-	pthread_t thread;
-	if (pthread_create(&thread, NULL, end_orphans, manager) == 0)
-		pthread_detach(thread);
+void pod_manager_work_end(struct pod_manager *manager) {
+	pthread_mutex_lock(&manager->lock);
+	manager->workers--;
+	pthread_cond_broadcast(&manager->worker_ended);
+	pthread_mutex_unlock(&manager->lock);
 }

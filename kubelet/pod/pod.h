@@ -25,6 +25,8 @@ struct slot {
 
 	int64_t backoff_ns;        /* wait before the next restart; 0: none yet */
 	int64_t backoff_since;     /* monotonic, of the exit it counts from */
+	char *ended_for;           /* id of the instance that `ended_at` (monotonic) is of */
+	int64_t ended_at;
 	char *backoff_for;         /* id of the instance it was last raised for */
 	int64_t pull_backoff_ns, pull_next; /* monotonic: no pull before */
 	char *pull_error;
@@ -135,6 +137,11 @@ void pod_status_update(struct pod *pod, const struct core_v1_pod *object, const 
 const char *pod_phase(const struct core_v1_pod *object, const struct core_v1_pod_status *status, bool is_over);
 
 /* manager.c */
+bool pod_manager_knows(struct pod_manager *manager, const char *uid);
+struct kubelet *pod_manager_kubelet(struct pod_manager *manager);
+/* Around what a thread of its own does with the manager, so that nobody frees it meanwhile. */
+void pod_manager_work_begin(struct pod_manager *manager);
+void pod_manager_work_end(struct pod_manager *manager);
 void pod_free(struct pod *pod);
 /* Calls fn for every other pod that is not over; under the manager's lock. */
 void pod_manager_each_active(struct pod_manager *manager, void (*fn)(struct pod *pod, const struct core_v1_pod *object, void *arg), void *arg);

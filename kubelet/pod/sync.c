@@ -16,9 +16,9 @@
 
 #define RETRY_FIRST (500 * NSEC_PER_MSEC)
 #define RETRY_MAX (60 * NSEC_PER_SEC)
+#define PULL_LOOK NSEC_PER_SEC
 #define START_RETRY (10 * NSEC_PER_SEC)
 #define CRASH_FIRST (10 * NSEC_PER_SEC)
-#define CRASH_MAX (300 * NSEC_PER_SEC)
 #define CRASH_RESET (600 * NSEC_PER_SEC)
 #define DEADLINE_MESSAGE "Pod was active on the node longer than the specified deadline"
 
@@ -192,14 +192,28 @@ static int ensure_sandbox(struct pod *pod, struct core_v1_pod *object, struct po
 
 /* ---- containers ---- */
 
+/*
+ * When the newest instance ended, on the monotonic clock. The wall clock, by which the runtime told it, is looked at once: it may jump later,
+ * and no jump may shorten or stretch the wait.
+ */
+static int64_t ended_at(struct slot *slot, int64_t now) {
+	if (!str_equal(slot->ended_for, slot->now->id)) {
+		free(slot->ended_for);
+		slot->ended_for = xstrdup(slot->now->id);
+		int64_t ago = time_diff_ns(clock_wall(), slot->now->finished);
+		slot->ended_at = now - min_of(max_of(ago, (int64_t)0), CRASH_RESET);
+	}
+	return slot->ended_at;
+}
+
 /* True while a container that ended must wait before it starts again. */
 static bool in_crash_backoff(struct pod *pod, struct core_v1_pod *object, struct slot *slot, struct agenda *agenda) {
 	const struct container_status *status = slot->now;
-	int64_t now = clock_monotonic_ns(), ended = now - max_of(time_diff_ns(clock_wall(), status->finished), (int64_t)0);
+	int64_t now = clock_monotonic_ns(), ended = ended_at(slot, now), max = pod->kubelet->options.max_restart_period_ns;
 	if (slot->backoff_ns && ended - slot->backoff_since > CRASH_RESET)
 		slot->backoff_ns = 0;
 	if (!slot->backoff_ns || now >= ended + slot->backoff_ns) {
-		slot->backoff_ns = slot->backoff_ns ? min_of(slot->backoff_ns * 2, CRASH_MAX) : CRASH_FIRST;
+		slot->backoff_ns = slot->backoff_ns ? min_of(slot->backoff_ns * 2, max) : min_of((int64_t)CRASH_FIRST, max);
 		slot->backoff_since = now;
 		return false;
 	}
@@ -220,8 +234,11 @@ static bool start(struct pod *pod, struct core_v1_pod *object, struct slot *slot
 	if (slot->now && slot->now->state == CONTAINER_EXITED && in_crash_backoff(pod, object, slot, agenda))
 		return false;
 	int r = pod_start_container(pod, object, slot, view);
-	if (r < 0)
-		look_at(agenda, slot->pull_backoff_ns ? min_of(slot->pull_next, clock_monotonic_ns() + START_RETRY) : clock_monotonic_ns() + START_RETRY);
+	/* A pull that failed turns into a back-off soon, which ends when the next pull is due. */
+	if (r < 0 && slot->pull_backoff_ns)
+		look_at(agenda, str_equal(slot->waiting_reason, "ImagePullBackOff") ? slot->pull_next : min_of(slot->pull_next, clock_monotonic_ns() + PULL_LOOK));
+	else if (r < 0)
+		look_after(agenda, min_of((int64_t)START_RETRY, pod->kubelet->options.max_restart_period_ns));
 	reload(pod, object, view);
 	return r == 0;
 }

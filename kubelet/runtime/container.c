@@ -232,8 +232,7 @@ static int lay_out(const struct creation *c, struct error *err)
 	return r == 0 ? container_save(runtime, c->container, true, err) : r;
 }
 
-/* Unmounts and deletes what lay_out made, however far it came. */
-static int take_away(struct runtime *runtime, const struct container *container, struct error *err)
+int container_take_away(struct runtime *runtime, const struct container *container, struct error *err)
 {
 	autofree char *root = container_root(runtime, container->id, NULL), *bundle = bundle_path(runtime, container->id, NULL);
 	autofree char *rootfs = container_root(runtime, container->id, "rootfs"), *exit = xprintf("%s/exits/%s", runtime->run, container->id);
@@ -275,7 +274,7 @@ static int create_locked(struct creation *c, char **ret_id, struct error *err)
 	if (r < 0) {
 		if (err && !err->reason)
 			error_reason(err, "CreateContainerError");
-		take_away(c->runtime, c->container, NULL);
+		container_take_away(c->runtime, c->container, NULL);
 		container_free(c->container);
 		return r;
 	}
@@ -311,7 +310,7 @@ int runtime_container_remove(struct runtime *runtime, const char *id, struct err
 	int r = container->removed ? 0 : container_end(runtime, container, 0, err);
 	if (r == 0 && !container->removed) {
 		container_reap(runtime, container);
-		r = take_away(runtime, container, err);
+		r = container_take_away(runtime, container, err);
 	}
 	if (r == 0 && !container->removed) {
 		container->removed = true;
@@ -409,6 +408,9 @@ int runtime_container_status(struct runtime *runtime, const char *id, struct con
 static int newest_first(const void *a, const void *b)
 {
 	const struct container_status *x = *(struct container_status *const *)a, *y = *(struct container_status *const *)b;
+	/* The clock may have jumped between two attempts. */
+	if (x->attempt != y->attempt)
+		return x->attempt > y->attempt ? -1 : 1;
 	int64_t d = time_diff_ns(y->created, x->created);
 	return d < 0 ? -1 : d > 0;
 }

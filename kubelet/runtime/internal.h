@@ -122,8 +122,11 @@ bool id_valid(const char *id);
 int64_t wall_ns(void);
 struct wall_time wall_from_ns(int64_t ns);
 int error_reason(struct error *err, const char *reason);
-/* Reads what is on disk; after the watches are made, before the event thread runs. */
+/* recover.c: reads what is on disk; after the watches are made, before the event thread runs. */
 void runtime_recover(struct runtime *runtime);
+
+/* container.c: unmounts and deletes all that is on disk of a container, however far its making came. */
+int container_take_away(struct runtime *runtime, const struct container *container, struct error *err);
 
 /* ---- paths; the caller frees ---- */
 char *sandbox_root(const struct runtime *runtime, const char *id, const char *file);
@@ -184,8 +187,12 @@ bool container_wait_exit(struct runtime *runtime, struct container *container, i
 void container_reap(struct runtime *runtime, struct container *container);
 /* Signal, grace, SIGKILL; waits for the end. Takes no lock for longer than a look. */
 int container_end(struct runtime *runtime, struct container *container, int64_t grace_ms, struct error *err);
+/* Puts the container's monitor where no pod's limit and no restart of ours reaches it. */
+void container_place_monitor(struct runtime *runtime, const struct container *container);
 /* Lets the created container's first process execute its program. -ENOENT where it was let go before. */
 int container_release(struct runtime *runtime, const struct container *container, struct error *err);
+/* The same for a container that an earlier kubelet started, which may have died before or after it let the process go. */
+int container_release_again(struct runtime *runtime, const struct container *container);
 int container_control(struct runtime *runtime, const char *id, const char *fifo, const char *message, struct error *err);
 int signal_number(const char *name, int fallback);
 const char *signal_name(int number);

@@ -22,6 +22,8 @@
 #include <unistd.h>
 
 #define START_TIMEOUT_MS 120000
+#define RELEASE_AGAIN_MS 5000
+#define HELD_LOOK_MS 200
 #define MAX_SYNC (64 << 10)
 #define START_FAILED_CODE 128
 
@@ -157,7 +159,18 @@ static int64_t read_pid(const char *path)
 	return file_read(AT_FDCWD, path, 32, &text, &len, NULL) == 0 ? strtoll(text, NULL, 10) : 0;
 }
 
-int container_release(struct runtime *runtime, const struct container *container, struct error *err)
+/* True while the container's first process is runc's own, which waits to be let go, or is on its way there. */
+static bool is_held(const struct container *container)
+{
+	static const char name[] = "runc\0init";
+	char path[40];
+	autofree char *line = NULL;
+	size_t len;
+	snprintf(path, sizeof(path), "/proc/%d/cmdline", (int)container->pid);
+	return file_read(AT_FDCWD, path, MAX_SYNC, &line, &len, NULL) == 0 && len >= sizeof(name) && memcmp(line, name, sizeof(name)) == 0;
+}
+
+static int release(struct runtime *runtime, const struct container *container, int64_t timeout_ms, struct error *err)
 {
 	autofree char *fifo = xprintf("%s/runc/%s/exec.fifo", runtime->run, container->id);
 	/* The waiting side opens for writing: this returns when it does. Nonblocking, so that one that died holds up nobody. */
@@ -165,7 +178,7 @@ int container_release(struct runtime *runtime, const struct container *container
 	if (fd < 0)
 		return error_set_errno(err, errno, "start the container: open %s", fifo);
 	autoclose int init = process_open(container->pid, container->pid_start);
-	int64_t deadline = clock_monotonic_ns() + START_TIMEOUT_MS * NSEC_PER_MSEC;
+	int64_t deadline = clock_monotonic_ns() + timeout_ms * NSEC_PER_MSEC;
 	for (;;) {
 		char byte;
 		struct pollfd p[2] = {{.fd = fd, .events = POLLIN}, {.fd = init, .events = POLLIN}};
@@ -180,12 +193,27 @@ int container_release(struct runtime *runtime, const struct container *container
 		int64_t left = (deadline - clock_monotonic_ns()) / NSEC_PER_MSEC;
 		if (left <= 0)
 			return error_set(err, ETIMEDOUT, "the container's first process did not start");
-		int ready = poll(p, init >= 0 ? 2 : 1, (int)min_of(left, (int64_t)1000));
+		int ready = poll(p, init >= 0 ? 2 : 1, (int)min_of(left, (int64_t)HELD_LOOK_MS));
+		if (ready == 0 && !is_held(container))
+			break; /* whoever let it go was killed before the fifo was removed */
 		if (ready > 0 && p[1].revents && !(p[0].revents & POLLIN))
 			break; /* it ended: its exit tells more */
 	}
 	unlink(fifo);
 	return 0;
+}
+
+int container_release_again(struct runtime *runtime, const struct container *container)
+{
+	autofree char *fifo = xprintf("%s/runc/%s/exec.fifo", runtime->run, container->id);
+	if (!is_held(container))
+		return unlink(fifo) < 0 ? -errno : 0;
+	return release(runtime, container, RELEASE_AGAIN_MS, NULL);
+}
+
+int container_release(struct runtime *runtime, const struct container *container, struct error *err)
+{
+	return release(runtime, container, START_TIMEOUT_MS, err);
 }
 
 static void record_failure(struct runtime *runtime, struct container *container, const char *message)
@@ -239,7 +267,7 @@ static int run_conmon(struct runtime *runtime, struct container *container, stru
 }
 
 /* conmon outlives us: it must not be in our cgroup, or be counted there. In none of the pod's either, whose limits are the pod's own. */
-static void place_monitor(struct runtime *runtime, const struct container *container)
+void container_place_monitor(struct runtime *runtime, const struct container *container)
 {
 	autofree char *pods = cgroup_qos_path(runtime->cgroups, CGROUP_GUARANTEED);
 	char *slash = strrchr(pods, '/');
@@ -277,7 +305,7 @@ static int start_locked(struct runtime *runtime, struct container *container, st
 		error_reason(err, "RunContainerError");
 		return r;
 	}
-	place_monitor(runtime, container);
+	container_place_monitor(runtime, container);
 	pthread_mutex_lock(&runtime->lock);
 	container->starting = false;
 	pthread_mutex_unlock(&runtime->lock);

@@ -8,12 +8,10 @@
 #include "common/base/random.h"
 
 #include <ctype.h>
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/capability.h>
 #include <stdio.h>
-#include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -150,6 +148,9 @@ int container_missing(const char *id, struct error *err)
 static int newest_first(const void *a, const void *b)
 {
 	const struct container *x = *(struct container *const *)a, *y = *(struct container *const *)b;
+	/* The number of the attempt first: the clock may have jumped between two of them. */
+	if (x->attempt != y->attempt)
+		return x->attempt > y->attempt ? -1 : 1;
 	return x->created_ns > y->created_ns ? -1 : x->created_ns < y->created_ns;
 }
 
@@ -171,105 +172,6 @@ char **container_ids(struct runtime *runtime, const char *sandbox_id)
 	pthread_mutex_unlock(&runtime->lock);
 	free(found);
 	return ids;
-}
-
-/* ---- recovery ---- */
-
-static void forget_leftover(const char *folder, const char *id)
-{
-	autofree char *rootfs = xprintf("%s/%s/rootfs", folder, id), *all = path_join(folder, id, NULL);
-	umount2(rootfs, MNT_DETACH);
-	file_remove_all(all, NULL);
-}
-
-/* After a reboot no namespace is left; without one, a sandbox cannot run anything. */
-static bool sandbox_alive(struct runtime *runtime, const struct sandbox *sandbox)
-{
-	if (!str_equal(sandbox->boot_id, runtime->boot_id))
-		return false;
-	if (sandbox->pause_pid) {
-		autoclose int fd = process_open(sandbox->pause_pid, sandbox->pause_start);
-		if (fd < 0)
-			return false;
-	}
-	return true;
-}
-
-static void recover_sandbox(struct runtime *runtime, const char *text, size_t len)
-{
-	struct sandbox *sandbox;
-	if (sandbox_parse(text, len, &sandbox, NULL) < 0)
-		return;
-	if (sandbox->ready && !sandbox_alive(runtime, sandbox)) {
-		sandbox->ready = false;
-		sandbox_save(runtime, sandbox, false, NULL);
-	}
-	map_set(&runtime->sandboxes, sandbox->id, sandbox);
-}
-
-/* Nobody saw the end: a reboot, or the monitor was killed while we were away. */
-static void mark_lost(struct runtime *runtime, struct container *container)
-{
-	container->state = CONTAINER_EXITED;
-	container->exit_code = 255;
-	container->finished_ns = wall_ns();
-	free(container->reason);
-	container->reason = xstrdup("Unknown");
-	container_save(runtime, container, false, NULL);
-}
-
-static void recover_container(struct runtime *runtime, const char *text, size_t len)
-{
-	struct container *container;
-	if (container_parse(text, len, &container, NULL) < 0)
-		return;
-	if (!map_has(&runtime->sandboxes, container->sandbox_id)) {
-		container_free(container);
-		return;
-	}
-	map_set(&runtime->containers, container->id, container);
-	if (container->state == CONTAINER_EXITED)
-		return;
-	if (!str_equal(container->boot_id, runtime->boot_id)) {
-		mark_lost(runtime, container);
-		return;
-	}
-	if (container->state == CONTAINER_RUNNING) {
-		container_release(runtime, container, NULL); /* where we were killed just before */
-		events_watch(runtime, container);
-		return;
-	}
-	autofree char *begun = xprintf("%s/runc/%s", runtime->run, container->id);
-	if (file_exists(begun)) {
-		/* Killed in the middle of its start: nobody knows how far it came, and it cannot be started again. */
-		mark_lost(runtime, container);
-		container_reap(runtime, container);
-	}
-}
-
-static void recover(struct runtime *runtime, const char *name, void (*one)(struct runtime *, const char *text, size_t len))
-{
-	autofree char *folder = path_join(runtime->root, name, NULL);
-	DIR *dir = opendir(folder);
-	for (struct dirent *e; dir && (e = readdir(dir));) {
-		if (!id_valid(e->d_name))
-			continue;
-		autofree char *path = path_join(folder, e->d_name, "state.json", NULL), *text = NULL;
-		size_t len;
-		if (file_read(AT_FDCWD, path, MAX_STATE_FILE, &text, &len, NULL) == 0)
-			one(runtime, text, len);
-		struct map *map = one == recover_sandbox ? &runtime->sandboxes : &runtime->containers;
-		if (!map_has(map, e->d_name)) /* died before its state was written: nothing runs in it */
-			forget_leftover(folder, e->d_name);
-	}
-	if (dir)
-		closedir(dir);
-}
-
-static bool keep_lease(const char *user, void *arg)
-{
-	struct runtime *runtime = arg;
-	return !id_valid(user) || map_has(&runtime->containers, user);
 }
 
 /* ---- opening ---- */
@@ -370,13 +272,6 @@ int runtime_open(const struct runtime_options *options, struct runtime **ret, st
 	}
 	*ret = runtime;
 	return 0;
-}
-
-void runtime_recover(struct runtime *runtime)
-{
-	recover(runtime, "sandboxes", recover_sandbox);
-	recover(runtime, "containers", recover_container);
-	image_release_stale(runtime->images, keep_lease, runtime, NULL);
 }
 
 struct runtime *runtime_close(struct runtime *runtime)

@@ -320,6 +320,11 @@ static int stop_parts(struct runtime *runtime, struct sandbox *sandbox, struct e
 	}
 	image_strv_free(ids);
 	end_pause(sandbox);
+	if (sandbox->share_process_namespace) {
+		/* A kubelet that died before it had written the pause process down left it here. */
+		autofree char *pause = xprintf("%s/pause", sandbox->cgroup_parent);
+		cgroup_kill(runtime->cgroups, pause, NULL);
+	}
 	autofree char *netns = sandbox_run(runtime, sandbox->id, namespace_files[NS_NET]);
 	struct network_pod pod = network_pod_of(sandbox, file_exists(netns) ? netns : NULL);
 	if (r == 0 && !sandbox->host_network)
@@ -438,6 +443,9 @@ int runtime_sandbox_status(struct runtime *runtime, const char *id, struct sandb
 static int newest_first(const void *a, const void *b)
 {
 	const struct sandbox_status *x = *(struct sandbox_status *const *)a, *y = *(struct sandbox_status *const *)b;
+	/* The clock may have jumped between two attempts. */
+	if (x->attempt != y->attempt)
+		return x->attempt > y->attempt ? -1 : 1;
 	int64_t d = time_diff_ns(y->created, x->created);
 	return d < 0 ? -1 : d > 0;
 }

@@ -105,3 +105,8 @@ void source_apply(struct kubelet *kubelet, struct map *known, struct map *take_p
 	*known = *take_pods;
 	*take_pods = MAP_INIT(unref);
 }
+
+void source_spoke(struct kubelet *kubelet) {
+	if (__atomic_sub_fetch(&kubelet->silent_sources, 1, __ATOMIC_ACQ_REL) == 0)
+		pod_manager_sources_ready(kubelet->pods);
+}

@@ -17,6 +17,7 @@ struct source_http {
 	pthread_t thread;
 	int stop_fd;
 	struct map known;
+	bool spoke;
 };
 
 static void unref(void *object) {
@@ -60,6 +61,10 @@ static void look(struct source_http *source) {
 		log_error("manifests cannot be read", LOG_ERR(&err));
 	else
 		source_apply(source->kubelet, &source->known, &pods, "http");
+	if (r == 0 && !source->spoke) {
+		source->spoke = true;
+		source_spoke(source->kubelet);
+	}
 	map_done(&pods);
 }
 

@@ -27,6 +27,9 @@ int source_decode(struct kubelet *kubelet, const char *text, size_t len, const c
 /* Sets what is in `pods`, removes from the manager what only `known` has; `known` becomes `pods`. */
 void source_apply(struct kubelet *kubelet, struct map *known, struct map *take_pods, const char *kind);
 
+/* One of the sources has told all it knows for the first time; after the last one what nobody knows is orphaned, and ended. */
+void source_spoke(struct kubelet *kubelet);
+
 /* Mirrors: keeps one API object for each static pod. No-ops without an API. */
 void mirror_ensure(struct kubelet *kubelet, const struct core_v1_pod *pod);
 void mirror_delete(struct kubelet *kubelet, const char *ns, const char *name, const char *uid);
