@@ -371,6 +371,13 @@ static int carry_out(struct sync *s, struct error *err)
 	return error_move(err, &failed);
 }
 
+static int write_status(struct sync *s, struct error *err)
+{
+	if (api_equal(&apps_v1_daemon_set_status_type, &s->ds->status, &s->cached->status))
+		return 0;
+	return world_update_status(s->r->world, CACHED_DAEMON_SETS, s->ds, NULL, err);
+}
+
 static int update_status(struct sync *s, struct error *err)
 {
 	struct apps_v1_daemon_set_status *status = &s->ds->status;
@@ -408,9 +415,7 @@ static int update_status(struct sync *s, struct error *err)
 	status->number_unavailable = desired - available;
 	status->updated_number_scheduled = updated;
 	status->observed_generation = s->ds->metadata.generation;
-	if (api_equal(&apps_v1_daemon_set_status_type, status, &s->cached->status))
-		return 0;
-	return world_update_status(s->r->world, CACHED_DAEMON_SETS, s->ds, NULL, err);
+	return write_status(s, err);
 }
 
 static bool revision_is_live(const struct apps_v1_controller_revision *revision, void *arg)
@@ -457,9 +462,34 @@ static void sync_done(struct sync *s)
 	api_unref(s->ds);
 }
 
+/* A set that could never own its pods is not worked on. Returns true where it is one; its condition goes where it is mended. */
+static bool check_selector(struct sync *s, const struct selector *selector)
+{
+	struct apps_v1_daemon_set_condition_array *conditions = &s->ds->status.conditions;
+	bool selected = template_is_selected(selector, &s->ds->spec.template);
+	for (uint32_t i = 0; i < conditions->len; i++) {
+		if (!str_equal(conditions->items[i].type, REASON_SELECTOR_MISMATCH))
+			continue;
+		if (selected)
+			api_list_remove(conditions, i);
+		return !selected;
+	}
+	if (selected)
+		return false;
+	struct apps_v1_daemon_set_condition *condition = api_list_add(api_arena(s->ds), conditions);
+	*condition = (struct apps_v1_daemon_set_condition){.type = REASON_SELECTOR_MISMATCH, .status = "True", .last_transition_time = api_time_now(),
+		.reason = REASON_SELECTOR_MISMATCH, .message = MESSAGE_SELECTOR_MISMATCH};
+	reconciler_event(s->r, s->ds, EVENT_WARNING, REASON_SELECTOR_MISMATCH, MESSAGE_SELECTOR_MISMATCH);
+	return true;
+}
+
 static int sync_set(struct sync *s, const struct selector *selector, struct error *err)
 {
 	struct apps_v1_daemon_set *ds = s->ds;
+	if (check_selector(s, selector)) {
+		ds->status.observed_generation = ds->metadata.generation;
+		return write_status(s, err);
+	}
 	cleanup(history_done) struct history history = {0};
 	int32_t collisions = ds->status.collision_count ? *ds->status.collision_count : 0, before = collisions;
 	bool may_manage = expectations_satisfied(expectations_of(s), s->r->world, CACHED_PODS, s->key);

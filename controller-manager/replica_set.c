@@ -193,16 +193,16 @@ static struct apps_v1_replica_set_condition *find_condition(const struct replica
 	return NULL;
 }
 
-static void set_failure(struct replicated *set, const struct error *failed, bool creating)
+/* message NULL: there is no failure. */
+static void set_failure(struct replicated *set, const char *reason, const char *message)
 {
 	struct apps_v1_replica_set_condition *condition = find_condition(set, CONDITION_REPLICA_FAILURE);
 	struct arena *arena = api_arena(set->object);
-	if (!failed->errnum) {
+	if (!message) {
 		if (condition)
 			api_list_remove(set->conditions, condition - set->conditions->items);
 		return;
 	}
-	const char *reason = creating ? "FailedCreate" : "FailedDelete";
 	if (condition && str_equal(condition->status, "True") && str_equal(condition->reason, reason))
 		return;
 	if (!condition)
@@ -210,8 +210,15 @@ static void set_failure(struct replicated *set, const struct error *failed, bool
 	condition->type = CONDITION_REPLICA_FAILURE;
 	condition->status = "True";
 	condition->reason = reason;
-	condition->message = arena_strdup(arena, error_message(failed));
+	condition->message = arena_strdup(arena, message);
 	condition->last_transition_time = api_time_now();
+}
+
+static void set_mismatch(struct reconciler *r, struct replicated *set)
+{
+	if (!find_condition(set, CONDITION_REPLICA_FAILURE))
+		reconciler_event(r, set->object, EVENT_WARNING, REASON_SELECTOR_MISMATCH, MESSAGE_SELECTOR_MISMATCH);
+	set_failure(set, REASON_SELECTOR_MISMATCH, MESSAGE_SELECTOR_MISMATCH);
 }
 
 static bool labels_match_template(const struct core_v1_pod *pod, const struct replicated *set)
@@ -288,9 +295,11 @@ static int sync_set(struct reconciler *r, const struct replicated_kind *kind, in
 	size_t count = (size_t)collect_active(&pods, active);
 	autoerror struct error failed = {0};
 	bool creating = (int64_t)count < set.replicas;
-	if (may_manage && !set.meta->deletion_timestamp.set) {
+	if (!template_is_selected(set.selector, set.template)) {
+		set_mismatch(r, &set);
+	} else if (may_manage && !set.meta->deletion_timestamp.set) {
 		manage(r, &set, key, active, count, &failed);
-		set_failure(&set, &failed, creating);
+		set_failure(&set, creating ? "FailedCreate" : "FailedDelete", failed.errnum ? error_message(&failed) : NULL);
 	}
 	int after_ms = compute_status(&set, &pods);
 	if (!api_equal(api_type_of(cached), cached, set.object)) {

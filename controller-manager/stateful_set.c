@@ -432,9 +432,41 @@ static void sync_done(struct sync *s)
 	api_unref(s->set);
 }
 
+/* A set that could never own its pods is not worked on. Returns true where it is one; its condition goes where it is mended. */
+static bool check_selector(struct sync *s, const struct selector *selector)
+{
+	struct apps_v1_stateful_set_condition_array *conditions = &s->set->status.conditions;
+	bool selected = template_is_selected(selector, &s->set->spec.template);
+	for (uint32_t i = 0; i < conditions->len; i++) {
+		if (!str_equal(conditions->items[i].type, REASON_SELECTOR_MISMATCH))
+			continue;
+		if (selected)
+			api_list_remove(conditions, i);
+		return !selected;
+	}
+	if (selected)
+		return false;
+	struct apps_v1_stateful_set_condition *condition = api_list_add(api_arena(s->set), conditions);
+	*condition = (struct apps_v1_stateful_set_condition){.type = REASON_SELECTOR_MISMATCH, .status = "True", .last_transition_time = api_time_now(),
+		.reason = REASON_SELECTOR_MISMATCH, .message = MESSAGE_SELECTOR_MISMATCH};
+	reconciler_event(s->r, s->set, EVENT_WARNING, REASON_SELECTOR_MISMATCH, MESSAGE_SELECTOR_MISMATCH);
+	return true;
+}
+
+static int write_status(struct sync *s, struct error *err)
+{
+	if (api_equal(&apps_v1_stateful_set_status_type, &s->set->status, &s->cached->status))
+		return 0;
+	return world_update_status(s->r->world, CACHED_STATEFUL_SETS, s->set, NULL, err);
+}
+
 static int sync_set(struct sync *s, const struct selector *selector, struct error *err)
 {
 	struct apps_v1_stateful_set *set = s->set;
+	if (check_selector(s, selector)) {
+		set->status.observed_generation = set->metadata.generation;
+		return write_status(s, err);
+	}
 	int32_t collisions = set->status.collision_count ? *set->status.collision_count : 0, before = collisions;
 	int r = history_load(s->r, CACHED_STATEFUL_SETS, s->cached, selector, &set->spec.template, &collisions, &s->history, err);
 	if (collisions != before || !set->status.collision_count)
@@ -457,11 +489,9 @@ static int sync_set(struct sync *s, const struct selector *selector, struct erro
 	if (!set->metadata.deletion_timestamp.set)
 		act(s, &failed);
 	compute_status(s);
-	if (!api_equal(&apps_v1_stateful_set_status_type, &set->status, &s->cached->status)) {
-		r = world_update_status(s->r->world, CACHED_STATEFUL_SETS, set, NULL, err);
-		if (r)
-			return r;
-	}
+	r = write_status(s, err);
+	if (r)
+		return r;
 	if (failed.errnum)
 		return error_move(err, &failed);
 	r = history_truncate(s->r, &s->history, set->spec.revision_history_limit ? *set->spec.revision_history_limit : 10, revision_is_live, s, err);

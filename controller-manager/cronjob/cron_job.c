@@ -244,6 +244,11 @@ static int sync_cron(struct sync *s, struct error *err)
 		reconciler_event(s->r, cron, EVENT_WARNING, "UnknownTimeZone", "invalid timeZone: \"%s\": %s", cron->spec.time_zone, error_message(&bad));
 		runs = false;
 	}
+	if (runs && cron_next(&s->schedule, s->zone, clock_wall().sec) < 0) {
+		/* "0 0 30 2 *" is well formed, and in vain. */
+		reconciler_event(s->r, cron, EVENT_WARNING, "ScheduleNeverDue", "the schedule \"%s\" names no time that ever comes", cron->spec.schedule);
+		runs = false;
+	}
 	if (runs)
 		run_schedule(s, &failed);
 	if (!api_equal(&batch_v1_cron_job_status_type, &cron->status, &s->cached->status)) {

@@ -646,6 +646,8 @@ static int reconcile(struct reconciler *r, const char *ns, const char *name, str
 	if (result)
 		return result;
 	cleanup(sync_done) struct sync s = {.r = r, .key = key, .cached = cached, .job = api_copy(cached)};
+	if (!template_is_selected(selector, &cached->spec.template))
+		fail_job(&s, REASON_SELECTOR_MISMATCH, MESSAGE_SELECTOR_MISMATCH);
 	result = owner_claim(r->world, CACHED_JOBS, cached, CACHED_PODS, selector, NULL, NULL, &s.pods, err);
 	selector_free(selector);
 	if (result)

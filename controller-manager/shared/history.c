@@ -29,13 +29,79 @@ struct apps_v1_controller_revision *history_find(const struct history *history, 
 	return NULL;
 }
 
-/* The patch that brings the template back: what `kubectl rollout undo` applies. */
+/* ---- the patch that brings the template back, which `kubectl rollout undo` applies ---- */
+
+/* As Go's encoding/json writes a map: clients look a template's revision up by comparing bytes. */
+static void append_text(struct buf *out, const char *text)
+{
+	autobuf struct buf plain = BUF_INIT(MAX_TEMPLATE_BYTES);
+	buf_append_json_string(&plain, text, strlen(text));
+	for (size_t i = 0; i < plain.len; i++) {
+		unsigned char c = (unsigned char)plain.data[i];
+		if (c == '<' || c == '>' || c == '&')
+			buf_printf(out, "\\u%04x", c);
+		else
+			buf_append_char(out, plain.data[i]);
+	}
+}
+
+static int compare_texts(const void *left, const void *right)
+{
+	return strcmp(*(const char *const *)left, *(const char *const *)right);
+}
+
+static void append_sorted(struct buf *out, json_t *value);
+
+static void append_object(struct buf *out, json_t *object)
+{
+	size_t count = json_object_size(object), at = 0;
+	autofree const char **keys = xcalloc(count, sizeof(*keys));
+	const char *key;
+	json_t *value;
+	json_object_foreach(object, key, value)
+		keys[at++] = key;
+	if (count)
+		qsort(keys, count, sizeof(*keys), compare_texts);
+	buf_append_char(out, '{');
+	for (size_t i = 0; i < count; i++) {
+		if (i)
+			buf_append_char(out, ',');
+		append_text(out, keys[i]);
+		buf_append_char(out, ':');
+		append_sorted(out, json_object_get(object, keys[i]));
+	}
+	buf_append_char(out, '}');
+}
+
+static void append_sorted(struct buf *out, json_t *value)
+{
+	if (json_is_object(value)) {
+		append_object(out, value);
+	} else if (json_is_array(value)) {
+		buf_append_char(out, '[');
+		for (size_t i = 0; i < json_array_size(value); i++) {
+			if (i)
+				buf_append_char(out, ',');
+			append_sorted(out, json_array_get(value, i));
+		}
+		buf_append_char(out, ']');
+	} else if (json_is_string(value)) {
+		append_text(out, json_string_value(value));
+	} else {
+		autofree char *text = json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT);
+		buf_append_str(out, text);
+	}
+}
+
 static char *patch_of(const struct core_v1_pod_template_spec *template)
 {
-	autobuf struct buf json = BUF_INIT(MAX_TEMPLATE_BYTES);
 	struct buf out = BUF_INIT(MAX_TEMPLATE_BYTES * 2);
-	api_encode_json(&core_v1_pod_template_spec_type, template, &json);
-	buf_printf(&out, "{\"spec\":{\"template\":{\"$patch\":\"replace\"%s%s}}", json.len > 2 ? "," : "", json.data + 1);
+	json_t *tree = api_to_json(&core_v1_pod_template_spec_type, template);
+	json_object_set_new(tree, "$patch", json_string("replace"));
+	buf_append_str(&out, "{\"spec\":{\"template\":");
+	append_sorted(&out, tree);
+	buf_append_str(&out, "}}");
+	json_decref(tree);
 	return buf_take(&out);
 }
 

@@ -182,3 +182,8 @@ void template_hash(const struct core_v1_pod_template_spec *template, const int32
 	}
 	name_safe_hash((uint32_t)(hash ^ hash >> 32), out);
 }
+
+bool template_is_selected(const struct selector *selector, const struct core_v1_pod_template_spec *template)
+{
+	return !selector_is_empty(selector) && selector_matches_labels(selector, &template->metadata.labels);
+}

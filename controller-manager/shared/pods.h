@@ -3,6 +3,7 @@
 #ifndef CORACLE_CONTROLLER_MANAGER_PODS_H
 #define CORACLE_CONTROLLER_MANAGER_PODS_H
 
+#include "common/api/selector.h"
 #include "controller-manager/controller.h"
 
 #include "api/core_v1.h"
@@ -28,6 +29,14 @@ void pods_rank_for_deletion(const struct core_v1_pod **pods, const int *ranks, s
  * A pod of this template, owned by `owner`, named by prefix (generateName) or not at all where prefix is NULL. Mutable.
  */
 struct core_v1_pod *pod_from_template(const struct core_v1_pod_template_spec *template, const void *owner, const char *prefix);
+
+/*
+ * Whether a set's selector finds the pods of its own template. Where it does not, pods would be made without end: the API server refuses such a set,
+ * unless an older one let it in. Then none is made, and a condition SelectorMismatch and an Event say so.
+ */
+bool template_is_selected(const struct selector *selector, const struct core_v1_pod_template_spec *template);
+#define REASON_SELECTOR_MISMATCH "SelectorMismatch"
+#define MESSAGE_SELECTOR_MISMATCH "the selector does not match the labels of the template: no pod is made"
 
 /*
  * Guards against a stale cache: what a controller has created or deleted and its cache does not show yet. While anything is missing, counting pods would

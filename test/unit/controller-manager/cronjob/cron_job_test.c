@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "test/unit/controller-manager/scenario.h"
+
+extern const struct controller cron_job_controller;
+
+/* The moment of all rows is 2027-01-15T08:00:00Z, a Friday; objects are an hour old. */
+#define CRON_AT(schedule, more, status) \
+	"{\"apiVersion\":\"batch/v1\",\"kind\":\"CronJob\",\"metadata\":{\"name\":\"tick\",\"namespace\":\"default\"},\"spec\":{\"schedule\":\"" schedule "\"" more ",\"jobTemplate\":{\"spec\":{\"template\":{\"spec\":{\"restartPolicy\":\"Never\",\"containers\":[{\"name\":\"c\",\"image\":\"i\"}]}}}}},\"status\":{" status "}}"
+#define CRON(schedule, more) CRON_AT(schedule, more, "")
+#define JOB(name, made, status) \
+	"{\"apiVersion\":\"batch/v1\",\"kind\":\"Job\",\"metadata\":{\"name\":\"" name "\",\"namespace\":\"default\",\"creationTimestamp\":\"" made "\",\"ownerReferences\":[{\"apiVersion\":\"batch/v1\",\"kind\":\"CronJob\",\"name\":\"tick\",\"uid\":\"u-tick\",\"controller\":true}]},\"spec\":{\"template\":{\"spec\":{\"restartPolicy\":\"Never\",\"containers\":[{\"name\":\"c\",\"image\":\"i\"}]}}},\"status\":{" status "}}"
+#define DONE "\"completionTime\":\"2027-01-15T07:31:00Z\",\"conditions\":[{\"type\":\"Complete\",\"status\":\"True\"}]"
+#define BROKEN "\"conditions\":[{\"type\":\"Failed\",\"status\":\"True\"}]"
+#define ACTIVE(name) "\"active\":[{\"kind\":\"Job\",\"namespace\":\"default\",\"name\":\"" name "\",\"uid\":\"u-" name "\"}]"
+#define LAST(time) "\"lastScheduleTime\":\"2027-01-15T" time "Z\""
+#define STATUS "update cronjobs/status default/tick\n"
+#define MADE(minute) "create jobs default/tick-" minute "\n"
+
+static const struct scenario rows[] = {
+	{.name = "what is due is started", .owner = CRON("0 * * * *", ""), .writes = MADE("30000000") STATUS, .status = "{\"lastScheduleTime\":\"2027-01-15T08:00:00Z\",\"active\":[{\"kind\":\"Job\",\"apiVersion\":\"batch/v1\",\"namespace\":\"default\",\"name\":\"tick-30000000\",\"uid\":\"uid-tick-30000000-0\",\"resourceVersion\":\"2\"}]}",
+		.event = "event tick Normal SuccessfulCreate: Created job tick-30000000", .after_s = 3600},
+	{.name = "once", .owner = CRON_AT("0 * * * *", "", LAST("08:00:00")), .writes = "", .after_s = 3600},
+	{.name = "what is to come is waited for", .owner = CRON_AT("30 * * * *", "", LAST("07:30:00")), .writes = "", .after_s = 1800},
+	{.name = "of what was missed only the last", .owner = CRON_AT("*/10 * * * *", "", LAST("07:20:00")), .writes = MADE("30000000") STATUS},
+	{.name = "unless it is too late", .owner = CRON_AT("15 * * * *", ",\"startingDeadlineSeconds\":60", LAST("06:15:00")), .writes = ""},
+	{.name = "a hundred missed are told", .owner = CRON_AT("* * * * *", "", LAST("01:00:00")), .writes = MADE("30000000") STATUS, .event = "event tick Warning TooManyMissedTimes"},
+	{.name = "suspended", .owner = CRON("0 * * * *", ",\"suspend\":true"), .writes = "", .after_s = -1},
+	{.name = "a line that cannot be read", .owner = CRON("every hour", ""), .writes = "", .event = "event tick Warning UnparseableSchedule", .after_s = -1},
+	{.name = "a day that never comes", .owner = CRON("0 0 30 2 *", ""), .writes = "", .event = "event tick Warning ScheduleNeverDue", .after_s = -1},
+	{.name = "a zone that is none", .owner = CRON("0 * * * *", ",\"timeZone\":\"Nowhere/Atlantis\""), .writes = "", .event = "event tick Warning UnknownTimeZone", .after_s = -1},
+	{.name = "a zone moves the hour", .owner = CRON("0 17 * * *", ",\"timeZone\":\"Asia/Tokyo\""), .writes = MADE("30000000") STATUS},
+	{.name = "Forbid waits for the one before", .owner = CRON_AT("0 * * * *", ",\"concurrencyPolicy\":\"Forbid\"", ACTIVE("old")), .objects = {JOB("old", "2027-01-15T07:00:00Z", "")}, .writes = "", .event = "event tick Normal JobAlreadyActive"},
+	{.name = "Replace removes it", .owner = CRON_AT("0 * * * *", ",\"concurrencyPolicy\":\"Replace\"", ACTIVE("old")), .objects = {JOB("old", "2027-01-15T07:00:00Z", "")}, .writes = "delete jobs default/old\n" MADE("30000000") STATUS},
+	{.name = "Allow lets both run", .owner = CRON_AT("0 * * * *", "", ACTIVE("old")), .objects = {JOB("old", "2027-01-15T07:00:00Z", "")}, .writes = MADE("30000000") STATUS},
+	{.name = "one that has ended is no longer active", .owner = CRON_AT("0 9 * * *", "", ACTIVE("old")), .objects = {JOB("old", "2027-01-15T07:00:00Z", DONE)}, .writes = STATUS, .status = "{\"active\":null,\"lastSuccessfulTime\":\"2027-01-15T07:31:00Z\"}",
+		.event = "event tick Normal SawCompletedJob: Saw completed job: old, condition: Complete"},
+	{.name = "one that is gone neither", .owner = CRON_AT("0 9 * * *", "", ACTIVE("old")), .writes = STATUS, .status = "{\"active\":null}", .event = "event tick Normal MissingJob"},
+	{.name = "old successes go", .owner = CRON("0 9 * * *", ",\"successfulJobsHistoryLimit\":1"), .objects = {JOB("a", "2027-01-15T05:00:00Z", DONE), JOB("b", "2027-01-15T06:00:00Z", DONE), JOB("c", "2027-01-15T07:00:00Z", BROKEN)},
+		.writes = "delete jobs default/a\n" STATUS},
+	{.name = "old failures go", .owner = CRON("0 9 * * *", ",\"failedJobsHistoryLimit\":0"), .objects = {JOB("a", "2027-01-15T05:00:00Z", DONE), JOB("c", "2027-01-15T07:00:00Z", BROKEN)}, .writes = "delete jobs default/c\n" STATUS},
+	{.name = "a job made before a crash is taken up", .owner = CRON("0 * * * *", ""), .objects = {JOB("tick-30000000", "2027-01-15T08:00:00Z", "")}, .writes = MADE("30000000") STATUS, .status = "{\"lastScheduleTime\":\"2027-01-15T08:00:00Z\"}", .event = "!SuccessfulCreate"},
+};
+
+static void schedules(void **state)
+{
+	scenario_play_all(rows, array_len(rows), &cron_job_controller);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {cmocka_unit_test(schedules)};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
