@@ -68,10 +68,31 @@ int make_applied(struct write *w, struct error *err) {
 	return 0;
 }
 
+/* A new object that says nothing of managers belongs to whoever sent it. False where the general way is needed. */
+static bool track_created(const struct write *w, const struct managed_options *options) {
+	struct meta_v1_object_meta *meta = api_metadata(w->object);
+	autobuf struct buf fields = BUF_INIT(BUF_MAX_DEFAULT);
+	if (!w->created || !options->type || meta->managed_fields.len || managed_created_fields(options->type, w->object, options->reset_fields, &fields) < 0)
+		return false;
+	memset(&meta->managed_fields, 0, sizeof(meta->managed_fields));
+	if (str_equal(fields.data, "{}"))
+		return true;
+	struct arena *arena = api_arena(w->object);
+	struct meta_v1_managed_fields_entry *entry = api_list_add(arena, &meta->managed_fields);
+	*entry = (struct meta_v1_managed_fields_entry){
+		.manager = arena_strdup(arena, options->manager), .operation = "Update", .api_version = arena_strdup(arena, options->api_version),
+		.time = api_time_now(), .fields_type = "FieldsV1", .fields_v1 = {.json = arena_strndup(arena, fields.data, fields.len), .len = fields.len},
+		.subresource = arena_strdup(arena, options->subresource),
+	};
+	return true;
+}
+
 int write_track_fields(struct write *w, struct error *err) {
 	const struct api_type *type = w->resource->type;
 	autofree char *api_version = api_version_of(w->resource);
 	struct managed_options options = options_of(w, api_version, false);
+	if (track_created(w, &options))
+		return 0;
 	json_t *live = w->old && !w->created ? api_to_json(type, w->old) : NULL, *updated = api_to_json(type, w->object), *result = NULL;
 	int rc = managed_update(&options, live, updated, &result, err);
 	json_decref(live);

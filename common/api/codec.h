@@ -67,6 +67,9 @@ void api_append_json_tree(struct buf *out, json_t *value, unsigned depth);
 void api_append_double(struct buf *out, double value);
 /* Reads JSON text into one field of *value; what it needs comes from the arena. */
 int api_decode_json_field(const struct api_field *f, const char *json, void *value, struct arena *arena);
+/* Whether JSON shows the field that lies at `at`; embedded types are not asked for, their fields are. */
+enum api_presence { API_LEFT_OUT, API_NULL, API_WRITTEN };
+enum api_presence api_field_presence(const struct api_field *f, const void *at);
 /* Scalars as encoding/json writes them, through a field's element. */
 void api_encode_json_element(const struct api_field *f, const void *at, struct buf *out);
 

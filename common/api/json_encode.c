@@ -278,19 +278,25 @@ static bool is_omitted(const struct api_field *f, const void *at, bool pointer) 
 	}
 }
 
+enum api_presence api_field_presence(const struct api_field *f, const void *at) {
+	if (f->flags & (API_FIELD_WIRE_ONLY | API_FIELD_NO_JSON))
+		return API_LEFT_OUT;
+	bool absent = api_field_indirect(f) ? !*(const void *const *)at : is_absent(f, at);
+	if (absent)
+		return f->flags & (API_FIELD_OMIT_EMPTY | API_FIELD_OMIT_ZERO) ? API_LEFT_OUT : API_NULL;
+	return is_omitted(f, at, f->flags & API_FIELD_POINTER) ? API_LEFT_OUT : API_WRITTEN;
+}
+
 static void encode_fields(const struct api_type *type, const void *value, struct buf *out, bool *first) {
 	for (size_t i = 0; i < type->field_count; i++) {
 		const struct api_field *f = &type->fields[i];
 		const void *at = api_field_at_const(f, value);
-		if (f->flags & (API_FIELD_WIRE_ONLY | API_FIELD_NO_JSON))
-			continue;
-		if (f->flags & API_FIELD_INLINE) {
+		if (f->flags & API_FIELD_INLINE && !(f->flags & (API_FIELD_WIRE_ONLY | API_FIELD_NO_JSON))) {
 			encode_fields(f->type, at, out, first);
 			continue;
 		}
-		bool indirect = api_field_indirect(f), pointer = f->flags & API_FIELD_POINTER;
-		bool absent = indirect ? !*(const void *const *)at : is_absent(f, at);
-		if (absent ? (f->flags & (API_FIELD_OMIT_EMPTY | API_FIELD_OMIT_ZERO)) != 0 : is_omitted(f, at, pointer))
+		enum api_presence presence = api_field_presence(f, at);
+		if (presence == API_LEFT_OUT)
 			continue;
 		if (!*first)
 			buf_append_char(out, ',');
@@ -299,12 +305,12 @@ static void encode_fields(const struct api_type *type, const void *value, struct
 		buf_append_char(out, '"');
 		buf_append(out, f->name, f->name_len);
 		buf_append(out, "\":", 2);
-		if (absent)
+		if (presence == API_NULL)
 			buf_append_str(out, "null");
 		else if (f->shape != API_SINGLE)
 			encode_items(f, at, out);
 		else
-			api_encode_json_element(f, indirect ? *(const void *const *)at : at, out);
+			api_encode_json_element(f, api_field_indirect(f) ? *(const void *const *)at : at, out);
 	}
 }
 

@@ -32,5 +32,10 @@ int managed_apply(const struct managed_options *options, json_t *live, json_t *c
  * siblings is shared with `updated`: change neither in place while both are used.
  */
 int managed_update(const struct managed_options *options, json_t *live, json_t *updated, json_t **ret, struct error *err);
+/*
+ * The fieldsV1 that managed_update() gives to the manager of a new object of a described type, written at once from the struct: what most
+ * writes of a busy cluster need. Appends to out, "{}" where nothing is owned. -ENOTSUP where the type holds what only the general way can say.
+ */
+int managed_created_fields(const struct api_type *type, const void *object, const char *const *reset_fields, struct buf *out);
 
 #endif
