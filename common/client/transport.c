@@ -145,8 +145,10 @@ static void set_tls(struct transfer *t)
 {
 	const struct client *client = t->client;
 	/* Without this the system's hundred and more authorities are read for each connection: 8 MB. */
-	if (client->ca_fd >= 0)
+	if (client->ca_fd >= 0 || client->config.insecure_skip_verify) {
 		curl_easy_setopt(t->curl, CURLOPT_CAPATH, NULL);
+		curl_easy_setopt(t->curl, CURLOPT_CAINFO, NULL);
+	}
 	set_path(t->curl, CURLOPT_CAINFO, client->ca_fd);
 	if (client->cert_fd >= 0 && client->key_fd >= 0) {
 		set_path(t->curl, CURLOPT_SSLCERT, client->cert_fd);

@@ -6,12 +6,22 @@
 #include <errno.h>
 #include <pthread.h>
 
+/* A thread waits for the next key, as many more as there are keys under work live only while they last: a manager of forty queues idles cheaply. */
+struct worker {
+	struct workers *workers;
+	pthread_t thread;
+	enum { WORKER_NONE, WORKER_RUNS, WORKER_OVER } state;
+};
+
 struct workers {
 	struct workqueue *queue;
 	int (*reconcile)(const char *key, void *arg, struct error *err);
 	void *arg;
-	unsigned count;
-	pthread_t threads[];
+	pthread_mutex_t lock;
+	unsigned idle, running; /* under lock, as the states below */
+	bool stopping;          /* under lock: no more threads */
+	unsigned limit;
+	struct worker items[];
 };
 
 /* A lost race with another writer is settled by the retry, and is no news to an operator. */
@@ -46,28 +56,81 @@ static void work_on(struct workers *workers, const char *key)
 	workqueue_settle(workers->queue, key, result);
 }
 
+static void *worker_run(void *arg);
+
+/* Under the lock. Returns false where a thread cannot be had. */
+static bool start_one(struct workers *workers)
+{
+	struct worker *free_place = NULL;
+	for (unsigned i = 0; i < workers->limit && !free_place && !workers->stopping; i++)
+		if (workers->items[i].state != WORKER_RUNS)
+			free_place = &workers->items[i];
+	if (!free_place)
+		return false;
+	if (free_place->state == WORKER_OVER)
+		pthread_join(free_place->thread, NULL);
+	free_place->state = WORKER_NONE;
+	free_place->workers = workers;
+	if (pthread_create(&free_place->thread, NULL, worker_run, free_place))
+		return false;
+	free_place->state = WORKER_RUNS;
+	workers->running++;
+	workers->idle++;
+	return true;
+}
+
+/* The next key; NULL: this worker is over, since the queue is or another one waits already. */
+static char *next_key(struct worker *worker)
+{
+	struct workers *workers = worker->workers;
+	char *key = workqueue_try_get(workers->queue);
+	pthread_mutex_lock(&workers->lock);
+	bool wait = !key && workers->idle <= 1;
+	if (!key && !wait) {
+		workers->idle--;
+		workers->running--;
+		worker->state = WORKER_OVER;
+	}
+	pthread_mutex_unlock(&workers->lock);
+	if (wait)
+		key = workqueue_get(workers->queue);
+	if (!key)
+		return NULL;
+	pthread_mutex_lock(&workers->lock);
+	if (--workers->idle == 0)
+		start_one(workers); /* where none can be had the keys wait for this one */
+	pthread_mutex_unlock(&workers->lock);
+	return key;
+}
+
 static void *worker_run(void *arg)
 {
-	struct workers *workers = arg;
-	for (char *key; (key = workqueue_get(workers->queue));) {
+	struct worker *worker = arg;
+	struct workers *workers = worker->workers;
+	for (char *key; (key = next_key(worker));) {
 		work_on(workers, key);
 		workqueue_done(workers->queue, key);
 		free(key);
+		pthread_mutex_lock(&workers->lock);
+		workers->idle++;
+		pthread_mutex_unlock(&workers->lock);
 	}
 	return NULL;
 }
 
 struct workers *workers_start(struct workqueue *queue, unsigned count, int (*reconcile)(const char *key, void *arg, struct error *err), void *arg)
 {
-	struct workers *workers = xcalloc(1, sizeof(*workers) + count * sizeof(pthread_t));
+	struct workers *workers = xcalloc(1, sizeof(*workers) + count * sizeof(struct worker));
 	workers->queue = queue;
 	workers->reconcile = reconcile;
 	workers->arg = arg;
-	for (; workers->count < count; workers->count++) {
-		/* As with memory: a daemon that cannot have its threads cannot do its work. */
-		if (pthread_create(&workers->threads[workers->count], NULL, worker_run, workers))
-			abort();
-	}
+	workers->limit = count;
+	pthread_mutex_init(&workers->lock, NULL);
+	pthread_mutex_lock(&workers->lock);
+	/* As with memory: a daemon that cannot have a thread cannot do its work. */
+	if (!start_one(workers))
+		abort();
+	pthread_mutex_unlock(&workers->lock);
 	return workers;
 }
 
@@ -76,7 +139,16 @@ void workers_stop(struct workers *workers)
 	if (!workers)
 		return;
 	workqueue_shutdown(workers->queue);
-	for (unsigned i = 0; i < workers->count; i++)
-		pthread_join(workers->threads[i], NULL);
+	pthread_mutex_lock(&workers->lock);
+	workers->stopping = true;
+	pthread_mutex_unlock(&workers->lock);
+	for (unsigned i = 0; i < workers->limit; i++) {
+		pthread_mutex_lock(&workers->lock);
+		bool any = workers->items[i].state != WORKER_NONE;
+		pthread_mutex_unlock(&workers->lock);
+		if (any)
+			pthread_join(workers->items[i].thread, NULL);
+	}
+	pthread_mutex_destroy(&workers->lock);
 	free(workers);
 }

@@ -35,7 +35,7 @@ void workqueue_shutdown(struct workqueue *queue);
 size_t workqueue_length(struct workqueue *queue);
 
 /*
- * Workers: `count` threads that take keys and call reconcile(key, arg, err). 0: forgotten; negative: logged, counted, retried with
+ * Workers: up to `count` threads (as many as there are keys under work, and one that waits) that take keys and call reconcile(key, arg, err). 0: forgotten; negative: logged, counted, retried with
  * back-off; positive: worked on again after that many milliseconds.
  */
 struct workers;

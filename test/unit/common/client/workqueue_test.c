@@ -3,6 +3,7 @@
 
 #include "common/base/clock.h"
 
+#include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdatomic.h>
@@ -191,6 +192,37 @@ static void test_workers_work_again_after_a_positive_result(void **state)
 	workqueue_free(queue);
 }
 
+/* Four keys under work at once take four threads, though each key comes when the others are under work already. */
+struct meeting {
+	pthread_barrier_t all;
+	atomic_int met;
+};
+
+static int meet(const char *key, void *arg, struct error *err)
+{
+	struct meeting *m = arg;
+	pthread_barrier_wait(&m->all);
+	atomic_fetch_add(&m->met, 1);
+	return 0;
+}
+
+static void test_workers_grow_with_the_work(void **state)
+{
+	struct meeting m = {0};
+	pthread_barrier_init(&m.all, NULL, 4);
+	struct workqueue *queue = workqueue_new(NULL);
+	struct workers *workers = workers_start(queue, 4, meet, &m);
+	for (int round = 0; round < 50; round++) {
+		for (int i = 0; i < 4; i++)
+			workqueue_add(queue, (char[]){(char)('a' + i), 0});
+		while (atomic_load(&m.met) < 4 * (round + 1))
+			sched_yield();
+	}
+	workers_stop(workers);
+	workqueue_free(queue);
+	pthread_barrier_destroy(&m.all);
+}
+
 static void *add_same(void *arg)
 {
 	for (int i = 0; i < 2000; i++)
@@ -226,7 +258,7 @@ int main(void)
 		cmocka_unit_test(test_shutdown_drains),
 		cmocka_unit_test(test_workers_retry_failures),
 		cmocka_unit_test(test_workers_work_again_after_a_positive_result),
-		cmocka_unit_test(test_one_worker_a_key),
+		cmocka_unit_test(test_workers_grow_with_the_work), cmocka_unit_test(test_one_worker_a_key),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
