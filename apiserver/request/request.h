@@ -80,6 +80,8 @@ void request_fail(struct request *r, const struct error *err);
 /* An object, encoded as negotiated. Borrows it. */
 void request_respond_object(struct request *r, int code, const struct api_type *type, const void *object);
 /* A stored object, as negotiated; the bytes themselves where they fit. */
+/* True where an entry is answered with its bytes as they are stored: that takes no time. */
+bool request_takes_stored_bytes(const struct request *r);
 void request_respond_entry(struct request *r, int code, struct entry *entry);
 void request_respond_json(struct request *r, int code, const char *json, size_t len);
 /* The JSON of a Status, in the encoding settled. */

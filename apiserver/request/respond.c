@@ -137,8 +137,12 @@ void request_respond_object(struct request *r, int code, const struct api_type *
 	buf_done(&out);
 }
 
+bool request_takes_stored_bytes(const struct request *r) {
+	return r->accept.form == FORM_OBJECT && r->accept.media == MEDIA_JSON && !r->accept.pretty && resource_is_identity(r->resource);
+}
+
 void request_respond_entry(struct request *r, int code, struct entry *entry) {
-	if (r->accept.form == FORM_OBJECT && r->accept.media == MEDIA_JSON && !r->accept.pretty && resource_is_identity(r->resource)) {
+	if (request_takes_stored_bytes(r)) {
 		respond_bytes(r, code, "application/json", bytes_ref(entry->json));
 		return;
 	}

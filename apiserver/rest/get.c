@@ -33,6 +33,9 @@ int rest_get(struct request *r, struct error *err) {
 		return error_bad_request(err, "resourceVersion: Invalid value: \"%s\": strconv.ParseUint: parsing \"%s\": invalid syntax", rv, rv);
 	if (!str_empty(rv) && store_revision(r->server->store) >= (uint64_t)revision)
 		return answer(r, err);
-	store_wait(r->server->store, (uint64_t)revision, FRESH_TIMEOUT_MS, on_fresh, r);
+	if (request_takes_stored_bytes(r))
+		store_wait_quick(r->server->store, (uint64_t)revision, FRESH_TIMEOUT_MS, on_fresh, r);
+	else
+		store_wait(r->server->store, (uint64_t)revision, FRESH_TIMEOUT_MS, on_fresh, r);
 	return REQUEST_TAKEN;
 }

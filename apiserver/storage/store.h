@@ -76,6 +76,8 @@ void collection_set_names(struct collection *collection, const char *group, cons
 uint64_t store_revision(struct store *store);
 /* Calls done, on one of the store's reader threads, when the cache is at least as fresh as etcd was at the time of the call (min_revision 0), or has reached min_revision. errnum -ETIMEDOUT past the timeout, -EIO when etcd is away. Shares one etcd read among all that wait. */
 void store_wait(struct store *store, uint64_t min_revision, int timeout_ms, void (*done)(int errnum, void *arg), void *arg);
+/* The same, but done is called on the store's thread, which saves a hop: for what is done in a few microseconds. */
+void store_wait_quick(struct store *store, uint64_t min_revision, int timeout_ms, void (*done)(int errnum, void *arg), void *arg);
 /* A reference, or NULL. key is "ns/name" or "name". */
 struct entry *collection_get(struct collection *collection, const char *key);
 /*

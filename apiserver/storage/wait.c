@@ -18,6 +18,10 @@
 #define READ_AGAIN_NS (100 * NSEC_PER_MSEC)
 #define MAX_WAITS 65536
 #define MAX_RUNNERS 4
+/* Under load reads come in bunches: where the last one served so many, the next is not sent sooner than this after it, which saves etcd more than it costs. */
+#define BUNCH 8
+#define BUNCH_APART_NS NSEC_PER_MSEC
+#define RUN_AT_ONCE 8
 
 struct wait {
 	struct list link;
@@ -26,6 +30,7 @@ struct wait {
 	void (*done)(int errnum, void *arg);
 	void *arg;
 	int errnum; /* what it ends with */
+	bool quick;
 };
 struct waits {
 	struct store *store;
@@ -46,18 +51,50 @@ struct waits {
 	struct list reading; /* for the one on its way */
 	struct list waiting; /* for the cache */
 	bool read_sent, touch_sent;
+	size_t last_bunch;
+	int64_t last_read_ns;
 	int last_errnum;
 	struct loop_timer *timer;
 	int64_t due; /* of the timer; 0: not armed */
 };
 
-static void finish(struct waits *waits, struct wait *wait, int errnum)
+static void move_all(struct list *from, struct list *to)
+{
+	while (!list_empty(from)) {
+		struct list *link = from->next;
+		list_remove(link);
+		list_push_back(to, link);
+	}
+}
+
+static void end(struct wait *wait, int errnum, struct list *ended)
 {
 	list_remove(&wait->link);
 	wait->errnum = errnum;
+	list_push_back(ended, &wait->link);
+}
+
+/* Hands over those that have ended; one runner wakes the next while there is more to do. */
+static void hand_over(struct waits *waits, struct list *ended)
+{
+	size_t done = 0;
+	struct wait *wait;
+
+	list_for_each (wait, ended, link) {
+		if (!wait->quick)
+			continue;
+		list_remove(&wait->link);
+		wait->done(wait->errnum, wait->arg);
+		free(wait);
+		done++;
+	}
+	if (!done && list_empty(ended))
+		return;
 	pthread_mutex_lock(&waits->lock);
-	list_push_back(&waits->ended, &wait->link);
-	pthread_cond_signal(&waits->ended_cond);
+	waits->count -= done;
+	if (!list_empty(ended))
+		pthread_cond_signal(&waits->ended_cond);
+	move_all(ended, &waits->ended);
 	pthread_mutex_unlock(&waits->lock);
 }
 
@@ -76,24 +113,24 @@ static void *run(void *arg)
 			pthread_cond_wait(&waits->ended_cond, &waits->lock);
 			continue;
 		}
-		list_remove(&wait->link);
-		waits->count--;
+		struct list mine = LIST_INIT(mine);
+		for (int i = 0; wait && i < RUN_AT_ONCE; i++, wait = list_first(&waits->ended, struct wait, link)) {
+			list_remove(&wait->link);
+			list_push_back(&mine, &wait->link);
+			waits->count--;
+		}
+		if (wait)
+			pthread_cond_signal(&waits->ended_cond);
 		pthread_mutex_unlock(&waits->lock);
-		wait->done(wait->errnum, wait->arg);
-		free(wait);
+		while ((wait = list_first(&mine, struct wait, link))) {
+			list_remove(&wait->link);
+			wait->done(wait->errnum, wait->arg);
+			free(wait);
+		}
 		pthread_mutex_lock(&waits->lock);
 	}
 	pthread_mutex_unlock(&waits->lock);
 	return NULL;
-}
-
-static void move_all(struct list *from, struct list *to)
-{
-	while (!list_empty(from)) {
-		struct list *link = from->next;
-		list_remove(link);
-		list_push_back(to, link);
-	}
 }
 
 /* At the latest then: a stream of new waits must not put off the old ones'. */
@@ -112,12 +149,14 @@ static void start_read(struct waits *waits);
 void waits_revision(struct waits *waits)
 {
 	uint64_t revision = atomic_load(&waits->store->revision);
+	struct list ended = LIST_INIT(ended);
 	struct wait *wait;
 
 	list_for_each (wait, &waits->waiting, link) {
 		if (wait->revision <= revision)
-			finish(waits, wait, 0);
+			end(wait, 0, &ended);
 	}
+	hand_over(waits, &ended);
 }
 
 static void on_read(int errnum, const char *text, const void *data, size_t len, void *arg)
@@ -149,9 +188,17 @@ static void start_read(struct waits *waits)
 {
 	struct buf request = BUF_INIT(4096);
 	autofree char *key = NULL;
+	int64_t since = clock_monotonic_ns() - waits->last_read_ns;
 
 	if (waits->read_sent || list_empty(&waits->unread) || waits->store->closing)
 		return;
+	if (waits->last_bunch >= BUNCH && since < BUNCH_APART_NS)
+		return arm(waits, BUNCH_APART_NS - since);
+	waits->last_bunch = 0;
+	waits->last_read_ns += since;
+	struct wait *wait;
+	list_for_each (wait, &waits->unread, link)
+		waits->last_bunch++;
 	move_all(&waits->unread, &waits->reading);
 	waits->read_sent = true;
 	key = store_key(waits->store, KEY_COMPACT);
@@ -189,14 +236,16 @@ static void ask_progress(struct waits *waits)
 static int64_t expire(struct waits *waits, struct list *list, int64_t next)
 {
 	int64_t now = clock_monotonic_ns();
+	struct list ended = LIST_INIT(ended);
 	struct wait *wait;
 
 	list_for_each (wait, list, link) {
 		if (wait->deadline <= now)
-			finish(waits, wait, waits->last_errnum && waits->last_errnum != -ETIMEDOUT ? -EIO : -ETIMEDOUT);
+			end(wait, waits->last_errnum && waits->last_errnum != -ETIMEDOUT ? -EIO : -ETIMEDOUT, &ended);
 		else
 			next = min_of(next, wait->deadline - now);
 	}
+	hand_over(waits, &ended);
 	return next;
 }
 
@@ -222,7 +271,7 @@ static void on_timer(void *arg)
 static void take_posted(void *arg)
 {
 	struct waits *waits = arg;
-	struct list batch = LIST_INIT(batch);
+	struct list batch = LIST_INIT(batch), ended = LIST_INIT(ended);
 	uint64_t revision = atomic_load(&waits->store->revision);
 	struct wait *wait;
 	bool wait_for_event = false;
@@ -233,27 +282,28 @@ static void take_posted(void *arg)
 	pthread_mutex_unlock(&waits->lock);
 	list_for_each (wait, &batch, link) {
 		if (wait->errnum || waits->store->closing) {
-			finish(waits, wait, wait->errnum ? wait->errnum : -EIO);
+			end(wait, wait->errnum ? wait->errnum : -EIO, &ended);
 		} else if (wait->revision && wait->revision <= revision) {
-			finish(waits, wait, 0);
+			end(wait, 0, &ended);
 		} else {
 			wait_for_event = true;
 			list_remove(&wait->link);
 			list_push_back(wait->revision ? &waits->waiting : &waits->unread, &wait->link);
 		}
 	}
+	hand_over(waits, &ended);
 	start_read(waits);
 	if (wait_for_event)
 		arm(waits, SILENCE_NS);
 }
 
-void store_wait(struct store *store, uint64_t min_revision, int timeout_ms, void (*done)(int errnum, void *arg), void *arg)
+static void wait_add(struct store *store, uint64_t min_revision, int timeout_ms, bool quick, void (*done)(int errnum, void *arg), void *arg)
 {
 	struct waits *waits = store->waits;
 	struct wait *wait = xnew(struct wait);
 	bool wake;
 
-	*wait = (struct wait){.revision = min_revision, .deadline = clock_monotonic_ns() + timeout_ms * NSEC_PER_MSEC, .done = done, .arg = arg};
+	*wait = (struct wait){.revision = min_revision, .deadline = clock_monotonic_ns() + timeout_ms * NSEC_PER_MSEC, .done = done, .arg = arg, .quick = quick};
 	pthread_mutex_lock(&waits->lock);
 	if (waits->count++ >= MAX_WAITS)
 		wait->errnum = -EBUSY;
@@ -263,6 +313,16 @@ void store_wait(struct store *store, uint64_t min_revision, int timeout_ms, void
 	pthread_mutex_unlock(&waits->lock);
 	if (wake)
 		loop_post(store->loop, take_posted, waits);
+}
+
+void store_wait(struct store *store, uint64_t min_revision, int timeout_ms, void (*done)(int errnum, void *arg), void *arg)
+{
+	wait_add(store, min_revision, timeout_ms, false, done, arg);
+}
+
+void store_wait_quick(struct store *store, uint64_t min_revision, int timeout_ms, void (*done)(int errnum, void *arg), void *arg)
+{
+	wait_add(store, min_revision, timeout_ms, true, done, arg);
 }
 
 struct waits *waits_new(struct store *store)
@@ -289,13 +349,14 @@ struct waits *waits_new(struct store *store)
 
 void waits_abort(struct waits *waits)
 {
-	struct list *lists[] = {&waits->posted, &waits->unread, &waits->reading, &waits->waiting};
+	struct list *lists[] = {&waits->posted, &waits->unread, &waits->reading, &waits->waiting}, ended = LIST_INIT(ended);
 	struct wait *wait;
 
 	for (size_t i = 0; i < array_len(lists); i++) {
 		while ((wait = list_first(lists[i], struct wait, link)))
-			finish(waits, wait, -EIO);
+			end(wait, -EIO, &ended);
 	}
+	hand_over(waits, &ended);
 	loop_timer_free(take_ptr(waits->timer));
 }
 
