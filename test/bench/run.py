@@ -33,6 +33,12 @@ def rss_mb(pid):
     return 0.0
 
 
+def pss_mb(pid):
+    """Resident, but pages shared with others counted by their share."""
+    with open(f"/proc/{pid}/smaps_rollup") as f:
+        return next(int(line.split()[1]) / 1024 for line in f if line.startswith("Pss:"))
+
+
 class Server:
     """etcd and our API server, in a folder of their own."""
 
@@ -72,6 +78,14 @@ class Server:
             time.sleep(0.005)
         return (time.monotonic() - began) * 1000
 
+    def sizes(self):
+        """Bytes of one stored pod and of the list of all."""
+        def length(path):
+            out = subprocess.run(["curl", "-sk", "-o", "/dev/null", "-w", "%{size_download}", "-A", "bench", f"https://127.0.0.1:{self.port}{path}", "-H", "Authorization: Bearer benchtoken"],
+                                 capture_output=True, text=True, check=True)
+            return int(out.stdout)
+        return length("/api/v1/namespaces/default/pods/bench-0"), length("/api/v1/namespaces/default/pods?resourceVersion=0")
+
     def restart_api(self):
         self.api.terminate()
         self.api.wait()
@@ -88,47 +102,123 @@ class Server:
         shutil.rmtree(self.dir, ignore_errors=True)
 
 
+DAEMONS = ("apiserver", "controller-manager", "scheduler", "kubelet", "proxy", "dns")
+
+
+def steady(pids):
+    """Waits until the processes have worked off what they found: less than 2 % of a core in all for a second."""
+    def ticks():
+        return sum(int(x) for pid in pids for x in open(f"/proc/{pid}/stat").read().rsplit(")", 1)[1].split()[11:13])
+    before = ticks()
+    for _ in range(60):
+        time.sleep(1)
+        now = ticks()
+        if now - before <= 2:
+            return
+        before = now
+
+
+def cluster_rows(build, bench):
+    """A whole cluster in a network namespace of its own: what each daemon holds, idle and with the pods stored."""
+    sys.path.insert(0, f"{TOP}/test/e2e")
+    from cluster import Cluster
+    cluster, rows = Cluster(build), []
+    try:
+        cluster.up()
+        pids = {name: cluster.pid_of(name) for name in DAEMONS}
+        steady(pids.values())
+        idle, proportional = {name: rss_mb(pid) for name, pid in pids.items()}, sum(pss_mb(pid) for pid in pids.values())
+        files = [f"{cluster.dir}/etc/pki/ca.crt", cluster.admin_file("cert"), cluster.admin_file("key")]
+        cluster.inside([bench, "https://127.0.0.1:6443", *files, "-", "create", CONNECTIONS, str(PODS), "default"], timeout=600)
+        steady(pids.values())
+        for name, pid in pids.items():
+            rows.append((f"{name} resident, idle / {PODS} pods stored", f"{idle[name]:.1f} / {rss_mb(pid):.1f} MB", ""))
+        rows.append(("all daemons and the node agent, idle", f"{proportional:.1f} MB (shared pages counted once; {sum(idle.values()):.1f} MB resident)", "40 MB"))
+    finally:
+        cluster.down()
+    return rows
+
+
+class Bare:
+    """libmicrohttpd alone, with bodies of the same size."""
+
+    def __init__(self, build, pki, object_bytes, list_bytes):
+        self.process = subprocess.Popen([f"{build}/test/bench/bare_bench", f"{pki}/apiserver.crt", f"{pki}/apiserver.key", str(object_bytes), str(list_bytes)],
+                                        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.url = f"https://127.0.0.1:{self.process.stdout.readline().strip()}"
+
+    def stop(self):
+        self.process.stdin.close()
+        self.process.wait(10)
+
+
+def load(bench, target, token, operation, connections, count):
+    """Rate, megabytes a second, median and 99th percentile in ms, failures."""
+    out = subprocess.run([bench, target, "-", "-", "-", token, operation, str(connections), str(count), "default"], capture_output=True, text=True, timeout=600)
+    if not out.stdout:
+        raise SystemExit(out.stderr)
+    _, rate, mb, p50, p99, failures = out.stdout.split()
+    return float(rate), float(mb), float(p50), float(p99), int(failures)
+
+
+def store_rows(build, rows):
+    """What etcd and the store give without HTTP; returns etcd's own rate of puts."""
+    puts = None
+    raw = subprocess.run([f"{build}/test/bench/etcd_bench", "10000", CONNECTIONS, "1200"], capture_output=True, text=True, timeout=300).stdout
+    for line in raw.splitlines():
+        rows.append(("store: " + line.strip(), "", ""))
+        if "raw transactions" in line and "cold" not in line:
+            numbers = [float(w) for w in line.replace(",", "").split() if w.replace(".", "", 1).isdigit()]
+            puts = max(numbers) if numbers else None
+    return puts
+
+
 def main():
     build = os.path.abspath(sys.argv[1])
     bench, rows = f"{build}/test/bench/api_bench", []
-    server, target, token = None, os.environ.get("TARGET"), os.environ.get("TOKEN", "benchtoken")
+    server, bare, target, token = None, None, os.environ.get("TARGET"), os.environ.get("TOKEN", "benchtoken")
+
+    def share(value, limit):
+        return f" ({value / limit * 100:.0f} % of the bare limit)" if limit else ""
+
     try:
+        puts = None
         if not target:
             server = Server(build)
-            rows.append(("apiserver: ready after start, empty", f"{server.up():.0f} ms", "50 ms"))
+            server.up()
+            rows.append(("apiserver: ready after start, empty", f"{server.restart_api():.0f} ms", "50 ms"))
             target = f"https://127.0.0.1:{server.port}"
             rows.append(("apiserver resident, empty", f"{rss_mb(server.api.pid):.1f} MB", "10 MB"))
-
-        def load(operation, connections, count):
-            out = subprocess.run([bench, target, "-", "-", "-", token, operation, str(connections), str(count), "default"], capture_output=True, text=True, timeout=600)
-            if not out.stdout:
-                raise SystemExit(out.stderr)
-            _, rate, mb, p50, p99, failures = out.stdout.split()
-            return float(rate), float(mb), float(p50), float(p99), int(failures)
-
-        puts = None
+            empty = rss_mb(server.api.pid)
+            puts = store_rows(build, rows)
+        rate, _, p50, p99, failures = load(bench, target, token, "create", CONNECTIONS, PODS)
+        of_puts = f" ({rate / puts * 100:.0f} % of etcd's own puts)" if puts else ""
+        rows.append((f"create {PODS} pods, {CONNECTIONS} connections", f"{rate:.0f} /s{of_puts}, p50 {p50:.1f} ms, p99 {p99:.1f} ms, {failures} failed", "8,000 /s, 65 %"))
+        get_rate, _, p50, p99, failures = load(bench, target, token, "get", CONNECTIONS, 100000)
+        list_rate, list_mb, _, _, _ = load(bench, target, token, "list", 8, 100)
+        bare_get = bare_list = None
         if server:
-            raw = subprocess.run([f"{build}/test/bench/etcd_bench", "10000", CONNECTIONS, "1200"], capture_output=True, text=True, timeout=300).stdout
-            for line in raw.splitlines():
-                rows.append(("store: " + line.strip(), "", ""))
-                if "raw transactions" in line and "cold" not in line:
-                    numbers = [float(w) for w in line.replace(",", "").split() if w.replace(".", "", 1).isdigit()]
-                    puts = max(numbers) if numbers else None
-        rate, _, p50, p99, failures = load("create", CONNECTIONS, PODS)
-        share = f" ({rate / puts * 100:.0f} % of etcd's own puts)" if puts else ""
-        rows.append((f"create {PODS} pods, {CONNECTIONS} connections", f"{rate:.0f} /s{share}, p50 {p50:.1f} ms, p99 {p99:.1f} ms, {failures} failed", "8,000 /s, 65 %"))
+            object_bytes, list_bytes = server.sizes()
+            rows.append((f"apiserver resident, {PODS} pods", f"{rss_mb(server.api.pid):.1f} MB: {(rss_mb(server.api.pid) - empty) * 1048576 / PODS:.0f} bytes an object of {object_bytes}",
+                         "1.2 x JSON + 300 bytes"))
+            bare = Bare(build, f"{server.dir}/pki", object_bytes, list_bytes)
+            bare_get, _, _, _, _ = load(bench, bare.url, token, "get", CONNECTIONS, 100000)
+            _, bare_list, _, _, _ = load(bench, bare.url, token, "list", 8, 100)
+        rows.append((f"GET one pod, {CONNECTIONS} connections", f"{get_rate:.0f} /s{share(get_rate, bare_get)}, p50 {p50:.2f} ms, p99 {p99:.2f} ms, {failures} failed", "50,000 /s, 60 %"))
+        rows.append((f"LIST {PODS} pods, 8 connections", f"{list_mb:.0f} MB/s{share(list_mb, bare_list)}", "1,200 MB/s, 60 %"))
+        rate, _, p50, _, _ = load(bench, target, token, "nothing", 1, 50)
+        rows.append((f"consistent LIST that matches nothing, {PODS} pods", f"{p50:.2f} ms", "5 ms with 100k"))
+        out = subprocess.run([f"{build}/test/bench/watch_bench", target, token, "1000"], capture_output=True, text=True, timeout=120)
+        rows.append(("one event to 1000 watchers", out.stdout.partition("create: ")[2].strip() or out.stderr.strip(), "last 20 ms"))
         if server:
-            rows.append((f"apiserver resident, {PODS} pods", f"{rss_mb(server.api.pid):.1f} MB", ""))
-        rate, mb, p50, p99, failures = load("get", CONNECTIONS, 100000)
-        rows.append((f"GET one pod, {CONNECTIONS} connections", f"{rate:.0f} /s, p50 {p50:.2f} ms, p99 {p99:.2f} ms, {failures} failed", "50,000 /s"))
-        rate, mb, p50, p99, failures = load("list", 8, 100)
-        rows.append((f"LIST {PODS} pods, 8 connections", f"{mb:.0f} MB/s", "1,200 MB/s"))
-        rate, _, p50, _, _ = load("nothing", 1, 50)
-        rows.append(("consistent LIST that matches nothing", f"{p50:.2f} ms", "5 ms"))
-        if server:
-            rows.append(("apiserver resident, after LISTs", f"{rss_mb(server.api.pid):.1f} MB", "130 MB with 31k"))
+            rows.append(("apiserver resident, after LISTs and watches", f"{rss_mb(server.api.pid):.1f} MB", "130 MB with 31k"))
             rows.append((f"apiserver: ready after start, {PODS} pods", f"{server.restart_api():.0f} ms", "2 s with 100k"))
+            server.down()
+            server = None
+            rows += cluster_rows(build, bench)
     finally:
+        if bare:
+            bare.stop()
         if server:
             server.down()
     width = max(len(r[0]) for r in rows)
