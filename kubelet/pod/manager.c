@@ -2,6 +2,7 @@
 #include "common/base/log.h"
 #include "kubelet/objects/cache.h"
 #include "kubelet/pod/pod.h"
+#include "kubelet/pod/resize.h"
 #include "kubelet/pod/status_manager.h"
 #include "kubelet/probe/probe.h"
 #include "kubelet/volume/token.h"
@@ -44,6 +45,8 @@ static struct pod *pod_new(struct pod_manager *manager, struct core_v1_pod *obje
 	pod->name = xstrdup(object->metadata.name);
 	pod->source = xstrdup(source);
 	pod->object = api_ref(object);
+	if (object->status.container_statuses.len || object->status.init_container_statuses.len)
+		pod->allocated = resize_from_status(object);
 	pod->cancel_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	pod->evict_grace = -1;
 	pod->volume_paths = MAP_INIT(free);
@@ -59,6 +62,7 @@ static void slot_done(struct slot *slot) {
 	free(slot->waiting_message);
 	free(slot->image_id);
 	free(slot->resized_for);
+	slot_resize_done(slot);
 }
 
 void pod_free(struct pod *pod) {
@@ -79,6 +83,7 @@ void pod_free(struct pod *pod) {
 	free(pod->evict_message);
 	free(pod->mount_error);
 	free(pod->end_phase);
+	pod_resize_free(pod);
 	pthread_mutex_destroy(&pod->lock);
 	pthread_cond_destroy(&pod->changed);
 	free(pod);
@@ -242,6 +247,7 @@ void pod_manager_set(struct pod_manager *manager, struct core_v1_pod *object, co
 		map_set(&manager->pods, pod->uid, pod);
 	}
 	pthread_mutex_lock(&pod->lock);
+	pod_resize_note(pod, object);
 	api_ref(object);
 	api_unref(pod->object);
 	pod->object = object;
@@ -257,6 +263,7 @@ void pod_manager_refresh(struct pod_manager *manager, struct core_v1_pod *object
 	struct pod *pod = map_get(&manager->pods, object->metadata.uid);
 	if (pod) {
 		pthread_mutex_lock(&pod->lock);
+		pod_resize_note(pod, object);
 		api_ref(object);
 		api_unref(pod->object);
 		pod->object = object;
@@ -404,14 +411,14 @@ bool pod_manager_container_running(struct pod_manager *manager, const char *uid,
 	return running;
 }
 
-void pod_manager_each_active(struct pod_manager *manager, void (*fn)(struct pod *pod, const struct core_v1_pod *object, void *arg), void *arg) {
+void pod_manager_each_active(struct pod_manager *manager, void (*fn)(struct pod *pod, const struct core_v1_pod *given, void *arg), void *arg) {
 	struct map_entry *e;
 	pthread_mutex_lock(&manager->lock);
 	for (size_t i = 0; (e = map_next(&manager->pods, &i));) {
 		struct pod *pod = e->value;
 		pthread_mutex_lock(&pod->lock);
 		if (pod->admitted && pod->stage < POD_ENDED && !pod->evict_reason)
-			fn(pod, pod->object, arg);
+			fn(pod, pod->allocated ? pod->allocated : pod->object, arg);
 		pthread_mutex_unlock(&pod->lock);
 	}
 	pthread_mutex_unlock(&manager->lock);

@@ -32,8 +32,10 @@ struct slot {
 	char *pull_error;
 	char *waiting_reason, *waiting_message; /* why it does not run; NULL: nothing to say */
 	char *image_id;
-	char *resized_for; /* id of the instance that was told its resources by this kubelet */
-	struct cgroup_resources resources; /* what it was told */
+	char *resized_for; /* id of the instance that has `resources` */
+	struct cgroup_resources resources;
+	struct core_v1_pod *actual_of; /* its requirements there are what it has; NULL: what it is given now */
+	bool restarts_now; /* was ended to start anew, whatever the policy and without back-off */
 };
 void slot_wait(struct slot *slot, const char *reason, const char *message);
 
@@ -64,6 +66,9 @@ struct pod {
 	char *evict_reason, *evict_message; /* why the kubelet ends it; NULL: it does not */
 	bool evict_disruption;
 	int64_t evict_grace;     /* seconds; < 0: the pod's own */
+	struct core_v1_pod *allocated, *given_before; /* resize.c */
+	char *resize_reason, *resize_message; /* why it was not given what it asks for */
+	bool resizing;           /* was given something else, and may not have it yet */
 
 	/* the worker's own */
 	enum pod_stage stage;
@@ -79,6 +84,9 @@ struct pod {
 	bool end_told;
 	char *end_phase;         /* set once the pod is over: Failed or Succeeded */
 	bool cleaned;
+	struct cgroup_resources cgroup_told; /* of the pod's own cgroup */
+	struct core_v1_pod *actual_of; /* as in struct slot, of the pod as a whole */
+	char *resize_error, *resize_told;
 };
 
 /* What the runtime holds of the pod, newest first. */
@@ -143,8 +151,8 @@ struct kubelet *pod_manager_kubelet(struct pod_manager *manager);
 void pod_manager_work_begin(struct pod_manager *manager);
 void pod_manager_work_end(struct pod_manager *manager);
 void pod_free(struct pod *pod);
-/* Calls fn for every other pod that is not over; under the manager's lock. */
-void pod_manager_each_active(struct pod_manager *manager, void (*fn)(struct pod *pod, const struct core_v1_pod *object, void *arg), void *arg);
+/* Calls fn for every pod that is admitted and not over, with the object whose resources it was given; under the manager's and the pod's lock. */
+void pod_manager_each_active(struct pod_manager *manager, void (*fn)(struct pod *pod, const struct core_v1_pod *given, void *arg), void *arg);
 pthread_mutex_t *pod_manager_admission_lock(struct pod_manager *manager);
 /* Bounds how many containers are set up at once. */
 void pod_manager_start_begin(struct pod_manager *manager);

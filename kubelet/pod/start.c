@@ -2,6 +2,7 @@
 /* Starts one container: image, configuration, bundle, process, postStart hook, probes. */
 #include "common/base/log.h"
 #include "kubelet/pod/pod.h"
+#include "kubelet/pod/resize.h"
 #include "kubelet/probe/probe.h"
 
 #include <errno.h>
@@ -128,6 +129,8 @@ int pod_start_container(struct pod *pod, struct core_v1_pod *object, struct slot
 	pod_manager_start_end(pod->manager);
 	if (r < 0)
 		return err.message ? fail(pod, object, slot, "RunContainerError", &err) : r;
+	slot->restarts_now = false;
+	pod_resize_started(object, slot, id);
 	kubelet_event(pod->kubelet, object, field, "Normal", "Started", "Container started");
 	slot_wait(slot, NULL, NULL);
 	r = run_post_start(pod, object, slot, id);

@@ -4,6 +4,7 @@
 #include "common/base/log.h"
 #include "kubelet/container/resources.h"
 #include "kubelet/pod/pod.h"
+#include "kubelet/pod/resize.h"
 #include "kubelet/pod/status_manager.h"
 #include "kubelet/probe/probe.h"
 #include "kubelet/server/log_reader.h"
@@ -69,7 +70,7 @@ static void set_instance(struct arena *a, const struct slot *slot, const struct 
 	out->image_id = arena_strdup(a, now->image_id);
 	out->restart_count = (int32_t)now->attempt;
 	if (slot->kind != SLOT_EPHEMERAL) {
-		api_copy_value(&core_v1_resource_requirements_type, out->resources = arena_new_type(a, struct core_v1_resource_requirements), &slot->spec->resources, a);
+		api_copy_value(&core_v1_resource_requirements_type, out->resources = arena_new_type(a, struct core_v1_resource_requirements), slot_actual(slot), a);
 		for api_list_each (e, &slot->spec->resources.requests)
 			api_quantity_set(a, &out->allocated_resources, e->key, e->value);
 	}
@@ -344,12 +345,24 @@ static void condition_ready(struct conditions *s, const char *phase) {
 static bool is_ours(const char *type) {
 	static const char *const types[] = {
 		CORE_V1_POD_CONDITION_TYPE_POD_READY_TO_START_CONTAINERS, CORE_V1_POD_CONDITION_TYPE_INITIALIZED, CORE_V1_POD_CONDITION_TYPE_READY,
-		CORE_V1_POD_CONDITION_TYPE_CONTAINERS_READY, CORE_V1_POD_CONDITION_TYPE_POD_SCHEDULED,
+		CORE_V1_POD_CONDITION_TYPE_CONTAINERS_READY, CORE_V1_POD_CONDITION_TYPE_POD_SCHEDULED, CORE_V1_POD_CONDITION_TYPE_POD_RESIZE_PENDING,
+		CORE_V1_POD_CONDITION_TYPE_POD_RESIZE_IN_PROGRESS,
 	};
 	for (size_t i = 0; i < array_len(types); i++)
 		if (str_equal(type, types[i]))
 			return true;
 	return false;
+}
+
+static void condition_resize(struct pod *pod, struct conditions *s) {
+	pthread_mutex_lock(&pod->lock);
+	const char *reason = arena_strdup(s->arena, pod->resize_reason), *message = arena_strdup(s->arena, pod->resize_message);
+	bool resizing = pod->resizing;
+	pthread_mutex_unlock(&pod->lock);
+	if (reason)
+		set_condition(s, CORE_V1_POD_CONDITION_TYPE_POD_RESIZE_PENDING, true, reason, message);
+	if (resizing)
+		set_condition(s, CORE_V1_POD_CONDITION_TYPE_POD_RESIZE_IN_PROGRESS, true, pod->resize_error ? "Error" : NULL, pod->resize_error);
 }
 
 static void make_conditions(struct pod *pod, struct conditions *s, const struct pod_view *view) {
@@ -358,6 +371,7 @@ static void make_conditions(struct pod *pod, struct conditions *s, const struct 
 	condition_initialized(s, phase);
 	condition_ready(s, phase);
 	set_condition(s, CORE_V1_POD_CONDITION_TYPE_POD_SCHEDULED, true, NULL, NULL);
+	condition_resize(pod, s);
 	if (pod->evict_disruption)
 		set_condition(s, CORE_V1_POD_CONDITION_TYPE_DISRUPTION_TARGET, true, "TerminationByKubelet", pod->evict_message);
 	/* Others' conditions are shown as they stand; the patch leaves them alone. */
@@ -376,6 +390,13 @@ static void set_addresses(struct pod *pod, struct arena *a, struct core_v1_pod_s
 	for (size_t i = 0; i < pod->ip_count; i++)
 		api_list_add(a, &status->pod_ips)->ip = arena_strdup(a, pod->ips[i]);
 	status->pod_ip = status->pod_ips.len ? status->pod_ips.items[0].ip : NULL;
+}
+
+static void set_pod_resources(struct pod *pod, const struct core_v1_pod *object, struct arena *a, struct core_v1_pod_status *status) {
+	const struct core_v1_resource_requirements *actual = pod->actual_of && pod->actual_of->spec.resources ? pod->actual_of->spec.resources : object->spec.resources;
+	for api_list_each (e, &object->spec.resources->requests)
+		api_quantity_set(a, &status->allocated_resources, e->key, e->value);
+	api_copy_value(&core_v1_resource_requirements_type, status->resources = arena_new_type(a, struct core_v1_resource_requirements), actual, a);
 }
 
 static void set_containers(struct pod *pod, const struct core_v1_pod *object, struct arena *a, struct core_v1_pod_status *status) {
@@ -429,6 +450,8 @@ void pod_status_update(struct pod *pod, const struct core_v1_pod *object, const 
 	status->observed_generation = object->metadata.generation;
 	status->start_time = object->status.start_time.set ? object->status.start_time : old->start_time.set ? old->start_time : api_time_now();
 	status->qos_class = resources_qos_name(object);
+	if (object->spec.resources)
+		set_pod_resources(pod, object, a, status);
 	set_addresses(pod, a, status);
 	set_containers(pod, object, a, status);
 	status->phase = arena_strdup(a, final_phase(pod, object, status));

@@ -3,6 +3,7 @@
 
 #include "common/base/log.h"
 #include "common/base/map.h"
+#include "common/image/json.h"
 #include "common/client/workqueue.h"
 
 #include <errno.h>
@@ -43,6 +44,8 @@ static json_t *condition_of(json_t *list, json_t *type) {
 
 /* Only the conditions that changed: the merge by type leaves all others as they are. What one no longer says must be taken away by name. */
 static json_t *condition_patch(json_t *have_list, json_t *want_list) {
+	/* These say by being there; all others stay once they are said. */
+	static const char *const passing[] = {CORE_V1_POD_CONDITION_TYPE_POD_RESIZE_PENDING, CORE_V1_POD_CONDITION_TYPE_POD_RESIZE_IN_PROGRESS};
 	json_t *out = json_array(), *want, *value;
 	size_t i;
 	const char *key;
@@ -55,6 +58,11 @@ static json_t *condition_patch(json_t *have_list, json_t *want_list) {
 			if (!json_object_get(want, key))
 				json_object_set_new(copy, key, json_null());
 		json_array_append_new(out, copy);
+	}
+	for (i = 0; i < array_len(passing); i++) {
+		autojson json_t *type = json_string(passing[i]);
+		if (condition_of(have_list, type) && !condition_of(want_list, type))
+			json_array_append_new(out, json_pack("{s:s,s:s}", "$patch", "delete", "type", passing[i]));
 	}
 	if (json_array_size(out))
 		return out;

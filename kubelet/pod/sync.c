@@ -7,6 +7,7 @@
 #include "common/base/log.h"
 #include "kubelet/container/resources.h"
 #include "kubelet/pod/pod.h"
+#include "kubelet/pod/resize.h"
 #include "kubelet/pod/status_manager.h"
 #include "kubelet/probe/probe.h"
 #include "kubelet/source/source.h"
@@ -104,7 +105,8 @@ static int make_ground(struct pod *pod, const struct core_v1_pod *object, struct
 	struct cgroup_resources resources;
 	if (pod->dirs_made)
 		return 0;
-	resources_pod_cgroup(object, &resources);
+	/* One that ran before has what it had until it is told otherwise. */
+	resources_pod_cgroup(pod->actual_of ? pod->actual_of : object, &resources);
 	if (!cgroup_has_controller(pod->kubelet->cgroups, "hugetlb"))
 		resources.hugepage_count = 0;
 	resources.pids_limit = pod->kubelet->options.pod_max_pids > 0 ? pod->kubelet->options.pod_max_pids : 0;
@@ -123,6 +125,7 @@ static int make_ground(struct pod *pod, const struct core_v1_pod *object, struct
 		return r;
 	}
 	pod->dirs_made = true;
+	pod->cgroup_told = resources;
 	return 0;
 }
 
@@ -231,7 +234,7 @@ static bool in_crash_backoff(struct pod *pod, struct core_v1_pod *object, struct
 }
 
 static bool start(struct pod *pod, struct core_v1_pod *object, struct slot *slot, struct pod_view *view, struct agenda *agenda) {
-	if (slot->now && slot->now->state == CONTAINER_EXITED && in_crash_backoff(pod, object, slot, agenda))
+	if (slot->now && slot->now->state == CONTAINER_EXITED && !slot->restarts_now && in_crash_backoff(pod, object, slot, agenda))
 		return false;
 	int r = pod_start_container(pod, object, slot, view);
 	/* A pull that failed turns into a back-off soon, which ends when the next pull is due. */
@@ -290,59 +293,6 @@ static bool end_unwell(struct pod *pod, struct core_v1_pod *object, struct slot 
 	return true;
 }
 
-static bool same_resources(const struct cgroup_resources *a, const struct cgroup_resources *b) {
-	return a->cpu_shares == b->cpu_shares && a->cpu_quota_us == b->cpu_quota_us && a->memory_limit == b->memory_limit;
-}
-
-static bool resize_restarts(const struct core_v1_container *spec, const char *resource) {
-	for api_list_each (policy, &spec->resize_policy)
-		if (str_equal(policy->resource_name, resource))
-			return str_equal(policy->restart_policy, CORE_V1_RESOURCE_RESIZE_RESTART_POLICY_RESTART_CONTAINER);
-	return false;
-}
-
-/*
- * Cpu and memory of a running container as the spec has them now. The pod's own cgroup grows before its containers and shrinks after them;
- * a resource whose policy asks for it restarts the container. True where it was ended for that.
- */
-static bool resize(struct pod *pod, struct core_v1_pod *object, struct slot *slot, struct pod_view *view) {
-	struct cgroup_resources want, of_pod, only = {0};
-	autoerror struct error err = {0};
-	autofree char *cgroup = cgroup_of(pod, object), *message = NULL;
-	resources_container_cgroup(object, slot->spec, &want);
-	if (!str_equal(slot->resized_for, slot->now->id)) {
-		/* Started with these, or adopted: then they are told once more, which changes nothing. */
-		bool adopted = pod->adopted_by_restart && !slot->resized_for;
-		free(slot->resized_for);
-		slot->resized_for = xstrdup(slot->now->id);
-		slot->resources = want;
-		if (!adopted)
-			return false;
-	} else if (same_resources(&want, &slot->resources)) {
-		return false;
-	}
-	bool cpu = want.cpu_shares != slot->resources.cpu_shares || want.cpu_quota_us != slot->resources.cpu_quota_us, memory = want.memory_limit != slot->resources.memory_limit;
-	slot->resources = want;
-	if ((cpu && resize_restarts(slot->spec, "cpu")) || (memory && resize_restarts(slot->spec, "memory"))) {
-		message = xprintf("Container %s resize requires restart, will be restarted", slot->name);
-		pod_kill_container(pod, object, slot->now, -1, message);
-		reload(pod, object, view);
-		return true;
-	}
-	resources_pod_cgroup(object, &of_pod);
-	only = (struct cgroup_resources){.cpu_shares = of_pod.cpu_shares, .cpu_quota_us = of_pod.cpu_quota_us, .cpu_period_us = of_pod.cpu_period_us, .memory_limit = of_pod.memory_limit};
-	want.hugepage_count = 0;
-	int first = cgroup_update(pod->kubelet->cgroups, cgroup, &only, NULL);
-	if (runtime_container_update(pod->kubelet->runtime, slot->now->id, &want, &err) < 0) {
-		log_warning("container cannot be resized", LOG_STR("pod", pod->name), LOG_STR("container", slot->name), LOG_ERR(&err));
-		kubelet_event(pod->kubelet, object, NULL, "Warning", "ResizeError", "%s", error_message(&err));
-		free(take_ptr(slot->resized_for));
-	} else if (first < 0) {
-		cgroup_update(pod->kubelet->cgroups, cgroup, &only, NULL);
-	}
-	return false;
-}
-
 static bool runs(const struct slot *slot) {
 	return slot->now && slot->now->state == CONTAINER_RUNNING;
 }
@@ -369,19 +319,29 @@ static bool sync_init(struct pod *pod, struct core_v1_pod *object, struct slot *
 	}
 	if (initialized || (slot->now && slot->now->state == CONTAINER_EXITED && slot->now->exit_code == 0))
 		return true;
-	if (!slot->now || (slot->now->state == CONTAINER_EXITED && pod_restarts_after(object, slot, slot->now->exit_code)))
+	if (!slot->now || (slot->now->state == CONTAINER_EXITED && (slot->restarts_now || pod_restarts_after(object, slot, slot->now->exit_code))))
 		start(pod, object, slot, view, agenda);
 	return false;
 }
 
 static void sync_main(struct pod *pod, struct core_v1_pod *object, struct slot *slot, struct pod_view *view, struct agenda *agenda) {
 	bool changed = false;
-	if (runs(slot) && !(changed = end_unwell(pod, object, slot, view)) && !resize(pod, object, slot, view))
+	if (runs(slot) && !(changed = end_unwell(pod, object, slot, view)))
 		return;
 	bool ended = slot->now && slot->now->state == CONTAINER_EXITED;
 	changed = changed && !str_equal(slot->now ? slot->now->image : NULL, slot->spec->image);
-	if (!ended || changed || pod_restarts_after(object, slot, slot->now->exit_code))
+	if (!ended || changed || slot->restarts_now || pod_restarts_after(object, slot, slot->now->exit_code))
 		start(pod, object, slot, view, agenda);
+}
+
+/* What runs gets what the pod is given by now, before anything starts with it. */
+static void resize(struct pod *pod, struct core_v1_pod *object, struct pod_view *view, struct agenda *agenda) {
+	autofree char *cgroup = cgroup_of(pod, object);
+	bool ended = false;
+	if (pod_resize_do(pod, object, cgroup, &ended) < 0)
+		look_backoff(pod, agenda);
+	if (ended)
+		reload(pod, object, view);
 }
 
 static void sync_containers(struct pod *pod, struct core_v1_pod *object, struct pod_view *view, struct agenda *agenda) {
@@ -389,6 +349,7 @@ static void sync_containers(struct pod *pod, struct core_v1_pod *object, struct 
 		if (pod->slots[i].kind == SLOT_EPHEMERAL && !pod->slots[i].now && !pod->slots[i].last)
 			start(pod, object, &pod->slots[i], view, agenda);
 	bool initialized = is_initialized(pod, view);
+	resize(pod, object, view, agenda);
 	for api_list_each (c, &object->spec.init_containers)
 		if (pod_is_ending(pod) || !sync_init(pod, object, pod_slot(pod, c->name), view, initialized, agenda))
 			return;
@@ -397,6 +358,7 @@ static void sync_containers(struct pod *pod, struct core_v1_pod *object, struct 
 			return;
 		sync_main(pod, object, pod_slot(pod, c->name), view, agenda);
 	}
+	pod_resize_finish(pod, object);
 }
 
 /* True where no container will run any more, by the restart policy. */
@@ -404,7 +366,7 @@ static bool is_over(struct pod *pod, const struct core_v1_pod *object) {
 	bool all_ended = true;
 	for (size_t i = 0; i < pod->slot_count; i++) {
 		const struct slot *slot = &pod->slots[i];
-		bool ended = slot->now && slot->now->state == CONTAINER_EXITED && !pod_restarts_after(object, slot, slot->now->exit_code);
+		bool ended = slot->now && slot->now->state == CONTAINER_EXITED && !slot->restarts_now && !pod_restarts_after(object, slot, slot->now->exit_code);
 		if (slot->kind == SLOT_INIT && ended && slot->now->exit_code != 0)
 			return true;
 		if (slot->kind == SLOT_MAIN && !ended)
@@ -530,8 +492,11 @@ static void sync_ending(struct pod *pod, struct core_v1_pod *object, struct pod_
 	}
 	if (!pod->end_phase && !pod->evict_reason)
 		mark_over(pod, object, view);
-	if (pod->stage < POD_ENDED)
+	if (pod->stage < POD_ENDED) {
 		pod->stage = POD_ENDED;
+		/* What it had is free for those that wait for more. */
+		pod_resize_decide(pod->manager, pod->kubelet, pod);
+	}
 	pthread_mutex_lock(&pod->lock);
 	bool removed = pod->removed;
 	pthread_mutex_unlock(&pod->lock);
@@ -545,19 +510,39 @@ static void sync_ending(struct pod *pod, struct core_v1_pod *object, struct pod_
 	pod->stage = POD_FORGOTTEN;
 }
 
+/* Where the pod is given something else, all that follows goes by that. */
+static void look_at_resize(struct pod *pod, struct core_v1_pod *desired, struct core_v1_pod **given, const struct pod_view *view, struct agenda *agenda) {
+	int64_t retry_ns = 0;
+	bool changed = pod_resize_look(pod, desired, &retry_ns);
+	if (retry_ns)
+		look_after(agenda, retry_ns);
+	if (!changed)
+		return;
+	pthread_mutex_lock(&pod->lock);
+	struct core_v1_pod *now = resize_with(desired, pod->allocated);
+	pthread_mutex_unlock(&pod->lock);
+	api_unref(*given);
+	*given = now;
+	pod_slots_update(pod, now, view);
+	pod_status_update(pod, now, view);
+}
+
 int64_t pod_sync(struct pod *pod) {
 	struct agenda agenda = {0};
 	autoerror struct error err = {0};
 	autoview struct pod_view view = {0};
 	pthread_mutex_lock(&pod->lock);
-	autounref struct core_v1_pod *object = api_ref(pod->object);
+	autounref struct core_v1_pod *desired = api_ref(pod->object), *given = resize_with(pod->object, pod->allocated);
 	pthread_mutex_unlock(&pod->lock);
 	if (pod_view_load(pod, &view, &err) < 0) {
 		log_error("runtime does not tell of the pod", LOG_STR("pod", pod->name), LOG_ERR(&err));
 		look_backoff(pod, &agenda);
 		return agenda.at;
 	}
-	pod_slots_update(pod, object, &view);
+	pod_slots_update(pod, given, &view);
+	if (!pod_is_ending(pod))
+		look_at_resize(pod, desired, &given, &view, &agenda);
+	struct core_v1_pod *object = given;
 	note_ips(pod, object, &view);
 	if (!str_equal(pod->source, "api") && !pod_is_ending(pod))
 		mirror_ensure(pod->kubelet, object);

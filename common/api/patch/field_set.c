@@ -83,15 +83,33 @@ json_t *field_set_read(json_t *fields_v1) {
 	return read_node(fields_v1, true);
 }
 
-json_t *field_set_write(json_t *set) {
-	json_t *out = json_object(), *child;
-	const char *key;
-	bool alone = json_object_size(set) == 1;
+static int order_keys(const void *a, const void *b) {
+	return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+/* The keys in order; the caller frees the list. */
+static const char **sorted_keys(json_t *set, size_t *ret_count) {
+	const char **keys = xcalloc(json_object_size(set) + 1, sizeof(*keys)), *key;
+	size_t n = 0;
+	json_t *child;
 	json_object_foreach(set, key, child) {
-		if (strcmp(key, "."))
-			json_object_set_new(out, key, field_set_write(child));
-		else if (!alone)
-			json_object_set_new(out, key, json_object());
+		keys[n++] = key;
+	}
+	qsort(keys, n, sizeof(*keys), order_keys);
+	*ret_count = n;
+	return keys;
+}
+
+/* In order, as clients that read it into maps and write it again have it: they compare the text. */
+json_t *field_set_write(json_t *set) {
+	json_t *out = json_object();
+	size_t count;
+	autofree const char **keys = sorted_keys(set, &count);
+	for (size_t i = 0; i < count; i++) {
+		if (strcmp(keys[i], "."))
+			json_object_set_new(out, keys[i], field_set_write(json_object_get(set, keys[i])));
+		else if (count > 1)
+			json_object_set_new(out, keys[i], json_object());
 	}
 	return out;
 }
@@ -121,19 +139,9 @@ static void append_element(struct buf *path, const char *element) {
 		buf_printf(path, "[%s]", rest);
 }
 
-static int order_keys(const void *a, const void *b) {
-	return strcmp(*(const char *const *)a, *(const char *const *)b);
-}
-
 static void each(json_t *set, struct buf *path, void (*fn)(const char *path, void *arg), void *arg) {
-	size_t count = json_object_size(set), n = 0, len = path->len;
-	autofree const char **keys = xcalloc(count + 1, sizeof(*keys));
-	const char *key;
-	json_t *child;
-	json_object_foreach(set, key, child) {
-		keys[n++] = key;
-	}
-	qsort(keys, n, sizeof(*keys), order_keys);
+	size_t n, len = path->len;
+	autofree const char **keys = sorted_keys(set, &n);
 	for (size_t i = 0; i < n; i++) {
 		if (!strcmp(keys[i], ".")) {
 			fn(path->data ? path->data : "", arg);

@@ -36,6 +36,9 @@ static void test_patches(void **state) {
 	/* A field that is gone is taken away by name. */
 	expect("{\"conditions\":[" NOT_READY "]}", "{\"conditions\":[" READY "]}",
 	       "{\"metadata\":{\"uid\":\"u\"},\"status\":{\"conditions\":[{\"type\":\"Ready\",\"status\":\"True\",\"lastProbeTime\":null,\"lastTransitionTime\":\"2026-01-01T00:00:00Z\",\"message\":null}]}}");
+	/* A condition that says by being there is taken away; only that, and by its type. */
+	expect("{\"conditions\":[" READY ",{\"type\":\"PodResizePending\",\"status\":\"True\",\"lastProbeTime\":null,\"lastTransitionTime\":null}," FOREIGN "]}", "{\"conditions\":[" READY "]}",
+	       "{\"metadata\":{\"uid\":\"u\"},\"status\":{\"conditions\":[{\"$patch\":\"delete\",\"type\":\"PodResizePending\"}]}}");
 	expect("{\"reason\":\"x\",\"podIPs\":[{\"ip\":\"1.1.1.1\"}]}", "{\"podIPs\":[{\"ip\":\"2.2.2.2\"}]}", "{\"metadata\":{\"uid\":\"u\"},\"status\":{\"podIPs\":[{\"$patch\":\"replace\"},{\"ip\":\"2.2.2.2\"}],\"reason\":null}}");
 }
 

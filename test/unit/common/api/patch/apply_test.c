@@ -62,6 +62,9 @@ static void test_create(void **state) {
 		    "{\"f:metadata\":{\"f:labels\":{\".\":{},\"f:app\":{}}},\"f:spec\":{\"f:containers\":{\"k:{\\\"name\\\":\\\"c\\\"}\":{\".\":{},\"f:image\":{},\"f:name\":{},\"f:ports\":{\".\":"
 		    "{},\"k:{\\\"containerPort\\\":80,\\\"protocol\\\":\\\"TCP\\\"}\":{\".\":{},\"f:containerPort\":{},\"f:protocol\":{}}},\"f:resources\":{}}},\"f:dnsPolicy\":{},"
 		    "\"f:securityContext\":{}}}");
+	/* In order: clients compare it as text. */
+	autofree char *text = json_dumps(fields_of(pod, 0), JSON_COMPACT), *sorted = json_dumps(fields_of(pod, 0), JSON_COMPACT | JSON_SORT_KEYS);
+	assert_string_equal(text, sorted);
 	/* A no-op changes nothing, time included. */
 	json_t *again = NULL;
 	options.manager = "other";
