@@ -26,6 +26,9 @@ void admission_check_flags(const struct apiserver_options *options);
 /* True where the write is of this resource (and subresource; NULL: the object itself). */
 bool admission_is(const struct write *w, const char *group, const char *plural, const char *subresource);
 
+/* The object's name for messages, or what it will begin with where it is yet to be generated. */
+const char *admission_name(const struct write *w);
+
 #define ADMISSION_PLUGIN(name) extern const struct admission_plugin name
 ADMISSION_PLUGIN(admission_namespace_lifecycle);
 ADMISSION_PLUGIN(admission_service_account);

@@ -75,7 +75,7 @@ static bool may(struct check *c, const char *verb, const char *resource, const c
 static int verdict(struct check *c, struct error *err) {
 	int rc = 0;
 	if (c->missing_count)
-		rc = error_forbidden(err, c->w->resource, api_metadata(c->w->object)->name, "user \"%s\" (groups=%s) is attempting to grant RBAC permissions not currently held:\n%s", c->w->r->user->name, c->w->r->user->groups && c->w->r->user->groups[0] ? c->w->r->user->groups[0] : "", c->missing.data);
+		rc = error_forbidden(err, c->w->resource, admission_name(c->w), "user \"%s\" (groups=%s) is attempting to grant RBAC permissions not currently held:\n%s", c->w->r->user->name, c->w->r->user->groups && c->w->r->user->groups[0] ? c->w->r->user->groups[0] : "", c->missing.data);
 	buf_done(&c->missing);
 	return rc;
 }

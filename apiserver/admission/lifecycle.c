@@ -30,7 +30,7 @@ static int check_namespace(struct write *w, struct error *err) {
 	api_unref(ns);
 	if (!going)
 		return 0;
-	int rc = error_forbidden(err, w->resource, w->object ? api_metadata(w->object)->name : w->name, "unable to create new content in namespace %s because it is being terminated", w->ns);
+	int rc = error_forbidden(err, w->resource, admission_name(w), "unable to create new content in namespace %s because it is being terminated", w->ns);
 	error_cause(err, "NamespaceTerminating", "metadata.namespace", "namespace %s is being terminated", w->ns);
 	return rc;
 }

@@ -219,7 +219,7 @@ static int validate(struct write *w, struct error *err) {
 		free(c.items[i]);
 	}
 	buf_append_str(&text, c.len > 1 ? "]" : "");
-	return error_forbidden(err, w->resource, api_metadata(w->object)->name, "%s", text.data);
+	return error_forbidden(err, w->resource, admission_name(w), "%s", text.data);
 }
 
 const struct admission_plugin admission_limit_ranger = {

@@ -20,13 +20,13 @@ static int check_pod(struct write *w, const char *node, struct error *err) {
 	const struct core_v1_pod *pod = w->operation == WRITE_CREATE ? w->object : w->old;
 	if (w->operation == WRITE_CREATE) {
 		if (!api_map_get(&pod->metadata.annotations, MIRROR_ANNOTATION))
-			return error_forbidden(err, w->resource, pod->metadata.name, "pod does not have \"%s\" annotation, node \"%s\" can only create mirror pods", MIRROR_ANNOTATION, node);
+			return error_forbidden(err, w->resource, admission_name(w), "pod does not have \"%s\" annotation, node \"%s\" can only create mirror pods", MIRROR_ANNOTATION, node);
 		if (!str_equal(pod->spec.node_name, node))
-			return error_forbidden(err, w->resource, pod->metadata.name, "node \"%s\" can only create pods with spec.nodeName set to itself", node);
+			return error_forbidden(err, w->resource, admission_name(w), "node \"%s\" can only create pods with spec.nodeName set to itself", node);
 		return 0;
 	}
 	if (pod && !str_equal(pod->spec.node_name, node))
-		return error_forbidden(err, w->resource, pod->metadata.name, "node \"%s\" can only %s pods with spec.nodeName set to itself", node, w->operation == WRITE_DELETE ? "delete" : "update status for");
+		return error_forbidden(err, w->resource, admission_name(w), "node \"%s\" can only %s pods with spec.nodeName set to itself", node, w->operation == WRITE_DELETE ? "delete" : "update status for");
 	return 0;
 }
 

@@ -95,7 +95,7 @@ static int admit_pod_priority(struct write *w, struct error *err) {
 	} else {
 		class = registry_read(w->r->server->registry, "scheduling.k8s.io", "priorityclasses", NULL, pod->spec.priority_class_name);
 		if (!class)
-			return error_forbidden(err, w->resource, pod->metadata.name, "no PriorityClass with name %s was found", pod->spec.priority_class_name);
+			return error_forbidden(err, w->resource, admission_name(w), "no PriorityClass with name %s was found", pod->spec.priority_class_name);
 	}
 	if (class) {
 		value = class->value;
@@ -103,9 +103,9 @@ static int admit_pod_priority(struct write *w, struct error *err) {
 		api_unref(class);
 	}
 	if (pod->spec.priority && *pod->spec.priority != value)
-		return error_forbidden(err, w->resource, pod->metadata.name, "the integer value of priority (%d) must not be provided in pod spec; priority admission controller computed %d from the given PriorityClass name", *pod->spec.priority, value);
+		return error_forbidden(err, w->resource, admission_name(w), "the integer value of priority (%d) must not be provided in pod spec; priority admission controller computed %d from the given PriorityClass name", *pod->spec.priority, value);
 	if (!str_empty(pod->spec.preemption_policy) && strcmp(pod->spec.preemption_policy, policy) != 0)
-		return error_forbidden(err, w->resource, pod->metadata.name, "the string value of PreemptionPolicy (%s) must not be provided in pod spec; priority admission controller computed %s from the given PriorityClass name", pod->spec.preemption_policy, policy);
+		return error_forbidden(err, w->resource, admission_name(w), "the string value of PreemptionPolicy (%s) must not be provided in pod spec; priority admission controller computed %s from the given PriorityClass name", pod->spec.preemption_policy, policy);
 	pod->spec.priority = api_int32(arena, value);
 	pod->spec.preemption_policy = policy;
 	return 0;
@@ -121,7 +121,7 @@ static int validate_priority(struct write *w, struct error *err) {
 	struct scheduling_v1_priority_class *class = default_class(w->r->server);
 	int rc = 0;
 	if (class && !str_equal(class->metadata.name, api_metadata(w->object)->name))
-		rc = error_forbidden(err, w->resource, api_metadata(w->object)->name, "PriorityClass %s is already marked as default. Only one default can exist", class->metadata.name);
+		rc = error_forbidden(err, w->resource, admission_name(w), "PriorityClass %s is already marked as default. Only one default can exist", class->metadata.name);
 	api_unref(class);
 	return rc;
 }

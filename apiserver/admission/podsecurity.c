@@ -126,7 +126,7 @@ static int validate(struct write *w, struct error *err) {
 		restricted_volumes(&pod->spec, &v);
 	int rc = 0;
 	if (v.count)
-		rc = error_forbidden(err, w->resource, pod->metadata.name, "violates PodSecurity \"%s:%s\": %s", level, version, v.text.data);
+		rc = error_forbidden(err, w->resource, admission_name(w), "violates PodSecurity \"%s:%s\": %s", level, version, v.text.data);
 	buf_done(&v.text);
 	return rc;
 }

@@ -32,7 +32,7 @@ static int exceeded(struct write *w, const struct core_v1_resource_quota *quota,
 	masked_text(delta, over, &requested);
 	masked_text(&quota->status.used, over, &used);
 	masked_text(&quota->status.hard, over, &limited);
-	return error_forbidden(err, w->resource, api_metadata(w->object)->name, "exceeded quota: %s, requested: %s, used: %s, limited: %s", quota->metadata.name, requested.data, used.data, limited.data);
+	return error_forbidden(err, w->resource, admission_name(w), "exceeded quota: %s, requested: %s, used: %s, limited: %s", quota->metadata.name, requested.data, used.data, limited.data);
 }
 
 /* Adds the delta to the quota's used; refuses where that passes its hard. */
@@ -124,7 +124,7 @@ static int find_quotas(struct charge *charge, struct error *err) {
 			for (uint32_t n = 0; n < charge->delta.len && rc == 0; n++) {
 				counts |= api_quantity_get(&quota->status.hard, charge->delta.items[n].key) != NULL;
 				if (api_quantity_get(&quota->spec.hard, charge->delta.items[n].key) && !api_quantity_get(&quota->status.hard, charge->delta.items[n].key))
-					rc = error_forbidden(err, w->resource, api_metadata(w->object)->name, "status unknown for quota: %s, resources: %s", quota->metadata.name, charge->delta.items[n].key);
+					rc = error_forbidden(err, w->resource, admission_name(w), "status unknown for quota: %s, resources: %s", quota->metadata.name, charge->delta.items[n].key);
 			}
 		}
 		if (counts && rc == 0 && charge->len < array_len(charge->names))

@@ -12,7 +12,7 @@ static int merge_scheduling(struct write *w, struct core_v1_pod *pod, const stru
 		const struct api_string_map_entry *e = &scheduling->node_selector.items[i];
 		const char *there = api_map_get(&pod->spec.node_selector, e->key);
 		if (there && strcmp(there, e->value) != 0)
-			return error_forbidden(err, w->resource, pod->metadata.name, "conflict: runtimeClass.scheduling.nodeSelector[%s] = %s; pod.spec.nodeSelector[%s] = %s", e->key, e->value, e->key, there);
+			return error_forbidden(err, w->resource, admission_name(w), "conflict: runtimeClass.scheduling.nodeSelector[%s] = %s; pod.spec.nodeSelector[%s] = %s", e->key, e->value, e->key, there);
 		api_map_set(arena, &pod->spec.node_selector, e->key, e->value);
 	}
 	for (uint32_t i = 0; i < scheduling->tolerations.len; i++) {
@@ -31,12 +31,12 @@ static int admit(struct write *w, struct error *err) {
 	struct core_v1_pod *pod = w->object;
 	if (str_empty(pod->spec.runtime_class_name)) {
 		if (pod->spec.overhead.len)
-			return error_forbidden(err, w->resource, pod->metadata.name, "pod rejected: Pod Overhead set without corresponding RuntimeClass defined Overhead");
+			return error_forbidden(err, w->resource, admission_name(w), "pod rejected: Pod Overhead set without corresponding RuntimeClass defined Overhead");
 		return 0;
 	}
 	struct node_v1_runtime_class *class = registry_read(w->r->server->registry, "node.k8s.io", "runtimeclasses", NULL, pod->spec.runtime_class_name);
 	if (!class)
-		return error_forbidden(err, w->resource, pod->metadata.name, "pod rejected: RuntimeClass \"%s\" not found", pod->spec.runtime_class_name);
+		return error_forbidden(err, w->resource, admission_name(w), "pod rejected: RuntimeClass \"%s\" not found", pod->spec.runtime_class_name);
 	int rc = 0;
 	struct arena *arena = api_arena(pod);
 	if (class->overhead && class->overhead->pod_fixed.len && !pod->spec.overhead.len)

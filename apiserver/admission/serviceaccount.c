@@ -82,7 +82,7 @@ static int admit(struct write *w, struct error *err) {
 	struct arena *arena = api_arena(pod);
 	if (api_map_get(&pod->metadata.annotations, MIRROR_ANNOTATION)) {
 		if (!str_empty(pod->spec.service_account_name))
-			return error_forbidden(err, w->resource, pod->metadata.name, "a mirror pod may not reference service accounts");
+			return error_forbidden(err, w->resource, admission_name(w), "a mirror pod may not reference service accounts");
 		return 0;
 	}
 	if (str_empty(pod->spec.service_account_name))
@@ -90,7 +90,7 @@ static int admit(struct write *w, struct error *err) {
 	pod->spec.service_account = pod->spec.service_account_name;
 	struct core_v1_service_account *account = registry_read(w->r->server->registry, "", "serviceaccounts", w->ns, pod->spec.service_account_name);
 	if (!account)
-		return error_forbidden(err, w->resource, pod->metadata.name, "error looking up service account %s/%s: serviceaccount \"%s\" not found", w->ns, pod->spec.service_account_name, pod->spec.service_account_name);
+		return error_forbidden(err, w->resource, admission_name(w), "error looking up service account %s/%s: serviceaccount \"%s\" not found", w->ns, pod->spec.service_account_name, pod->spec.service_account_name);
 	if (automounts(account, pod))
 		mount_token(pod, arena);
 	if (!pod->spec.image_pull_secrets.len)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The plugins in their order. */
 #include "apiserver/admission/admission.h"
+#include "api/meta_v1.h"
 #include "common/base/log.h"
 
 const struct admission_plugin *const admission_plugins[] = {
@@ -22,6 +23,13 @@ const size_t admission_plugin_count = array_len(admission_plugins);
 
 bool admission_is(const struct write *w, const char *group, const char *plural, const char *subresource) {
 	return strcmp(w->resource->api->plural, plural) == 0 && strcmp(resource_group(w->resource), group) == 0 && str_equal(w->subresource, subresource);
+}
+
+const char *admission_name(const struct write *w) {
+	const struct meta_v1_object_meta *meta = w->object ? api_metadata(w->object) : NULL;
+	if (!meta)
+		return w->name;
+	return str_empty(meta->name) ? meta->generate_name : meta->name;
 }
 
 static bool disabled(const struct apiserver *server, const struct admission_plugin *plugin) {

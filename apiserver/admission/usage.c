@@ -215,5 +215,5 @@ int usage_check_required(struct write *w, const struct core_v1_resource_quota *q
 	}
 	if (!missing.len)
 		return 0;
-	return error_forbidden(err, w->resource, pod->metadata.name, "failed quota: %s: must specify %s", quota->metadata.name, missing.data);
+	return error_forbidden(err, w->resource, admission_name(w), "failed quota: %s: must specify %s", quota->metadata.name, missing.data);
 }

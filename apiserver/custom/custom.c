@@ -19,7 +19,7 @@ struct custom_object {
 	struct meta_v1_object_meta metadata;
 };
 
-static const struct strategy custom_strategy = {.generation = true};
+static const struct strategy custom_strategy = {.generation = true, .no_unconditional_update = true, .status_keeps = STATUS_KEEPS_METADATA};
 static struct store_watch *definitions_watch;
 static struct custom_resource *every_custom; /* changed by the thread that applies definitions alone */
 

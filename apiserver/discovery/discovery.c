@@ -132,7 +132,8 @@ static void verbs_member(struct buf *out, uint32_t verbs) {
 static void storage_hash(struct buf *out, const struct resource *resource) {
 	if (!resource->collection)
 		return;
-	autofree char *text = xprintf("%s/%s/%s", resource->storage_type->group ? resource->storage_type->group : "", resource->storage_type->version ? resource->storage_type->version : resource->api->version, resource->api->kind);
+	const char *stored = str_or(resource->api->storage_version, resource->api->version);
+	autofree char *text = xprintf("%s%s/%s", strchr(stored, '/') ? "" : "/", stored, resource->api->kind);
 	uint8_t digest[32];
 	gnutls_hash_fast(GNUTLS_DIG_SHA256, text, strlen(text), digest);
 	buf_append_str(out, ",\"storageVersionHash\":\"");

@@ -7,6 +7,7 @@
 #include "apiserver/rest/subresource.h"
 #include "apiserver/rest/review.h"
 #include "apiserver/rest/write.h"
+#include "apiserver/strategy/strategy.h"
 #include "common/base/metrics.h"
 
 #include <errno.h>
@@ -100,6 +101,8 @@ static int dispatch_resource(struct request *r, struct error *err) {
 	if (!r->resource || __atomic_load_n(&r->resource->removed, __ATOMIC_ACQUIRE))
 		return not_served(r, err);
 	const struct api_resource *api = r->resource->api;
+	if (r->resource->strategy && r->resource->strategy->deprecated)
+		request_warn(r, "%s", r->resource->strategy->deprecated);
 	/* A collection over all namespaces is read only; an object of a namespaced kind needs its namespace. */
 	if (api->namespaced && str_empty(r->ns) && r->name) {
 		request_respond_text(r, 404, "404 page not found\n");

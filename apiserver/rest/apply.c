@@ -3,6 +3,7 @@
 #include "apiserver/custom/custom.h"
 #include "apiserver/rest/input.h"
 #include "apiserver/rest/patch.h"
+#include "apiserver/strategy/strategy.h"
 #include "common/api/patch/apply.h"
 
 #include <errno.h>
@@ -10,11 +11,20 @@
 /* Nobody comes to own status by writing the object, nor the rest by writing status. */
 static const char *const *reset_fields(const struct write *w) {
 	static const char *const status[] = {"f:status", NULL}, *const others[] = {"f:spec", NULL};
+	static const char *const labels[] = {"f:spec", "f:metadata/f:labels", NULL}, *const owners[] = {"f:spec", "f:metadata/f:ownerReferences", NULL}, *const metadata[] = {"f:spec", "f:metadata", NULL};
+	for (const struct reset_fields *own = w->strategy->reset_fields; own && own->subresource; own++)
+		if (str_equal(own->subresource, str_or(w->subresource, "")))
+			return own->paths;
 	if (!api_resource_subresource(w->resource->api, "status"))
 		return NULL;
 	if (!w->subresource)
 		return status;
-	return strcmp(w->subresource, "status") == 0 ? others : NULL;
+	if (strcmp(w->subresource, "finalize") == 0)
+		return status;
+	if (strcmp(w->subresource, "status") != 0)
+		return NULL;
+	unsigned keeps = w->strategy->status_keeps;
+	return keeps & STATUS_KEEPS_METADATA ? metadata : keeps & STATUS_KEEPS_LABELS ? labels : keeps & STATUS_KEEPS_OWNERS ? owners : others;
 }
 
 static struct managed_options options_of(const struct write *w, const char *api_version, bool force) {

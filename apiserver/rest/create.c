@@ -76,9 +76,9 @@ static int make_updated(struct write *w, struct error *err) {
 		return error_conflict(err, w->resource, w->name, text);
 	}
 	bool unconditional = str_empty(given->resource_version) || strcmp(given->resource_version, "0") == 0;
-	if (unconditional && w->strategy->no_unconditional_update && !w->subresource) {
-		error_cause(err, "FieldValueInvalid", "metadata.resourceVersion", "Invalid value: %s: must be specified for an update", str_empty(given->resource_version) ? "0" : given->resource_version);
-		return error_invalid(err, str_empty(w->resource->api->group) ? NULL : w->resource->api->group, w->resource->api->kind, w->name);
+	if (unconditional && w->strategy->no_unconditional_update && (!w->subresource || strcmp(w->subresource, "status") == 0)) {
+		error_cause(err, "FieldValueInvalid", "metadata.resourceVersion", "Invalid value: 0: must be specified for an update");
+		return error_invalid(err, str_empty(w->resource->api->group) ? NULL : w->resource->api->group, w->resource->api->plural, w->name);
 	}
 	if (!unconditional && strcmp(given->resource_version, old->resource_version) != 0)
 		return error_conflict(err, w->resource, w->name, CONFLICT_MODIFIED);

@@ -112,10 +112,12 @@ static int make_deleted(struct write *w, struct error *err) {
 		return 0;
 	}
 	set_propagation(w, d, meta, arena);
-	if (!graceful && meta->finalizers.len == 0 && !(strcmp(w->resource->api->plural, "namespaces") == 0 && str_empty(w->resource->api->group))) {
+	bool namespace = strcmp(w->resource->api->plural, "namespaces") == 0 && str_empty(w->resource->api->group);
+	if (!graceful && meta->finalizers.len == 0 && !namespace)
 		w->action = WRITE_REMOVE;
+	/* Kinds without grace are simply gone; a pod's last state says how it was told to go. */
+	if (w->action == WRITE_REMOVE && !w->strategy->graceful_delete)
 		return 0;
-	}
 	bool first = !meta->deletion_timestamp.set;
 	if (first || (graceful && meta->deletion_grace_period_seconds && grace < *meta->deletion_grace_period_seconds) || (!graceful && meta->deletion_grace_period_seconds && *meta->deletion_grace_period_seconds > 0)) {
 		if (!graceful)
@@ -125,11 +127,11 @@ static int make_deleted(struct write *w, struct error *err) {
 			at.t.sec = meta->deletion_timestamp.t.sec - *meta->deletion_grace_period_seconds;
 		at.t.sec += grace;
 		meta->deletion_timestamp = at;
-		meta->deletion_grace_period_seconds = api_int64(arena, grace);
+		meta->deletion_grace_period_seconds = namespace ? NULL : api_int64(arena, grace);
 		if (first && meta->generation > 0)
 			meta->generation++;
 	}
-	if (strcmp(w->resource->api->plural, "namespaces") == 0 && str_empty(w->resource->api->group))
+	if (namespace)
 		namespace_mark_terminating(w);
 	return 0;
 }
@@ -154,6 +156,15 @@ static void answer_deleted(struct write *w, struct entry *entry) {
 		char *name = arena_strdup(r->arena, meta->name), *uid = arena_strdup(r->arena, meta->uid);
 		write_end(w);
 		request_respond_success(r, name, uid);
+		return;
+	}
+	if (w->action == WRITE_REMOVE && w->strategy->graceful_delete && w->object) {
+		void *object = api_ref(w->object);
+		if (entry)
+			api_metadata(object)->resource_version = arena_printf(api_arena(object), "%llu", (unsigned long long)entry->resource_version);
+		write_end(w);
+		request_respond_object(r, 200, r->resource->type, object);
+		api_unref(object);
 		return;
 	}
 	write_respond(w, entry);

@@ -20,6 +20,8 @@ struct list_stream {
 	struct bytes *head;        /* sent first; NULL once sent */
 	const char *tail;          /* NULL once sent */
 	bool any;
+	char *kind;                /* how an item's text begins; left out of typed lists; NULL: kept */
+	size_t kind_len;
 	struct bytes *held;        /* a large object that waits for the chunk before it */
 };
 
@@ -32,10 +34,19 @@ static void stream_free(void *arg) {
 	for (size_t i = 0; s->entries && i < s->end; i++)
 		entry_unref(s->entries[i]);
 	free(s->entries);
+	free(s->kind);
 	snapshot_unref(s->snapshot);
 	bytes_unref(s->head);
 	bytes_unref(s->held);
 	free(s);
+}
+
+/*
+ * Items of a typed list do not say their kind: the list does. What stands before the rest of the item's text, brace included;
+ * 0 where the item is sent as it is.
+ */
+static size_t kind_prefix(const struct list_stream *s, const struct bytes *item) {
+	return s->kind && item->len > s->kind_len && memcmp(item->data, s->kind, s->kind_len) == 0 ? s->kind_len : 0;
 }
 
 /* The next piece: joined small objects, or one large one as it is. */
@@ -57,11 +68,14 @@ static int stream_next(void *arg, struct bytes **ret) {
 		if (s->any)
 			buf_append_char(&chunk, ',');
 		s->any = true;
-		if (item->len >= CHUNK_BYTES) {
+		size_t skip = kind_prefix(s, item);
+		if (!skip && item->len >= CHUNK_BYTES) {
 			s->held = take_ptr(item);
 			break;
 		}
-		buf_append(&chunk, item->data, item->len);
+		if (skip)
+			buf_append_char(&chunk, '{');
+		buf_append(&chunk, item->data + skip, item->len - skip);
 	}
 	if (!s->held && s->next >= s->end && s->tail) {
 		buf_append_str(&chunk, s->tail);
@@ -78,8 +92,11 @@ static int64_t total_length(const struct list_stream *s) {
 		return -1;
 	size_t count = s->end - s->next;
 	int64_t total = (int64_t)s->head->len + (int64_t)strlen(s->tail) + (count ? (int64_t)count - 1 : 0);
-	for (size_t i = s->next; i < s->end; i++)
-		total += (int64_t)stream_entry(s, i)->json->len;
+	for (size_t i = s->next; i < s->end; i++) {
+		const struct bytes *json = stream_entry(s, i)->json;
+		size_t skip = kind_prefix(s, json);
+		total += (int64_t)(json->len - skip + (skip ? 1 : 0));
+	}
 	return total;
 }
 
@@ -155,6 +172,7 @@ static void respond_protobuf(struct request *r, struct list_stream *s, const str
 	append_field(&out, 3, "", 0);
 	append_field(&out, 4, "", 0);
 	stream_free(s);
+	request_add_warnings(r);
 	request_finished(r, 200);
 	struct bytes *bytes = buf_to_bytes(&out);
 	http_respond_bytes(r->http, 200, PROTOBUF_TYPE, &bytes, 1);
@@ -167,6 +185,11 @@ static void respond_stream(struct request *r, struct list_stream *s, const struc
 		return;
 	}
 	s->head = list_head(r, meta);
+	const struct api_type *type = r->resource->type;
+	if (r->accept.form == FORM_OBJECT && !r->resource->custom) {
+		s->kind = xprintf("{\"kind\":\"%s\",\"apiVersion\":\"%s%s%s\",", type->kind, str_or(type->group, ""), str_empty(type->group) ? "" : "/", type->version);
+		s->kind_len = strlen(s->kind);
+	}
 	s->tail = "]}\n";
 	if (r->accept.pretty || r->accept.media == MEDIA_YAML) {
 		autobuf struct buf body = BUF_INIT(BUF_MAX_DEFAULT);
@@ -182,11 +205,13 @@ static void respond_stream(struct request *r, struct list_stream *s, const struc
 		}
 		autobuf struct buf yaml = BUF_INIT(BUF_MAX_DEFAULT);
 		yaml_from_json(body.data, body.len, &yaml, NULL);
+		request_add_warnings(r);
 		request_finished(r, 200);
 		http_respond(r->http, 200, "application/yaml", yaml.data, yaml.len);
 		return;
 	}
 	int64_t total = total_length(s);
+	request_add_warnings(r);
 	request_finished(r, 200);
 	http_respond_pull(r->http, 200, "application/json", total, stream_next, stream_free, s);
 }

@@ -58,7 +58,7 @@ static void keep_system_metadata(struct meta_v1_object_meta *meta, const struct 
 		meta->deletion_grace_period_seconds = api_int64(arena, *old->deletion_grace_period_seconds);
 }
 
-/* A status write keeps everything else; annotations and the like may change with it, as the Go strategies allow. */
+/* A status write keeps everything else but metadata, of which it may change what the kind does not keep. */
 static void prepare_status(struct write *w) {
 	void *object = w->object;
 	const struct api_type *type = api_type_of(object);
@@ -73,9 +73,15 @@ static void prepare_status(struct write *w) {
 	struct arena *arena = api_arena(object);
 	struct meta_v1_object_meta copy = {0};
 	api_copy_value(&meta_v1_object_meta_type, &copy, old, arena);
-	meta->labels = copy.labels;
-	meta->owner_references = copy.owner_references;
-	meta->finalizers = copy.finalizers;
+	unsigned keeps = w->strategy->status_keeps;
+	if (keeps & (STATUS_KEEPS_LABELS | STATUS_KEEPS_METADATA))
+		meta->labels = copy.labels;
+	if (keeps & (STATUS_KEEPS_OWNERS | STATUS_KEEPS_METADATA))
+		meta->owner_references = copy.owner_references;
+	if (keeps & STATUS_KEEPS_METADATA) {
+		meta->annotations = copy.annotations;
+		meta->finalizers = copy.finalizers;
+	}
 }
 
 static bool removes_last_finalizer(const struct write *w) {

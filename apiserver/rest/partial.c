@@ -4,6 +4,7 @@
 #include "apiserver/validation/validation.h"
 #include "api/certificates_v1.h"
 #include "api/core_v1.h"
+#include "api/meta_v1.h"
 
 #include <errno.h>
 
@@ -11,6 +12,8 @@
 static void *start_from_old(struct write *w) {
 	void *given = w->object;
 	w->object = api_copy(w->old);
+	/* Who set what is known already. */
+	api_metadata(w->object)->managed_fields = api_metadata(given)->managed_fields;
 	arena_defer(api_arena(w->object), (void (*)(void *))api_unref, given);
 	return given;
 }

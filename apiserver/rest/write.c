@@ -289,11 +289,6 @@ static int check(struct write *w, struct error *err) {
 		if (rc < 0)
 			return rc;
 	}
-	if (w->track_fields) {
-		rc = write_track_fields(w, err);
-		if (rc < 0)
-			return rc;
-	}
 	return write_validate(w, err);
 }
 
@@ -355,6 +350,11 @@ static void write_attempt(struct write *w) {
 	}
 	if (w->action == WRITE_SAME) {
 		write_succeed(w, WRITE_NOT_STORED, w->current);
+		return;
+	}
+	/* What the client wrote is its own, and nothing that admission or the kind's own rules add to it. */
+	if (w->track_fields && write_track_fields(w, &err) < 0) {
+		write_fail(w, &err);
 		return;
 	}
 	write_run(w);

@@ -59,7 +59,7 @@ struct write {
 	enum write_action action;
 	bool created;
 	bool fresh;                   /* current is known to be no older than the request */
-	bool track_fields;            /* managedFields are to be brought up to date before it is stored */
+	bool track_fields;            /* managedFields are to be brought up to date with what make made */
 	bool remove_after_update;     /* the last finalizer of a deleted object went */
 	unsigned attempts;
 	size_t next_plugin;

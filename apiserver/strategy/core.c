@@ -124,10 +124,7 @@ static const struct strategy events = {.group = "", .plural = "events", .allow_c
 static const struct strategy events_k8s = {.group = "events.k8s.io", .plural = "events", .allow_create_on_update = true};
 static const struct strategy limit_ranges = {.group = "", .plural = "limitranges", .allow_create_on_update = true};
 
-static void endpoints_warn(struct request *r, const void *object, const void *old) {
-	request_warn(r, "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice");
-}
-static const struct strategy endpoints = {.group = "", .plural = "endpoints", .allow_create_on_update = true, .warn = endpoints_warn};
+static const struct strategy endpoints = {.group = "", .plural = "endpoints", .allow_create_on_update = true, .deprecated = "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice"};
 static const struct strategy pod_templates = {.group = "", .plural = "podtemplates", .generation = true};
 
 const struct strategy *const strategies_core[] = {

@@ -71,12 +71,19 @@ static void csr_prepare_status(struct request *r, void *object, const void *old)
 	}
 }
 
+static const struct reset_fields csr_reset_fields[] = {
+	{"", (const char *const[]){"f:spec", "f:status", NULL}},
+	{"status", (const char *const[]){"f:spec", "f:status/f:conditions", NULL}},
+	{"approval", (const char *const[]){"f:spec", "f:status/f:certificate", NULL}},
+	{NULL, NULL},
+};
 static const struct strategy csrs = {
 	.group = "certificates.k8s.io", .plural = "certificatesigningrequests",
 	.name = NAME_DNS_SUBDOMAIN,
 	.prepare_create = csr_prepare_create,
 	.prepare_update = csr_prepare_update,
 	.prepare_status = csr_prepare_status,
+	.reset_fields = csr_reset_fields,
 };
 
 /* ---- rows without hooks ---- */
@@ -86,37 +93,45 @@ static const struct strategy roles = {.group = RBAC, .plural = "roles", .name = 
 static const struct strategy cluster_roles = {.group = RBAC, .plural = "clusterroles", .name = NAME_PATH_SEGMENT, .allow_create_on_update = true};
 static const struct strategy role_bindings = {.group = RBAC, .plural = "rolebindings", .name = NAME_PATH_SEGMENT, .allow_create_on_update = true, .validate = validate_role_binding};
 static const struct strategy cluster_role_bindings = {.group = RBAC, .plural = "clusterrolebindings", .name = NAME_PATH_SEGMENT, .allow_create_on_update = true, .validate = validate_role_binding};
-static const struct strategy leases = {.group = "coordination.k8s.io", .plural = "leases", .allow_create_on_update = true, .validate = validate_lease};
-static const struct strategy runtime_classes = {.group = "node.k8s.io", .plural = "runtimeclasses", .allow_create_on_update = true, .no_unconditional_update = false, .validate = validate_runtime_class};
+static const struct strategy leases = {.group = "coordination.k8s.io", .plural = "leases", .allow_create_on_update = true, .no_unconditional_update = true, .validate = validate_lease};
+static const struct strategy runtime_classes = {.group = "node.k8s.io", .plural = "runtimeclasses", .allow_create_on_update = true, .no_unconditional_update = true, .validate = validate_runtime_class};
 static const struct strategy priority_classes = {.group = "scheduling.k8s.io", .plural = "priorityclasses", .generation = true, .validate = validate_priority_class};
 static const struct strategy ingresses = {.group = "networking.k8s.io", .plural = "ingresses", .generation = true};
 static const struct strategy ingress_classes = {.group = "networking.k8s.io", .plural = "ingressclasses", .generation = true};
 static const struct strategy network_policies = {.group = "networking.k8s.io", .plural = "networkpolicies", .generation = true};
 static const struct strategy ip_addresses = {.group = "networking.k8s.io", .plural = "ipaddresses", .name = NAME_ANY};
 static const struct strategy endpoint_slices = {.group = "discovery.k8s.io", .plural = "endpointslices", .generation = true};
-static const struct strategy flow_schemas = {.group = "flowcontrol.apiserver.k8s.io", .plural = "flowschemas", .generation = true};
-static const struct strategy priority_levels = {.group = "flowcontrol.apiserver.k8s.io", .plural = "prioritylevelconfigurations", .generation = true};
+static const struct strategy flow_schemas = {.group = "flowcontrol.apiserver.k8s.io", .plural = "flowschemas", .generation = true, .status_keeps = STATUS_KEEPS_METADATA};
+static const struct strategy priority_levels = {.group = "flowcontrol.apiserver.k8s.io", .plural = "prioritylevelconfigurations", .generation = true, .status_keeps = STATUS_KEEPS_METADATA};
 static const struct strategy device_classes = {.group = "resource.k8s.io", .plural = "deviceclasses", .generation = true};
 static const struct strategy resource_slices = {.group = "resource.k8s.io", .plural = "resourceslices", .generation = true};
+static const struct strategy service_cidrs = {.group = "networking.k8s.io", .plural = "servicecidrs", .status_keeps = STATUS_KEEPS_METADATA};
+static const struct strategy resource_claims = {.group = "resource.k8s.io", .plural = "resourceclaims", .status_keeps = STATUS_KEEPS_METADATA};
+static const struct strategy csi_drivers = {.group = "storage.k8s.io", .plural = "csidrivers", .no_unconditional_update = true};
+static const struct strategy csi_nodes = {.group = "storage.k8s.io", .plural = "csinodes", .no_unconditional_update = true};
+static const struct strategy csi_capacities = {.group = "storage.k8s.io", .plural = "csistoragecapacities", .no_unconditional_update = true};
+static const struct strategy volume_attachments = {.group = "storage.k8s.io", .plural = "volumeattachments", .no_unconditional_update = true, .status_keeps = STATUS_KEEPS_METADATA};
+static const struct strategy aggregated = {.group = "apiregistration.k8s.io", .plural = "apiservices", .no_unconditional_update = true};
 #define ADMISSION "admissionregistration.k8s.io"
 static bool any_change(const void *object, const void *old) {
 	return !api_field_equal(object, old, "webhooks");
 }
-static const struct strategy validating_webhooks = {.group = ADMISSION, .plural = "validatingwebhookconfigurations", .generation = true, .generation_changed = any_change};
-static const struct strategy mutating_webhooks = {.group = ADMISSION, .plural = "mutatingwebhookconfigurations", .generation = true, .generation_changed = any_change};
-static const struct strategy validating_policies = {.group = ADMISSION, .plural = "validatingadmissionpolicies", .generation = true};
-static const struct strategy validating_bindings = {.group = ADMISSION, .plural = "validatingadmissionpolicybindings", .generation = true};
-static const struct strategy mutating_policies = {.group = ADMISSION, .plural = "mutatingadmissionpolicies", .generation = true};
-static const struct strategy mutating_bindings = {.group = ADMISSION, .plural = "mutatingadmissionpolicybindings", .generation = true};
-static const struct strategy crds = {.group = "apiextensions.k8s.io", .plural = "customresourcedefinitions", .generation = true, .prepare_create = crd_prepare_create, .prepare_update = crd_prepare_update, .validate = crd_validate};
+static const struct strategy validating_webhooks = {.group = ADMISSION, .plural = "validatingwebhookconfigurations", .generation = true, .no_unconditional_update = true, .generation_changed = any_change};
+static const struct strategy mutating_webhooks = {.group = ADMISSION, .plural = "mutatingwebhookconfigurations", .generation = true, .no_unconditional_update = true, .generation_changed = any_change};
+static const struct strategy validating_policies = {.group = ADMISSION, .plural = "validatingadmissionpolicies", .generation = true, .no_unconditional_update = true, .status_keeps = STATUS_KEEPS_METADATA};
+static const struct strategy validating_bindings = {.group = ADMISSION, .plural = "validatingadmissionpolicybindings", .generation = true, .no_unconditional_update = true};
+static const struct strategy mutating_policies = {.group = ADMISSION, .plural = "mutatingadmissionpolicies", .generation = true, .no_unconditional_update = true};
+static const struct strategy mutating_bindings = {.group = ADMISSION, .plural = "mutatingadmissionpolicybindings", .generation = true, .no_unconditional_update = true};
+static const struct strategy crds = {.group = "apiextensions.k8s.io", .plural = "customresourcedefinitions", .generation = true, .no_unconditional_update = true, .status_keeps = STATUS_KEEPS_METADATA, .prepare_create = crd_prepare_create, .prepare_update = crd_prepare_update, .validate = crd_validate};
 
 const struct strategy *const strategies_other[] = {
 	&services, &csrs, &ip_addresses, &roles, &cluster_roles, &role_bindings, &cluster_role_bindings, &leases, &runtime_classes, &priority_classes, &ingresses,
 	&ingress_classes, &network_policies, &endpoint_slices, &flow_schemas, &priority_levels, &device_classes, &resource_slices,
-	&validating_webhooks, &mutating_webhooks, &validating_policies, &validating_bindings, &mutating_policies, &mutating_bindings, &crds, NULL,
+	&validating_webhooks, &mutating_webhooks, &validating_policies, &validating_bindings, &mutating_policies, &mutating_bindings, &crds,
+	&service_cidrs, &resource_claims, &csi_drivers, &csi_nodes, &csi_capacities, &volume_attachments, &aggregated, NULL,
 };
 
 /* ---- policy ---- */
 
-static const struct strategy disruption_budgets = {.group = "policy", .plural = "poddisruptionbudgets", .generation = true, .no_unconditional_update = false};
+static const struct strategy disruption_budgets = {.group = "policy", .plural = "poddisruptionbudgets", .generation = true, .no_unconditional_update = true};
 const struct strategy *const strategies_policy[] = {&disruption_budgets, NULL};

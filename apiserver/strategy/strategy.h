@@ -12,6 +12,15 @@
 
 enum name_rule { NAME_DNS_SUBDOMAIN, NAME_DNS_LABEL, NAME_DNS_1035_LABEL, NAME_PATH_SEGMENT, NAME_ANY };
 
+/* What a write through /status leaves as it was, besides the spec. */
+enum status_keeps { STATUS_KEEPS_LABELS = 1, STATUS_KEEPS_OWNERS = 2, STATUS_KEEPS_METADATA = 4 };
+
+/* Paths ("f:status/f:conditions") that a write of the object ("") or a subresource cannot change, and so nobody comes to own by it. */
+struct reset_fields {
+	const char *subresource; /* NULL: end of the list */
+	const char *const *paths; /* NULL terminated */
+};
+
 struct strategy {
 	const char *group, *plural;
 	enum name_rule name;
@@ -19,11 +28,14 @@ struct strategy {
 	bool allow_create_on_update;     /* PUT of what is not there creates it */
 	bool no_unconditional_update;    /* PUT must carry resourceVersion */
 	bool keep_status_on_create;      /* .status is not a subresource's alone */
+	unsigned status_keeps;           /* enum status_keeps, or'ed */
+	const struct reset_fields *reset_fields; /* NULL: status by the object, the rest by status */
+	const char *deprecated;          /* said in a Warning header to whoever asks; NULL: not */
 	const char *default_propagation; /* where a delete does not say: "Background" (NULL), "Orphan" */
 	/* Sets what clients may not; runs after the general rules. */
 	void (*prepare_create)(struct request *r, void *object);
 	void (*prepare_update)(struct request *r, void *object, const void *old);
-	/* Through a subresource such as status; NULL: everything but status (and for status metadata's labels etc.) comes from old. */
+	/* Through a subresource such as status; NULL: everything but status and metadata comes from old. */
 	void (*prepare_status)(struct request *r, void *object, const void *old);
 	/* Add causes to err (error_cause). old is NULL on create. */
 	void (*validate)(const void *object, const void *old, struct error *err);

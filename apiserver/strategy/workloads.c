@@ -9,7 +9,7 @@
 #include "api/core_v1.h"
 
 static const struct strategy replication_controllers = {.group = "", .plural = "replicationcontrollers", .generation = true, .validate = validate_replication_controller};
-static const struct strategy deployments = {.group = "apps", .plural = "deployments", .generation = true, .validate = validate_deployment};
+static const struct strategy deployments = {.group = "apps", .plural = "deployments", .generation = true, .status_keeps = STATUS_KEEPS_LABELS, .validate = validate_deployment};
 static const struct strategy replica_sets = {.group = "apps", .plural = "replicasets", .generation = true, .validate = validate_replica_set};
 static const struct strategy stateful_sets = {.group = "apps", .plural = "statefulsets", .generation = true, .validate = validate_stateful_set};
 /* Counts changes of the template, as clients of old expect it. */
@@ -122,6 +122,7 @@ static bool pod_graceful_delete(const void *object, int64_t *grace) {
 static const struct strategy pods = {
 	.group = "", .plural = "pods",
 	.generation = true,
+	.status_keeps = STATUS_KEEPS_OWNERS,
 	.prepare_create = pod_prepare_create,
 	.validate = validate_pod,
 	.graceful_delete = pod_graceful_delete,

@@ -144,6 +144,14 @@ static void default_pod_resources(struct arena *arena, struct core_v1_pod_spec *
 			api_quantity_set(arena, &r->requests, entry->key, entry->value);
 }
 
+/* The old name of serviceAccountName always says the same. */
+void core_v1_pod_spec_defaults(void *value, struct arena *arena, const void *root) {
+	struct core_v1_pod_spec *spec = value;
+	if (str_empty(spec->service_account_name))
+		spec->service_account_name = spec->service_account;
+	spec->service_account = spec->service_account_name;
+}
+
 void core_v1_pod_defaults(void *value, struct arena *arena, const void *root) {
 	struct core_v1_pod *pod = value;
 	requests_from_limits(arena, &pod->spec.containers);

@@ -151,6 +151,27 @@ static void drop_empty(struct owners *owners) {
 			owners_remove(owners, i);
 }
 
+/* What a write through this subresource cannot change. In place. */
+static void remove_reset_fields(const struct managed_options *options, json_t *set) {
+	for (const char *const *reset = options->reset_fields; reset && *reset; reset++) {
+		const char *names[8];
+		size_t count = 0;
+		autofree char *path = xstrdup(*reset);
+		char *rest = path;
+		for (char *part; count < array_len(names) && (part = strsep(&rest, "./"));)
+			names[count++] = str_starts_with(part, "f:") ? part + 2 : part;
+		field_set_remove_tree(set, names, count);
+	}
+}
+
+/* What the write changes, as far as it will be stored. */
+static void compare_writes(const struct managed_options *options, json_t *old, json_t *new, struct typed_difference *ret) {
+	typed_compare(field_schema_root(options->type, options->schema), old, new, ret);
+	remove_reset_fields(options, ret->added);
+	remove_reset_fields(options, ret->modified);
+	remove_reset_fields(options, ret->removed);
+}
+
 /* What identifies an object or is kept by the server is nobody's. */
 static json_t *strip(const struct managed_options *options, json_t *take_set) {
 	static const char *const paths[][2] = {
@@ -164,15 +185,7 @@ static json_t *strip(const struct managed_options *options, json_t *take_set) {
 		field_set_remove_tree(take_set, paths[i], paths[i][1] ? 2 : 1);
 	if (metadata && field_set_empty(json_object_get(take_set, "f:metadata")))
 		json_object_del(take_set, "f:metadata");
-	for (const char *const *reset = options->reset_fields; reset && *reset; reset++) {
-		const char *names[8];
-		size_t count = 0;
-		autofree char *path = xstrdup(*reset);
-		char *rest = path;
-		for (char *part; count < array_len(names) && (part = strsep(&rest, "./"));)
-			names[count++] = str_starts_with(part, "f:") ? part + 2 : part;
-		field_set_remove_tree(take_set, names, count);
-	}
+	remove_reset_fields(options, take_set);
 	return take_set;
 }
 
@@ -343,7 +356,7 @@ static void read_live_or_new(const struct managed_options *options, json_t *live
 
 static void record_update(const struct managed_options *options, struct owners *owners, json_t *old, json_t *new) {
 	struct typed_difference d;
-	typed_compare(field_schema_root(options->type, options->schema), old, new, &d);
+	compare_writes(options, old, new, &d);
 	yield(owners, NULL, &d, true, NULL);
 	json_t *taken = strip(options, field_set_union(d.added, d.modified));
 	if (!field_set_empty(taken)) {
@@ -456,7 +469,7 @@ int managed_apply(const struct managed_options *options, json_t *live, json_t *c
 	struct owner *before = find_owner(&owners, options, OP_APPLY);
 	json_t *last = before ? json_incref(before->set) : NULL;
 	json_t *merged = merge_config(options, schema, &owners, old, given, &at);
-	typed_compare(schema, old, merged, &d);
+	compare_writes(options, old, merged, &d);
 	r = yield(&owners, &owners.items[at], &d, options->force, err);
 	if (!r) {
 		/* Applying the same again changes nothing, not even the time. */
