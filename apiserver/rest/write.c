@@ -354,7 +354,7 @@ static void write_attempt(struct write *w) {
 	}
 	/* What the client wrote is its own, and nothing that admission or the kind's own rules add to it. */
 	if (w->track_fields && write_track_fields(w, &err) < 0) {
-		write_fail(w, &err);
+		write_fail(w, WRITE_NOT_STORED, &err);
 		return;
 	}
 	write_run(w);

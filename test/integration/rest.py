@@ -1,0 +1,144 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""What clients of the Kubernetes API see of its REST conventions: who owns which field, what status writes may change, lists, deletes, warnings.
+
+usage: test/integration/rest.py BUILD_DIR [TEST...]     prints "N passed, N failed"; exit status 1 where one failed
+"""
+import os, sys
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "lib"))
+from servers import check, run
+
+NS = "/api/v1/namespaces/default/"
+APPS = "/apis/apps/v1/namespaces/default/"
+MERGE, STRATEGIC, APPLY, JSON_PATCH = "application/merge-patch+json", "application/strategic-merge-patch+json", "application/apply-patch+yaml", "application/json-patch+json"
+
+
+def pod(name, **spec):
+    meta = {"generateName": name} if name.endswith("-") else {"name": name}
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": dict({"containers": [{"name": "c", "image": "busybox"}]}, **spec)}
+
+
+def template(**spec):
+    return {"metadata": {"labels": {"a": "b"}}, "spec": dict({"containers": [{"name": "c", "image": "one"}]}, **spec)}
+
+
+def deployment(name, **spec):
+    return {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": name}, "spec": dict({"selector": {"matchLabels": {"a": "b"}}, "template": template()}, **spec)}
+
+
+def owned(o, manager, operation="Update", subresource=None):
+    """The fields of one manager."""
+    for m in o["metadata"].get("managedFields", []):
+        if (m["manager"], m["operation"], m.get("subresource")) == (manager, operation, subresource):
+            return m["fieldsV1"]
+    return None
+
+
+def causes(o):
+    return [(c["field"], c["message"]) for c in o.get("details", {}).get("causes", [])]
+
+
+def test_ownership(site):
+    """A client owns what it wrote, and nothing that defaults of admission or the kind's own rules add."""
+    api = site.start_server().api
+    who = {"User-Agent": "writer/1.0"}
+    api.call("POST", NS + "serviceaccounts", {"metadata": {"name": "default"}})
+    s, o, _ = api.call("POST", NS + "pods", pod("p", serviceAccountName="default"), headers=who)
+    spec = owned(o, "writer")["f:spec"]
+    check("a pod's spec is owned", s == 201 and "f:containers" in spec and "f:serviceAccountName" in spec and "f:serviceAccount" in spec, o)
+    check("what admission adds is not", not {"f:priority", "f:tolerations", "f:preemptionPolicy"} & set(spec), spec)
+    check("the old name of the account", o["spec"]["serviceAccount"] == "default", o)
+    s, o, _ = api.call("POST", NS + "services", {"metadata": {"name": "s"}, "spec": {"ports": [{"port": 80}]}}, headers=who)
+    check("nor what is allocated", s == 201 and o["spec"]["clusterIP"] and not {"f:clusterIP", "f:clusterIPs", "f:ipFamilies"} & set(owned(o, "writer")["f:spec"]), o)
+    s, o, _ = api.call("POST", "/api/v1/namespaces", {"metadata": {"name": "owned"}}, headers=who)
+    check("nor a namespace's finalizers", s == 201 and o["spec"]["finalizers"] == ["kubernetes"] and "f:spec" not in (owned(o, "writer") or {}), o)
+    o["spec"]["finalizers"].append("example.com/hold")
+    s, o, _ = api.call("PUT", "/api/v1/namespaces/owned/finalize", o, headers=who)
+    check("finalizers set through finalize are", s == 200 and "f:finalizers" in (owned(o, "writer", subresource="finalize") or {}).get("f:spec", {}), o)
+    s, d, _ = api.call("POST", APPS + "deployments", deployment("d"), headers=who)
+    status = {"User-Agent": "reporter/1.0"}
+    s, d, _ = api.call("PATCH", APPS + "deployments/d/status", {"status": {"replicas": 2}, "spec": {"replicas": 9}}, MERGE, status)
+    check("a status write owns status alone", s == 200 and owned(d, "reporter", subresource="status") == {"f:status": {"f:replicas": {}}}, d)
+    del d["status"]
+    d["metadata"]["labels"] = {"x": "y"}
+    s, d, _ = api.call("PUT", APPS + "deployments/d", d, headers=who)
+    check("an update without status takes nothing from who wrote it", s == 200 and d["status"]["replicas"] == 2 and owned(d, "reporter", subresource="status") == {"f:status": {"f:replicas": {}}}, d)
+
+
+def test_status_metadata(site):
+    api = site.start_server().api
+    change = {"metadata": {"labels": {"l": "1"}, "annotations": {"a": "1"}}, "status": {"replicas": 1}}
+    api.call("POST", APPS + "deployments", deployment("d"))
+    s, o, _ = api.call("PATCH", APPS + "deployments/d/status", change, MERGE)
+    check("a Deployment's status keeps labels, not annotations", s == 200 and "labels" not in o["metadata"] and o["metadata"]["annotations"] == {"a": "1"}, o)
+    api.call("POST", APPS + "replicasets", dict(deployment("r"), kind="ReplicaSet"))
+    s, o, _ = api.call("PATCH", APPS + "replicasets/r/status", change, MERGE)
+    check("a ReplicaSet's may change both", s == 200 and o["metadata"]["labels"] == {"l": "1"} and o["metadata"]["annotations"] == {"a": "1"}, o)
+    api.call("POST", NS + "pods", pod("p"))
+    flow = "/apis/flowcontrol.apiserver.k8s.io/v1/flowschemas/"
+    s, o, _ = api.call("PATCH", flow + "probes/status", {"metadata": {"annotations": {"a": "1"}}}, MERGE)
+    check("a FlowSchema's keeps all metadata", s == 200 and "a" not in o["metadata"].get("annotations", {}), o)
+
+
+def test_lists(site):
+    api = site.start_server().api
+    api.call("POST", NS + "configmaps", {"metadata": {"name": "a"}, "data": {"k": "v"}})
+    s, o, h = api.call("GET", NS + "configmaps")
+    check("items of a list leave their kind to the list", s == 200 and o["kind"] == "ConfigMapList" and set(o["items"][0]) == {"metadata", "data"}, o)
+    check("and its length is right", h["Content-Length"] is None or int(h["Content-Length"]) > 0, h)
+    big = "x" * 100000
+    api.call("POST", NS + "configmaps", {"metadata": {"name": "big"}, "data": {"k": big}})
+    s, o, _ = api.call("GET", NS + "configmaps")
+    check("large ones too", [set(i) for i in o["items"]] == [{"metadata", "data"}] * 2 and o["items"][1]["data"]["k"] == big, [i["metadata"]["name"] for i in o["items"]])
+    s, o, _ = api.call("GET", NS + "configmaps", headers={"Accept": "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io"})
+    check("metadata says what it is", o["items"][0]["kind"] == "PartialObjectMetadata", o["items"][0])
+    s, o, _ = api.call("GET", "/apis/events.k8s.io/v1/events")
+    api.call("POST", NS + "events", {"metadata": {"name": "e"}, "involvedObject": {"namespace": "default"}, "reason": "r"})
+    s, o, _ = api.call("GET", "/apis/events.k8s.io/v1/events")
+    check("in another version as well", s == 200 and not {"kind", "apiVersion"} & set(o["items"][0]), o)
+    s, o, _ = api.call("DELETE", NS + "configmaps")
+    check("and what a deleted collection answers", s == 200 and o["kind"] == "ConfigMapList" and "kind" not in o["items"][0], str(o)[:300])
+
+
+def test_deletes(site):
+    api = site.start_server().api
+    api.call("POST", NS + "serviceaccounts", {"metadata": {"name": "default"}})
+    api.call("POST", NS + "pods", pod("p"))
+    s, o, _ = api.call("DELETE", NS + "pods/p")
+    check("a pod without a node goes at once, and says so", s == 200 and o["kind"] == "Pod" and o["metadata"]["deletionGracePeriodSeconds"] == 0 and "deletionTimestamp" in o["metadata"] and o["metadata"]["generation"] == 2, o)
+    check("it is gone", api.call("GET", NS + "pods/p")[0] == 404)
+    api.call("POST", "/api/v1/namespaces", {"metadata": {"name": "going"}})
+    s, o, _ = api.call("DELETE", "/api/v1/namespaces/going")
+    check("a namespace is Terminating without grace", s == 200 and o["status"]["phase"] == "Terminating" and "deletionTimestamp" in o["metadata"] and "deletionGracePeriodSeconds" not in o["metadata"], o)
+
+
+def test_unconditional(site):
+    api = site.start_server().api
+    pdb = {"metadata": {"name": "b"}, "spec": {"minAvailable": 1, "selector": {"matchLabels": {"a": "b"}}}}
+    path = "/apis/policy/v1/namespaces/default/poddisruptionbudgets"
+    api.call("POST", path, pdb)
+    for suffix in ("", "/status"):
+        s, o, _ = api.call("PUT", path + "/b" + suffix, pdb)
+        check("a budget wants a resourceVersion " + suffix, s == 422 and causes(o) == [("metadata.resourceVersion", "Invalid value: 0: must be specified for an update")] and o["message"].startswith('poddisruptionbudgets.policy "b" is invalid'), o)
+    api.call("POST", NS + "configmaps", {"metadata": {"name": "c"}})
+    s, o, _ = api.call("PUT", NS + "configmaps/c", {"metadata": {"name": "c"}, "data": {"k": "v"}})
+    check("a ConfigMap does not", s == 200 and o["data"] == {"k": "v"}, o)
+
+
+def test_warnings(site):
+    api = site.start_server().api
+    want = '299 - "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice"'
+    s, o, h = api.call("POST", NS + "endpoints", {"metadata": {"name": "e"}})
+    check("a write of a deprecated kind", s == 201 and h.get_all("Warning") == [want], h)
+    for path in ("endpoints/e", "endpoints", "endpoints?watch=true&timeoutSeconds=1", "endpoints/none"):
+        s, o, h = api.call("GET", NS + path)
+        check("and a read: " + path, h.get_all("Warning") == [want], (s, h.get_all("Warning")))
+    check("others do not warn", api.call("GET", NS + "configmaps")[2].get_all("Warning") is None)
+    api.call("POST", NS + "serviceaccounts", {"metadata": {"name": "default"}})
+    s, o, _ = api.call("POST", NS + "pods", pod("gen-", runtimeClassName="none"))
+    check("a refusal of what has no name yet", s == 403 and o["message"].startswith('pods "gen-" is forbidden: pod rejected: RuntimeClass "none" not found') and o["details"]["name"] == "gen-", o)
+    hashes = {r["name"]: r.get("storageVersionHash") for r in api.get("/apis/apiextensions.k8s.io/v1")["resources"]}
+    check("the hash of what is stored", hashes["customresourcedefinitions"] == "jfWCUB31mvA=", hashes)
+
+
+run([test_ownership, test_status_metadata, test_lists, test_deletes, test_unconditional, test_warnings])
