@@ -49,10 +49,29 @@ static bool is_best_effort(const struct core_v1_pod *pod)
 	return true;
 }
 
+static bool term_crosses(const struct core_v1_pod_affinity_term *term)
+{
+	return term->namespaces.len || term->namespace_selector;
+}
+
+static bool terms_cross(const struct core_v1_pod_affinity_term_array *required, const struct core_v1_weighted_pod_affinity_term_array *preferred)
+{
+	for (uint32_t i = 0; i < required->len; i++)
+		if (term_crosses(&required->items[i]))
+			return true;
+	for (uint32_t i = 0; i < preferred->len; i++)
+		if (term_crosses(&preferred->items[i].pod_affinity_term))
+			return true;
+	return false;
+}
+
+/* Whether it asks about pods of other namespaces. */
 static bool has_cross_affinity(const struct core_v1_pod *pod)
 {
-	const struct core_v1_affinity *affinity = pod->spec.affinity;
-	return affinity && (affinity->pod_affinity || affinity->pod_anti_affinity);
+	const struct core_v1_pod_affinity *with = pod->spec.affinity ? pod->spec.affinity->pod_affinity : NULL;
+	const struct core_v1_pod_anti_affinity *without = pod->spec.affinity ? pod->spec.affinity->pod_anti_affinity : NULL;
+	return (with && terms_cross(&with->required_during_scheduling_ignored_during_execution, &with->preferred_during_scheduling_ignored_during_execution)) ||
+	       (without && terms_cross(&without->required_during_scheduling_ignored_during_execution, &without->preferred_during_scheduling_ignored_during_execution));
 }
 
 static bool scope_holds(const struct core_v1_pod *pod, const char *scope, const char *operator, const struct api_string_list *values)
@@ -68,6 +87,8 @@ static bool scope_holds(const struct core_v1_pod *pod, const char *scope, const 
 		return !is_best_effort(pod);
 	if (str_equal(scope, "CrossNamespacePodAffinity"))
 		return has_cross_affinity(pod);
+	if (!str_equal(scope, "PriorityClass"))
+		return false; /* a scope of claims */
 	const char *class = pod->spec.priority_class_name;
 	bool in = values && !str_empty(class) && api_string_list_has(values, class);
 	if (str_equal(operator, "In"))
@@ -86,6 +107,30 @@ static bool is_counted(const struct core_v1_resource_quota *quota, const struct 
 	for (uint32_t i = 0; selector && i < selector->match_expressions.len; i++) {
 		const struct core_v1_scoped_resource_selector_requirement *e = &selector->match_expressions.items[i];
 		if (!scope_holds(pod, e->scope_name, e->operator, &e->values))
+			return false;
+	}
+	return true;
+}
+
+/* The one scope of claims: the attributes that they ask for, have, or are about to have. */
+static bool claim_is_counted(const struct core_v1_resource_quota *quota, const struct core_v1_persistent_volume_claim *claim)
+{
+	const char *classes[] = {claim->spec.volume_attributes_class_name, claim->status.current_volume_attributes_class_name,
+		claim->status.modify_volume_status ? claim->status.modify_volume_status->target_volume_attributes_class_name : NULL};
+	const struct core_v1_scope_selector *selector = quota->spec.scope_selector;
+	bool any = false;
+	for (size_t i = 0; i < array_len(classes); i++)
+		any |= !str_empty(classes[i]);
+	for (uint32_t i = 0; i < quota->spec.scopes.len; i++)
+		if (!str_equal(quota->spec.scopes.items[i], "VolumeAttributesClass") || !any)
+			return false;
+	for (uint32_t i = 0; selector && i < selector->match_expressions.len; i++) {
+		const struct core_v1_scoped_resource_selector_requirement *e = &selector->match_expressions.items[i];
+		bool in = false;
+		for (size_t c = 0; c < array_len(classes); c++)
+			in |= !str_empty(classes[c]) && api_string_list_has(&e->values, classes[c]);
+		bool holds = str_equal(e->operator, "In") ? in : str_equal(e->operator, "NotIn") ? !in : str_equal(e->operator, "DoesNotExist") ? !any : any;
+		if (!str_equal(e->scope_name, "VolumeAttributesClass") || !holds)
 			return false;
 	}
 	return true;
@@ -204,6 +249,12 @@ static void count_claims(struct usage *u)
 	for (size_t i = 0; i < claims.len; i++) {
 		const struct core_v1_persistent_volume_claim *claim = claims.items[i];
 		const struct quantity *storage = api_quantity_get(&claim->spec.resources.requests, "storage");
+		if (!claim_is_counted(u->quota, claim))
+			continue;
+		if (has_scopes(u->quota)) {
+			add_count(u, "persistentvolumeclaims", 1);
+			add_count(u, "count/persistentvolumeclaims", 1);
+		}
 		autofree char *class_count = xprintf("%s.storageclass.storage.k8s.io/persistentvolumeclaims", str_or(claim->spec.storage_class_name, ""));
 		autofree char *class_size = xprintf("%s.storageclass.storage.k8s.io/requests.storage", str_or(claim->spec.storage_class_name, ""));
 		add_count(u, class_count, 1);
@@ -352,9 +403,9 @@ static int reconcile(struct reconciler *r, const char *ns, const char *name, str
 	for (uint32_t i = 0; i < cached->spec.hard.len; i++)
 		add(&u, cached->spec.hard.items[i].key, quantity_of(0, cached->spec.hard.items[i].value.format));
 	count_pods(&u);
+	count_claims(&u);
 	if (!has_scopes(cached)) {
 		count_services(&u);
-		count_claims(&u);
 		count_objects(&u);
 		int result = count_others(&u, err);
 		if (result)
@@ -400,7 +451,8 @@ static bool service_matters(const void *old_object, const void *object)
 static bool claim_matters(const void *old_object, const void *object)
 {
 	const struct core_v1_persistent_volume_claim *old = old_object, *claim = object;
-	return !api_equal(&core_v1_persistent_volume_claim_spec_type, &old->spec, &claim->spec);
+	return !api_equal(&core_v1_persistent_volume_claim_spec_type, &old->spec, &claim->spec) ||
+	       !str_equal(old->status.current_volume_attributes_class_name, claim->status.current_volume_attributes_class_name);
 }
 
 #define WAKES(cache) {.what = (cache), .wake = wake_quotas, .matters = never}

@@ -55,6 +55,7 @@ const struct flag settings_flags[] = {
 	{.name = "horizontal-pod-autoscaler-cpu-initialization-period", .kind = FLAG_DURATION, .offset = S(hpa_cpu_initialization_period), .fallback = "5m", .help = "CPU of a pod this young may not count."},
 	{.name = "horizontal-pod-autoscaler-initial-readiness-delay", .kind = FLAG_DURATION, .offset = S(hpa_initial_readiness_delay), .fallback = "30s", .help = "Unreadiness of a pod this young is its first."},
 	{.name = "horizontal-pod-autoscaler-tolerance", .kind = FLAG_DOUBLE, .offset = S(hpa_tolerance), .fallback = "0.1", .help = "Difference that is not worth a change."},
+	{.name = "legacy-service-account-token-clean-up-period", .kind = FLAG_DURATION, .offset = S(legacy_token_clean_up_period), .fallback = "8760h", .help = "Unused tokens of old are invalid after this time, and gone after twice as long."},
 	/* Known to Kubernetes, of no effect here. */
 	{.name = "cert-dir", .kind = FLAG_IGNORED},
 	{.name = "profiling", .kind = FLAG_IGNORED},
@@ -80,8 +81,6 @@ const struct flag settings_flags[] = {
 	{.name = "tls-min-version", .kind = FLAG_IGNORED},
 	{.name = "permit-port-sharing", .kind = FLAG_IGNORED},
 	{.name = "permit-address-sharing", .kind = FLAG_IGNORED},
-	{.name = "concurrent-validating-admission-policy-status-syncs", .kind = FLAG_IGNORED},
-	{.name = "legacy-service-account-token-clean-up-period", .kind = FLAG_IGNORED},
 	{.name = "endpoint-updates-batch-period", .kind = FLAG_IGNORED},
 	{.name = "endpointslice-updates-batch-period", .kind = FLAG_IGNORED},
 	{.name = "mirroring-endpointslice-updates-batch-period", .kind = FLAG_IGNORED},

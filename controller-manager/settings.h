@@ -37,6 +37,7 @@ struct settings {
 	bool enable_garbage_collector;
 	int64_t terminated_pod_gc_threshold;
 	int64_t max_endpoints_per_slice, mirroring_max_endpoints_per_subset;
+	int64_t legacy_token_clean_up_period;
 	int64_t namespace_sync_period, resource_quota_sync_period, pvclaimbinder_sync_period;
 	int64_t hpa_sync_period, hpa_downscale_stabilization, hpa_cpu_initialization_period, hpa_initial_readiness_delay;
 	double hpa_tolerance;

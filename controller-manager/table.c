@@ -31,6 +31,13 @@ ROW(csr_approving_controller);
 ROW(csr_signing_controller);
 ROW(csr_cleaner_controller);
 ROW(horizontal_pod_autoscaler_controller);
+ROW(service_account_token_controller);
+ROW(legacy_token_cleaner_controller);
+ROW(bootstrap_signer_controller);
+ROW(token_cleaner_controller);
+ROW(ttl_controller);
+ROW(policy_status_controller);
+ROW(vac_protection_controller);
 ROW(service_cidr_controller);
 
 const struct controller *const controllers[] = {
@@ -62,6 +69,13 @@ const struct controller *const controllers[] = {
 	&csr_signing_controller,
 	&csr_cleaner_controller,
 	&horizontal_pod_autoscaler_controller,
+	&service_account_token_controller,
+	&legacy_token_cleaner_controller,
+	&bootstrap_signer_controller,
+	&token_cleaner_controller,
+	&ttl_controller,
+	&policy_status_controller,
+	&vac_protection_controller,
 	&service_cidr_controller,
 };
 const size_t controller_count = array_len(controllers);

@@ -12,6 +12,7 @@
 #define METADATA_PATCH_MAX ((size_t)1 << 20)
 
 static const struct informer_options root_ca_only = {.field_selector = "metadata.name=kube-root-ca.crt"};
+static const struct informer_options cluster_info_only = {.ns = "kube-public", .field_selector = "metadata.name=cluster-info"};
 static const struct informer_options node_leases_only = {.ns = "kube-node-lease"};
 
 static const struct cached_row {
@@ -33,6 +34,7 @@ static const struct cached_row {
 	[CACHED_SECRETS] = {.group = "", .plural = "secrets"},
 	[CACHED_ROOT_CA_CONFIG_MAPS] = {.group = "", .plural = "configmaps", .options = &root_ca_only},
 	[CACHED_CONFIG_MAPS] = {.group = "", .plural = "configmaps"},
+	[CACHED_CLUSTER_INFO] = {.group = "", .plural = "configmaps", .options = &cluster_info_only},
 	[CACHED_RESOURCE_QUOTAS] = {.group = "", .plural = "resourcequotas"},
 	[CACHED_PERSISTENT_VOLUMES] = {.group = "", .plural = "persistentvolumes"},
 	[CACHED_PERSISTENT_VOLUME_CLAIMS] = {.group = "", .plural = "persistentvolumeclaims"},
@@ -51,6 +53,8 @@ static const struct cached_row {
 	[CACHED_SERVICE_CIDRS] = {.group = "networking.k8s.io", .plural = "servicecidrs"},
 	[CACHED_IP_ADDRESSES] = {.group = "networking.k8s.io", .plural = "ipaddresses"},
 	[CACHED_STORAGE_CLASSES] = {.group = "storage.k8s.io", .plural = "storageclasses"},
+	[CACHED_VALIDATING_ADMISSION_POLICIES] = {.group = "admissionregistration.k8s.io", .plural = "validatingadmissionpolicies"},
+	[CACHED_VOLUME_ATTRIBUTES_CLASSES] = {.group = "storage.k8s.io", .plural = "volumeattributesclasses"},
 	[CACHED_VOLUME_ATTACHMENTS] = {.group = "storage.k8s.io", .plural = "volumeattachments"},
 };
 

@@ -156,6 +156,28 @@ void usage_delta(struct write *w, struct api_quantity_map *ret) {
 
 /* ---- scopes ---- */
 
+static bool term_crosses(const struct core_v1_pod_affinity_term *term) {
+	return term->namespaces.len || term->namespace_selector;
+}
+
+static bool terms_cross(const struct core_v1_pod_affinity_term_array *required, const struct core_v1_weighted_pod_affinity_term_array *preferred) {
+	for (uint32_t i = 0; i < required->len; i++)
+		if (term_crosses(&required->items[i]))
+			return true;
+	for (uint32_t i = 0; i < preferred->len; i++)
+		if (term_crosses(&preferred->items[i].pod_affinity_term))
+			return true;
+	return false;
+}
+
+/* Whether it asks about pods of other namespaces. */
+static bool has_cross_affinity(const struct core_v1_pod *pod) {
+	const struct core_v1_pod_affinity *with = pod->spec.affinity ? pod->spec.affinity->pod_affinity : NULL;
+	const struct core_v1_pod_anti_affinity *without = pod->spec.affinity ? pod->spec.affinity->pod_anti_affinity : NULL;
+	return (with && terms_cross(&with->required_during_scheduling_ignored_during_execution, &with->preferred_during_scheduling_ignored_during_execution)) ||
+	       (without && terms_cross(&without->required_during_scheduling_ignored_during_execution, &without->preferred_during_scheduling_ignored_during_execution));
+}
+
 static bool one_scope(const struct core_v1_pod *pod, const char *scope) {
 	bool best_effort = strcmp(pod_qos_class(&pod->spec), "BestEffort") == 0;
 	if (strcmp(scope, "BestEffort") == 0)
@@ -166,7 +188,9 @@ static bool one_scope(const struct core_v1_pod *pod, const char *scope) {
 		return pod->spec.active_deadline_seconds != NULL;
 	if (strcmp(scope, "NotTerminating") == 0)
 		return pod->spec.active_deadline_seconds == NULL;
-	return false;
+	if (strcmp(scope, "CrossNamespacePodAffinity") == 0)
+		return has_cross_affinity(pod);
+	return strcmp(scope, "PriorityClass") == 0 && !str_empty(pod->spec.priority_class_name);
 }
 
 static bool matches_expression(const struct core_v1_pod *pod, const struct core_v1_scoped_resource_selector_requirement *r) {
@@ -181,8 +205,32 @@ static bool matches_expression(const struct core_v1_pod *pod, const struct core_
 	return str_equal(r->operator, "Exists") ? *class != '\0' : *class == '\0';
 }
 
+/* Claims have one scope of their own. */
+static bool claim_in_scope(const struct core_v1_persistent_volume_claim *claim, const struct core_v1_resource_quota *quota) {
+	const char *classes[] = {claim->spec.volume_attributes_class_name, claim->status.current_volume_attributes_class_name, claim->status.modify_volume_status ? claim->status.modify_volume_status->target_volume_attributes_class_name : NULL};
+	const struct core_v1_scope_selector *selector = quota->spec.scope_selector;
+	bool any = false;
+	for (size_t i = 0; i < array_len(classes); i++)
+		any |= !str_empty(classes[i]);
+	for (uint32_t i = 0; i < quota->spec.scopes.len; i++)
+		if (strcmp(quota->spec.scopes.items[i], "VolumeAttributesClass") != 0 || !any)
+			return false;
+	for (uint32_t i = 0; selector && i < selector->match_expressions.len; i++) {
+		const struct core_v1_scoped_resource_selector_requirement *e = &selector->match_expressions.items[i];
+		bool in = false;
+		for (size_t c = 0; c < array_len(classes); c++)
+			in |= !str_empty(classes[c]) && api_string_list_has(&e->values, classes[c]);
+		bool holds = str_equal(e->operator, "In") ? in : str_equal(e->operator, "NotIn") ? !in : str_equal(e->operator, "DoesNotExist") ? !any : any;
+		if (!str_equal(e->scope_name, "VolumeAttributesClass") || !holds)
+			return false;
+	}
+	return true;
+}
+
 bool usage_in_scope(struct write *w, const struct core_v1_resource_quota *quota) {
 	bool pods = admission_is(w, "", "pods", NULL);
+	if (admission_is(w, "", "persistentvolumeclaims", NULL))
+		return claim_in_scope(w->object, quota);
 	bool scoped = quota->spec.scopes.len || quota->spec.scope_selector;
 	if (!scoped || !pods)
 		return !scoped;

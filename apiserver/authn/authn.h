@@ -7,6 +7,7 @@
 #define CORACLE_APISERVER_AUTHN_H
 
 #include "apiserver/request/request.h"
+#include "common/token/jwt.h"
 
 int authn_new(struct apiserver *server, struct authenticator **ret, struct error *err);
 void authn_free(struct authenticator *authenticator);
@@ -41,21 +42,5 @@ void signer_jwks(struct signer *signer, struct buf *out);
 const char *signer_issuer(const struct signer *signer);
 /* Default audiences of a token, NULL terminated. */
 const char *const *signer_audiences(const struct signer *signer);
-
-/* ---- keys and tokens (authn/jwt.c) ---- */
-
-struct jwt_key;
-/* Every key of a PEM file, public or private. Appends to a NULL terminated array. */
-int jwt_keys_load(const char *path, struct jwt_key ***keys, size_t *len, struct error *err);
-void jwt_key_free(struct jwt_key *key);
-bool jwt_key_is_private(const struct jwt_key *key);
-const char *jwt_key_id(const struct jwt_key *key);
-void jwt_key_jwk(const struct jwt_key *key, struct buf *out);
-/* The compact form of claims signed. */
-int jwt_sign(const struct jwt_key *key, const char *claims, size_t len, char **ret, struct error *err);
-/* Splits and verifies; *ret_claims is a new reference. -EACCES where no key fits. */
-int jwt_verify(struct jwt_key *const *keys, size_t key_count, const char *token, json_t **ret_claims, struct error *err);
-/* The claims, not verified: to tell whose token it is. NULL where it is not a token. */
-json_t *jwt_peek(const char *token);
 
 #endif

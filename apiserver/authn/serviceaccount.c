@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Tokens of service accounts: made for TokenRequest, checked against the account and the object they are bound to. */
 #include "apiserver/authn/authn.h"
+#include "apiserver/authn/legacy.h"
 #include "api/core_v1.h"
 #include "api/meta_v1.h"
 #include "common/base/random.h"
@@ -233,16 +234,41 @@ static int check_claims(struct signer *signer, const json_t *claims, const char 
 	return 1;
 }
 
+/* Tokens of Secrets name no audience: they are good for the server's own. */
+static int check_legacy(struct signer *signer, const json_t *claims, const char *token, const char *const *audiences, struct arena *arena, struct user **ret, const char *const **ret_audiences, struct error *err) {
+	size_t own = 0, matched = 0;
+	while (signer->audiences[own])
+		own++;
+	const char **good = arena_calloc(arena, own + 1, sizeof(*good));
+	for (size_t i = 0; i < own; i++) {
+		bool wanted = !audiences || !*audiences;
+		for (const char *const *a = audiences; !wanted && *a; a++)
+			wanted = strcmp(*a, signer->audiences[i]) == 0;
+		if (wanted)
+			good[matched++] = arena_strdup(arena, signer->audiences[i]);
+	}
+	if (!matched)
+		return error_set(err, EACCES, "token audiences are invalid for the target audiences");
+	int rc = legacy_check(signer->server, claims, token, arena, ret, err);
+	if (rc == 1 && ret_audiences)
+		*ret_audiences = good;
+	return rc;
+}
+
 int signer_verify(struct signer *signer, const char *token, const char *const *audiences, struct arena *arena, struct user **ret, const char *const **ret_audiences, struct error *err) {
 	json_t *claims = jwt_peek(token);
-	bool ours = claims && issued_by_us(signer, claims);
+	bool legacy = claims && str_equal(json_string_value(json_object_get(claims, "iss")), LEGACY_ISSUER);
+	bool ours = legacy || (claims && issued_by_us(signer, claims));
 	json_decref(claims);
 	if (!ours || !signer->key_count)
 		return 0;
 	int rc = jwt_verify(signer->keys, signer->key_count, token, &claims, err);
 	if (rc < 0)
 		return rc;
-	rc = check_claims(signer, claims, audiences, arena, ret, ret_audiences, err);
+	if (legacy)
+		rc = check_legacy(signer, claims, token, audiences, arena, ret, ret_audiences, err);
+	else
+		rc = check_claims(signer, claims, audiences, arena, ret, ret_audiences, err);
 	json_decref(claims);
 	return rc;
 }

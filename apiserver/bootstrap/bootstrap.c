@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "apiserver/bootstrap/bootstrap.h"
+#include "apiserver/authn/legacy.h"
 #include "apiserver/bootstrap/internal.h"
 #include "apiserver/bootstrap/rbac.h"
 #include "apiserver/request/request.h"
@@ -139,6 +140,15 @@ static int ensure_authentication_config(struct worker *worker) {
 	return rc;
 }
 
+/* Since when the use of tokens in Secrets is written down: before that day, no label says nothing. */
+static int ensure_token_tracking(struct worker *worker) {
+	char today[16];
+	legacy_today(today);
+	autofree char *json = xprintf("{\"apiVersion\":\"v1\",\"kind\":\"ConfigMap\",\"metadata\":{\"name\":\"kube-apiserver-legacy-service-account-token-tracking\",\"namespace\":\"kube-system\"},\"data\":{\"since\":\"%s\"}}", today);
+	autounref void *there = registry_read(worker_server(worker)->registry, "", "configmaps", "kube-system", "kube-apiserver-legacy-service-account-token-tracking");
+	return there ? 0 : ensure(worker, json, strlen(json));
+}
+
 /* In order: later ones live in the namespaces of earlier ones. Run again each minute, some of it: somebody may have deleted what must be there. */
 static int write_all(struct worker *worker, bool first) {
 	int rc = first ? worker_fresh(worker) : 0;
@@ -152,6 +162,8 @@ static int write_all(struct worker *worker, bool first) {
 		rc = ensure_service(worker);
 	if (rc == 0)
 		rc = ensure_authentication_config(worker);
+	if (rc == 0)
+		rc = ensure_token_tracking(worker);
 	return rc;
 }
 

@@ -12,6 +12,9 @@
 #define ANNOTATION_LEADER "control-plane.alpha.kubernetes.io/leader"
 #define OWN_ENDPOINTS "endpoints.kubernetes.io/managed-by"
 
+/* Annotations that say something of the Endpoints object itself. */
+static const char *const own_annotations[] = {"kubectl.kubernetes.io/last-applied-configuration", "endpoints.kubernetes.io/last-change-trigger-time", "endpoints.kubernetes.io/over-capacity"};
+
 struct mirror {
 	struct reconciler *r;
 	const struct core_v1_endpoints *endpoints;
@@ -45,6 +48,15 @@ static void add_addresses(struct discovery_v1_endpoint_slice *slice, const struc
 	}
 }
 
+/* What passes the limit is left out, and its owner told. */
+static void tell_of_limit(struct mirror *m, const struct core_v1_endpoint_subset *subset)
+{
+	uint32_t count = subset->addresses.len + subset->not_ready_addresses.len, max = (uint32_t)m->r->world->settings->mirroring_max_endpoints_per_subset;
+	if (count > max)
+		reconciler_event(m->r, m->endpoints, EVENT_WARNING, "TooManyAddressesToMirror", "A max of %u addresses can be mirrored to EndpointSlices per Endpoints subset. %u addresses were skipped", max,
+			count - max);
+}
+
 static struct discovery_v1_endpoint_slice *slice_of(struct mirror *m, const struct core_v1_endpoint_subset *subset, bool v6)
 {
 	const struct core_v1_endpoints *endpoints = m->endpoints;
@@ -55,6 +67,14 @@ static struct discovery_v1_endpoint_slice *slice_of(struct mirror *m, const stru
 	slice->metadata.namespace = arena_strdup(arena, endpoints->metadata.namespace);
 	for (uint32_t i = 0; i < endpoints->metadata.labels.len; i++)
 		api_map_set(arena, &slice->metadata.labels, endpoints->metadata.labels.items[i].key, endpoints->metadata.labels.items[i].value);
+	for (uint32_t i = 0; i < endpoints->metadata.annotations.len; i++) {
+		const struct api_string_map_entry *a = &endpoints->metadata.annotations.items[i];
+		bool own = false;
+		for (size_t n = 0; n < array_len(own_annotations); n++)
+			own |= str_equal(own_annotations[n], a->key);
+		if (!own)
+			api_map_set(arena, &slice->metadata.annotations, a->key, a->value);
+	}
 	api_map_set(arena, &slice->metadata.labels, DISCOVERY_LABEL_SERVICE_NAME, endpoints->metadata.name);
 	api_map_set(arena, &slice->metadata.labels, MANAGED_BY, MANAGER);
 	owner_set_controller(arena, &slice->metadata, endpoints);
@@ -74,7 +94,7 @@ static struct discovery_v1_endpoint_slice *slice_of(struct mirror *m, const stru
 static bool same_slice(const struct discovery_v1_endpoint_slice *a, const struct discovery_v1_endpoint_slice *b)
 {
 	if (!str_equal(a->address_type, b->address_type) || a->ports.len != b->ports.len || a->endpoints.len != b->endpoints.len ||
-		!api_map_equal(&a->metadata.labels, &b->metadata.labels))
+		!api_map_equal(&a->metadata.labels, &b->metadata.labels) || !api_map_equal(&a->metadata.annotations, &b->metadata.annotations))
 		return false;
 	for (uint32_t i = 0; i < a->ports.len; i++)
 		if (!api_equal(&discovery_v1_endpoint_port_type, &a->ports.items[i], &b->ports.items[i]))
@@ -103,6 +123,7 @@ static int want_slice(struct mirror *m, const struct discovery_v1_endpoint_slice
 		copy->endpoints = wanted->endpoints;
 		copy->ports = wanted->ports;
 		copy->metadata.labels = wanted->metadata.labels;
+		copy->metadata.annotations = wanted->metadata.annotations;
 		return world_update(m->r->world, CACHED_ENDPOINT_SLICES, copy, NULL, err);
 	}
 	autounref struct discovery_v1_endpoint_slice *created = NULL;
@@ -135,6 +156,7 @@ static int reconcile(struct reconciler *r, const char *ns, const char *name, str
 	m.kept = xcalloc(m.slices.len, sizeof(bool));
 	int result = 0;
 	for (uint32_t i = 0; is_mirrored(endpoints, service) && i < endpoints->subsets.len; i++) {
+		tell_of_limit(&m, &endpoints->subsets.items[i]);
 		for (int v6 = 0; v6 < 2 && !result; v6++) {
 			autounref struct discovery_v1_endpoint_slice *wanted = slice_of(&m, &endpoints->subsets.items[i], v6);
 			if (wanted->endpoints.len)

@@ -1,10 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Lets claims go (finalizer kubernetes.io/pvc-protection) once no pod uses them, and volumes once no claim is bound to them. */
+/*
+ * Lets claims go (finalizer kubernetes.io/pvc-protection) once no pod uses them, volumes once no claim is bound to them, and classes of attributes once neither claim
+ * nor volume names them.
+ */
 #include "controller-manager/controller.h"
 #include "controller-manager/shared/pods.h"
 
+#include "api/storage_v1.h"
+
 #define PVC_FINALIZER "kubernetes.io/pvc-protection"
 #define PV_FINALIZER "kubernetes.io/pv-protection"
+#define VAC_FINALIZER "kubernetes.io/vac-protection"
 
 /* Adds or removes one finalizer where that is needed. */
 static int want_finalizer(struct reconciler *r, enum cached what, const void *object, const char *finalizer, bool wanted, struct error *err)
@@ -90,6 +96,70 @@ static int reconcile_volume(struct reconciler *r, const char *ns, const char *na
 		return 0;
 	return want_finalizer(r, CACHED_PERSISTENT_VOLUMES, volume, PV_FINALIZER, false, err);
 }
+
+/* ---- classes of attributes ---- */
+
+static bool claim_names(const struct core_v1_persistent_volume_claim *claim, const char *class)
+{
+	return str_equal(claim->spec.volume_attributes_class_name, class) || str_equal(claim->status.current_volume_attributes_class_name, class) ||
+	       (claim->status.modify_volume_status && str_equal(claim->status.modify_volume_status->target_volume_attributes_class_name, class));
+}
+
+static bool class_is_used(struct world *world, const char *class)
+{
+	autolist struct informer_list claims = INFORMER_LIST_INIT, volumes = INFORMER_LIST_INIT;
+	world_list_all(world, CACHED_PERSISTENT_VOLUME_CLAIMS, &claims);
+	for (size_t i = 0; i < claims.len; i++)
+		if (claim_names(claims.items[i], class))
+			return true;
+	world_list_all(world, CACHED_PERSISTENT_VOLUMES, &volumes);
+	for (size_t i = 0; i < volumes.len; i++)
+		if (str_equal(((const struct core_v1_persistent_volume *)volumes.items[i])->spec.volume_attributes_class_name, class))
+			return true;
+	return false;
+}
+
+static int reconcile_class(struct reconciler *r, const char *ns, const char *name, struct error *err)
+{
+	autounref struct storage_v1_volume_attributes_class *class = world_find(r->world, CACHED_VOLUME_ATTRIBUTES_CLASSES, NULL, name);
+	if (!class)
+		return 0;
+	if (!class->metadata.deletion_timestamp.set)
+		return want_finalizer(r, CACHED_VOLUME_ATTRIBUTES_CLASSES, class, VAC_FINALIZER, true, err);
+	return class_is_used(r->world, name) ? 0 : want_finalizer(r, CACHED_VOLUME_ATTRIBUTES_CLASSES, class, VAC_FINALIZER, false, err);
+}
+
+static void wake_going_class(struct reconciler *r, const char *name)
+{
+	autounref struct storage_v1_volume_attributes_class *class = str_empty(name) ? NULL : world_find(r->world, CACHED_VOLUME_ATTRIBUTES_CLASSES, NULL, name);
+	if (class && class->metadata.deletion_timestamp.set)
+		reconciler_add(r, NULL, name);
+}
+
+static void wake_classes_of_claim(struct reconciler *r, const void *object)
+{
+	const struct core_v1_persistent_volume_claim *claim = object;
+	wake_going_class(r, claim->spec.volume_attributes_class_name);
+	wake_going_class(r, claim->status.current_volume_attributes_class_name);
+	if (claim->status.modify_volume_status)
+		wake_going_class(r, claim->status.modify_volume_status->target_volume_attributes_class_name);
+}
+
+static void wake_class_of_volume(struct reconciler *r, const void *object)
+{
+	wake_going_class(r, ((const struct core_v1_persistent_volume *)object)->spec.volume_attributes_class_name);
+}
+
+const struct controller vac_protection_controller = {
+	.name = "volumeattributesclass-protection-controller",
+	.account = "volumeattributesclass-protection-controller",
+	.workers = 1,
+	.watches = (const struct controller_watch[]){{.what = CACHED_VOLUME_ATTRIBUTES_CLASSES},
+		{.what = CACHED_PERSISTENT_VOLUME_CLAIMS, .wake = wake_classes_of_claim},
+		{.what = CACHED_PERSISTENT_VOLUMES, .wake = wake_class_of_volume},
+		{.what = CACHED_NONE}},
+	.reconcile = reconcile_class,
+};
 
 const struct controller pvc_protection_controller = {
 	.name = "persistentvolumeclaim-protection-controller",

@@ -77,8 +77,15 @@ static enum cached what_of(const struct api_resource *resource)
 	return CACHED_NONE;
 }
 
+/* Several caches may show parts of one resource: here they are one. */
+static enum cached fake_what(enum cached what)
+{
+	return what_of(cached_resource(what));
+}
+
 static struct fake_object *fake_slot(enum cached what, const char *ns, const char *name)
 {
+	what = fake_what(what);
 	for (size_t i = 0; i < fake.count; i++)
 		if (fake.objects[i].what == what && same_name(fake.objects[i].live, ns, name))
 			return &fake.objects[i];
@@ -101,6 +108,7 @@ unused static void fake_catch_up(void)
 static void *fake_find(struct world *world, enum cached what, const char *ns, const char *name)
 {
 	void *found = NULL;
+	what = fake_what(what);
 	pthread_mutex_lock(&fake.lock);
 	for (size_t i = 0; i < fake.count && !found; i++)
 		if (fake.objects[i].what == what && same_name(fake.objects[i].seen, ns, name))
@@ -141,6 +149,7 @@ static bool in_index(const void *object, const char *index, const char *value)
 static void fake_list(struct world *world, enum cached what, const char *index, const char *value, struct informer_list *ret)
 {
 	struct informer_list list = INFORMER_LIST_INIT;
+	what = fake_what(what);
 	pthread_mutex_lock(&fake.lock);
 	for (size_t i = 0; i < fake.count; i++)
 		if (fake.objects[i].what == what && fake.objects[i].seen && in_index(fake.objects[i].seen, index, value))
@@ -434,6 +443,7 @@ unused static void fake_edit(enum cached what, const char *ns, const char *name,
 unused static size_t fake_count(enum cached what)
 {
 	size_t count = 0;
+	what = fake_what(what);
 	for (size_t i = 0; i < fake.count; i++)
 		count += fake.objects[i].what == what && fake.objects[i].live;
 	return count;

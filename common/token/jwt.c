@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* JSON Web Tokens (RFC 7519) signed with RS256 or ES256, by GnuTLS. */
-#include "apiserver/authn/authn.h"
+#include "common/token/jwt.h"
+
 #include "common/base/file.h"
 #include "common/base/random.h"
 
@@ -8,6 +9,7 @@
 #include <fcntl.h>
 #include <gnutls/abstract.h>
 #include <gnutls/crypto.h>
+#include <stdio.h>
 
 #define MAX_TOKEN (64u << 10)
 #define MAX_KEY_FILE (1u << 20)
