@@ -1,0 +1,205 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Nodes that fall silent, by zone, and what becomes of their pods. */
+#include "../fake_world.h"
+
+extern const struct controller node_lifecycle_controller, taint_eviction_controller;
+
+#define GRACE_S 50
+
+static void add_node(const char *name, const char *zone, const char *ready)
+{
+	autofree char *json = xprintf(
+		"{\"apiVersion\":\"v1\",\"kind\":\"Node\",\"metadata\":{\"name\":\"%s\",\"labels\":{\"topology.kubernetes.io/zone\":\"%s\"}},\"status\":{\"conditions\":[{\"type\":\"Ready\",\"status\":\"%s\"}]}}",
+		name, zone, ready);
+	autofree char *lease = xprintf("{\"apiVersion\":\"coordination.k8s.io/v1\",\"kind\":\"Lease\",\"metadata\":{\"name\":\"%s\",\"namespace\":\"kube-node-lease\"},\"spec\":{\"renewTime\":\"2027-01-15T08:00:00.000000Z\"}}",
+		name);
+	fake_add(json);
+	fake_add(lease);
+}
+
+static void renew(const char *name)
+{
+	char now[40];
+	time_format_rfc3339_micro(clock_wall(), now);
+	autofree char *patch = xprintf("{\"spec\":{\"renewTime\":\"%s\"}}", now);
+	fake_edit(CACHED_LEASES, "kube-node-lease", name, NULL, patch);
+}
+
+static bool tainted(const char *name, const char *key, const char *effect)
+{
+	const struct core_v1_node *node = fake_live(CACHED_NODES, NULL, name);
+	for (uint32_t i = 0; i < node->spec.taints.len; i++)
+		if (str_equal(node->spec.taints.items[i].key, key) && str_equal(node->spec.taints.items[i].effect, effect))
+			return true;
+	return false;
+}
+
+static const char *ready_of(const char *name)
+{
+	const struct core_v1_node *node = fake_live(CACHED_NODES, NULL, name);
+	for (uint32_t i = 0; i < node->status.conditions.len; i++)
+		if (str_equal(node->status.conditions.items[i].type, "Ready"))
+			return node->status.conditions.items[i].status;
+	return "";
+}
+
+static size_t count_evicting(size_t first, size_t count)
+{
+	size_t sum = 0;
+	for (size_t i = first; i < first + count; i++) {
+		autofree char *name = xprintf("n%zu", i);
+		sum += tainted(name, "node.kubernetes.io/unreachable", "NoExecute");
+	}
+	return sum;
+}
+
+#define UNREACHABLE "node.kubernetes.io/unreachable"
+
+static void test_silent_node_becomes_unknown(void **state)
+{
+	struct reconciler r = fake_reconciler(&node_lifecycle_controller);
+	add_node("n0", "a", "True");
+	add_node("n1", "a", "True");
+	fake_add("{\"apiVersion\":\"v1\",\"kind\":\"Pod\",\"metadata\":{\"name\":\"p\",\"namespace\":\"n\"},\"spec\":{\"nodeName\":\"n0\",\"containers\":[{\"name\":\"c\",\"image\":\"i\"}]},\"status\":{\"phase\":\"Running\",\"conditions\":[{\"type\":\"Ready\",\"status\":\"True\"}]}}");
+	fake_reconcile_all(&r, CACHED_NODES);
+	clock_advance_test((GRACE_S - 1) * NSEC_PER_SEC);
+	renew("n1");
+	fake_reconcile_all(&r, CACHED_NODES);
+	assert_string_equal(ready_of("n0"), "True");
+	clock_advance_test(2 * NSEC_PER_SEC);
+	fake_reconcile_all(&r, CACHED_NODES);
+	assert_string_equal(ready_of("n0"), "Unknown");
+	assert_string_equal(ready_of("n1"), "True");
+	fake_reconcile_all(&r, CACHED_NODES);
+	assert_true(tainted("n0", UNREACHABLE, "NoSchedule"));
+	assert_true(tainted("n0", UNREACHABLE, "NoExecute"));
+	assert_false(pod_is_ready(fake_live(CACHED_PODS, "n", "p")));
+	/* It speaks again: everything is taken back. */
+	renew("n0");
+	fake_edit(CACHED_NODES, NULL, "n0", "status", "{\"status\":{\"conditions\":[{\"type\":\"Ready\",\"status\":\"True\"}]}}");
+	fake_reconcile_all(&r, CACHED_NODES);
+	assert_false(tainted("n0", UNREACHABLE, "NoSchedule"));
+	assert_false(tainted("n0", UNREACHABLE, "NoExecute"));
+	fake_reconciler_done(&r);
+}
+
+/* A row: nodes of a zone, so many silent; how many may be evicted at once and after ten and a hundred seconds. */
+static void test_eviction_rates(void **state)
+{
+	static const struct {
+		const char *name;
+		size_t all, silent, at_once, after_10, after_100;
+	} rows[] = {
+		{"a healthy zone: one in ten seconds", 10, 3, 1, 2, 3},
+		{"a small zone that is mostly down: none", 10, 8, 0, 0, 0},
+		{"a large zone that is mostly down: one in a hundred seconds", 60, 40, 1, 1, 2},
+		{"everything is down: it is us who cannot hear", 10, 10, 0, 0, 0},
+	};
+	for (size_t i = 0; i < array_len(rows); i++) {
+		fake_teardown(state);
+		fake_setup(state);
+		struct reconciler r = fake_reconciler(&node_lifecycle_controller);
+		for (size_t n = 0; n < rows[i].all; n++) {
+			autofree char *name = xprintf("n%zu", n);
+			add_node(name, "a", n < rows[i].silent ? "Unknown" : "True");
+		}
+		fake_reconcile_all(&r, CACHED_NODES);
+		size_t at_once = count_evicting(0, rows[i].all);
+		for (int s = 0; s < 10; s++) {
+			clock_advance_test(NSEC_PER_SEC);
+			fake_reconcile_all(&r, CACHED_NODES);
+		}
+		size_t after_10 = count_evicting(0, rows[i].all);
+		for (int s = 10; s < 100; s += 3) {
+			clock_advance_test(3 * NSEC_PER_SEC);
+			for (size_t n = rows[i].silent; n < rows[i].all; n++) {
+				autofree char *name = xprintf("n%zu", n);
+				renew(name);
+			}
+			fake_reconcile_all(&r, CACHED_NODES);
+		}
+		size_t after_100 = count_evicting(0, rows[i].all);
+		if (at_once != rows[i].at_once || after_10 != rows[i].after_10 || after_100 != rows[i].after_100)
+			fail_msg("%s: %zu %zu %zu", rows[i].name, at_once, after_10, after_100);
+		fake_reconciler_done(&r);
+	}
+}
+
+/* One zone is lost, the other evicts nothing of its own and is not slowed. */
+static void test_zones_are_apart(void **state)
+{
+	struct reconciler r = fake_reconciler(&node_lifecycle_controller);
+	for (size_t i = 0; i < 12; i++) {
+		autofree char *name = xprintf("n%zu", i);
+		add_node(name, i < 6 ? "a" : "b", i < 5 || i == 6 ? "Unknown" : "True");
+	}
+	fake_reconcile_all(&r, CACHED_NODES);
+	assert_int_equal(count_evicting(0, 6), 0); /* small and mostly down */
+	assert_int_equal(count_evicting(6, 6), 1);
+	fake_reconciler_done(&r);
+}
+
+/* ---- pods on tainted nodes ---- */
+
+#define TAINTED "{\"apiVersion\":\"v1\",\"kind\":\"Node\",\"metadata\":{\"name\":\"t\"},\"spec\":{\"taints\":[{\"key\":\"k\",\"value\":\"v\",\"effect\":\"NoExecute\"}]}}"
+
+static void add_pod(const char *name, const char *tolerations)
+{
+	autofree char *json = xprintf(
+		"{\"apiVersion\":\"v1\",\"kind\":\"Pod\",\"metadata\":{\"name\":\"%s\",\"namespace\":\"n\"},\"spec\":{\"nodeName\":\"t\",\"containers\":[{\"name\":\"c\",\"image\":\"i\"}],\"tolerations\":[%s]}}", name, tolerations);
+	fake_add(json);
+}
+
+static void test_toleration_seconds(void **state)
+{
+	struct reconciler r = fake_reconciler(&taint_eviction_controller);
+	fake_add(TAINTED);
+	add_pod("none", "");
+	add_pod("ever", "{\"key\":\"k\",\"operator\":\"Exists\",\"effect\":\"NoExecute\"}");
+	add_pod("other", "{\"key\":\"k\",\"operator\":\"Equal\",\"value\":\"w\",\"effect\":\"NoExecute\"}");
+	add_pod("ten", "{\"key\":\"k\",\"operator\":\"Exists\",\"tolerationSeconds\":10},{\"operator\":\"Exists\",\"tolerationSeconds\":20}");
+	add_pod("zero", "{\"key\":\"k\",\"operator\":\"Exists\",\"tolerationSeconds\":0}");
+	assert_int_equal(fake_reconcile_all(&r, CACHED_PODS), 10000);
+	assert_null(fake_live(CACHED_PODS, "n", "none"));
+	assert_null(fake_live(CACHED_PODS, "n", "other"));
+	assert_null(fake_live(CACHED_PODS, "n", "zero"));
+	assert_non_null(fake_live(CACHED_PODS, "n", "ever"));
+	assert_non_null(strstr(fake.log.data, "event none Normal TaintManagerEviction"));
+	clock_advance_test(9 * NSEC_PER_SEC);
+	fake_reconcile_all(&r, CACHED_PODS);
+	assert_non_null(fake_live(CACHED_PODS, "n", "ten"));
+	clock_advance_test(NSEC_PER_SEC);
+	fake_reconcile_all(&r, CACHED_PODS);
+	assert_null(fake_live(CACHED_PODS, "n", "ten"));
+	fake_reconciler_done(&r);
+}
+
+/* The taint goes in time: the pod stays, and a later taint gives it its whole time again. */
+static void test_eviction_is_called_off(void **state)
+{
+	struct reconciler r = fake_reconciler(&taint_eviction_controller);
+	fake_add(TAINTED);
+	add_pod("ten", "{\"key\":\"k\",\"operator\":\"Exists\",\"tolerationSeconds\":10}");
+	fake_reconcile_all(&r, CACHED_PODS);
+	clock_advance_test(9 * NSEC_PER_SEC);
+	fake_edit(CACHED_NODES, NULL, "t", NULL, "{\"spec\":{\"taints\":null}}");
+	assert_int_equal(fake_reconcile_all(&r, CACHED_PODS), 0);
+	assert_non_null(strstr(fake.log.data, "Cancelling deletion"));
+	fake_edit(CACHED_NODES, NULL, "t", NULL, "{\"spec\":{\"taints\":[{\"key\":\"k\",\"effect\":\"NoExecute\"}]}}");
+	assert_int_equal(fake_reconcile_all(&r, CACHED_PODS), 10000);
+	fake_reconciler_done(&r);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, fake_setup, fake_teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(test_silent_node_becomes_unknown),
+		TEST(test_eviction_rates),
+		TEST(test_zones_are_apart),
+		TEST(test_toleration_seconds),
+		TEST(test_eviction_is_called_off),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
