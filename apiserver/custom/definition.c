@@ -92,8 +92,8 @@ void crd_validate(const void *object, const void *old, struct error *err) {
 		invalid(err, &PATH(&metadata, "name"), crd->metadata.name, "must be spec.names.plural+\".\"+spec.group");
 	if (str_empty(crd->spec.group))
 		required(err, &PATH(&spec, "group"), NULL);
-	else if (check_dns_subdomain(crd->spec.group))
-		invalid(err, &PATH(&spec, "group"), crd->spec.group, "%s", check_dns_subdomain(crd->spec.group));
+	else if (format_error(format_dns_subdomain, crd->spec.group))
+		invalid(err, &PATH(&spec, "group"), crd->spec.group, "%s", format_error(format_dns_subdomain, crd->spec.group));
 	else if (!strchr(crd->spec.group, '.'))
 		invalid(err, &PATH(&spec, "group"), crd->spec.group, "should be a domain with at least one dot");
 	if (str_empty(crd->spec.names.plural))

@@ -141,8 +141,7 @@ int write_validate(struct write *w, struct error *err) {
 		validate_object_meta_update(meta, api_metadata(w->old), w->strategy->name, resource->api->namespaced, "metadata", &causes);
 	if (w->operation != WRITE_DELETE && !w->skip_validation) {
 		bool status = str_equal(w->subresource, "status");
-		if (!status)
-			api_validate_form(w->object, &causes);
+		validate_object(w->object, w->created ? NULL : w->old, w->subresource, &causes);
 		if (resource->custom)
 			custom_validate(resource, w->object, &causes);
 		if (status && w->strategy->validate_status)

@@ -42,27 +42,21 @@ static int partial_approval(struct write *w, struct error *causes) {
 
 /* ---- pods/resize ---- */
 
-static void take_resources(struct core_v1_container *to, const struct core_v1_container *from) {
-	to->resources = from->resources;
-	to->resize_policy = from->resize_policy;
+static void take_resources(struct core_v1_container_array *to, const struct core_v1_container_array *from) {
+	for (uint32_t i = 0; i < to->len && i < from->len; i++) {
+		to->items[i].resources = from->items[i].resources;
+		to->items[i].resize_policy = from->items[i].resize_policy;
+	}
+	/* Another number of containers is for validation to refuse. */
+	if (to->len != from->len)
+		*to = *from;
 }
 
 static int partial_resize(struct write *w, struct error *causes) {
 	struct core_v1_pod *given = start_from_old(w), *pod = w->object;
-	struct path spec = PATH(NULL, "spec");
-	if (given->spec.containers.len != pod->spec.containers.len || given->spec.init_containers.len != pod->spec.init_containers.len) {
-		forbidden(causes, &spec, "containers may not be added or removed on resize");
-		return 0;
-	}
-	for (uint32_t i = 0; i < pod->spec.containers.len; i++)
-		take_resources(&pod->spec.containers.items[i], &given->spec.containers.items[i]);
-	for (uint32_t i = 0; i < pod->spec.init_containers.len; i++)
-		take_resources(&pod->spec.init_containers.items[i], &given->spec.init_containers.items[i]);
+	take_resources(&pod->spec.containers, &given->spec.containers);
+	take_resources(&pod->spec.init_containers, &given->spec.init_containers);
 	pod->spec.resources = given->spec.resources;
-	const struct core_v1_pod *old = w->old;
-	if (!str_equal(pod_qos_class(&pod->spec), str_or(old->status.qos_class, pod_qos_class(&old->spec))))
-		invalid(causes, &spec, pod_qos_class(&pod->spec), "Pod QOS Class may not change as a result of resizing");
-	validate_pod_spec(&pod->spec, &spec, causes);
 	return 0;
 }
 
@@ -70,29 +64,7 @@ static int partial_resize(struct write *w, struct error *causes) {
 
 static int partial_ephemeral(struct write *w, struct error *causes) {
 	struct core_v1_pod *given = start_from_old(w), *pod = w->object;
-	struct path spec = PATH(NULL, "spec");
-	const struct core_v1_pod *old = w->old;
 	pod->spec.ephemeral_containers = given->spec.ephemeral_containers;
-	for (uint32_t i = 0; i < old->spec.ephemeral_containers.len; i++) {
-		const struct core_v1_ephemeral_container *was = &old->spec.ephemeral_containers.items[i], *now = NULL;
-		for (uint32_t n = 0; n < pod->spec.ephemeral_containers.len; n++)
-			if (str_equal(pod->spec.ephemeral_containers.items[n].name, was->name))
-				now = &pod->spec.ephemeral_containers.items[n];
-		autofree char *gone = xprintf("existing ephemeral containers \"%s\" may not be %s", was->name, now ? "changed" : "removed");
-		if (!now || !api_equal(&core_v1_ephemeral_container_type, now, was))
-			forbidden(causes, &PATH(&spec, "ephemeralContainers"), gone);
-	}
-	for (uint32_t i = 0; i < pod->spec.ephemeral_containers.len; i++) {
-		const struct core_v1_ephemeral_container *c = &pod->spec.ephemeral_containers.items[i];
-		struct path at = PATH_INDEX(&spec, "ephemeralContainers", i);
-		if (str_empty(c->name))
-			required(causes, &PATH(&at, "name"), NULL);
-		if (str_empty(c->image))
-			required(causes, &PATH(&at, "image"), NULL);
-		for (uint32_t n = 0; n < pod->spec.containers.len; n++)
-			if (str_equal(pod->spec.containers.items[n].name, c->name))
-				duplicate(causes, &PATH(&at, "name"), c->name);
-	}
 	return 0;
 }
 
@@ -111,7 +83,6 @@ bool write_prepare_partial(struct write *w, struct error *causes) {
 		if (strcmp(rows[i].subresource, w->subresource) != 0 || strcmp(rows[i].plural, w->resource->api->plural) != 0)
 			continue;
 		rows[i].prepare(w, causes);
-		w->skip_validation = true;
 		return true;
 	}
 	return false;

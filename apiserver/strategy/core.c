@@ -74,10 +74,9 @@ static const struct strategy secrets = {
 	.group = "", .plural = "secrets",
 	.prepare_create = secret_prepare_create,
 	.prepare_update = secret_prepare_update,
-	.validate = validate_secret,
 };
 
-static const struct strategy config_maps = {.group = "", .plural = "configmaps", .validate = validate_config_map};
+static const struct strategy config_maps = {.group = "", .plural = "configmaps"};
 
 /* ---- Node: what a plain update may not change is kept ---- */
 
@@ -101,7 +100,7 @@ static void claim_prepare_create(struct request *r, void *object) {
 	((struct core_v1_persistent_volume_claim *)object)->status.phase = "Pending";
 }
 
-static const struct strategy claims = {.group = "", .plural = "persistentvolumeclaims", .prepare_create = claim_prepare_create, .validate = validate_persistent_volume_claim};
+static const struct strategy claims = {.group = "", .plural = "persistentvolumeclaims", .prepare_create = claim_prepare_create};
 
 static void volume_prepare_create(struct request *r, void *object) {
 	struct core_v1_persistent_volume *volume = object;

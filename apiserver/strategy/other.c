@@ -14,14 +14,13 @@
 
 static const struct strategy services = {
 	.group = "", .plural = "services",
-	.name = NAME_DNS_1035_LABEL,
+	.name = NAME_DNS_LABEL,
 	.allow_create_on_update = true,
 	.prepare_create = service_prepare_create,
 	.prepare_update = service_prepare_update,
 	.plan = service_plan,
 	.claim = service_claim,
 	.settle = service_settle,
-	.validate = validate_service,
 };
 
 /* ---- CertificateSigningRequest: who asks is the server's to say ---- */
@@ -91,11 +90,11 @@ static const struct strategy csrs = {
 #define RBAC "rbac.authorization.k8s.io"
 static const struct strategy roles = {.group = RBAC, .plural = "roles", .name = NAME_PATH_SEGMENT, .allow_create_on_update = true};
 static const struct strategy cluster_roles = {.group = RBAC, .plural = "clusterroles", .name = NAME_PATH_SEGMENT, .allow_create_on_update = true};
-static const struct strategy role_bindings = {.group = RBAC, .plural = "rolebindings", .name = NAME_PATH_SEGMENT, .allow_create_on_update = true, .validate = validate_role_binding};
-static const struct strategy cluster_role_bindings = {.group = RBAC, .plural = "clusterrolebindings", .name = NAME_PATH_SEGMENT, .allow_create_on_update = true, .validate = validate_role_binding};
-static const struct strategy leases = {.group = "coordination.k8s.io", .plural = "leases", .allow_create_on_update = true, .no_unconditional_update = true, .validate = validate_lease};
-static const struct strategy runtime_classes = {.group = "node.k8s.io", .plural = "runtimeclasses", .allow_create_on_update = true, .no_unconditional_update = true, .validate = validate_runtime_class};
-static const struct strategy priority_classes = {.group = "scheduling.k8s.io", .plural = "priorityclasses", .generation = true, .validate = validate_priority_class};
+static const struct strategy role_bindings = {.group = RBAC, .plural = "rolebindings", .name = NAME_PATH_SEGMENT, .allow_create_on_update = true};
+static const struct strategy cluster_role_bindings = {.group = RBAC, .plural = "clusterrolebindings", .name = NAME_PATH_SEGMENT, .allow_create_on_update = true};
+static const struct strategy leases = {.group = "coordination.k8s.io", .plural = "leases", .allow_create_on_update = true, .no_unconditional_update = true};
+static const struct strategy runtime_classes = {.group = "node.k8s.io", .plural = "runtimeclasses", .allow_create_on_update = true, .no_unconditional_update = true};
+static const struct strategy priority_classes = {.group = "scheduling.k8s.io", .plural = "priorityclasses", .generation = true};
 static const struct strategy ingresses = {.group = "networking.k8s.io", .plural = "ingresses", .generation = true};
 static const struct strategy ingress_classes = {.group = "networking.k8s.io", .plural = "ingressclasses", .generation = true};
 static const struct strategy network_policies = {.group = "networking.k8s.io", .plural = "networkpolicies", .generation = true};

@@ -8,10 +8,10 @@
 #include "api/batch_v1.h"
 #include "api/core_v1.h"
 
-static const struct strategy replication_controllers = {.group = "", .plural = "replicationcontrollers", .generation = true, .validate = validate_replication_controller};
-static const struct strategy deployments = {.group = "apps", .plural = "deployments", .generation = true, .status_keeps = STATUS_KEEPS_LABELS, .validate = validate_deployment};
-static const struct strategy replica_sets = {.group = "apps", .plural = "replicasets", .generation = true, .validate = validate_replica_set};
-static const struct strategy stateful_sets = {.group = "apps", .plural = "statefulsets", .generation = true, .validate = validate_stateful_set};
+static const struct strategy replication_controllers = {.group = "", .plural = "replicationcontrollers", .generation = true};
+static const struct strategy deployments = {.group = "apps", .plural = "deployments", .generation = true, .status_keeps = STATUS_KEEPS_LABELS};
+static const struct strategy replica_sets = {.group = "apps", .plural = "replicasets", .generation = true};
+static const struct strategy stateful_sets = {.group = "apps", .plural = "statefulsets", .generation = true};
 /* Counts changes of the template, as clients of old expect it. */
 #define TEMPLATE_GENERATION "deprecated.daemonset.template.generation"
 
@@ -31,7 +31,7 @@ static void daemon_set_prepare_update(struct request *r, void *object, const voi
 	api_map_set(arena, &api_metadata(object)->annotations, TEMPLATE_GENERATION, arena_printf(arena, "%lld", (long long)count));
 }
 
-static const struct strategy daemon_sets = {.group = "apps", .plural = "daemonsets", .generation = true, .prepare_create = daemon_set_prepare_create, .prepare_update = daemon_set_prepare_update, .validate = validate_daemon_set};
+static const struct strategy daemon_sets = {.group = "apps", .plural = "daemonsets", .generation = true, .prepare_create = daemon_set_prepare_create, .prepare_update = daemon_set_prepare_update};
 
 /* A job without a selector of its own gets one by its uid, and its pods the labels for it. */
 static void job_prepare_create(struct request *r, void *object) {
@@ -55,8 +55,8 @@ static void job_prepare_create(struct request *r, void *object) {
 		api_map_set(arena, &job->spec.selector->match_labels, "batch.kubernetes.io/controller-uid", job->metadata.uid);
 }
 
-static const struct strategy jobs = {.group = "batch", .plural = "jobs", .generation = true, .prepare_create = job_prepare_create, .validate = validate_job};
-static const struct strategy cron_jobs = {.group = "batch", .plural = "cronjobs", .generation = true, .validate = validate_cron_job};
+static const struct strategy jobs = {.group = "batch", .plural = "jobs", .generation = true, .prepare_create = job_prepare_create};
+static const struct strategy cron_jobs = {.group = "batch", .plural = "cronjobs", .generation = true};
 
 /* ---- Pod ---- */
 
@@ -124,7 +124,6 @@ static const struct strategy pods = {
 	.generation = true,
 	.status_keeps = STATUS_KEEPS_OWNERS,
 	.prepare_create = pod_prepare_create,
-	.validate = validate_pod,
 	.graceful_delete = pod_graceful_delete,
 };
 

@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Causes in Kubernetes' words, and the syntax of names. */
+/* Causes in Kubernetes' words, and the small checks that others are made of. */
 #include "apiserver/validation/validation.h"
 
-#include <arpa/inet.h>
-#include <ctype.h>
+#define MAX_TEXT (64u << 10)
 
 static void path_write(const struct path *path, struct buf *out) {
 	if (!path)
@@ -20,230 +19,282 @@ static void path_write(const struct path *path, struct buf *out) {
 		buf_printf(out, "[%s]", path->key);
 }
 
-static char *path_text(const struct path *path) {
-	struct buf out = BUF_INIT(64 << 10);
-	path_write(path, &out);
-	char *text = buf_take(&out);
-	return text ? text : xstrdup("");
+const void *path_above(const struct path *at, const struct api_type *type) {
+	for (; at; at = at->parent)
+		if (at->type == type)
+			return at->value;
+	return NULL;
 }
 
-static char *format(const char *fmt, va_list args) {
-	struct buf out = BUF_INIT(64 << 10);
-	buf_vprintf(&out, fmt, args);
-	char *text = buf_take(&out);
-	return text ? text : xstrdup("");
+/* As Go's %q. */
+static void append_quoted(struct buf *out, const char *text) {
+	buf_append_char(out, '"');
+	for (const char *p = text ? text : ""; *p; p++) {
+		static const char from[] = "\"\\\n\t\r", to[] = "\"\\ntr";
+		const char *plain = strchr(from, *p);
+		if (plain)
+			buf_printf(out, "\\%c", to[plain - from]);
+		else if ((unsigned char)*p < 0x20 || *p == 0x7f)
+			buf_printf(out, "\\x%02x", (unsigned char)*p);
+		else
+			buf_append_char(out, *p);
+	}
+	buf_append_char(out, '"');
 }
 
-void invalid(struct error *err, const struct path *path, const char *value, const char *fmt, ...) {
+/* "Invalid value: <value>: <text>", the text formatted. */
+static void add(struct error *err, const char *reason, const char *what, const struct path *path, const char *value, const char *fmt, va_list args) {
+	autobuf struct buf where = BUF_INIT(MAX_TEXT), text = BUF_INIT(1u << 20);
+	path_write(path, &where);
+	buf_append_str(&text, what);
+	if (value)
+		buf_printf(&text, ": %s", value);
+	if (fmt && *fmt) {
+		buf_append_str(&text, ": ");
+		buf_vprintf(&text, fmt, args);
+	}
+	error_cause(err, reason, where.data ? where.data : "", "%s", text.data ? text.data : what);
+}
+
+static void cause(struct error *err, const char *reason, const char *what, const struct path *path, const char *value, const char *fmt, ...) printf_like(6, 7);
+static void cause(struct error *err, const char *reason, const char *what, const struct path *path, const char *value, const char *fmt, ...) {
 	va_list args;
 	va_start(args, fmt);
-	autofree char *text = format(fmt, args), *where = path_text(path);
+	add(err, reason, what, path, value, fmt, args);
 	va_end(args);
-	error_cause(err, "FieldValueInvalid", where, "Invalid value: \"%s\": %s", value ? value : "", text);
+}
+
+#define ADD_INVALID(value_) \
+	do { \
+		va_list args; \
+		va_start(args, fmt); \
+		add(err, "FieldValueInvalid", "Invalid value", path, (value_), fmt, args); \
+		va_end(args); \
+	} while (0)
+
+void invalid(struct error *err, const struct path *path, const char *value, const char *fmt, ...) {
+	autobuf struct buf quoted = BUF_INIT(1u << 20);
+	append_quoted(&quoted, value);
+	ADD_INVALID(quoted.data ? quoted.data : "\"\"");
 }
 
 void invalid_int(struct error *err, const struct path *path, int64_t value, const char *fmt, ...) {
-	va_list args;
-	va_start(args, fmt);
-	autofree char *text = format(fmt, args), *where = path_text(path);
-	va_end(args);
-	error_cause(err, "FieldValueInvalid", where, "Invalid value: %lld: %s", (long long)value, text);
+	char text[32];
+	snprintf(text, sizeof(text), "%lld", (long long)value);
+	ADD_INVALID(text);
+}
+
+void invalid_bool(struct error *err, const struct path *path, bool value, const char *text) {
+	cause(err, "FieldValueInvalid", "Invalid value", path, value ? "true" : "false", "%s", text);
+}
+
+void invalid_quantity(struct error *err, const struct path *path, const struct quantity *value, const char *fmt, ...) {
+	char text[64], quoted[70];
+	quantity_format(value, text);
+	snprintf(quoted, sizeof(quoted), "\"%s\"", text);
+	ADD_INVALID(quoted);
+}
+
+void invalid_struct(struct error *err, const struct path *path, const struct api_type *type, const void *value, const char *fmt, ...) {
+	autobuf struct buf json = BUF_INIT(1u << 20);
+	if (type && value)
+		api_encode_json(type, value, &json);
+	else
+		buf_append_str(&json, value ? value : "null");
+	ADD_INVALID(json.data ? json.data : "null");
+}
+
+void invalid_int_or_string(struct error *err, const struct path *path, const struct int_or_string *value, const char *fmt, ...) {
+	autobuf struct buf text = BUF_INIT(MAX_TEXT);
+	if (value->str)
+		append_quoted(&text, value->str);
+	else
+		buf_append_int(&text, value->num);
+	ADD_INVALID(text.data);
+}
+
+void invalid_plain(struct error *err, const struct path *path, const char *fmt, ...) {
+	ADD_INVALID(NULL);
+}
+
+void invalid_list(struct error *err, const struct path *path, const struct api_string_list *list, const char *fmt, ...) {
+	autobuf struct buf json = BUF_INIT(1u << 20);
+	buf_append_str(&json, list->items ? "[" : "null");
+	for (uint32_t i = 0; i < list->len; i++) {
+		buf_append_str(&json, i ? "," : "");
+		buf_append_json_string(&json, list->items[i], strlen(list->items[i]));
+	}
+	buf_append_str(&json, list->items ? "]" : "");
+	ADD_INVALID(json.data ? json.data : "null");
 }
 
 void required(struct error *err, const struct path *path, const char *text) {
-	autofree char *where = path_text(path);
-	if (str_empty(text))
-		error_cause(err, "FieldValueRequired", where, "Required value");
-	else
-		error_cause(err, "FieldValueRequired", where, "Required value: %s", text);
+	cause(err, "FieldValueRequired", "Required value", path, NULL, str_empty(text) ? NULL : "%s", text);
 }
 
-void forbidden(struct error *err, const struct path *path, const char *text) {
-	autofree char *where = path_text(path);
-	error_cause(err, "FieldValueForbidden", where, "Forbidden: %s", text);
+void forbidden(struct error *err, const struct path *path, const char *fmt, ...) {
+	va_list args;
+	va_start(args, fmt);
+	add(err, "FieldValueForbidden", "Forbidden", path, NULL, fmt, args);
+	va_end(args);
+}
+
+static void quoted_cause(struct error *err, const char *reason, const char *what, const struct path *path, const char *value) {
+	autobuf struct buf quoted = BUF_INIT(MAX_TEXT);
+	append_quoted(&quoted, value);
+	cause(err, reason, what, path, quoted.data, NULL);
 }
 
 void duplicate(struct error *err, const struct path *path, const char *value) {
-	autofree char *where = path_text(path);
-	error_cause(err, "FieldValueDuplicate", where, "Duplicate value: \"%s\"", value);
+	quoted_cause(err, "FieldValueDuplicate", "Duplicate value", path, value);
 }
 
-void not_found(struct error *err, const struct path *path, const char *value) {
-	autofree char *where = path_text(path);
-	error_cause(err, "FieldValueNotFound", where, "Not found: \"%s\"", value);
+void duplicate_struct(struct error *err, const struct path *path, const struct api_type *type, const void *value, const char *text) {
+	autobuf struct buf json = BUF_INIT(1u << 20);
+	api_encode_json(type, value, &json);
+	cause(err, "FieldValueDuplicate", "Duplicate value", path, json.data, text ? "%s" : NULL, text);
+}
+
+void duplicate_json(struct error *err, const struct path *path, const char *json) {
+	cause(err, "FieldValueDuplicate", "Duplicate value", path, json, NULL);
+}
+
+void not_found(struct error *err, const struct path *path, const char *value, const char *fmt, ...) {
+	autobuf struct buf quoted = BUF_INIT(MAX_TEXT);
+	append_quoted(&quoted, value);
+	va_list args;
+	va_start(args, fmt);
+	add(err, "FieldValueNotFound", "Not found", path, quoted.data, fmt, args);
+	va_end(args);
 }
 
 void too_long(struct error *err, const struct path *path, size_t max) {
-	autofree char *where = path_text(path);
-	error_cause(err, "FieldValueTooLong", where, "Too long: may not be more than %zu bytes", max);
+	cause(err, "FieldValueTooLong", "Too long", path, NULL, "may not be more than %zu bytes", max);
+}
+
+void too_many(struct error *err, const struct path *path, size_t count, size_t max) {
+	char text[24];
+	snprintf(text, sizeof(text), "%zu", count);
+	cause(err, "FieldValueTooMany", "Too many", path, text, "must have at most %zu %s", max, max == 1 ? "item" : "items");
+}
+
+void not_supported_json(struct error *err, const struct path *path, const char *json, const char *const *supported) {
+	autobuf struct buf list = BUF_INIT(MAX_TEXT);
+	for (const char *const *s = supported; *s; s++) {
+		buf_append_str(&list, s == supported ? "" : ", ");
+		append_quoted(&list, *s);
+	}
+	cause(err, "FieldValueNotSupported", "Unsupported value", path, json, "supported values: %s", list.data ? list.data : "");
 }
 
 void not_supported(struct error *err, const struct path *path, const char *value, const char *const *supported) {
-	autofree char *where = path_text(path);
-	autobuf struct buf list = BUF_INIT(64 << 10);
+	autobuf struct buf quoted = BUF_INIT(MAX_TEXT);
+	append_quoted(&quoted, value);
+	not_supported_json(err, path, quoted.data, supported);
+}
+
+/* ---- small checks ---- */
+
+void check_format(format_check *format, const char *text, const struct path *path, struct error *err) {
+	struct format_messages messages = {0};
+	format(text ? text : "", &messages);
+	for (unsigned i = 0; i < messages.len; i++)
+		invalid(err, path, text, "%s", messages.items[i]);
+}
+
+void check_needed(format_check *format, const char *text, const struct path *path, struct error *err) {
+	if (str_empty(text))
+		required(err, path, NULL);
+	else if (format)
+		check_format(format, text, path, err);
+}
+
+void check_enum(const char *value, const char *const *supported, const struct path *path, struct error *err) {
+	if (str_empty(value)) {
+		required(err, path, NULL);
+		return;
+	}
 	for (const char *const *s = supported; *s; s++)
-		buf_printf(&list, "%s\"%s\"", s == supported ? "" : ", ", *s);
-	error_cause(err, "FieldValueNotSupported", where, "Unsupported value: \"%s\": supported values: %s", value ? value : "", list.data);
+		if (strcmp(value, *s) == 0)
+			return;
+	not_supported(err, path, value, supported);
 }
 
-/* ---- names ---- */
-
-static bool lower_alnum(char c) {
-	return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9');
-}
-
-static bool is_label(const char *s, size_t len) {
-	if (!len || !lower_alnum(s[0]) || !lower_alnum(s[len - 1]))
-		return false;
-	for (size_t i = 0; i < len; i++)
-		if (!lower_alnum(s[i]) && s[i] != '-')
-			return false;
-	return true;
-}
-
-const char *check_dns_label(const char *value) {
-	size_t len = strlen(value);
-	if (len > 63)
-		return "must be no more than 63 bytes";
-	if (!is_label(value, len))
-		return "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?')";
-	return NULL;
-}
-
-const char *check_dns_subdomain(const char *value) {
-	if (strlen(value) > 253)
-		return "must be no more than 253 bytes";
-	const char *p = value;
-	for (;;) {
-		size_t len = strcspn(p, ".");
-		if (!is_label(p, len))
-			return "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')";
-		p += len;
-		if (!*p)
-			return NULL;
-		p++;
-	}
-}
-
-const char *check_dns_1035_label(const char *value) {
-	size_t len = strlen(value);
-	if (len > 63)
-		return "must be no more than 63 bytes";
-	if (!is_label(value, len) || isdigit((unsigned char)*value))
-		return "a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with an alphabetic character, and end with an alphanumeric character (e.g. 'my-name',  or 'abc-123', regex used for validation is '[a-z]([-a-z0-9]*[a-z0-9])?')";
-	return NULL;
-}
-
-const char *check_path_segment(const char *value) {
-	if (strcmp(value, ".") == 0)
-		return "may not be '.'";
-	if (strcmp(value, "..") == 0)
-		return "may not be '..'";
-	if (strchr(value, '/'))
-		return "may not contain '/'";
-	return strchr(value, '%') ? "may not contain '%'" : NULL;
-}
-
-static bool name_part(const char *s, size_t len) {
-	if (!len || len > 63 || !isalnum((unsigned char)s[0]) || !isalnum((unsigned char)s[len - 1]))
-		return false;
-	for (size_t i = 0; i < len; i++)
-		if (!isalnum((unsigned char)s[i]) && !strchr("-_.", s[i]))
-			return false;
-	return true;
-}
-
-#define QUALIFIED_TEXT "name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')"
-
-const char *check_qualified_name(const char *value) {
-	const char *slash = strchr(value, '/');
-	const char *name = slash ? slash + 1 : value;
-	if (slash) {
-		if (strchr(name, '/'))
-			return "a valid label key must consist of an optional prefix and a name, separated by a '/'";
-		char prefix[254];
-		if (slash == value)
-			return "prefix part must be non-empty";
-		if (snprintf(prefix, sizeof(prefix), "%.*s", (int)(slash - value), value) >= (int)sizeof(prefix))
-			return "prefix part must be no more than 253 bytes";
-		if (check_dns_subdomain(prefix))
-			return "prefix part a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')";
-	}
-	if (!*name)
-		return "name part must be non-empty";
-	if (strlen(name) > 63)
-		return "name part must be no more than 63 bytes";
-	return name_part(name, strlen(name)) ? NULL : QUALIFIED_TEXT;
-}
-
-const char *check_label_value(const char *value) {
-	size_t len = strlen(value);
-	if (len > 63)
-		return "must be no more than 63 bytes";
-	if (len && !name_part(value, len))
-		return "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for validation is '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')";
-	return NULL;
-}
-
-const char *check_config_key(const char *value) {
-	size_t len = strlen(value);
-	if (len > 253)
-		return "must be no more than 253 bytes";
-	bool good = len > 0;
-	for (size_t i = 0; i < len; i++)
-		good &= isalnum((unsigned char)value[i]) || strchr("-_.", value[i]);
-	if (!good)
-		return "a valid config key must consist of alphanumeric characters, '-', '_' or '.' (e.g. 'key.name',  or 'KEY_NAME',  or 'key-name', regex used for validation is '[-._a-zA-Z0-9]+')";
-	if (strcmp(value, ".") == 0)
-		return "must not be '.'";
-	if (strcmp(value, "..") == 0)
-		return "must not be '..'";
-	return strncmp(value, "..", 2) == 0 ? "must not start with '..'" : NULL;
-}
-
-const char *check_port_name(const char *value) {
-	size_t len = strlen(value);
-	if (len > 15)
-		return "must be no more than 15 characters";
-	bool letter = false;
-	for (size_t i = 0; i < len; i++) {
-		if (!lower_alnum(value[i]) && value[i] != '-')
-			return "must contain only alpha-numeric characters (a-z, 0-9), and hyphens (-)";
-		letter |= isalpha((unsigned char)value[i]) != 0;
-	}
-	if (!letter)
-		return "must contain at least one letter (a-z)";
-	if (strstr(value, "--"))
-		return "must not contain consecutive hyphens";
-	return value[0] == '-' || value[len - 1] == '-' ? "must not begin or end with a hyphen" : NULL;
-}
-
-const char *check_env_name(const char *value) {
-	if (!*value)
-		return "environment variable name must not be empty";
-	for (const char *p = value; *p; p++)
-		if (*p < 0x20 || *p > 0x7e || *p == '=')
-			return "a valid environment variable name must consist only of printable ASCII characters other than '='";
-	return NULL;
-}
-
-bool is_ip_address(const char *value) {
-	struct in6_addr address;
-	return inet_pton(AF_INET, value, &address) == 1 || inet_pton(AF_INET6, value, &address) == 1;
-}
-
-bool is_cidr(const char *value) {
-	const char *slash = strchr(value, '/');
-	if (!slash)
-		return false;
-	char address[64];
-	if (snprintf(address, sizeof(address), "%.*s", (int)(slash - value), value) >= (int)sizeof(address) || !is_ip_address(address))
-		return false;
-	int64_t bits;
-	return str_to_int64(slash + 1, 0, strchr(address, ':') ? 128 : 32, &bits);
-}
-
-void validate_non_negative(int64_t value, const struct path *path, struct error *err) {
+void check_non_negative(int64_t value, const struct path *path, struct error *err) {
 	if (value < 0)
 		invalid_int(err, path, value, "must be greater than or equal to 0");
+}
+
+void check_range(int64_t value, int64_t min, int64_t max, const struct path *path, struct error *err) {
+	if (value < min || value > max)
+		invalid_int(err, path, value, "must be between %lld and %lld, inclusive", (long long)min, (long long)max);
+}
+
+void check_port_number(int64_t port, const struct path *path, struct error *err) {
+	check_range(port, 1, 65535, path, err);
+}
+
+void check_port(const struct int_or_string *port, const struct path *path, struct error *err) {
+	if (port->str)
+		check_format(format_port_name, port->str, path, err);
+	else
+		check_port_number(port->num, path, err);
+}
+
+static bool is_named(const char *const *names, const char *name) {
+	for (; names && *names; names++)
+		if (strcmp(*names, name) == 0)
+			return true;
+	return false;
+}
+
+void check_union(const struct api_type *type, const void *value, const char *const *not, const char *what, const struct path *at, struct error *err) {
+	unsigned count = 0;
+	for (size_t i = 0; i < type->field_count; i++) {
+		const struct api_field *f = &type->fields[i];
+		if ((f->flags & API_FIELD_INLINE) || is_named(not, f->name) || !api_field_is_set(f, value))
+			continue;
+		if (count++)
+			forbidden(err, AT(f->name), "may not specify more than 1 %s", what);
+	}
+	if (!count) {
+		autofree char *text = xprintf("must specify a %s", what);
+		required(err, at, text);
+	}
+}
+
+void forbid_fields(const struct api_type *type, const void *value, const char *const *names, bool except, const char *text, const struct path *at, struct error *err) {
+	for (size_t i = 0; i < type->field_count; i++) {
+		const struct api_field *f = &type->fields[i];
+		if (f->flags & API_FIELD_INLINE)
+			forbid_fields(f->type, api_field_at_const(f, value), names, except, text, at, err);
+		else if (is_named(names, f->name) != except && api_field_is_set(f, value))
+			forbidden(err, AT(f->name), "%s", text);
+	}
+}
+
+void check_fixed(const struct api_type *type, const void *value, const void *old, const char *field, const struct path *at, struct error *err) {
+	size_t offset;
+	const struct api_field *f = api_field_find(type, field, strlen(field), &offset);
+	if (!f || !old || api_field_same(f, (const char *)value + offset, (const char *)old + offset))
+		return;
+	autobuf struct buf json = BUF_INIT(1u << 20);
+	const void *now = api_field_value(f, (const char *)value + offset);
+	if (f->shape == API_SINGLE && now && !(f->kind == API_STRING && !*(const char *const *)now))
+		api_encode_json_element(f, now, &json);
+	invalid_struct(err, AT(field), NULL, json.data ? json.data : "null", IMMUTABLE_TEXT);
+}
+
+bool seen_before(struct map *seen, const char *key) {
+	if (map_has(seen, str_or(key, "")))
+		return true;
+	set_add(seen, str_or(key, ""));
+	return false;
+}
+
+void check_distinct(const struct api_string_list *list, const char *name, const struct path *at, struct error *err) {
+	automap struct map seen = MAP_INIT(NULL);
+	for (uint32_t i = 0; i < list->len; i++)
+		if (seen_before(&seen, list->items[i]))
+			duplicate(err, AT_INDEX(name, i), list->items[i]);
 }

@@ -1,181 +1,204 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* ObjectMeta, labels and selectors of every kind. */
 #include "apiserver/validation/validation.h"
+#include "api/policy_v1.h"
+#include "api/resource_v1.h"
 
 #define MAX_ANNOTATION_BYTES (256u << 10)
 
-void validate_labels(const struct api_string_map *labels, const struct path *path, struct error *err) {
+void check_labels(const struct api_string_map *labels, const struct path *path, struct error *err) {
 	for (uint32_t i = 0; i < labels->len; i++) {
-		const char *text = check_qualified_name(labels->items[i].key);
-		if (text)
-			invalid(err, path, labels->items[i].key, "%s", text);
-		text = check_label_value(labels->items[i].value);
-		if (text)
-			invalid(err, path, labels->items[i].value, "%s", text);
+		check_format(format_qualified_name, labels->items[i].key, path, err);
+		check_format(format_label_value, labels->items[i].value, path, err);
 	}
 }
 
-void validate_annotations(const struct api_string_map *annotations, const struct path *path, struct error *err) {
+void check_annotations(const struct api_string_map *annotations, const struct path *path, struct error *err) {
 	size_t total = 0;
 	for (uint32_t i = 0; i < annotations->len; i++) {
-		autofree char *key = xstrdup(annotations->items[i].key);
-		for (char *p = key; *p; p++)
-			if (*p >= 'A' && *p <= 'Z')
-				*p = (char)(*p - 'A' + 'a');
-		const char *text = check_qualified_name(key);
-		if (text)
-			invalid(err, path, annotations->items[i].key, "%s", text);
+		check_format(format_annotation_key, annotations->items[i].key, path, err);
 		total += strlen(annotations->items[i].key) + strlen(annotations->items[i].value);
 	}
 	if (total > MAX_ANNOTATION_BYTES)
 		too_long(err, path, MAX_ANNOTATION_BYTES);
 }
 
-static const char *check_name(enum name_rule rule, const char *name, bool prefix) {
-	char text[254];
-	if (prefix) { /* what is generated onto it may end with a hyphen */
-		size_t len = strlen(name);
-		while (len && name[len - 1] == '-')
-			len--;
-		if (len == strlen(name) || len + 1 > sizeof(text))
-			len = strlen(name);
-		else {
-			snprintf(text, sizeof(text), "%.*sa", (int)min_of(len, (size_t)252), name);
-			name = text;
-		}
-	}
-	switch (rule) {
-	case NAME_DNS_SUBDOMAIN:
-		return check_dns_subdomain(name);
-	case NAME_DNS_LABEL:
-		return check_dns_label(name);
-	case NAME_DNS_1035_LABEL:
-		return check_dns_1035_label(name);
-	case NAME_PATH_SEGMENT:
-		return check_path_segment(name);
-	case NAME_ANY:
-		return NULL;
-	}
-	return NULL;
+static void check_name(enum name_rule rule, const char *name, bool prefix, const struct path *path, struct error *err) {
+	static format_check *const formats[] = {
+		[NAME_DNS_SUBDOMAIN] = format_dns_subdomain, [NAME_DNS_LABEL] = format_dns_label, [NAME_DNS_1035_LABEL] = format_dns_1035_label,
+		[NAME_PATH_SEGMENT] = format_path_segment, [NAME_ANY] = NULL,
+	};
+	if (!formats[rule])
+		return;
+	/* What is generated onto a prefix makes up for a hyphen at its end. */
+	autofree char *text = xstrdup(name);
+	size_t len = strlen(text);
+	if (prefix && rule != NAME_PATH_SEGMENT && len > 1 && text[len - 1] == '-')
+		text[len - 1] = 'a';
+	struct format_messages messages = {0};
+	if (prefix && rule == NAME_PATH_SEGMENT && (strcmp(name, ".") == 0 || strcmp(name, "..") == 0))
+		return;
+	formats[rule](text, &messages);
+	for (unsigned i = 0; i < messages.len; i++)
+		invalid(err, path, name, "%s", messages.items[i]);
 }
 
-static void validate_owners(const struct meta_v1_object_meta *meta, const struct path *parent, struct error *err) {
-	bool controller = false;
+static void check_owners(const struct meta_v1_object_meta *meta, const struct path *parent, struct error *err) {
+	const struct meta_v1_owner_reference *controller = NULL;
+	struct path path = PATH(parent, "ownerReferences"), *at = &path;
 	for (uint32_t i = 0; i < meta->owner_references.len; i++) {
 		const struct meta_v1_owner_reference *ref = &meta->owner_references.items[i];
-		struct path at = PATH_INDEX(parent, "ownerReferences", i);
-		if (str_empty(ref->api_version))
-			invalid(err, &PATH(&at, "apiVersion"), "", "version must not be empty");
-		if (str_empty(ref->kind))
-			invalid(err, &PATH(&at, "kind"), "", "must not be empty");
-		if (str_empty(ref->name))
-			invalid(err, &PATH(&at, "name"), "", "must not be empty");
-		if (str_empty(ref->uid))
-			invalid(err, &PATH(&at, "uid"), "", "must not be empty");
-		if (ref->controller && *ref->controller) {
-			if (controller)
-				invalid(err, &PATH(parent, "ownerReferences"), ref->name, "Only one reference can have Controller set to true");
-			controller = true;
-		}
+		const struct { const char *value, *field, *text; } needed[] = {
+			{ref->api_version, "apiVersion", "version must not be empty"}, {ref->kind, "kind", "must not be empty"},
+			{ref->name, "name", "must not be empty"}, {ref->uid, "uid", "must not be empty"},
+		};
+		for (size_t n = 0; n < array_len(needed); n++)
+			if (str_empty(needed[n].value))
+				invalid(err, AT(needed[n].field), "", "%s", needed[n].text);
+		if (str_equal(ref->api_version, "v1") && str_equal(ref->kind, "Event"))
+			invalid_struct(err, at, &meta_v1_owner_reference_type, ref, "/v1, Kind=Event is disallowed from being an owner");
+		if (!ref->controller || !*ref->controller)
+			continue;
+		if (controller)
+			invalid(err, at, ref->name, "Only one reference can have Controller set to true. Found \"true\" in references for %s/%s and %s/%s", controller->kind, controller->name, ref->kind, ref->name);
+		else
+			controller = ref;
 	}
 }
 
-static void validate_finalizers(const struct meta_v1_object_meta *meta, const struct path *parent, struct error *err) {
+void check_finalizer(const char *name, const struct path *path, struct error *err) {
+	static const char *const standard[] = {"orphan", "foregroundDeletion", "kubernetes"};
+	check_format(format_qualified_name, name, path, err);
+	bool good = strchr(name, '/') != NULL;
+	for (size_t i = 0; i < array_len(standard); i++)
+		good |= strcmp(name, standard[i]) == 0;
+	if (!good)
+		invalid(err, path, name, "name is neither a standard finalizer name nor is it fully qualified");
+}
+
+static void check_finalizers(const struct meta_v1_object_meta *meta, const struct path *parent, bool create, struct error *err) {
 	struct path at = PATH(parent, "finalizers");
-	bool orphan = false, foreground = false;
-	for (uint32_t i = 0; i < meta->finalizers.len; i++) {
-		const char *name = meta->finalizers.items[i];
-		const char *text = check_qualified_name(name);
-		if (text)
-			invalid(err, &at, name, "%s", text);
-		else if (!strchr(name, '/') && strcmp(name, "orphan") != 0 && strcmp(name, "foregroundDeletion") != 0 && strcmp(name, "kubernetes") != 0)
-			invalid(err, &at, name, "name is neither a standard finalizer name nor is it fully qualified");
-		orphan |= strcmp(name, "orphan") == 0;
-		foreground |= strcmp(name, "foregroundDeletion") == 0;
-	}
-	if (orphan && foreground)
-		invalid(err, &at, "[orphan foregroundDeletion]", "finalizer orphan and foregroundDeletion cannot be both set");
+	for (uint32_t i = 0; i < meta->finalizers.len; i++)
+		check_finalizer(meta->finalizers.items[i], &at, err);
+	if (create && api_string_list_has(&meta->finalizers, "orphan") && api_string_list_has(&meta->finalizers, "foregroundDeletion"))
+		invalid_list(err, &at, &meta->finalizers, "finalizer orphan and foregroundDeletion cannot be both set");
 }
 
-static void validate_common(const struct meta_v1_object_meta *meta, const struct path *root, struct error *err) {
-	validate_non_negative(meta->generation, &PATH(root, "generation"), err);
-	validate_labels(&meta->labels, &PATH(root, "labels"), err);
-	validate_annotations(&meta->annotations, &PATH(root, "annotations"), err);
-	validate_owners(meta, root, err);
-	validate_finalizers(meta, root, err);
+static void check_managed(const struct meta_v1_object_meta *meta, const struct path *parent, struct error *err) {
+	for (uint32_t i = 0; i < meta->managed_fields.len; i++) {
+		const struct meta_v1_managed_fields_entry *entry = &meta->managed_fields.items[i];
+		struct path path = PATH_INDEX(parent, "managedFields", i), *at = &path;
+		if (!str_equal(entry->operation, "Apply") && !str_equal(entry->operation, "Update"))
+			invalid(err, AT("operation"), entry->operation, "must be `Apply` or `Update`");
+		if (!str_empty(entry->fields_type) && strcmp(entry->fields_type, "FieldsV1") != 0)
+			invalid(err, AT("fieldsType"), entry->fields_type, "must be `FieldsV1`");
+		if (strlen(str_or(entry->manager, "")) > 128)
+			too_long(err, AT("manager"), 128);
+		if (strlen(str_or(entry->subresource, "")) > 256)
+			too_long(err, AT("subresource"), 256);
+	}
+}
+
+static void check_common(const struct meta_v1_object_meta *meta, const struct path *root, bool create, struct error *err) {
+	check_labels(&meta->labels, &PATH(root, "labels"), err);
+	check_annotations(&meta->annotations, &PATH(root, "annotations"), err);
+	check_owners(meta, root, err);
+	check_finalizers(meta, root, create, err);
+	check_managed(meta, root, err);
 }
 
 void validate_object_meta(const struct meta_v1_object_meta *meta, bool namespaced, enum name_rule rule, const char *path, struct error *err) {
 	struct path root = PATH(NULL, path);
-	if (!str_empty(meta->generate_name)) {
-		const char *text = check_name(rule, meta->generate_name, true);
-		if (text)
-			invalid(err, &PATH(&root, "generateName"), meta->generate_name, "%s", text);
-	}
-	if (str_empty(meta->name)) {
+	if (!str_empty(meta->generate_name))
+		check_name(rule, meta->generate_name, true, &PATH(&root, "generateName"), err);
+	if (str_empty(meta->name))
 		required(err, &PATH(&root, "name"), "name or generateName is required");
-	} else {
-		const char *text = check_name(rule, meta->name, false);
-		if (text)
-			invalid(err, &PATH(&root, "name"), meta->name, "%s", text);
-	}
-	if (namespaced) {
-		if (str_empty(meta->namespace))
-			required(err, &PATH(&root, "namespace"), NULL);
-		else if (check_dns_label(meta->namespace))
-			invalid(err, &PATH(&root, "namespace"), meta->namespace, "%s", check_dns_label(meta->namespace));
-	}
-	validate_common(meta, &root, err);
+	else
+		check_name(rule, meta->name, false, &PATH(&root, "name"), err);
+	if (namespaced)
+		check_needed(format_dns_label, meta->namespace, &PATH(&root, "namespace"), err);
+	else if (!str_empty(meta->namespace))
+		forbidden(err, &PATH(&root, "namespace"), "not allowed on this type");
+	check_non_negative(meta->generation, &PATH(&root, "generation"), err);
+	check_common(meta, &root, true, err);
 }
 
 static bool same_time(const struct api_time *a, const struct api_time *b) {
-	return a->set == b->set && (!a->set || a->t.sec == b->t.sec);
+	return a->set == b->set && (!a->set || (a->t.sec == b->t.sec && a->t.nsec == b->t.nsec));
 }
 
 void validate_object_meta_update(const struct meta_v1_object_meta *meta, const struct meta_v1_object_meta *old, enum name_rule rule, bool namespaced, const char *path, struct error *err) {
 	struct path root = PATH(NULL, path);
-	if (!str_equal(meta->name, old->name))
-		invalid(err, &PATH(&root, "name"), meta->name, IMMUTABLE_TEXT);
-	if (!str_equal(meta->namespace, old->namespace))
-		invalid(err, &PATH(&root, "namespace"), meta->namespace, IMMUTABLE_TEXT);
-	if (!str_equal(meta->uid, old->uid))
-		invalid(err, &PATH(&root, "uid"), meta->uid, IMMUTABLE_TEXT);
+	const struct { const char *field, *now, *before; } kept[] = {{"name", meta->name, old->name}, {"namespace", meta->namespace, old->namespace}, {"uid", meta->uid, old->uid}};
+	for (size_t i = 0; i < array_len(kept); i++)
+		if (!str_equal(kept[i].now, kept[i].before))
+			invalid(err, &PATH(&root, kept[i].field), kept[i].now, IMMUTABLE_TEXT);
 	if (!same_time(&meta->creation_timestamp, &old->creation_timestamp)) {
-		char text[40];
-		time_format_rfc3339(meta->creation_timestamp.t, text);
+		char text[40] = "";
+		if (meta->creation_timestamp.set)
+			time_format_rfc3339(meta->creation_timestamp.t, text);
 		invalid(err, &PATH(&root, "creationTimestamp"), text, IMMUTABLE_TEXT);
 	}
-	if (old->deletion_timestamp.set)
-		for (uint32_t i = 0; i < meta->finalizers.len; i++)
-			if (!api_string_list_has(&old->finalizers, meta->finalizers.items[i])) {
-				autofree char *text = xprintf("no new finalizers can be added if the object is being deleted, found new finalizers []string{\"%s\"}", meta->finalizers.items[i]);
-				forbidden(err, &PATH(&root, "finalizers"), text);
-			}
-	validate_common(meta, &root, err);
-}
-
-void validate_label_selector(const struct meta_v1_label_selector *selector, const struct path *path, struct error *err) {
-	if (!selector)
-		return;
-	validate_labels(&selector->match_labels, &PATH(path, "matchLabels"), err);
-	for (uint32_t i = 0; i < selector->match_expressions.len; i++) {
-		const struct meta_v1_label_selector_requirement *r = &selector->match_expressions.items[i];
-		struct path at = PATH_INDEX(path, "matchExpressions", i);
-		const char *op = str_or(r->operator, "");
-		bool with_values = strcmp(op, "In") == 0 || strcmp(op, "NotIn") == 0;
-		if (with_values && !r->values.len)
-			required(err, &PATH(&at, "values"), "must be specified when `operator` is 'In' or 'NotIn'");
-		else if ((strcmp(op, "Exists") == 0 || strcmp(op, "DoesNotExist") == 0) && r->values.len)
-			forbidden(err, &PATH(&at, "values"), "may not be specified when `operator` is 'Exists' or 'DoesNotExist'");
-		else if (!with_values && strcmp(op, "Exists") != 0 && strcmp(op, "DoesNotExist") != 0)
-			invalid(err, &PATH(&at, "operator"), op, "not a valid selector operator");
-		const char *text = check_qualified_name(str_or(r->key, ""));
-		if (text)
-			invalid(err, &PATH(&at, "key"), r->key, "%s", text);
-		for (uint32_t v = 0; v < r->values.len; v++) {
-			text = check_label_value(r->values.items[v]);
-			if (text)
-				invalid(err, &PATH_INDEX(&at, "values", v), r->values.items[v], "%s", text);
-		}
+	autobuf struct buf fresh = BUF_INIT(64u << 10);
+	for (uint32_t i = 0; old->deletion_timestamp.set && i < meta->finalizers.len; i++)
+		if (!api_string_list_has(&old->finalizers, meta->finalizers.items[i]))
+			buf_printf(&fresh, "%s\"%s\"", fresh.len ? ", " : "", meta->finalizers.items[i]);
+	if (fresh.len)
+		forbidden(err, &PATH(&root, "finalizers"), "no new finalizers can be added if the object is being deleted, found new finalizers []string{%s}", fresh.data);
+	autoerror struct error found = {0}, before = {0};
+	check_common(meta, &root, false, &found);
+	if (found.cause_count)
+		check_common(old, &root, false, &before);
+	for (size_t i = 0; i < found.cause_count; i++) {
+		bool stood = false;
+		for (size_t n = 0; n < before.cause_count; n++)
+			stood |= strcmp(before.causes[n].field, found.causes[i].field) == 0 && strcmp(before.causes[n].message, found.causes[i].message) == 0;
+		if (!stood)
+			error_cause(err, found.causes[i].reason, found.causes[i].field, "%s", found.causes[i].message);
 	}
 }
+
+/* ---- types of meta/v1 that stand in many kinds ---- */
+
+bool selects_everything(const struct meta_v1_label_selector *selector) {
+	return !selector->match_labels.len && !selector->match_expressions.len;
+}
+
+CHECK(meta_v1_label_selector_requirement, r) {
+	const char *op = str_or(r->operator, "");
+	bool with_values = strcmp(op, "In") == 0 || strcmp(op, "NotIn") == 0, without = strcmp(op, "Exists") == 0 || strcmp(op, "DoesNotExist") == 0;
+	if (with_values && !r->values.len)
+		required(err, AT("values"), "must be specified when `operator` is 'In' or 'NotIn'");
+	else if (without && r->values.len)
+		forbidden(err, AT("values"), "may not be specified when `operator` is 'Exists' or 'DoesNotExist'");
+	else if (!with_values && !without)
+		invalid(err, AT("operator"), op, "not a valid selector operator");
+	check_format(format_qualified_name, r->key, AT("key"), err);
+	for (uint32_t i = 0; i < r->values.len; i++)
+		check_format(format_label_value, r->values.items[i], AT_INDEX("values", i), err);
+}
+
+CHECK(meta_v1_condition, condition) {
+	static const char *const statuses[] = {"False", "True", "Unknown", NULL};
+	/* Kubernetes looks at the conditions of few kinds; others may hold what they like. */
+	const struct api_type *kind = api_type_of(c->object);
+	if (kind != &policy_v1_pod_disruption_budget_type && kind != &resource_v1_resource_claim_type)
+		return;
+	check_format(format_qualified_name, condition->type, AT("type"), err);
+	bool known = false;
+	for (size_t i = 0; statuses[i]; i++)
+		known |= str_equal(condition->status, statuses[i]);
+	if (!known)
+		not_supported(err, AT("status"), condition->status, statuses);
+	if (condition->observed_generation < 0)
+		invalid_int(err, AT("observedGeneration"), condition->observed_generation, "must be greater than or equal to zero");
+	if (!condition->last_transition_time.set)
+		required(err, AT("lastTransitionTime"), NULL);
+	check_needed(format_condition_reason, condition->reason, AT("reason"), err);
+	if (strlen(str_or(condition->reason, "")) > 1024)
+		too_long(err, AT("reason"), 1024);
+	if (strlen(str_or(condition->message, "")) > 32768)
+		too_long(err, AT("message"), 32768);
+}
+
+const struct checker checkers_meta[] = {ROW(meta_v1_label_selector_requirement), ROW(meta_v1_condition), {0}};

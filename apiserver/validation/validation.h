@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Checks that a table cannot say. Every function adds causes to err (error_cause) and goes on, so that a client hears of all
- * mistakes at once. Paths are those of Kubernetes. The rows of strategy/ name the function of each kind.
+ * Validation: an object is walked over its schema. At each field the words of its row in the .api file are checked (need,
+ * format, min, ...; enums too), at each struct the function that CHECK() made for its type, which says what no row can. Each adds
+ * causes to err and goes on, so that a client hears of all mistakes at once. Paths and words are those of Kubernetes.
  */
 #ifndef CORACLE_APISERVER_VALIDATION_H
 #define CORACLE_APISERVER_VALIDATION_H
@@ -9,71 +10,137 @@
 #include "apiserver/strategy/strategy.h"
 #include "api/core_v1.h"
 #include "api/meta_v1.h"
+#include "common/api/codec.h"
+#include "common/api/format.h"
+#include "common/base/map.h"
 
-/* A field path being built: `struct path p = path_index(&parent, "containers", i)`. Printed on demand. */
+/* A field path being built: `struct path p = PATH_INDEX(&parent, "containers", i)`. Printed on demand. */
 struct path {
 	const struct path *parent;
 	const char *name;  /* NULL where only an index */
 	const char *key;   /* of a map: [key]; NULL: none */
 	int index;         /* -1: none */
+	const struct api_type *type; /* where the walk made the step to a struct: its type and value */
+	const void *value;
 };
 #define PATH(parent_, name_) ((struct path){.parent = (parent_), .name = (name_), .index = -1})
 #define PATH_INDEX(parent_, name_, i_) ((struct path){.parent = (parent_), .name = (name_), .index = (int)(i_)})
 #define PATH_KEY(parent_, name_, key_) ((struct path){.parent = (parent_), .name = (name_), .key = (key_), .index = -1})
+/* Inside a check, from its own `at`. */
+#define AT(name_) (&PATH(at, name_))
+#define AT_INDEX(name_, i_) (&PATH_INDEX(at, name_, i_))
+#define AT_KEY(name_, key_) (&PATH_KEY(at, name_, key_))
+
+/* The nearest value of this type at or above a place; NULL where there is none. */
+const void *path_above(const struct path *at, const struct api_type *type);
+
+/* ---- causes ---- */
 
 void invalid(struct error *err, const struct path *path, const char *value, const char *fmt, ...) printf_like(4, 5);      /* Invalid value: "value": text */
 void invalid_int(struct error *err, const struct path *path, int64_t value, const char *fmt, ...) printf_like(4, 5);       /* Invalid value: 5: text */
+void invalid_bool(struct error *err, const struct path *path, bool value, const char *text);
+void invalid_quantity(struct error *err, const struct path *path, const struct quantity *value, const char *fmt, ...) printf_like(4, 5);
+/* Invalid value: {"json":...}: text */
+void invalid_struct(struct error *err, const struct path *path, const struct api_type *type, const void *value, const char *fmt, ...) printf_like(5, 6);
+void invalid_plain(struct error *err, const struct path *path, const char *fmt, ...) printf_like(3, 4); /* Invalid value: text */
+void invalid_int_or_string(struct error *err, const struct path *path, const struct int_or_string *value, const char *fmt, ...) printf_like(4, 5);
+void invalid_list(struct error *err, const struct path *path, const struct api_string_list *list, const char *fmt, ...) printf_like(4, 5);
 void required(struct error *err, const struct path *path, const char *text);      /* Required value[: text] */
-void forbidden(struct error *err, const struct path *path, const char *text);     /* Forbidden: text */
+void forbidden(struct error *err, const struct path *path, const char *fmt, ...) printf_like(3, 4);   /* Forbidden: text */
 void duplicate(struct error *err, const struct path *path, const char *value);    /* Duplicate value: "x" */
+void duplicate_struct(struct error *err, const struct path *path, const struct api_type *type, const void *value, const char *text); /* Duplicate value: {...}[: text] */
+void duplicate_json(struct error *err, const struct path *path, const char *json); /* Duplicate value: 5 */
 void not_supported(struct error *err, const struct path *path, const char *value, const char *const *supported); /* Unsupported value: "x": supported values: ... */
+void not_supported_json(struct error *err, const struct path *path, const char *json, const char *const *supported);
 void too_long(struct error *err, const struct path *path, size_t max);
-void not_found(struct error *err, const struct path *path, const char *value);
-/* `old` and new differ where they must not. */
+void too_many(struct error *err, const struct path *path, size_t count, size_t max);
+void not_found(struct error *err, const struct path *path, const char *value, const char *fmt, ...) printf_like(4, 5); /* Not found: "x"[: text]; fmt may be NULL */
 #define IMMUTABLE_TEXT "field is immutable"
 
-/* ---- names; each returns NULL where good, else the message (static) ---- */
-const char *check_dns_label(const char *value);
-const char *check_dns_subdomain(const char *value);
-const char *check_dns_1035_label(const char *value);
-const char *check_path_segment(const char *value);
-const char *check_qualified_name(const char *value);
-const char *check_label_value(const char *value);
-const char *check_config_key(const char *value);
-const char *check_port_name(const char *value);
-const char *check_env_name(const char *value);
-bool is_ip_address(const char *value);
-bool is_cidr(const char *value);
+/* ---- checks of a type ---- */
 
-/* ---- parts ---- */
+struct check {
+	const void *object, *old; /* the whole object; old NULL on create */
+	const char *subresource;  /* "" for the object itself */
+	bool namespaced;
+};
+static inline bool check_is_status(const struct check *c) {
+	return strcmp(c->subresource, "status") == 0;
+}
+typedef void check_function(const struct check *c, const void *value, const void *old, const struct path *at, struct error *err);
+struct checker {
+	const struct api_type *type;
+	check_function *run;
+};
+/*
+ * CHECK(core_v1_probe, probe) { ... } begins the function of a type, which sees c, probe, old (the value that stood at the same place, NULL
+ * where there was none or it lies in a list), at and err. ROW(core_v1_probe) is its row in the file's list.
+ */
+#define CHECK(type_, name_) \
+	static void check_##type_(const struct check *c, const struct type_ *name_, const struct type_ *old, const struct path *at, struct error *err); \
+	static void run_##type_(const struct check *c, const void *value, const void *old, const struct path *at, struct error *err) { \
+		check_##type_(c, value, old, at, err); \
+	} \
+	static void check_##type_(const struct check *c, const struct type_ *name_, const struct type_ *old, const struct path *at, struct error *err)
+#define ROW(type_) {&type_##_type, run_##type_}
+
+/* Lists of rows, each ended by one without type; table.c names them all. */
+extern const struct checker checkers_meta[], checkers_pod[], checkers_container[], checkers_podspec[], checkers_volume[], checkers_core[], checkers_service[], checkers_storage[], checkers_node[],
+	checkers_apps[], checkers_batch[], checkers_network[], checkers_policy[], checkers_access[], checkers_quota[];
+
+/* ---- parts that checks share ---- */
+
+void check_format(format_check *format, const char *text, const struct path *path, struct error *err);
+/* As the words of a field: a text that must be there, and its syntax. */
+void check_needed(format_check *format, const char *text, const struct path *path, struct error *err);
+/* A value that must be one of a list; absent is Required. */
+void check_enum(const char *value, const char *const *supported, const struct path *path, struct error *err);
+void check_non_negative(int64_t value, const struct path *path, struct error *err);
+void check_range(int64_t value, int64_t min, int64_t max, const struct path *path, struct error *err);
+void check_port_number(int64_t port, const struct path *path, struct error *err);
+void check_port(const struct int_or_string *port, const struct path *path, struct error *err);
+/* Members of a union: "may not specify more than 1 <what>", "must specify a <what>". Fields named in `not` (NULL terminated, may be NULL) are no members. */
+void check_union(const struct api_type *type, const void *value, const char *const *not, const char *what, const struct path *at, struct error *err);
+/* Of the fields of a struct that are set, forbids those named (or, where `except`, all others). */
+void forbid_fields(const struct api_type *type, const void *value, const char *const *names, bool except, const char *text, const struct path *at, struct error *err);
+/* "field is immutable" where the named field differs. */
+void check_fixed(const struct api_type *type, const void *value, const void *old, const char *field, const struct path *at, struct error *err);
+/* True where the key was asked for before: for finding what stands twice, however many there are. */
+bool seen_before(struct map *seen, const char *key);
+/* Adds what is wrong twice in a list of texts: Duplicate at [i]. */
+void check_distinct(const struct api_string_list *list, const char *name, const struct path *at, struct error *err);
+/* Names of resources in quantities, and their values. */
+bool resource_is_native(const char *name);
+bool resource_is_hugepages(const char *name);
+bool resource_may_overcommit(const char *name);
+bool resource_is_standard(const char *name, bool quota);
+/* Requests and limits of a container, or of a whole pod; `spec` for the claims they name (NULL: not looked at). */
+void check_resources(const struct core_v1_resource_requirements *r, const struct core_v1_pod_spec *spec, bool pod, const struct path *at, struct error *err);
+void check_resource_name(const char *name, const struct path *path, struct error *err);
+void check_container_resource_name(const char *name, const struct path *path, struct error *err);
+void check_resource_value(const char *name, const struct quantity *value, const struct path *path, struct error *err);
+void check_node_selector_requirement(const struct core_v1_node_selector_requirement *r, bool any_value, const struct path *at, struct error *err);
+void check_labels(const struct api_string_map *labels, const struct path *path, struct error *err);
+void check_annotations(const struct api_string_map *annotations, const struct path *path, struct error *err);
+void check_finalizer(const char *name, const struct path *path, struct error *err);
+/* Addresses that an endpoint may not have: unspecified, loopback, link local. */
+void check_endpoint_ip(const char *ip, const struct path *path, struct error *err);
+/* host.domain/path of a signer. */
+void check_signer_name(const char *name, const struct path *path, struct error *err);
+/* A whole selector that must not be empty and must match labels of a template, as the workloads have it. */
+void check_workload_selector(const struct meta_v1_label_selector *selector, const struct core_v1_pod_template_spec *template, const char *kind, const struct path *spec, struct error *err);
+bool selects_everything(const struct meta_v1_label_selector *selector);
+/* A number or a percentage (NULL is good); `cap`: of at most 100%. */
+void check_amount(const struct int_or_string *value, bool cap, const struct path *path, struct error *err);
+
+/* ---- entry points ---- */
+
 void validate_object_meta(const struct meta_v1_object_meta *meta, bool namespaced, enum name_rule rule, const char *path, struct error *err);
 void validate_object_meta_update(const struct meta_v1_object_meta *meta, const struct meta_v1_object_meta *old, enum name_rule rule, bool namespaced, const char *path, struct error *err);
-void validate_labels(const struct api_string_map *labels, const struct path *path, struct error *err);
-void validate_annotations(const struct api_string_map *annotations, const struct path *path, struct error *err);
-void validate_label_selector(const struct meta_v1_label_selector *selector, const struct path *path, struct error *err);
-void validate_pod_spec(const struct core_v1_pod_spec *spec, const struct path *path, struct error *err);
-/* A template whose labels must match the selector of its owner. */
-void validate_pod_template(const struct core_v1_pod_template_spec *template, const struct path *path, struct error *err);
-void validate_non_negative(int64_t value, const struct path *path, struct error *err);
-
-/* ---- kinds: the validate hooks of strategies ---- */
-#define VALIDATOR(name) void name(const void *object, const void *old, struct error *err)
-VALIDATOR(validate_pod);
-VALIDATOR(validate_config_map);
-VALIDATOR(validate_secret);
-VALIDATOR(validate_service);
-VALIDATOR(validate_namespace);
-VALIDATOR(validate_replication_controller);
-VALIDATOR(validate_deployment);
-VALIDATOR(validate_replica_set);
-VALIDATOR(validate_stateful_set);
-VALIDATOR(validate_daemon_set);
-VALIDATOR(validate_job);
-VALIDATOR(validate_cron_job);
-VALIDATOR(validate_priority_class);
-VALIDATOR(validate_role_binding);
-VALIDATOR(validate_lease);
-VALIDATOR(validate_runtime_class);
-VALIDATOR(validate_persistent_volume_claim);
+/*
+ * All of an object but its own metadata. old NULL on create; subresource "" or the one it is written through. A mistake that
+ * the stored object has too, in the same words at the same place, is let pass: what was accepted stays usable.
+ */
+void validate_object(const void *object, const void *old, const char *subresource, struct error *err);
 
 #endif

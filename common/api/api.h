@@ -56,6 +56,20 @@ enum api_list_type { API_LIST_NONE, API_LIST_ATOMIC, API_LIST_SET, API_LIST_MAP 
 
 struct api_type;
 
+/* What validation demands of a field's value; see the words of README.md. */
+struct format_messages;
+struct api_check {
+	void (*format)(const char *text, struct format_messages *out); /* of each non-empty text (format.h); NULL: any */
+	const char *const *one_of; /* values that are taken, NULL terminated, where OpenAPI does not tell them; NULL: any */
+	int64_t min, max;     /* of a number (0 that stands for absent is not judged) or of whole quantities */
+	uint32_t max_len, max_items; /* 0: none */
+	bool has_min, has_max;
+	bool need;            /* must be there and not empty */
+	bool fixed;           /* an update keeps it */
+	bool labels;          /* a map of labels */
+	bool judged;          /* its enum is left to the check of the type that holds it */
+};
+
 struct api_field {
 	const char *name;          /* JSON name */
 	const char *c_name;
@@ -77,6 +91,7 @@ struct api_field {
 	const char *go_type;       /* v1.PodPhase: named Go type of a string, for messages; NULL: string */
 	const char *fill_json;     /* what defaulting puts where the field is absent, empty or zero; NULL: none */
 	const char *doc;           /* one line of our own; NULL: none */
+	const struct api_check *check; /* NULL: anything goes */
 	const char *gate;          /* feature gate that guards it, off by default at 1.36: the field is dropped; NULL: none */
 };
 
@@ -178,12 +193,10 @@ void api_encode_protobuf(const struct api_type *type, const void *value, struct 
 int api_decode_protobuf_message(const struct api_type *type, const void *data, size_t len, void **ret_object, struct error *err);
 void api_encode_protobuf_message(const struct api_type *type, const void *value, struct buf *out);
 
-/* ---- defaults, form ---- */
+/* ---- defaults ---- */
 
 /* Sets the defaults of Kubernetes 1.36 in all parts of a root object. */
 void api_default(void *object);
-/* Required, enum, ranges and formats the tables know; adds causes to err. Returns 0 or -EINVAL (causes added, not yet error_invalid). */
-int api_validate_form(const void *object, struct error *err);
 
 /* ---- resources ---- */
 

@@ -52,6 +52,10 @@ const struct api_field *api_field_find(const struct api_type *type, const char *
 bool api_value_is_zero(const struct api_field *f, const void *at);
 /* quantity_parse that tells a wrong form (-EINVAL) from an unknown suffix (-ENOTSUP). */
 int api_quantity_parse(const char *s, size_t len, struct quantity *ret);
+/* True where one field is semantically equal in two values of its struct; false where either lacks what the other has. */
+bool api_field_same(const struct api_field *f, const void *a, const void *b);
+/* True where the field of a struct is there: not nil where Go has a pointer, not empty or zero elsewhere. */
+bool api_field_is_set(const struct api_field *f, const void *value);
 /* The entry of a sorted map of any generated type, NULL where absent; insert finds or makes it (key copied). */
 void *api_map_find(const void *map, size_t entry_size, const char *key);
 void *api_map_insert(struct arena *arena, void *map, size_t entry_size, const char *key);

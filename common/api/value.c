@@ -137,28 +137,35 @@ static bool items_equal(const struct api_field *f, const void *a, const void *b)
 	return true;
 }
 
-bool api_equal(const struct api_type *type, const void *a, const void *b) {
-	for (size_t i = 0; i < type->field_count; i++) {
-		const struct api_field *f = &type->fields[i];
-		const void *x = api_field_at_const(f, a), *y = api_field_at_const(f, b);
-		if (f->shape != API_SINGLE) {
-			if (!items_equal(f, x, y))
-				return false;
-			continue;
-		}
-		if (api_field_indirect(f)) {
-			x = *(const void *const *)x;
-			y = *(const void *const *)y;
-			if (!x || !y) {
-				if (x != y)
-					return false;
-				continue;
-			}
-		}
-		if (!elements_equal(f, x, y))
-			return false;
+bool api_field_same(const struct api_field *f, const void *a, const void *b) {
+	const void *x = api_field_at_const(f, a), *y = api_field_at_const(f, b);
+	if (f->shape != API_SINGLE)
+		return items_equal(f, x, y);
+	if (api_field_indirect(f)) {
+		x = *(const void *const *)x;
+		y = *(const void *const *)y;
+		if (!x || !y)
+			return x == y;
 	}
+	return elements_equal(f, x, y);
+}
+
+bool api_equal(const struct api_type *type, const void *a, const void *b) {
+	for (size_t i = 0; i < type->field_count; i++)
+		if (!api_field_same(&type->fields[i], a, b))
+			return false;
 	return true;
+}
+
+bool api_field_is_set(const struct api_field *f, const void *value) {
+	const void *at = api_field_at_const(f, value);
+	if (api_field_indirect(f))
+		return *(const void *const *)at;
+	if (f->shape == API_SINGLE && (f->flags & API_FIELD_POINTER) && f->kind == API_STRING)
+		return *(const char *const *)at;
+	if (f->shape == API_SINGLE && f->kind == API_QUANTITY)
+		return ((const struct quantity *)at)->set;
+	return !api_value_is_zero(f, at);
 }
 
 bool api_value_is_zero(const struct api_field *f, const void *at) {

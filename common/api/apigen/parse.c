@@ -152,6 +152,7 @@ static void parse_field_word(struct reader *r, struct field *f, const char *word
 	} flags[] = {
 		{"inline", &f->inlined}, {"self", &f->self}, {"wire", &f->wire}, {"closed", &f->closed},
 		{"omitempty", &f->omit_empty}, {"omitzero", &f->omit_zero}, {"required", &f->required},
+		{"need", &f->need}, {"fixed", &f->fixed}, {"labels", &f->labels}, {"oneof", &f->one_of}, {"judged", &f->judged},
 		{"mapatomic", &f->map_atomic}, {"merge", &f->merge}, {"retainKeys", &f->retain_keys}, {"replace", &f->replace},
 	};
 	for (size_t i = 0; i < lengthof(flags); i++)
@@ -159,7 +160,20 @@ static void parse_field_word(struct reader *r, struct field *f, const char *word
 			*flags[i].flag = true;
 			return;
 		}
+	const struct {
+		const char *key;
+		char **text;
+		bool number;
+	} bounds[] = {{"format", &f->format, false}, {"min", &f->min, true}, {"max", &f->max, true}, {"maxlen", &f->max_len, true}, {"maxitems", &f->max_items, true}};
 	const char *value;
+	for (size_t i = 0; i < lengthof(bounds); i++)
+		if ((value = value_of(word, bounds[i].key))) {
+			char *end = NULL;
+			if (bounds[i].number && (strtoll(value, &end, 10), !*value || *end))
+				fail(r, "\"%s\" is not a number", value);
+			*bounds[i].text = format("%s", value);
+			return;
+		}
 	if (!strcmp(word, "listatomic"))
 		f->list_type = "API_LIST_ATOMIC";
 	else if (!strcmp(word, "set"))
@@ -168,6 +182,8 @@ static void parse_field_word(struct reader *r, struct field *f, const char *word
 		f->list_type = "API_LIST_MAP", split_list(&f->keys, value, ',');
 	else if ((value = value_of(word, "merge")))
 		f->merge = true, f->merge_key = format("%s", value);
+	else if ((value = value_of(word, "oneof")))
+		split_list(&f->one_of_values, value, '|');
 	else if ((value = value_of(word, "values")))
 		split_list(&f->values, value, '|');
 	else if ((value = value_of(word, "default")))

@@ -66,6 +66,10 @@ static void resolve_field_type(const struct schema *schema, struct type *type, s
 		complain(file, f->line, "a closed field names its enum: string:Name");
 	if (f->closed && e)
 		f->values = e->values;
+	if (f->one_of && !e)
+		complain(file, f->line, "a field with oneof names its enum: string:Name");
+	if (f->one_of && e)
+		f->one_of_values = e->values;
 	if (f->scalar != SCALAR_STRUCT && f->shape == SHAPE_LIST && !scalars[f->scalar].list)
 		complain(file, f->line, "no list of %s", f->type_name);
 	if (f->scalar != SCALAR_STRUCT && f->shape == SHAPE_MAP && !scalars[f->scalar].map)

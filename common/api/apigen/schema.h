@@ -59,6 +59,10 @@ struct field {
 	const char *list_type; /* symbol of enum api_list_type */
 	struct words keys, values;
 	char *merge_key, *default_json, *fill_json, *gate, *doc;
+	/* what validation demands: the words of README.md */
+	bool need, fixed, labels, one_of, judged;
+	struct words one_of_values;
+	char *format, *min, *max, *max_len, *max_items;
 };
 
 struct type {

@@ -76,19 +76,6 @@ static void test_job_defaults(void **state) {
 		   "\"suspend\":false,\"podReplacementPolicy\":\"TerminatingOrFailed\"},\"status\":{}}");
 }
 
-static void test_form(void **state) {
-	autounref void *pod = decoded("{\"kind\":\"Pod\",\"apiVersion\":\"v1\",\"spec\":{\"restartPolicy\":\"Sometimes\",\"containers\":[{\"image\":\"x\",\"imagePullPolicy\":\"no\"}]},\"status\":{"
-				      "\"phase\":\"odd\"}}");
-	autoerror struct error err = {0};
-	assert_true(api_validate_form(pod, &err) < 0);
-	assert_int_equal(err.cause_count, 3);
-	assert_string_equal(err.causes[0].field, "spec.containers[0].name");
-	assert_string_equal(err.causes[0].reason, "FieldValueRequired");
-	assert_string_equal(err.causes[1].field, "spec.containers[0].imagePullPolicy");
-	assert_string_equal(err.causes[1].message, "Unsupported value: \"no\": supported values: \"Always\", \"IfNotPresent\", \"Never\"");
-	assert_string_equal(err.causes[2].field, "spec.restartPolicy");
-}
-
 static void test_conversions(void **state) {
 	static const char event[] =
 		"{\"kind\":\"Event\",\"apiVersion\":\"v1\",\"metadata\":{\"name\":\"e\"},\"involvedObject\":{\"kind\":\"Pod\",\"name\":\"p\"},\"reason\":\"R\",\"message\":\"m\",\"source\":{"
@@ -122,7 +109,7 @@ static void test_conversions(void **state) {
 
 int main(void) {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_defaults), cmocka_unit_test(test_job_defaults), cmocka_unit_test(test_form), cmocka_unit_test(test_conversions),
+		cmocka_unit_test(test_defaults), cmocka_unit_test(test_job_defaults), cmocka_unit_test(test_conversions),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
