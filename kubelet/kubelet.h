@@ -20,6 +20,7 @@ struct status_manager;
 struct probe_manager;
 struct token_cache;
 struct node_agent;
+struct eviction;
 
 struct kubelet {
 	struct kubelet_options options;
@@ -30,6 +31,7 @@ struct kubelet {
 	int64_t started;         /* monotonic */
 
 	int silent_sources;      /* of pods; atomic */
+	int64_t burstable_shares; /* cpu shares that the burstable pods' group has; atomic */
 
 	struct client *client; /* NULL in standalone mode, as are informers and recorder */
 	struct informer_set *informers;
@@ -46,6 +48,7 @@ struct kubelet {
 	struct pod_manager *pods;
 	struct status_manager *status;
 	struct probe_manager *probes;
+	struct eviction *eviction;
 	struct node_agent *node;
 };
 

@@ -5,6 +5,7 @@
 #include "common/base/file.h"
 #include "common/base/log.h"
 #include "common/client/client.h"
+#include "kubelet/node/eviction.h"
 #include "kubelet/node/node.h"
 #include "kubelet/objects/cache.h"
 #include "kubelet/pod/manager.h"
@@ -144,6 +145,8 @@ int kubelet_parts_open(struct kubelet *kubelet, struct error *err) {
 		r = cgroup_open(&cgroups, &kubelet->cgroups, err);
 	if (r == 0)
 		r = open_network(kubelet, err);
+	if (r == 0)
+		r = eviction_new(kubelet, &kubelet->eviction, err);
 	/* Parts that the runtime's first events reach. */
 	if (r == 0)
 		kubelet->pods = pod_manager_new(kubelet);
@@ -183,6 +186,7 @@ int kubelet_parts_start(struct kubelet *kubelet, struct error *err) {
 		return r;
 	kubelet->status = status_manager_new(kubelet);
 	kubelet->probes = probe_manager_new(kubelet);
+	node_allocatable_enforce(kubelet);
 	kubelet->node = node_agent_start(kubelet);
 	if (kubelet->client) {
 		source_api_start(kubelet);
@@ -199,6 +203,7 @@ void kubelet_parts_close(struct kubelet *kubelet) {
 	probe_manager_free(kubelet->probes);
 	pod_manager_free(kubelet->pods);
 	status_manager_free(kubelet->status);
+	eviction_free(kubelet->eviction);
 	object_cache_free(kubelet->objects);
 	runtime_close(kubelet->runtime);
 	network_free(kubelet->network);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "common/base/file.h"
 #include "common/base/log.h"
+#include "kubelet/node/eviction.h"
 #include "kubelet/node/node.h"
 #include "kubelet/pod/manager.h"
 
@@ -74,30 +75,38 @@ static void rotate_logs(struct kubelet *kubelet) {
 }
 
 /* Frees disk where the images' file system is filled beyond the high threshold, down to the low one. */
-static void collect_images(struct kubelet *kubelet) {
+static void collect_images(struct kubelet *kubelet, const struct core_v1_node *node) {
 	const struct kubelet_options *o = &kubelet->options;
 	autoerror struct error err = {0};
 	struct statvfs fs;
 	uint64_t freed = 0;
+	if (o->image_max_gc_age_ns && image_collect(kubelet->images, 0, o->image_min_gc_age_ns, o->image_max_gc_age_ns, NULL, &err) < 0)
+		log_warning("old images cannot be collected", LOG_ERR(&err));
+	error_done(&err);
 	if (o->image_gc_high >= 100 || statvfs(o->image_root, &fs) < 0 || !fs.f_blocks)
 		return;
 	uint64_t used = fs.f_blocks - fs.f_bavail, high = fs.f_blocks / 100 * (uint64_t)o->image_gc_high, low = fs.f_blocks / 100 * (uint64_t)o->image_gc_low;
 	if (used <= high)
 		return;
-	if (image_collect(kubelet->images, (used - low) * fs.f_frsize, o->image_min_gc_age_ns, 0, &freed, &err) < 0)
+	uint64_t want = (used - low) * fs.f_frsize;
+	if (image_collect(kubelet->images, want, o->image_min_gc_age_ns, 0, &freed, &err) < 0)
 		log_warning("images cannot be collected", LOG_ERR(&err));
-	else
+	else if (freed)
 		log_info("images were collected", LOG_INT("bytes", (int64_t)freed));
+	if (node && freed < want)
+		kubelet_event(kubelet, node, NULL, "Warning", "FreeDiskSpaceFailed", "Failed to garbage collect required amount of images. Attempted to free %llu bytes, but only found %llu bytes eligible to free.", (unsigned long long)want, (unsigned long long)freed);
 }
 
 static void look(struct node_agent *agent) {
 	struct kubelet *kubelet = agent->kubelet;
 	autounref struct core_v1_node *node = kubelet->node_informer ? informer_find(kubelet->node_informer, NULL, kubelet->node_name) : NULL;
 	apply_pod_cidrs(agent, node);
+	eviction_sync(kubelet->eviction);
+	node_qos_update(kubelet);
 	if (node)
 		report(agent, node);
 	rotate_logs(kubelet);
-	collect_images(kubelet);
+	collect_images(kubelet, node);
 	node_storage_enforce(kubelet);
 }
 

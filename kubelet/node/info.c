@@ -118,12 +118,16 @@ static void reserve(struct api_quantity_map *map, const struct flag_list *reserv
 	}
 }
 
-void node_info_allocatable(struct kubelet *kubelet, const struct api_quantity_map *capacity, struct arena *arena, struct api_quantity_map *ret) {
+void node_info_reserved(struct kubelet *kubelet, const struct api_quantity_map *capacity, struct arena *arena, struct api_quantity_map *ret) {
 	*ret = (struct api_quantity_map){0};
 	for api_list_each (e, capacity)
 		api_quantity_set(arena, ret, e->key, e->value);
 	reserve(ret, &kubelet->options.kube_reserved);
 	reserve(ret, &kubelet->options.system_reserved);
+}
+
+void node_info_allocatable(struct kubelet *kubelet, const struct api_quantity_map *capacity, struct arena *arena, struct api_quantity_map *ret) {
+	node_info_reserved(kubelet, capacity, arena, ret);
 	for (size_t i = 0; i < kubelet->options.eviction_hard.len; i++) {
 		const char *rule = kubelet->options.eviction_hard.items[i], *below = strchr(rule, '<');
 		const char *key = below && str_starts_with(rule, "memory.available<") ? "memory" : below && str_starts_with(rule, "nodefs.available<") ? "ephemeral-storage" : NULL;

@@ -19,20 +19,24 @@ void node_info_system(struct kubelet *kubelet, struct arena *arena, struct core_
 void node_info_capacity(struct kubelet *kubelet, struct arena *arena, struct api_quantity_map *ret);
 /* Capacity less what is reserved and the hard eviction threshold of memory. */
 void node_info_allocatable(struct kubelet *kubelet, const struct api_quantity_map *capacity, struct arena *arena, struct api_quantity_map *ret);
+/* Capacity less what is reserved: what all pods together may use. */
+void node_info_reserved(struct kubelet *kubelet, const struct api_quantity_map *capacity, struct arena *arena, struct api_quantity_map *ret);
 void node_info_images(struct kubelet *kubelet, struct arena *arena, struct core_v1_container_image_array *ret);
 /* Bytes of memory the machine has. */
 int64_t node_info_memory(void);
 
-/* pressure.c */
-struct node_pressure {
-	bool memory, disk, pid;
-};
-void node_pressure_look(struct kubelet *kubelet, struct node_pressure *ret);
+/* allocatable.c: limits of the groups that hold all pods, and the shares of the burstable ones among them. */
+void node_allocatable_enforce(struct kubelet *kubelet);
+void node_qos_update(struct kubelet *kubelet);
+
+/* signals.c */
 /* "100Mi" or "10%" of a whole; false where it is neither. */
 bool node_threshold_parse(const char *text, int64_t whole, int64_t *ret);
 
 /* storage.c: evicts pods that take more local storage than their limits allow. Walks their folders. */
 void node_storage_enforce(struct kubelet *kubelet);
+/* Adds what the pod's emptyDir volumes take on disk. */
+void node_storage_volumes(struct kubelet *kubelet, const struct core_v1_pod *pod, int64_t *bytes, int64_t *inodes);
 
 /* status.c: a new node object with the status of this moment, conditions' times taken over from `old` (may be NULL). */
 struct core_v1_node *node_status_make(struct kubelet *kubelet, const struct core_v1_node *old);

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "kubelet/node/eviction.h"
 #include "kubelet/node/node.h"
 
 #include <stdio.h>
@@ -20,9 +21,10 @@ static void set_condition(struct core_v1_node *node, const struct core_v1_node *
 }
 
 static void set_conditions(struct kubelet *kubelet, struct core_v1_node *node, const struct core_v1_node *old) {
-	struct node_pressure p;
+	const struct {
+		bool memory, disk, pid;
+	} p = {eviction_pressure(kubelet->eviction, PRESSURE_MEMORY), eviction_pressure(kubelet->eviction, PRESSURE_DISK), eviction_pressure(kubelet->eviction, PRESSURE_PIDS)};
 	autoerror struct error err = {0};
-	node_pressure_look(kubelet, &p);
 	set_condition(node, old, "MemoryPressure", p.memory, p.memory ? "KubeletHasInsufficientMemory" : "KubeletHasSufficientMemory", p.memory ? "kubelet has insufficient memory available" : "kubelet has sufficient memory available");
 	set_condition(node, old, "DiskPressure", p.disk, p.disk ? "KubeletHasDiskPressure" : "KubeletHasNoDiskPressure", p.disk ? "kubelet has disk pressure" : "kubelet has no disk pressure");
 	set_condition(node, old, "PIDPressure", p.pid, p.pid ? "KubeletHasInsufficientPID" : "KubeletHasSufficientPID", p.pid ? "kubelet has insufficient PID available" : "kubelet has sufficient PID available");

@@ -12,33 +12,45 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* Bytes on disk below an open folder, on its own file system. */
-static int64_t usage_below(int dirfd, dev_t dev) {
-	int64_t bytes = 0;
+/* Bytes and inodes on disk below an open folder, on its own file system. */
+static void usage_below(int dirfd, dev_t dev, int64_t *bytes, int64_t *inodes) {
 	int copy = openat(dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	DIR *dir = copy < 0 ? NULL : fdopendir(copy);
 	if (!dir) {
 		cleanup_close(&copy);
-		return 0;
+		return;
 	}
 	for (struct dirent *e; (e = readdir(dir));) {
 		struct stat st;
 		if (str_equal(e->d_name, ".") || str_equal(e->d_name, "..") || fstatat(dirfd, e->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0 || st.st_dev != dev)
 			continue;
-		bytes += st.st_blocks * 512;
+		*bytes += st.st_blocks * 512;
+		*inodes += 1;
 		autoclose int sub = S_ISDIR(st.st_mode) ? openat(dirfd, e->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC) : -1;
 		if (sub >= 0)
-			bytes += usage_below(sub, dev);
+			usage_below(sub, dev, bytes, inodes);
 	}
 	closedir(dir);
-	return bytes;
 }
 
-static int64_t volume_usage(struct kubelet *kubelet, const struct core_v1_pod *pod, const char *volume) {
+static void add_volume(struct kubelet *kubelet, const struct core_v1_pod *pod, const char *volume, int64_t *bytes, int64_t *inodes) {
 	autofree char *pod_dir = build_pod_dir(kubelet, pod->metadata.uid), *path = path_join(pod_dir, "volumes", "kubernetes.io~empty-dir", volume, NULL);
 	autoclose int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	struct stat st;
-	return fd < 0 || fstat(fd, &st) < 0 ? 0 : usage_below(fd, st.st_dev);
+	if (fd >= 0 && fstat(fd, &st) == 0)
+		usage_below(fd, st.st_dev, bytes, inodes);
+}
+
+static int64_t volume_usage(struct kubelet *kubelet, const struct core_v1_pod *pod, const char *volume) {
+	int64_t bytes = 0, inodes = 0;
+	add_volume(kubelet, pod, volume, &bytes, &inodes);
+	return bytes;
+}
+
+void node_storage_volumes(struct kubelet *kubelet, const struct core_v1_pod *pod, int64_t *bytes, int64_t *inodes) {
+	for api_list_each (volume, &pod->spec.volumes)
+		if (volume->empty_dir && str_empty(volume->empty_dir->medium))
+			add_volume(kubelet, pod, volume->name, bytes, inodes);
 }
 
 static void evict(struct kubelet *kubelet, const struct core_v1_pod *pod, const char *message) {

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Whether a pod can run on this node at all: what the scheduler saw may be outdated, and static pods have no scheduler. */
 #include "kubelet/container/resources.h"
+#include "kubelet/node/eviction.h"
 #include "kubelet/pod/pod.h"
 
 #include <errno.h>
@@ -137,6 +138,8 @@ int pod_admit(struct pod *pod, const struct core_v1_pod *object, struct error *e
 	autounref struct core_v1_node *node = kubelet->node_informer ? informer_find(kubelet->node_informer, NULL, kubelet->node_name) : NULL;
 	if (object->spec.os && str_equal(object->spec.os->name, "windows"))
 		return reject(err, "PodOSNotSupported", "Failed to admit pod as the OS field doesn't match node OS");
+	if (eviction_admit(kubelet->eviction, object, err) < 0)
+		return -EPERM;
 	if (!node)
 		return 0;
 	bool is_static = !str_equal(pod->source, "api");

@@ -67,7 +67,26 @@ static void raise_backoff(struct slot *slot, const char *reason, const char *mes
 	slot->pull_error = xprintf("%s: %s", reason, message);
 }
 
-static pthread_mutex_t serial = PTHREAD_MUTEX_INITIALIZER;
+/* Pulls under way, and the turn of those that wait. */
+static pthread_mutex_t turn_lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t turn_free = PTHREAD_COND_INITIALIZER;
+static int64_t pulling;
+
+static void turn_begin(const struct kubelet_options *options) {
+	int64_t most = options->serialize_image_pulls ? 1 : options->max_parallel_image_pulls;
+	pthread_mutex_lock(&turn_lock);
+	while (most && pulling >= most)
+		pthread_cond_wait(&turn_free, &turn_lock);
+	pulling++;
+	pthread_mutex_unlock(&turn_lock);
+}
+
+static void turn_end(void) {
+	pthread_mutex_lock(&turn_lock);
+	pulling--;
+	pthread_cond_signal(&turn_free);
+	pthread_mutex_unlock(&turn_lock);
+}
 
 static int pull(struct pod *pod, struct core_v1_pod *object, struct slot *slot, const char *image, const struct image_reference *parsed) {
 	autofree char *field = slot_field_path(slot), *auth = pull_auth(pod, object);
@@ -83,13 +102,11 @@ static int pull(struct pod *pod, struct core_v1_pod *object, struct slot *slot, 
 	};
 	kubelet_event(kubelet, object, field, "Normal", "Pulling", "Pulling image \"%s\"", image);
 	int64_t waited = clock_monotonic_ns();
-	if (kubelet->options.serialize_image_pulls)
-		pthread_mutex_lock(&serial);
+	turn_begin(&kubelet->options);
 	int64_t began = clock_monotonic_ns();
 	int r = image_pull(kubelet->images, image, &options, &pulled, &err);
 	int64_t ended = clock_monotonic_ns();
-	if (kubelet->options.serialize_image_pulls)
-		pthread_mutex_unlock(&serial);
+	turn_end();
 	if (r < 0) {
 		const char *reason = str_or(err.reason, "ErrImagePull");
 		const char *message = error_message(&err);

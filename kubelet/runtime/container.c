@@ -324,6 +324,40 @@ int runtime_container_remove(struct runtime *runtime, const char *id, struct err
 	return r;
 }
 
+/* ---- shedding ---- */
+
+static void shed(struct runtime *runtime, struct container *container)
+{
+	autofree char *rootfs = container_root(runtime, container->id, "rootfs"), *upper = container_root(runtime, container->id, "upper");
+	autofree char *work = container_root(runtime, container->id, "work");
+	pthread_mutex_lock(&runtime->lock);
+	bool over = container->state == CONTAINER_EXITED;
+	pthread_mutex_unlock(&runtime->lock);
+	if (!over || container->removed)
+		return;
+	umount2(rootfs, MNT_DETACH);
+	file_remove_all(work, NULL);
+	file_remove_all(upper, NULL);
+	pthread_mutex_lock(&container->size_lock);
+	container->size_measured_ns = 0;
+	pthread_mutex_unlock(&container->size_lock);
+}
+
+void runtime_reclaim(struct runtime *runtime)
+{
+	char **ids = container_ids(runtime, NULL);
+	for (size_t i = 0; ids[i]; i++) {
+		struct container *container = container_find(runtime, ids[i]);
+		if (!container)
+			continue;
+		pthread_mutex_lock(&container->op);
+		shed(runtime, container);
+		pthread_mutex_unlock(&container->op);
+		container_put(runtime, container);
+	}
+	image_strv_free(ids);
+}
+
 /* ---- showing ---- */
 
 static const char *const reasons[] = {"Completed", "Error", "OOMKilled", "StartError", "Unknown"};

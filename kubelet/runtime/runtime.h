@@ -322,6 +322,8 @@ struct container_usage {
 	uint64_t log_bytes;     /* rotated ones too */
 	uint64_t log_inodes;
 };
+/* Deletes what ended containers wrote; their states and logs stay. */
+void runtime_reclaim(struct runtime *runtime);
 int runtime_container_usage(struct runtime *runtime, const char *id, struct container_usage *ret, struct error *err);
 
 /* The default seccomp profile as runc takes it (linux.seccomp), a const JSON text; for tests and fuzzers. */

@@ -127,7 +127,7 @@ class Rig:
     def call(self, method, path, body=None, ctype="application/json", raw=False, port=API_PORT):
         c = http.client.HTTPSConnection("127.0.0.1", port, context=self.tls, timeout=20)
         try:
-            headers = {"Authorization": "Bearer rigtoken"}
+            headers = {"Authorization": "Bearer rigtoken"} if port == API_PORT else {}
             if body is not None:
                 headers["Content-Type"] = ctype
             c.request(method, path, None if body is None else json.dumps(body), headers)
