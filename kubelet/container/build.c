@@ -6,6 +6,7 @@
 #include "kubelet/container/env.h"
 #include "kubelet/container/expand.h"
 #include "kubelet/container/resources.h"
+#include "kubelet/volume/mount.h"
 #include "kubelet/volume/subpath.h"
 
 #include <errno.h>
@@ -92,7 +93,10 @@ static int add_mount(const struct build_container_input *in, const struct core_v
 		ret->read_only = true;
 		return 0;
 	}
-	int r = mount_sub_path(in, mount, index, env, &path, arena, err);
+	/* A hostPath is shared or not as the host has it; a volume of the pod's own can be made so. */
+	int r = ret->propagation == MOUNT_PRIVATE || volume->host_path ? 0 : mount_share(path, err);
+	if (r == 0)
+		r = mount_sub_path(in, mount, index, env, &path, arena, err);
 	if (r == 0)
 		ret->host_path = arena_strdup(arena, path);
 	return r;

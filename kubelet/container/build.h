@@ -11,6 +11,7 @@
 #define LABEL_KIND "coracle.io/kind"                      /* init, sidecar, main, ephemeral */
 #define LABEL_TERMINATION_FILE "coracle.io/termination"   /* host path of the termination message */
 #define LABEL_TERMINATION_POLICY "coracle.io/termination-policy"
+#define LABEL_RESTARTED "coracle.io/restarted"            /* there: of a run of the pod that ended with RestartAllContainers */
 #define LABEL_SOURCE "coracle.io/source"                  /* api, file, http */
 
 char *build_pod_dir(struct kubelet *kubelet, const char *uid);

@@ -52,10 +52,15 @@ struct core_v1_node *node_status_make(struct kubelet *kubelet, const struct core
 			*p = '-';
 	node_info_images(kubelet, arena, &status->images);
 	set_conditions(kubelet, node, old);
-	struct core_v1_node_runtime_handler *handler = api_list_add(arena, &status->runtime_handlers);
-	handler->features = arena_new_type(arena, struct core_v1_node_runtime_handler_features);
-	handler->features->recursive_read_only_mounts = api_bool(arena, true);
-	handler->features->user_namespaces = api_bool(arena, true);
+	/* The first is what pods without a RuntimeClass get. */
+	static const char *const handlers[] = {"", RUNTIME_HANDLER};
+	for (size_t i = 0; i < array_len(handlers); i++) {
+		struct core_v1_node_runtime_handler *handler = api_list_add(arena, &status->runtime_handlers);
+		handler->name = handlers[i];
+		handler->features = arena_new_type(arena, struct core_v1_node_runtime_handler_features);
+		handler->features->recursive_read_only_mounts = api_bool(arena, true);
+		handler->features->user_namespaces = api_bool(arena, true);
+	}
 	status->features = arena_new_type(arena, struct core_v1_node_features);
 	status->features->supplemental_groups_policy = api_bool(arena, true);
 	return node;

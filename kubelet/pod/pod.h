@@ -82,6 +82,7 @@ struct pod {
 	char *mount_error;       /* last one told as an event */
 	int64_t retry_ns;        /* back-off of what failed last; 0: nothing did */
 	bool end_told;
+	bool restarting_all;
 	char *end_phase;         /* set once the pod is over: Failed or Succeeded */
 	bool cleaned;
 	struct cgroup_resources cgroup_told; /* of the pod's own cgroup */
@@ -109,6 +110,7 @@ char *pod_display(const struct pod *pod);
 /* "spec.containers{x}"; the caller frees. */
 char *slot_field_path(const struct slot *slot);
 bool pod_restarts_after(const struct core_v1_pod *object, const struct slot *slot, int exit_code);
+bool pod_restarts_all_after(const struct slot *slot, int exit_code);
 /* Facts of the pod for downward API and hosts; arrays point into pod and kubelet. */
 void pod_facts_get(struct pod *pod, struct pod_facts *ret);
 /* Whether it is to end: deleted, removed, evicted, or over. */
@@ -116,6 +118,13 @@ bool pod_is_ending(struct pod *pod);
 
 /* sync.c: one look at the pod. Gives the monotonic time of the next look, 0 for none. */
 int64_t pod_sync(struct pod *pod);
+
+/*
+ * restart_all.c: where a container ended under a RestartAllContainers rule, ends all others at once and counts what ran as the run before:
+ * the pod then starts anew in its sandbox, init containers first. True where it did; the view is to be loaded again.
+ */
+bool pod_restart_all(struct pod *pod, struct core_v1_pod *object, const struct pod_view *view);
+bool pod_may_restart_all(const struct core_v1_pod *object);
 
 /* start.c: starts one container, blocking. Sets slot's waiting reason where it fails. */
 int pod_start_container(struct pod *pod, struct core_v1_pod *object, struct slot *slot, const struct pod_view *view);

@@ -346,7 +346,7 @@ static bool is_ours(const char *type) {
 	static const char *const types[] = {
 		CORE_V1_POD_CONDITION_TYPE_POD_READY_TO_START_CONTAINERS, CORE_V1_POD_CONDITION_TYPE_INITIALIZED, CORE_V1_POD_CONDITION_TYPE_READY,
 		CORE_V1_POD_CONDITION_TYPE_CONTAINERS_READY, CORE_V1_POD_CONDITION_TYPE_POD_SCHEDULED, CORE_V1_POD_CONDITION_TYPE_POD_RESIZE_PENDING,
-		CORE_V1_POD_CONDITION_TYPE_POD_RESIZE_IN_PROGRESS,
+		CORE_V1_POD_CONDITION_TYPE_POD_RESIZE_IN_PROGRESS, CORE_V1_POD_CONDITION_TYPE_ALL_CONTAINERS_RESTARTING,
 	};
 	for (size_t i = 0; i < array_len(types); i++)
 		if (str_equal(type, types[i]))
@@ -372,6 +372,8 @@ static void make_conditions(struct pod *pod, struct conditions *s, const struct 
 	condition_ready(s, phase);
 	set_condition(s, CORE_V1_POD_CONDITION_TYPE_POD_SCHEDULED, true, NULL, NULL);
 	condition_resize(pod, s);
+	if (pod_may_restart_all(s->object))
+		set_condition(s, CORE_V1_POD_CONDITION_TYPE_ALL_CONTAINERS_RESTARTING, pod->restarting_all, pod->restarting_all ? "RestartAllContainersStarted" : NULL, pod->restarting_all ? "container exited with restart policy rule" : NULL);
 	if (pod->evict_disruption)
 		set_condition(s, CORE_V1_POD_CONDITION_TYPE_DISRUPTION_TARGET, true, "TerminationByKubelet", pod->evict_message);
 	/* Others' conditions are shown as they stand; the patch leaves them alone. */

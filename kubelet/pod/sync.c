@@ -3,6 +3,7 @@
  * One look at a pod: compare what should be with what the runtime holds, do what brings them together, say what came of it. Blocks
  * while containers start and stop; is run again whenever something happens.
  */
+#include "api/node_v1.h"
 #include "common/base/file.h"
 #include "common/base/log.h"
 #include "kubelet/container/resources.h"
@@ -158,6 +159,20 @@ static int set_volumes(struct pod *pod, const struct core_v1_pod *object, struct
 	return r;
 }
 
+/* The pod's RuntimeClass must name what runs containers here: there is one handler, by two names. */
+static int check_runtime_class(struct pod *pod, const struct core_v1_pod *object, struct error *err) {
+	autounref struct node_v1_runtime_class *found = NULL;
+	const char *name = object->spec.runtime_class_name;
+	if (str_empty(name))
+		return 0;
+	int r = pod->kubelet->client ? client_get(pod->kubelet->client, &api_runtimeclasses, NULL, name, (void **)&found, err) : error_set(err, ENOENT, "runtimeclass.node.k8s.io \"%s\" cannot be read without an API server", name);
+	if (r < 0)
+		return error_context(err, "failed to get sandbox runtime");
+	if (str_empty(found->handler) || str_equal(found->handler, RUNTIME_HANDLER))
+		return 0;
+	return error_set(err, ENOENT, "failed to get sandbox runtime: no runtime for \"%s\" is configured", found->handler);
+}
+
 static int ensure_sandbox(struct pod *pod, struct core_v1_pod *object, struct pod_view *view, struct agenda *agenda) {
 	autoarena struct arena *arena = arena_new();
 	autoerror struct error err = {0};
@@ -180,7 +195,9 @@ static int ensure_sandbox(struct pod *pod, struct core_v1_pod *object, struct po
 		return r;
 	}
 	pod_manager_start_begin(pod->manager);
-	r = build_sandbox(pod->kubelet, object, view->sandbox_count ? view->sandboxes[0]->attempt + 1 : 0, cgroup, arena, &config, &err);
+	r = check_runtime_class(pod, object, &err);
+	if (r == 0)
+		r = build_sandbox(pod->kubelet, object, view->sandbox_count ? view->sandboxes[0]->attempt + 1 : 0, cgroup, arena, &config, &err);
 	if (r == 0)
 		r = runtime_sandbox_start(pod->kubelet->runtime, &config, &id, &err);
 	pod_manager_start_end(pod->manager);
@@ -199,11 +216,11 @@ static int ensure_sandbox(struct pod *pod, struct core_v1_pod *object, struct po
  * When the newest instance ended, on the monotonic clock. The wall clock, by which the runtime told it, is looked at once: it may jump later,
  * and no jump may shorten or stretch the wait.
  */
-static int64_t ended_at(struct slot *slot, int64_t now) {
-	if (!str_equal(slot->ended_for, slot->now->id)) {
+static int64_t ended_at(struct slot *slot, const struct container_status *status, int64_t now) {
+	if (!str_equal(slot->ended_for, status->id)) {
 		free(slot->ended_for);
-		slot->ended_for = xstrdup(slot->now->id);
-		int64_t ago = time_diff_ns(clock_wall(), slot->now->finished);
+		slot->ended_for = xstrdup(status->id);
+		int64_t ago = time_diff_ns(clock_wall(), status->finished);
 		slot->ended_at = now - min_of(max_of(ago, (int64_t)0), CRASH_RESET);
 	}
 	return slot->ended_at;
@@ -211,8 +228,8 @@ static int64_t ended_at(struct slot *slot, int64_t now) {
 
 /* True while a container that ended must wait before it starts again. */
 static bool in_crash_backoff(struct pod *pod, struct core_v1_pod *object, struct slot *slot, struct agenda *agenda) {
-	const struct container_status *status = slot->now;
-	int64_t now = clock_monotonic_ns(), ended = ended_at(slot, now), max = pod->kubelet->options.max_restart_period_ns;
+	const struct container_status *status = slot->now ? slot->now : slot->last;
+	int64_t now = clock_monotonic_ns(), ended = ended_at(slot, status, now), max = pod->kubelet->options.max_restart_period_ns;
 	if (slot->backoff_ns && ended - slot->backoff_since > CRASH_RESET)
 		slot->backoff_ns = 0;
 	if (!slot->backoff_ns || now >= ended + slot->backoff_ns) {
@@ -234,7 +251,9 @@ static bool in_crash_backoff(struct pod *pod, struct core_v1_pod *object, struct
 }
 
 static bool start(struct pod *pod, struct core_v1_pod *object, struct slot *slot, struct pod_view *view, struct agenda *agenda) {
-	if (slot->now && slot->now->state == CONTAINER_EXITED && !slot->restarts_now && in_crash_backoff(pod, object, slot, agenda))
+	/* One that made all others restart ended before, in the run before this one. */
+	bool ended = slot->now ? slot->now->state == CONTAINER_EXITED : slot->last && pod_restarts_all_after(slot, slot->last->exit_code);
+	if (ended && !slot->restarts_now && in_crash_backoff(pod, object, slot, agenda))
 		return false;
 	int r = pod_start_container(pod, object, slot, view);
 	/* A pull that failed turns into a back-off soon, which ends when the next pull is due. */
@@ -348,6 +367,10 @@ static void sync_containers(struct pod *pod, struct core_v1_pod *object, struct 
 	for (size_t i = 0; i < pod->slot_count && !pod_is_ending(pod); i++)
 		if (pod->slots[i].kind == SLOT_EPHEMERAL && !pod->slots[i].now && !pod->slots[i].last)
 			start(pod, object, &pod->slots[i], view, agenda);
+	if (pod_restart_all(pod, object, view)) {
+		reload(pod, object, view);
+		pod->restarting_all = false;
+	}
 	bool initialized = is_initialized(pod, view);
 	resize(pod, object, view, agenda);
 	for api_list_each (c, &object->spec.init_containers)

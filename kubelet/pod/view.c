@@ -42,6 +42,10 @@ struct slot *pod_slot(struct pod *pod, const char *name) {
 	return NULL;
 }
 
+static bool is_of_this_run(const struct container_status *status, const struct pod_view *view) {
+	return status->state != CONTAINER_CREATED && !runtime_label_get(&status->labels, LABEL_RESTARTED) && (!view->sandbox || str_equal(status->sandbox_id, view->sandbox->id));
+}
+
 static void set_slot(struct pod *pod, const struct core_v1_container *spec, enum slot_kind kind, const struct pod_view *view) {
 	struct slot *slot = pod_slot(pod, spec->name);
 	if (!slot) {
@@ -57,7 +61,7 @@ static void set_slot(struct pod *pod, const struct core_v1_container *spec, enum
 		if (!str_equal(status->name, spec->name))
 			continue;
 		/* An instance that was laid out but never ran, by a kubelet that died, is no instance. */
-		if (!slot->now && !slot->last && status->state != CONTAINER_CREATED && (!view->sandbox || str_equal(status->sandbox_id, view->sandbox->id)))
+		if (!slot->now && !slot->last && is_of_this_run(status, view))
 			slot->now = status;
 		else if (!slot->last && status->state == CONTAINER_EXITED)
 			slot->last = status;
@@ -93,14 +97,23 @@ static bool exit_code_in(const struct core_v1_container_restart_rule *rule, int 
 	return str_equal(rule->exit_codes->operator, CORE_V1_CONTAINER_RESTART_RULE_ON_EXIT_CODES_OPERATOR_NOT_IN) ? !in : in;
 }
 
+/* The action of the first rule that an exit code falls under; NULL: none. */
+static const char *rule_action(const struct slot *slot, int exit_code) {
+	for api_list_each (rule, &slot->spec->restart_policy_rules)
+		if (exit_code_in(rule, exit_code))
+			return rule->action;
+	return NULL;
+}
+
+bool pod_restarts_all_after(const struct slot *slot, int exit_code) {
+	return slot->kind != SLOT_EPHEMERAL && str_equal(rule_action(slot, exit_code), CORE_V1_CONTAINER_RESTART_RULE_ACTION_RESTART_ALL_CONTAINERS);
+}
+
 bool pod_restarts_after(const struct core_v1_pod *object, const struct slot *slot, int exit_code) {
 	if (slot->kind == SLOT_EPHEMERAL)
 		return false;
-	if (slot->kind == SLOT_SIDECAR)
+	if (slot->kind == SLOT_SIDECAR || rule_action(slot, exit_code))
 		return true;
-	for api_list_each (rule, &slot->spec->restart_policy_rules)
-		if (str_equal(rule->action, CORE_V1_CONTAINER_RESTART_RULE_ACTION_RESTART) && exit_code_in(rule, exit_code))
-			return true;
 	const char *policy = str_or(slot->spec->restart_policy, str_or(object->spec.restart_policy, CORE_V1_RESTART_POLICY_ALWAYS));
 	if (str_equal(policy, CORE_V1_RESTART_POLICY_NEVER))
 		return false;

@@ -189,7 +189,8 @@ static int write_bundle(const struct creation *c, const struct user *user, struc
 	if (r == 0)
 		r = spec_make(c->runtime, c->sandbox, c->container, c->config, c->image, user, target, &spec, err);
 	if (r < 0) {
-		error_reason(err, "CreateContainerConfigError");
+		if (err && !err->reason)
+			error_reason(err, "CreateContainerConfigError");
 		return r;
 	}
 	autofree char *text = json_dumps(spec, JSON_COMPACT), *path = bundle_path(c->runtime, c->container->id, "config.json");

@@ -172,6 +172,16 @@ json_t *capabilities_names(uint64_t mask);
 /* linux.seccomp for a container with these capabilities; NULL: none (unconfined). */
 json_t *seccomp_profile(uint64_t capabilities);
 
+/* ---- propagation.c ---- */
+struct propagation {
+	const char *mount; /* into the table */
+	bool shared, slave;
+};
+/* The mount of a mountinfo table that an absolute path without links lies on; takes the table apart. -ENOENT: none. */
+int propagation_find(char *table, const char *path, struct propagation *ret);
+/* Whether the host's mount can do what a container's mount asks for. */
+int propagation_check(const struct container_mount *mount, struct error *err);
+
 /* ---- events.c ---- */
 int events_start(struct runtime *runtime, struct error *err);
 void events_stop(struct runtime *runtime);

@@ -28,6 +28,7 @@
 #include <signal.h>
 
 #define RUNTIME_NAME "coracle"
+#define RUNTIME_HANDLER "runc" /* of RuntimeClasses */
 #define RUNTIME_ROOT_DEFAULT "/var/lib/coracle/runtime"
 #define RUNTIME_RUN_DEFAULT "/run/coracle"
 

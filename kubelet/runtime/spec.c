@@ -252,13 +252,18 @@ static int add_config_mounts(const struct builder *b, json_t *mounts, struct err
 		const struct container_mount *mount = sorted[i];
 		if (str_empty(mount->container_path) || mount->container_path[0] != '/')
 			return error_set(err, EINVAL, "mount path \"%s\" is not absolute", str_or(mount->container_path, ""));
+		int r = propagation_check(mount, err);
+		if (r < 0) {
+			error_reason(err, "CreateContainerError");
+			return r;
+		}
 		if (!mount->host_path && !mount->image_ref) {
 			json_array_append_new(mounts, mount_row(mount->container_path, "tmpfs", "tmpfs", mount->read_only ? "nosuid,nodev,ro" : "nosuid,nodev"));
 			continue;
 		}
 		autofree char *prepared = NULL;
 		if (mount->image_ref) { /* mounted by the caller, at the place that follows from the mount's own */
-			int r = image_volume_path(b, (size_t)(mount - b->config->mounts), mount->image_sub_path, &prepared, err);
+			r = image_volume_path(b, (size_t)(mount - b->config->mounts), mount->image_sub_path, &prepared, err);
 			if (r < 0)
 				return r;
 		}

@@ -69,6 +69,13 @@ bool mount_is_point(const char *path) {
 	return found;
 }
 
+int mount_share(const char *path, struct error *err) {
+	if (!mount_is_point(path) && mount(path, path, NULL, MS_BIND, NULL) < 0)
+		return error_set_errno(err, errno, "bind %s", path);
+	/* Shared already is success. */
+	return mount(NULL, path, NULL, MS_SHARED, NULL) < 0 ? error_set_errno(err, errno, "share %s", path) : 0;
+}
+
 int mount_unmount_below(const char *dir, struct error *err) {
 	char **list;
 	int failed = 0;

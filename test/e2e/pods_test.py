@@ -2,6 +2,7 @@
 """What a pod may ask for, asked with kubectl. Each test makes its pods together and then looks at what came of them."""
 
 import json
+import os
 
 from cluster import Failure
 
@@ -126,3 +127,249 @@ def test_resize_in_place(c):
     seen = {e["reason"] for e in c.get("events", "--field-selector", "involvedObject.name=grows")["items"]}
     expect({"ResizeStarted", "ResizeCompleted", "ResizeDeferred"} <= seen, f"events: {seen}")
     gone(c, "grows")
+
+
+def test_restarts_by_rule(c):
+    c.apply("""
+apiVersion: v1
+kind: Pod
+metadata: {name: by-rule}
+spec:
+  restartPolicy: Never
+  volumes: [{name: d, emptyDir: {}}]
+  containers:
+  - name: policy
+    image: busybox:v1
+    restartPolicy: OnFailure
+    command: [sh, -c, "test -f /d/a && exit 0; touch /d/a; exit 1"]
+    volumeMounts: [{name: d, mountPath: /d}]
+  - name: rule
+    image: busybox:v1
+    restartPolicy: Never
+    restartPolicyRules: [{action: Restart, exitCodes: {operator: In, values: [42]}}]
+    command: [sh, -c, "test -f /d/b && exit 3; touch /d/b; exit 42"]
+    volumeMounts: [{name: d, mountPath: /d}]
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: all-anew}
+spec:
+  restartPolicy: Never
+  terminationGracePeriodSeconds: 0
+  volumes: [{name: d, emptyDir: {}}]
+  initContainers:
+  - {name: init, image: "busybox:v1", command: [sh, -c, "echo init >>/d/log"], volumeMounts: [{name: d, mountPath: /d}]}
+  - {name: side, image: "busybox:v1", restartPolicy: Always, command: [sh, -c, "echo side >>/d/log; sleep 1000"], volumeMounts: [{name: d, mountPath: /d}]}
+  containers:
+  - name: trigger
+    image: busybox:v1
+    restartPolicy: Never
+    restartPolicyRules: [{action: RestartAllContainers, exitCodes: {operator: In, values: [88]}}]
+    command: [sh, -c, "while ! grep -q side /d/log; do sleep 0.1; done; echo main >>/d/log; test -f /d/c && sleep 1000; touch /d/c; sleep 0.5; exit 88"]
+    volumeMounts: [{name: d, mountPath: /d}]
+  - {name: other, image: "busybox:v1", command: [sleep, "1000"]}
+""")
+    c.wait(20, "the policy and rule of a container", lambda: c.get("pod", "by-rule")["status"]["phase"] == "Failed")
+    have = {n: (s["restartCount"], s["state"]["terminated"]["exitCode"]) for n, s in statuses(c, "by-rule").items()}
+    expect(have == {"policy": (1, 0), "rule": (1, 3)}, f"restarted once each: {have}")
+    c.wait(20, "every container to start anew", lambda: {s["restartCount"] for s in [*statuses(c, "all-anew").values(), *statuses(c, "all-anew", "initContainerStatuses").values()]} == {1})
+    ready(c, "all-anew")
+    expect(run_in(c, "all-anew", "cat /d/log", "trigger").split() == ["init", "side", "main"] * 2, "in order, init containers first")
+    expect(statuses(c, "all-anew")["trigger"]["lastState"]["terminated"]["exitCode"] == 88, "what happened before is told")
+    c.wait(5, "the condition to pass", lambda: conditions(c, "all-anew")["AllContainersRestarting"]["status"] == "False")
+    gone(c, "by-rule", "all-anew")
+
+
+def test_runtime_classes(c):
+    c.apply("""
+apiVersion: node.k8s.io/v1
+kind: RuntimeClass
+metadata: {name: here}
+handler: runc
+---
+apiVersion: node.k8s.io/v1
+kind: RuntimeClass
+metadata: {name: elsewhere}
+handler: vessel
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: classed}
+spec: {runtimeClassName: here, terminationGracePeriodSeconds: 0, containers: [{name: main, image: "busybox:v1", command: [sleep, "1000"]}]}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: misclassed}
+spec: {runtimeClassName: elsewhere, terminationGracePeriodSeconds: 0, containers: [{name: main, image: "busybox:v1", command: [sleep, "1000"]}]}
+""")
+    ready(c, "classed")
+    c.wait(15, "its reason", lambda: any(e["reason"] == "FailedCreatePodSandBox" and "vessel" in e["message"] for e in c.get("events", "--field-selector", "involvedObject.name=misclassed")["items"]))
+    expect(statuses(c, "misclassed")["main"]["state"]["waiting"]["reason"] == "ContainerCreating", "it does not run")
+    gone(c, "classed", "misclassed")
+
+
+def test_mounts_show_where_they_are_asked_to(c):
+    c.apply("""
+apiVersion: v1
+kind: Pod
+metadata: {name: mounts}
+spec:
+  terminationGracePeriodSeconds: 0
+  volumes: [{name: v, emptyDir: {}}]
+  containers:
+  - {name: maker, image: "busybox:v1", command: [sleep, "1000"], securityContext: {privileged: true}, volumeMounts: [{name: v, mountPath: /v, mountPropagation: Bidirectional}]}
+  - {name: sees, image: "busybox:v1", command: [sleep, "1000"], volumeMounts: [{name: v, mountPath: /v, mountPropagation: HostToContainer}]}
+  - {name: blind, image: "busybox:v1", command: [sleep, "1000"], volumeMounts: [{name: v, mountPath: /v}]}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: alone}
+spec:
+  terminationGracePeriodSeconds: 0
+  volumes: [{name: v, hostPath: {path: /proc/sys, type: Directory}}]
+  containers: [{name: main, image: "busybox:v1", command: [sleep, "1000"], securityContext: {privileged: true}, volumeMounts: [{name: v, mountPath: /v, mountPropagation: Bidirectional}]}]
+""")
+    ready(c, "mounts")
+    run_in(c, "mounts", "mkdir /v/sub && mount -t tmpfs none /v/sub && touch /v/sub/inside", "maker")
+    for container, sees in (("maker", True), ("sees", True), ("blind", False)):
+        expect((run_in(c, "mounts", "ls /v/sub", container).strip() == "inside") == sees, f"{container} sees the new mount: {sees}")
+    # A container that starts later has it too; read only all the way down where that is asked for.
+    c.apply("""
+apiVersion: v1
+kind: Pod
+metadata: {name: readers}
+spec:
+  terminationGracePeriodSeconds: 0
+  volumes: [{name: v, hostPath: {path: "%s", type: Directory}}]
+  containers:
+  - {name: deep, image: "busybox:v1", command: [sleep, "1000"], volumeMounts: [{name: v, mountPath: /v, readOnly: true, recursiveReadOnly: Enabled}]}
+  - {name: flat, image: "busybox:v1", command: [sleep, "1000"], volumeMounts: [{name: v, mountPath: /v, readOnly: true}]}
+""" % f"{c.dir}/var/kubelet/pods/{c.get('pod', 'mounts')['metadata']['uid']}/volumes/kubernetes.io~empty-dir/v")
+    ready(c, "readers")
+    for container, writes in (("deep", False), ("flat", True)):
+        run_in(c, "readers", "! touch /v/top 2>/dev/null", container)
+        expect(("yes" in run_in(c, "readers", "touch /v/sub/below 2>/dev/null && echo yes", container, check=False)) == writes, f"{container} writes below: {writes}")
+    expect(statuses(c, "readers")["deep"]["volumeMounts"][0]["recursiveReadOnly"] == "Enabled", "as its status says")
+    shared = any(line.split()[4] == "/proc" and " shared:" in line for line in open("/proc/self/mountinfo"))
+    if not shared:
+        why = c.wait(15, "a reason", lambda: statuses(c, "alone")["main"]["state"]["waiting"])
+        expect(why["reason"] == "CreateContainerError" and "not a shared mount" in why["message"], f"{why}")
+    gone(c, "mounts", "readers", "alone")
+
+
+def test_identity_and_volumes(c):
+    c.apply("""
+apiVersion: v1
+kind: Pod
+metadata: {name: known}
+spec:
+  terminationGracePeriodSeconds: 0
+  hostname: myhost
+  subdomain: sub
+  setHostnameAsFQDN: true
+  hostAliases: [{ip: 192.0.2.77, hostnames: [foo, bar]}]
+  securityContext:
+    fsGroup: 2000
+    runAsUser: 1000
+    runAsGroup: 3000
+    supplementalGroups: [4000]
+    supplementalGroupsPolicy: Strict
+    fsGroupChangePolicy: OnRootMismatch
+    seccompProfile: {type: RuntimeDefault}
+    sysctls: [{name: net.ipv4.ip_unprivileged_port_start, value: "80"}]
+  volumes:
+  - {name: disk, emptyDir: {}}
+  - {name: memory, emptyDir: {medium: Memory, sizeLimit: 1Mi}}
+  - {name: image, image: {reference: "busybox:v2"}}
+  containers:
+  - name: main
+    image: busybox:v1
+    env: [{name: PART, value: expanded}]
+    command: [sleep, "1000"]
+    volumeMounts:
+    - {name: disk, mountPath: /disk}
+    - {name: memory, mountPath: /memory}
+    - {name: image, mountPath: /image}
+    - {name: disk, mountPath: /part, subPathExpr: "a/$(PART)"}
+""")
+    ready(c, "known")
+    for script, want in (
+            ("id -u; id -g; id -G", "1000 3000 3000 2000 4000"), ("hostname", "myhost.sub.default.svc.cluster.local"),
+            ("tail -n 1 /etc/hosts", "192.0.2.77 foo bar"), ("touch /disk/x && stat -c %g /disk/x; stat -c %A /disk", "2000 drwxrwsrwx"),
+            ("cat /image/etc/image-label; touch /image/x 2>/dev/null || echo refused", "v2 refused"), ("touch /part/y; ls /disk/a/expanded", "y"),
+            ("cat /proc/sys/net/ipv4/ip_unprivileged_port_start", "80"), ("sed -n 's/^Seccomp:.//p' /proc/self/status", "2"),
+            ("dd if=/dev/zero of=/memory/big bs=1k count=2000 2>/dev/null; stat -c %s /memory/big", str(1 << 20))):
+        out = run_in(c, "known", script).split()
+        expect(sorted(out) == sorted(want.split()), f"{script}: {out}")
+    user = statuses(c, "known")["main"]["user"]["linux"]
+    expect((user["uid"], user["gid"], sorted(user["supplementalGroups"])) == (1000, 3000, [2000, 3000, 4000]), f"the status tells who it is: {user}")
+    gone(c, "known")
+
+
+def test_sidecars_start_in_order_and_end_last(c):
+    logs = f"{c.dir}/sidecars"
+    os.makedirs(logs)
+    os.chmod(logs, 0o777)
+    say = "trap 'echo {0} ends >>/d/log; exit 0' {1}; while :; do sleep 0.1; done"
+    c.apply(f"""
+apiVersion: v1
+kind: Pod
+metadata: {{name: convoy}}
+spec:
+  terminationGracePeriodSeconds: 20
+  volumes: [{{name: d, hostPath: {{path: "{logs}"}}}}]
+  initContainers:
+  - name: first
+    image: busybox:v1
+    restartPolicy: Always
+    command: [sh, -c, "echo first starts >>/d/log; (sleep 1; touch /d/up) & {say.format('first', 'TERM')}"]
+    startupProbe: {{exec: {{command: [test, -f, /d/up]}}, periodSeconds: 1}}
+    volumeMounts: [{{name: d, mountPath: /d}}]
+  - {{name: between, image: "busybox:v1", command: [sh, -c, "test -f /d/up && echo between >>/d/log"], volumeMounts: [{{name: d, mountPath: /d}}]}}
+  - name: second
+    image: busybox:v1
+    restartPolicy: Always
+    command: [sh, -c, "echo second starts >>/d/log; {say.format('second', 'TERM')}"]
+    volumeMounts: [{{name: d, mountPath: /d}}]
+  containers:
+  - name: main
+    image: busybox:v1
+    command: [sh, -c, "while ! grep -q second /d/log; do sleep 0.1; done; echo main starts >>/d/log; trap 'sleep 1; echo main ends >>/d/log; exit 0' USR1; while :; do sleep 0.1; done"]
+    lifecycle:
+      stopSignal: SIGUSR1
+      postStart: {{exec: {{command: [sh, -c, "touch /d/hooked"]}}}}
+      preStop: {{sleep: {{seconds: 1}}}}
+    volumeMounts: [{{name: d, mountPath: /d}}]
+  os: {{name: linux}}
+""")
+    ready(c, "convoy")
+    c.wait(10, "its processes", lambda: "main starts" in open(f"{logs}/log").read())
+    c.kubectl("delete", "pod", "convoy", "--timeout=30s")
+    lines = open(f"{logs}/log").read().splitlines()
+    expect(lines == ["first starts", "between", "second starts", "main starts", "main ends", "second ends", "first ends"], f"{lines}")
+    expect(os.path.exists(f"{logs}/hooked"), "postStart ran")
+
+
+def test_static_pods(c):
+    manifest = f"{c.dir}/etc/manifests/fixed.yaml"
+    text = "apiVersion: v1\nkind: Pod\nmetadata: {name: fixed}\nspec: {terminationGracePeriodSeconds: 0, containers: [{name: main, image: 'busybox:v1', command: [sh, -c, 'echo %s; sleep 1000']}]}\n"
+    name = f"fixed-{c.node}"
+
+    def says(word):
+        return c.kubectl("logs", name, check=False).stdout.strip() == word
+
+    with open(manifest, "w") as f:
+        f.write(text % "one")
+    c.wait(20, "its mirror to be ready", lambda: conditions(c, name)["Ready"]["status"] == "True" and says("one"))
+    mirror = c.get("pod", name)["metadata"]
+    expect(mirror["annotations"]["kubernetes.io/config.source"] == "file" and mirror["ownerReferences"][0]["kind"] == "Node", f"a mirror: {mirror}")
+    # Deleting the mirror ends nothing: it comes back over the same container.
+    container = statuses(c, name)["main"]["containerID"]
+    c.kubectl("delete", "pod", name, "--timeout=20s")
+    c.wait(20, "the mirror to come back", lambda: c.get("pod", name)["metadata"]["uid"] != mirror["uid"] and statuses(c, name)["main"]["containerID"] == container)
+    with open(manifest + ".new", "w") as f:
+        f.write(text % "two")
+    os.rename(manifest + ".new", manifest)
+    c.wait(20, "the change", lambda: says("two"))
+    os.unlink(manifest)
+    c.wait(20, "its end", lambda: c.kubectl("get", "pod", name, check=False).returncode != 0)

@@ -18,7 +18,7 @@ def load_tests(names):
         spec = importlib.util.spec_from_file_location(file[:-3], os.path.join(here, file))
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
-        for name, function in vars(module).items():  # in the order they stand in the file
+        for name, function in list(vars(module).items()):  # in the order they stand in the file
             if name.startswith("test_") and (not names or any(n in f"{file}:{name}" for n in names)):
                 yield f"{file[:-8]}: {name[5:].replace('_', ' ')}", function
 
