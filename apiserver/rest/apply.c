@@ -101,7 +101,7 @@ int write_track_fields(struct write *w, struct error *err) {
 	const struct api_type *type = w->resource->type;
 	autofree char *api_version = api_version_of(w->resource);
 	struct managed_options options = options_of(w, api_version, false);
-	if (track_created(w, &options))
+	if (track_created(w, &options) || (w->old && !w->created && options.type && managed_update_object(&options, w->old, w->object) == 0))
 		return 0;
 	json_t *live = w->old && !w->created ? api_to_json(type, w->old) : NULL, *updated = api_to_json(type, w->object), *result = NULL;
 	int rc = managed_update(&options, live, updated, &result, err);

@@ -50,6 +50,9 @@ static inline const void *api_field_value(const struct api_field *f, const void 
 const struct api_field *api_field_find(const struct api_type *type, const char *name, size_t len, size_t *ret_offset);
 /* True where a single value (not through a pointer) is Go's zero value or empty. */
 bool api_value_is_zero(const struct api_field *f, const void *at);
+/* api_equal of one value, and of a list or map (struct api_any_list). */
+bool api_element_equal(const struct api_field *f, const void *a, const void *b);
+bool api_items_equal(const struct api_field *f, const void *a, const void *b);
 /* quantity_parse that tells a wrong form (-EINVAL) from an unknown suffix (-ENOTSUP). */
 int api_quantity_parse(const char *s, size_t len, struct quantity *ret);
 /* True where one field is semantically equal in two values of its struct; false where either lacks what the other has. */

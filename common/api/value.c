@@ -75,7 +75,7 @@ void api_copy_value(const struct api_type *type, void *dst, const void *src, str
 	}
 }
 
-static bool elements_equal(const struct api_field *f, const void *a, const void *b) {
+bool api_element_equal(const struct api_field *f, const void *a, const void *b) {
 	switch ((enum api_kind)f->kind) {
 	case API_STRING: {
 		const char *x = *(const char *const *)a, *y = *(const char *const *)b;
@@ -122,7 +122,7 @@ static bool elements_equal(const struct api_field *f, const void *a, const void 
 	return false;
 }
 
-static bool items_equal(const struct api_field *f, const void *a, const void *b) {
+bool api_items_equal(const struct api_field *f, const void *a, const void *b) {
 	const struct api_any_list *x = a, *y = b;
 	size_t stride = f->shape == API_MAP ? f->entry_size : f->element_size;
 	if (x->len != y->len)
@@ -131,7 +131,7 @@ static bool items_equal(const struct api_field *f, const void *a, const void *b)
 		const char *p = x->items + i * stride, *q = y->items + i * stride;
 		if (f->shape == API_MAP && !str_equal(*(const char *const *)p, *(const char *const *)q))
 			return false;
-		if (!elements_equal(f, p + f->value_offset, q + f->value_offset))
+		if (!api_element_equal(f, p + f->value_offset, q + f->value_offset))
 			return false;
 	}
 	return true;
@@ -140,14 +140,14 @@ static bool items_equal(const struct api_field *f, const void *a, const void *b)
 bool api_field_same(const struct api_field *f, const void *a, const void *b) {
 	const void *x = api_field_at_const(f, a), *y = api_field_at_const(f, b);
 	if (f->shape != API_SINGLE)
-		return items_equal(f, x, y);
+		return api_items_equal(f, x, y);
 	if (api_field_indirect(f)) {
 		x = *(const void *const *)x;
 		y = *(const void *const *)y;
 		if (!x || !y)
 			return x == y;
 	}
-	return elements_equal(f, x, y);
+	return api_element_equal(f, x, y);
 }
 
 bool api_equal(const struct api_type *type, const void *a, const void *b) {

@@ -2,6 +2,7 @@
 /* metadata.managedFields, and server-side apply over it. */
 #include "common/api/patch/apply.h"
 
+#include "api/meta_v1.h"
 #include "common/api/codec.h"
 #include "common/api/patch/patch.h"
 #include "common/api/patch/typed.h"
@@ -164,12 +165,16 @@ static void remove_reset_fields(const struct managed_options *options, json_t *s
 	}
 }
 
+static void leave_reset_fields(const struct managed_options *options, struct typed_difference *d) {
+	remove_reset_fields(options, d->added);
+	remove_reset_fields(options, d->modified);
+	remove_reset_fields(options, d->removed);
+}
+
 /* What the write changes, as far as it will be stored. */
 static void compare_writes(const struct managed_options *options, json_t *old, json_t *new, struct typed_difference *ret) {
 	typed_compare(field_schema_root(options->type, options->schema), old, new, ret);
-	remove_reset_fields(options, ret->added);
-	remove_reset_fields(options, ret->modified);
-	remove_reset_fields(options, ret->removed);
+	leave_reset_fields(options, ret);
 }
 
 /* What identifies an object or is kept by the server is nobody's. */
@@ -354,11 +359,10 @@ static void read_live_or_new(const struct managed_options *options, json_t *live
 		owners_done(ret);
 }
 
-static void record_update(const struct managed_options *options, struct owners *owners, json_t *old, json_t *new) {
-	struct typed_difference d;
-	compare_writes(options, old, new, &d);
-	yield(owners, NULL, &d, true, NULL);
-	json_t *taken = strip(options, field_set_union(d.added, d.modified));
+/* Gives what changed to the manager. Takes the difference. */
+static void record_difference(const struct managed_options *options, struct owners *owners, struct typed_difference *take_d) {
+	yield(owners, NULL, take_d, true, NULL);
+	json_t *taken = strip(options, field_set_union(take_d->added, take_d->modified));
 	if (!field_set_empty(taken)) {
 		struct owner *self = find_owner(owners, options, OP_UPDATE);
 		if (!self)
@@ -367,8 +371,14 @@ static void record_update(const struct managed_options *options, struct owners *
 		set_time(self);
 	}
 	json_decref(taken);
-	typed_difference_done(&d);
+	typed_difference_done(take_d);
 	drop_empty(owners);
+}
+
+static void record_update(const struct managed_options *options, struct owners *owners, json_t *old, json_t *new) {
+	struct typed_difference d;
+	compare_writes(options, old, new, &d);
+	record_difference(options, owners, &d);
 }
 
 int managed_update(const struct managed_options *options, json_t *live, json_t *updated, json_t **ret, struct error *err) {
@@ -388,6 +398,92 @@ int managed_update(const struct managed_options *options, json_t *live, json_t *
 	owners_write(&owners, new);
 	owners_done(&owners);
 	*ret = new;
+	return 0;
+}
+
+/* ---- updates of structs ---- */
+
+typedef struct meta_v1_managed_fields_entry_array entries;
+
+static int read_entries(const entries *list, struct owners *ret) {
+	*ret = (struct owners){.items = xcalloc(list->len + 1, sizeof(struct owner))};
+	for api_list_each (entry, list) {
+		if (!str_equal(entry->operation, OP_APPLY) && !str_equal(entry->operation, OP_UPDATE))
+			return -EINVAL;
+		if (!str_empty(entry->fields_type) && strcmp(entry->fields_type, "FieldsV1"))
+			return -EINVAL;
+		json_t *fields = entry->fields_v1.json ? json_loadb(entry->fields_v1.json, entry->fields_v1.len, JSON_ALLOW_NUL, NULL) : NULL;
+		struct owner *o = &ret->items[ret->len++];
+		*o = (struct owner){.manager = xstrdup(str_or(entry->manager, "")), .operation = xstrdup(entry->operation), .api_version = xstrdup(str_or(entry->api_version, "")),
+				    .subresource = xstrdup(str_or(entry->subresource, "")), .set = field_set_read(fields)};
+		if (entry->time.set) {
+			char text[40];
+			time_format_rfc3339(entry->time.t, text);
+			o->time = xstrdup(text);
+		}
+		json_decref(fields);
+	}
+	return 0;
+}
+
+static void write_entries(struct owners *owners, struct arena *arena, entries *ret) {
+	memset(ret, 0, sizeof(*ret));
+	if (owners->len)
+		qsort(owners->items, owners->len, sizeof(*owners->items), order_owners);
+	for (size_t i = 0; i < owners->len; i++) {
+		const struct owner *o = &owners->items[i];
+		autobuf struct buf fields = BUF_INIT(BUF_MAX_DEFAULT);
+		json_t *written = field_set_write(o->set);
+		api_append_json_tree(&fields, written, 0);
+		json_decref(written);
+		struct meta_v1_managed_fields_entry *entry = api_list_add(arena, ret);
+		*entry = (struct meta_v1_managed_fields_entry){
+			.manager = arena_strdup(arena, o->manager), .operation = arena_strdup(arena, o->operation), .api_version = arena_strdup(arena, o->api_version),
+			.fields_type = "FieldsV1", .fields_v1 = {.json = arena_strndup(arena, fields.data, fields.len), .len = fields.len}, .subresource = arena_strdup(arena, o->subresource),
+		};
+		if (o->time)
+			entry->time.set = time_parse_rfc3339(o->time, strlen(o->time), &entry->time.t) == 0;
+	}
+}
+
+static bool entry_is_empty(const struct meta_v1_managed_fields_entry *entry) {
+	return str_empty(entry->manager) && str_empty(entry->operation) && str_empty(entry->api_version) && !entry->time.set && str_empty(entry->fields_type) && !entry->fields_v1.json;
+}
+
+/* What of a difference is anybody's: taken or removed. */
+static bool touches_owners(const struct managed_options *options, const struct typed_difference *d) {
+	json_t *all = field_set_union(d->added, d->modified), *with_removed = field_set_union(all, d->removed);
+	with_removed = strip(options, with_removed);
+	bool any = !field_set_empty(with_removed);
+	json_decref(with_removed);
+	json_decref(all);
+	return any;
+}
+
+int managed_update_object(const struct managed_options *options, const void *live, void *object) {
+	entries *given = &api_metadata(object)->managed_fields;
+	const entries *before = &api_metadata(live)->managed_fields;
+	bool main = str_empty(options->subresource), reset = main && given->len == 1 && entry_is_empty(given->items);
+	struct owners owners = {0};
+	struct typed_difference d;
+	int r = typed_compare_structs(options->type, live, object, &d);
+	if (r < 0)
+		return r;
+	leave_reset_fields(options, &d);
+	bool theirs = main && given->len && !reset && read_entries(given, &owners) == 0;
+	if (!theirs)
+		owners_done(&owners);
+	if (!theirs && !reset && read_entries(before, &owners) < 0)
+		owners_done(&owners);
+	/* What was never tracked is not tracked from the middle on. */
+	if (!reset && owners.len && touches_owners(options, &d)) {
+		record_difference(options, &owners, &d);
+		cap_updaters(&owners);
+	} else {
+		typed_difference_done(&d);
+	}
+	write_entries(&owners, api_arena(object), given);
+	owners_done(&owners);
 	return 0;
 }
 

@@ -33,6 +33,11 @@ int managed_apply(const struct managed_options *options, json_t *live, json_t *c
  */
 int managed_update(const struct managed_options *options, json_t *live, json_t *updated, json_t **ret, struct error *err);
 /*
+ * managed_update() of an object that is there already, over structs of a described type: brings object's managedFields up to date for what
+ * differs from `live`. -ENOTSUP, with nothing changed, where only trees can say.
+ */
+int managed_update_object(const struct managed_options *options, const void *live, void *object);
+/*
  * The fieldsV1 that managed_update() gives to the manager of a new object of a described type, written at once from the struct: what most
  * writes of a busy cluster need. Appends to out, "{}" where nothing is owned. -ENOTSUP where the type holds what only the general way can say.
  */

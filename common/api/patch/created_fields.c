@@ -5,7 +5,7 @@
  */
 #include "common/api/codec.h"
 #include "common/api/patch/apply.h"
-#include "common/api/patch/field_schema.h"
+#include "common/api/patch/typed.h"
 
 #include <errno.h>
 
@@ -115,6 +115,15 @@ static void append_keys(const struct api_field *f, const void *item, struct buf 
 		buf_reset(out);
 }
 
+void typed_append_element(const struct api_field *f, const void *item, struct buf *out) {
+	if (f->list_type == API_LIST_MAP) {
+		append_keys(f, item, out);
+	} else {
+		buf_append_str(out, "v:");
+		api_encode_json_element(f, item, out);
+	}
+}
+
 static void write_list(struct created *c, const struct api_field *f, const struct api_any_list *list, bool keyed) {
 	autobuf struct buf elements = BUF_INIT(BUF_MAX_DEFAULT);
 	size_t starts[ITEMS_MAX + 1];
@@ -126,12 +135,7 @@ static void write_list(struct created *c, const struct api_field *f, const struc
 	for (uint32_t i = 0; i < list->len; i++) {
 		const char *item = list->items + (size_t)i * f->element_size;
 		autobuf struct buf element = BUF_INIT(BUF_MAX_DEFAULT);
-		if (keyed) {
-			append_keys(f, item, &element);
-		} else {
-			buf_append_str(&element, "v:");
-			api_encode_json_element(f, item, &element);
-		}
+		typed_append_element(f, item, &element);
 		if (!element.len)
 			continue;
 		/* Of several with the same key the first one counts. */

@@ -16,6 +16,10 @@ int typed_check(struct field_schema s, json_t *value, struct error *err);
 /* What applying this value claims. New reference. */
 json_t *typed_field_set(struct field_schema s, json_t *value);
 void typed_compare(struct field_schema s, json_t *old, json_t *new, struct typed_difference *ret);
+/* The same from two structs. -ENOTSUP where the type holds what only trees can say; *ret is untouched then. */
+int typed_compare_structs(const struct api_type *type, const void *old, const void *new, struct typed_difference *ret);
+/* The path element of an item of a set or keyed list: v:"x", k:{"a":1,"b":"x"} with the keys in order. Nothing where it has no key. */
+void typed_append_element(const struct api_field *f, const void *item, struct buf *out);
 /* `config` over `live`; new reference. */
 json_t *typed_merge(struct field_schema s, json_t *live, json_t *config);
 /* Takes out of `value`, in place, what was in `last` and nobody owns now. */

@@ -144,6 +144,69 @@ static void test_created_fields(void **state) {
 	api_unref(pod);
 }
 
+/* An update of structs says of owners what an update of trees says. */
+static void check_updated(const struct api_type *type, const char *before, const char *after, const char *subresource) {
+	autoerror struct error err = {0};
+	static const char *const resets[] = {"f:status", NULL};
+	struct managed_options options = {.type = type, .api_version = "v1", .manager = "a", .subresource = subresource, .reset_fields = resets};
+	json_t *first = tree(before), *second = tree(after), *live = NULL, *general = NULL;
+	assert_int_equal(managed_update(&options, NULL, first, &live, NULL), 0);
+	void *old, *object;
+	if (api_from_json(type, live, NULL, &old, &err) < 0 || api_from_json(type, second, NULL, &object, &err) < 0)
+		fail_msg("%s", error_message(&err));
+	/* Through the structs once, so that both compare what a server holds. */
+	json_decref(live);
+	json_decref(second);
+	live = api_to_json(type, old);
+	second = api_to_json(type, object);
+	options.manager = "b";
+	assert_int_equal(managed_update(&options, live, second, &general, NULL), 0);
+	assert_int_equal(managed_update_object(&options, old, object), 0);
+	json_t *fast = api_to_json(type, object), *trees[] = {fast, general};
+	for (size_t i = 0; i < array_len(trees); i++) {
+		size_t at;
+		json_t *entry;
+		json_array_foreach(json_object_get(json_object_get(trees[i], "metadata"), "managedFields"), at, entry)
+			json_object_del(entry, "time");
+	}
+	autofree char *want = json_dumps(general, JSON_COMPACT | JSON_SORT_KEYS);
+	check_equal(fast, want);
+	json_t *all[] = {first, second, live, general, fast};
+	for (size_t i = 0; i < array_len(all); i++)
+		json_decref(all[i]);
+	api_unref(old);
+	api_unref(object);
+}
+
+static void test_updated_structs(void **state) {
+	static const char *const pods[] = {
+		"{\"metadata\":{\"name\":\"p\"},\"spec\":{\"containers\":[{\"name\":\"a\",\"image\":\"i\"}]}}",
+		"{\"metadata\":{\"name\":\"p\",\"labels\":{\"x\":\"1\",\"y\":\"2\"},\"annotations\":{}},\"spec\":{\"containers\":[{\"name\":\"a\",\"image\":\"j\",\"ports\":[{\"containerPort\":80,\"protocol\":\"TCP\"}],"
+		"\"resources\":{\"limits\":{\"cpu\":\"1\"}}}],\"nodeName\":\"n\",\"tolerations\":[{\"key\":\"k\"}],\"volumes\":[{\"name\":\"v\",\"emptyDir\":{}}]},\"status\":{\"phase\":\"Running\"}}",
+		"{\"metadata\":{\"name\":\"p\",\"labels\":{\"y\":\"3\",\"z\":\"1\"},\"finalizers\":[\"a/b\",\"c/d\"]},\"spec\":{\"containers\":[{\"name\":\"b\",\"image\":\"i\"},{\"name\":\"a\",\"image\":\"j\",\"ports\":["
+		"{\"containerPort\":80,\"protocol\":\"TCP\",\"name\":\"w\"},{\"containerPort\":81,\"protocol\":\"TCP\"}],\"securityContext\":{},\"resources\":{\"limits\":{\"cpu\":\"2\",\"memory\":\"1Gi\"}}}],"
+		"\"affinity\":{\"nodeAffinity\":{}},\"volumes\":[{\"name\":\"v\",\"emptyDir\":{\"medium\":\"Memory\"}},{\"name\":\"w\",\"hostPath\":{\"path\":\"/\"}}]},\"status\":{\"phase\":\"Failed\","
+		"\"conditions\":[{\"type\":\"Ready\",\"status\":\"True\"},{\"type\":\"X\",\"status\":\"False\",\"reason\":\"r\"}],\"containerStatuses\":[{\"name\":\"a\",\"image\":\"\",\"imageID\":\"\",\"ready\":true,"
+		"\"restartCount\":1}]}}",
+		"{\"metadata\":{\"name\":\"p\",\"finalizers\":[\"c/d\"]},\"spec\":{\"containers\":[],\"securityContext\":{\"runAsUser\":1},\"nodeSelector\":{\"a\":\"b\"}},\"status\":{\"conditions\":[{\"type\":"
+		"\"Ready\",\"status\":\"False\"}]}}",
+		"{\"metadata\":{\"name\":\"p\"},\"spec\":{\"containers\":null}}",
+	};
+	static const char *const services[] = {
+		"{\"metadata\":{\"name\":\"s\"},\"spec\":{\"ports\":[{\"port\":80,\"protocol\":\"TCP\",\"targetPort\":80}],\"selector\":{\"a\":\"b\"}}}",
+		"{\"metadata\":{\"name\":\"s\"},\"spec\":{\"ports\":[{\"port\":80,\"protocol\":\"TCP\",\"targetPort\":\"x\"},{\"port\":80,\"protocol\":\"UDP\",\"targetPort\":1}],\"clusterIP\":\"10.0.0.1\"}}",
+		"{\"metadata\":{\"name\":\"s\"},\"spec\":{\"selector\":{\"a\":\"c\"},\"externalName\":\"e\"},\"status\":{\"loadBalancer\":{\"ingress\":[{\"ip\":\"1.1.1.1\"}]}}}",
+	};
+	for (size_t i = 0; i < array_len(pods); i++)
+		for (size_t k = 0; k < array_len(pods); k++) {
+			check_updated(&core_v1_pod_type, pods[i], pods[k], "");
+			check_updated(&core_v1_pod_type, pods[i], pods[k], "status");
+		}
+	for (size_t i = 0; i < array_len(services); i++)
+		for (size_t k = 0; k < array_len(services); k++)
+			check_updated(&core_v1_service_type, services[i], services[k], "");
+}
+
 static void test_update_takes_over(void **state) {
 	struct managed_options a = {.type = &core_v1_config_map_type, .api_version = "v1", .manager = "a"}, b = a;
 	b.manager = "b";
@@ -248,7 +311,7 @@ static void test_custom_resource(void **state) {
 int main(void) {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_create),
-		cmocka_unit_test(test_created_fields), cmocka_unit_test(test_update_takes_over), cmocka_unit_test(test_apply),
+		cmocka_unit_test(test_created_fields), cmocka_unit_test(test_updated_structs), cmocka_unit_test(test_update_takes_over), cmocka_unit_test(test_apply),
 		cmocka_unit_test(test_keyed_lists), cmocka_unit_test(test_refusals), cmocka_unit_test(test_custom_resource),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
