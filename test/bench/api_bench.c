@@ -4,7 +4,7 @@
  *
  *	api_bench URL CA.pem [CERT.pem KEY.pem | - -] [TOKEN | -] OPERATION CONNECTIONS COUNT [NAMESPACE]
  *
- * OPERATION: create (COUNT pods of about 1 KB in all), get (COUNT GETs of one pod), list (COUNT LISTs of all pods), nothing (a consistent LIST
+ * OPERATION: create (COUNT pods of about 1 KB in all), status (a strategic merge patch of each one's status), get (COUNT GETs of one pod), list (COUNT LISTs of all pods), nothing (a consistent LIST
  * that matches none), delete (deletecollection). Prints "OPERATION rate_per_second megabytes_per_second p50_ms p99_ms failures".
  */
 #include "test/bench/client.h"
@@ -39,6 +39,11 @@ static size_t make_request(const struct bench *bench, int n, char *out, size_t s
 		len = snprintf(body, sizeof(body), pod_body, n);
 		return (size_t)snprintf(out, size, "POST /api/v1/namespaces/%s/pods HTTP/1.1\r\nHost: %s\r\n%sContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", bench->ns,
 			bench->host, authorization, len, body);
+	}
+	if (str_equal(bench->operation, "status")) { /* what a node agent writes of a pod */
+		len = snprintf(body, sizeof(body), "{\"status\":{\"phase\":\"Running\",\"podIP\":\"10.0.%d.%d\",\"conditions\":[{\"type\":\"Ready\",\"status\":\"True\",\"message\":\"%d\"}]}}", n >> 8 & 255, n & 255, n);
+		return (size_t)snprintf(out, size, "PATCH /api/v1/namespaces/%s/pods/bench-%d/status HTTP/1.1\r\nHost: %s\r\n%sContent-Type: application/strategic-merge-patch+json\r\nContent-Length: %d\r\n\r\n%s",
+			bench->ns, n, bench->host, authorization, len, body);
 	}
 	if (str_equal(bench->operation, "get"))
 		return (size_t)snprintf(out, size, "GET /api/v1/namespaces/%s/pods/bench-0 HTTP/1.1\r\nHost: %s\r\n%s\r\n", bench->ns, bench->host, authorization);

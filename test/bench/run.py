@@ -194,6 +194,8 @@ def main():
         rate, _, p50, p99, failures = load(bench, target, token, "create", CONNECTIONS, PODS)
         of_puts = f" ({rate / puts * 100:.0f} % of etcd's own puts)" if puts else ""
         rows.append((f"create {PODS} pods, {CONNECTIONS} connections", f"{rate:.0f} /s{of_puts}, p50 {p50:.1f} ms, p99 {p99:.1f} ms, {failures} failed", "8,000 /s, 65 %"))
+        rate, _, p50, p99, failures = load(bench, target, token, "status", CONNECTIONS, PODS)
+        rows.append((f"patch the status of {PODS} pods, {CONNECTIONS} connections", f"{rate:.0f} /s, p50 {p50:.1f} ms, p99 {p99:.1f} ms, {failures} failed", ""))
         get_rate, _, p50, p99, failures = load(bench, target, token, "get", CONNECTIONS, 100000)
         list_rate, list_mb, _, _, _ = load(bench, target, token, "list", 8, 100)
         bare_get = bare_list = None

@@ -1,192 +1,122 @@
-// lib: apiserver
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * How long one event takes to many watchers of an API server, over TLS, each with a connection of its own:
+ * How long one event takes to many watchers of an API server, over TLS, each with a connection of its own, all read by one thread:
  *
  *	watch_bench https://127.0.0.1:6443 TOKEN [watchers]
  *
- * Opens the watches, makes a labelled pod in the namespace "default", and says when the middle and the last one of them got it, counted from
- * before the create was sent.
+ * Opens the watches, makes labelled pods in the namespace "default" one after the other, and says when the middle and the last watcher got each,
+ * counted from before the create was sent: the median of all rounds.
  */
-#include "apiserver/etcd/transport.h"
-#include "common/base/buf.h"
-#include "common/base/clock.h"
+#include "test/bench/client.h"
 
-#include <errno.h>
-#include <gnutls/gnutls.h>
-#include <netdb.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
-#include <pthread.h>
-#include <stdatomic.h>
-#include <stdio.h>
-#include <sys/socket.h>
-#include <unistd.h>
+enum { ROUNDS = 15 };
 
-struct connection {
-	int fd;
-	gnutls_session_t session;
-	struct buf in;
-};
-
-static struct endpoint server;
+static char host[256], port[16];
 static const char *token;
-static int64_t clients = 100;
-static atomic_int ready_watches;
 static gnutls_certificate_credentials_t credentials;
-static int64_t *latencies;
-static _Atomic int64_t event_sent;
 
-static void die(const char *what)
+static void request(struct client *c, const char *method, const char *path, const char *body)
 {
-	fprintf(stderr, "%s: %s\n", what, strerror(errno));
-	exit(1);
+	autofree char *text = body ? xprintf("%s %s HTTP/1.1\r\nHost: %s\r\nAuthorization: Bearer %s\r\nAccept: application/json\r\nContent-Type: application/json\r\nContent-Length: %zu\r\n\r\n%s",
+						   method, path, host, token, strlen(body), body)
+				   : xprintf("%s %s HTTP/1.1\r\nHost: %s\r\nAuthorization: Bearer %s\r\nAccept: application/json\r\n\r\n", method, path, host, token);
+	client_send(c, text, strlen(text));
 }
 
-static void open_connection(struct connection *c)
+/* Bytes of a watch that have come; 0: none yet. */
+static size_t read_some(struct client *c)
 {
-	struct addrinfo *address, hints = {.ai_socktype = SOCK_STREAM};
-	int one = 1;
-
-	*c = (struct connection){.in = BUF_INIT((size_t)1 << 30)};
-	if (getaddrinfo(server.host, server.port, &hints, &address) != 0)
-		die("getaddrinfo");
-	c->fd = socket(address->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	if (c->fd < 0 || connect(c->fd, address->ai_addr, address->ai_addrlen) < 0)
-		die("connect");
-	setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
-	freeaddrinfo(address);
-	gnutls_init(&c->session, GNUTLS_CLIENT);
-	gnutls_set_default_priority(c->session);
-	gnutls_credentials_set(c->session, GNUTLS_CRD_CERTIFICATE, credentials);
-	gnutls_transport_set_int(c->session, c->fd);
-	int r;
-	do {
-		r = gnutls_handshake(c->session);
-	} while (r < 0 && !gnutls_error_is_fatal(r));
-	if (r < 0) {
-		fprintf(stderr, "TLS: %s\n", gnutls_strerror(r));
-		exit(1);
+	static char buffer[64 << 10];
+	size_t total = 0;
+	for (;;) {
+		ssize_t n = gnutls_record_recv(c->tls, buffer, sizeof(buffer));
+		if (n == GNUTLS_E_AGAIN)
+			return total;
+		if (n < 0 && !gnutls_error_is_fatal((int)n))
+			continue;
+		if (n <= 0)
+			client_die("watch", n ? gnutls_strerror((int)n) : "closed");
+		total += (size_t)n;
 	}
 }
 
-static void close_connection(struct connection *c)
-{
-	gnutls_deinit(c->session);
-	close(c->fd);
-	buf_done(&c->in);
-}
-
-static bool read_more(struct connection *c)
-{
-	static _Thread_local char data[65536];
-	ssize_t n;
-
-	do {
-		n = gnutls_record_recv(c->session, data, sizeof(data));
-	} while (n == GNUTLS_E_AGAIN || n == GNUTLS_E_INTERRUPTED);
-	if (n <= 0)
-		return false;
-	buf_append(&c->in, data, (size_t)n);
-	return true;
-}
-
-static void send_request(struct connection *c, const char *method, const char *path, const char *body)
-{
-	struct buf b = BUF_INIT(1 << 20);
-
-	buf_printf(&b, "%s %s HTTP/1.1\r\nHost: %s\r\nAuthorization: Bearer %s\r\nAccept: application/json\r\n", method, path, server.authority, token);
-	if (body)
-		buf_printf(&b, "Content-Type: application/json\r\nContent-Length: %zu\r\n", strlen(body));
-	buf_append_str(&b, "\r\n");
-	if (body)
-		buf_append_str(&b, body);
-	for (size_t at = 0; at < b.len;) {
-		ssize_t n = gnutls_record_send(c->session, b.data + at, b.len - at);
-		if (n < 0 && n != GNUTLS_E_AGAIN && n != GNUTLS_E_INTERRUPTED)
-			die("send");
-		at += n > 0 ? (size_t)n : 0;
-	}
-	buf_done(&b);
-}
-
-static void *watcher(void *arg)
-{
-	struct connection c;
-
-	open_connection(&c);
-	autofree char *path = xprintf("/api/v1/namespaces/default/pods?watch=true&labelSelector=bench%%3D%d", (int)getpid());
-	send_request(&c, "GET", path, NULL);
-	while (!c.in.data || !memmem(c.in.data, c.in.len, "\r\n\r\n", 4)) {
-		if (!read_more(&c))
-			die("watch");
-	}
-	atomic_fetch_add(&ready_watches, 1);
-	while (!memmem(c.in.data, c.in.len, "\"ADDED\"", 7)) {
-		if (!read_more(&c))
-			die("watch");
-	}
-	latencies[(intptr_t)arg] = clock_monotonic_ns() - event_sent;
-	close_connection(&c);
-	return NULL;
-}
-
-static int compare(const void *a, const void *b)
+static int order(const void *a, const void *b)
 {
 	int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
-
 	return x < y ? -1 : x > y;
 }
 
-static void start_watchers(pthread_t *threads)
+/* One event: the time of the middle and of the last watcher. */
+static void round_trip(int poller, struct client *maker, const char *label, int64_t count, int64_t *latencies, int64_t *ret_middle, int64_t *ret_last)
 {
-	pthread_attr_t attributes;
-
-	pthread_attr_init(&attributes);
-	pthread_attr_setstacksize(&attributes, 256 << 10);
-	for (intptr_t i = 0; i < clients; i++) {
-		if (pthread_create(&threads[i], &attributes, watcher, (void *)i) != 0)
-			die("thread");
+	autofree char *body = xprintf("{\"apiVersion\":\"v1\",\"kind\":\"Pod\",\"metadata\":{\"generateName\":\"watched-\",\"labels\":{\"bench\":\"%s\"}},"
+				      "\"spec\":{\"containers\":[{\"name\":\"main\",\"image\":\"registry.example/app:v1\"}]}}", label);
+	int64_t began = clock_monotonic_ns(), got = 0;
+	bool answered = false;
+	request(maker, "POST", "/api/v1/namespaces/default/pods", body);
+	while (got < count || !answered) {
+		struct epoll_event events[256];
+		int n = epoll_wait(poller, events, 256, 10000);
+		if (n <= 0)
+			client_die("watch", "an event did not come within 10 s");
+		for (int i = 0; i < n; i++) {
+			struct client *c = events[i].data.ptr;
+			if (c == maker)
+				answered |= client_receive(c) == 1;
+			else if (read_some(c))
+				latencies[got++] = clock_monotonic_ns() - began;
+			if (got > count)
+				client_die("watch", "more events than were made");
+		}
 	}
-	pthread_attr_destroy(&attributes);
-}
-
-static void bench_watch(pthread_t *threads)
-{
-	struct connection c;
-
-	latencies = xcalloc((size_t)clients, sizeof(*latencies));
-	start_watchers(threads);
-	open_connection(&c);
-	while (ready_watches < clients)
-		usleep(10000);
-	autofree char *body = xprintf("{\"apiVersion\":\"v1\",\"kind\":\"Pod\",\"metadata\":{\"generateName\":\"watched-\",\"labels\":{\"bench\":\"%d\"}},"
-				      "\"spec\":{\"containers\":[{\"name\":\"main\",\"image\":\"registry.example/app:v1\"}]}}",
-		(int)getpid());
-	event_sent = clock_monotonic_ns();
-	send_request(&c, "POST", "/api/v1/namespaces/default/pods", body);
-	for (int i = 0; i < clients; i++)
-		pthread_join(threads[i], NULL);
-	qsort(latencies, (size_t)clients, sizeof(*latencies), compare);
-	printf("%d watchers, from sending the create: median %.2f ms, last %.2f ms\n", (int)clients, (double)latencies[clients / 2] / 1e6, (double)latencies[clients - 1] / 1e6);
-	close_connection(&c);
-	free(latencies);
+	if (maker->status != 201)
+		client_die("create", maker->line);
+	qsort(latencies, (size_t)count, sizeof(*latencies), order);
+	*ret_middle = latencies[count / 2];
+	*ret_last = latencies[count - 1];
 }
 
 int main(int argc, char **argv)
 {
-	autoerror struct error err = {0};
-
-	if (argc < 3 || endpoint_parse(argv[1], &server, &err) < 0 || (argc > 3 && !str_to_int64(argv[3], 1, 10000, &clients))) {
+	int64_t count = 100, middle[ROUNDS], last[ROUNDS];
+	const char *at = argc > 1 && strstr(argv[1], "://") ? strstr(argv[1], "://") + 3 : NULL, *colon = at ? strrchr(at, ':') : NULL;
+	if (argc < 3 || !colon || (size_t)(colon - at) >= sizeof(host) || (argc > 3 && !str_to_int64(argv[3], 1, 10000, &count))) {
 		fprintf(stderr, "usage: watch_bench https://host:port TOKEN [watchers]\n");
 		return 2;
 	}
+	memcpy(host, at, (size_t)(colon - at));
+	snprintf(port, sizeof(port), "%s", colon + 1);
 	token = argv[2];
 	gnutls_certificate_allocate_credentials(&credentials);
-	pthread_t *threads = xcalloc((size_t)clients, sizeof(*threads));
-	bench_watch(threads);
-	free(threads);
+	int poller = epoll_create1(EPOLL_CLOEXEC);
+	struct client *watchers = xcalloc((size_t)count, sizeof(*watchers)), maker;
+	int64_t *latencies = xcalloc((size_t)count, sizeof(*latencies));
+	autofree char *label = xprintf("%d", (int)getpid());
+	autofree char *path = xprintf("/api/v1/namespaces/default/pods?watch=true&labelSelector=bench%%3D%s", label);
+	for (int64_t i = 0; i < count; i++) {
+		struct client *c = &watchers[i];
+		client_connect(c, host, port, credentials);
+		request(c, "GET", path, NULL);
+		epoll_ctl(poller, EPOLL_CTL_ADD, c->fd, &(struct epoll_event){.events = EPOLLIN, .data.ptr = c});
+		/* The head of the answer says that the watch stands. */
+		while (!read_some(c)) {
+			struct epoll_event event;
+			epoll_wait(poller, &event, 1, 1000);
+		}
+	}
+	client_connect(&maker, host, port, credentials);
+	epoll_ctl(poller, EPOLL_CTL_ADD, maker.fd, &(struct epoll_event){.events = EPOLLIN, .data.ptr = &maker});
+	for (int i = 0; i < ROUNDS; i++)
+		round_trip(poller, &maker, label, count, latencies, &middle[i], &last[i]);
+	qsort(middle, ROUNDS, sizeof(*middle), order);
+	qsort(last, ROUNDS, sizeof(*last), order);
+	printf("%d watchers, from sending the create: median %.2f ms, last %.2f ms\n", (int)count, (double)middle[ROUNDS / 2] / 1e6, (double)last[ROUNDS / 2] / 1e6);
+	for (int64_t i = 0; i < count; i++)
+		client_close(&watchers[i]);
+	client_close(&maker);
+	close(poller);
+	free(watchers);
+	free(latencies);
 	gnutls_certificate_free_credentials(credentials);
-	endpoint_done(&server);
 	return 0;
 }
