@@ -38,6 +38,8 @@ ROW(token_cleaner_controller);
 ROW(ttl_controller);
 ROW(policy_status_controller);
 ROW(vac_protection_controller);
+ROW(config_rollout_controller);
+ROW(rollback_controller);
 ROW(service_cidr_controller);
 
 const struct controller *const controllers[] = {
@@ -76,6 +78,8 @@ const struct controller *const controllers[] = {
 	&ttl_controller,
 	&policy_status_controller,
 	&vac_protection_controller,
+	&config_rollout_controller,
+	&rollback_controller,
 	&service_cidr_controller,
 };
 const size_t controller_count = array_len(controllers);

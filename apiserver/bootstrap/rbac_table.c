@@ -233,6 +233,11 @@ const struct bootstrap_role bootstrap_roles[] = {
 	{NULL, "system:controller:clusterrole-aggregation-controller", NULL, NULL, (const char *const[]){
 		"escalate,get,list,patch,update,watch|rbac.authorization.k8s.io|clusterroles",
 		NULL}},
+	{NULL, "system:controller:config-rollout-controller", NULL, NULL, (const char *const[]){
+		"get,list,patch,watch|apps|daemonsets,deployments,statefulsets",
+		"get,list,watch|core|configmaps,secrets",
+		"create,patch,update|core,events.k8s.io|events",
+		NULL}},
 	{NULL, "system:controller:cronjob-controller", NULL, NULL, (const char *const[]){
 		"get,list,update,watch|batch|cronjobs",
 		"create,delete,get,list,patch,update,watch|batch|jobs",
@@ -406,6 +411,13 @@ const struct bootstrap_role bootstrap_roles[] = {
 		"create,update|core|configmaps",
 		"create,patch,update|core,events.k8s.io|events",
 		NULL}},
+	{NULL, "system:controller:rollout-rollback-controller", NULL, NULL, (const char *const[]){
+		"get,list,patch,update,watch|apps|daemonsets,deployments,statefulsets",
+		"update|apps|daemonsets/status,deployments/status,statefulsets/status",
+		"get,list,watch|apps|controllerrevisions,replicasets",
+		"delete,get,list,watch|core|pods",
+		"create,patch,update|core,events.k8s.io|events",
+		NULL}},
 	{NULL, "system:controller:route-controller", NULL, NULL, (const char *const[]){
 		"list,watch|core|nodes",
 		"patch|core|nodes/status",
@@ -516,6 +528,8 @@ const struct bootstrap_binding bootstrap_bindings[] = {
 	{NULL, "system:volume-scheduler", "ClusterRole", "system:volume-scheduler", "u=system:kube-scheduler"},
 	{NULL, "system:controller:attachdetach-controller", "ClusterRole", "system:controller:attachdetach-controller", "s=kube-system/attachdetach-controller,u=system:kube-controller-manager"},
 	{NULL, "system:controller:certificate-controller", "ClusterRole", "system:controller:certificate-controller", "s=kube-system/certificate-controller,u=system:kube-controller-manager"},
+	{NULL, "system:controller:config-rollout-controller", "ClusterRole", "system:controller:config-rollout-controller", "s=kube-system/config-rollout-controller,u=system:kube-controller-manager"},
+	{NULL, "system:controller:rollout-rollback-controller", "ClusterRole", "system:controller:rollout-rollback-controller", "s=kube-system/rollout-rollback-controller,u=system:kube-controller-manager"},
 	{NULL, "system:controller:clusterrole-aggregation-controller", "ClusterRole", "system:controller:clusterrole-aggregation-controller", "s=kube-system/clusterrole-aggregation-controller,u=system:kube-controller-manager"},
 	{NULL, "system:controller:cronjob-controller", "ClusterRole", "system:controller:cronjob-controller", "s=kube-system/cronjob-controller,u=system:kube-controller-manager"},
 	{NULL, "system:controller:daemon-set-controller", "ClusterRole", "system:controller:daemon-set-controller", "s=kube-system/daemon-set-controller,u=system:kube-controller-manager"},

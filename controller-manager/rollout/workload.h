@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Deployments, StatefulSets and DaemonSets as one kind of thing: something with a pod template, its revisions, and pods. */
+#ifndef CORACLE_CONTROLLER_MANAGER_WORKLOAD_H
+#define CORACLE_CONTROLLER_MANAGER_WORKLOAD_H
+
+#include "controller-manager/controller.h"
+
+#include "api/core_v1.h"
+#include "api/meta_v1.h"
+
+#define ANNOTATION_ROLL_ON_CHANGE "coracle.dev/roll-on-change"
+#define ANNOTATION_CONFIG_HASH "coracle.dev/config-hash"
+#define ANNOTATION_ROLL_BACK "coracle.dev/rollback-on-failure"
+#define ANNOTATION_RESTARTS "coracle.dev/rollback-after-restarts"
+#define ANNOTATION_DEADLINE "coracle.dev/progress-deadline"
+#define ANNOTATION_GOOD "coracle.dev/good-revision"
+#define ANNOTATION_BACK_FROM "coracle.dev/rolled-back-from"
+#define ANNOTATION_BACK_REASON "coracle.dev/rolled-back-reason"
+
+/* One revision. id is what its pods carry as a label. */
+struct revision {
+	char *id;
+	int64_t number;
+	void *holder; /* reference: the ReplicaSet or ControllerRevision */
+	struct core_v1_pod_template_spec template; /* in the arena of the workload that listed it */
+};
+struct revisions {
+	struct revision *items;
+	size_t len;
+	ptrdiff_t current; /* of the template as it is now; -1: not made yet */
+};
+void revisions_done(struct revisions *revisions);
+
+/* How far a rollout is wanted to go, as the object says it. */
+struct rollout_goal {
+	bool rolls;        /* false: paused, or OnDelete */
+	bool observed;     /* the status is of this generation */
+	int32_t pods;      /* of the current revision, once it is over */
+	int32_t min_ready_seconds;
+	int64_t deadline_ns; /* 0: none */
+	bool past_deadline;  /* as the object's own status says it */
+};
+
+struct workload_kind {
+	const char *plural, *kind;
+	enum cached what;
+	const char *revision_label;
+	bool stuck_pods_must_go; /* its controller waits for pods of a revision that is no longer wanted */
+	struct core_v1_pod_template_spec *(*template)(const void *object);
+	const struct meta_v1_label_selector *(*selector)(const void *object);
+	void (*goal)(const void *object, struct rollout_goal *ret);
+	/* References and templates go into `arena`. */
+	int (*revisions)(struct world *world, const void *object, struct arena *arena, struct revisions *ret, struct error *err);
+	/* Sets a condition of the status of a copy; false where it stands there already, and status is "" to remove it. */
+	bool (*set_condition)(void *copy, const char *type, const char *status, const char *reason, const char *message);
+};
+extern const struct workload_kind workload_kinds[];
+extern const size_t workload_kind_count;
+
+/* "deployments/web" -> its kind and name; NULL where it is none. */
+const struct workload_kind *workload_of_key(const char *key, const char **ret_name);
+/* Queues the key of an object of one of the kinds. */
+void workload_add(struct reconciler *r, const struct workload_kind *kind, const void *object, int64_t after_ns);
+bool workload_asks(const void *object, const char *annotation);
+/* The pods that the object's selector matches, in its namespace. */
+int workload_pods(struct world *world, const struct workload_kind *kind, const void *object, struct informer_list *ret, struct error *err);
+
+#endif
