@@ -49,6 +49,7 @@ struct apiserver_options {
 	struct flag_list requestheader_username_headers, requestheader_group_headers, requestheader_extra_headers_prefix, requestheader_allowed_names;
 
 	bool allow_privileged, watch_cache, profiling;
+	bool enable_priority_and_fairness;
 	int64_t max_requests_inflight, max_mutating_requests_inflight;
 	int64_t request_timeout, min_request_timeout, event_ttl;
 	int64_t default_not_ready_toleration_seconds, default_unreachable_toleration_seconds;
@@ -63,6 +64,7 @@ struct timers;
 struct kubelet_client;
 struct worker;
 struct membership;
+struct flow;
 struct discovery;
 struct openapi;
 struct scraper;
@@ -82,6 +84,7 @@ struct apiserver {
 	struct http_server *http;
 	struct worker *bootstrap;
 	struct membership *membership;
+	struct flow *flow;             /* NULL: no priority and fairness */
 	const char *advertise_address; /* owned */
 	char identity[64];             /* of this server among those on one etcd: apiserver-<hash> */
 	uint16_t port;

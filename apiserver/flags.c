@@ -66,6 +66,7 @@ const struct flag apiserver_flags[] = {
 	{.name = "allow-privileged", .kind = FLAG_BOOL, .offset = O(allow_privileged), .fallback = "true", .help = "privileged containers are allowed"},
 	{.name = "watch-cache", .kind = FLAG_BOOL, .offset = O(watch_cache), .fallback = "true", .help = "always on here"},
 	{.name = "profiling", .kind = FLAG_BOOL, .offset = O(profiling), .fallback = "true", .help = "accepted"},
+	{.name = "enable-priority-and-fairness", .kind = FLAG_BOOL, .offset = O(enable_priority_and_fairness), .fallback = "true", .help = "requests share the sum of the two limits below by FlowSchemas"},
 	{.name = "max-requests-inflight", .kind = FLAG_INT, .offset = O(max_requests_inflight), .fallback = "400", .help = "reads at once; 0: no limit", .min = 0, .max = 1000000},
 	{.name = "max-mutating-requests-inflight", .kind = FLAG_INT, .offset = O(max_mutating_requests_inflight), .fallback = "200", .help = "writes at once; 0: no limit", .min = 0, .max = 1000000},
 	{.name = "request-timeout", .kind = FLAG_DURATION, .offset = O(request_timeout), .fallback = "1m0s", .help = "of a request that is not a watch"},
@@ -75,7 +76,7 @@ const struct flag apiserver_flags[] = {
 	{.name = "default-unreachable-toleration-seconds", .kind = FLAG_INT, .offset = O(default_unreachable_toleration_seconds), .fallback = "300", .help = "of pods that say nothing", .min = 0, .max = INT32_MAX},
 
 	IGNORED("audit-log-path"), IGNORED("audit-log-maxage"), IGNORED("audit-log-maxbackup"), IGNORED("audit-log-maxsize"), IGNORED("audit-policy-file"), IGNORED("audit-log-format"),
-	IGNORED("apiserver-count"), IGNORED("endpoint-reconciler-type"), IGNORED("enable-aggregator-routing"), IGNORED("enable-priority-and-fairness"),
+	IGNORED("apiserver-count"), IGNORED("endpoint-reconciler-type"), IGNORED("enable-aggregator-routing"),
 	IGNORED("encryption-provider-config"), IGNORED("goaway-chance"), IGNORED("http2-max-streams-per-connection"), IGNORED("livez-grace-period"),
 	IGNORED("shutdown-delay-duration"), IGNORED("shutdown-send-retry-after"), IGNORED("tls-cipher-suites"), IGNORED("tls-min-version"), IGNORED("tls-sni-cert-key"),
 	IGNORED("etcd-healthcheck-timeout"), IGNORED("etcd-readycheck-timeout"), IGNORED("etcd-count-metric-poll-period"), IGNORED("etcd-db-metric-poll-interval"),

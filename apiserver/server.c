@@ -6,6 +6,7 @@
 #include "apiserver/bootstrap/bootstrap.h"
 #include "apiserver/custom/custom.h"
 #include "apiserver/discovery/discovery.h"
+#include "apiserver/flow/flow.h"
 #include "apiserver/health.h"
 #include "apiserver/proxy/kubelet.h"
 #include "apiserver/request/steps.h"
@@ -40,6 +41,8 @@ static void free_warnings(void *arg) {
 	api_warning_list_done(arg);
 }
 
+static void run_steps(struct request *r, size_t first);
+
 void request_handle(struct http_request *http, void *arg) {
 	struct request *r = arena_new_type(http_arena(http), struct request);
 	r->server = arg;
@@ -49,8 +52,20 @@ void request_handle(struct http_request *http, void *arg) {
 	r->path = http_path(http);
 	r->started_ns = clock_monotonic_ns();
 	arena_defer(r->arena, free_warnings, &r->warnings);
+	run_steps(r, 0);
+}
+
+void request_continue(struct request *r) {
+	size_t i = 0;
+	while (steps[i].run != step_limit)
+		i++;
+	request_admitted(r);
+	run_steps(r, i + 1);
+}
+
+static void run_steps(struct request *r, size_t first) {
 	autoerror struct error err = {0};
-	for (size_t i = 0; i < array_len(steps); i++) {
+	for (size_t i = first; i < array_len(steps); i++) {
 		int rc = steps[i].run(r, &err);
 		if (rc == REQUEST_TAKEN)
 			return;
@@ -132,6 +147,8 @@ int apiserver_start(const struct apiserver_options *options, struct apiserver **
 	if (rc == 0)
 		rc = services_start(server, err);
 	if (rc == 0)
+		rc = flow_start(server, err);
+	if (rc == 0)
 		rc = kubelet_client_new(server, &server->kubelet, err);
 	if (rc == 0)
 		rc = scraper_start(server, &server->scraper, err);
@@ -156,11 +173,13 @@ void apiserver_stop(struct apiserver *server) {
 		return;
 	__atomic_store_n(&server->stopping, true, __ATOMIC_RELEASE);
 	bootstrap_stop(server);
+	flow_drain(server);
 	if (server->http)
 		http_server_stop(server->http, 3000);
 	scraper_stop(server->scraper);
 	custom_stop(server);
 	authz_free(server->authz);
+	flow_stop(server);
 	services_stop(server);
 	if (server->store)
 		store_close(server->store);

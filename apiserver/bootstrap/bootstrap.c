@@ -3,6 +3,7 @@
 #include "apiserver/authn/legacy.h"
 #include "apiserver/bootstrap/internal.h"
 #include "apiserver/bootstrap/rbac.h"
+#include "apiserver/flow/flow.h"
 #include "apiserver/request/request.h"
 #include "apiserver/services/services.h"
 #include "apiserver/worker.h"
@@ -180,6 +181,7 @@ static void run(struct worker *worker, void *arg) {
 			return;
 	}
 	services_ready(server);
+	flow_ready(server);
 	server->membership = membership_start(worker);
 	__atomic_store_n(&server->ready, true, __ATOMIC_RELEASE);
 	log_info("bootstrap objects are in place");

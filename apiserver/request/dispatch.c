@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* From the parsed request to its handler: rows for paths that are not resources, verbs and subresources for those that are. */
 #include "apiserver/discovery/discovery.h"
+#include "apiserver/flow/flow.h"
 #include "apiserver/health.h"
 #include "apiserver/request/steps.h"
 #include "apiserver/resourcemetrics/resourcemetrics.h"
@@ -22,6 +23,7 @@ static const struct path_row {
 	{"/livez", health_handle}, {"/livez/*", health_handle},
 	{"/readyz", health_handle}, {"/readyz/*", health_handle},
 	{"/metrics", metrics_handle},
+	{"/debug/api_priority_and_fairness/*", flow_debug},
 	{"/version", version_handle}, {"/version/", version_handle},
 	{"/api", discovery_api}, {"/api/", discovery_api},
 	{"/apis", discovery_apis}, {"/apis/", discovery_apis},

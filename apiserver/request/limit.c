@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* How many requests run at once, and what is counted of each. */
+#include "apiserver/flow/flow.h"
 #include "apiserver/request/steps.h"
 #include "common/base/log.h"
 #include "common/base/metrics.h"
@@ -27,21 +28,43 @@ static bool is_long(const struct request *r) {
 	return false;
 }
 
-int step_limit(struct request *r, struct error *err) {
-	if (is_long(r) || (r->user && user_in_group(r->user, "system:masters")))
-		return 0;
-	bool read = strcmp(r->method, "GET") == 0 || strcmp(r->method, "HEAD") == 0;
-	unsigned *counter = read ? &r->server->inflight_reads : &r->server->inflight_writes;
-	int64_t max = read ? r->server->options->max_requests_inflight : r->server->options->max_mutating_requests_inflight;
-	unsigned now = __atomic_add_fetch(counter, 1, __ATOMIC_ACQ_REL);
-	if (max > 0 && now > max) {
-		__atomic_sub_fetch(counter, 1, __ATOMIC_ACQ_REL);
-		int rc = error_status(err, 429, "TooManyRequests", "Too many requests, please try again later.");
-		err->retry_after_seconds = 1;
-		return rc;
-	}
+static bool is_read(const struct request *r) {
+	return strcmp(r->method, "GET") == 0 || strcmp(r->method, "HEAD") == 0;
+}
+
+static unsigned count_in(struct request *r) {
+	bool read = is_read(r);
 	*(read ? &r->counted_read : &r->counted_write) = true;
-	return 0;
+	return __atomic_add_fetch(read ? &r->server->inflight_reads : &r->server->inflight_writes, 1, __ATOMIC_ACQ_REL);
+}
+
+void request_admitted(struct request *r) {
+	if (!is_long(r))
+		count_in(r);
+}
+
+/* Without priority and fairness: reads and writes have their limits apart, and administrators always get in. */
+static int limit_inflight(struct request *r, struct error *err) {
+	if (is_long(r))
+		return 0;
+	int64_t max = is_read(r) ? r->server->options->max_requests_inflight : r->server->options->max_mutating_requests_inflight;
+	unsigned now = count_in(r);
+	if (max == 0 || now <= max || (r->user && user_in_group(r->user, "system:masters")))
+		return 0;
+	http_add_header(r->http, "Retry-After", "1");
+	request_respond_text(r, 429, "Too many requests, please try again later.\n");
+	return REQUEST_TAKEN;
+}
+
+int step_limit(struct request *r, struct error *err) {
+	if (!r->server->flow)
+		return limit_inflight(r, err);
+	if (is_long(r) && strcmp(r->verb, "watch") != 0)
+		return 0; /* it lasts as long as its user likes */
+	int rc = flow_admit(r, err);
+	if (rc == 0)
+		request_admitted(r);
+	return rc;
 }
 
 void request_finished(struct request *r, int code) {
@@ -50,6 +73,7 @@ void request_finished(struct request *r, int code) {
 	if (r->counted_write)
 		__atomic_sub_fetch(&r->server->inflight_writes, 1, __ATOMIC_ACQ_REL);
 	r->counted_read = r->counted_write = false;
+	flow_release(r);
 	/* Only names of our own become labels: a client's words would make series without end. */
 	bool known = r->resource != NULL;
 	char code_text[16];

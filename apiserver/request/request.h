@@ -31,6 +31,7 @@ struct user {
 };
 bool user_in_group(const struct user *user, const char *group);
 
+struct flow_request;
 struct request {
 	struct apiserver *server;
 	struct http_request *http;
@@ -57,6 +58,7 @@ struct request {
 
 	bool dry_run;
 	bool counted_read, counted_write;
+	struct flow_request *flow; /* the seats it holds or waits for; NULL: none */
 	enum api_validation validation;
 	struct api_warning_list warnings;
 	const char *field_manager;

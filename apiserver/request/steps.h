@@ -17,6 +17,10 @@ int step_dispatch(struct request *r, struct error *err);
 
 /* Entry point: the HTTP server's handler. */
 void request_handle(struct http_request *http, void *arg);
+/* It runs now: counted as in flight until it is finished. */
+void request_admitted(struct request *r);
+/* Goes on after the step that kept it waiting (limit). Any thread. */
+void request_continue(struct request *r);
 /* Bookkeeping (metrics, in-flight counts, log) when the answer is known. Once a request. */
 void request_finished(struct request *r, int code);
 

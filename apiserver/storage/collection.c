@@ -267,3 +267,14 @@ void snapshot_range(const struct snapshot *snapshot, const char *prefix, size_t 
 	behind[len] = '\0';
 	*ret_end = snapshot_lower_bound(snapshot, behind);
 }
+
+size_t collection_size(struct collection *c, size_t *ret_count)
+{
+	size_t bytes;
+
+	pthread_mutex_lock(&c->lock);
+	bytes = c->json_bytes;
+	*ret_count = tree_len(c->tree);
+	pthread_mutex_unlock(&c->lock);
+	return bytes;
+}

@@ -107,6 +107,9 @@ struct entry *snapshot_get(const struct snapshot *snapshot, const char *key);
 /* [*ret_first, *ret_end) of the entries whose key starts with prefix ("ns/"). */
 void snapshot_range(const struct snapshot *snapshot, const char *prefix, size_t *ret_first, size_t *ret_end);
 
+/* Bytes of JSON that are in it now, and how many objects. */
+size_t collection_size(struct collection *collection, size_t *ret_count);
+
 /* ---- writes ---- */
 
 /*

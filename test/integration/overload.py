@@ -1,0 +1,186 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""More requests than a server takes at once: they wait in turn, are refused politely, and nobody is starved.
+
+usage: test/integration/overload.py BUILD_DIR [TEST...]     prints "N passed, N failed"; exit status 1 where one failed
+"""
+import json, os, signal, sys, threading, time
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "lib"))
+from servers import Api, check, run, wait_for
+
+CM = "/api/v1/namespaces/default/configmaps"
+FLOW = "/apis/flowcontrol.apiserver.k8s.io/v1"
+MERGE = "application/merge-patch+json"
+BINDING = {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding", "metadata": {"name": "all"}, "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "cluster-admin"},
+           "subjects": [{"kind": "User", "apiGroup": "rbac.authorization.k8s.io", "name": n} for n in ("alice", "bob")]}
+
+
+def level(name, shares, response):
+    return {"apiVersion": "flowcontrol.apiserver.k8s.io/v1", "kind": "PriorityLevelConfiguration", "metadata": {"name": name},
+            "spec": {"type": "Limited", "limited": {"nominalConcurrencyShares": shares, "limitResponse": response, "lendablePercent": 0, "borrowingLimitPercent": 0}}}
+
+
+def schema(name, level, user, precedence=500):
+    return {"apiVersion": "flowcontrol.apiserver.k8s.io/v1", "kind": "FlowSchema", "metadata": {"name": name},
+            "spec": {"matchingPrecedence": precedence, "priorityLevelConfiguration": {"name": level}, "distinguisherMethod": {"type": "ByUser"},
+                     "rules": [{"subjects": [{"kind": "User", "user": {"name": user}}], "resourceRules": [{"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"], "namespaces": ["*"], "clusterScope": True}]}]}}
+
+
+def metric(api, name, **labels):
+    total = 0
+    for line in api.call("GET", "/metrics")[1].splitlines():
+        if line.startswith(name + "{") and all('%s="%s"' % kv in line for kv in labels.items()):
+            total += float(line.rsplit(" ", 1)[1])
+    return total
+
+
+def condition(api, name):
+    return next((c for c in api.get(FLOW + "/flowschemas/" + name).get("status", {}).get("conditions", []) if c["type"] == "Dangling"), {})
+
+
+def test_classified(site):
+    server = site.start_server()
+    api, user = server.api, Api(server.port, "usertoken")
+    s, o, h = api.call("GET", CM)
+    uid = lambda kind, name: api.get(FLOW + "/%s/%s" % (kind, name))["metadata"]["uid"]
+    check("administrators are exempt", h["X-Kubernetes-PF-FlowSchema-UID"] == uid("flowschemas", "exempt") and h["X-Kubernetes-PF-PriorityLevel-UID"] == uid("prioritylevelconfigurations", "exempt"), h)
+    h = user.call("GET", CM)[2]
+    check("users are not", h["X-Kubernetes-PF-FlowSchema-UID"] == uid("flowschemas", "global-default") and h["X-Kubernetes-PF-PriorityLevel-UID"] == uid("prioritylevelconfigurations", "global-default"), h)
+    check("schemas say that their level is there", wait_for(lambda: condition(api, "global-default").get("status") == "False"), condition(api, "global-default"))
+    api.call("POST", FLOW + "/flowschemas", schema("mine", "none", "alice"))
+    got = wait_for(lambda: condition(api, "mine").get("status") == "True" and condition(api, "mine"))
+    check("or that it is not", got and got["reason"] == "NotFound", got)
+    check("a schema that dangles matches nothing", user.call("GET", CM)[2]["X-Kubernetes-PF-FlowSchema-UID"] == uid("flowschemas", "global-default"))
+    api.call("POST", FLOW + "/prioritylevelconfigurations", level("none", 10, {"type": "Reject"}))
+    got = wait_for(lambda: condition(api, "mine").get("reason") == "Found")
+    check("until its level comes", got and wait_for(lambda: user.call("GET", CM)[2]["X-Kubernetes-PF-FlowSchema-UID"] == uid("flowschemas", "mine")))
+    check("limits are told", metric(api, "apiserver_flowcontrol_nominal_limit_seats", priority_level="none") > 0 and metric(api, "apiserver_flowcontrol_dispatched_requests_total", flow_schema="mine") > 0)
+    levels = api.call("GET", "/debug/api_priority_and_fairness/dump_priority_levels")[1]
+    check("levels can be looked at", levels.startswith("PriorityLevelName, ActiveQueues, IsIdle, IsQuiescing, WaitingRequests") and "\nnone, 0, true, false, 0, 0," in levels, levels)
+    check("so can queues", "\nglobal-default, 127, 0, 0," in api.call("GET", "/debug/api_priority_and_fairness/dump_queues")[1])
+
+
+class Asker(threading.Thread):
+    """Writes with one token, one after the other, until told to stop."""
+
+    def __init__(self, port, token, seen):
+        super().__init__(daemon=True)
+        self.api, self.seen, self.stop = Api(port, token, timeout=60), seen, False
+
+    def run(self):
+        n = 0
+        while not self.stop:
+            n += 1
+            s, _, h = self.api.call("POST", CM + "?dryRun=All" if n % 2 else CM, {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"generateName": "x-"}})
+            self.seen.append((s, h.get("Retry-After")))
+
+
+def test_queued(site):
+    """A level of two seats while etcd stands still: requests hold their seats, others wait, more are refused; then all is as before."""
+    server = site.start_server("--max-requests-inflight", "20", "--max-mutating-requests-inflight", "20")
+    api = server.api
+    api.call("POST", "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings", BINDING)
+    api.call("POST", FLOW + "/prioritylevelconfigurations", level("narrow", 12, {"type": "Queue", "queuing": {"queues": 4, "handSize": 2, "queueLengthLimit": 3}}))
+    api.call("POST", FLOW + "/flowschemas", schema("narrow", "narrow", "*", 50))
+    user = Api(server.port, "usertoken")
+    uid = api.get(FLOW + "/flowschemas/narrow")["metadata"]["uid"]
+    check("in force", wait_for(lambda: user.call("GET", CM)[2]["X-Kubernetes-PF-FlowSchema-UID"] == uid))
+    seats = metric(api, "apiserver_flowcontrol_current_limit_seats", priority_level="narrow")
+    check("two seats", seats == 2, seats)
+    site.etcd.signal(signal.SIGSTOP)
+    results, lock = [], threading.Lock()
+
+    def write(token):
+        s, o, h = Api(server.port, token).call("POST", CM, {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"generateName": "w-"}})
+        with lock:
+            results.append((s, h.get("Retry-After"), o if isinstance(o, str) else ""))
+
+    threads = [threading.Thread(target=write, args=("usertoken",)) for _ in range(20)]
+    [t.start() for t in threads]
+    refused = wait_for(lambda: len(results) >= 12 and list(results), 5)
+    check("what finds its queues full is refused", refused and all(r[:2] == (429, "1") and r[2].startswith("Too many requests") for r in refused), refused)
+    waiting = metric(api, "apiserver_flowcontrol_current_inqueue_requests", flow_schema="narrow")
+    check("the others wait", waiting == 6 and metric(api, "apiserver_flowcontrol_current_executing_requests", flow_schema="narrow") == 2, waiting)
+    check("the exempt do not", api.call("GET", "/livez/ping")[0] == 200)
+    check("they can be looked at", api.call("GET", "/debug/api_priority_and_fairness/dump_requests")[1].count("\nnarrow, narrow, ") == 6)
+    site.etcd.signal(signal.SIGCONT)
+    [t.join() for t in threads]
+    codes = sorted(r[0] for r in results)
+    check("and are served in the end", codes == [201] * 8 + [429] * 12, codes)
+    check("no seat is lost", wait_for(lambda: metric(api, "apiserver_flowcontrol_current_executing_requests", flow_schema="narrow") == 0))
+    check("refusals are counted", metric(api, "apiserver_flowcontrol_rejected_requests_total", flow_schema="narrow", reason="queue-full") == 12)
+
+
+def test_wait_limit(site):
+    server = site.start_server("--max-requests-inflight", "20", "--max-mutating-requests-inflight", "20", "--request-timeout", "2s")
+    api = server.api
+    api.call("POST", "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings", BINDING)
+    api.call("POST", FLOW + "/prioritylevelconfigurations", level("narrow", 6, {"type": "Queue", "queuing": {"queues": 1, "handSize": 1, "queueLengthLimit": 30}}))
+    api.call("POST", FLOW + "/flowschemas", schema("narrow", "narrow", "alice"))
+    user = Api(server.port, "usertoken")
+    uid = api.get(FLOW + "/flowschemas/narrow")["metadata"]["uid"]
+    wait_for(lambda: user.call("GET", CM)[2]["X-Kubernetes-PF-FlowSchema-UID"] == uid)
+    site.etcd.signal(signal.SIGSTOP)
+    codes, lock = [], threading.Lock()
+
+    def write():
+        s = Api(server.port, "usertoken").call("POST", CM, {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"generateName": "w-"}})[0]
+        with lock:
+            codes.append(s)
+
+    threads = [threading.Thread(target=write) for _ in range(6)]
+    [t.start() for t in threads]
+    check("who waits a quarter of the time that requests have is refused", wait_for(lambda: codes.count(429) == 5, 3), codes)
+    site.etcd.signal(signal.SIGCONT)
+    [t.join() for t in threads]
+    check("who runs is not", sorted(codes) == [201] + [429] * 5 or sorted(codes) == [429] * 5 + [504], codes)
+
+
+def test_fair(site):
+    """One client that floods and one that asks now and then, at one narrow level."""
+    server = site.start_server("--max-requests-inflight", "20", "--max-mutating-requests-inflight", "20")
+    api = server.api
+    api.call("POST", "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings", BINDING)
+    api.call("POST", FLOW + "/prioritylevelconfigurations", level("narrow", 6, {"type": "Queue", "queuing": {"queues": 32, "handSize": 4, "queueLengthLimit": 50}}))
+    api.call("POST", FLOW + "/flowschemas", schema("narrow", "narrow", "*", 50))
+    mouse = Api(server.port, "robottoken")
+    uid = api.get(FLOW + "/flowschemas/narrow")["metadata"]["uid"]
+    wait_for(lambda: mouse.call("GET", CM + "/x")[2]["X-Kubernetes-PF-FlowSchema-UID"] == uid)
+    seen, asked = [], []
+    elephants = [Asker(server.port, "usertoken", seen) for _ in range(24)]
+    [e.start() for e in elephants]
+    wait_for(lambda: len(seen) > 100)
+    for n in range(30):
+        asked.append((mouse.call("POST", CM, {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"generateName": "m-"}})[0], len(seen)))
+    for e in elephants:
+        e.stop = True
+    [e.join() for e in elephants]
+    check("the small one is always served", [s for s, _ in asked] == [201] * 30, asked)
+    passed_over = sorted(b[1] - a[1] for a, b in zip(asked, asked[1:]))
+    check("and passed over by few", passed_over[len(passed_over) // 2] <= 24, passed_over)
+    check("nobody is refused who may wait", all(s == 201 for s, _ in seen), [x for x in seen if x[0] != 201][:3])
+
+
+def test_without(site):
+    """--enable-priority-and-fairness=false: reads and writes apart."""
+    server = site.start_server("--enable-priority-and-fairness=false", "--max-requests-inflight", "5", "--max-mutating-requests-inflight", "2")
+    api = server.api
+    api.call("POST", "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings", BINDING)
+    site.etcd.signal(signal.SIGSTOP)
+    results, lock = [], threading.Lock()
+
+    def write():
+        s, o, h = Api(server.port, "usertoken").call("POST", CM, {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"generateName": "w-"}})
+        with lock:
+            results.append((s, h.get("Retry-After")))
+
+    threads = [threading.Thread(target=write) for _ in range(6)]
+    [t.start() for t in threads]
+    check("too many writes", wait_for(lambda: results.count((429, "1")) == 4, 5), results)
+    check("reads have a limit of their own", Api(server.port, "usertoken").call("GET", CM + "?resourceVersion=0")[0] == 200)
+    site.etcd.signal(signal.SIGCONT)
+    [t.join() for t in threads]
+    check("those within it are served", sorted(r[0] for r in results) == [201] * 2 + [429] * 4, results)
+
+
+run([test_classified, test_queued, test_wait_limit, test_fair, test_without])
