@@ -414,6 +414,10 @@ static size_t field_size(const struct api_field *field) {
 
 void api_field_clear(void *object, const char *name) {
 	const struct api_field *field;
+	if (custom_of_type(api_type_of(object))) {
+		custom_member_copy(object, NULL, name);
+		return;
+	}
 	void *at = api_field_address(api_type_of(object), object, name, &field);
 	if (at)
 		memset(at, 0, field_size(field));
@@ -421,6 +425,10 @@ void api_field_clear(void *object, const char *name) {
 
 void api_field_copy(void *dst, const void *src, const char *name) {
 	const struct api_field *field;
+	if (custom_of_type(api_type_of(dst))) {
+		custom_member_copy(dst, src, name);
+		return;
+	}
 	void *to = api_field_address(api_type_of(dst), dst, name, &field);
 	if (!to)
 		return;

@@ -11,15 +11,8 @@
 
 #define TYPE_PREFIX "custom/"
 #define ALL_VERBS (API_VERB_CREATE | API_VERB_DELETE | API_VERB_DELETECOLLECTION | API_VERB_GET | API_VERB_LIST | API_VERB_PATCH | API_VERB_UPDATE | API_VERB_WATCH)
-#define MAX_ROOT_FIELDS 256
 
-/* Every kind's struct begins so; the raw fields follow. */
-struct custom_object {
-	const char *kind, *api_version;
-	struct meta_v1_object_meta metadata;
-};
-
-static const struct strategy custom_strategy = {.generation = true, .no_unconditional_update = true, .status_keeps = STATUS_KEEPS_METADATA};
+static const struct strategy custom_strategy = {.generation = true, .generation_changed = custom_generation_changed, .no_unconditional_update = true, .status_keeps = STATUS_KEEPS_METADATA};
 static struct store_watch *definitions_watch;
 static struct custom_resource *every_custom; /* changed by the thread that applies definitions alone */
 
@@ -51,34 +44,18 @@ static struct api_field plain_field(const char *name, uint8_t kind, uint32_t off
 	return (struct api_field){.name = name, .c_name = name, .name_len = (uint16_t)strlen(name), .kind = kind, .shape = API_SINGLE, .flags = API_FIELD_OMIT_EMPTY, .offset = offset, .element_size = size};
 }
 
-static void add_raw(struct api_field *fields, size_t *count, size_t *size, const char *name) {
-	if (*count == MAX_ROOT_FIELDS || strcmp(name, "kind") == 0 || strcmp(name, "apiVersion") == 0 || strcmp(name, "metadata") == 0)
-		return;
-	fields[*count] = plain_field(xstrdup(name), API_JSON, (uint32_t)*size, sizeof(struct api_raw));
-	fields[*count].flags |= API_FIELD_POINTER;
-	(*count)++;
-	*size += sizeof(struct api_raw);
-}
-
 static void make_type(struct custom_resource *custom, const char *group, const char *version, const char *kind) {
-	struct api_field *fields = xcalloc(MAX_ROOT_FIELDS, sizeof(*fields));
-	size_t count = 0, size = sizeof(struct custom_object);
+	struct api_field *fields = xcalloc(4, sizeof(*fields));
+	size_t count = 0;
 	fields[count++] = plain_field("kind", API_STRING, offsetof(struct custom_object, kind), sizeof(char *));
 	fields[count++] = plain_field("apiVersion", API_STRING, offsetof(struct custom_object, api_version), sizeof(char *));
 	fields[count] = plain_field("metadata", API_STRUCT, offsetof(struct custom_object, metadata), sizeof(struct meta_v1_object_meta));
 	fields[count++].type = &meta_v1_object_meta_type;
-	const char *name;
-	json_t *schema;
-	json_t *properties = json_object_get(custom->schema, "properties");
-	json_object_foreach(properties, name, schema)
-		add_raw(fields, &count, &size, name);
-	/* A root that keeps what it does not know keeps at least the customary parts. */
-	if (json_is_true(json_object_get(custom->schema, "x-kubernetes-preserve-unknown-fields"))) {
-		static const char *const customary[] = {"spec", "status", "data"};
-		for (size_t i = 0; i < array_len(customary); i++)
-			if (!json_object_get(properties, customary[i]))
-				add_raw(fields, &count, &size, customary[i]);
-	}
+	/* All else is the schema's to judge. */
+	fields[count++] = (struct api_field){
+		.name = "", .c_name = "rest", .kind = API_JSON, .shape = API_MAP, .flags = API_FIELD_OMIT_EMPTY | API_FIELD_REST, .offset = offsetof(struct custom_object, rest),
+		.element_size = sizeof(struct api_raw), .entry_size = sizeof(struct custom_entry), .value_offset = offsetof(struct custom_entry, value),
+	};
 	/* com.example.stable.v1.Widget: the group's labels the other way round */
 	autobuf struct buf openapi = BUF_INIT(4096);
 	for (size_t end = strlen(group); end;) {
@@ -90,7 +67,7 @@ static void make_type(struct custom_resource *custom, const char *group, const c
 	}
 	custom->type = (struct api_type){
 		.id = xprintf(TYPE_PREFIX "%s/%s.%s", group, version, kind), .c_name = "custom", .openapi = xprintf("%s%s.%s", openapi.data, version, kind),
-		.size = (uint32_t)size, .is_kind = true, .group = group, .version = version, .kind = kind,
+		.size = sizeof(struct custom_object), .is_kind = true, .group = group, .version = version, .kind = kind,
 	};
 	set_indexes(&custom->type, fields, count);
 	custom->list_type = (struct api_type){.id = "customlist", .c_name = "custom_list", .openapi = xprintf("%s%s.%sList", openapi.data, version, kind), .is_kind = true, .is_list = true, .group = group, .version = version, .kind = custom->api.kind};

@@ -4,6 +4,21 @@
 #define CORACLE_APISERVER_CUSTOM_H
 
 #include "apiserver/rest/write.h"
+#include "api/meta_v1.h"
+
+/* An object: what all kinds have, and the members that its schema speaks of, as JSON text, sorted by name. */
+struct custom_entry {
+	const char *key;
+	struct api_raw value;
+};
+struct custom_object {
+	const char *kind, *api_version;
+	struct meta_v1_object_meta metadata;
+	struct {
+		struct custom_entry *items;
+		uint32_t len, cap;
+	} rest;
+};
 
 struct custom_resource {
 	struct resource resource;
@@ -30,6 +45,11 @@ void custom_validate(const struct resource *resource, const void *object, struct
 void custom_cells(const struct resource *resource, const void *object, struct buf *out);
 /* Appends the members of the kind's OpenAPI schema, without braces. */
 void custom_openapi(const struct custom_resource *custom, bool v2, struct buf *out);
+
+/* True where an update changes more than metadata and, where that is a subresource, status. */
+bool custom_generation_changed(const void *object, const void *old);
+/* Puts `from`'s member in the place of `object`'s; neither has to have it. */
+void custom_member_copy(void *object, const void *from, const char *name);
 
 /* Values at a dotted path of an object, for scale. */
 int64_t custom_number_at(const void *object, const char *path);

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Objects of custom resources on their way in and out. */
 #include "apiserver/custom/custom.h"
+#include "apiserver/openapi/openapi.h"
 #include "apiserver/printers/printer.h"
+#include "common/api/codec.h"
 #include "api/meta_v1.h"
 
 #include <errno.h>
@@ -18,23 +20,53 @@ static void note_unknown(const char *path, void *arg) {
 		request_warn(u->r, "unknown field \"%s\"", path);
 }
 
-/* Puts the members of the tree back into the object's raw fields. */
+/* Puts the members of the tree back into the object. */
 static void take_back(void *object, json_t *tree) {
-	const struct api_type *type = api_type_of(object);
+	struct custom_object *custom = object;
 	struct arena *arena = api_arena(object);
-	for (uint16_t i = 0; i < type->field_count; i++) {
-		if (type->fields[i].kind != API_JSON)
+	const char *key;
+	json_t *member;
+	memset(&custom->rest, 0, sizeof(custom->rest));
+	json_object_foreach(tree, key, member) {
+		if (strcmp(key, "kind") == 0 || strcmp(key, "apiVersion") == 0 || strcmp(key, "metadata") == 0)
 			continue;
-		struct api_raw *raw = (struct api_raw *)((char *)object + type->fields[i].offset);
-		json_t *member = json_object_get(tree, type->fields[i].name);
-		if (!member) {
-			*raw = (struct api_raw){0};
-			continue;
-		}
 		char *json = json_dumps(member, JSON_COMPACT | JSON_ENCODE_ANY | JSON_SORT_KEYS);
-		raw->len = (uint32_t)strlen(json);
-		raw->json = arena_strndup(arena, json, raw->len);
+		struct custom_entry *entry = api_map_insert(arena, &custom->rest, sizeof(*entry), key);
+		entry->value.len = (uint32_t)strlen(json);
+		entry->value.json = arena_strndup(arena, json, entry->value.len);
 		free(json);
+	}
+}
+
+void custom_member_copy(void *object, const void *from, const char *name) {
+	struct custom_object *to = object;
+	const struct custom_entry *theirs = from ? api_map_find(&((const struct custom_object *)from)->rest, sizeof(*theirs), name) : NULL;
+	struct custom_entry *ours = api_map_find(&to->rest, sizeof(*ours), name);
+	if (theirs) {
+		ours = api_map_insert(api_arena(object), &to->rest, sizeof(*ours), name);
+		ours->value.json = arena_strndup(api_arena(object), theirs->value.json, theirs->value.len);
+		ours->value.len = theirs->value.len;
+	} else if (ours) {
+		api_list_remove(&to->rest, (size_t)(ours - to->rest.items));
+	}
+}
+
+bool custom_generation_changed(const void *object, const void *old) {
+	const struct custom_resource *custom = custom_of_type(api_type_of(object));
+	bool status_apart = api_resource_subresource(&custom->api, "status") != NULL;
+	const struct custom_object *sides[2] = {object, old};
+	uint32_t i[2] = {0};
+	for (;;) {
+		const struct custom_entry *e[2];
+		for (int s = 0; s < 2; s++) {
+			if (status_apart && i[s] < sides[s]->rest.len && strcmp(sides[s]->rest.items[i[s]].key, "status") == 0)
+				i[s]++;
+			e[s] = i[s] < sides[s]->rest.len ? &sides[s]->rest.items[i[s]++] : NULL;
+		}
+		if (!e[0] || !e[1])
+			return e[0] != e[1];
+		if (strcmp(e[0]->key, e[1]->key) != 0 || e[0]->value.len != e[1]->value.len || memcmp(e[0]->value.json, e[1]->value.json, e[0]->value.len) != 0)
+			return true;
 	}
 }
 
@@ -121,8 +153,9 @@ static void strip_v2(json_t *schema) {
 }
 
 void custom_openapi(const struct custom_resource *custom, bool v2, struct buf *out) {
-	json_t *schema = custom->schema ? json_deep_copy(custom->schema) : json_pack("{s:s}", "type", "object");
-	bool open = json_is_true(json_object_get(schema, "x-kubernetes-preserve-unknown-fields"));
+	bool open = !custom->schema || json_is_true(json_object_get(custom->schema, "x-kubernetes-preserve-unknown-fields"));
+	/* v2 cannot say "these and any others": what is open says nothing. */
+	json_t *schema = open && (v2 || !custom->schema) ? json_pack("{s:s}", "type", "object") : json_deep_copy(custom->schema);
 	if (v2)
 		strip_v2(schema);
 	if (!open || !v2) {
@@ -132,9 +165,9 @@ void custom_openapi(const struct custom_resource *custom, bool v2, struct buf *o
 			json_object_set_new(schema, "properties", properties);
 		}
 		const char *ref = v2 ? "#/definitions/io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta" : "#/components/schemas/io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta";
-		json_object_set_new(properties, "apiVersion", json_pack("{s:s, s:s}", "description", "The version of this representation: group/version.", "type", "string"));
-		json_object_set_new(properties, "kind", json_pack("{s:s, s:s}", "description", "What sort of object this is.", "type", "string"));
-		json_object_set_new(properties, "metadata", v2 ? json_pack("{s:s, s:s}", "description", "Standard object metadata.", "$ref", ref) : json_pack("{s:s, s:[{s:s}]}", "description", "Standard object metadata.", "allOf", "$ref", ref));
+		json_object_set_new(properties, "apiVersion", json_pack("{s:s, s:s}", "description", OPENAPI_API_VERSION_DOC, "type", "string"));
+		json_object_set_new(properties, "kind", json_pack("{s:s, s:s}", "description", OPENAPI_KIND_DOC, "type", "string"));
+		json_object_set_new(properties, "metadata", v2 ? json_pack("{s:s, s:s}", "description", OPENAPI_METADATA_DOC, "$ref", ref) : json_pack("{s:s, s:[{s:s}]}", "description", OPENAPI_METADATA_DOC, "allOf", "$ref", ref));
 	}
 	json_object_set_new(schema, "x-kubernetes-group-version-kind", json_pack("[{s:s, s:s, s:s}]", "group", custom->api.group, "kind", custom->api.kind, "version", custom->api.version));
 	char *text = json_dumps(schema, JSON_COMPACT);

@@ -2,9 +2,9 @@
 /* Structural schemas over jansson trees: pruning, defaulting, validation. */
 #include "apiserver/custom/custom.h"
 #include "common/api/patch/patch.h"
+#include "common/base/regex.h"
 
 #include <math.h>
-#include <regex.h>
 
 static json_t *property(json_t *schema, const char *key) {
 	json_t *known = json_object_get(json_object_get(schema, "properties"), key);
@@ -181,12 +181,10 @@ static void check_string(json_t *schema, json_t *value, const char *path, struct
 	if (number(schema, "maxLength", &bound) && (double)utf8_length(s) > bound)
 		error_cause(causes, "FieldValueTooLong", path, "Too long: may not be more than %g bytes", bound);
 	const char *pattern = json_string_value(json_object_get(schema, "pattern"));
-	regex_t regex;
-	if (pattern && regcomp(&regex, pattern, REG_EXTENDED | REG_NOSUB) == 0) {
-		if (regexec(&regex, s, 0, NULL, 0) != 0)
-			wrong(causes, path, value, "should match '%s'", pattern);
-		regfree(&regex);
-	}
+	struct regex *regex = pattern ? regex_new(pattern, NULL) : NULL;
+	if (regex && !regex_search(regex, s, json_string_length(value)))
+		wrong(causes, path, value, "should match '%s'", pattern);
+	regex_free(regex);
 	const char *format = json_string_value(json_object_get(schema, "format"));
 	struct wall_time t;
 	if (str_equal(format, "date-time") && time_parse_rfc3339(s, strlen(s), &t) < 0)

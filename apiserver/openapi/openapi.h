@@ -5,6 +5,11 @@
 
 #include "apiserver/request/request.h"
 
+/* What every kind begins with. Clients look for the first words. */
+#define OPENAPI_API_VERSION_DOC "APIVersion defines the group and version of this representation, such as apps/v1."
+#define OPENAPI_KIND_DOC "Kind is the sort of object this is."
+#define OPENAPI_METADATA_DOC "Standard object's metadata."
+
 enum openapi_form { OPENAPI_V2, OPENAPI_V3 };
 
 /* Types reached so far, in order of discovery. */

@@ -211,7 +211,7 @@ static void object_schema(const struct api_type *type, enum openapi_form form, s
 	for (uint16_t i = 0; i < type->field_count; i++)
 		stated |= str_equal(type->fields[i].name, "kind");
 	if (type->is_kind && !stated) {
-		buf_append_str(out, "\"apiVersion\":{\"description\":\"The version of this representation: group/version, or v1.\",\"type\":\"string\"},\"kind\":{\"description\":\"What sort of object this is.\",\"type\":\"string\"}");
+		buf_append_str(out, "\"apiVersion\":{\"description\":\"" OPENAPI_API_VERSION_DOC "\",\"type\":\"string\"},\"kind\":{\"description\":\"" OPENAPI_KIND_DOC "\",\"type\":\"string\"}");
 		first = false;
 	}
 	properties(type, form, &first, set, out);

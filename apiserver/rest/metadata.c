@@ -62,6 +62,13 @@ static void keep_system_metadata(struct meta_v1_object_meta *meta, const struct 
 static void prepare_status(struct write *w) {
 	void *object = w->object;
 	const struct api_type *type = api_type_of(object);
+	if (w->resource->custom) {
+		struct custom_object *given = object;
+		void *kept = api_copy(w->old);
+		custom_member_copy(kept, object, "status");
+		given->rest = ((struct custom_object *)kept)->rest;
+		arena_defer(api_arena(object), (void (*)(void *))api_unref, kept);
+	}
 	for (uint16_t i = 0; i < type->field_count; i++) {
 		const char *name = type->fields[i].name;
 		if (str_empty(name) || (type->fields[i].flags & API_FIELD_INLINE) || strcmp(name, "metadata") == 0 || strcmp(name, "status") == 0 || strcmp(name, "kind") == 0 || strcmp(name, "apiVersion") == 0)

@@ -53,6 +53,8 @@ enum api_list_type { API_LIST_NONE, API_LIST_ATOMIC, API_LIST_SET, API_LIST_MAP 
 #define API_FIELD_SELF        (1u << 9)  /* wrapper type: JSON is the bare list or map */
 #define API_FIELD_WIRE_ONLY   (1u << 10) /* on the protobuf wire only */
 #define API_FIELD_NO_JSON     (1u << 11)
+#define API_FIELD_REST        (1u << 12) /* map<json>, the last field: holds the members that no other field names, and writes them into the parent */
+#define API_MAX_REST 4096                /* of such members */
 
 struct api_type;
 

@@ -518,6 +518,19 @@ static int decode_custom(struct json_reader *r, const struct api_type *type, voi
 	}
 }
 
+static int decode_rest(struct json_reader *r, const struct api_field *f, void *map, const struct json_path *path) {
+	struct api_raw raw = {0};
+	if (((struct api_any_list *)map)->len >= API_MAX_REST)
+		return json_fail(r, "object has too many fields");
+	autofree char *key = xstrndup(path->key, path->key_len);
+	if (json_read_raw(r, &raw) < 0)
+		return -EINVAL;
+	if (api_map_find(map, f->entry_size, key))
+		json_found(r, "duplicate", &(struct json_path){.up = path->up, .key = key, .key_len = path->key_len});
+	*(struct api_raw *)((char *)api_map_insert(r->arena, map, f->entry_size, key) + f->value_offset) = raw;
+	return 0;
+}
+
 static int decode_named(struct json_reader *r, const struct api_type *type, void *value, size_t *hint, uint64_t *seen, const struct json_path *path) {
 	const char *text;
 	size_t len, index = 0, offset = 0;
@@ -533,6 +546,9 @@ static int decode_named(struct json_reader *r, const struct api_type *type, void
 	struct json_path here = {.up = path, .key = f ? f->name : copied ? copy : text, .key_len = len, .type = type};
 	if (json_expect(r, ':', "after object key") < 0)
 		return -EINVAL;
+	const struct api_field *rest = f || !type->field_count ? NULL : &type->fields[type->field_count - 1];
+	if (rest && rest->flags & API_FIELD_REST)
+		return decode_rest(r, rest, api_field_at(rest, value), &here);
 	if (!f || f->flags & API_FIELD_NO_JSON) {
 		json_found(r, "unknown", &here);
 		return json_skip(r);

@@ -287,12 +287,28 @@ enum api_presence api_field_presence(const struct api_field *f, const void *at) 
 	return is_omitted(f, at, f->flags & API_FIELD_POINTER) ? API_LEFT_OUT : API_WRITTEN;
 }
 
+static void encode_rest(const struct api_field *f, const struct api_any_list *map, struct buf *out, bool *first) {
+	for (uint32_t i = 0; i < map->len; i++) {
+		const char *entry = map->items + i * f->entry_size, *key = *(const char *const *)entry;
+		if (!*first)
+			buf_append_char(out, ',');
+		*first = false;
+		api_append_json_string(out, key, strlen(key));
+		buf_append_char(out, ':');
+		api_encode_json_element(f, entry + f->value_offset, out);
+	}
+}
+
 static void encode_fields(const struct api_type *type, const void *value, struct buf *out, bool *first) {
 	for (size_t i = 0; i < type->field_count; i++) {
 		const struct api_field *f = &type->fields[i];
 		const void *at = api_field_at_const(f, value);
 		if (f->flags & API_FIELD_INLINE && !(f->flags & (API_FIELD_WIRE_ONLY | API_FIELD_NO_JSON))) {
 			encode_fields(f->type, at, out, first);
+			continue;
+		}
+		if (f->flags & API_FIELD_REST) {
+			encode_rest(f, at, out, first);
 			continue;
 		}
 		enum api_presence presence = api_field_presence(f, at);

@@ -6,7 +6,7 @@ usage: test/integration/rest.py BUILD_DIR [TEST...]     prints "N passed, N fail
 """
 import os, sys
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "lib"))
-from servers import check, run
+from servers import check, run, wait_for
 
 NS = "/api/v1/namespaces/default/"
 APPS = "/apis/apps/v1/namespaces/default/"
@@ -141,4 +141,49 @@ def test_warnings(site):
     check("the hash of what is stored", hashes["customresourcedefinitions"] == "jfWCUB31mvA=", hashes)
 
 
-run([test_ownership, test_status_metadata, test_lists, test_deletes, test_unconditional, test_warnings])
+CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+
+
+def define(api, kind, schema, **version):
+    plural = kind.lower() + "s"
+    s, o, _ = api.call("POST", CRDS, {"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition", "metadata": {"name": plural + ".example.com"}, "spec": {
+        "group": "example.com", "scope": "Namespaced", "names": {"plural": plural, "kind": kind}, "versions": [
+            dict({"name": "v1", "served": True, "storage": True, "schema": {"openAPIV3Schema": schema}}, **version)]}})
+    check("definition of " + kind, s == 201, o)
+    path = "/apis/example.com/v1/namespaces/default/" + plural
+    wait_for(lambda: api.call("GET", path)[0] == 200)
+    return path, lambda name, **rest: dict({"apiVersion": "example.com/v1", "kind": kind, "metadata": {"name": name}}, **rest)
+
+
+def test_custom(site):
+    api = site.start_server().api
+    path, thing = define(api, "Open", {"type": "object", "x-kubernetes-preserve-unknown-fields": True, "properties": {"spec": {"type": "object", "properties": {"n": {"type": "integer"}}}}})
+    s, o, h = api.call("POST", path + "?fieldValidation=Strict", thing("a", a={"b": [{"c": "d"}]}, z=None, spec={"n": 1}))
+    check("an open root keeps what it does not know", s == 201 and o["a"] == {"b": [{"c": "d"}]} and o["z"] is None and h["Warning"] is None, o)
+    check("stored so", api.get(path + "/a") == o)
+    s, o, _ = api.call("PATCH", path + "/a", {"a": None, "more": 1}, MERGE)
+    check("patched so", s == 200 and "a" not in o and o["more"] == 1 and o["metadata"]["generation"] == 2, o)
+    s, o, _ = api.call("PATCH", path + "/a", {"metadata": {"labels": {"l": "1"}}}, MERGE)
+    check("labels are no change of what it is", s == 200 and o["metadata"]["generation"] == 2, o)
+    s, o, _ = api.call("PATCH", path + "/b?fieldManager=m", thing("b", odd={"x": 1}), APPLY)
+    check("applied so", s == 201 and o["odd"] == {"x": 1}, o)
+    s, e, _ = api.call("POST", path + "?fieldValidation=Strict", '{"apiVersion":"example.com/v1","kind":"Open","metadata":{"name":"c"},"x":1,"x":2}')
+    check("members given twice", s == 400 and 'duplicate field "x"' in e["message"], e)
+    schema = {"type": "object", "description": "A closed thing.", "properties": {"spec": {"type": "object", "properties": {"cron": {"type": "string", "pattern": "^(\\d+|\\*)(\\s+(\\d+|\\*)){4}$"}}}, "status": {"type": "object", "properties": {"ok": {"type": "boolean"}}}}}
+    closed, shut = define(api, "Closed", schema, subresources={"status": {}})
+    s, e, _ = api.call("POST", closed + "?fieldValidation=Strict", shut("a", odd=1))
+    check("a closed root does not", s == 400 and 'unknown field "odd"' in e["message"], e)
+    s, o, h = api.call("POST", closed, shut("a", odd=1, spec={"cron": "5 * * * *"}, status={"ok": True}))
+    check("it drops them with a warning", s == 201 and "odd" not in o and "status" not in o and h["Warning"] == '299 - "unknown field \\"odd\\""', (o, h["Warning"]))
+    s, e, _ = api.call("POST", closed, shut("b", spec={"cron": "now"}))
+    check("a pattern with classes", s == 422 and causes(e)[0][0] == "spec.cron", e)
+    s, o, _ = api.call("PATCH", closed + "/a/status", {"status": {"ok": True}, "spec": {"cron": "* * * * *"}, "metadata": {"labels": {"l": "1"}}}, MERGE)
+    check("status alone, without a new generation", s == 200 and o["status"] == {"ok": True} and o["spec"]["cron"] == "5 * * * *" and "labels" not in o["metadata"] and o["metadata"]["generation"] == 1, o)
+    s, o, _ = api.call("PATCH", closed + "/a", {"status": {"ok": False}, "spec": {"cron": "* * * * *"}}, MERGE)
+    check("the rest without status", s == 200 and o["status"] == {"ok": True} and o["metadata"]["generation"] == 2, o)
+    definitions = api.get("/openapi/v2")["definitions"]
+    check("v2 says nothing of what is open", definitions["com.example.v1.Open"] == {"type": "object", "x-kubernetes-group-version-kind": [{"group": "example.com", "kind": "Open", "version": "v1"}]}, definitions["com.example.v1.Open"])
+    check("and all of what is closed", set(definitions["com.example.v1.Closed"]["properties"]) == {"apiVersion", "kind", "metadata", "spec", "status"}, definitions["com.example.v1.Closed"])
+
+
+run([test_ownership, test_status_metadata, test_lists, test_deletes, test_unconditional, test_warnings, test_custom])
