@@ -84,9 +84,9 @@ struct checker {
 	static void check_##type_(const struct check *c, const struct type_ *name_, const struct type_ *old, const struct path *at, struct error *err)
 #define ROW(type_) {&type_##_type, run_##type_}
 
-/* Lists of rows, each ended by one without type; table.c names them all. */
+/* Lists of rows, each ended by one without type; walk.c names them all. */
 extern const struct checker checkers_meta[], checkers_pod[], checkers_container[], checkers_podspec[], checkers_volume[], checkers_core[], checkers_service[], checkers_storage[], checkers_node[],
-	checkers_apps[], checkers_batch[], checkers_network[], checkers_policy[], checkers_access[], checkers_quota[];
+	checkers_apps[], checkers_batch[], checkers_network[], checkers_policy[], checkers_admission[], checkers_flow[], checkers_access[], checkers_quota[];
 
 /* ---- parts that checks share ---- */
 
@@ -127,6 +127,8 @@ void check_finalizer(const char *name, const struct path *path, struct error *er
 void check_endpoint_ip(const char *ip, const struct path *path, struct error *err);
 /* host.domain/path of a signer. */
 void check_signer_name(const char *name, const struct path *path, struct error *err);
+/* Where a webhook listens. */
+void check_webhook_service(const char *ns, const char *name, const char *path, int64_t port, const struct path *at, struct error *err);
 /* A whole selector that must not be empty and must match labels of a template, as the workloads have it. */
 void check_workload_selector(const struct meta_v1_label_selector *selector, const struct core_v1_pod_template_spec *template, const char *kind, const struct path *spec, struct error *err);
 bool selects_everything(const struct meta_v1_label_selector *selector);
