@@ -31,6 +31,7 @@ struct kubelet {
 	int64_t started;         /* monotonic */
 
 	int silent_sources;      /* of pods; atomic */
+	bool shutting_down;      /* the machine does; atomic */
 	int64_t burstable_shares; /* cpu shares that the burstable pods' group has; atomic */
 
 	struct client *client; /* NULL in standalone mode, as are informers and recorder */

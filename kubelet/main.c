@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "common/base/log.h"
 #include "common/daemon/notify.h"
+#include "kubelet/node/node.h"
 #include "kubelet/parts.h"
 #include "kubelet/pod/manager.h"
 #include "kubelet/server/server.h"
@@ -60,7 +61,9 @@ static int run(struct kubelet *kubelet, const sigset_t *signals, struct error *e
 	if (!kubelet->informers || informer_set_wait_synced(kubelet->informers, stop))
 		source_spoke(kubelet);
 	wait_for_end(signals);
-	log_info("kubelet ends; containers run on");
+	if (node_shutdown_due(kubelet))
+		node_shutdown(kubelet);
+	log_info(node_shuts_down(kubelet) ? "kubelet ends, after its pods" : "kubelet ends; containers run on");
 	notify_send("STOPPING=1");
 	source_http_stop(urls);
 	source_file_stop(files);

@@ -29,6 +29,14 @@ int64_t node_info_memory(void);
 void node_allocatable_enforce(struct kubelet *kubelet);
 void node_qos_update(struct kubelet *kubelet);
 
+/* shutdown.c */
+/* Whether pods are to be ended before this process ends: the machine shuts down, and a grace period is configured. */
+bool node_shutdown_due(struct kubelet *kubelet);
+/* Ends all pods, those of low priority first, each group within its time; tells the API. Blocks. */
+void node_shutdown(struct kubelet *kubelet);
+/* True once that has begun: no pod is let in. Thread safe. */
+bool node_shuts_down(struct kubelet *kubelet);
+
 /* signals.c */
 /* "100Mi" or "10%" of a whole; false where it is neither. */
 bool node_threshold_parse(const char *text, int64_t whole, int64_t *ret);

@@ -28,7 +28,9 @@ static void set_conditions(struct kubelet *kubelet, struct core_v1_node *node, c
 	set_condition(node, old, "MemoryPressure", p.memory, p.memory ? "KubeletHasInsufficientMemory" : "KubeletHasSufficientMemory", p.memory ? "kubelet has insufficient memory available" : "kubelet has sufficient memory available");
 	set_condition(node, old, "DiskPressure", p.disk, p.disk ? "KubeletHasDiskPressure" : "KubeletHasNoDiskPressure", p.disk ? "kubelet has disk pressure" : "kubelet has no disk pressure");
 	set_condition(node, old, "PIDPressure", p.pid, p.pid ? "KubeletHasInsufficientPID" : "KubeletHasSufficientPID", p.pid ? "kubelet has insufficient PID available" : "kubelet has sufficient PID available");
-	if (network_ready(kubelet->network, &err) == 0)
+	if (node_shuts_down(kubelet))
+		set_condition(node, old, "Ready", false, "KubeletNotReady", "node is shutting down");
+	else if (network_ready(kubelet->network, &err) == 0)
 		set_condition(node, old, "Ready", true, "KubeletReady", "kubelet is posting ready status");
 	else
 		set_condition(node, old, "Ready", false, "KubeletNotReady", error_message(&err));

@@ -2,6 +2,7 @@
 /* Whether a pod can run on this node at all: what the scheduler saw may be outdated, and static pods have no scheduler. */
 #include "kubelet/container/resources.h"
 #include "kubelet/node/eviction.h"
+#include "kubelet/node/node.h"
 #include "kubelet/pod/pod.h"
 
 #include <errno.h>
@@ -138,6 +139,8 @@ int pod_admit(struct pod *pod, const struct core_v1_pod *object, struct error *e
 	autounref struct core_v1_node *node = kubelet->node_informer ? informer_find(kubelet->node_informer, NULL, kubelet->node_name) : NULL;
 	if (object->spec.os && str_equal(object->spec.os->name, "windows"))
 		return reject(err, "PodOSNotSupported", "Failed to admit pod as the OS field doesn't match node OS");
+	if (node_shuts_down(kubelet))
+		return reject(err, "NodeShutdown", "Pod was rejected as the node is shutting down.");
 	if (eviction_admit(kubelet->eviction, object, err) < 0)
 		return -EPERM;
 	if (!node)

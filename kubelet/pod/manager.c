@@ -476,6 +476,33 @@ struct core_v1_pod *pod_manager_find(struct pod_manager *manager, const char *ns
 	return found;
 }
 
+/* Manager locked. */
+static bool has_ended(struct pod_manager *manager, const char *uid) {
+	struct pod *pod = map_get(&manager->pods, uid);
+	if (!pod)
+		return true;
+	pthread_mutex_lock(&pod->lock);
+	bool ended = pod->stage >= POD_ENDED && !pod->working;
+	pthread_mutex_unlock(&pod->lock);
+	return ended;
+}
+
+bool pod_manager_wait_ended(struct pod_manager *manager, const char *const *uids, size_t count, int64_t deadline) {
+	struct timespec until = {.tv_sec = deadline / NSEC_PER_SEC, .tv_nsec = deadline % NSEC_PER_SEC};
+	size_t ended = 0;
+	int r = 0;
+	pthread_mutex_lock(&manager->lock);
+	while (r != ETIMEDOUT) {
+		while (ended < count && has_ended(manager, uids[ended]))
+			ended++;
+		if (ended == count)
+			break;
+		r = pthread_cond_timedwait(&manager->worker_ended, &manager->lock, &until);
+	}
+	pthread_mutex_unlock(&manager->lock);
+	return ended == count;
+}
+
 size_t pod_manager_count(struct pod_manager *manager) {
 	pthread_mutex_lock(&manager->lock);
 	size_t count = manager->pods.len;

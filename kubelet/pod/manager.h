@@ -43,6 +43,8 @@ struct core_v1_pod *pod_manager_find(struct pod_manager *manager, const char *ns
 struct core_v1_pod *pod_manager_find_uid(struct pod_manager *manager, const char *uid);
 /* Ends a pod for good with phase Failed, reason and message (Evicted). grace_seconds < 0: its own. */
 void pod_manager_evict(struct pod_manager *manager, const char *uid, const char *reason, const char *message, int64_t grace_seconds, bool disruption);
+/* Waits until none of these pods has anything running any more; false past the deadline (monotonic). */
+bool pod_manager_wait_ended(struct pod_manager *manager, const char *const *uids, size_t count, int64_t deadline);
 size_t pod_manager_count(struct pod_manager *manager);
 
 #endif

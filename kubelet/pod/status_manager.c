@@ -225,3 +225,22 @@ void status_manager_forget(struct status_manager *manager, const char *uid) {
 	map_remove(&manager->entries, uid);
 	pthread_mutex_unlock(&manager->lock);
 }
+
+void status_manager_flush(struct status_manager *manager) {
+	struct map_entry *e;
+	if (!manager->queue)
+		return;
+	pthread_mutex_lock(&manager->lock);
+	char **uids = xcalloc(manager->entries.len + 1, sizeof(*uids));
+	size_t count = 0;
+	for (size_t i = 0; (e = map_next(&manager->entries, &i));)
+		uids[count++] = xstrdup(e->key);
+	pthread_mutex_unlock(&manager->lock);
+	for (size_t i = 0; i < count; i++) {
+		autoerror struct error err = {0};
+		if (sync_status(uids[i], manager, &err) < 0)
+			log_warning("status cannot be told before the end", LOG_STR("uid", uids[i]), LOG_ERR(&err));
+		free(uids[i]);
+	}
+	free(uids);
+}

@@ -16,6 +16,8 @@ void status_manager_free(struct status_manager *manager);
 void status_manager_set(struct status_manager *manager, struct core_v1_pod *take_object, bool finished);
 /* Looks again (the API's copy changed). */
 void status_manager_wake(struct status_manager *manager, const char *uid);
+/* Sends all that is not told yet, now, on the caller's thread: before the process ends. */
+void status_manager_flush(struct status_manager *manager);
 void status_manager_forget(struct status_manager *manager, const char *uid);
 
 /* The strategic merge patch from the status the API has to ours; NULL where there is nothing to say. The caller frees. Open to tests. */
