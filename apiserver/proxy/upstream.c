@@ -7,6 +7,7 @@
 #include <arpa/inet.h>
 #include <ctype.h>
 #include <errno.h>
+#include <netinet/tcp.h>
 #include <strings.h>
 #include <unistd.h>
 
@@ -703,6 +704,8 @@ static void begin(void *arg) {
 		unreachable(u, strerror(errno));
 		return;
 	}
+	/* Keystrokes and frames are passed on as they come: none waits for the last one's acknowledgement. */
+	setsockopt(u->fd, IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int));
 	int rc = is_six ? connect(u->fd, (struct sockaddr *)&six, sizeof(six)) : connect(u->fd, (struct sockaddr *)&four, sizeof(four));
 	if (rc < 0 && errno != EINPROGRESS) {
 		unreachable(u, strerror(errno));

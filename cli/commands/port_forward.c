@@ -6,6 +6,7 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -84,6 +85,7 @@ static void accept_one(const struct forward *forward)
 	int fd = accept4(forward->fd, NULL, NULL, SOCK_CLOEXEC);
 	if (fd < 0)
 		return;
+	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int));
 	struct connection *c = xnew(struct connection);
 	*c = (struct connection){.forward = forward, .fd = fd};
 	pthread_t thread;

@@ -13,6 +13,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <stdio.h>
 #include <sys/socket.h>
@@ -80,6 +81,7 @@ static int open_socket(struct pair *pair, struct error *err) {
 	int fd = netns_socket(pair->forward->netns, AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, err);
 	if (fd < 0)
 		return fd;
+	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int));
 	if (connect(fd, (const struct sockaddr *)&v4, sizeof(v4)) < 0 && errno != EINPROGRESS) {
 		int problem = errno;
 		cleanup_close(&fd);

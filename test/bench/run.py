@@ -118,6 +118,26 @@ def steady(pids):
         before = now
 
 
+def exec_rows(cluster):
+    """What a remote program's streams carry: command line, API server, kubelet, container."""
+    cluster.kubectl("run", "bench-exec", "--image=busybox:v1", "--image-pull-policy=Never", "--", "sleep", "3600")
+    cluster.kubectl("wait", "--for=condition=Ready", "pod/bench-exec", "--timeout=60s")
+    command = ["nsenter", f"--net=/run/netns/{cluster.netns}", f"{cluster.build}/bin/coracle", "--kubeconfig", cluster.kubeconfig, "exec", "-i", "bench-exec", "--"]
+    megabytes, began = 1000, time.monotonic()
+    subprocess.run([*command, "dd", "if=/dev/zero", "bs=1M", f"count={megabytes}"], check=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=120)
+    rate = megabytes * 1.048576 / (time.monotonic() - began)
+    trips = []
+    with subprocess.Popen([*command, "cat"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0) as p:
+        for _ in range(500):
+            began = time.monotonic()
+            p.stdin.write(b"x")
+            p.stdout.read(1)
+            trips.append((time.monotonic() - began) * 1000)
+        p.stdin.close()
+    trips.sort()
+    return [("exec: bytes out of a container", f"{rate:.0f} MB/s", "100 MB/s"), ("exec: a byte there and back, client included", f"{trips[250]:.2f} ms median, {trips[495]:.2f} ms p99", "0.5 ms added")]
+
+
 def cluster_rows(build, bench):
     """A whole cluster in a network namespace of its own: what each daemon holds, idle and with the pods stored."""
     sys.path.insert(0, f"{TOP}/test/e2e")
@@ -128,6 +148,7 @@ def cluster_rows(build, bench):
         pids = {name: cluster.pid_of(name) for name in DAEMONS}
         steady(pids.values())
         idle, proportional = {name: rss_mb(pid) for name, pid in pids.items()}, sum(pss_mb(pid) for pid in pids.values())
+        rows += exec_rows(cluster)
         files = [f"{cluster.dir}/etc/pki/ca.crt", cluster.admin_file("cert"), cluster.admin_file("key")]
         cluster.inside([bench, "https://127.0.0.1:6443", *files, "-", "create", CONNECTIONS, str(PODS), "default"], timeout=600)
         steady(pids.values())
