@@ -50,7 +50,7 @@ static void stores_hold_what_was_put(void **state)
 		informer_store_add_index(&store, "node", informer_index_pod_node);
 		for (int step = 1; step < 5000; step++) {
 			random ^= random << 13, random ^= random >> 7, random ^= random << 17;
-			int i = (int)(random % PODS), node = (int)(random >> 32) % 7;
+			int i = (int)(random % PODS), node = (int)((random >> 32) % 7);
 			char key[32];
 			snprintf(key, sizeof(key), "ns%d/pod-%d", i % 5, i);
 			autounref struct core_v1_pod *old = NULL;
