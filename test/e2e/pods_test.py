@@ -124,6 +124,8 @@ def test_resize_in_place(c):
     gone(c, "blocks")
     c.wait(20, "what was deferred", lambda: cgroup_values(c, "grows") == (900, 128))
     c.wait(10, "no condition of it left", lambda: not {"PodResizePending", "PodResizeInProgress"} & set(conditions(c, "grows")))
+    r = resize(c, "grows", {"cpu": "1000"}, {"cpu": "1000"})
+    expect(r.returncode != 0 and "node didn't have enough allocatable resources: cpu, requested: 1000000" in r.stderr, f"more than the node has is refused: {r.stderr}")
     seen = {e["reason"] for e in c.get("events", "--field-selector", "involvedObject.name=grows")["items"]}
     expect({"ResizeStarted", "ResizeCompleted", "ResizeDeferred"} <= seen, f"events: {seen}")
     gone(c, "grows")
