@@ -30,6 +30,7 @@ static const struct {
 	{"impersonate", step_impersonate},
 	{"limit", step_limit},
 	{"authorize", step_authorize},
+	{"fence", step_fence},
 	{"dispatch", step_dispatch},
 };
 

@@ -78,6 +78,7 @@ static void wake(struct reconciler *r, const void *object)
 
 const struct controller cluster_role_aggregation_controller = {
 	.name = "clusterrole-aggregation-controller",
+	.account = "clusterrole-aggregation-controller",
 	.alias = "clusterrole-aggregation",
 	.workers = 1,
 	.watches = (const struct controller_watch[]){{.what = CACHED_CLUSTER_ROLES, .wake = wake}, {.what = CACHED_NONE}},

@@ -596,6 +596,7 @@ static void state_free(void *arg)
 
 const struct controller daemon_set_controller = {
 	.name = "daemonset-controller",
+	.account = "daemon-set-controller",
 	.alias = "daemonset",
 	.concurrency_flag = "concurrent-daemonset-syncs",
 	.workers = 2,

@@ -314,6 +314,7 @@ static void wake_by_pod(struct reconciler *r, const void *object)
 
 const struct controller disruption_controller = {
 	.name = "disruption-controller",
+	.account = "disruption-controller",
 	.alias = "disruption",
 	.component = "controllermanager",
 	.workers = 1,

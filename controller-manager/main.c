@@ -12,9 +12,10 @@
 struct program {
 	struct settings settings;
 	struct daemon *daemon;
+	struct client_config config;
 	struct client *client;
-	struct leader *leader;
-	struct manager *manager; /* set by the thread that leads, read after it has been joined */
+	struct leader *leader;   /* NULL: there is no election */
+	struct manager *manager;
 	pthread_mutex_t lock;
 	pthread_t worker;
 	bool leading, stopping; /* guarded by lock */
@@ -46,10 +47,21 @@ static struct flag *collect_flags(size_t *ret_count)
 static void *lead(void *arg)
 {
 	struct program *program = arg;
-	program->manager = manager_new(program->client, &program->settings);
-	if (manager_start(program->manager, daemon_stop_fd(program->daemon)))
+	autofree char *fence = program->leader ? leader_fence(program->leader) : NULL;
+	if (manager_start(program->manager, fence, daemon_stop_fd(program->daemon)))
 		log_info("controllers are running");
 	return NULL;
+}
+
+static bool may_write(void *arg)
+{
+	struct program *program = arg;
+	return !program->leader || leader_is_sure(program->leader);
+}
+
+static void add_check(const char *name, bool (*check)(void *check_arg, struct error *err), void *check_arg, void *arg)
+{
+	daemon_add_check(arg, name, false, check, check_arg);
 }
 
 static void on_started(void *arg)
@@ -85,24 +97,22 @@ static void on_new_leader(const char *identity, void *arg)
 static int connect_client(struct program *program, struct error *err)
 {
 	struct settings *s = &program->settings;
-	struct client_config config = {0};
-	int r = client_config_load(str_empty(s->kubeconfig) ? NULL : s->kubeconfig, NULL, &config, err);
+	struct client_config *config = &program->config;
+	int r = client_config_load(str_empty(s->kubeconfig) ? NULL : s->kubeconfig, NULL, config, err);
 	if (r)
 		return r;
-	config.qps = s->kube_api_qps;
-	config.burst = (int)s->kube_api_burst;
-	free(config.user_agent);
-	config.user_agent = xstrdup("coracle-controller-manager/" CORACLE_VERSION);
+	config->qps = s->kube_api_qps;
+	config->burst = (int)s->kube_api_burst;
+	free(config->user_agent);
+	config->user_agent = xstrdup("coracle-controller-manager/" CORACLE_VERSION);
 	if (!str_empty(s->master)) {
-		for (size_t i = 0; i < config.servers.len; i++)
-			free(config.servers.items[i]);
-		config.servers.items = xreallocarray(config.servers.items, 1, sizeof(char *));
-		config.servers.items[0] = xstrdup(s->master);
-		config.servers.len = 1;
+		for (size_t i = 0; i < config->servers.len; i++)
+			free(config->servers.items[i]);
+		config->servers.items = xreallocarray(config->servers.items, 1, sizeof(char *));
+		config->servers.items[0] = xstrdup(s->master);
+		config->servers.len = 1;
 	}
-	r = client_new(&config, &program->client, err);
-	client_config_done(&config);
-	return r;
+	return client_new(config, &program->client, err);
 }
 
 static int run(struct program *program, struct error *err)
@@ -112,6 +122,10 @@ static int run(struct program *program, struct error *err)
 	r = r ? r : connect_client(program, err);
 	if (r)
 		return r;
+	program->manager = manager_new(&(struct manager_options){.client = program->client, .config = &program->config, .settings = s, .may_write = may_write, .arg = program});
+	manager_each_check(program->manager, add_check, program->daemon);
+	/* A standby fills its caches too: it takes over in the time of a request. */
+	manager_warm(program->manager);
 	if (s->leader_elect) {
 		struct leader_options options = {.ns = s->leader_elect_resource_namespace,
 			.name = s->leader_elect_resource_name,
@@ -123,7 +137,10 @@ static int run(struct program *program, struct error *err)
 			.on_stopped = on_stopped,
 			.on_new_leader = on_new_leader,
 			.arg = program};
+		/* Under the lock: whoever is told that it leads finds the leader here. */
+		pthread_mutex_lock(&program->lock);
 		program->leader = leader_start(program->client, &options);
+		pthread_mutex_unlock(&program->lock);
 	} else {
 		on_started(program);
 	}
@@ -133,7 +150,8 @@ static int run(struct program *program, struct error *err)
 	return 0;
 }
 
-static void program_done(struct program *program)
+/* Hands the lease over. */
+static void program_stop(struct program *program)
 {
 	pthread_mutex_lock(&program->lock);
 	program->stopping = true;
@@ -141,11 +159,18 @@ static void program_done(struct program *program)
 	pthread_mutex_unlock(&program->lock);
 	if (leading)
 		pthread_join(program->worker, NULL);
-	/* Workers end before the lease is given up: the next leader starts with nobody else writing. */
-	manager_free(program->manager);
+	/* Workers end before the lease is given up, so the next leader starts with nobody else writing; all else comes after, so that it starts at once. */
+	if (program->manager)
+		manager_stop(program->manager);
 	if (program->leader)
 		leader_stop(program->leader);
+}
+
+static void program_done(struct program *program)
+{
+	manager_free(program->manager);
 	client_free(program->client);
+	client_config_done(&program->config);
 }
 
 int main(int argc, char **argv)
@@ -164,8 +189,10 @@ int main(int argc, char **argv)
 		log_error("cannot run", LOG_ERR(&err));
 	else
 		r = daemon_exit_code(program.daemon);
-	program_done(&program);
+	program_stop(&program);
+	/* Its health checks look at the manager. */
 	daemon_free(program.daemon);
+	program_done(&program);
 	flags_done(flags, flag_count, &program.settings);
 	return r ? 1 : 0;
 }

@@ -3,16 +3,23 @@
 
 #include "common/base/metrics.h"
 #include "common/client/events.h"
+#include "controller-manager/accounts.h"
 #include "controller-manager/shared/owners.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <pthread.h>
 
 #define BATCH_THREADS 8      /* each create waits for etcd */
+#define ACCOUNT_RETRY_MS 1000
+#define STUCK_NS (900 * NSEC_PER_SEC) /* no key takes so long; a worker that does is stuck */
 #define CONFLICT_RETRY_MS 20 /* by then the cache has seen the other's write */
 
+/* One controller. Its world is its own: it writes as its own account. */
 struct running {
+	struct world world;
 	struct reconciler reconciler;
+	struct client *client; /* borrowed */
 	struct workers *workers;
 	struct manager *manager;
 };
@@ -24,9 +31,8 @@ struct tap {
 };
 
 struct manager {
-	struct world world; /* first: the ops find the manager by it */
-	struct client *client;
-	const struct settings *settings;
+	struct manager_options options;
+	struct accounts *accounts; /* NULL: all act as the manager */
 	struct informer_set *informers;
 	struct informer *caches[CACHED_COUNT];
 	struct running *running; /* array, in the order of table.c */
@@ -35,19 +41,20 @@ struct manager {
 	size_t tap_count;
 	pthread_mutex_t events_lock;
 	struct map recorders; /* struct event_recorder by component */
-	bool started;         /* atomic */
+	bool warm, stopped;
+	bool started, stopping; /* atomic */
 };
 
-static struct manager *manager_of(struct world *world)
+static struct running *running_of(struct world *world)
 {
-	return container_of(world, struct manager, world);
+	return container_of(world, struct running, world);
 }
 
 /* ---- the live world ---- */
 
 static struct informer *cache_of(struct world *world, enum cached what)
 {
-	struct informer *informer = manager_of(world)->caches[what];
+	struct informer *informer = running_of(world)->manager->caches[what];
 	if (!informer) {
 		log_error("a controller reads a cache that its row does not name", LOG_STR("resource", cached_resource(what)->plural));
 		abort();
@@ -75,12 +82,23 @@ static uint64_t live_version(struct world *world, enum cached what)
 
 static int live_get(struct world *world, const struct api_resource *resource, const char *ns, const char *name, void **ret, struct error *err)
 {
-	return client_get(manager_of(world)->client, resource, ns, name, ret, err);
+	return client_get(running_of(world)->client, resource, ns, name, ret, err);
+}
+
+/* Whoever cannot be sure to lead writes nothing. What slips through between this and the server is stopped there, by the fence. */
+static int check_lead(const struct manager *manager, struct error *err)
+{
+	if (!manager->options.may_write || manager->options.may_write(manager->options.arg))
+		return 0;
+	return error_set(err, ECANCELED, "the leader's lease has not been renewed in time: nothing is written");
 }
 
 static int live_write(struct world *world, const struct write *w, void **ret, struct error *err)
 {
-	struct client *client = manager_of(world)->client;
+	struct client *client = running_of(world)->client;
+	int r = check_lead(running_of(world)->manager, err);
+	if (r)
+		return r;
 	switch (w->verb) {
 	case WRITE_CREATE:
 		if (w->subresource)
@@ -98,16 +116,17 @@ static int live_write(struct world *world, const struct write *w, void **ret, st
 
 static int live_request(struct world *world, const struct client_request *request, struct buf *body, int *ret_status, struct error *err)
 {
-	return client_do(manager_of(world)->client, request, body, ret_status, err);
+	int r = str_equal(request->method, "GET") ? 0 : check_lead(running_of(world)->manager, err);
+	return r ? r : client_do(running_of(world)->client, request, body, ret_status, err);
 }
 
 static void live_event(struct world *world, const char *component, const void *object, const char *type, const char *reason, const char *message)
 {
-	struct manager *manager = manager_of(world);
+	struct manager *manager = running_of(world)->manager;
 	pthread_mutex_lock(&manager->events_lock);
 	struct event_recorder *recorder = map_get(&manager->recorders, component);
 	if (!recorder) {
-		recorder = event_recorder_new(manager->client, component, NULL);
+		recorder = event_recorder_new(running_of(world)->client, component, NULL);
 		map_set(&manager->recorders, component, recorder);
 	}
 	pthread_mutex_unlock(&manager->events_lock);
@@ -254,13 +273,12 @@ bool controller_is_enabled(const struct controller *controller, const struct fla
 }
 
 /* Controllers of Kubernetes that are of no use here: naming them is no mistake. */
-static const char *const foreign_names[] = {"cloud-node-lifecycle-controller", "node-route-controller", "service-lb-controller", "service", "route",
-	"cloud-node-lifecycle", "persistentvolume-attach-detach-controller", "attachdetach", "persistentvolume-expander-controller",
-	"persistentvolume-expander", "ephemeral-volume-controller", "ephemeral-volume", "token-cleaner-controller", "storageversion-garbage-collector-controller",
-	"storage-version-gc", "validatingadmissionpolicy-status-controller", "resourceclaim-controller", "device-taint-eviction-controller",
-	"selinux-warning-controller", "storage-version-migrator-controller", "kube-apiserver-serving-clustertrustbundle-publisher-controller",
-	"volumeattributesclass-protection-controller", "legacy-serviceaccount-token-cleaner-controller", "podcertificaterequest-cleaner-controller",
-	"resource-pool-status-request-controller", "tokencleaner", "bootstrapsigner"};
+static const char *const foreign_names[] = {"cloud-node-lifecycle-controller", "cloud-node-lifecycle", "node-route-controller", "route", "service-lb-controller", "service",
+	"persistentvolume-binder-controller", "persistentvolume-binder", "persistentvolume-attach-detach-controller", "attachdetach", "persistentvolume-expander-controller",
+	"persistentvolume-expander", "ephemeral-volume-controller", "ephemeral-volume", "storageversion-garbage-collector-controller", "storage-version-gc", "resourceclaim-controller",
+	"resource-claim-controller", "device-taint-eviction-controller", "selinux-warning-controller", "storage-version-migrator-controller", "svm",
+	"kube-apiserver-serving-clustertrustbundle-publisher-controller", "podcertificaterequest-cleaner-controller", "resourcepoolstatusrequest-controller",
+	"service-ca-certificate-publisher-controller", "service-ca-cert-publisher"};
 
 int manager_check_names(const struct flag_list *wanted, struct error *err)
 {
@@ -299,28 +317,36 @@ static void tap_cache(struct manager *manager, struct running *running, const st
 	*tap = (struct tap){.running = running, .watch = watch};
 	manager->taps = xreallocarray(manager->taps, manager->tap_count + 1, sizeof(tap));
 	manager->taps[manager->tap_count++] = tap;
-	struct informer_handler handler = {.on_add = on_add, .on_update = on_update, .on_delete = on_delete, .arg = tap};
-	informer_add_handler(manager->caches[watch->what], &handler);
+}
+
+/* Not before it leads: a standby that queued what it sees would fill up with the names of what has long gone. The handler is told of all that is there. */
+static void open_taps(struct manager *manager)
+{
+	for (size_t i = 0; i < manager->tap_count; i++) {
+		struct informer_handler handler = {.on_add = on_add, .on_update = on_update, .on_delete = on_delete, .arg = manager->taps[i]};
+		informer_add_handler(manager->caches[manager->taps[i]->watch->what], &handler);
+	}
 }
 
 static void prepare(struct manager *manager, const struct controller *controller)
 {
 	struct running *running = &manager->running[manager->running_count++];
 	running->manager = manager;
-	running->reconciler = (struct reconciler){.controller = controller, .world = &manager->world, .client = manager->client};
+	running->client = manager->options.client;
+	running->world = (struct world){.ops = &live_ops, .settings = manager->options.settings, .batch_threads = BATCH_THREADS};
+	running->reconciler = (struct reconciler){.controller = controller, .world = &running->world, .client = running->client};
 	if (controller->state_new)
 		running->reconciler.state = controller->state_new();
 	if (controller->workers)
 		running->reconciler.queue = workqueue_new(&(struct workqueue_options){.name = controller->name});
 }
 
-struct manager *manager_new(struct client *client, const struct settings *settings)
+struct manager *manager_new(const struct manager_options *options)
 {
 	struct manager *manager = xnew(struct manager);
-	manager->world = (struct world){.ops = &live_ops, .settings = settings, .batch_threads = BATCH_THREADS};
-	manager->client = client;
-	manager->settings = settings;
-	manager->informers = informer_set_new(client);
+	const struct settings *settings = options->settings;
+	manager->options = *options;
+	manager->informers = informer_set_new(options->client);
 	manager->running = xcalloc(controller_count, sizeof(struct running));
 	manager->recorders = MAP_INIT(free_recorder);
 	pthread_mutex_init(&manager->events_lock, NULL);
@@ -373,27 +399,72 @@ int reconciler_run(struct reconciler *reconciler, const char *key, struct error 
 
 static int reconcile_key(const char *key, void *arg, struct error *err)
 {
-	return reconciler_run(&((struct running *)arg)->reconciler, key, err);
+	struct running *running = arg;
+	if (__atomic_load_n(&running->manager->stopping, __ATOMIC_ACQUIRE))
+		return 0; /* the next leader looks at everything */
+	return reconciler_run(&running->reconciler, key, err);
 }
 
 static unsigned worker_count(const struct manager *manager, const struct controller *controller)
 {
 	for (size_t i = 0; i < controller_count; i++)
-		if (controllers[i] == controller && manager->settings->workers[i] > 0)
-			return (unsigned)manager->settings->workers[i];
+		if (controllers[i] == controller && manager->options.settings->workers[i] > 0)
+			return (unsigned)manager->options.settings->workers[i];
 	return controller->workers;
 }
 
-bool manager_start(struct manager *manager, int cancel_fd)
+void manager_warm(struct manager *manager)
 {
-	informer_set_start(manager->informers);
-	if (!informer_set_wait_synced(manager->informers, cancel_fd))
+	if (!manager->warm)
+		informer_set_start(manager->informers);
+	manager->warm = true;
+}
+
+/* Returns false where cancel_fd became readable. */
+static bool pause_for(int ms, int cancel_fd)
+{
+	struct pollfd cancel = {.fd = cancel_fd, .events = POLLIN};
+	return poll(&cancel, 1, ms) <= 0;
+}
+
+/* Each under its own account, where the flag says so. Tried until it works: a controller must not run with more rights than were meant for it. */
+static bool take_accounts(struct manager *manager, const char *fence, int cancel_fd)
+{
+	client_set_fence(manager->options.client, fence);
+	if (!manager->options.settings->use_service_account_credentials)
+		return true;
+	manager->accounts = accounts_new(manager->options.client, manager->options.config);
+	for (size_t i = 0; i < manager->running_count; i++) {
+		struct running *running = &manager->running[i];
+		const char *account = running->reconciler.controller->account;
+		autoerror struct error err = {0};
+		if (!account)
+			continue;
+		while (accounts_client(manager->accounts, account, &running->client, &err)) {
+			log_warning("the account of a controller cannot be used yet", LOG_STR("account", account), LOG_ERR(&err));
+			error_done(&err);
+			err = (struct error){0};
+			if (!pause_for(ACCOUNT_RETRY_MS, cancel_fd))
+				return false;
+		}
+		client_set_fence(running->client, fence);
+		running->reconciler.client = running->client;
+	}
+	return true;
+}
+
+bool manager_start(struct manager *manager, const char *fence, int cancel_fd)
+{
+	manager_warm(manager);
+	if (!informer_set_wait_synced(manager->informers, cancel_fd) || !take_accounts(manager, fence, cancel_fd))
 		return false;
+	for (size_t i = 0; i < manager->running_count; i++)
+		if (manager->running[i].reconciler.controller->started)
+			manager->running[i].reconciler.controller->started(&manager->running[i].reconciler);
+	open_taps(manager);
 	for (size_t i = 0; i < manager->running_count; i++) {
 		struct running *running = &manager->running[i];
 		const struct controller *controller = running->reconciler.controller;
-		if (controller->started)
-			controller->started(&running->reconciler);
 		if (running->reconciler.queue)
 			running->workers = workers_start(running->reconciler.queue, worker_count(manager, controller), reconcile_key, running);
 		log_debug(1, "controller started", LOG_STR("controller", controller->name));
@@ -407,10 +478,28 @@ bool manager_is_running(const struct manager *manager)
 	return __atomic_load_n(&manager->started, __ATOMIC_ACQUIRE);
 }
 
-void manager_free(struct manager *manager)
+static bool is_lively(void *arg, struct error *err)
 {
-	if (!manager)
+	struct running *running = arg;
+	int64_t busy = running->reconciler.queue ? workqueue_longest_running_ns(running->reconciler.queue) : 0;
+	if (busy < STUCK_NS)
+		return true;
+	error_set(err, EBUSY, "one key has been worked on for %lld s", (long long)(busy / NSEC_PER_SEC));
+	return false;
+}
+
+void manager_each_check(struct manager *manager, void (*fn)(const char *name, bool (*check)(void *check_arg, struct error *err), void *check_arg, void *arg), void *arg)
+{
+	for (size_t i = 0; i < manager->running_count; i++)
+		fn(manager->running[i].reconciler.controller->name, is_lively, &manager->running[i], arg);
+}
+
+void manager_stop(struct manager *manager)
+{
+	if (manager->stopped)
 		return;
+	manager->stopped = true;
+	__atomic_store_n(&manager->stopping, true, __ATOMIC_RELEASE);
 	/* All queues first, so that no worker waits behind another's long list. */
 	for (size_t i = 0; i < manager->running_count; i++)
 		if (manager->running[i].reconciler.queue)
@@ -422,6 +511,15 @@ void manager_free(struct manager *manager)
 		if (running->reconciler.controller->stopping)
 			running->reconciler.controller->stopping(&running->reconciler);
 	}
+	/* What they had to say goes out before the lease does. */
+	map_clear(&manager->recorders);
+}
+
+void manager_free(struct manager *manager)
+{
+	if (!manager)
+		return;
+	manager_stop(manager);
 	informer_set_free(manager->informers);
 	for (size_t i = 0; i < manager->running_count; i++) {
 		struct reconciler *r = &manager->running[i].reconciler;
@@ -433,6 +531,7 @@ void manager_free(struct manager *manager)
 		free(manager->taps[i]);
 	free(manager->taps);
 	map_done(&manager->recorders);
+	accounts_free(manager->accounts);
 	pthread_mutex_destroy(&manager->events_lock);
 	free(manager->running);
 	free(manager);

@@ -7,16 +7,32 @@
 
 struct manager;
 
-/* client and settings stay the caller's. */
-struct manager *manager_new(struct client *client, const struct settings *settings);
+struct manager_options {
+	struct client *client;
+	const struct client_config *config; /* of that client, for those of the controllers' own accounts */
+	const struct settings *settings;
+	/* Asked before each write: false where this process may not write (any more). NULL: it always may. Any thread. */
+	bool (*may_write)(void *arg);
+	void *arg;
+};
+/* What the options point at stays the caller's. */
+struct manager *manager_new(const struct manager_options *options);
 /* True where --controllers asks for this one. */
 bool controller_is_enabled(const struct controller *controller, const struct flag_list *wanted);
 /* -EINVAL naming the first name of --controllers that is no controller. */
 int manager_check_names(const struct flag_list *wanted, struct error *err);
-/* Fills the caches, then starts the workers. Blocks until then; returns false where cancel_fd became readable first. */
-bool manager_start(struct manager *manager, int cancel_fd);
+/* Starts to fill the caches, as a standby does, so that it can take over at once. */
+void manager_warm(struct manager *manager);
+/*
+ * Waits for the caches, then starts the workers. Writes go with the fence (NULL: none). Returns false where cancel_fd became readable first.
+ */
+bool manager_start(struct manager *manager, const char *fence, int cancel_fd);
 bool manager_is_running(const struct manager *manager);
-/* Stops the workers, then the caches. */
+/* Ends the workers: when it returns, nothing is written any more. What is still queued is left to the next leader. */
+void manager_stop(struct manager *manager);
+/* Stops the workers, then the caches. Takes NULL. */
 void manager_free(struct manager *manager);
+/* Calls fn for each controller that runs here, with a check that fails while one of its workers has been at one key for too long. */
+void manager_each_check(struct manager *manager, void (*fn)(const char *name, bool (*check)(void *check_arg, struct error *err), void *check_arg, void *arg), void *arg);
 
 #endif

@@ -230,6 +230,7 @@ static void started(struct reconciler *r)
 
 const struct controller pod_gc_controller = {
 	.name = "pod-garbage-collector-controller",
+	.account = "pod-garbage-collector",
 	.alias = "podgc",
 	.workers = 1,
 	.watches = (const struct controller_watch[]){{.what = CACHED_PODS, .wake = wake_by_pod, .gone = on_gone_pod, .latest_only = true},

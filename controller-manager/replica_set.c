@@ -361,6 +361,7 @@ static int reconcile_replication_controller(struct reconciler *r, const char *ns
 
 const struct controller replica_set_controller = {
 	.name = "replicaset-controller",
+	.account = "replicaset-controller",
 	.alias = "replicaset",
 	.concurrency_flag = "concurrent-replicaset-syncs",
 	.workers = 5,
@@ -372,6 +373,7 @@ const struct controller replica_set_controller = {
 
 const struct controller replication_controller_controller = {
 	.name = "replicationcontroller-controller",
+	.account = "replication-controller",
 	.alias = "replicationcontroller",
 	.component = "replication-controller",
 	.concurrency_flag = "concurrent-rc-syncs",

@@ -26,7 +26,7 @@ const struct flag settings_flags[] = {
 	{.name = "cluster-signing-cert-file", .kind = FLAG_STRING, .offset = S(cluster_signing_cert_file), .help = "CA certificate that signs certificate requests."},
 	{.name = "cluster-signing-key-file", .kind = FLAG_STRING, .offset = S(cluster_signing_key_file), .help = "Key of that CA."},
 	{.name = "cluster-signing-duration", .kind = FLAG_DURATION, .offset = S(cluster_signing_duration), .fallback = "8760h", .help = "Longest life of a signed certificate."},
-	{.name = "use-service-account-credentials", .kind = FLAG_BOOL, .offset = S(use_service_account_credentials), .help = "Accepted; all controllers use the kubeconfig's."},
+	{.name = "use-service-account-credentials", .kind = FLAG_BOOL, .offset = S(use_service_account_credentials), .help = "Let each controller act under its own ServiceAccount."},
 	{.name = "cluster-cidr", .kind = FLAG_STRING_LIST, .offset = S(cluster_cidr), .help = "Ranges of pods' addresses."},
 	{.name = "service-cluster-ip-range", .kind = FLAG_STRING_LIST, .offset = S(service_cluster_ip_range), .help = "Ranges of services' addresses."},
 	{.name = "allocate-node-cidrs", .kind = FLAG_BOOL, .offset = S(allocate_node_cidrs), .help = "Give each node a part of cluster-cidr."},

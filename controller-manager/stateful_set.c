@@ -533,6 +533,7 @@ static void wake_by_owned(struct reconciler *r, const void *object)
 
 const struct controller stateful_set_controller = {
 	.name = "statefulset-controller",
+	.account = "statefulset-controller",
 	.alias = "statefulset",
 	.concurrency_flag = "concurrent-statefulset-syncs",
 	.workers = 5,

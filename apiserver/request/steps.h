@@ -13,6 +13,7 @@ int step_authenticate(struct request *r, struct error *err);
 int step_impersonate(struct request *r, struct error *err);
 int step_limit(struct request *r, struct error *err);
 int step_authorize(struct request *r, struct error *err);
+int step_fence(struct request *r, struct error *err);
 int step_dispatch(struct request *r, struct error *err);
 
 /* Entry point: the HTTP server's handler. */

@@ -102,6 +102,7 @@ void client_free(struct client *client)
 	cleanup_close(&client->key_fd);
 	client_config_done(&client->config);
 	free(client->token);
+	free(client->fence);
 	pthread_mutex_destroy(&client->lock);
 	free(client);
 }
@@ -143,6 +144,36 @@ static void refresh_token(struct client *client)
 	client->token_mtime = mtime;
 }
 
+/* Puts a copy in the place of a text of the client; what was there is wiped. */
+static void replace_text(struct client *client, char **place, const char *text)
+{
+	pthread_mutex_lock(&client->lock);
+	char *old = *place;
+	*place = text ? xstrdup(text) : NULL;
+	pthread_mutex_unlock(&client->lock);
+	if (old)
+		explicit_bzero(old, strlen(old));
+	free(old);
+}
+
+void client_set_token(struct client *client, const char *token)
+{
+	replace_text(client, &client->config.token, token);
+}
+
+void client_set_fence(struct client *client, const char *fence)
+{
+	replace_text(client, &client->fence, fence);
+}
+
+char *client_fence(struct client *client)
+{
+	pthread_mutex_lock(&client->lock);
+	char *fence = client->fence ? xstrdup(client->fence) : NULL;
+	pthread_mutex_unlock(&client->lock);
+	return fence;
+}
+
 char *client_authorization(struct client *client)
 {
 	const struct client_config *config = &client->config;
@@ -153,8 +184,11 @@ char *client_authorization(struct client *client)
 		pthread_mutex_unlock(&client->lock);
 		return header;
 	}
-	if (config->token)
-		return xprintf("Bearer %s", config->token);
+	pthread_mutex_lock(&client->lock);
+	char *bearer = config->token ? xprintf("Bearer %s", config->token) : NULL;
+	pthread_mutex_unlock(&client->lock);
+	if (bearer)
+		return bearer;
 	if (!config->username)
 		return NULL;
 	autofree char *pair = xprintf("%s:%s", config->username, str_or(config->password, ""));

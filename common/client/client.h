@@ -44,6 +44,15 @@ struct client;
 int client_new(const struct client_config *config, struct client **ret, struct error *err);
 void client_free(struct client *client);
 
+/* Replaces the bearer token. Thread safe. */
+void client_set_token(struct client *client, const char *token);
+/*
+ * From now on writes go with this fence ("namespace/name/identity"): an API server that knows the header refuses them (409 Conflict) where that Lease is held by another. NULL:
+ * no more. Thread safe.
+ */
+void client_set_fence(struct client *client, const char *fence);
+#define CLIENT_FENCE_HEADER "Coracle-Fence"
+
 /*
  * Errors carry the server's Status (http_code, reason, message, details). Results are root objects of the resource's
  * type (the caller unrefs); ret may be NULL. ns is NULL for cluster-scoped resources. `subresource` may be NULL.

@@ -26,6 +26,7 @@ struct client {
 	char *token;                /* of token_file, as last read */
 	int64_t token_mtime;        /* ns of the file's clock */
 	int64_t token_checked;      /* when its time was looked at last */
+	char *fence;                /* NULL: none; guarded by lock */
 	double tokens;              /* of the rate limit's bucket */
 	int64_t tokens_at;
 };
@@ -40,6 +41,8 @@ int client_perform(struct client *client, const struct client_request *request, 
 int client_connect(struct client *client, CURL **ret, const char **ret_server, struct error *err);
 /* "Bearer ..." or "Basic ...", or NULL; the caller frees. */
 char *client_authorization(struct client *client);
+/* The fence, or NULL; the caller frees. */
+char *client_fence(struct client *client);
 /* The server to talk to now, and how many there are. */
 const char *client_server(struct client *client, size_t attempt);
 void client_server_answered(struct client *client, const char *server);

@@ -7,6 +7,7 @@
 
 #include "common/base/clock.h"
 #include "common/base/log.h"
+#include "common/base/metrics.h"
 #include "common/base/random.h"
 #include "common/client/internal.h"
 
@@ -16,7 +17,9 @@
 #include <errno.h>
 #include <poll.h>
 #include <stdatomic.h>
+#include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/timerfd.h>
 #include <unistd.h>
 
 #define LEASE_DURATION (15 * NSEC_PER_SEC)
@@ -32,13 +35,30 @@ struct leader {
 	int64_t seen_at;                    /* when its holder or renewTime was seen to change */
 	char *told;                         /* identity last passed to on_new_leader */
 	_Atomic bool leading;
+	_Atomic int64_t renewed; /* monotonic: when the last renewal that succeeded was begun */
 	int stop_fd;
 	pthread_t thread;
+};
+
+static const char *const name_label[] = {"name", NULL};
+static struct metric metrics[] = {
+	{"leader_election_master_status", "Gauge of if the reporting system is master of the relevant lease, 0 indicates backup, 1 indicates master. 'name' is the string used to identify the lease. Please make sure to group by name.",
+		METRIC_GAUGE, name_label, NULL, NULL},
 };
 
 bool leader_is_leading(struct leader *leader)
 {
 	return atomic_load(&leader->leading);
+}
+
+bool leader_is_sure(struct leader *leader)
+{
+	return atomic_load(&leader->leading) && clock_monotonic_ns() - atomic_load(&leader->renewed) < leader->options.renew_deadline_ns;
+}
+
+char *leader_fence(const struct leader *leader)
+{
+	return xprintf("%s/%s/%s", leader->ns, leader->name, leader->identity);
 }
 
 static void observe(struct leader *leader, struct coordination_v1_lease *take_lease)
@@ -120,7 +140,7 @@ static bool held_by_other(const struct leader *leader)
 }
 
 /* True where the lease is ours, freshly written. */
-static bool try_claim(struct leader *leader)
+static bool claim(struct leader *leader)
 {
 	autoerror struct error err = {0};
 	/* The holder need not read what it wrote itself, as long as nobody else touches it. */
@@ -143,6 +163,16 @@ static bool try_claim(struct leader *leader)
 	return !rc;
 }
 
+/* It counts from before the request: whoever sees the claim measures from later. */
+static bool try_claim(struct leader *leader)
+{
+	int64_t begun = clock_monotonic_ns();
+	bool claimed = claim(leader);
+	if (claimed)
+		atomic_store(&leader->renewed, begun);
+	return claimed;
+}
+
 /* Returns false where it is time to stop. */
 static bool pause_for(struct leader *leader, int64_t ns)
 {
@@ -150,11 +180,47 @@ static bool pause_for(struct leader *leader, int64_t ns)
 	return poll(&stop, 1, (int)(ns / NSEC_PER_MSEC)) == 0;
 }
 
+/* Given up, or gone: no reason to wait any longer. */
+static bool on_lease(const char *type, void *object, void *arg)
+{
+	const struct coordination_v1_lease *lease = object;
+	bool *free_now = arg;
+	*free_now = str_equal(type, "DELETED") || (!str_equal(type, "BOOKMARK") && str_empty(lease->spec.holder_identity));
+	return !*free_now;
+}
+
+/* Readable once it is to stop, or the time is over. */
+static int watch_end(struct leader *leader, int64_t ns, int *ret_timer)
+{
+	int epoll = epoll_create1(EPOLL_CLOEXEC), timer = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+	struct itimerspec until = {.it_value = {.tv_sec = ns / NSEC_PER_SEC, .tv_nsec = ns % NSEC_PER_SEC}};
+	if (epoll < 0 || timer < 0 || timerfd_settime(timer, 0, &until, NULL) || epoll_ctl(epoll, EPOLL_CTL_ADD, timer, &(struct epoll_event){.events = EPOLLIN}) ||
+		epoll_ctl(epoll, EPOLL_CTL_ADD, leader->stop_fd, &(struct epoll_event){.events = EPOLLIN}))
+		abort();
+	*ret_timer = timer;
+	return epoll;
+}
+
+/* Waits, but not past the moment where the holder gives the lease up. Returns false where it is time to stop. */
+static bool wait_for_lease(struct leader *leader, int64_t ns)
+{
+	int64_t end = clock_monotonic_ns() + max_of(ns, (int64_t)1);
+	bool free_now = false;
+	if (leader->seen && !str_empty(leader->seen->metadata.resource_version)) {
+		autoclose int timer = -1, epoll = watch_end(leader, max_of(ns, (int64_t)1), &timer);
+		autofree char *field = xprintf("metadata.name=%s", leader->name);
+		struct client_list_options options = {.field_selector = field, .resource_version = leader->seen->metadata.resource_version};
+		client_watch(leader->client, leader->resource, leader->ns, &options, on_lease, &free_now, epoll, NULL);
+	}
+	int64_t left = end - clock_monotonic_ns();
+	return pause_for(leader, free_now || left < 0 ? 0 : left);
+}
+
 static bool acquire(struct leader *leader)
 {
 	while (!try_claim(leader)) {
 		int64_t period = leader->options.retry_period_ns;
-		if (!pause_for(leader, period + (int64_t)random_below((uint64_t)period * 6 / 5 + 1)))
+		if (!wait_for_lease(leader, period + (int64_t)random_below((uint64_t)period * 6 / 5 + 1)))
 			return false;
 	}
 	return true;
@@ -163,11 +229,10 @@ static bool acquire(struct leader *leader)
 /* Returns false where the lease is lost, true where it was told to stop. */
 static bool renew(struct leader *leader)
 {
-	int64_t renewed = clock_monotonic_ns();
 	while (pause_for(leader, leader->options.retry_period_ns)) {
-		if (try_claim(leader))
-			renewed = clock_monotonic_ns();
-		else if (!holds(leader) || clock_monotonic_ns() - renewed > leader->options.renew_deadline_ns)
+		/* Stopped for so long that another may lead: what was ours is not taken back. */
+		bool late = clock_monotonic_ns() - atomic_load(&leader->renewed) > leader->options.lease_duration_ns;
+		if (late || (!try_claim(leader) && (!holds(leader) || !leader_is_sure(leader))))
 			return false;
 	}
 	return true;
@@ -190,12 +255,15 @@ static void *leader_run(void *arg)
 	struct leader *leader = arg;
 	if (!acquire(leader))
 		return NULL;
+	struct metric_series *status = metric_label(&metrics[0], leader->name);
 	atomic_store(&leader->leading, true);
+	metric_set(status, 1);
 	if (leader->options.on_started)
 		leader->options.on_started(leader->options.arg);
 	bool kept = renew(leader);
 	/* Nobody may think it leads once another could. */
 	atomic_store(&leader->leading, false);
+	metric_set(status, 0);
 	if (leader->options.on_stopped)
 		leader->options.on_stopped(leader->options.arg);
 	if (kept)
@@ -211,8 +279,15 @@ static char *default_identity(void)
 	return xprintf("%s_%s", host, uuid);
 }
 
+static void register_metrics(void)
+{
+	metrics_register(metrics, array_len(metrics));
+}
+
 struct leader *leader_start(struct client *client, const struct leader_options *options)
 {
+	static pthread_once_t once = PTHREAD_ONCE_INIT;
+	pthread_once(&once, register_metrics);
 	struct leader *leader = xnew(struct leader);
 	leader->client = client;
 	leader->options = *options;

@@ -20,6 +20,13 @@ struct leader_options {
 struct leader;
 struct leader *leader_start(struct client *client, const struct leader_options *options);
 bool leader_is_leading(struct leader *leader);
+/*
+ * True while nobody else can lead: the last renewal is younger than the deadline for one. Ask before each write; and let the server ask too, by
+ * client_set_fence(): between this answer and the write the process may be stopped for any time.
+ */
+bool leader_is_sure(struct leader *leader);
+/* "namespace/name/identity", for client_set_fence(); the caller frees. */
+char *leader_fence(const struct leader *leader);
 /* Releases the lease where asked to, joins, frees. */
 void leader_stop(struct leader *leader);
 

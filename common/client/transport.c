@@ -184,6 +184,10 @@ static void set_headers(struct transfer *t)
 	add_header(t, "Impersonate-User", t->client->config.impersonate_user);
 	autofree char *authorization = client_authorization(t->client);
 	add_header(t, "Authorization", authorization);
+	if (!str_equal(request->method, "GET") && !str_equal(request->method, "HEAD")) {
+		autofree char *fence = client_fence(t->client);
+		add_header(t, CLIENT_FENCE_HEADER, fence);
+	}
 	struct curl_slist *list = curl_slist_append(t->headers, "Expect:");
 	if (!list)
 		abort();

@@ -83,6 +83,20 @@ static void queue_collect(struct workqueue *queue)
 	metric_set(queue->longest, longest);
 }
 
+int64_t workqueue_longest_running_ns(struct workqueue *queue)
+{
+	int64_t longest = 0, now = clock_monotonic_ns();
+	pthread_mutex_lock(&queue->lock);
+	size_t pos = 0;
+	for (struct map_entry *e; (e = map_next(&queue->items, &pos));) {
+		const struct item *item = e->value;
+		if (item->processing)
+			longest = max_of(longest, now - item->started_at);
+	}
+	pthread_mutex_unlock(&queue->lock);
+	return longest;
+}
+
 static void collect_all(void *arg)
 {
 	pthread_mutex_lock(&all_lock);

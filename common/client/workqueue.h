@@ -33,6 +33,8 @@ int64_t workqueue_next_due(struct workqueue *queue);
 void workqueue_done(struct workqueue *queue, const char *key);
 void workqueue_shutdown(struct workqueue *queue);
 size_t workqueue_length(struct workqueue *queue);
+/* For how long the key that has been worked on longest has been. */
+int64_t workqueue_longest_running_ns(struct workqueue *queue);
 
 /*
  * Workers: up to `count` threads (as many as there are keys under work, and one that waits) that take keys and call reconcile(key, arg, err). 0: forgotten; negative: logged, counted, retried with

@@ -105,6 +105,7 @@ static int reconcile(struct reconciler *r, const char *ns, const char *name, str
 
 const struct controller csr_approving_controller = {
 	.name = "certificatesigningrequest-approving-controller",
+	.account = "certificate-controller",
 	.alias = "csrapproving",
 	.workers = 1,
 	.watches = (const struct controller_watch[]){{.what = CACHED_CERTIFICATE_SIGNING_REQUESTS}, {.what = CACHED_NONE}},

@@ -29,6 +29,7 @@ static int reconcile(struct reconciler *r, const char *ns, const char *name, str
 
 const struct controller csr_cleaner_controller = {
 	.name = "certificatesigningrequest-cleaner-controller",
+	.account = "certificate-controller",
 	.alias = "csrcleaner",
 	.workers = 1,
 	.watches = (const struct controller_watch[]){{.what = CACHED_CERTIFICATE_SIGNING_REQUESTS}, {.what = CACHED_NONE}},

@@ -224,6 +224,7 @@ static int reconcile(struct reconciler *r, const char *ns, const char *name, str
 
 const struct controller csr_signing_controller = {
 	.name = "certificatesigningrequest-signing-controller",
+	.account = "certificate-controller",
 	.alias = "csrsigning",
 	.workers = 1,
 	.enabled = enabled,

@@ -107,6 +107,7 @@ static void wake_by_gone_pod(struct reconciler *r, const void *object)
 
 const struct controller deployment_controller = {
 	.name = "deployment-controller",
+	.account = "deployment-controller",
 	.alias = "deployment",
 	.concurrency_flag = "concurrent-deployment-syncs",
 	.workers = 5,

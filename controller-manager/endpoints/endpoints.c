@@ -155,6 +155,7 @@ static int reconcile(struct reconciler *r, const char *ns, const char *name, str
 
 const struct controller endpoints_controller = {
 	.name = "endpoints-controller",
+	.account = "endpoint-controller",
 	.alias = "endpoint",
 	.component = "endpoint-controller",
 	.concurrency_flag = "concurrent-endpoint-syncs",

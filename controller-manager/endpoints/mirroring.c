@@ -189,6 +189,7 @@ static void state_free(void *state)
 
 const struct controller endpoint_slice_mirroring_controller = {
 	.name = "endpointslice-mirroring-controller",
+	.account = "endpointslicemirroring-controller",
 	.alias = "endpointslicemirroring",
 	.concurrency_flag = "mirroring-concurrent-service-endpoint-syncs",
 	.workers = 5,

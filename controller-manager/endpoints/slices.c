@@ -383,6 +383,7 @@ static void state_free(void *state)
 
 const struct controller endpoint_slice_controller = {
 	.name = "endpointslice-controller",
+	.account = "endpointslice-controller",
 	.alias = "endpointslice",
 	.component = "endpoint-slice-controller",
 	.concurrency_flag = "concurrent-service-endpoint-syncs",

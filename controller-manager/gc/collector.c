@@ -391,6 +391,7 @@ static bool enabled(const struct settings *settings)
 
 const struct controller garbage_collector_controller = {
 	.name = "garbage-collector-controller",
+	.account = "generic-garbage-collector",
 	.alias = "garbagecollector",
 	.concurrency_flag = "concurrent-gc-syncs",
 	.workers = 20,

@@ -677,6 +677,7 @@ static void state_free(void *state)
 
 const struct controller job_controller = {
 	.name = "job-controller",
+	.account = "job-controller",
 	.alias = "job",
 	.concurrency_flag = "concurrent-job-syncs",
 	.workers = 5,

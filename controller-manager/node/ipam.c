@@ -246,6 +246,7 @@ static void on_gone(struct reconciler *r, const void *object)
 
 const struct controller node_ipam_controller = {
 	.name = "node-ipam-controller",
+	.account = "node-controller",
 	.alias = "nodeipam",
 	.component = "cidrAllocator",
 	.workers = 1,

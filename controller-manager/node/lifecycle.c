@@ -360,6 +360,7 @@ static void on_gone(struct reconciler *r, const void *object)
 
 const struct controller node_lifecycle_controller = {
 	.name = "node-lifecycle-controller",
+	.account = "node-controller",
 	.alias = "nodelifecycle",
 	.component = "node-controller",
 	.workers = 4,

@@ -163,6 +163,7 @@ const struct controller vac_protection_controller = {
 
 const struct controller pvc_protection_controller = {
 	.name = "persistentvolumeclaim-protection-controller",
+	.account = "pvc-protection-controller",
 	.alias = "pvc-protection",
 	.workers = 1,
 	.watches = (const struct controller_watch[]){{.what = CACHED_PERSISTENT_VOLUME_CLAIMS},
@@ -173,6 +174,7 @@ const struct controller pvc_protection_controller = {
 
 const struct controller pv_protection_controller = {
 	.name = "persistentvolume-protection-controller",
+	.account = "pv-protection-controller",
 	.alias = "pv-protection",
 	.workers = 1,
 	.watches = (const struct controller_watch[]){{.what = CACHED_PERSISTENT_VOLUMES}, {.what = CACHED_NONE}},
