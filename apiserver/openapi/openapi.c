@@ -101,7 +101,7 @@ static int respond(struct request *r, const char *key, enum openapi_form form, c
 		return REQUEST_TAKEN;
 	}
 	request_finished(r, 200);
-	http_respond_bytes(r->http, 200, "application/json", &bytes, 1);
+	request_respond_large(r, 200, "application/json", bytes);
 	return REQUEST_TAKEN;
 }
 

@@ -143,6 +143,10 @@ int request_parse(struct request *r, struct error *err) {
 	return 0;
 }
 
+static const char *options_kind(const struct request *r) {
+	return strcmp(r->verb, "create") == 0 ? "CreateOptions" : strcmp(r->verb, "patch") == 0 ? "PatchOptions" : "UpdateOptions";
+}
+
 static int parse_field_validation(struct request *r, struct error *err) {
 	const char *value = http_query(r->http, "fieldValidation");
 	r->validation = API_WARN;
@@ -154,7 +158,7 @@ static int parse_field_validation(struct request *r, struct error *err) {
 		r->validation = API_STRICT;
 	else {
 		error_cause(err, "FieldValueNotSupported", "fieldValidation", "Unsupported value: \"%s\": supported values: \"\", \"Ignore\", \"Strict\", \"Warn\"", value);
-		return error_invalid(err, "meta.k8s.io", strcmp(r->verb, "create") == 0 ? "CreateOptions" : strcmp(r->verb, "patch") == 0 ? "PatchOptions" : "UpdateOptions", "");
+		return error_invalid(err, "meta.k8s.io", options_kind(r), "");
 	}
 	return 0;
 }
@@ -164,15 +168,20 @@ int request_parse_write_options(struct request *r, struct error *err) {
 	if (!str_empty(dry_run)) {
 		if (strcmp(dry_run, "All") != 0) {
 			error_cause(err, "FieldValueNotSupported", "dryRun", "Unsupported value: [\"%s\"]: supported values: \"All\"", dry_run);
-			return error_invalid(err, "meta.k8s.io", strcmp(r->verb, "create") == 0 ? "CreateOptions" : "UpdateOptions", "");
+			return error_invalid(err, "meta.k8s.io", options_kind(r), "");
 		}
 		r->dry_run = true;
 	}
 	r->field_manager = http_query(r->http, "fieldManager");
 	if (r->field_manager && strlen(r->field_manager) > 128) {
 		error_cause(err, "FieldValueTooLong", "fieldManager", "Too long: may not be more than 128 bytes");
-		return error_invalid(err, "meta.k8s.io", "PatchOptions", "");
+		return error_invalid(err, "meta.k8s.io", options_kind(r), "");
 	}
+	for (const char *p = r->field_manager; p && *p; p++)
+		if ((unsigned char)*p < 0x20 || *p == 0x7f) {
+			error_cause(err, "FieldValueInvalid", "fieldManager", "Invalid value: \"%s\": invalid character U+%04X (at position %zu)", r->field_manager, (unsigned char)*p, (size_t)(p - r->field_manager));
+			return error_invalid(err, "meta.k8s.io", options_kind(r), "");
+		}
 	if (str_empty(r->field_manager)) {
 		/* The first word of the user agent, as the Go server guesses it. */
 		const char *agent = str_or(http_header(r->http, "User-Agent"), "unknown");

@@ -93,6 +93,9 @@ void request_respond_text(struct request *r, int code, const char *text);
 void request_respond_success(struct request *r, const char *name, const char *uid);
 /* Adds the warnings collected as headers. Called by the functions above. */
 void request_add_warnings(struct request *r);
+/* As http_respond_bytes and http_respond_pull, gzipped where the body is large and the client takes that (request/compress.c). */
+void request_respond_large(struct request *r, int code, const char *content_type, struct bytes *take_body);
+void request_respond_pull(struct request *r, int code, const char *content_type, int64_t total, int (*next)(void *arg, struct bytes **ret_part), void (*done)(void *arg), void *arg);
 void request_warn(struct request *r, const char *fmt, ...) printf_like(2, 3);
 
 /* Writes the JSON of a Status for the error. */

@@ -35,7 +35,7 @@ void request_add_warnings(struct request *r) {
 static void respond_bytes(struct request *r, int code, const char *content_type, struct bytes *bytes) {
 	request_add_warnings(r);
 	request_finished(r, code);
-	http_respond_bytes(r->http, code, content_type, &bytes, 1);
+	request_respond_large(r, code, content_type, bytes);
 }
 
 void request_respond_json(struct request *r, int code, const char *json, size_t len) {

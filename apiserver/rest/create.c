@@ -83,6 +83,8 @@ static int make_updated(struct write *w, struct error *err) {
 	if (!unconditional && strcmp(given->resource_version, old->resource_version) != 0)
 		return error_conflict(err, w->resource, w->name, CONFLICT_MODIFIED);
 	w->object = api_copy(w->input);
+	if (unconditional)
+		api_metadata(w->object)->resource_version = arena_strdup(api_arena(w->object), old->resource_version);
 	w->track_fields = true;
 	return 0;
 }

@@ -27,7 +27,8 @@ static int parse_options(struct request *r, struct delete_request *d, struct err
 	if (rc < 0)
 		return rc;
 	options = decoded;
-	const char *grace = http_query(r->http, "gracePeriodSeconds");
+	bool both = false;
+	const char *dry_run = NULL, *grace = http_query(r->http, "gracePeriodSeconds");
 	if (!str_empty(grace) && !str_to_int64(grace, 0, INT32_MAX, &d->grace)) {
 		api_unref(options);
 		return error_bad_request(err, "invalid gracePeriodSeconds");
@@ -38,7 +39,7 @@ static int parse_options(struct request *r, struct delete_request *d, struct err
 		d->propagation = request_flag(r, "orphanDependents") ? "Orphan" : "Background";
 	if (options) {
 		if (options->grace_period_seconds)
-			d->grace = *options->grace_period_seconds < 0 ? 0 : *options->grace_period_seconds;
+			d->grace = *options->grace_period_seconds < 0 ? 1 : *options->grace_period_seconds; /* as Kubernetes reads it */
 		if (options->propagation_policy && *options->propagation_policy)
 			d->propagation = arena_strdup(r->arena, options->propagation_policy);
 		else if (options->orphan_dependents)
@@ -48,16 +49,24 @@ static int parse_options(struct request *r, struct delete_request *d, struct err
 			d->resource_version = arena_strdup(r->arena, options->preconditions->resource_version);
 		}
 		d->dry_run = options->dry_run.len > 0;
+		both = options->orphan_dependents && !str_empty(options->propagation_policy);
+		for (uint32_t i = 0; i < options->dry_run.len; i++)
+			if (!str_equal(options->dry_run.items[i], "All"))
+				dry_run = arena_strdup(r->arena, options->dry_run.items[i]);
 	}
 	api_unref(options);
-	const char *dry_run = http_query(r->http, "dryRun");
+	if (http_query(r->http, "dryRun"))
+		dry_run = http_query(r->http, "dryRun");
 	d->dry_run |= str_equal(dry_run, "All");
 	r->dry_run = d->dry_run;
+	if (both)
+		error_cause(err, "FieldValueInvalid", "propagationPolicy", "Invalid value: \"%s\": orphanDependents and deletionPropagation cannot be both set", d->propagation);
+	if (!str_empty(dry_run) && strcmp(dry_run, "All") != 0)
+		error_cause(err, "FieldValueNotSupported", "dryRun", "Unsupported value: [\"%s\"]: supported values: \"All\"", dry_run);
 	if (!str_empty(d->propagation) && strcmp(d->propagation, "Orphan") != 0 && strcmp(d->propagation, "Background") != 0 && strcmp(d->propagation, "Foreground") != 0) {
 		error_cause(err, "FieldValueInvalid", "propagationPolicy", "Invalid value: \"%s\": must be one of \"Foreground\",\"Background\",\"Orphan\" or nil", d->propagation);
-		return error_invalid(err, "meta.k8s.io", "DeleteOptions", "");
 	}
-	return 0;
+	return err && error_has_causes(err) ? error_invalid(err, "meta.k8s.io", "DeleteOptions", "") : 0;
 }
 
 static void set_finalizer(struct meta_v1_object_meta *meta, struct arena *arena, const char *name, bool on) {

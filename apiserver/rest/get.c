@@ -18,7 +18,12 @@ static void on_fresh(int errnum, void *arg) {
 	struct request *r = arg;
 	autoerror struct error err = {0};
 	int rc;
-	if (errnum < 0)
+	const char *rv = http_query(r->http, "resourceVersion");
+	if (errnum == -ETIMEDOUT && !str_empty(rv) && strcmp(rv, "0") != 0) {
+		rc = error_status(&err, 504, "Timeout", "Timeout: Too large resource version: %s, current: %llu", rv, (unsigned long long)store_revision(r->server->store));
+		error_cause(&err, "ResourceVersionTooLarge", NULL, "Too large resource version");
+		err.retry_after_seconds = 1;
+	} else if (errnum < 0)
 		rc = error_status(&err, 504, "Timeout", "Timeout: the server could not reach its storage in time");
 	else
 		rc = answer(r, &err);

@@ -31,8 +31,10 @@ static int decode_json(struct request *r, const struct api_type *type, const cha
 		if (!named)
 			return error_bad_request(err, "no kind \"%s\" is registered for version \"%s\" in scheme \"k8s.io/kubernetes/pkg/api/legacyscheme/scheme.go:30\"", str_or(kind, type->kind), str_or(version, want));
 		/* Options are kinds of every group: a typed client names its own. */
-		if (named != type)
+		if (named != type && strcmp(str_or(version, want), want) != 0)
 			return error_bad_request(err, "the API version in the data (%s) does not match the expected API version (%s)", str_or(version, want), want);
+		if (named != type)
+			return error_bad_request(err, "%s in version \"%s\" cannot be handled as a %s: it is of another kind", kind, named_version, type->kind);
 	}
 	int rc = api_decode_json(type, json, len, &options, ret, err);
 	if (rc < 0 && err && err->http_code == 0)

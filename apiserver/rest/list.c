@@ -175,7 +175,7 @@ static void respond_protobuf(struct request *r, struct list_stream *s, const str
 	request_add_warnings(r);
 	request_finished(r, 200);
 	struct bytes *bytes = buf_to_bytes(&out);
-	http_respond_bytes(r->http, 200, PROTOBUF_TYPE, &bytes, 1);
+	request_respond_large(r, 200, PROTOBUF_TYPE, bytes);
 }
 
 static void respond_stream(struct request *r, struct list_stream *s, const struct list_meta *meta) {
@@ -207,13 +207,13 @@ static void respond_stream(struct request *r, struct list_stream *s, const struc
 		yaml_from_json(body.data, body.len, &yaml, NULL);
 		request_add_warnings(r);
 		request_finished(r, 200);
-		http_respond(r->http, 200, "application/yaml", yaml.data, yaml.len);
+		request_respond_large(r, 200, "application/yaml", buf_to_bytes(&yaml));
 		return;
 	}
 	int64_t total = total_length(s);
 	request_add_warnings(r);
 	request_finished(r, 200);
-	http_respond_pull(r->http, 200, "application/json", total, stream_next, stream_free, s);
+	request_respond_pull(r, 200, "application/json", total, stream_next, stream_free, s);
 }
 
 void list_respond_entries(struct request *r, struct entry **entries, size_t len, uint64_t revision) {

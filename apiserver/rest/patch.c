@@ -72,10 +72,24 @@ int patch_run(const struct patch_input *input, const struct api_type *type, json
 
 int patch_decode(struct request *r, const struct api_type *type, json_t *tree, void **ret, struct error *err) {
 	struct api_decode_options options = {.validation = r->validation, .warnings = &r->warnings};
-	int rc = api_from_json(type, tree, &options, ret, err);
-	if (rc < 0 && err && err->http_code == 0)
-		return error_bad_request(err, "%s", error_message(err));
-	return rc;
+	autoerror struct error why = {0};
+	struct { const char *kind, *api_version; } *head;
+	autofree char *version = str_empty(type->group) ? xstrdup(str_or(type->version, "")) : xprintf("%s/%s", type->group, type->version);
+	int rc = api_from_json(type, tree, &options, ret, &why);
+	if (rc == 0) {
+		/* What an object is does not change. */
+		head = *ret;
+		if (!type->is_kind || !type->kind || (str_equal(head->kind, type->kind) && str_equal(head->api_version, version)))
+			return 0;
+		error_status(&why, 400, "BadRequest", "unable to decode %s, Kind=%s into %s, Kind=%s", str_or(head->api_version, ""), str_or(head->kind, ""), version, type->kind);
+		api_unref(take_ptr(*ret));
+	}
+	char *text = json_dumps(tree, JSON_COMPACT | JSON_SORT_KEYS);
+	autobuf struct buf quoted = BUF_INIT(BUF_MAX_DEFAULT);
+	buf_append_json_string(&quoted, text ? text : "", text ? strlen(text) : 0);
+	free(text);
+	error_cause(err, "FieldValueInvalid", "patch", "Invalid value: %s: %s", quoted.data, error_message(&why));
+	return error_invalid(err, NULL, "", "");
 }
 
 static int check_identity(struct write *w, struct error *err) {

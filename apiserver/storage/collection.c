@@ -180,8 +180,9 @@ int collection_snapshot_at(struct collection *c, uint64_t revision, struct snaps
 	size_t first, end, count;
 
 	pthread_mutex_lock(&c->lock);
-	if (revision > max_of(c->last_revision, atomic_load(&c->store->revision)) || revision < c->history.floor) {
-		int r = revision < c->history.floor ? -ESTALE : -EAGAIN;
+	bool forgotten = revision < c->history.floor || revision < atomic_load(&c->store->compacted);
+	if (revision > max_of(c->last_revision, atomic_load(&c->store->revision)) || forgotten) {
+		int r = forgotten ? -ESTALE : -EAGAIN;
 		pthread_mutex_unlock(&c->lock);
 		return r;
 	}

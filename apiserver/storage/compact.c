@@ -17,18 +17,30 @@ struct compaction {
 	int64_t interval_ns;
 	int64_t version;  /* of the key, as last seen */
 	int64_t revision; /* to compact to, next time */
+	int64_t compacting; /* to this, at present */
 };
+
+static void forget(struct store *store, int64_t revision)
+{
+	if (revision > 0 && (uint64_t)revision > atomic_load(&store->compacted))
+		atomic_store(&store->compacted, (uint64_t)revision);
+}
 
 static void on_compacted(int errnum, const char *text, const void *data, size_t len, void *arg)
 {
+	struct compaction *compaction = arg;
+
 	if (errnum && errnum != -ESTALE) /* compacted already is well too */
 		log_warning("etcd compaction failed", LOG_STR("err", text));
+	else if (!compaction->store->closing)
+		forget(compaction->store, compaction->compacting);
 }
 
 static void compact(struct compaction *compaction, int64_t revision)
 {
 	struct buf request = BUF_INIT(256);
 
+	compaction->compacting = revision;
 	log_debug(2, "compacting etcd", LOG_INT("revision", revision));
 	etcd_message_begin(&request);
 	etcd_write_compaction(&request, revision);
@@ -54,6 +66,10 @@ static void on_answer(int errnum, const char *text, const void *data, size_t len
 	if (!response.succeeded) {
 		/* Another one was first: go on from what it wrote. */
 		compaction->version = response.has_kv ? response.kv.version : 0;
+		int64_t done;
+		autofree char *value = response.has_kv ? xstrndup(response.kv.value.data, response.kv.value.len) : NULL;
+		if (value && str_to_int64(value, 0, INT64_MAX, &done))
+			forget(compaction->store, done);
 		return;
 	}
 	compaction->version++;

@@ -198,6 +198,7 @@ struct store {
 	struct load *load;
 	uint32_t load_mark;
 	_Atomic uint64_t revision; /* published: applied and handed out */
+	_Atomic uint64_t compacted; /* what etcd no longer tells, the cache does not either: all API servers forget alike */
 	_Atomic bool watching, loaded, closing;
 
 	struct waits *waits;

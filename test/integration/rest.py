@@ -4,7 +4,7 @@
 
 usage: test/integration/rest.py BUILD_DIR [TEST...]     prints "N passed, N failed"; exit status 1 where one failed
 """
-import os, sys
+import gzip, json, os, sys
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "lib"))
 from servers import check, run, wait_for
 
@@ -186,4 +186,81 @@ def test_custom(site):
     check("and all of what is closed", set(definitions["com.example.v1.Closed"]["properties"]) == {"apiVersion", "kind", "metadata", "spec", "status"}, definitions["com.example.v1.Closed"])
 
 
-run([test_ownership, test_status_metadata, test_lists, test_deletes, test_unconditional, test_warnings, test_custom])
+def raw(api, path, **headers):
+    c = api.connect()
+    c.request("GET", path, headers=api.headers(headers))
+    r = c.getresponse()
+    data = r.read()
+    c.close()
+    return r, data
+
+
+def test_gzip(site):
+    api = site.start_server().api
+    for i in range(20):
+        api.call("POST", NS + "configmaps", {"metadata": {"name": "c%02d" % i}, "data": {"k": "x" * 7000}})
+    api.call("POST", NS + "configmaps", {"metadata": {"name": "large"}, "data": {"k": "y" * 200000}})
+    api.call("POST", NS + "secrets", {"metadata": {"name": "small"}})
+    whole = "application/json"
+    for path, accept in ((NS + "configmaps", whole), (NS + "configmaps/large", whole), (NS + "configmaps", "application/vnd.kubernetes.protobuf"), (NS + "configmaps?includeObject=Object", "application/json;as=Table;v=v1;g=meta.k8s.io"),
+                         (NS + "configmaps", "application/yaml"), ("/openapi/v2", whole)):
+        table = "Table" in accept # its ages run on
+        plain, want = raw(api, path, Accept=accept)
+        r, data = raw(api, path, Accept=accept, **{"Accept-Encoding": "br, gzip;q=0.8"})
+        check("a large answer is packed: %s as %s" % (path, accept), r.getheader("Content-Encoding") == "gzip" and "Accept-Encoding" in (r.getheader("Vary") or "") and len(data) < len(want) / 4 and (table or gzip.decompress(data) == want),
+              (r.status, r.getheaders(), len(data), len(want)))
+        check("only for who takes it", plain.getheader("Content-Encoding") is None)
+    for path, encoding in ((NS + "secrets", "gzip"), (NS + "configmaps/c00", "gzip"), (NS + "configmaps", "gzip;q=0"), (NS + "configmaps", "deflate"), (NS + "secrets?includeObject=None", "gzip")):
+        r, data = raw(api, path, **{"Accept-Encoding": encoding})
+        check("not packed: %s for %s" % (path, encoding), r.getheader("Content-Encoding") is None and json.loads(data)["kind"], r.getheaders())
+
+
+def test_options(site):
+    api = site.start_server().api
+    api.call("POST", NS + "configmaps", {"metadata": {"name": "a"}, "data": {"k": "v"}})
+    a = NS + "configmaps/a"
+    rv = api.get(a)["metadata"]["resourceVersion"]
+    s, o, h = api.call("GET", a + "?resourceVersion=99999999")
+    check("a revision of the future", s == 504 and o["message"].startswith("Timeout: Too large resource version: 99999999, current: ") and o["details"]["causes"][0]["reason"] == "ResourceVersionTooLarge" and h["Retry-After"] == "1", o)
+    for query, body, field in (("?dryRun=x", None, "dryRun"), ("", {"dryRun": ["Some"]}, "dryRun"), ("", {"propagationPolicy": "Foo"}, "propagationPolicy"), ("", {"orphanDependents": True, "propagationPolicy": "Orphan"}, "propagationPolicy")):
+        s, o, _ = api.call("DELETE", a + query, body)
+        check("delete options are checked: %s %s" % (query, body), s == 422 and [c["field"] for c in o["details"]["causes"]] == [field] and o["details"]["kind"] == "DeleteOptions", o)
+    check("nothing was deleted", api.get(a)["metadata"]["resourceVersion"] == rv)
+    for query, kind in (("fieldManager=" + "x" * 200, "CreateOptions"), ("fieldManager=a%0Ab", "CreateOptions"), ("fieldValidation=Foo", "CreateOptions"), ("dryRun=Some", "CreateOptions")):
+        s, o, _ = api.call("POST", NS + "configmaps?" + query, {"metadata": {"name": "b"}})
+        check("create options are checked: " + query[:20], s == 422 and o["details"]["kind"] == kind, o)
+    s, o, _ = api.call("PUT", a + "?dryRun=All", {"metadata": {"name": "a"}, "data": {"k": "w"}})
+    check("a dry run of an unconditional update tells the revision it is of", s == 200 and o["data"] == {"k": "w"} and o["metadata"]["resourceVersion"] == rv, o)
+    s, o, _ = api.call("POST", NS + "configmaps", {"kind": "Pod", "apiVersion": "v1", "metadata": {"name": "x"}})
+    check("another kind", s == 400 and o["message"].startswith('Pod in version "v1" cannot be handled as a ConfigMap'), o)
+    s, o, _ = api.call("PATCH", a, {"kind": "Secret"}, MERGE)
+    check("a patch cannot make it another", s == 422 and o["details"]["causes"][0]["field"] == "patch" and api.get(a)["kind"] == "ConfigMap", o)
+    s, o, _ = api.call("PATCH", a + "?fieldManager=m", {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "a"}}, APPLY)
+    check("nor can apply", s == 422 and api.get(a)["kind"] == "ConfigMap", o)
+    s, o, _ = api.call("PATCH", a, {"data": {"k": 5}}, MERGE)
+    check("what a patch makes has to fit", s == 422 and "cannot unmarshal number" in o["message"] and o["details"]["causes"][0]["field"] == "patch", o)
+
+
+def test_expiry(site):
+    """etcd forgets a revision, and every API server with it: a list that began before goes on from now, with a token that says so."""
+    first, second = site.start_server("--etcd-compaction-interval", "1s").api, site.start_server("--etcd-compaction-interval", "1s").api
+    for i in range(6):
+        first.call("POST", NS + "podtemplates", {"metadata": {"name": "t%d" % i}, "template": template()})
+    path = NS + "podtemplates?limit=2"
+    page = first.get(path)
+    token, rv = page["metadata"]["continue"], page["metadata"]["resourceVersion"]
+    for api in (first, second):
+        s, o, _ = api.call("GET", path + "&continue=" + token)
+        check("the next page of the same view", s == 200 and o["metadata"]["resourceVersion"] == rv, o)
+    first.call("POST", NS + "podtemplates", {"metadata": {"name": "t9"}, "template": template()})
+    for api in (first, second):
+        expired = wait_for(lambda: api.call("GET", path + "&continue=" + token)[0] == 410, 30, 0.2)
+        s, o, _ = api.call("GET", path + "&continue=" + token)
+        check("expired, with a token to go on", expired and s == 410 and o["reason"] == "Expired" and o["metadata"]["continue"], o)
+        s, o, _ = api.call("GET", path + "&continue=" + o["metadata"]["continue"])
+        check("the rest as it is now", s == 200 and [i["metadata"]["name"] for i in o["items"]] == ["t2", "t3"] and o["metadata"]["remainingItemCount"] == 3 and int(o["metadata"]["resourceVersion"]) > int(rv), o)
+        s, o, _ = api.call("GET", NS + "podtemplates?resourceVersionMatch=Exact&resourceVersion=" + rv)
+        check("the old state itself is gone", s == 410 and o["reason"] == "Expired", o)
+
+
+run([test_ownership, test_status_metadata, test_lists, test_deletes, test_unconditional, test_warnings, test_custom, test_gzip, test_options, test_expiry])

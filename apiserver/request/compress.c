@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Large answers go out gzipped to who takes that, at the cheapest level, piece by piece as the socket drains. From the same size on as
+ * Kubernetes does it: below, packing costs more than it saves.
+ */
+#include "apiserver/request/request.h"
+
+#include <stdlib.h>
+#include <zlib.h>
+
+#define THRESHOLD ((size_t)128 << 10)
+#define PIECE ((size_t)64 << 10)
+#define MAX_PENDING 64 /* pieces that are looked at to learn the size; a list's are 64 KiB or more but for the last */
+
+struct gzip_stream {
+	z_stream z;
+	int (*next)(void *arg, struct bytes **ret_part);
+	void (*done)(void *arg);
+	void *arg;
+	struct bytes *pending[MAX_PENDING]; /* pulled already, in order */
+	size_t pending_next, pending_len;
+	struct bytes *in; /* what deflate reads now */
+	bool source_ended, ended;
+};
+
+static bool takes_gzip(const struct request *r) {
+	const char *p = http_header(r->http, "Accept-Encoding");
+	while (p && *p) {
+		size_t len = strcspn(p, ",");
+		const char *token = p + strspn(p, " \t"), *end = p + len;
+		size_t name = strcspn(token, ",; \t");
+		if (token < end && name == 4 && strncasecmp(token, "gzip", 4) == 0) {
+			const char *q = memmem(token, (size_t)(end - token), "q=", 2);
+			return !q || strtod(q + 2, NULL) > 0;
+		}
+		p = *end ? end + 1 : end;
+	}
+	return false;
+}
+
+static void say_gzip(struct request *r) {
+	http_add_header(r->http, "Content-Encoding", "gzip");
+	http_add_header(r->http, "Vary", "Accept-Encoding");
+}
+
+static void start_deflate(z_stream *z) {
+	/* 15 + 16: the largest window, with gzip's own header. Memory is all that can fail here. */
+	if (deflateInit2(z, 1, Z_DEFLATED, 15 + 16, 8, Z_DEFAULT_STRATEGY) != Z_OK)
+		abort();
+}
+
+/* Gives deflate the next piece; false where there is none. */
+static bool feed(struct gzip_stream *s) {
+	s->in = bytes_unref(s->in);
+	if (s->pending_next < s->pending_len)
+		s->in = take_ptr(s->pending[s->pending_next++]);
+	else if (!s->source_ended && s->next(s->arg, &s->in) <= 0)
+		s->source_ended = true;
+	if (!s->in)
+		return false;
+	s->z.next_in = (Bytef *)s->in->data;
+	s->z.avail_in = (uInt)s->in->len;
+	return true;
+}
+
+static int gzip_next(void *arg, struct bytes **ret) {
+	struct gzip_stream *s = arg;
+	if (s->ended)
+		return 0;
+	char out[PIECE];
+	s->z.next_out = (Bytef *)out;
+	s->z.avail_out = sizeof(out);
+	while (s->z.avail_out && !s->ended) {
+		bool last = !s->z.avail_in && !feed(s);
+		s->ended = deflate(&s->z, last ? Z_FINISH : Z_NO_FLUSH) == Z_STREAM_END;
+	}
+	*ret = bytes_new(out, sizeof(out) - s->z.avail_out);
+	return 1;
+}
+
+static void gzip_done(void *arg) {
+	struct gzip_stream *s = arg;
+	deflateEnd(&s->z);
+	bytes_unref(s->in);
+	while (s->pending_next < s->pending_len)
+		bytes_unref(s->pending[s->pending_next++]);
+	if (s->done)
+		s->done(s->arg);
+	free(s);
+}
+
+static void respond_gzip(struct request *r, int code, const char *content_type, struct gzip_stream *s) {
+	say_gzip(r);
+	start_deflate(&s->z);
+	http_respond_pull(r->http, code, content_type, -1, gzip_next, gzip_done, s);
+}
+
+void request_respond_pull(struct request *r, int code, const char *content_type, int64_t total, int (*next)(void *arg, struct bytes **ret_part), void (*done)(void *arg), void *arg) {
+	if ((total >= 0 && total <= (int64_t)THRESHOLD) || !takes_gzip(r)) {
+		http_respond_pull(r->http, code, content_type, total, next, done, arg);
+		return;
+	}
+	struct gzip_stream *s = xnew(struct gzip_stream);
+	s->next = next;
+	s->done = done;
+	s->arg = arg;
+	size_t size = 0;
+	while (total < 0 && size <= THRESHOLD && s->pending_len < MAX_PENDING && !s->source_ended) {
+		struct bytes *piece = NULL;
+		if (next(arg, &piece) <= 0) {
+			s->source_ended = true;
+			break;
+		}
+		size += piece->len;
+		s->pending[s->pending_len++] = piece;
+	}
+	if (!s->source_ended) {
+		respond_gzip(r, code, content_type, s);
+		return;
+	}
+	/* All there is, and little. */
+	http_respond_bytes(r->http, code, content_type, s->pending, s->pending_len);
+	done(arg);
+	free(s);
+}
+
+void request_respond_large(struct request *r, int code, const char *content_type, struct bytes *take_body) {
+	if (take_body->len <= THRESHOLD || !takes_gzip(r)) {
+		http_respond_bytes(r->http, code, content_type, &take_body, 1);
+		return;
+	}
+	struct gzip_stream *s = xnew(struct gzip_stream);
+	s->source_ended = true;
+	s->pending[s->pending_len++] = take_body;
+	respond_gzip(r, code, content_type, s);
+}
