@@ -492,7 +492,9 @@ static int sync_set(struct sync *s, const struct selector *selector, struct erro
 	}
 	cleanup(history_done) struct history history = {0};
 	int32_t collisions = ds->status.collision_count ? *ds->status.collision_count : 0, before = collisions;
-	bool may_manage = expectations_satisfied(expectations_of(s), s->r->world, CACHED_PODS, s->key);
+	int may_manage = expectations_check(expectations_of(s), s->r->world, CACHED_PODS, s->key, err);
+	if (may_manage < 0)
+		return may_manage;
 	int result = history_load(s->r, CACHED_DAEMON_SETS, s->cached, selector, &ds->spec.template, &collisions, &history, err);
 	if (collisions != before) {
 		ds->status.collision_count = api_int32(api_arena(ds), collisions);

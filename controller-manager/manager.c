@@ -223,12 +223,9 @@ void reconciler_observe(struct reconciler *r, const struct controller_watch *wat
 			wake(r, watch, old_object);
 		return;
 	}
-	/* Deleted and made again, and the cache was told only of the end. */
-	if (old_object && watch->gone && !str_equal(api_metadata(old_object)->uid, api_metadata(object)->uid))
-		watch->gone(r, old_object);
 	if (old_object && watch->matters && !watch->matters(old_object, object))
 		return;
-	if (watch->wake && old_object && !watch->latest_only)
+	if (watch->wake && old_object)
 		wake(r, watch, old_object); /* what it concerned before: another owner, another node */
 	wake(r, watch, object);
 }
@@ -387,7 +384,8 @@ int reconciler_run(struct reconciler *reconciler, const char *key, struct error 
 		return r;
 	if (namespace_is_going(&failed))
 		return 0;
-	if (error_is(&failed, "Conflict") || error_is(&failed, "AlreadyExists")) {
+	/* A name that is taken may stay so for long: that backs off as any other failure. */
+	if (error_is(&failed, "Conflict")) {
 		log_debug(4, "written by another meanwhile, looking again", LOG_STR("controller", reconciler->controller->name), LOG_STR("key", key),
 			LOG_ERR(&failed));
 		return CONFLICT_RETRY_MS;

@@ -4,13 +4,11 @@
  * ones past --terminated-pod-gc-threshold.
  */
 #include "controller-manager/controller.h"
-#include "controller-manager/shared/owners.h"
 #include "controller-manager/shared/pods.h"
 
 #include "api/core_v1.h"
 
 #include <errno.h>
-#include <pthread.h>
 
 #define KEY "all"
 #define SETTLE_NS NSEC_PER_SEC          /* several changes, one look */
@@ -18,17 +16,13 @@
 #define TAINT_OUT_OF_SERVICE "node.kubernetes.io/out-of-service"
 
 struct state {
-	struct map missing; /* node name -> int64_t: monotonic time since when. The one worker's */
-	pthread_mutex_t lock;
-	struct map watched; /* namespace/name of pods that end, have ended or have no node; under the lock */
+	struct map missing; /* node name -> int64_t: monotonic time since when */
 };
 
 static void *state_new(void)
 {
 	struct state *state = xnew(struct state);
 	state->missing = MAP_INIT(free);
-	state->watched = MAP_INIT(NULL);
-	pthread_mutex_init(&state->lock, NULL);
 	return state;
 }
 
@@ -36,18 +30,20 @@ static void state_free(void *arg)
 {
 	struct state *state = arg;
 	map_done(&state->missing);
-	map_done(&state->watched);
-	pthread_mutex_destroy(&state->lock);
 	free(state);
 }
 
-/* Marks the pod Failed with the reason of its end, then removes it at once. */
+/*
+ * Marks the pod Failed, with the reason of its end where there is one, then removes it at once. No kubelet will do so any more, and who counts ended
+ * pods (a Job) waits for it.
+ */
 static int remove_pod(struct reconciler *r, const struct core_v1_pod *pod, const char *message, struct error *err)
 {
-	if (!pod_is_terminal(pod) && message) {
+	if (!pod_is_terminal(pod)) {
 		autounref struct core_v1_pod *copy = api_copy(pod);
 		copy->status.phase = CORE_V1_POD_PHASE_FAILED;
-		pod_set_condition(api_arena(copy), copy, CORE_V1_POD_CONDITION_TYPE_DISRUPTION_TARGET, "True", "DeletionByPodGC", message);
+		if (message)
+			pod_set_condition(api_arena(copy), copy, CORE_V1_POD_CONDITION_TYPE_DISRUPTION_TARGET, "True", "DeletionByPodGC", message);
 		int result = pod_write_conditions(r, copy, err);
 		if (result)
 			return result;
@@ -128,58 +124,10 @@ static int remove_oldest(struct reconciler *r, const struct core_v1_pod **finish
 	return 0;
 }
 
-/* Pods that are to be looked at, of all that were told of. A pod that needs nothing is never touched again. */
-static struct flag_list take_watched(struct state *state)
-{
-	struct flag_list keys = {0};
-	size_t pos = 0;
-	pthread_mutex_lock(&state->lock);
-	for (struct map_entry *e; (e = map_next(&state->watched, &pos));)
-		flag_list_add(&keys, e->key);
-	pthread_mutex_unlock(&state->lock);
-	return keys;
-}
-
-static void watch_pod(struct state *state, const struct core_v1_pod *pod, bool on)
-{
-	autofree char *key = xprintf("%s/%s", pod->metadata.namespace, pod->metadata.name);
-	pthread_mutex_lock(&state->lock);
-	if (on)
-		set_add(&state->watched, key);
-	else
-		map_remove(&state->watched, key);
-	pthread_mutex_unlock(&state->lock);
-}
-
-static struct core_v1_pod *find_watched(struct reconciler *r, const char *key)
-{
-	const char *slash = strchr(key, '/');
-	autofree char *ns = xstrndup(key, (size_t)(slash - key));
-	return world_find(r->world, CACHED_PODS, ns, slash + 1);
-}
-
-static bool is_concerned(struct reconciler *r, const struct core_v1_pod *pod)
-{
-	if (pod->metadata.deletion_timestamp.set || pod_is_terminal(pod))
-		return true;
-	if (str_empty(pod->spec.node_name))
-		return false;
-	autounref void *node = world_find(r->world, CACHED_NODES, NULL, pod->spec.node_name);
-	return !node;
-}
-
 static int reconcile(struct reconciler *r, const char *ns, const char *name, struct error *err)
 {
-	struct flag_list keys = take_watched(r->state);
 	autolist struct informer_list pods = INFORMER_LIST_INIT;
-	for (size_t i = 0; i < keys.len; i++) {
-		struct core_v1_pod *pod = find_watched(r, keys.items[i]);
-		if (pod)
-			informer_list_add(&pods, pod);
-		if (pod && !is_concerned(r, pod))
-			watch_pod(r->state, pod, false);
-	}
-	flag_list_done(&keys);
+	world_list_all(r->world, CACHED_PODS, &pods);
 	autofree const struct core_v1_pod **finished = xcalloc(pods.len, sizeof(*finished));
 	size_t count = 0;
 	int result = 0;
@@ -196,15 +144,8 @@ static int reconcile(struct reconciler *r, const char *ns, const char *name, str
 static void wake_by_pod(struct reconciler *r, const void *object)
 {
 	const struct core_v1_pod *pod = object;
-	if (!is_concerned(r, pod))
-		return;
-	watch_pod(r->state, pod, true);
-	reconciler_add_after(r, NULL, KEY, SETTLE_NS);
-}
-
-static void on_gone_pod(struct reconciler *r, const void *object)
-{
-	watch_pod(r->state, object, false);
+	if (pod->metadata.deletion_timestamp.set || pod_is_terminal(pod))
+		reconciler_add_after(r, NULL, KEY, SETTLE_NS);
 }
 
 static void wake_by_node(struct reconciler *r, const void *object)
@@ -216,10 +157,6 @@ static void wake_by_node(struct reconciler *r, const void *object)
 
 static void on_gone_node(struct reconciler *r, const void *object)
 {
-	autolist struct informer_list pods = INFORMER_LIST_INIT;
-	world_list_index(r->world, CACHED_PODS, INDEX_NODE, api_metadata(object)->name, &pods);
-	for (size_t i = 0; i < pods.len; i++)
-		watch_pod(r->state, pods.items[i], true);
 	reconciler_add_after(r, NULL, KEY, SETTLE_NS);
 }
 
@@ -233,7 +170,7 @@ const struct controller pod_gc_controller = {
 	.account = "pod-garbage-collector",
 	.alias = "podgc",
 	.workers = 1,
-	.watches = (const struct controller_watch[]){{.what = CACHED_PODS, .wake = wake_by_pod, .gone = on_gone_pod, .latest_only = true},
+	.watches = (const struct controller_watch[]){{.what = CACHED_PODS, .wake = wake_by_pod},
 		{.what = CACHED_NODES, .wake = wake_by_node, .gone = on_gone_node},
 		{.what = CACHED_NONE}},
 	.reconcile = reconcile,

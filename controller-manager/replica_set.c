@@ -286,7 +286,9 @@ static int sync_set(struct reconciler *r, const struct replicated_kind *kind, in
 	int result = view(&set, err);
 	if (result)
 		return result;
-	bool may_manage = expectations_satisfied(state->expectations, r->world, CACHED_PODS, key);
+	int may_manage = expectations_check(state->expectations, r->world, CACHED_PODS, key, err);
+	if (may_manage < 0)
+		return may_manage;
 	autolist struct informer_list pods = INFORMER_LIST_INIT;
 	result = owner_claim(r->world, kind->what, cached, CACHED_PODS, set.selector, may_claim, NULL, &pods, err);
 	if (result)

@@ -16,6 +16,7 @@
 
 struct sync {
 	struct reconciler *r;
+	const char *key;
 	const struct apps_v1_stateful_set *cached;
 	struct apps_v1_stateful_set *set; /* private copy */
 	struct history history;
@@ -191,7 +192,12 @@ static int make_pod(struct sync *s, int32_t ordinal, struct error *err)
 	api_map_set(arena, &pod->metadata.labels, LABEL_REVISION_HASH, revision->metadata.name);
 	mount_claims(s, pod, ordinal);
 	autoerror struct error failed = {0};
-	r = world_create(s->r->world, CACHED_PODS, pod, NULL, &failed);
+	autounref struct core_v1_pod *created = NULL;
+	r = world_create(s->r->world, CACHED_PODS, pod, (void **)&created, &failed);
+	if (r)
+		expectations_failed(s->r->state, s->key, pod, &failed);
+	else if (created)
+		expectations_created(s->r->state, s->key, created);
 	if (r && error_is(&failed, "AlreadyExists"))
 		return error_move(err, &failed); /* ours, not yet in the cache; or another's: looked at again */
 	reconciler_event(s->r, set, r ? EVENT_WARNING : EVENT_NORMAL, r ? "FailedCreate" : "SuccessfulCreate", "create Pod %s in StatefulSet %s %s%s",
@@ -202,7 +208,10 @@ static int make_pod(struct sync *s, int32_t ordinal, struct error *err)
 static int remove_pod(struct sync *s, const struct core_v1_pod *pod, struct error *err)
 {
 	autoerror struct error failed = {0};
+	expectations_deleted(s->r->state, s->key, pod);
 	int r = world_delete(s->r->world, CACHED_PODS, pod, NULL, &failed);
+	if (r)
+		expectations_failed(s->r->state, s->key, pod, &failed);
 	reconciler_event(s->r, s->set, r ? EVENT_WARNING : EVENT_NORMAL, r ? "FailedDelete" : "SuccessfulDelete", "delete Pod %s in StatefulSet %s %s%s",
 		pod->metadata.name, s->set->metadata.name, r ? "failed error: " : "successful", r ? error_message(&failed) : "");
 	return error_move(err, &failed);
@@ -468,6 +477,10 @@ static int sync_set(struct sync *s, const struct selector *selector, struct erro
 		return write_status(s, err);
 	}
 	int32_t collisions = set->status.collision_count ? *set->status.collision_count : 0, before = collisions;
+	/* A pod taken down a moment ago may still look healthy: by it the next one would go too early. */
+	int may_act = expectations_check(s->r->state, s->r->world, CACHED_PODS, s->key, err);
+	if (may_act < 0)
+		return may_act;
 	int r = history_load(s->r, CACHED_STATEFUL_SETS, s->cached, selector, &set->spec.template, &collisions, &s->history, err);
 	if (collisions != before || !set->status.collision_count)
 		set->status.collision_count = api_int32(api_arena(set), collisions);
@@ -486,7 +499,7 @@ static int sync_set(struct sync *s, const struct selector *selector, struct erro
 	s->parallel = str_equal(set->spec.pod_management_policy, "Parallel");
 	sort_pods(s);
 	autoerror struct error failed = {0};
-	if (!set->metadata.deletion_timestamp.set)
+	if (may_act && !set->metadata.deletion_timestamp.set)
 		act(s, &failed);
 	compute_status(s);
 	r = write_status(s, err);
@@ -500,13 +513,16 @@ static int sync_set(struct sync *s, const struct selector *selector, struct erro
 
 static int reconcile(struct reconciler *r, const char *ns, const char *name, struct error *err)
 {
+	autofree char *key = xprintf("%s/%s", ns, name);
 	autounref struct apps_v1_stateful_set *cached = world_find(r->world, CACHED_STATEFUL_SETS, ns, name);
-	if (!cached)
+	if (!cached) {
+		expectations_forget(r->state, key);
 		return 0;
+	}
 	struct selector *selector = NULL;
 	int result = label_selector_from(cached->spec.selector, &selector, err);
 	if (!result) {
-		cleanup(sync_done) struct sync s = {.r = r, .cached = cached, .set = api_copy(cached)};
+		cleanup(sync_done) struct sync s = {.r = r, .key = key, .cached = cached, .set = api_copy(cached)};
 		result = sync_set(&s, selector, err);
 	}
 	selector_free(selector);
@@ -531,6 +547,16 @@ static void wake_by_owned(struct reconciler *r, const void *object)
 	}
 }
 
+static void *state_new(void)
+{
+	return expectations_new();
+}
+
+static void state_free(void *state)
+{
+	expectations_free(state);
+}
+
 const struct controller stateful_set_controller = {
 	.name = "statefulset-controller",
 	.account = "statefulset-controller",
@@ -543,4 +569,6 @@ const struct controller stateful_set_controller = {
 		{.what = CACHED_PERSISTENT_VOLUME_CLAIMS, .read_only = true},
 		{.what = CACHED_NONE}},
 	.reconcile = reconcile,
+	.state_new = state_new,
+	.state_free = state_free,
 };

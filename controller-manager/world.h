@@ -73,6 +73,8 @@ struct world_ops {
 	/* Any other request: discovery, resources without a type. */
 	int (*request)(struct world *world, const struct client_request *request, struct buf *body, int *ret_status, struct error *err);
 	void (*event)(struct world *world, const char *component, const void *object, const char *type, const char *reason, const char *message);
+	/* Random characters for a generated name; NULL: random_name_suffix. */
+	void (*name_suffix)(struct world *world, char *out, size_t len);
 };
 
 struct settings; /* settings.h */
@@ -112,6 +114,8 @@ int world_update_metadata(struct world *world, enum cached what, const void *cha
 int world_merge_patch(struct world *world, enum cached what, const char *ns, const char *name, const char *subresource, const char *patch, struct error *err);
 /* With the uid as precondition; an object that is gone already is success. propagation and options may be NULL. */
 int world_delete(struct world *world, enum cached what, const void *object, const char *propagation, struct error *err);
+/* True where a failed write may have been done all the same: its answer was lost, or the server did not know itself. */
+bool write_is_uncertain(const struct error *err);
 int world_write(struct world *world, const struct write *write, void **ret, struct error *err);
 
 void world_event(struct world *world, const char *component, const void *object, const char *type, const char *reason, const char *fmt, ...)

@@ -27,7 +27,7 @@ struct workers {
 /* A lost race with another writer is settled by the retry, and is no news to an operator. */
 static bool error_is_routine(const struct error *err)
 {
-	return error_is(err, "Conflict") || (error_is(err, "NotFound") && err->http_code == 404);
+	return error_is(err, "Conflict") || error_is(err, "AlreadyExists") || (error_is(err, "NotFound") && err->http_code == 404);
 }
 
 void workqueue_settle(struct workqueue *queue, const char *key, int result)

@@ -54,9 +54,16 @@ static int sync_rollout(struct rollout *rollout, struct error *err)
 
 static int reconcile(struct reconciler *r, const char *ns, const char *name, struct error *err)
 {
+	autofree char *key = xprintf("%s/%s", ns, name);
 	autounref struct apps_v1_deployment *cached = world_find(r->world, CACHED_DEPLOYMENTS, ns, name);
-	if (!cached)
+	if (!cached) {
+		expectations_forget(r->state, key);
 		return 0;
+	}
+	/* What the cache of sets does not show yet wakes us when it comes. */
+	int may_act = expectations_check(r->state, r->world, CACHED_REPLICA_SETS, key, err);
+	if (may_act <= 0)
+		return may_act;
 	autounref struct apps_v1_deployment *copy = api_copy(cached);
 	const struct meta_v1_label_selector *selector = copy->spec.selector;
 	if (!selector || (!selector->match_labels.len && !selector->match_expressions.len))
@@ -105,6 +112,16 @@ static void wake_by_gone_pod(struct reconciler *r, const void *object)
 		reconciler_add(r, d->metadata.namespace, d->metadata.name);
 }
 
+static void *state_new(void)
+{
+	return expectations_new();
+}
+
+static void state_free(void *state)
+{
+	expectations_free(state);
+}
+
 const struct controller deployment_controller = {
 	.name = "deployment-controller",
 	.account = "deployment-controller",
@@ -116,4 +133,6 @@ const struct controller deployment_controller = {
 		{.what = CACHED_PODS, .wake = wake_by_nothing, .gone = wake_by_gone_pod},
 		{.what = CACHED_NONE}},
 	.reconcile = reconcile,
+	.state_new = state_new,
+	.state_free = state_free,
 };

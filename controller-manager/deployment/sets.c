@@ -165,6 +165,27 @@ static int number_deployment(struct rollout *rollout, const char *revision, stru
 	return 0;
 }
 
+/*
+ * What was written to a set, and the cache does not show yet, must not be forgotten: with a set missing from the sum, another would be made too
+ * large. written NULL: the write failed.
+ */
+static void expect_set(struct rollout *rollout, const struct apps_v1_replica_set *wanted, const struct apps_v1_replica_set *written, const struct error *failed)
+{
+	const char *key = api_key(rollout->d);
+	if (written)
+		expectations_created(rollout->r->state, key, written);
+	else if (failed)
+		expectations_failed(rollout->r->state, key, wanted, failed);
+}
+
+static int write_set(struct rollout *rollout, const struct apps_v1_replica_set *changed, struct apps_v1_replica_set **ret, struct error *err)
+{
+	autoerror struct error failed = {0};
+	int r = world_update(rollout->r->world, CACHED_REPLICA_SETS, changed, (void **)ret, &failed);
+	expect_set(rollout, changed, r ? NULL : *ret, &failed);
+	return error_move(err, &failed);
+}
+
 static void replace_set(struct rollout *rollout, size_t index, struct apps_v1_replica_set *take_set)
 {
 	api_unref(rollout->sets[index]);
@@ -191,7 +212,7 @@ static int refresh_existing(struct rollout *rollout, struct error *err)
 	if (differs) {
 		struct apps_v1_replica_set *written = NULL;
 		changed->spec.min_ready_seconds = d->spec.min_ready_seconds;
-		int r = world_update(rollout->r->world, CACHED_REPLICA_SETS, changed, (void **)&written, err);
+		int r = write_set(rollout, changed, &written, err);
 		if (r)
 			return r;
 		if (written)
@@ -272,7 +293,8 @@ static int create_set(struct rollout *rollout, struct error *err)
 	bool existed = error_is(&failed, "AlreadyExists");
 	if (existed)
 		r = resolve_taken_name(rollout, rs, &created, err);
-	else if (r)
+	expect_set(rollout, rs, created, existed ? NULL : &failed);
+	if (r && !existed)
 		return fail_creation(rollout, rs, &failed, err);
 	if (r)
 		return r;
@@ -308,7 +330,7 @@ int rollout_scale_set(struct rollout *rollout, size_t index, int32_t replicas, b
 		return 0;
 	struct apps_v1_replica_set *written = NULL;
 	changed->spec.replicas = api_int32(api_arena(changed), replicas);
-	int r = world_update(rollout->r->world, CACHED_REPLICA_SETS, changed, (void **)&written, err);
+	int r = write_set(rollout, changed, &written, err);
 	if (r)
 		return r;
 	if (before != replicas)

@@ -143,8 +143,9 @@ static bool is_mirrored(const struct core_v1_endpoints *endpoints, const struct 
 static int reconcile(struct reconciler *r, const char *ns, const char *name, struct error *err)
 {
 	autofree char *key = xprintf("%s/%s", ns, name);
-	if (!expectations_satisfied(r->state, r->world, CACHED_ENDPOINT_SLICES, key))
-		return 0;
+	int may_write = expectations_check(r->state, r->world, CACHED_ENDPOINT_SLICES, key, err);
+	if (may_write <= 0)
+		return may_write;
 	autounref struct core_v1_endpoints *endpoints = world_find(r->world, CACHED_ENDPOINTS, ns, name);
 	autounref struct core_v1_service *service = world_find(r->world, CACHED_SERVICES, ns, name);
 	cleanup(mirror_done) struct mirror m = {.r = r, .endpoints = endpoints};

@@ -351,8 +351,9 @@ static int reconcile(struct reconciler *r, const char *ns, const char *name, str
 	if (!service->spec.selector.len || str_equal(service->spec.type, "ExternalName"))
 		return 0;
 	/* Slices have generated names: one made twice would stay. The cache will show ours and wake us. */
-	if (!expectations_satisfied(r->state, r->world, CACHED_ENDPOINT_SLICES, key))
-		return 0;
+	int may_write = expectations_check(r->state, r->world, CACHED_ENDPOINT_SLICES, key, err);
+	if (may_write <= 0)
+		return may_write;
 	cleanup(plan_done) struct plan plan = {.r = r, .service = service, .arena = arena_new()};
 	find_slices(&plan, key);
 	plan_groups(&plan);

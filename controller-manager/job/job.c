@@ -14,8 +14,18 @@
 
 #define BACKOFF_FIRST_S 10
 #define BACKOFF_MOST_S 600
+#define ORPHAN_KEY "pod:" /* no name of a Job begins so: the key of a pod that may have lost its Job */
 #define MAX_UNCOUNTED 500
 #define RESERVED_BY "kubernetes.io/job-controller"
+
+struct state {
+	struct expectations *pods;
+	/*
+	 * Our own writes of the Job. A pod that has lost its finalizer counts only by what the status says of it: with a status from before that, it
+	 * would count for nothing, and another would be made in its place.
+	 */
+	struct expectations *jobs;
+};
 
 struct sync {
 	struct reconciler *r;
@@ -37,6 +47,11 @@ struct sync {
 	bool over;                        /* what is deleted now still counts: the job has come to its end */
 	const int32_t *create_indexes;    /* of the creation under way; NULL: not indexed */
 };
+
+static struct state *state_of(const struct sync *s)
+{
+	return s->r->state;
+}
 
 static bool has_finalizer(const struct core_v1_pod *pod)
 {
@@ -318,7 +333,7 @@ static int create_one(size_t i, void *arg, struct error *err)
 	if (s->create_indexes)
 		add_index(pod, s, s->create_indexes[i]);
 	api_string_list_add(api_arena(pod), &pod->metadata.finalizers, JOB_FINALIZER);
-	return pod_create(s->r, s->job, pod, s->r->state, s->key, err);
+	return pod_create(s->r, s->job, pod, state_of(s)->pods, s->key, err);
 }
 
 static int remove_finalizer(struct sync *s, const struct core_v1_pod *pod, struct error *err)
@@ -342,7 +357,7 @@ static int delete_one(size_t i, void *arg, struct error *err)
 	int result = s->over ? 0 : remove_finalizer(s, s->doomed[i], err);
 	if (result)
 		return result;
-	return pod_delete(s->r, s->job, s->doomed[i], s->r->state, s->key, err);
+	return pod_delete(s->r, s->job, s->doomed[i], state_of(s)->pods, s->key, err);
 }
 
 static int delete_active(struct sync *s, size_t count, struct error *err)
@@ -563,10 +578,21 @@ static int act(struct sync *s, bool may_manage, struct error *err)
 	return may_manage && !job->metadata.deletion_timestamp.set ? manage(s, err) : 0;
 }
 
-static int sync_job(struct sync *s, struct error *err)
+static int write_status(struct sync *s, struct error *err)
+{
+	autounref struct batch_v1_job *written = NULL;
+	autoerror struct error written_not = {0};
+	int result = world_update_status(s->r->world, CACHED_JOBS, s->job, (void **)&written, &written_not);
+	if (result)
+		expectations_failed(state_of(s)->jobs, s->key, s->job, &written_not);
+	else if (written)
+		expectations_created(state_of(s)->jobs, s->key, written);
+	return error_move(err, &written_not);
+}
+
+static int sync_job(struct sync *s, bool may_manage, struct error *err)
 {
 	struct batch_v1_job *job = s->job;
-	bool may_manage = expectations_satisfied(s->r->state, s->r->world, CACHED_PODS, s->key);
 	autoerror struct error failed = {0};
 	s->active = xcalloc(s->pods.len, sizeof(*s->active));
 	s->finished = xcalloc(s->pods.len, sizeof(*s->finished));
@@ -580,7 +606,7 @@ static int sync_job(struct sync *s, struct error *err)
 		job->status.ready = api_int32(api_arena(job), 0);
 	}
 	if (!api_equal(&batch_v1_job_status_type, &job->status, &s->cached->status)) {
-		int result = world_update_status(s->r->world, CACHED_JOBS, job, NULL, err);
+		int result = write_status(s, err);
 		if (result)
 			return result;
 	}
@@ -631,16 +657,52 @@ static int release_orphans(struct reconciler *r, const char *ns, const char *nam
 	return s.pods.len ? release_all(&s, err) : 0;
 }
 
+/*
+ * A pod whose job is gone while another of its name is there: nobody counts it, and nobody else will let go of it. Asked of the server, because a
+ * job that the cache does not show yet is no reason to stop counting.
+ */
+static int release_orphan(struct reconciler *r, const char *ns, const char *name, struct error *err)
+{
+	autounref struct core_v1_pod *pod = world_find(r->world, CACHED_PODS, ns, name);
+	if (!pod || !has_finalizer(pod))
+		return 0;
+	const struct meta_v1_owner_reference *owner = owner_controller(&pod->metadata);
+	bool of_job = owner && str_equal(owner->kind, "Job");
+	const char *job_name = of_job ? owner->name : api_map_get(&pod->metadata.labels, "batch.kubernetes.io/job-name");
+	const char *job_uid = of_job ? owner->uid : api_map_get(&pod->metadata.labels, "batch.kubernetes.io/controller-uid");
+	autounref struct batch_v1_job *live = NULL;
+	autoerror struct error failed = {0};
+	int result = str_empty(job_name) ? 0 : world_get(r->world, CACHED_JOBS, ns, job_name, (void **)&live, &failed);
+	if (result && !error_is(&failed, "NotFound"))
+		return error_move(err, &failed);
+	if (live && str_equal(live->metadata.uid, job_uid))
+		return 0;
+	cleanup(sync_done) struct sync s = {.r = r};
+	informer_list_add(&s.pods, take_ptr(pod));
+	return release_all(&s, err);
+}
+
 static int reconcile(struct reconciler *r, const char *ns, const char *name, struct error *err)
 {
+	if (str_starts_with(name, ORPHAN_KEY))
+		return release_orphan(r, ns, name + strlen(ORPHAN_KEY), err);
 	autofree char *key = xprintf("%s/%s", ns, name);
 	autounref struct batch_v1_job *cached = world_find(r->world, CACHED_JOBS, ns, name);
 	if (!cached) {
-		expectations_forget(r->state, key);
+		expectations_forget(((struct state *)r->state)->pods, key);
+		expectations_forget(((struct state *)r->state)->jobs, key);
 		return release_orphans(r, ns, name, err);
 	}
 	if (!str_empty(cached->spec.managed_by) && !str_equal(cached->spec.managed_by, RESERVED_BY))
 		return 0;
+	struct state *state = r->state;
+	int is_current = expectations_check(state->jobs, r->world, CACHED_JOBS, key, err);
+	if (is_current <= 0)
+		return is_current;
+	/* Asked before the pods are listed: what the cache learns in between is not in the list. */
+	int may_manage = expectations_check(state->pods, r->world, CACHED_PODS, key, err);
+	if (may_manage < 0)
+		return may_manage;
 	struct selector *selector = NULL;
 	int result = label_selector_from(cached->spec.selector, &selector, err);
 	if (result)
@@ -652,27 +714,41 @@ static int reconcile(struct reconciler *r, const char *ns, const char *name, str
 	selector_free(selector);
 	if (result)
 		return result;
-	return job_is_finished(cached) ? release_all(&s, err) : sync_job(&s, err);
+	return job_is_finished(cached) ? release_all(&s, err) : sync_job(&s, may_manage, err);
 }
 
 static void wake_by_pod(struct reconciler *r, const void *object)
 {
 	const struct core_v1_pod *pod = object;
-	const char *job = api_map_get(&pod->metadata.labels, "batch.kubernetes.io/job-name");
-	if (owner_controller(&pod->metadata))
+	const struct meta_v1_owner_reference *owner = owner_controller(&pod->metadata);
+	const char *job_name = owner ? owner->name : api_map_get(&pod->metadata.labels, "batch.kubernetes.io/job-name");
+	if (owner)
 		reconciler_add_owner(r, object, "Job");
-	else if (job && has_finalizer(pod))
-		reconciler_add(r, pod->metadata.namespace, job);
+	if (!has_finalizer(pod))
+		return;
+	autounref struct batch_v1_job *job = str_empty(job_name) ? NULL : world_find(r->world, CACHED_JOBS, pod->metadata.namespace, job_name);
+	if (!owner && job)
+		reconciler_add(r, pod->metadata.namespace, job_name); /* it may take the pod in */
+	if (job && owner && str_equal(job->metadata.uid, owner->uid))
+		return;
+	autofree char *key = xprintf(ORPHAN_KEY "%s", pod->metadata.name);
+	reconciler_add(r, pod->metadata.namespace, key);
 }
 
 static void *state_new(void)
 {
-	return expectations_new();
+	struct state *state = xnew(struct state);
+	state->pods = expectations_new();
+	state->jobs = expectations_new();
+	return state;
 }
 
-static void state_free(void *state)
+static void state_free(void *arg)
 {
-	expectations_free(state);
+	struct state *state = arg;
+	expectations_free(state->pods);
+	expectations_free(state->jobs);
+	free(state);
 }
 
 const struct controller job_controller = {

@@ -31,14 +31,20 @@ struct state {
 	bool ready;
 	struct range ranges[MAX_RANGES];
 	size_t count;
-	struct map given; /* node name -> 1 while its part is not yet in the cache; values unused */
+	struct map given; /* node uid -> struct gift, while the cache does not show its parts */
+};
+
+/* Parts that a node was given. They stay its own while nobody knows whether the server has heard of it: a second try says the same. */
+struct gift {
+	char parts[MAX_RANGES][64];
+	bool written;
 };
 
 static void *state_new(void)
 {
 	struct state *state = xnew(struct state);
 	pthread_mutex_init(&state->lock, NULL);
-	state->given = MAP_INIT(NULL);
+	state->given = MAP_INIT(free);
 	return state;
 }
 
@@ -188,49 +194,80 @@ static bool take_part(struct range *range, char *out, size_t size)
 	return false;
 }
 
-static int give(struct reconciler *r, const struct core_v1_node *node, struct error *err)
+/* The parts of a node, taken now or by an earlier try; NULL: there are none left. */
+static const struct gift *gift_for(struct state *state, const struct core_v1_node *node)
 {
-	struct state *state = r->state;
-	char parts[MAX_RANGES][64];
+	struct gift *gift = map_get(&state->given, node->metadata.uid);
+	if (gift)
+		return gift;
+	gift = xnew(struct gift);
 	for (size_t i = 0; i < state->count; i++) {
-		if (take_part(&state->ranges[i], parts[i], sizeof(parts[i])))
+		if (take_part(&state->ranges[i], gift->parts[i], sizeof(gift->parts[i])))
 			continue;
 		while (i--)
-			mark(state, parts[i], false);
-		reconciler_event(r, node, EVENT_NORMAL, "CIDRNotAvailable", "Node %s status is now: CIDRNotAvailable", node->metadata.name);
-		return error_set(err, ENOSPC, "no part of the cluster's CIDRs is left for the node");
+			mark(state, gift->parts[i], false);
+		free(gift);
+		return NULL;
 	}
+	map_set(&state->given, node->metadata.uid, gift);
+	return gift;
+}
+
+static void take_back(struct state *state, const char *uid)
+{
+	const struct gift *gift = map_get(&state->given, uid);
+	for (size_t i = 0; gift && i < state->count; i++)
+		mark(state, gift->parts[i], false);
+	map_remove(&state->given, uid);
+}
+
+static int write_gift(struct reconciler *r, const struct core_v1_node *node, const struct gift *gift, size_t count, struct error *err)
+{
+	struct state *state = r->state;
 	autobuf struct buf patch = BUF_INIT(1024);
-	buf_printf(&patch, "{\"metadata\":{\"uid\":\"%s\"},\"spec\":{\"podCIDR\":\"%s\",\"podCIDRs\":[", node->metadata.uid, parts[0]);
-	for (size_t i = 0; i < state->count; i++)
-		buf_printf(&patch, "%s\"%s\"", i ? "," : "", parts[i]);
+	autoerror struct error failed = {0};
+	buf_printf(&patch, "{\"metadata\":{\"uid\":\"%s\"},\"spec\":{\"podCIDR\":\"%s\",\"podCIDRs\":[", node->metadata.uid, gift->parts[0]);
+	for (size_t i = 0; i < count; i++)
+		buf_printf(&patch, "%s\"%s\"", i ? "," : "", gift->parts[i]);
 	buf_append_str(&patch, "]}}");
-	int result = world_merge_patch(r->world, CACHED_NODES, NULL, node->metadata.name, NULL, patch.data, err);
-	for (size_t i = 0; i < state->count && result; i++)
-		mark(state, parts[i], false);
-	if (!result)
-		set_add(&state->given, node->metadata.uid);
-	return result;
+	int result = world_merge_patch(r->world, CACHED_NODES, NULL, node->metadata.name, NULL, patch.data, &failed);
+	pthread_mutex_lock(&state->lock);
+	struct gift *kept = map_get(&state->given, node->metadata.uid);
+	if (result && !write_is_uncertain(&failed))
+		take_back(state, node->metadata.uid);
+	else if (!result && kept)
+		kept->written = true;
+	pthread_mutex_unlock(&state->lock);
+	return error_move(err, &failed);
 }
 
 static int reconcile(struct reconciler *r, const char *ns, const char *name, struct error *err)
 {
 	struct state *state = r->state;
 	autounref struct core_v1_node *node = world_find(r->world, CACHED_NODES, NULL, name);
+	struct gift copy = {0};
+	bool give = false, none = false;
 	if (!node)
 		return 0;
 	pthread_mutex_lock(&state->lock);
 	int result = open_state(r, err);
-	if (!result) {
-		if (!str_empty(node->spec.pod_cidr)) {
-			mark_node(state, node, true);
-			map_remove(&state->given, node->metadata.uid);
-		} else if (!node->metadata.deletion_timestamp.set && !map_has(&state->given, node->metadata.uid)) {
-			result = give(r, node, err);
-		}
+	size_t count = state->count;
+	if (!result && !str_empty(node->spec.pod_cidr)) {
+		take_back(state, node->metadata.uid);
+		mark_node(state, node, true);
+	} else if (!result && !node->metadata.deletion_timestamp.set) {
+		const struct gift *gift = gift_for(state, node);
+		none = !gift;
+		give = gift && !gift->written;
+		copy = gift ? *gift : copy;
 	}
 	pthread_mutex_unlock(&state->lock);
-	return result;
+	if (none) {
+		reconciler_event(r, node, EVENT_NORMAL, "CIDRNotAvailable", "Node %s status is now: CIDRNotAvailable", node->metadata.name);
+		return error_set(err, ENOSPC, "no part of the cluster's CIDRs is left for the node");
+	}
+	/* Not under the lock: the informer wants it to tell of nodes that go. */
+	return give ? write_gift(r, node, &copy, count, err) : result;
 }
 
 static void on_gone(struct reconciler *r, const void *object)
@@ -238,9 +275,10 @@ static void on_gone(struct reconciler *r, const void *object)
 	struct state *state = r->state;
 	const struct core_v1_node *node = object;
 	pthread_mutex_lock(&state->lock);
-	if (state->ready)
+	if (state->ready) {
+		take_back(state, node->metadata.uid);
 		mark_node(state, node, false);
-	map_remove(&state->given, node->metadata.uid);
+	}
 	pthread_mutex_unlock(&state->lock);
 }
 

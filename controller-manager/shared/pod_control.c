@@ -1,21 +1,31 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Making and removing pods: expectations, events, slow start. */
+#include "controller-manager/shared/owners.h"
 #include "controller-manager/shared/pods.h"
+
+#include "common/base/random.h"
 
 #include <errno.h>
 #include <pthread.h>
 
 #define STATUS_PATCH_MAX ((size_t)1 << 20)
+#define GENERATED_SUFFIX 5    /* characters */
+#define MAX_GENERATED_NAME 63 /* the base of a longer one is cut */
 #define EXPECTATIONS_TIMEOUT_NS (5 * 60 * NSEC_PER_SEC)
 
-struct pending_delete {
-	char *ns, *name, *uid;
+/* An object that a write was about. */
+struct subject {
+	char *ns, *name, *uid; /* uid NULL: it was to be made or changed, else deleted */
+};
+struct subjects {
+	struct subject *items;
+	size_t len;
 };
 
 struct expectation {
-	uint64_t created_version; /* the cache must reach it */
-	struct pending_delete *deletes;
-	size_t delete_count;
+	uint64_t version;          /* the cache must reach it */
+	struct subjects deletes;   /* the cache must show them going */
+	struct subjects uncertain; /* the server has to be asked */
 	int64_t since_ns;
 };
 
@@ -24,20 +34,34 @@ struct expectations {
 	struct map by_key;
 };
 
-static void drop_delete(struct expectation *e, size_t index)
+static void subjects_add(struct subjects *list, const struct meta_v1_object_meta *meta, bool deletion)
 {
-	free(e->deletes[index].ns);
-	free(e->deletes[index].name);
-	free(e->deletes[index].uid);
-	e->deletes[index] = e->deletes[--e->delete_count];
+	list->items = xreallocarray(list->items, list->len + 1, sizeof(*list->items));
+	list->items[list->len++] =
+		(struct subject){xstrdup(str_or(meta->namespace, "")), xstrdup(meta->name), deletion ? xstrdup(str_or(meta->uid, "")) : NULL};
+}
+
+static void subjects_drop(struct subjects *list, size_t index)
+{
+	free(list->items[index].ns);
+	free(list->items[index].name);
+	free(list->items[index].uid);
+	list->items[index] = list->items[--list->len];
+}
+
+static void subjects_done(struct subjects *list)
+{
+	while (list->len)
+		subjects_drop(list, list->len - 1);
+	free(list->items);
+	*list = (struct subjects){0};
 }
 
 static void expectation_free(void *value)
 {
 	struct expectation *e = value;
-	while (e->delete_count)
-		drop_delete(e, e->delete_count - 1);
-	free(e->deletes);
+	subjects_done(&e->deletes);
+	subjects_done(&e->uncertain);
 	free(e);
 }
 
@@ -74,43 +98,107 @@ void expectations_created(struct expectations *expectations, const char *key, co
 	uint64_t version = object_version(created);
 	pthread_mutex_lock(&expectations->lock);
 	struct expectation *e = expectation_of(expectations, key);
-	e->created_version = max_of(e->created_version, version);
+	e->version = max_of(e->version, version);
 	pthread_mutex_unlock(&expectations->lock);
 }
 
 void expectations_deleted(struct expectations *expectations, const char *key, const void *deleted)
 {
-	const struct meta_v1_object_meta *meta = api_metadata(deleted);
+	pthread_mutex_lock(&expectations->lock);
+	subjects_add(&expectation_of(expectations, key)->deletes, api_metadata(deleted), true);
+	pthread_mutex_unlock(&expectations->lock);
+}
+
+void expectations_failed(struct expectations *expectations, const char *key, const void *object, const struct error *err)
+{
+	const struct meta_v1_object_meta *meta = api_metadata(object);
+	bool deletion = false;
 	pthread_mutex_lock(&expectations->lock);
 	struct expectation *e = expectation_of(expectations, key);
-	e->deletes = xreallocarray(e->deletes, e->delete_count + 1, sizeof(*e->deletes));
-	e->deletes[e->delete_count++] =
-		(struct pending_delete){xstrdup(str_or(meta->namespace, "")), xstrdup(meta->name), xstrdup(str_or(meta->uid, ""))};
+	for (size_t i = 0; i < e->deletes.len && !deletion; i++) {
+		deletion = !str_empty(meta->uid) && str_equal(e->deletes.items[i].uid, meta->uid);
+		if (deletion)
+			subjects_drop(&e->deletes, i);
+	}
+	if (write_is_uncertain(err) && !str_empty(meta->name))
+		subjects_add(&e->uncertain, meta, deletion);
 	pthread_mutex_unlock(&expectations->lock);
 }
 
 /* The cache no longer has it, or shows it going. */
-static bool delete_is_seen(struct world *world, enum cached what, const struct pending_delete *d)
+static bool delete_is_seen(struct world *world, enum cached what, const struct subject *d)
 {
-	autounref void *object = world_find(world, what, d->ns, d->name);
+	autounref void *object = world_find(world, what, *d->ns ? d->ns : NULL, d->name);
 	const struct meta_v1_object_meta *meta = object ? api_metadata(object) : NULL;
 	return !meta || !str_equal(meta->uid, d->uid) || meta->deletion_timestamp.set;
 }
 
-bool expectations_satisfied(struct expectations *expectations, struct world *world, enum cached what, const char *key)
+/* Asks the server what became of one write, and turns it into something to wait for, or nothing. */
+static int ask_for(struct expectations *expectations, struct world *world, enum cached what, const char *key, const struct subject *subject,
+	struct error *err)
 {
+	autoerror struct error failed = {0};
+	autounref void *live = NULL;
+	int r = world_get(world, what, *subject->ns ? subject->ns : NULL, subject->name, &live, &failed);
+	if (r && !error_is(&failed, "NotFound"))
+		return error_move(err, &failed);
+	const struct meta_v1_object_meta *meta = live ? api_metadata(live) : NULL;
+	bool gone = !meta || (subject->uid && !str_equal(meta->uid, subject->uid));
+	if (subject->uid && (gone || meta->deletion_timestamp.set)) {
+		struct meta_v1_object_meta told = {.namespace = subject->ns, .name = subject->name, .uid = subject->uid};
+		pthread_mutex_lock(&expectations->lock);
+		subjects_add(&expectation_of(expectations, key)->deletes, &told, true);
+		pthread_mutex_unlock(&expectations->lock);
+	} else if (live && !subject->uid) {
+		expectations_created(expectations, key, live);
+	}
+	return 0;
+}
+
+static int settle_uncertain(struct expectations *expectations, struct world *world, enum cached what, const char *key, struct error *err)
+{
+	struct subjects asked = {0};
+	int r = 0;
+	pthread_mutex_lock(&expectations->lock);
+	struct expectation *e = map_get(&expectations->by_key, key);
+	if (e) {
+		asked = e->uncertain;
+		e->uncertain = (struct subjects){0};
+	}
+	pthread_mutex_unlock(&expectations->lock);
+	while (asked.len && !r) {
+		r = ask_for(expectations, world, what, key, &asked.items[asked.len - 1], err);
+		if (!r)
+			subjects_drop(&asked, asked.len - 1);
+	}
+	/* What could not be asked is asked the next time. */
+	pthread_mutex_lock(&expectations->lock);
+	for (size_t i = 0; i < asked.len; i++) {
+		struct meta_v1_object_meta told = {.namespace = asked.items[i].ns, .name = asked.items[i].name, .uid = asked.items[i].uid};
+		subjects_add(&expectation_of(expectations, key)->uncertain, &told, asked.items[i].uid != NULL);
+	}
+	pthread_mutex_unlock(&expectations->lock);
+	subjects_done(&asked);
+	return r;
+}
+
+int expectations_check(struct expectations *expectations, struct world *world, enum cached what, const char *key, struct error *err)
+{
+	int r = settle_uncertain(expectations, world, what, key, err);
+	if (r)
+		return r;
 	uint64_t version = world_version(world, what);
 	pthread_mutex_lock(&expectations->lock);
 	struct expectation *e = map_get(&expectations->by_key, key);
 	bool satisfied = !e || clock_monotonic_ns() - e->since_ns > EXPECTATIONS_TIMEOUT_NS;
 	if (!satisfied) {
-		for (size_t i = 0; i < e->delete_count;) {
-			if (delete_is_seen(world, what, &e->deletes[i]))
-				drop_delete(e, i);
+		for (size_t i = 0; i < e->deletes.len;) {
+			if (delete_is_seen(world, what, &e->deletes.items[i]))
+				subjects_drop(&e->deletes, i);
 			else
 				i++;
 		}
-		satisfied = !e->delete_count && version >= e->created_version;
+		satisfied = !e->deletes.len && version >= e->version;
 	}
 	if (e && satisfied)
 		map_remove(&expectations->by_key, key);
@@ -133,13 +221,46 @@ static bool namespace_is_going(const struct error *err)
 	return false;
 }
 
+/* As the server does with generateName, from the same alphabet. */
+static void choose_name(struct world *world, struct core_v1_pod *pod)
+{
+	char suffix[GENERATED_SUFFIX + 1];
+	if (world->ops->name_suffix)
+		world->ops->name_suffix(world, suffix, GENERATED_SUFFIX);
+	else
+		random_name_suffix(suffix, GENERATED_SUFFIX);
+	pod->metadata.name = arena_printf(api_arena(pod), "%.*s%s", MAX_GENERATED_NAME - GENERATED_SUFFIX, pod->metadata.generate_name, suffix);
+}
+
+/* Our own create, which the client sent a second time because the first answer was lost; else somebody else has the name. */
+static bool is_own(struct world *world, const struct core_v1_pod *pod, struct core_v1_pod **ret)
+{
+	autounref struct core_v1_pod *live = NULL;
+	const struct meta_v1_owner_reference *owner = owner_controller(&pod->metadata);
+	if (world_get(world, CACHED_PODS, pod->metadata.namespace, pod->metadata.name, (void **)&live, NULL) || !owner ||
+		!owner_is_controller(&live->metadata, owner->uid))
+		return false;
+	*ret = take_ptr(live);
+	return true;
+}
+
 int pod_create(struct reconciler *r, const void *owner, const struct core_v1_pod *pod, struct expectations *expectations, const char *key,
 	struct error *err)
 {
 	autoerror struct error failed = {0};
-	autounref struct core_v1_pod *created = NULL;
+	autounref struct core_v1_pod *created = NULL, *named = NULL;
+	bool generated = str_empty(pod->metadata.name) && !str_empty(pod->metadata.generate_name);
+	if (generated) {
+		named = api_copy(pod);
+		choose_name(r->world, named);
+		pod = named;
+	}
 	int result = world_create(r->world, CACHED_PODS, pod, (void **)&created, &failed);
+	if (result && generated && error_is(&failed, "AlreadyExists") && is_own(r->world, pod, &created))
+		result = 0;
 	if (result) {
+		if (expectations)
+			expectations_failed(expectations, key, pod, &failed);
 		/* A namespace that goes takes its pods with it: nothing to tell anybody. */
 		if (!namespace_is_going(&failed))
 			reconciler_event(r, owner, EVENT_WARNING, "FailedCreate", "Error creating: %s", error_message(&failed));
@@ -147,8 +268,7 @@ int pod_create(struct reconciler *r, const void *owner, const struct core_v1_pod
 	}
 	if (expectations && created)
 		expectations_created(expectations, key, created);
-	reconciler_event(r, owner, EVENT_NORMAL, "SuccessfulCreate", "Created pod: %s",
-		created ? created->metadata.name : str_or(pod->metadata.name, pod->metadata.generate_name));
+	reconciler_event(r, owner, EVENT_NORMAL, "SuccessfulCreate", "Created pod: %s", pod->metadata.name);
 	return 0;
 }
 
@@ -160,9 +280,9 @@ int pod_delete(struct reconciler *r, const void *owner, const struct core_v1_pod
 		expectations_deleted(expectations, key, pod);
 	int result = world_delete(r->world, CACHED_PODS, pod, NULL, &failed);
 	if (result) {
-		reconciler_event(r, owner, EVENT_WARNING, "FailedDelete", "Error deleting: %s", error_message(&failed));
 		if (expectations)
-			expectations_forget(expectations, key);
+			expectations_failed(expectations, key, pod, &failed);
+		reconciler_event(r, owner, EVENT_WARNING, "FailedDelete", "Error deleting: %s", error_message(&failed));
 		return error_move(err, &failed);
 	}
 	reconciler_event(r, owner, EVENT_NORMAL, "SuccessfulDelete", "Deleted pod: %s", pod->metadata.name);

@@ -40,19 +40,25 @@ bool template_is_selected(const struct selector *selector, const struct core_v1_
 
 /*
  * Guards against a stale cache: what a controller has created or deleted and its cache does not show yet. While anything is missing, counting pods would
- * make too many or delete too many. Thread safe.
+ * make too many or delete too many. A write of which nobody knows whether it was done is looked up on the server first. Thread safe; one worker a key.
  */
 struct expectations;
 struct expectations *expectations_new(void);
 void expectations_free(struct expectations *expectations);
-/* The cache must have reached this resourceVersion before the key's pods are counted again. */
+/* The cache must have reached this object's resourceVersion before the key is acted on again: it was created or changed. */
 void expectations_created(struct expectations *expectations, const char *key, const void *created);
 void expectations_deleted(struct expectations *expectations, const char *key, const void *deleted);
-/* True where the cache of `what` shows all of it, or after five minutes. */
-bool expectations_satisfied(struct expectations *expectations, struct world *world, enum cached what, const char *key);
+/* The write of this object failed with err: where it may have been done all the same, the next check asks the server. Call it after expectations_deleted
+ * where it was a deletion. */
+void expectations_failed(struct expectations *expectations, const char *key, const void *object, const struct error *err);
+/* 1 where the cache of `what` shows all of it, or after five minutes; 0: not yet (the cache will wake who waits); or an error of asking the server. */
+int expectations_check(struct expectations *expectations, struct world *world, enum cached what, const char *key, struct error *err);
 void expectations_forget(struct expectations *expectations, const char *key);
 
-/* Creates the pod, records SuccessfulCreate or FailedCreate on `owner`, and remembers it in `expectations` (may be NULL). */
+/*
+ * Creates the pod, records SuccessfulCreate or FailedCreate on `owner`, and remembers it in `expectations` (may be NULL). Where it has only a generateName
+ * its name is made here, not by the server: so that a create whose answer was lost can be looked up, and is not done twice.
+ */
 int pod_create(struct reconciler *r, const void *owner, const struct core_v1_pod *pod, struct expectations *expectations, const char *key,
 	struct error *err);
 int pod_delete(struct reconciler *r, const void *owner, const struct core_v1_pod *pod, struct expectations *expectations, const char *key,

@@ -334,9 +334,11 @@ static int fake_write(struct world *world, const struct write *write, void **ret
 	int r = fake.fault ? fake.fault(&fake, write, err) : 0;
 	if (!r) {
 		fake.writes++;
+		/* A generated name is told by what it was generated from. */
+		const char *generate = write->verb == WRITE_CREATE && write->object ? meta_of(write->object)->generate_name : NULL;
 		buf_printf(&fake.log, "%s %s%s%s %s%s%s\n", verbs[write->verb], write->resource->plural, write->subresource ? "/" : "",
 			str_or(write->subresource, ""), str_or(write->ns, ""), write->ns ? "/" : "",
-			str_or(write->name, write->object ? str_or(meta_of(write->object)->generate_name, "") : ""));
+			str_or(generate, str_or(write->name, "")));
 		switch (write->verb) {
 		case WRITE_CREATE:
 			r = fake_create(write, ret, err);
@@ -356,9 +358,35 @@ static int fake_write(struct world *world, const struct write *write, void **ret
 	return r;
 }
 
+/* A list of one resource in one namespace, "/api/v1/namespaces/x/pods?...", by metadata. */
+static int fake_list_metadata(const char *path, struct buf *body)
+{
+	const char *at = strstr(path, "/namespaces/");
+	const char *slash = at ? strchr(at + strlen("/namespaces/"), '/') : NULL;
+	if (!slash)
+		return -ENOTSUP;
+	autofree char *ns = xstrndup(at + strlen("/namespaces/"), (size_t)(slash - at) - strlen("/namespaces/"));
+	autofree char *plural = xstrndup(slash + 1, strcspn(slash + 1, "?/"));
+	const char *comma = "";
+	buf_append_str(body, "{\"metadata\":{},\"items\":[");
+	for (size_t i = 0; i < fake.count; i++) {
+		const struct fake_object *o = &fake.objects[i];
+		if (!o->live || !str_equal(cached_resource(o->what)->plural, plural) || !str_equal(meta_of(o->live)->namespace, ns))
+			continue;
+		buf_printf(body, "%s{\"metadata\":{\"name\":\"%s\",\"namespace\":\"%s\",\"uid\":\"%s\"}}", comma, meta_of(o->live)->name, ns, meta_of(o->live)->uid);
+		comma = ",";
+	}
+	buf_append_str(body, "]}");
+	return 0;
+}
+
 static int fake_request(struct world *world, const struct client_request *request, struct buf *body, int *ret_status, struct error *err)
 {
-	return fake.request ? fake.request(&fake, request, body, err) : error_set(err, ENOTSUP, "no raw requests in this world");
+	if (fake.request)
+		return fake.request(&fake, request, body, err);
+	if (str_equal(request->method, "GET") && fake_list_metadata(request->path, body) == 0)
+		return 0;
+	return error_set(err, ENOTSUP, "no such raw request in this world");
 }
 
 static void fake_event(struct world *world, const char *component, const void *object, const char *type, const char *reason, const char *message)
