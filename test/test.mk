@@ -10,10 +10,14 @@ FUZZ_REPLAYS := $(patsubst %.c,$(BUILD)/%,$(FUZZ_SRCS))
 # test/unit/kubelet/pods/x_test.c links kubelet's library; test/unit/common/... links only common.
 unit_lib   = $(firstword $(subst /, ,$(patsubst test/unit/%,%,$(1))))
 
+# The simulator of the controller manager's world: more than one file.
+SIM_OBJS := $(patsubst %.c,$(BUILD)/%.o,$(wildcard test/sim/*.c))
+$(BUILD)/test/unit/controller-manager/simulation_test: $(SIM_OBJS)
+
 .SECONDEXPANSION:
 $(UNIT_BINS): $(BUILD)/%: $(BUILD)/%.o $$(if $$(filter-out common,$$(call unit_lib,$$*)),$(BUILD)/lib/$$(call unit_lib,$$*).a) $(BUILD)/lib/common.a
 	@echo "  LD    $*"
-	@$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS) -lcmocka
+	@$(CC) $(LDFLAGS_ALL) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(LIBS) -lcmocka
 
 # A fuzzer names the library it needs, besides common, in a first line "// lib: kubelet".
 fuzz_lib   = $(shell sed -n '1s|^// lib: *||p' test/fuzz/$(notdir $(1)).c)
