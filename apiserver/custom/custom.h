@@ -68,6 +68,5 @@ json_t *json_path(json_t *value, const char *path);
 /* ---- the definitions themselves: hooks of their strategy ---- */
 void crd_prepare_create(struct request *r, void *object);
 void crd_prepare_update(struct request *r, void *object, const void *old);
-void crd_validate(const void *object, const void *old, struct error *err);
 
 #endif

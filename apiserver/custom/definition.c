@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* CustomResourceDefinition itself: its status says at once what was accepted, since registering it needs nobody else. */
 #include "apiserver/custom/custom.h"
-#include "apiserver/validation/validation.h"
 #include "api/apiextensions_v1.h"
 
 #include <ctype.h>
@@ -81,42 +80,4 @@ void crd_prepare_update(struct request *r, void *object, const void *old) {
 	default_names(&crd->spec.names, api_arena(object));
 	if (!api_equal(&apiextensions_v1_custom_resource_definition_spec_type, &crd->spec, &((const crd_t *)old)->spec))
 		set_status(r, crd);
-}
-
-void crd_validate(const void *object, const void *old, struct error *err) {
-	const crd_t *crd = object;
-	struct path spec = PATH(NULL, "spec"), metadata = PATH(NULL, "metadata"), names = PATH(&spec, "names");
-	static const char *const scopes[] = {"Cluster", "Namespaced", NULL};
-	autofree char *expected = xprintf("%s.%s", str_or(crd->spec.names.plural, ""), str_or(crd->spec.group, ""));
-	if (!str_equal(crd->metadata.name, expected))
-		invalid(err, &PATH(&metadata, "name"), crd->metadata.name, "must be spec.names.plural+\".\"+spec.group");
-	if (str_empty(crd->spec.group))
-		required(err, &PATH(&spec, "group"), NULL);
-	else if (format_error(format_dns_subdomain, crd->spec.group))
-		invalid(err, &PATH(&spec, "group"), crd->spec.group, "%s", format_error(format_dns_subdomain, crd->spec.group));
-	else if (!strchr(crd->spec.group, '.'))
-		invalid(err, &PATH(&spec, "group"), crd->spec.group, "should be a domain with at least one dot");
-	if (str_empty(crd->spec.names.plural))
-		required(err, &PATH(&names, "plural"), NULL);
-	if (str_empty(crd->spec.names.kind))
-		required(err, &PATH(&names, "kind"), NULL);
-	if (!str_equal(crd->spec.scope, "Cluster") && !str_equal(crd->spec.scope, "Namespaced"))
-		not_supported(err, &PATH(&spec, "scope"), crd->spec.scope, scopes);
-	unsigned storage = 0;
-	for (uint32_t i = 0; i < crd->spec.versions.len; i++) {
-		const struct apiextensions_v1_custom_resource_definition_version *version = &crd->spec.versions.items[i];
-		struct path at = PATH_INDEX(&spec, "versions", i);
-		storage += version->storage;
-		if (str_empty(version->name))
-			required(err, &PATH(&at, "name"), NULL);
-		struct path schema = PATH(&at, "schema");
-		if (!version->schema || !version->schema->open_apiv3_schema)
-			required(err, &PATH(&schema, "openAPIV3Schema"), "schemas are required");
-	}
-	if (!crd->spec.versions.len)
-		required(err, &PATH(&spec, "versions"), NULL);
-	else if (storage != 1)
-		invalid(err, &PATH(&spec, "versions"), "", "must have exactly one version marked as storage version");
-	if (old && !str_equal(crd->spec.scope, ((const crd_t *)old)->spec.scope))
-		invalid(err, &PATH(&spec, "scope"), crd->spec.scope, IMMUTABLE_TEXT);
 }

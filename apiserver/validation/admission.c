@@ -83,7 +83,7 @@ static void check_conditions(const struct admissionregistration_v1_match_conditi
 
 #define URL_FORM "; desired format: https://host[/path]"
 
-static void check_url(const char *url, const struct path *at, struct error *err) {
+void check_webhook_url(const char *url, const struct path *at, struct error *err) {
 	const char *colon = strstr(url, "://"), *host = colon ? colon + 3 : "";
 	size_t len = strcspn(host, "/?#");
 	autofree char *scheme = xstrndup(url, colon ? (size_t)(colon - url) : 0), *authority = xstrndup(host, len);
@@ -140,7 +140,7 @@ CHECK(admissionregistration_v1_webhook_client_config, config) {
 	if (!config->url == !config->service)
 		required(err, at, "exactly one of url or service is required");
 	else if (config->url)
-		check_url(config->url, AT("url"), err);
+		check_webhook_url(config->url, AT("url"), err);
 	else
 		check_webhook_service(config->service->namespace, config->service->name, config->service->path, config->service->port ? *config->service->port : 443, AT("service"), err);
 }

@@ -86,7 +86,7 @@ struct checker {
 
 /* Lists of rows, each ended by one without type; walk.c names them all. */
 extern const struct checker checkers_meta[], checkers_pod[], checkers_container[], checkers_podspec[], checkers_volume[], checkers_core[], checkers_service[], checkers_storage[], checkers_node[],
-	checkers_apps[], checkers_batch[], checkers_network[], checkers_policy[], checkers_admission[], checkers_flow[], checkers_access[], checkers_quota[];
+	checkers_apps[], checkers_batch[], checkers_network[], checkers_policy[], checkers_admission[], checkers_flow[], checkers_access[], checkers_quota[], checkers_resource[], checkers_custom[];
 
 /* ---- parts that checks share ---- */
 
@@ -128,6 +128,7 @@ void check_endpoint_ip(const char *ip, const struct path *path, struct error *er
 /* host.domain/path of a signer. */
 void check_signer_name(const char *name, const struct path *path, struct error *err);
 /* Where a webhook listens. */
+void check_webhook_url(const char *url, const struct path *at, struct error *err);
 void check_webhook_service(const char *ns, const char *name, const char *path, int64_t port, const struct path *at, struct error *err);
 /* A whole selector that must not be empty and must match labels of a template, as the workloads have it. */
 void check_workload_selector(const struct meta_v1_label_selector *selector, const struct core_v1_pod_template_spec *template, const char *kind, const struct path *spec, struct error *err);

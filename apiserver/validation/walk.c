@@ -6,7 +6,7 @@
 
 static const struct checker *const lists[] = {
 	checkers_meta, checkers_pod, checkers_container, checkers_podspec, checkers_volume, checkers_core, checkers_service, checkers_storage, checkers_node, checkers_apps, checkers_batch,
-	checkers_network, checkers_policy, checkers_admission, checkers_flow, checkers_access, checkers_quota,
+	checkers_network, checkers_policy, checkers_admission, checkers_flow, checkers_access, checkers_quota, checkers_resource, checkers_custom,
 };
 static struct checker *sorted;
 static size_t sorted_count;
