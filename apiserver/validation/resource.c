@@ -3,6 +3,7 @@
 #include "apiserver/validation/validation.h"
 #include "api/resource_v1.h"
 
+#include <arpa/inet.h>
 #include <ctype.h>
 
 /* Finds Duplicate at [i] in a list of structs by the text that `key` reads. */
@@ -201,10 +202,14 @@ CHECK(resource_v1_network_device_data, data) {
 	for (uint32_t i = 0; i < data->ips.len && data->ips.len <= 16; i++) {
 		const char *ip = data->ips.items[i], *slash = strchr(ip, '/');
 		autofree char *address = xstrndup(ip, strcspn(ip, "/"));
-		if (!slash || !is_ip_address(address) || !slash[1] || strspn(slash + 1, "0123456789") != strlen(slash + 1) || atoi(slash + 1) > (is_ipv6_address(address) ? 128 : 32))
+		unsigned char bytes[16];
+		char form[INET6_ADDRSTRLEN];
+		int family = is_ipv6_address(address) ? AF_INET6 : AF_INET;
+		int64_t bits;
+		if (!slash || !is_ip_address(address) || !str_to_int64(slash + 1, 0, family == AF_INET6 ? 128 : 32, &bits))
 			invalid(err, AT_INDEX("ips", i), ip, "must be a valid address in CIDR form, (e.g. 10.9.8.7/24 or 2001:db8::1/64)");
-		else if (format_error(format_ip_canonical, address))
-			invalid(err, AT_INDEX("ips", i), ip, "must be in canonical form");
+		else if (inet_pton(family, address, bytes) == 1 && inet_ntop(family, bytes, form, sizeof(form)) && strcmp(form, address) != 0)
+			invalid(err, AT_INDEX("ips", i), ip, "must be in canonical form (\"%s%s\")", form, slash);
 	}
 }
 
