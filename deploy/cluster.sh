@@ -161,8 +161,18 @@ down() {
 	if systemd_runs; then
 		"$here/systemd/install.sh" --remove
 	elif supervisor_runs; then
-		local pid
+		local pid kubelet
 		pid=$(cat "$pidfile")
+		# The kubelet goes first and its pods with it, while the supervisor still stands: it takes in the processes that they leave.
+		kubelet=$(pgrep -P "$pid" -f "$BIN/coracle-kubelet " || true)
+		if [ -n "$kubelet" ]; then
+			cp "$ETC/daemons.conf" "$ETC/daemons.conf.all"
+			sed -i '/^kubelet: /d' "$ETC/daemons.conf"
+			kill -HUP "$pid"
+			wait_until 30 "the kubelet to stop" sh -c "! kill -0 $kubelet"
+			mv "$ETC/daemons.conf.all" "$ETC/daemons.conf"
+			remove_pods
+		fi
 		kill -TERM "$pid"
 		wait_until 30 "the daemons to stop" sh -c "! kill -0 $pid"
 	fi

@@ -11,6 +11,8 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
+#include <sys/epoll.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -239,6 +241,28 @@ static void on_signal(int signo, void *arg) {
 		log_error("configuration not read; going on with the old one", LOG_ERR(&err));
 }
 
+/*
+ * Containers' monitors outlive the kubelet that started them and come to us when it has gone its way. Where process 1 reaps nobody (in many a
+ * container) each would stay a zombie for good.
+ */
+static void on_child(int signo, void *arg) {
+	struct supervisor *s = arg;
+	siginfo_t info;
+	for (;;) {
+		info.si_pid = 0;
+		if (waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) < 0 || info.si_pid == 0)
+			return;
+		struct supervised *ours = NULL;
+		for (size_t i = 0; i < s->count && !ours; i++)
+			if (s->daemons[i]->process.pid == info.si_pid)
+				ours = s->daemons[i];
+		if (ours)
+			on_exit_ready(EPOLLIN, ours);
+		else
+			waitpid(info.si_pid, NULL, WNOHANG);
+	}
+}
+
 /* Daemons append to their logs by O_APPEND, so copying aside and cutting to nothing loses only what is written in between. */
 static void cut_log(struct supervised *d) {
 	autofree char *path = xprintf("%s/%s.log", d->owner->options->log_dir, d->name);
@@ -268,6 +292,8 @@ int supervise_run(const struct supervise_options *options, struct error *err) {
 	loop_add_signal(s.loop, SIGTERM, on_signal, &s);
 	loop_add_signal(s.loop, SIGINT, on_signal, &s);
 	loop_add_signal(s.loop, SIGHUP, on_signal, &s);
+	loop_add_signal(s.loop, SIGCHLD, on_child, &s);
+	prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
 	s.log_timer = loop_timer_new(s.loop, on_log_timer, &s);
 	int r = file_mkdir_all(options->log_dir, 0755, err);
 	if (r == 0 && options->pid_file) {
