@@ -50,6 +50,7 @@ struct apiserver_options {
 
 	bool allow_privileged, watch_cache, profiling;
 	bool enable_priority_and_fairness;
+	char *memory_limit;
 	int64_t max_requests_inflight, max_mutating_requests_inflight;
 	int64_t request_timeout, min_request_timeout, event_ttl;
 	int64_t default_not_ready_toleration_seconds, default_unreachable_toleration_seconds;
@@ -65,6 +66,7 @@ struct kubelet_client;
 struct worker;
 struct membership;
 struct flow;
+struct memory;
 struct discovery;
 struct openapi;
 struct scraper;
@@ -84,6 +86,7 @@ struct apiserver {
 	struct http_server *http;
 	struct worker *bootstrap;
 	struct membership *membership;
+	struct memory *memory;         /* NULL: no limit */
 	struct flow *flow;             /* NULL: no priority and fairness */
 	const char *advertise_address; /* owned */
 	char identity[64];             /* of this server among those on one etcd: apiserver-<hash> */

@@ -69,6 +69,7 @@ const struct flag apiserver_flags[] = {
 	{.name = "enable-priority-and-fairness", .kind = FLAG_BOOL, .offset = O(enable_priority_and_fairness), .fallback = "true", .help = "requests share the sum of the two limits below by FlowSchemas"},
 	{.name = "max-requests-inflight", .kind = FLAG_INT, .offset = O(max_requests_inflight), .fallback = "400", .help = "reads at once; 0: no limit", .min = 0, .max = 1000000},
 	{.name = "max-mutating-requests-inflight", .kind = FLAG_INT, .offset = O(max_mutating_requests_inflight), .fallback = "200", .help = "writes at once; 0: no limit", .min = 0, .max = 1000000},
+	{.name = "memory-limit", .kind = FLAG_STRING, .offset = O(memory_limit), .help = "most memory that this process takes, such as 512Mi: requests are refused before it takes more; empty: no limit"},
 	{.name = "request-timeout", .kind = FLAG_DURATION, .offset = O(request_timeout), .fallback = "1m0s", .help = "of a request that is not a watch"},
 	{.name = "min-request-timeout", .kind = FLAG_INT, .offset = O(min_request_timeout), .fallback = "1800", .help = "seconds that a watch is kept open at least", .min = 1, .max = INT32_MAX},
 	{.name = "event-ttl", .kind = FLAG_DURATION, .offset = O(event_ttl), .fallback = "1h0m0s", .help = "how long Events are kept"},

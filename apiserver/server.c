@@ -8,6 +8,7 @@
 #include "apiserver/discovery/discovery.h"
 #include "apiserver/flow/flow.h"
 #include "apiserver/health.h"
+#include "apiserver/memory.h"
 #include "apiserver/proxy/kubelet.h"
 #include "apiserver/request/steps.h"
 #include "apiserver/resourcemetrics/scraper.h"
@@ -99,6 +100,10 @@ static int open_store(struct apiserver *server, struct error *err) {
 	return rc;
 }
 
+/* Of --memory-limit: what bodies and streams may hold, and connections by themselves. */
+#define HTTP_PART 5
+#define CONNECTION_BYTES ((size_t)96 << 10)
+
 static int open_http(struct apiserver *server, struct error *err) {
 	const struct apiserver_options *o = server->options;
 	autofree char *cert = NULL, *key = NULL;
@@ -113,6 +118,11 @@ static int open_http(struct apiserver *server, struct error *err) {
 	options.key_file = key;
 	options.client_ca_file = o->client_ca_file;
 	options.client_ca_file_too = o->requestheader_client_ca_file;
+	size_t limit = memory_limit(server);
+	if (limit) {
+		options.memory_limit = limit / HTTP_PART;
+		options.max_connections = (unsigned)min_of(limit / HTTP_PART / CONNECTION_BYTES, (size_t)20000);
+	}
 	options.handler = request_handle;
 	options.arg = server;
 	return http_server_start(&options, &server->http, err);
@@ -138,6 +148,8 @@ int apiserver_start(const struct apiserver_options *options, struct apiserver **
 	int rc = timers_start(&server->timers, err);
 	if (rc == 0)
 		rc = open_store(server, err);
+	if (rc == 0)
+		rc = memory_start(server, err);
 	if (rc == 0) {
 		server->registry = registry_new(server);
 		custom_start(server);
@@ -178,6 +190,7 @@ void apiserver_stop(struct apiserver *server) {
 	if (server->http)
 		http_server_stop(server->http, 3000);
 	scraper_stop(server->scraper);
+	memory_stop(server);
 	custom_stop(server);
 	authz_free(server->authz);
 	flow_stop(server);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* How many requests run at once, and what is counted of each. */
 #include "apiserver/flow/flow.h"
+#include "apiserver/memory.h"
 #include "apiserver/request/steps.h"
 #include "common/base/log.h"
 #include "common/base/metrics.h"
@@ -57,6 +58,11 @@ static int limit_inflight(struct request *r, struct error *err) {
 }
 
 int step_limit(struct request *r, struct error *err) {
+	if (!memory_reserve(r)) {
+		http_add_header(r->http, "Retry-After", "1");
+		request_respond_text(r, 429, "Too many requests, please try again later.\n");
+		return REQUEST_TAKEN;
+	}
 	if (!r->server->flow)
 		return limit_inflight(r, err);
 	if (is_long(r) && strcmp(r->verb, "watch") != 0)

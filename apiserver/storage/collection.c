@@ -279,3 +279,13 @@ size_t collection_size(struct collection *c, size_t *ret_count)
 	pthread_mutex_unlock(&c->lock);
 	return bytes;
 }
+
+void collection_shrink(struct collection *c)
+{
+	pthread_mutex_lock(&c->lock);
+	history_shrink(&c->history);
+	drop_views(c, UINT64_MAX);
+	for (size_t i = 0; i < tree_len(c->tree); i++)
+		entry_sweep_encodings(tree_at(c->tree, i));
+	pthread_mutex_unlock(&c->lock);
+}

@@ -73,6 +73,14 @@ void history_trim(struct history *history)
 		resize(history, history->cap / 2);
 }
 
+void history_shrink(struct history *history)
+{
+	while (history->len && history->bytes > REST_BYTES)
+		drop_first(history);
+	if (history->cap > 64 && history->len < history->cap / 4)
+		resize(history, history->cap / 2);
+}
+
 void history_append(struct history *history, enum store_event_type type, uint64_t revision, struct entry *entry, struct entry *previous)
 {
 	struct history_event event = {.revision = revision, .entry = entry_ref(entry), .previous = entry_ref(previous), .seconds = now_seconds(), .type = (uint8_t)type};

@@ -43,6 +43,8 @@ void history_done(struct history *history);
 void history_append(struct history *history, enum store_event_type type, uint64_t revision, struct entry *entry, struct entry *previous);
 /* Drops what is too old for anybody to ask for. */
 void history_trim(struct history *history);
+/* Keeps no more than a rest of it, whatever its age. */
+void history_shrink(struct history *history);
 struct history_event *history_at(const struct history *history, size_t i);
 /* Index of the first event after `revision`; len where there is none. */
 size_t history_after(const struct history *history, uint64_t revision);
@@ -87,6 +89,9 @@ void collection_free(struct collection *collection);
 bool collection_owns(const struct collection *collection, const char *key, size_t len);
 /* One event: changes the cache, keeps it in history, tells watches and writers. Takes `entry` (the new state, or the last for a deletion). apply_lock is held. */
 void collection_apply(struct collection *collection, enum store_event_type type, uint64_t revision, struct entry *take_entry);
+
+/* Lets go of what can be done without. apply_lock is held. */
+void collection_shrink(struct collection *collection);
 
 /* ---- entry.c ---- */
 

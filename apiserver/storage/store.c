@@ -335,3 +335,21 @@ void store_close(struct store *store)
 	free(store->prefix_end);
 	free(store);
 }
+
+static void shrink(void *arg)
+{
+	struct store *store = arg;
+	struct map_entry *e;
+
+	pthread_mutex_lock(&store->apply_lock);
+	collection_shrink(store->root);
+	for (size_t i = 0; (e = map_next(&store->collections, &i));)
+		collection_shrink(e->value);
+	pthread_mutex_unlock(&store->apply_lock);
+}
+
+void store_shrink(struct store *store)
+{
+	if (!store->closing)
+		loop_post(store->loop, shrink, store);
+}

@@ -28,6 +28,8 @@ struct store_options {
 /* Connects, loads everything under the prefix, starts the watch. Blocks until the first load is done or fails past timeout_ms; afterwards reconnects by itself for ever. */
 int store_open(const struct store_options *options, int timeout_ms, struct store **ret, struct error *err);
 void store_close(struct store *store);
+/* Memory runs short: lets go of history, older views and other encodings, but for a rest. Any thread. */
+void store_shrink(struct store *store);
 /* True while etcd answers and the watch is live. */
 bool store_healthy(struct store *store, struct error *err);
 

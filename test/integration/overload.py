@@ -183,4 +183,86 @@ def test_without(site):
     check("those within it are served", sorted(r[0] for r in results) == [201] * 2 + [429] * 4, results)
 
 
-run([test_classified, test_queued, test_wait_limit, test_fair, test_without])
+
+class Flood(threading.Thread):
+    """Asks for the same again and again, and counts what it is told."""
+
+    def __init__(self, port, ask, codes):
+        super().__init__(daemon=True)
+        self.api, self.ask, self.codes, self.stop = Api(port, timeout=20), ask, codes, False
+
+    def run(self):
+        while not self.stop:
+            try:
+                code = self.ask(self.api)
+            except Exception as e:
+                code = type(e).__name__
+            self.codes[code] = self.codes.get(code, 0) + 1
+
+
+def stalled_watch(api):
+    """A watch whose reader never reads."""
+    c = api.connect()
+    c.request("GET", CM + "?watch=1", headers=api.headers())
+    return c
+
+
+def test_memory_limit(site):
+    """Big writes, LISTs and watchers that do not read, far beyond the limit: the server sheds, stays below, and lives."""
+    limit = 64 << 20
+    server = site.start_server("--memory-limit", "64Mi")
+    api, big = server.api, "x" * (700 << 10)
+    codes = [{} for _ in range(4)]
+
+    made = json.dumps({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"generateName": "big-"}, "data": {"v": big}}).encode()
+    changed = json.dumps({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "same"}, "data": {"v": big, "n": "%s"}})
+
+    def ask(a, method, path, body=None, accept="application/json"):
+        """The code alone: what is large is not looked at."""
+        c = getattr(a.local, "raw", None) or a.connect()
+        a.local.raw = None
+        c.request(method, path, body, a.headers({"Content-Type": "application/json", "Accept": accept}))
+        r = c.getresponse()
+        while r.read(1 << 20):
+            pass
+        a.local.raw = c
+        return r.status
+
+    def write(a):
+        return ask(a, "POST", CM, made)
+
+    def update(a):
+        return ask(a, "PUT", CM + "/same", (changed % time.time()).encode())
+
+    def tables(a):
+        return ask(a, "GET", CM, accept="application/json;as=Table;v=v1;g=meta.k8s.io")
+
+    def lists(a):
+        return ask(a, "GET", CM)
+
+    api.call("POST", CM, {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "same"}})
+    watches = [stalled_watch(api) for _ in range(30)]
+    floods = [Flood(server.port, ask, codes[i]) for i, ask in enumerate((write, update, tables, lists)) for _ in range(5)]
+    [f.start() for f in floods]
+    shed = wait_for(lambda: all(c.get(429, 0) > 2 for c in codes[:2]), 20)
+    peak, until = 0, time.time() + 3
+    while time.time() < until and server.alive():
+        peak = max(peak, server.memory())
+        time.sleep(0.02)
+    for f in floods:
+        f.stop = True
+    [f.join(20) for f in floods]
+    check("it sheds writes", shed, codes)
+    check("it lives", server.alive(), server.text()[-500:])
+    peak = server.memory("VmHWM")
+    check("it stays below the limit", peak <= limit, (peak >> 20, codes))
+    check("reads still work", lists(api) == 200 or wait_for(lambda: lists(api) == 200), codes)
+    check("health is told all the time", api.call("GET", "/readyz")[0] == 200)
+    [c.close() for c in watches]
+    check("refusals are counted", "coracle_apiserver_memory_refusals_total" in api.call("GET", "/metrics")[1])
+    # Where room is made, writes are taken again.
+    wait_for(lambda: api.call("DELETE", CM)[0] == 200)
+    check("with room again it takes writes", wait_for(lambda: write(api) == 201), (server.memory() >> 20))
+
+
+run([test_classified, test_queued, test_wait_limit, test_fair, test_without, test_memory_limit])
