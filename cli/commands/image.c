@@ -211,6 +211,30 @@ static int run_tag(struct cli *cli, void *arg, const struct flag_list *args, str
 	return r;
 }
 
+static int set_pinned(void *arg, const struct flag_list *args, bool pinned, struct error *err)
+{
+	struct image_store *store;
+	if (!args->len)
+		return cli_usage_error(err, "name at least one image");
+	int r = open_store(arg, &store, err);
+	if (r < 0)
+		return r;
+	for (size_t i = 0; r == 0 && i < args->len; i++)
+		r = image_set_pinned(store, args->items[i], pinned, err);
+	image_store_close(store);
+	return r;
+}
+
+static int run_pin(struct cli *cli, void *arg, const struct flag_list *args, struct error *err)
+{
+	return set_pinned(arg, args, true, err);
+}
+
+static int run_unpin(struct cli *cli, void *arg, const struct flag_list *args, struct error *err)
+{
+	return set_pinned(arg, args, false, err);
+}
+
 static int run_prune(struct cli *cli, void *arg, const struct flag_list *args, struct error *err)
 {
 	struct image_store *store;
@@ -236,11 +260,13 @@ COMMAND(image_load_command, "load", NULL, "FILE...", "Load images from docker or
 COMMAND(image_pull_command, "pull", NULL, "NAME", "Pull an image from a registry", pull_flags, run_pull);
 COMMAND(image_remove_command, "remove", "rm", "(NAME | ID)...", "Remove names, and images with their last name", plain_flags, run_remove);
 COMMAND(image_tag_command, "tag", NULL, "(NAME | ID) NAME", "Give an image one more name", plain_flags, run_tag);
+COMMAND(image_pin_command, "pin", NULL, "(NAME | ID)...", "Keep images from ever being collected", plain_flags, run_pin);
+COMMAND(image_unpin_command, "unpin", NULL, "(NAME | ID)...", "Let images be collected again", plain_flags, run_unpin);
 COMMAND(image_prune_command, "prune", NULL, "", "Remove all images that no container uses", plain_flags, run_prune);
 
 const struct cli_command command_image = {
 	.name = "image",
 	.summary = "Manage the images of this node",
 	.children = (const struct cli_command *const[]){&image_list_command, &image_load_command, &image_pull_command, &image_remove_command,
-		&image_tag_command, &image_prune_command, NULL},
+		&image_tag_command, &image_pin_command, &image_unpin_command, &image_prune_command, NULL},
 };

@@ -1,16 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Images of containers: looked up, pulled by policy, with back-off. */
+#include "common/base/file.h"
 #include "common/base/log.h"
 #include "common/base/random.h"
 #include "kubelet/pod/pod.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <stdio.h>
 
 #define BACKOFF_FIRST (10 * NSEC_PER_SEC)
 #define BACKOFF_MAX (300 * NSEC_PER_SEC)
 #define MAX_AUTH (1u << 20)
+#define PULL_TIMEOUT_MS (30 * 60 * 1000)
 
 static int fail(struct slot *slot, const char *reason, const char *message) {
 	slot_wait(slot, reason, message);
@@ -29,21 +32,41 @@ static void merge_secret(json_t *auths, const struct core_v1_secret *secret) {
 	}
 }
 
-/* A docker config.json of the pod's pull secrets; NULL where there are none. The caller frees. */
-static char *pull_auth(struct pod *pod, const struct core_v1_pod *object) {
-	if (!object->spec.image_pull_secrets.len)
-		return NULL;
+/* The node's own credentials, where Kubernetes looks for them. */
+static void merge_node_files(struct kubelet *kubelet, json_t *auths) {
+	const char *home = getenv("HOME");
+	autofree char *own = path_join(kubelet->options.root_dir, "config.json", NULL), *user = path_join(str_empty(home) ? "/root" : home, ".docker/config.json", NULL);
+	const char *const paths[] = {own, user, "/.docker/config.json"};
+	for (size_t i = 0; i < array_len(paths); i++) {
+		autofree char *text = NULL;
+		size_t len;
+		json_t *root = file_read(AT_FDCWD, paths[i], MAX_AUTH, &text, &len, NULL) == 0 ? json_loadb(text, len, 0, NULL) : NULL;
+		json_t *found = json_object_get(root, "auths");
+		if (json_is_object(found))
+			json_object_update_missing(auths, found);
+		json_decref(root);
+	}
+}
+
+/*
+ * A docker config.json of the pod's pull secrets and the node's credentials; NULL where there are none. Secret number `first` comes
+ * first: of several for one registry it wins. The caller frees.
+ */
+static char *pull_auth(struct pod *pod, const struct core_v1_pod *object, uint32_t first) {
 	json_t *root = json_object(), *auths = json_object();
 	json_object_set_new(root, "auths", auths);
 	autobuf struct buf missing = BUF_INIT(4096);
-	for api_list_each (reference, &object->spec.image_pull_secrets) {
+	uint32_t count = object->spec.image_pull_secrets.len;
+	for (uint32_t i = 0; i < count; i++) {
+		const struct core_v1_local_object_reference *reference = &object->spec.image_pull_secrets.items[(first + i) % count];
 		autounref struct core_v1_secret *secret = NULL;
 		if (pod->kubelet->objects->get(pod->kubelet->objects, &api_secrets, pod->ns, reference->name, (void **)&secret, NULL) == 0)
 			merge_secret(auths, secret);
 		else
 			buf_printf(&missing, "%s%s", missing.len ? ", " : "", reference->name);
 	}
-	if (missing.len)
+	merge_node_files(pod->kubelet, auths);
+	if (missing.len && first == 0)
 		kubelet_event(pod->kubelet, object, NULL, "Warning", "FailedToRetrieveImagePullSecret", "Unable to retrieve some image pull secrets (%s); attempting to pull the image may not succeed.", missing.data);
 	char *text = json_object_size(auths) ? json_dumps(root, JSON_COMPACT) : NULL;
 	json_decref(root);
@@ -89,22 +112,28 @@ static void turn_end(void) {
 }
 
 static int pull(struct pod *pod, struct core_v1_pod *object, struct slot *slot, const char *image, const struct image_reference *parsed) {
-	autofree char *field = slot_field_path(slot), *auth = pull_auth(pod, object);
+	autofree char *field = slot_field_path(slot);
 	autoerror struct error err = {0};
 	autoimage struct image *pulled = NULL;
 	struct kubelet *kubelet = pod->kubelet;
-	const struct image_pull_options options = {
-		.auth_json = auth,
+	struct image_pull_options options = {
 		.policy_path = str_empty(kubelet->options.image_policy) ? NULL : kubelet->options.image_policy,
 		.registries_dir = str_empty(kubelet->options.registry_certs_dir) ? NULL : kubelet->options.registry_certs_dir,
 		.insecure = is_insecure(kubelet, parsed->repository),
 		.cancel_fd = &pod->cancel_fd,
+		.timeout_ms = PULL_TIMEOUT_MS,
 	};
 	kubelet_event(kubelet, object, field, "Normal", "Pulling", "Pulling image \"%s\"", image);
 	int64_t waited = clock_monotonic_ns();
 	turn_begin(&kubelet->options);
 	int64_t began = clock_monotonic_ns();
-	int r = image_pull(kubelet->images, image, &options, &pulled, &err);
+	int r = -EACCES;
+	for (uint32_t first = 0; r == -EACCES && (first == 0 || first < object->spec.image_pull_secrets.len); first++) {
+		autofree char *auth = pull_auth(pod, object, first);
+		options.auth_json = auth;
+		error_done(&err);
+		r = image_pull(kubelet->images, image, &options, &pulled, &err);
+	}
 	int64_t ended = clock_monotonic_ns();
 	turn_end();
 	if (r < 0) {

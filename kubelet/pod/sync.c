@@ -418,7 +418,8 @@ static bool past_deadline(struct pod *pod, const struct core_v1_pod *object, str
 static void mark_over(struct pod *pod, const struct core_v1_pod *object, const struct pod_view *view) {
 	pod_status_update(pod, object, view);
 	pthread_mutex_lock(&pod->lock);
-	const char *phase = pod_phase(object, pod->status, true);
+	/* What was told to be over stays what it was, whatever its containers' exit codes say. */
+	const char *phase = phase_is_over(object->status.phase) ? object->status.phase : pod_phase(object, pod->status, true);
 	pod->end_phase = xstrdup(phase_is_over(phase) ? phase : CORE_V1_POD_PHASE_FAILED);
 	pthread_mutex_unlock(&pod->lock);
 }

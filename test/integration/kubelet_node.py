@@ -133,10 +133,11 @@ def test_the_machine_shuts_down(rig):
     os.makedirs(f"{rig.dir}/said", exist_ok=True)
     for name, extra in (("plain", {}), ("stubborn", {}), ("critical", {"priorityClassName": "system-node-critical"})):
         trap = "" if name == "stubborn" else f"date +%s >/said/{name}; exit 0"
-        rig.create(name, grace=60, container={"command": ["sh", "-c", f"trap '{trap}' TERM; while :; do sleep 0.1; done"], "volumeMounts": [{"name": "said", "mountPath": "/said"}]},
+        rig.create(name, grace=60, container={"command": ["sh", "-c", f"trap '{trap}' TERM; touch /said/up-{name}; while :; do sleep 0.1; done"], "volumeMounts": [{"name": "said", "mountPath": "/said"}]},
                    volumes=[{"name": "said", "hostPath": {"path": f"{rig.dir}/said"}}], **extra)
     for name in ("plain", "stubborn", "critical"):
         rig.wait_phase(name, "Running")
+        wait_until(10, f"{name} to listen", lambda: os.path.exists(f"{rig.dir}/said/up-{name}"))
     rig.kubelet.send_signal(signal.SIGTERM)
     wait_until(8, "the node to be not Ready", lambda: rig.condition("Ready") == ("False", "KubeletNotReady"))
     rig.create("late")

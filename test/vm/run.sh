@@ -1,0 +1,63 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# A Debian guest under qemu, emulated in software, with systemd and cgroup v2: installs the programs of a build, and runs smoke.sh in it.
+#   run.sh BUILD     closes with "vm: N passed, N failed"
+# The guest's base is made once, by debootstrap, in build/vm; the packages come from where apt on this machine takes its own.
+set -eu
+here=$(cd "$(dirname "$0")" && pwd) top=$(cd "$(dirname "$0")/../.." && pwd)
+build=$(realpath "${1:-$top/build/gcc}") vm=${VM_DIR:-$top/build/vm}
+packages=$(grep -v '^#' "$here/packages.txt" | paste -sd,)
+[ "$(id -u)" = 0 ] || { echo "make check-vm needs root: debootstrap does"; exit 1; }
+
+for tool in qemu-system-x86_64:qemu-system-x86 debootstrap:debootstrap mke2fs:e2fsprogs; do
+	command -v "${tool%%:*}" >/dev/null || DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends "${tool##*:}" >/dev/null
+done
+
+base() {
+	local mirror
+	mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' | grep -v security | head -n 1)
+	rm -rf "$vm/base.new"
+	mkdir -p "$vm"
+	debootstrap --variant=minbase --include="$packages" "$(. /etc/os-release && echo "$VERSION_CODENAME")" "$vm/base.new" "$mirror" >"$vm/debootstrap.log" 2>&1 ||
+		{ tail -n 20 "$vm/debootstrap.log"; exit 1; }
+	rm -rf "$vm/base.new/var/cache/apt/archives"/*.deb "$vm/base.new/usr/share/doc" "$vm/base"
+	printf '%s\n' "$packages" >"$vm/base.new/packages"
+	mv "$vm/base.new" "$vm/base"
+}
+[ "$(cat "$vm/base/packages" 2>/dev/null)" = "$packages" ] || base
+
+root=$(mktemp -d "$vm/root.XXXXXX")
+trap 'rm -rf "$root" "$vm/disk.$$"' EXIT
+cp -a "$vm/base/." "$root/"
+make -s -C "$top" install BUILD="$build" DESTDIR="$root" PREFIX=/usr/local >/dev/null
+install -m 755 "$here/smoke.sh" "$root/usr/local/bin/coracle-smoke"
+echo coracle-vm >"$root/etc/hostname"
+printf '127.0.0.1 localhost coracle-vm\n' >"$root/etc/hosts"
+# A network that leads nowhere: an interface with a default route, as a machine has one.
+cat >"$root/etc/systemd/system/coracle-smoke.service" <<-'UNIT'
+	[Unit]
+	After=multi-user.target
+	[Service]
+	Type=oneshot
+	ExecStartPre=/bin/sh -c 'ip link add up0 type dummy; ip addr add 192.0.2.30/24 dev up0; ip link set up0 up; ip route add default via 192.0.2.1'
+	ExecStart=/usr/local/bin/coracle-smoke
+	ExecStopPost=/bin/systemctl poweroff --no-block --force
+	StandardOutput=file:/dev/ttyS0
+	StandardError=file:/dev/ttyS0
+	TimeoutStartSec=infinity
+	[Install]
+	WantedBy=graphical.target
+UNIT
+mkdir -p "$root/etc/systemd/system/graphical.target.wants"
+ln -s ../coracle-smoke.service "$root/etc/systemd/system/graphical.target.wants/coracle-smoke.service"
+ln -sf /lib/systemd/system/graphical.target "$root/etc/systemd/system/default.target"
+rm -f "$root/etc/systemd/system/network-online.target.wants"/*
+for unit in apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer fstrim.timer e2scrub_all.timer etcd.service nftables.service; do ln -sf /dev/null "$root/etc/systemd/system/$unit"; done
+mke2fs -q -t ext4 -d "$root" "$vm/disk.$$" 4G
+
+log=$vm/console.log
+timeout "${VM_SECONDS:-900}" qemu-system-x86_64 -machine q35,accel=tcg -cpu max -smp 2 -m 2048 -nographic -no-reboot -nic none \
+	-kernel "$root"/boot/vmlinuz-* -initrd "$root"/boot/initrd.img-* -append "root=/dev/vda rw console=ttyS0 quiet systemd.unified_cgroup_hierarchy=1 systemd.show_status=false" \
+	-drive file="$vm/disk.$$",format=raw,if=virtio,cache=unsafe >"$log" 2>&1 </dev/null || true
+tr -d '\r' <"$log" | grep -aE '^(ok    |FAILED: |vm: )' || true
+tr -d '\r' <"$log" | grep -aqE '^vm: [0-9]+ passed, 0 failed$' || { tail -n 80 "$log"; echo "vm: 0 passed, 1 failed (console in $log)"; exit 1; }
