@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "common/base/log.h"
+#include "common/base/trim.h"
 #include "common/daemon/notify.h"
 #include "kubelet/node/node.h"
 #include "kubelet/parts.h"
@@ -89,6 +90,7 @@ int main(int argc, char **argv) {
 		return 0;
 	}
 	umask(0);
+	memory_few_arenas();
 	block_signals(&signals);
 	raise_file_limit();
 	json_object_seed(0);

@@ -69,6 +69,7 @@ lint:              ## check what a script can check of STYLE.md
 .PHONY: bench fuzz lint
 bench: all $(BENCH_BINS)  ## measure speed and memory (TARGET=https://... TOKEN=... lays the load on any Kubernetes API server)
 	@python3 test/bench/run.py $(BUILD)
+	@[ -n "$(TARGET)" ] || python3 test/bench/node.py $(BUILD)
 
 FUZZ_SECONDS ?= 30
 fuzz:              ## run every fuzzer with libFuzzer (clang) for FUZZ_SECONDS each

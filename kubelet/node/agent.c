@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "common/base/file.h"
 #include "common/base/log.h"
+#include "common/base/trim.h"
 #include "kubelet/node/eviction.h"
 #include "kubelet/node/node.h"
 #include "kubelet/pod/manager.h"
@@ -19,7 +20,8 @@ struct node_agent {
 	struct kubelet *kubelet;
 	pthread_t thread;
 	int stop_fd, wake_fd, notify_fd;
-	bool threaded, network_was_ready;
+	bool threaded, network_was_ready, trimmed;
+	uint64_t trimmed_at; /* workers of pods that had ever run then */
 	int64_t last_report; /* monotonic */
 };
 
@@ -110,6 +112,16 @@ static void look(struct node_agent *agent) {
 	node_storage_enforce(kubelet);
 }
 
+/* After a burst, and after the start, memory is given back once it is quiet. */
+static void trim(struct node_agent *agent) {
+	uint64_t events = 0;
+	if (!pod_manager_idle(agent->kubelet->pods, &events) || (agent->trimmed && events == agent->trimmed_at))
+		return;
+	memory_trim();
+	agent->trimmed = true;
+	agent->trimmed_at = events;
+}
+
 static void renew(struct node_agent *agent) {
 	autoerror struct error err = {0};
 	if (node_lease_renew(agent->kubelet, &err) < 0)
@@ -137,6 +149,7 @@ static void *run(void *arg) {
 		}
 		if (now >= next_look) {
 			look(agent);
+			trim(agent);
 			next_look = clock_monotonic_ns() + status_ns;
 		}
 		int64_t until = kubelet->client ? min_of(next_lease, next_look) : next_look;

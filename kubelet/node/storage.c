@@ -4,7 +4,7 @@
 #include "kubelet/container/build.h"
 #include "kubelet/container/resources.h"
 #include "kubelet/node/node.h"
-#include "kubelet/pod/manager.h"
+#include "kubelet/pod/pod.h"
 
 #include <dirent.h>
 #include <fcntl.h>
@@ -107,12 +107,28 @@ static void check_containers(struct kubelet *kubelet, const struct core_v1_pod *
 	}
 }
 
+static bool has_limits(const struct core_v1_pod *pod) {
+	for api_list_each (volume, &pod->spec.volumes)
+		if (volume->empty_dir && volume->empty_dir->size_limit.set)
+			return true;
+	for api_list_each (container, &pod->spec.containers)
+		if (storage_limit(container))
+			return true;
+	return false;
+}
+
+static void collect(struct pod *pod, const struct core_v1_pod *object, void *arg) {
+	struct informer_list *list = arg;
+	if (!has_limits(object) || object->metadata.deletion_timestamp.set)
+		return;
+	list->items = xreallocarray(list->items, list->len + 1, sizeof(void *));
+	list->items[list->len++] = api_ref((void *)object);
+}
+
 void node_storage_enforce(struct kubelet *kubelet) {
 	autolist struct informer_list list = INFORMER_LIST_INIT;
-	pod_manager_list(kubelet->pods, &list);
-	for (size_t i = 0; i < list.len; i++) {
-		const struct core_v1_pod *pod = list.items[i];
-		if (str_equal(pod->status.phase, CORE_V1_POD_PHASE_RUNNING) && !pod->metadata.deletion_timestamp.set && !check_volumes(kubelet, pod))
-			check_containers(kubelet, pod);
-	}
+	pod_manager_each_active(kubelet->pods, collect, &list);
+	for (size_t i = 0; i < list.len; i++)
+		if (!check_volumes(kubelet, list.items[i]))
+			check_containers(kubelet, list.items[i]);
 }

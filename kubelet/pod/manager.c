@@ -22,6 +22,7 @@ struct pod_manager {
 	struct map pods; /* uid -> struct pod */
 	pthread_mutex_t admission;
 	size_t workers, starting;
+	uint64_t started; /* workers, ever */
 	bool stopping;
 	pthread_t timer;
 };
@@ -72,7 +73,7 @@ void pod_free(struct pod *pod) {
 		free(pod->ips[i]);
 	free(pod->slots);
 	map_done(&pod->volume_paths);
-	arena_free(pod->status_arena);
+	api_unref(pod->told);
 	api_unref(pod->object);
 	cleanup_close(&pod->cancel_fd);
 	free(pod->uid);
@@ -162,6 +163,7 @@ static void wake_locked(struct pod_manager *manager, struct pod *pod) {
 	if (pthread_create(&thread, &attr, work, pod) == 0) {
 		pod->working = true;
 		manager->workers++;
+		manager->started++;
 	} else {
 		pod->wake_at = clock_monotonic_ns() + NSEC_PER_SEC;
 	}
@@ -501,6 +503,15 @@ bool pod_manager_wait_ended(struct pod_manager *manager, const char *const *uids
 	}
 	pthread_mutex_unlock(&manager->lock);
 	return ended == count;
+}
+
+bool pod_manager_idle(struct pod_manager *manager, uint64_t *ret_events) {
+	pthread_mutex_lock(&manager->lock);
+	bool idle = manager->workers == 0;
+	if (ret_events)
+		*ret_events = manager->started;
+	pthread_mutex_unlock(&manager->lock);
+	return idle;
 }
 
 size_t pod_manager_count(struct pod_manager *manager) {

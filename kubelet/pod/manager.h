@@ -45,6 +45,8 @@ struct core_v1_pod *pod_manager_find_uid(struct pod_manager *manager, const char
 void pod_manager_evict(struct pod_manager *manager, const char *uid, const char *reason, const char *message, int64_t grace_seconds, bool disruption);
 /* Waits until none of these pods has anything running any more; false past the deadline (monotonic). */
 bool pod_manager_wait_ended(struct pod_manager *manager, const char *const *uids, size_t count, int64_t deadline);
+/* True where no pod's worker runs. ret_events (may be NULL): grows with all that ever happened. */
+bool pod_manager_idle(struct pod_manager *manager, uint64_t *ret_events);
 size_t pod_manager_count(struct pod_manager *manager);
 
 #endif

@@ -61,8 +61,8 @@ struct pod {
 	int cancel_fd;           /* eventfd: readable once the pod is to end, so that a pull gives up */
 	int64_t wake_at;         /* monotonic; 0: never */
 	uint64_t events;         /* grows with each event, so that none is missed between a look and a wait */
-	struct core_v1_pod_status *status; /* last one made, in status_arena */
-	struct arena *status_arena;
+	const struct core_v1_pod_status *status; /* last one made, in `told`, which the status manager shares */
+	struct core_v1_pod *told;
 	char *evict_reason, *evict_message; /* why the kubelet ends it; NULL: it does not */
 	bool evict_disruption;
 	int64_t evict_grace;     /* seconds; < 0: the pod's own */

@@ -438,16 +438,23 @@ static const char *final_phase(struct pod *pod, const struct core_v1_pod *object
 	return over && pod->stage < POD_ENDED ? str_or(was, CORE_V1_POD_PHASE_PENDING) : phase;
 }
 
-static void publish(struct pod *pod, const struct core_v1_pod *object, const struct core_v1_pod_status *status) {
-	struct core_v1_pod *copy = api_copy(object);
-	copy->status = (struct core_v1_pod_status){0};
-	api_copy_value(&core_v1_pod_status_type, &copy->status, status, api_arena(copy));
-	status_manager_set(pod->kubelet->status, copy, pod->stage >= POD_ENDED);
+/* What the API is told, and by what it is found: the spec is not copied. */
+static struct core_v1_pod *told_pod(const struct core_v1_pod *object) {
+	struct core_v1_pod *told = api_new_of(core_v1_pod);
+	struct arena *arena = api_arena(told);
+	const char *source = api_map_get(&object->metadata.annotations, "kubernetes.io/config.source");
+	told->metadata.namespace = arena_strdup(arena, object->metadata.namespace);
+	told->metadata.name = arena_strdup(arena, object->metadata.name);
+	told->metadata.uid = arena_strdup(arena, object->metadata.uid);
+	if (source)
+		api_map_set(arena, &told->metadata.annotations, "kubernetes.io/config.source", source);
+	return told;
 }
 
 void pod_status_update(struct pod *pod, const struct core_v1_pod *object, const struct pod_view *view) {
-	struct arena *a = arena_new();
-	struct core_v1_pod_status *status = arena_new_type(a, struct core_v1_pod_status);
+	struct core_v1_pod *told = told_pod(object);
+	struct arena *a = api_arena(told);
+	struct core_v1_pod_status *status = &told->status;
 	const struct core_v1_pod_status *old = pod->status ? pod->status : &object->status;
 	status->observed_generation = object->metadata.generation;
 	status->start_time = object->status.start_time.set ? object->status.start_time : old->start_time.set ? old->start_time : api_time_now();
@@ -466,11 +473,11 @@ void pod_status_update(struct pod *pod, const struct core_v1_pod *object, const 
 	}
 	struct conditions conditions = {.arena = a, .object = object, .old = old, .status = status};
 	make_conditions(pod, &conditions, view);
-	publish(pod, object, status);
+	status_manager_set(pod->kubelet->status, api_ref(told), pod->stage >= POD_ENDED);
 	pthread_mutex_lock(&pod->lock);
-	struct arena *before = pod->status_arena;
+	struct core_v1_pod *before = pod->told;
 	pod->status = status;
-	pod->status_arena = a;
+	pod->told = told;
 	pthread_mutex_unlock(&pod->lock);
-	arena_free(before);
+	api_unref(before);
 }
