@@ -10,6 +10,7 @@
 #include <errno.h>
 
 #define MAX_UPDATE_MANAGERS 10
+#define MAX_LAST_APPLIED ((size_t)200 << 10)
 #define OP_APPLY "Apply"
 #define OP_UPDATE "Update"
 
@@ -274,11 +275,31 @@ static int refuse_conflicts(const struct owners *owners, json_t *const *sets, st
 	return err ? -err->errnum : -EAGAIN;
 }
 
+/* The conflicts that are not `allowed` (a field set; may be NULL). */
+static int refuse_rest(const struct owners *owners, json_t *const *conflicts, json_t *allowed, struct error *err) {
+	if (!allowed)
+		return refuse_conflicts(owners, conflicts, err);
+	autofree json_t **rest = xcalloc(owners->len + 1, sizeof(json_t *));
+	bool any = false;
+	for (size_t i = 0; i < owners->len; i++) {
+		rest[i] = conflicts[i] ? field_set_difference(conflicts[i], allowed) : NULL;
+		if (rest[i] && field_set_empty(rest[i])) {
+			json_decref(rest[i]);
+			rest[i] = NULL;
+		}
+		any |= rest[i] != NULL;
+	}
+	int r = any ? refuse_conflicts(owners, rest, err) : 0;
+	for (size_t i = 0; i < owners->len; i++)
+		json_decref(rest[i]);
+	return r;
+}
+
 /*
  * Takes from all owners but `self` what the change took or removed. Where force is not set, what it took and they own is a
  * conflict, and nothing is changed.
  */
-static int yield(struct owners *owners, const struct owner *self, const struct typed_difference *d, bool force, struct error *err) {
+static int yield(struct owners *owners, const struct owner *self, const struct typed_difference *d, bool force, json_t *allowed, struct error *err) {
 	if (owners->len == 0)
 		return 0;
 	json_t *taken = field_set_union(d->added, d->modified);
@@ -297,7 +318,7 @@ static int yield(struct owners *owners, const struct owner *self, const struct t
 		any = true;
 	}
 	if (any && !force)
-		r = refuse_conflicts(owners, conflicts, err);
+		r = refuse_rest(owners, conflicts, allowed, err);
 	for (size_t i = 0; i < owners->len && !r; i++) {
 		struct owner *o = &owners->items[i];
 		if (o == self)
@@ -361,7 +382,7 @@ static void read_live_or_new(const struct managed_options *options, json_t *live
 
 /* Gives what changed to the manager. Takes the difference. */
 static void record_difference(const struct managed_options *options, struct owners *owners, struct typed_difference *take_d) {
-	yield(owners, NULL, take_d, true, NULL);
+	yield(owners, NULL, take_d, true, NULL, NULL);
 	json_t *taken = strip(options, field_set_union(take_d->added, take_d->modified));
 	if (!field_set_empty(taken)) {
 		struct owner *self = find_owner(owners, options, OP_UPDATE);
@@ -549,6 +570,55 @@ static json_t *merge_config(const struct managed_options *options, struct field_
 	return merged;
 }
 
+/* ---- from client-side apply ---- */
+
+#define LAST_APPLIED "kubectl.kubernetes.io/last-applied-configuration"
+
+static const char *last_applied(const struct managed_options *options, json_t *object) {
+	/* Whoever calls itself otherwise does not want it. */
+	if (!str_equal(options->manager, "kubectl"))
+		return NULL;
+	const char *text = json_string_value(json_object_get(json_object_get(json_object_get(object, "metadata"), "annotations"), LAST_APPLIED));
+	return str_empty(text) ? NULL : text;
+}
+
+/* What kubectl applied by itself before, and nobody has changed since, is its own to take. New reference or NULL. */
+static json_t *allowed_conflicts(const struct managed_options *options, struct field_schema schema, json_t *live) {
+	const char *text = last_applied(options, live);
+	json_t *config = text ? json_loads(text, 0, NULL) : NULL;
+	struct typed_difference d;
+	if (!config || !str_equal(json_string_value(json_object_get(config, "apiVersion")), options->api_version) || typed_check(schema, config, NULL) < 0) {
+		json_decref(config);
+		return NULL;
+	}
+	json_t *set = typed_field_set(schema, config);
+	typed_compare(schema, config, live, &d);
+	json_t *const changed[] = {d.added, d.modified, d.removed};
+	for (size_t i = 0; i < array_len(changed); i++) {
+		json_t *less = field_set_difference(set, changed[i]);
+		json_decref(set);
+		set = less;
+	}
+	typed_difference_done(&d);
+	json_decref(config);
+	return set;
+}
+
+/* A later client-side apply is to find what was applied last, by whatever way. */
+static void sync_last_applied(const struct managed_options *options, json_t *object, json_t *config) {
+	if (!last_applied(options, object))
+		return;
+	autobuf struct buf text = BUF_INIT(MAX_LAST_APPLIED);
+	json_t *copy = json_deep_copy(config);
+	json_object_del(json_object_get(json_object_get(copy, "metadata"), "annotations"), LAST_APPLIED);
+	api_append_json_tree(&text, copy, 0);
+	buf_append_char(&text, '\n');
+	/* Annotations have a bound, and an apply must not fail by this one. */
+	json_t *annotations = json_object_get(json_object_get(object, "metadata"), "annotations");
+	json_object_set_new(annotations, LAST_APPLIED, json_stringn(buf_failed(&text) ? "" : text.data, buf_failed(&text) ? 0 : text.len));
+	json_decref(copy);
+}
+
 int managed_apply(const struct managed_options *options, json_t *live, json_t *config, json_t **ret, struct error *err) {
 	struct field_schema schema = field_schema_root(options->type, options->schema);
 	struct owners owners = {0};
@@ -566,7 +636,9 @@ int managed_apply(const struct managed_options *options, json_t *live, json_t *c
 	json_t *last = before ? json_incref(before->set) : NULL;
 	json_t *merged = merge_config(options, schema, &owners, old, given, &at);
 	compare_writes(options, old, merged, &d);
-	r = yield(&owners, &owners.items[at], &d, options->force, err);
+	json_t *allowed = options->force ? NULL : allowed_conflicts(options, schema, old);
+	r = yield(&owners, &owners.items[at], &d, options->force, allowed, err);
+	json_decref(allowed);
 	if (!r) {
 		/* Applying the same again changes nothing, not even the time. */
 		bool same = last && patch_values_equal(last, owners.items[at].set) && field_set_empty(d.added) && field_set_empty(d.modified) && field_set_empty(d.removed);
@@ -574,6 +646,7 @@ int managed_apply(const struct managed_options *options, json_t *live, json_t *c
 			set_time(&owners.items[at]);
 		drop_empty(&owners);
 		owners_write(&owners, merged);
+		sync_last_applied(options, merged, given);
 		*ret = json_incref(merged);
 	}
 	typed_difference_done(&d);

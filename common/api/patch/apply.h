@@ -22,7 +22,8 @@ struct managed_options {
 /*
  * Server-side apply of `config` (apiVersion, kind and metadata.name in it) onto `live` (NULL: a new object). The result has
  * managedFields brought up to date. Where others own what config changes and force is not set: 409 Conflict with a cause
- * FieldManagerConflict for each field. metadata.managedFields in config must be empty (400).
+ * FieldManagerConflict for each field. metadata.managedFields in config must be empty (400). The manager "kubectl" may take what its client-side
+ * apply (its annotation) left as it is now; the annotation then follows.
  */
 int managed_apply(const struct managed_options *options, json_t *live, json_t *config, json_t **ret, struct error *err);
 /*

@@ -255,6 +255,34 @@ static void test_apply(void **state) {
 
 #define DEPLOYMENT "\"apiVersion\":\"apps/v1\",\"kind\":\"Deployment\",\"metadata\":{\"name\":\"d\"}"
 
+/* kubectl apply, then kubectl apply --server-side. */
+static void test_from_client_side(void **state) {
+	struct managed_options options = {.type = &core_v1_config_map_type, .api_version = "v1", .manager = "kubectl-client-side-apply"};
+	json_t *live = update(&options, NULL,
+			      "{\"kind\":\"ConfigMap\",\"apiVersion\":\"v1\",\"metadata\":{\"name\":\"m\",\"annotations\":{\"kubectl.kubernetes.io/last-applied-configuration\":"
+			      "\"{\\\"apiVersion\\\":\\\"v1\\\",\\\"kind\\\":\\\"ConfigMap\\\",\\\"metadata\\\":{\\\"name\\\":\\\"m\\\"},\\\"data\\\":{\\\"a\\\":\\\"1\\\",\\\"b\\\":\\\"1\\\"}}\"}},"
+			      "\"data\":{\"a\":\"1\",\"b\":\"1\"}}");
+	static const char config[] = "{\"kind\":\"ConfigMap\",\"apiVersion\":\"v1\",\"metadata\":{\"name\":\"m\"},\"data\":{\"a\":\"2\"}}";
+	json_t *given = tree(config), *ret = NULL;
+	autoerror struct error err = {0};
+	options.manager = "somebody";
+	assert_int_equal(managed_apply(&options, live, given, &ret, &err), -EAGAIN);
+	error_done(&err);
+	options.manager = "kubectl";
+	json_t *applied = apply(&options, json_incref(live), config);
+	check_equal(json_object_get(applied, "data"), "{\"a\":\"2\",\"b\":\"1\"}");
+	assert_string_equal(json_string_value(json_object_get(json_object_get(json_object_get(applied, "metadata"), "annotations"), "kubectl.kubernetes.io/last-applied-configuration")),
+			    "{\"apiVersion\":\"v1\",\"data\":{\"a\":\"2\"},\"kind\":\"ConfigMap\",\"metadata\":{\"name\":\"m\"}}\n");
+	json_decref(applied);
+	/* What another changed since is a conflict still. */
+	json_object_set_new(json_object_get(live, "data"), "a", json_string("3"));
+	assert_int_equal(managed_apply(&options, live, given, &ret, &err), -EAGAIN);
+	assert_int_equal(err.cause_count, 1);
+	assert_string_equal(err.causes[0].field, ".data.a");
+	json_decref(live);
+	json_decref(given);
+}
+
 static void test_keyed_lists(void **state) {
 	struct managed_options a = {.type = &apps_v1_deployment_type, .api_version = "apps/v1", .manager = "a"}, b = a;
 	b.manager = "b";
@@ -312,6 +340,7 @@ int main(void) {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_create),
 		cmocka_unit_test(test_created_fields), cmocka_unit_test(test_updated_structs), cmocka_unit_test(test_update_takes_over), cmocka_unit_test(test_apply),
+		cmocka_unit_test(test_from_client_side),
 		cmocka_unit_test(test_keyed_lists), cmocka_unit_test(test_refusals), cmocka_unit_test(test_custom_resource),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
