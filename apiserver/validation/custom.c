@@ -451,7 +451,8 @@ static void check_version_schema(const struct apiextensions_v1_custom_resource_d
 
 static bool same_for_all(const struct apiextensions_v1_custom_resource_definition_spec *spec, const char *field) {
 	const struct api_type *type = &apiextensions_v1_custom_resource_definition_version_type;
-	const struct api_field *f = api_field_find(type, field, strlen(field), NULL);
+	size_t offset;
+	const struct api_field *f = api_field_find(type, field, strlen(field), &offset);
 	bool same = f && spec->versions.len;
 	for (uint32_t i = 0; same && i < spec->versions.len; i++)
 		same = api_field_is_set(f, &spec->versions.items[i]) && api_field_same(f, &spec->versions.items[i], &spec->versions.items[0]);
