@@ -376,42 +376,6 @@ void *api_field_address(const struct api_type *type, const void *value, const ch
 	return NULL;
 }
 
-/* Bytes that a field takes in its struct: only the sizes that matter for whole-field copies of spec and status. */
-static size_t field_size(const struct api_field *field) {
-	if (field->shape != API_SINGLE)
-		return sizeof(struct api_string_list);
-	if (api_field_indirect(field))
-		return sizeof(void *);
-	switch ((enum api_kind)field->kind) {
-	case API_STRUCT:
-		return field->type->size;
-	case API_BOOL:
-		return sizeof(bool);
-	case API_INT32:
-		return sizeof(int32_t);
-	case API_INT64:
-	case API_DOUBLE:
-	case API_DURATION:
-		return sizeof(int64_t);
-	case API_STRING:
-		return sizeof(char *);
-	case API_BYTES:
-		return sizeof(struct api_bytes);
-	case API_QUANTITY:
-		return sizeof(struct quantity);
-	case API_INT_OR_STRING:
-		return sizeof(struct int_or_string);
-	case API_TIME:
-	case API_MICRO_TIME:
-		return sizeof(struct api_time);
-	case API_RAW_EXTENSION:
-	case API_FIELDS_V1:
-	case API_JSON:
-		return sizeof(struct api_raw);
-	}
-	return 0;
-}
-
 void api_field_clear(void *object, const char *name) {
 	const struct api_field *field;
 	if (custom_of_type(api_type_of(object))) {
@@ -420,7 +384,7 @@ void api_field_clear(void *object, const char *name) {
 	}
 	void *at = api_field_address(api_type_of(object), object, name, &field);
 	if (at)
-		memset(at, 0, field_size(field));
+		memset(at, 0, api_field_size(field));
 }
 
 void api_field_copy(void *dst, const void *src, const char *name) {
@@ -440,7 +404,7 @@ void api_field_copy(void *dst, const void *src, const char *name) {
 	/* A whole deep copy of src that dst's arena then owns: simple, and shares no memory with src. */
 	void *copy = api_copy(src);
 	arena_defer(api_arena(dst), (void (*)(void *))api_unref, copy);
-	memcpy(to, (char *)copy + field->offset, field_size(field));
+	memcpy(to, (char *)copy + field->offset, api_field_size(field));
 }
 
 bool api_field_equal(const void *a, const void *b, const char *name) {
@@ -451,8 +415,8 @@ bool api_field_equal(const void *a, const void *b, const char *name) {
 		return true;
 	/* Compare copies that differ in this field alone. */
 	void *left = api_new(type), *right = api_new(type);
-	memcpy((char *)left + field->offset, at, field_size(field));
-	memcpy((char *)right + field->offset, (const char *)b + field->offset, field_size(field));
+	memcpy((char *)left + field->offset, at, api_field_size(field));
+	memcpy((char *)right + field->offset, (const char *)b + field->offset, api_field_size(field));
 	bool equal = api_equal(type, left, right);
 	api_unref(left);
 	api_unref(right);

@@ -6,6 +6,7 @@
 #include "common/base/log.h"
 #include "common/client/client.h"
 #include "kubelet/node/eviction.h"
+#include "kubelet/metrics.h"
 #include "kubelet/node/node.h"
 #include "kubelet/objects/cache.h"
 #include "kubelet/pod/manager.h"
@@ -185,6 +186,7 @@ int kubelet_parts_start(struct kubelet *kubelet, struct error *err) {
 	if (r < 0)
 		return r;
 	kubelet->status = status_manager_new(kubelet);
+	kubelet_metrics_init(kubelet);
 	kubelet->probes = probe_manager_new(kubelet);
 	node_allocatable_enforce(kubelet);
 	kubelet->node = node_agent_start(kubelet);

@@ -108,6 +108,11 @@ void queue_set(struct queue *queue, struct core_v1_pod *object, bool changed) {
 	api_ref(object);
 	api_unref(pod->pod);
 	pod->pod = object;
+	if (pod->state == POD_ACTIVE && pod->priority != priority) {
+		deactivate(queue, pod); /* its place in the heap follows from its priority */
+		pod->priority = priority;
+		activate(queue, pod);
+	}
 	pod->priority = priority;
 	if (pod->state == POD_UNSCHEDULABLE && changed)
 		back_off_or_activate(queue, pod);

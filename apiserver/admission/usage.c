@@ -59,7 +59,16 @@ static void pod_total(struct arena *arena, const struct core_v1_pod *pod, bool l
 		}
 	}
 	max_map(arena, total, &largest);
+	/* What the pod asks for as a whole goes before the sum of its containers. */
+	const struct api_quantity_map *whole = !pod->spec.resources ? NULL : limits ? &pod->spec.resources->limits : &pod->spec.resources->requests;
+	for (uint32_t i = 0; whole && i < whole->len; i++)
+		api_quantity_set(arena, total, whole->items[i].key, whole->items[i].value);
 	sum_map(arena, total, &pod->spec.overhead);
+}
+
+void usage_pod_requests(struct arena *arena, const struct core_v1_pod *pod, struct api_quantity_map *ret) {
+	*ret = (struct api_quantity_map){0};
+	pod_total(arena, pod, false, ret);
 }
 
 static bool is_compute(const char *name) {

@@ -4,6 +4,7 @@
 #include "apiserver/rest/patch.h"
 #include "apiserver/rest/write.h"
 #include "api/meta_v1.h"
+#include "common/api/codec.h"
 #include "common/api/patch/patch.h"
 #include "common/api/yaml.h"
 
@@ -109,18 +110,88 @@ static int check_identity(struct write *w, struct error *err) {
 	return 0;
 }
 
-static int make_patched(struct write *w, struct error *err) {
-	const struct patch_input *input = w->arg;
+/*
+ * What a merging patch does not name stays as it is: such members of the root need not become a tree and be decoded again. A status patch of a
+ * pod leaves out its spec and its managedFields, most of the object.
+ */
+static bool names_members(const struct patch_input *input, const struct api_type *type) {
+	const char *key;
+	json_t *value;
+	if ((input->kind != PATCH_MERGE && input->kind != PATCH_STRATEGIC) || !json_is_object(input->tree) || type->custom_json)
+		return false;
+	for (size_t i = 0; i < type->field_count; i++)
+		if (type->fields[i].flags & API_FIELD_INLINE)
+			return false;
+	json_object_foreach(input->tree, key, value)
+		if (*key == '$')
+			return false;
+	value = json_object_get(input->tree, "metadata");
+	return !value || json_is_object(value);
+}
+
+static bool is_named(const struct patch_input *input, const struct api_field *f) {
+	return !strcmp(f->name, "kind") || !strcmp(f->name, "apiVersion") || !strcmp(f->name, "metadata") || json_object_get(input->tree, f->name);
+}
+
+/* Copies the struct, without what it points at, leaving zero what is not of the part. */
+static void *part_of(const struct patch_input *input, const struct api_type *type, const void *object, bool named) {
+	char *part = xcalloc(1, type->size);
+	for (size_t i = 0; i < type->field_count; i++)
+		if (is_named(input, &type->fields[i]) == named)
+			memcpy(part + type->fields[i].offset, (const char *)object + type->fields[i].offset, api_field_size(&type->fields[i]));
+	return part;
+}
+
+static int patch_members(const struct write *w, const struct patch_input *input, void **ret, struct error *err) {
 	const struct api_type *type = w->resource->type;
-	if (!w->old)
-		return error_not_found(err, w->resource, w->name);
+	const struct meta_v1_object_meta *old_meta = api_metadata(w->old);
+	size_t meta_at = (size_t)((const char *)old_meta - (const char *)w->old);
+	bool keep_managed = !json_object_get(json_object_get(input->tree, "metadata"), "managedFields");
+	autofree char *named = part_of(input, type, w->old, true), *rest = part_of(input, type, w->old, false);
+	struct meta_v1_object_meta *meta = (struct meta_v1_object_meta *)(named + meta_at), *rest_meta = (struct meta_v1_object_meta *)(rest + meta_at);
+	if (keep_managed) {
+		rest_meta->managed_fields = meta->managed_fields;
+		memset(&meta->managed_fields, 0, sizeof(meta->managed_fields));
+	}
+	json_t *target = api_to_json(type, named), *patched = NULL;
+	int rc = patch_run(input, type, target, &patched, err);
+	json_decref(target);
+	if (rc < 0)
+		return rc;
+	void *object;
+	rc = patch_decode(w->r, type, patched, &object, err);
+	json_decref(patched);
+	if (rc < 0)
+		return rc;
+	autofree char *copy = xcalloc(1, type->size);
+	api_copy_value(type, copy, rest, api_arena(object));
+	for (size_t i = 0; i < type->field_count; i++)
+		if (!is_named(input, &type->fields[i]))
+			memcpy((char *)object + type->fields[i].offset, copy + type->fields[i].offset, api_field_size(&type->fields[i]));
+	if (keep_managed)
+		api_metadata(object)->managed_fields = ((struct meta_v1_object_meta *)(copy + meta_at))->managed_fields;
+	*ret = object;
+	return 0;
+}
+
+static int patch_whole(const struct write *w, const struct patch_input *input, void **ret, struct error *err) {
+	const struct api_type *type = w->resource->type;
 	json_t *target = api_to_json(type, w->old), *patched = NULL;
 	int rc = patch_run(input, type, target, &patched, err);
 	json_decref(target);
 	if (rc < 0)
 		return rc;
-	rc = patch_decode(w->r, type, patched, &w->object, err);
+	rc = patch_decode(w->r, type, patched, ret, err);
 	json_decref(patched);
+	return rc;
+}
+
+static int make_patched(struct write *w, struct error *err) {
+	const struct patch_input *input = w->arg;
+	if (!w->old)
+		return error_not_found(err, w->resource, w->name);
+	bool members = !w->resource->custom && api_metadata(w->old) && names_members(input, w->resource->type);
+	int rc = members ? patch_members(w, input, &w->object, err) : patch_whole(w, input, &w->object, err);
 	if (rc < 0)
 		return rc;
 	rc = check_identity(w, err);

@@ -236,6 +236,15 @@ static void on_event(const struct store_event *event, void *arg) {
 	struct watcher *w = arg;
 	if (event->type == STORE_BOOKMARK)
 		return; /* our own timer sends them, to those who want them */
+	if (event->type == STORE_GAP) {
+		autoerror struct error err = {0};
+		error_status(&err, 410, "Expired", EXPIRED_FORMAT, (unsigned long long)w->sent_revision, (unsigned long long)event->revision);
+		pthread_mutex_lock(&w->lock);
+		if (!w->closed)
+			send_error(w, &err);
+		pthread_mutex_unlock(&w->lock);
+		return;
+	}
 	bool now = event->type != STORE_DELETED && list_query_matches(w->query, event->entry);
 	bool before = event->type == STORE_DELETED ? list_query_matches(w->query, event->entry)
 						   : event->previous && list_query_matches(w->query, event->previous);
@@ -258,7 +267,7 @@ static void on_event(const struct store_event *event, void *arg) {
 static void go_live(struct watcher *w, uint64_t revision) {
 	struct store_watch *watch = NULL;
 	watcher_ref(w); /* the store's */
-	int rc = collection_watch(w->render.resource->collection, revision, on_event, w, &watch);
+	int rc = collection_watch_exact(w->render.resource->collection, revision, on_event, w, &watch);
 	if (rc < 0) {
 		autoerror struct error err = {0};
 		error_status(&err, 410, "Expired", EXPIRED_FORMAT, (unsigned long long)revision, (unsigned long long)store_revision(w->server->store));

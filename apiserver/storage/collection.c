@@ -186,6 +186,10 @@ int collection_snapshot_at(struct collection *c, uint64_t revision, struct snaps
 		pthread_mutex_unlock(&c->lock);
 		return r;
 	}
+	if (revision > c->history.gap_start && revision < c->history.exact_floor) {
+		pthread_mutex_unlock(&c->lock);
+		return -ESTALE;
+	}
 	/* From the nearest later state that is at hand, back. */
 	tree = c->tree;
 	for (size_t i = 0; i < COLLECTION_VIEWS; i++) {

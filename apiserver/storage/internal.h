@@ -37,6 +37,8 @@ struct history {
 	size_t bytes;          /* of the objects that only history still needs */
 	size_t max_events;
 	uint64_t floor;        /* every event after this revision is here */
+	uint64_t exact_floor;  /* after this one, with every state: none was lost to a compaction */
+	uint64_t gap_start;    /* between this one and exact_floor states are unknown */
 };
 void history_done(struct history *history);
 /* Takes references of its own. */
@@ -110,6 +112,8 @@ void entry_sweep_encodings(struct entry *entry);
 /* ---- watch.c ---- */
 
 void watch_dispatch(struct collection *collection, const struct store_event *event);
+/* Exact watches end here: states up to this revision were lost. apply_lock is held. */
+void watch_gap(struct collection *collection, uint64_t revision);
 /* Sends bookmarks that are due. */
 void watch_tick(struct collection *collection);
 

@@ -228,6 +228,26 @@ static void apply_difference(struct difference *difference)
 	collection_apply(c, type, difference->revision, entry);
 }
 
+/* An object may have had states between the last one seen and the one found: who must see them all is told that he cannot. */
+static void tell_gaps(struct load *load)
+{
+	uint64_t revision = (uint64_t)load->revision, known = atomic_load(&load->store->revision);
+
+	for (size_t i = 0; i < load->count; i++) {
+		struct collection *c = load->differences[i].collection;
+		if (c->history.exact_floor == revision)
+			continue;
+		pthread_mutex_lock(&c->lock);
+		if (!c->history.exact_floor || c->history.gap_start >= c->history.floor)
+			c->history.gap_start = c->history.exact_floor ? min_of(c->history.gap_start, known) : known;
+		else
+			c->history.gap_start = known; /* the earlier gap is forgotten with its time */
+		c->history.exact_floor = revision;
+		pthread_mutex_unlock(&c->lock);
+		watch_gap(c, revision);
+	}
+}
+
 static void publish_differences(struct load *load)
 {
 	struct store *store = load->store;
@@ -237,6 +257,7 @@ static void publish_differences(struct load *load)
 		find_gone(load, e->value);
 	find_gone(load, store->root);
 	date_deletions(load);
+	tell_gaps(load);
 	for (size_t i = 0; i < load->count; i++)
 		apply_difference(&load->differences[i]);
 	log_info("read all of etcd again", LOG_INT("changes", load->count), LOG_INT("revision", load->revision));

@@ -142,7 +142,7 @@ void collection_delete(struct collection *collection, const char *key, uint64_t 
 
 /* ---- watch ---- */
 
-enum store_event_type { STORE_ADDED, STORE_MODIFIED, STORE_DELETED, STORE_BOOKMARK };
+enum store_event_type { STORE_ADDED, STORE_MODIFIED, STORE_DELETED, STORE_BOOKMARK, STORE_GAP };
 struct store_event {
 	enum store_event_type type;
 	uint64_t revision;
@@ -157,6 +157,12 @@ struct store_watch;
  * Hold no lock that on_event takes.
  */
 int collection_watch(struct collection *collection, uint64_t revision, void (*on_event)(const struct store_event *event, void *arg), void *arg, struct store_watch **ret);
+/*
+ * The same for who must see each state, not only the newest. Where etcd has compacted what the cache had not been told yet, states in between
+ * are lost for ever: such a watch then gets STORE_GAP (without entry) as its last event, and begins no earlier than after the gap (-ESTALE).
+ * Other watches see the difference as events.
+ */
+int collection_watch_exact(struct collection *collection, uint64_t revision, void (*on_event)(const struct store_event *event, void *arg), void *arg, struct store_watch **ret);
 /* Every event up to this revision was handed to on_event: what a bookmark may say. */
 uint64_t store_watch_revision(struct store_watch *watch);
 /* After it returns on_event is not called again. May be called from inside its own on_event; elsewhere hold no lock that on_event takes. */

@@ -15,6 +15,8 @@ struct store_watch {
 	void *arg;
 	_Atomic uint64_t position; /* the last revision it got */
 	_Atomic bool live;
+	bool exact;      /* it ends at a gap */
+	bool ended;      /* it has; under apply_lock */
 	uint64_t joined; /* the position at which it became live */
 	_Atomic bool dead; /* set under replay_lock */
 	int64_t bookmark_due;
@@ -60,7 +62,7 @@ static ssize_t take_batch(struct store_watch *watch, struct history_event *out)
 
 	pthread_mutex_lock(&c->store->apply_lock);
 	pthread_mutex_lock(&c->lock);
-	if (position < c->history.floor) {
+	if (position < c->history.floor || (watch->exact && position < c->history.exact_floor)) {
 		count = -ESTALE;
 	} else {
 		size_t i = history_after(&c->history, position);
@@ -96,7 +98,7 @@ static void replay(struct store_watch *watch, struct history_event *events, size
 	}
 }
 
-int collection_watch(struct collection *c, uint64_t revision, void (*on_event)(const struct store_event *event, void *arg), void *arg, struct store_watch **ret)
+static int begin_watch(struct collection *c, uint64_t revision, bool exact, void (*on_event)(const struct store_event *event, void *arg), void *arg, struct store_watch **ret)
 {
 	struct history_event events[REPLAY_BATCH];
 	struct store_watch *watch;
@@ -106,12 +108,13 @@ int collection_watch(struct collection *c, uint64_t revision, void (*on_event)(c
 	pthread_mutex_lock(&c->store->apply_lock);
 	if (revision == 0)
 		revision = max_of(c->last_revision, atomic_load(&c->store->revision));
-	if (revision < c->history.floor)
+	if (revision < c->history.floor || (exact && revision < c->history.exact_floor))
 		r = -ESTALE;
 	pthread_mutex_unlock(&c->store->apply_lock);
 	if (r < 0)
 		return r;
 	watch = watch_new(c, revision, on_event, arg);
+	watch->exact = exact;
 	*ret = watch;
 	while (!watch->dead && (count = take_batch(watch, events)) != 0) {
 		if (count < 0) {
@@ -124,6 +127,16 @@ int collection_watch(struct collection *c, uint64_t revision, void (*on_event)(c
 	}
 	watch_put(watch);
 	return r;
+}
+
+int collection_watch(struct collection *c, uint64_t revision, void (*on_event)(const struct store_event *event, void *arg), void *arg, struct store_watch **ret)
+{
+	return begin_watch(c, revision, false, on_event, arg, ret);
+}
+
+int collection_watch_exact(struct collection *c, uint64_t revision, void (*on_event)(const struct store_event *event, void *arg), void *arg, struct store_watch **ret)
+{
+	return begin_watch(c, revision, true, on_event, arg, ret);
 }
 
 uint64_t store_watch_revision(struct store_watch *watch)
@@ -183,7 +196,7 @@ static void send_event(struct store_watch *watch, const void *arg)
 {
 	const struct store_event *event = arg;
 
-	if (event->revision <= watch->joined)
+	if (event->revision <= watch->joined || watch->ended)
 		return; /* it was replayed, or lies before where the watch begins */
 	atomic_store(&watch->position, event->revision);
 	watch->on_event(event, watch->arg);
@@ -200,7 +213,7 @@ static void send_bookmark(struct store_watch *watch, const void *arg)
 	int64_t now = *(const int64_t *)arg;
 	struct store_event event = {.type = STORE_BOOKMARK};
 
-	if (watch->bookmark_due > now)
+	if (watch->bookmark_due > now || watch->ended)
 		return;
 	watch->bookmark_due = now + BOOKMARK_NS - (int64_t)random_below(BOOKMARK_NS / 8);
 	event.revision = store_watch_revision(watch);
@@ -213,4 +226,18 @@ void watch_tick(struct collection *c)
 
 	if (!list_empty(&c->watches))
 		walk(c, send_bookmark, &now);
+}
+
+static void send_gap(struct store_watch *watch, const void *arg)
+{
+	if (!watch->exact || watch->ended)
+		return;
+	watch->ended = true;
+	watch->on_event(arg, watch->arg);
+}
+
+void watch_gap(struct collection *c, uint64_t revision)
+{
+	if (!list_empty(&c->watches))
+		walk(c, send_gap, &(struct store_event){.type = STORE_GAP, .revision = revision});
 }

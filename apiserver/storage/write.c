@@ -101,8 +101,9 @@ static void finish_without_event(struct write *write)
 	autoentry struct entry *last = NULL;
 
 	if (write->is_put) {
-		/* A newer state, or none: written it was, so what was written is not told as failed unless it is gone. */
-		finish(write, now && now->resource_version >= write->revision ? 0 : -EAGAIN, now);
+		/* Written it was; but where somebody has changed or deleted it since, what it was then is not at hand to be told. */
+		bool same = now && now->resource_version == write->revision;
+		finish(write, same ? 0 : -ETIMEDOUT, same ? now : NULL);
 		return;
 	}
 	if (write->before)

@@ -41,6 +41,10 @@ static inline void *api_field_at(const struct api_field *f, void *value) {
 static inline const void *api_field_at_const(const struct api_field *f, const void *value) {
 	return (const char *)value + f->offset;
 }
+/* Bytes that the field takes in its holder. */
+static inline size_t api_field_size(const struct api_field *f) {
+	return f->shape != API_SINGLE ? sizeof(struct api_any_list) : api_field_indirect(f) ? sizeof(void *) : f->element_size;
+}
 /* The field's value where it is single: through the pointer where there is one; NULL where that is NULL. */
 static inline const void *api_field_value(const struct api_field *f, const void *value) {
 	const void *at = api_field_at_const(f, value);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "kubelet/container/env.h"
 
+#include "kubelet/container/env_file.h"
 #include "kubelet/container/expand.h"
 
 #include <ctype.h>
@@ -169,6 +170,19 @@ static int from_secret(const struct core_v1_pod *pod, const char *name, const st
 	return is_optional(ref->optional) ? 0 : error_set(err, ENOENT, "couldn't find key %s in Secret %s/%s", ref->key, pod->metadata.namespace, ref->name);
 }
 
+static int from_file(const char *name, const struct core_v1_file_key_selector *ref, const struct pod_facts *facts, struct env_list *list, struct error *err) {
+	const char *folder = facts->volume_paths ? map_get(facts->volume_paths, ref->volume_name) : NULL, *value;
+	if (str_empty(folder))
+		return error_set(err, ENOENT, "cannot find the volume \"%s\" referenced by FileKeyRef", ref->volume_name);
+	int r = env_file_read(folder, ref->path, ref->key, list->arena, &value, err);
+	if (r < 0)
+		return r == -ENOENT && is_optional(ref->optional) ? 0 : r;
+	if (!value)
+		return is_optional(ref->optional) ? 0 : error_set(err, ENOENT, "environment variable key \"%s\" not found in file \"%s\"", ref->key, ref->path);
+	env_set(list, name, value);
+	return 0;
+}
+
 static int add_env(const struct core_v1_pod *pod, const struct core_v1_container *container, const struct core_v1_env_var *var, const struct pod_facts *facts, struct object_source *objects, struct env_list *list, struct error *err) {
 	autobuf struct buf out = BUF_INIT(ENV_MAX_VALUE);
 	int r = 0;
@@ -178,6 +192,8 @@ static int add_env(const struct core_v1_pod *pod, const struct core_v1_container
 		return from_config_map(pod, var->name, var->value_from->config_map_key_ref, objects, list, err);
 	} else if (var->value_from->secret_key_ref) {
 		return from_secret(pod, var->name, var->value_from->secret_key_ref, objects, list, err);
+	} else if (var->value_from->file_key_ref) {
+		return from_file(var->name, var->value_from->file_key_ref, facts, list, err);
 	} else if (var->value_from->field_ref) {
 		r = fieldref_value(pod, facts, var->value_from->field_ref->field_path, &out, err);
 	} else if (var->value_from->resource_field_ref) {

@@ -4,6 +4,7 @@
 #define CORACLE_KUBELET_FIELDREF_H
 
 #include "api/core_v1.h"
+#include "common/base/map.h"
 
 /* What is known of a pod besides its spec; all borrowed, NULL or 0 where not known yet. */
 struct pod_facts {
@@ -13,6 +14,7 @@ struct pod_facts {
 	size_t pod_ip_count;
 	const char *node_name;
 	const struct api_quantity_map *allocatable; /* of the node */
+	const struct map *volume_paths; /* name -> where it is on the host */
 };
 
 /* Appends the field's value: metadata.name, metadata.labels['x'], status.podIP, ... -EINVAL where the path is not one. */

@@ -48,6 +48,7 @@ static struct pod *pod_new(struct pod_manager *manager, struct core_v1_pod *obje
 	pod->object = api_ref(object);
 	if (object->status.container_statuses.len || object->status.init_container_statuses.len)
 		pod->allocated = resize_from_status(object);
+	pod->seen_at = str_empty(object->status.phase) || str_equal(object->status.phase, CORE_V1_POD_PHASE_PENDING) ? clock_monotonic_ns() : 0;
 	pod->cancel_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	pod->evict_grace = -1;
 	pod->volume_paths = MAP_INIT(free);

@@ -83,6 +83,7 @@ struct pod {
 	int64_t retry_ns;        /* back-off of what failed last; 0: nothing did */
 	bool end_told;
 	bool restarting_all;
+	int64_t seen_at;         /* monotonic; 0: its start is counted, or was not this kubelet's */
 	char *end_phase;         /* set once the pod is over: Failed or Succeeded */
 	bool cleaned;
 	struct cgroup_resources cgroup_told; /* of the pod's own cgroup */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Starts one container: image, configuration, bundle, process, postStart hook, probes. */
 #include "common/base/log.h"
+#include "kubelet/metrics.h"
 #include "kubelet/pod/pod.h"
 #include "kubelet/pod/resize.h"
 #include "kubelet/probe/probe.h"
@@ -11,11 +12,14 @@
 
 static const char *const kind_labels[] = {[SLOT_INIT] = "init", [SLOT_SIDECAR] = "sidecar", [SLOT_MAIN] = "main", [SLOT_EPHEMERAL] = "ephemeral"};
 
+static const char *const metric_kinds[] = {[SLOT_INIT] = "init_container", [SLOT_SIDECAR] = "init_container", [SLOT_MAIN] = "container", [SLOT_EPHEMERAL] = "ephemeral_container"};
+
 static int fail(struct pod *pod, struct core_v1_pod *object, struct slot *slot, const char *reason, const struct error *err) {
 	autofree char *field = slot_field_path(slot);
 	kubelet_event(pod->kubelet, object, field, "Warning", "Failed", "Error: %s", error_message(err));
 	log_warning("container cannot start", LOG_STR("pod", pod->name), LOG_STR("container", slot->name), LOG_STR("reason", reason), LOG_ERR(err));
 	slot_wait(slot, reason, error_message(err));
+	kubelet_metrics_container(metric_kinds[slot->kind], reason);
 	return -EAGAIN;
 }
 
@@ -120,15 +124,20 @@ int pod_start_container(struct pod *pod, struct core_v1_pod *object, struct slot
 	if (r < 0 || pod_is_ending(pod))
 		return r < 0 ? r : -EAGAIN;
 	pod_manager_start_begin(pod->manager);
+	int64_t began = clock_monotonic_ns();
 	r = create(pod, object, slot, view, &id);
+	kubelet_metrics_operation("create_container", clock_monotonic_ns() - began, r < 0);
 	if (r == 0) {
 		drop_older(pod, slot, view);
 		kubelet_event(pod->kubelet, object, field, "Normal", "Created", "Container created");
+		began = clock_monotonic_ns();
 		r = runtime_container_start(pod->kubelet->runtime, id, &err);
+		kubelet_metrics_operation("start_container", clock_monotonic_ns() - began, r < 0);
 	}
 	pod_manager_start_end(pod->manager);
 	if (r < 0)
 		return err.message ? fail(pod, object, slot, "RunContainerError", &err) : r;
+	kubelet_metrics_container(metric_kinds[slot->kind], NULL);
 	slot->restarts_now = false;
 	pod_resize_started(object, slot, id);
 	kubelet_event(pod->kubelet, object, field, "Normal", "Started", "Container started");

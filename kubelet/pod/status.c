@@ -3,6 +3,7 @@
 #include "common/base/file.h"
 #include "common/base/log.h"
 #include "kubelet/container/resources.h"
+#include "kubelet/metrics.h"
 #include "kubelet/pod/pod.h"
 #include "kubelet/pod/resize.h"
 #include "kubelet/pod/status_manager.h"
@@ -464,6 +465,10 @@ void pod_status_update(struct pod *pod, const struct core_v1_pod *object, const 
 	set_addresses(pod, a, status);
 	set_containers(pod, object, a, status);
 	status->phase = arena_strdup(a, final_phase(pod, object, status));
+	if (pod->seen_at && str_equal(status->phase, CORE_V1_POD_PHASE_RUNNING)) {
+		kubelet_metrics_pod_started(clock_monotonic_ns() - pod->seen_at);
+		pod->seen_at = 0;
+	}
 	if (pod->evict_reason) {
 		status->reason = arena_strdup(a, pod->evict_reason);
 		status->message = arena_strdup(a, pod->evict_message);

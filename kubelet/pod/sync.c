@@ -7,6 +7,7 @@
 #include "common/base/file.h"
 #include "common/base/log.h"
 #include "kubelet/container/resources.h"
+#include "kubelet/metrics.h"
 #include "kubelet/pod/pod.h"
 #include "kubelet/pod/resize.h"
 #include "kubelet/pod/status_manager.h"
@@ -195,11 +196,14 @@ static int ensure_sandbox(struct pod *pod, struct core_v1_pod *object, struct po
 		return r;
 	}
 	pod_manager_start_begin(pod->manager);
+	int64_t began = clock_monotonic_ns();
 	r = check_runtime_class(pod, object, &err);
 	if (r == 0)
 		r = build_sandbox(pod->kubelet, object, view->sandbox_count ? view->sandboxes[0]->attempt + 1 : 0, cgroup, arena, &config, &err);
 	if (r == 0)
 		r = runtime_sandbox_start(pod->kubelet->runtime, &config, &id, &err);
+	kubelet_metrics_operation("run_podsandbox", clock_monotonic_ns() - began, r < 0);
+	kubelet_metrics_sandbox(r < 0);
 	pod_manager_start_end(pod->manager);
 	if (r < 0) {
 		log_warning("sandbox cannot start", LOG_STR("pod", pod->name), LOG_STR("namespace", pod->ns), LOG_ERR(&err));
@@ -572,10 +576,13 @@ int64_t pod_sync(struct pod *pod) {
 		mirror_ensure(pod->kubelet, object);
 	if (pod->stage == POD_NEW)
 		admit(pod, object, &view);
+	int64_t began = clock_monotonic_ns();
+	bool was_ended = pod->stage >= POD_ENDED;
 	if (!pod_is_ending(pod))
 		sync_running(pod, object, &view, &agenda);
 	if (pod_is_ending(pod))
 		sync_ending(pod, object, &view, &agenda);
+	kubelet_metrics_look(pod->stage < POD_ENDING ? "sync" : was_ended ? "terminated" : "terminating", clock_monotonic_ns() - began);
 	if (pod->stage != POD_FORGOTTEN)
 		pod_status_update(pod, object, &view);
 	return agenda.at;

@@ -130,5 +130,6 @@ void pod_facts_get(struct pod *pod, struct pod_facts *ret) {
 		.pod_ips = (const char *const *)pod->ips,
 		.pod_ip_count = pod->ip_count,
 		.node_name = pod->kubelet->node_name,
+		.volume_paths = &pod->volume_paths,
 	};
 }

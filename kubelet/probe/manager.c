@@ -3,7 +3,6 @@
 #include "common/base/list.h"
 #include "common/base/log.h"
 #include "common/base/map.h"
-#include "common/base/metrics.h"
 #include "kubelet/pod/manager.h"
 #include "kubelet/probe/probe.h"
 
@@ -32,6 +31,7 @@ struct probe {
 	int64_t next; /* monotonic */
 	enum probe_result result, last;
 	int run_length;
+	uint64_t runs[PROBE_FAILURE + 1]; /* by result */
 	bool running, on_hold, removed;
 };
 
@@ -46,11 +46,6 @@ struct probe_manager {
 	unsigned threads, waiting;
 	bool stopping;
 	pthread_t timer;
-};
-
-static const char *const metric_labels[] = {"probe_type", "result", "container", "pod", "namespace", NULL};
-static struct metric metrics[] = {
-	{"prober_probe_total", "Cumulative number of a liveness, readiness or startup probe for a container by result.", METRIC_COUNTER, metric_labels, NULL, NULL},
 };
 
 uint16_t probe_port(const struct core_v1_container *container, const struct int_or_string *port) {
@@ -144,10 +139,10 @@ static void run_probe(struct probe_manager *manager, struct probe *probe) {
 	probe->running = true;
 	pthread_mutex_unlock(&manager->lock);
 	enum probe_result result = probe_run(&target, &output);
-	metric_add(metric_label(&metrics[0], kind_names[probe->kind], result == PROBE_SUCCESS ? "successful" : result == PROBE_FAILURE ? "failed" : "unknown", probe->container->name, probe->pod->metadata.name, probe->pod->metadata.namespace), 1);
 	bool alive = pod_manager_container_running(manager->kubelet->pods, probe->pod_uid, probe->container_id);
 	pthread_mutex_lock(&manager->lock);
 	probe->running = false;
+	probe->runs[result]++;
 	if (probe->removed) {
 		probe_free(probe);
 		return;
@@ -256,7 +251,6 @@ struct probe_manager *probe_manager_new(struct kubelet *kubelet) {
 	pthread_cond_init(&manager->work, &attr);
 	pthread_cond_init(&manager->idle, &attr);
 	pthread_condattr_destroy(&attr);
-	metrics_register(metrics, array_len(metrics));
 	if (pthread_create(&manager->timer, NULL, run_timer, manager) != 0)
 		abort();
 	return manager;
@@ -333,4 +327,19 @@ enum probe_result probe_manager_result(struct probe_manager *manager, const char
 	enum probe_result result = !probe ? PROBE_NONE : str_equal(probe->container_id, container_id) ? probe->result : PROBE_UNKNOWN;
 	pthread_mutex_unlock(&manager->lock);
 	return result;
+}
+
+void probe_manager_write_metrics(struct probe_manager *manager, struct buf *out) {
+	static const char *const results[] = {[PROBE_SUCCESS] = "successful", [PROBE_FAILURE] = "failed", [PROBE_UNKNOWN] = "unknown"};
+	struct map_entry *e;
+	buf_append_str(out, "# HELP prober_probe_total [BETA] Cumulative number of a liveness, readiness or startup probe for a container by result.\n# TYPE prober_probe_total counter\n");
+	pthread_mutex_lock(&manager->lock);
+	for (size_t i = 0; (e = map_next(&manager->probes, &i));) {
+		const struct probe *probe = e->value;
+		for (size_t result = 0; result < array_len(results); result++)
+			if (results[result] && probe->runs[result])
+				buf_printf(out, "prober_probe_total{container=\"%s\",namespace=\"%s\",pod=\"%s\",pod_uid=\"%s\",probe_type=\"%s\",result=\"%s\"} %llu\n", probe->container->name, probe->pod->metadata.namespace, probe->pod->metadata.name, probe->pod_uid, kind_names[probe->kind],
+					   results[result], (unsigned long long)probe->runs[result]);
+	}
+	pthread_mutex_unlock(&manager->lock);
 }

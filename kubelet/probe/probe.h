@@ -51,4 +51,7 @@ void probe_manager_remove(struct probe_manager *manager, const char *pod_uid, co
 /* PROBE_NONE where the container has no such probe. */
 enum probe_result probe_manager_result(struct probe_manager *manager, const char *pod_uid, const char *container, const char *container_id, enum probe_kind kind);
 
+/* prober_probe_total of the probes there are. */
+void probe_manager_write_metrics(struct probe_manager *manager, struct buf *out);
+
 #endif

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "kubelet/metrics.h"
 #include "kubelet/server/server.h"
 
 #include "common/base/log.h"
@@ -86,6 +87,7 @@ static bool split(const struct route *route, struct route_request *r, const char
 static void *run(void *arg) {
 	struct job *job = arg;
 	struct kubelet_server *server = job->server;
+	kubelet_metrics_request(http_method(job->request.http), job->route->prefix + 1, job->route->max_parts > 1);
 	if (!job->authenticate || job->route->without_auth || auth_check(server->auth, job->request.http, job->route) == 0)
 		job->route->handler(&job->request);
 	free(job);

@@ -124,6 +124,8 @@ def test_resize_in_place(c):
     gone(c, "blocks")
     c.wait(20, "what was deferred", lambda: cgroup_values(c, "grows") == (900, 128))
     c.wait(10, "no condition of it left", lambda: not {"PodResizePending", "PodResizeInProgress"} & set(conditions(c, "grows")))
+    r = resize(c, "grows", {"cpu": "1000"}, {"cpu": "1000"})
+    expect(r.returncode != 0 and "node didn't have enough allocatable resources: cpu, requested: 1000000" in r.stderr, f"more than the node has is refused: {r.stderr}")
     seen = {e["reason"] for e in c.get("events", "--field-selector", "involvedObject.name=grows")["items"]}
     expect({"ResizeStarted", "ResizeCompleted", "ResizeDeferred"} <= seen, f"events: {seen}")
     gone(c, "grows")
@@ -373,3 +375,27 @@ def test_static_pods(c):
     c.wait(20, "the change", lambda: says("two"))
     os.unlink(manifest)
     c.wait(20, "its end", lambda: c.kubectl("get", "pod", name, check=False).returncode != 0)
+
+
+def test_environment_from_a_file(c):
+    c.apply("""
+apiVersion: v1
+kind: Pod
+metadata: {name: env-file}
+spec:
+  restartPolicy: Never
+  volumes: [{name: d, emptyDir: {}}]
+  initContainers:
+  - {name: write, image: "busybox:v1", command: [sh, -c, "echo \\"KEY='from the file'\\" >/d/env"], volumeMounts: [{name: d, mountPath: /d}]}
+  containers:
+  - name: main
+    image: busybox:v1
+    command: [sh, -c, 'echo "$KEY/$NONE"']
+    env:
+    - {name: KEY, valueFrom: {fileKeyRef: {volumeName: d, path: env, key: KEY}}}
+    - {name: NONE, valueFrom: {fileKeyRef: {volumeName: d, path: env, key: NONE, optional: true}}}
+""")
+    c.wait(20, "its end", lambda: c.get("pod", "env-file")["status"]["phase"] == "Succeeded")
+    out = c.kubectl("logs", "env-file", "-c", "main").stdout
+    expect(out == "from the file/\n", out)
+    gone(c, "env-file")

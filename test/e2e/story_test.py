@@ -27,6 +27,9 @@ spec:
         readinessProbe: {httpGet: {path: /label, port: http}, periodSeconds: 1}
 """
 
+# Ends when it is told to: as a container's first process, a plain sleep would not.
+OBEYS = "trap exit TERM; sleep 1000 & wait"
+
 
 def expect(condition, text):
     if not condition:
@@ -323,14 +326,14 @@ spec:
 def test_namespace_deletion_takes_all_with_it(c):
     c.kubectl("create", "namespace", "short")
     c.wait(10, "the default service account", lambda: c.kubectl("-n", "short", "get", "serviceaccount", "default", check=False).returncode == 0)
-    c.kubectl("-n", "short", "create", "deployment", "d", "--image=busybox:v1", "--", "sleep", "1000")
+    c.kubectl("-n", "short", "create", "deployment", "d", "--image=busybox:v1", "--", "sh", "-c", OBEYS)
     c.kubectl("-n", "short", "create", "configmap", "x", "--from-literal=a=b")
     c.kubectl("delete", "namespace", "short", "--timeout=90s")
     expect(c.kubectl("get", "namespace", "short", check=False).returncode != 0, "it is gone")
 
 
 def test_garbage_collection(c):
-    c.kubectl("create", "deployment", "gone", "--image=busybox:v1", "--", "sleep", "1000")
+    c.kubectl("create", "deployment", "gone", "--image=busybox:v1", "--", "sh", "-c", OBEYS)
     c.wait(20, "its pod", lambda: len(web_pods(c, "app=gone")) == 1)
     c.kubectl("delete", "deployment", "gone")
     c.wait(60, "its replica set and pod to go", lambda: not c.get("replicasets", "-l", "app=gone")["items"] and not c.get("pods", "-l", "app=gone")["items"])

@@ -157,6 +157,20 @@ def test_patch(api):
     o["spec"]["replicas"] = 5
     s, o, _ = api.call("PUT", DEPLOYMENTS + "/d/scale", o)
     check("scale up", s == 200 and api.call("GET", DEPLOYMENTS + "/d")[1]["spec"]["replicas"] == 5, o)
+    # What a merging patch does not name stays, whatever form it takes.
+    for kind in ("application/merge-patch+json", "application/strategic-merge-patch+json"):
+        before = api.call("GET", DEPLOYMENTS + "/d")[1]
+        s, o, _ = api.call("PATCH", DEPLOYMENTS + "/d", {"metadata": {"annotations": {"kind": kind}}}, kind)
+        same = {k: v for k, v in o["metadata"].items() if k not in ("annotations", "resourceVersion", "managedFields")} == {
+            k: v for k, v in before["metadata"].items() if k not in ("annotations", "resourceVersion", "managedFields")}
+        check("a patch leaves the rest " + kind, s == 200 and o["spec"] == before["spec"] and o["status"] == before["status"] and same and o["metadata"]["annotations"]["kind"] == kind and
+              len(o["metadata"].get("managedFields", [])) >= len(before["metadata"].get("managedFields", [])), o)
+        s, o, _ = api.call("PATCH", DEPLOYMENTS + "/d", {"metadata": {"managedFields": [{}]}}, kind)
+        check("a patch can reset the managers " + kind, s == 200 and o["spec"] == before["spec"] and (kind.startswith("application/strategic") or not o["metadata"].get("managedFields")), o["metadata"])
+        s, o, _ = api.call("PATCH", DEPLOYMENTS + "/d?fieldValidation=Strict", {"spec": {"nonsense": 1}}, kind)
+        check("a patch is held to the schema " + kind, s == 400 and "spec.nonsense" in o["message"], o)
+    s, o, _ = api.call("PATCH", DEPLOYMENTS + "/d", {"spec": None}, "application/merge-patch+json")
+    check("a patch that takes the spec away", s == 422 and any(c["field"].startswith("spec") for c in o["details"]["causes"]), o)
     check("a patch of an unknown type", api.call("PATCH", DEPLOYMENTS + "/d", "{}", "text/plain")[0] == 415)
 
 

@@ -120,6 +120,23 @@ static void change_unseen(struct test_etcd *etcd, char *ret_revision)
 	buf_done(&out);
 }
 
+/* What an exact watch got: how many events, and whether a gap was the last. */
+struct exact {
+	size_t len;
+	bool gap;
+};
+
+static void see_exact(const struct store_event *event, void *arg)
+{
+	struct exact *exact = arg;
+
+	if (event->type == STORE_BOOKMARK)
+		return;
+	assert_false(exact->gap);
+	exact->gap = event->type == STORE_GAP;
+	exact->len++;
+}
+
 static void test_compaction(void **state)
 {
 	struct test_etcd *etcd = *state;
@@ -148,7 +165,10 @@ static void test_compaction(void **state)
 	for (size_t i = 0; i < array_len(keys); i++)
 		assert_int_equal(put(pods, keys[i], EMPTY, 0, NULL), 0);
 	before = store_revision(store);
+	struct exact exact = {0}, after = {0};
+	struct store_watch *exact_watch, *after_watch, *none;
 	assert_int_equal(collection_watch(pods, 0, see, &seen, &watch), 0);
+	assert_int_equal(collection_watch_exact(pods, 0, see_exact, &exact, &exact_watch), 0);
 	change_unseen(etcd, revision);
 	seen_await(&seen, array_len(expected));
 	assert_int_equal(await_fresh(store, 0, 10000), 0);
@@ -162,6 +182,12 @@ static void test_compaction(void **state)
 	}
 	for (size_t j = 0; j < array_len(expected); j++)
 		assert_true(found[j]);
+	/* Who must see each state is told that he cannot. */
+	assert_true(exact.gap);
+	assert_int_equal(exact.len, 1);
+	assert_int_equal(collection_watch_exact(pods, before, see_exact, &after, &none), -ESTALE);
+	assert_int_equal(collection_watch_exact(pods, (uint64_t)atoi(revision), see_exact, &after, &after_watch), 0);
+	assert_int_equal(collection_snapshot_at(pods, before + 1, &snapshot), -ESTALE);
 	/* A late comer gets the same from history. */
 	struct seen again = SEEN_INIT;
 	assert_int_equal(collection_watch(pods, before, see, &again, &late), 0);
@@ -177,6 +203,11 @@ static void test_compaction(void **state)
 	snapshot_unref(snapshot);
 	assert_int_equal(put(pods, "default/after", EMPTY, 0, NULL), 0);
 	seen_await(&seen, array_len(expected) + 1);
+	assert_int_equal(exact.len, 1);
+	assert_int_equal(after.len, 1);
+	assert_false(after.gap);
+	store_watch_cancel(exact_watch);
+	store_watch_cancel(after_watch);
 	store_watch_cancel(watch);
 	store_watch_cancel(late);
 	store_close(store);

@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the kubelet counts of its own work, under the names Kubernetes' kubelet gives. Thread safe. */
+#ifndef CORACLE_KUBELET_METRICS_H
+#define CORACLE_KUBELET_METRICS_H
+
+#include "kubelet/kubelet.h"
+
+/* Once, before anything is counted. */
+void kubelet_metrics_init(struct kubelet *kubelet);
+/* One call of the runtime: "run_podsandbox", "create_container", "start_container"; its time, and whether it failed. */
+void kubelet_metrics_operation(const char *operation, int64_t ns, bool failed);
+/* A container of that kind ("init_container", "container", ...) was started, or was not with that reason. */
+void kubelet_metrics_container(const char *kind, const char *failure);
+void kubelet_metrics_sandbox(bool failed);
+/* A look of a pod's worker: "sync", "terminating", "terminated". */
+void kubelet_metrics_look(const char *kind, int64_t ns);
+/* From the first sight of a pod to its first Running. */
+void kubelet_metrics_pod_started(int64_t ns);
+void kubelet_metrics_request(const char *method, const char *path, bool long_running);
+
+#endif
