@@ -22,6 +22,9 @@ struct settings {
 
 	char *service_account_private_key_file, *root_ca_file;
 	char *cluster_signing_cert_file, *cluster_signing_key_file;
+	char *cluster_signing_kube_apiserver_client_cert_file, *cluster_signing_kube_apiserver_client_key_file;
+	char *cluster_signing_kubelet_client_cert_file, *cluster_signing_kubelet_client_key_file;
+	char *cluster_signing_kubelet_serving_cert_file, *cluster_signing_kubelet_serving_key_file;
 	int64_t cluster_signing_duration;
 	bool use_service_account_credentials;
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Signs approved certificate requests of Kubernetes' own signers with --cluster-signing-cert-file and its key. */
+/* Signs approved certificate requests of Kubernetes' own signers with --cluster-signing-cert-file and its key, or the pair that a flag names for the signer. */
 #include "common/base/file.h"
 #include "common/base/random.h"
 #include "controller-manager/controller.h"
@@ -15,15 +15,19 @@
 #define BACKDATE_SECONDS 300 /* clocks of others may be behind */
 #define MIN_SECONDS 600
 
+#define PAIR(signer) offsetof(struct settings, cluster_signing_##signer##_cert_file), offsetof(struct settings, cluster_signing_##signer##_key_file)
+
 /* Which usages a signer allows; what is asked for beyond them is refused. NULL ends a list. */
 static const struct signer {
 	const char *name;
 	const char *const *usages;
 	bool node_subject; /* CN system:node:..., O system:nodes */
+	enum { NAMES_ANY, NAMES_NONE, NAMES_OF_HOSTS } names; /* alternative names: of hosts are DNS names and addresses, at least one */
+	size_t cert_file, key_file; /* in struct settings; empty there: the general pair */
 } signers[] = {
-	{"kubernetes.io/kube-apiserver-client", (const char *const[]){"digital signature", "key encipherment", "client auth", NULL}, false},
-	{"kubernetes.io/kube-apiserver-client-kubelet", (const char *const[]){"digital signature", "key encipherment", "client auth", NULL}, true},
-	{"kubernetes.io/kubelet-serving", (const char *const[]){"digital signature", "key encipherment", "server auth", NULL}, true},
+	{"kubernetes.io/kube-apiserver-client", (const char *const[]){"digital signature", "key encipherment", "client auth", NULL}, false, NAMES_ANY, PAIR(kube_apiserver_client)},
+	{"kubernetes.io/kube-apiserver-client-kubelet", (const char *const[]){"digital signature", "key encipherment", "client auth", NULL}, true, NAMES_NONE, PAIR(kubelet_client)},
+	{"kubernetes.io/kubelet-serving", (const char *const[]){"digital signature", "key encipherment", "server auth", NULL}, true, NAMES_OF_HOSTS, PAIR(kubelet_serving)},
 };
 
 static const struct {
@@ -37,9 +41,25 @@ static const struct {
 	{"server auth", 0, GNUTLS_KP_TLS_WWW_SERVER},
 };
 
+/* The files of a signer's CA; false where it has none. */
+static bool ca_files(const struct settings *settings, const struct signer *signer, const char **ret_cert, const char **ret_key)
+{
+	*ret_cert = *(char *const *)((const char *)settings + signer->cert_file);
+	*ret_key = *(char *const *)((const char *)settings + signer->key_file);
+	if (str_empty(*ret_cert) && str_empty(*ret_key)) {
+		*ret_cert = settings->cluster_signing_cert_file;
+		*ret_key = settings->cluster_signing_key_file;
+	}
+	return !str_empty(*ret_cert) && !str_empty(*ret_key);
+}
+
 static bool enabled(const struct settings *settings)
 {
-	return !str_empty(settings->cluster_signing_cert_file) && !str_empty(settings->cluster_signing_key_file);
+	const char *cert, *key;
+	for (size_t i = 0; i < array_len(signers); i++)
+		if (ca_files(settings, &signers[i], &cert, &key))
+			return true;
+	return false;
 }
 
 static const struct signer *find_signer(const char *name)
@@ -85,12 +105,12 @@ static int tls_error(struct error *err, int code, const char *what)
 	return error_set(err, EINVAL, "%s: %s", what, gnutls_strerror(code));
 }
 
-static int load_ca(const struct settings *settings, struct signing *s, struct error *err)
+static int load_ca(const char *cert_file, const char *key_file, struct signing *s, struct error *err)
 {
 	autofree char *cert = NULL, *key = NULL;
 	size_t cert_len = 0, key_len = 0;
-	int r = file_read(AT_FDCWD, settings->cluster_signing_cert_file, MAX_PEM_BYTES, &cert, &cert_len, err);
-	r = r ? r : file_read(AT_FDCWD, settings->cluster_signing_key_file, MAX_PEM_BYTES, &key, &key_len, err);
+	int r = file_read(AT_FDCWD, cert_file, MAX_PEM_BYTES, &cert, &cert_len, err);
+	r = r ? r : file_read(AT_FDCWD, key_file, MAX_PEM_BYTES, &key, &key_len, err);
 	if (r)
 		return r;
 	gnutls_datum_t cert_pem = {(unsigned char *)cert, (unsigned)cert_len}, key_pem = {(unsigned char *)key, (unsigned)key_len};
@@ -121,6 +141,26 @@ static bool usages_allowed(const struct signer *signer, const struct certificate
 	return csr->spec.usages.len > 0;
 }
 
+/* Whether the alternative names are what the signer allows. */
+static bool names_allowed(const struct signer *signer, gnutls_x509_crq_t crq)
+{
+	unsigned count = 0;
+	for (;; count++) {
+		char name[512];
+		size_t size = sizeof(name);
+		unsigned type;
+		int code = gnutls_x509_crq_get_subject_alt_name(crq, count, name, &size, &type, NULL);
+		if (code == GNUTLS_E_REQUESTED_DATA_NOT_AVAILABLE)
+			break;
+		if (code < 0)
+			return false;
+		type = (unsigned)code;
+		if (signer->names == NAMES_OF_HOSTS && type != GNUTLS_SAN_DNSNAME && type != GNUTLS_SAN_IPADDRESS)
+			return false;
+	}
+	return signer->names == NAMES_ANY || (signer->names == NAMES_OF_HOSTS) == (count > 0);
+}
+
 static int load_request(const struct signer *signer, const struct certificates_v1_certificate_signing_request *csr, struct signing *s, struct error *err)
 {
 	gnutls_datum_t pem = {csr->spec.request.data, csr->spec.request.len};
@@ -134,6 +174,8 @@ static int load_request(const struct signer *signer, const struct certificates_v
 	if (signer->node_subject && (!subject_is(s->crq, GNUTLS_OID_X520_COMMON_NAME, "system:node:") ||
 					    !subject_is(s->crq, GNUTLS_OID_X520_ORGANIZATION_NAME, "system:nodes")))
 		return error_set(err, EINVAL, "subject is not that of a node");
+	if (!names_allowed(signer, s->crq))
+		return error_set(err, EINVAL, "subject alternative names are not those that signer %s allows", signer->name);
 	return 0;
 }
 
@@ -208,7 +250,10 @@ static int reconcile(struct reconciler *r, const char *ns, const char *name, str
 		return 0;
 	cleanup(signing_done) struct signing s = {0};
 	autoerror struct error bad = {0};
-	int result = load_ca(r->world->settings, &s, err);
+	const char *cert_file, *key_file;
+	if (!ca_files(r->world->settings, signer, &cert_file, &key_file))
+		return 0; /* another signs for it */
+	int result = load_ca(cert_file, key_file, &s, err);
 	if (result)
 		return result;
 	if (load_request(signer, csr, &s, &bad) < 0)

@@ -21,4 +21,12 @@ bool service_is_headless(const struct core_v1_service *service);
 /* Queues every service that selects the pod. */
 void wake_services_of_pod(struct reconciler *r, const void *pod);
 
+/* ---- hints by zone (topology.c) ---- */
+struct discovery_v1_endpoint;
+bool topology_is_wanted(const struct core_v1_service *service);
+/* Gives each ready endpoint the zone it is to serve. Returns why there are no hints, or NULL. Memory from the arena. */
+const char *topology_assign(struct discovery_v1_endpoint *endpoints, size_t len, const struct informer_list *nodes, struct arena *arena);
+/* Whether a change of a node moves shares. */
+bool topology_node_matters(const void *old_object, const void *object);
+
 #endif

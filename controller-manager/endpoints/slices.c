@@ -133,6 +133,18 @@ static void families_of(const struct core_v1_service *service, const char *famil
 		families[(*count)++] = !service_is_headless(service) && strchr(str_or(service->spec.cluster_ip, ""), ':') ? "IPv6" : "IPv4";
 }
 
+static void hint_zones(struct plan *plan)
+{
+	autolist struct informer_list nodes = INFORMER_LIST_INIT;
+	world_list_all(plan->r->world, CACHED_NODES, &nodes);
+	for (size_t i = 0; i < plan->group_count; i++) {
+		struct group *group = &plan->groups[i];
+		const char *why_not = topology_assign(group->endpoints, group->len, &nodes, plan->arena);
+		if (why_not)
+			reconciler_event(plan->r, plan->service, EVENT_WARNING, "TopologyAwareHintsDisabled", "%s, addressType: %s", why_not, group->family);
+	}
+}
+
 static void plan_groups(struct plan *plan)
 {
 	const char *families[2];
@@ -167,6 +179,8 @@ static void plan_groups(struct plan *plan)
 	}
 	for (size_t i = 0; i < plan->group_count; i++)
 		plan->groups[i].placed = xcalloc(plan->groups[i].len, sizeof(bool));
+	if (topology_is_wanted(plan->service))
+		hint_zones(plan);
 }
 
 /* ---- slices ---- */
@@ -372,6 +386,16 @@ static void wake_by_slice(struct reconciler *r, const void *object)
 		reconciler_add(r, slice->metadata.namespace, service);
 }
 
+/* Shares of zones move: services that go by them are looked at again. */
+static void wake_by_node(struct reconciler *r, const void *object)
+{
+	autolist struct informer_list services = INFORMER_LIST_INIT;
+	world_list_all(r->world, CACHED_SERVICES, &services);
+	for (size_t i = 0; i < services.len; i++)
+		if (topology_is_wanted(services.items[i]))
+			reconciler_add(r, api_metadata(services.items[i])->namespace, api_metadata(services.items[i])->name);
+}
+
 static void *state_new(void)
 {
 	return expectations_new();
@@ -392,7 +416,7 @@ const struct controller endpoint_slice_controller = {
 	.watches = (const struct controller_watch[]){{.what = CACHED_SERVICES},
 		{.what = CACHED_PODS, .wake = wake_services_of_pod},
 		{.what = CACHED_ENDPOINT_SLICES, .wake = wake_by_slice},
-		{.what = CACHED_NODES, .read_only = true},
+		{.what = CACHED_NODES, .wake = wake_by_node, .matters = topology_node_matters},
 		{.what = CACHED_NONE}},
 	.reconcile = reconcile,
 	.state_new = state_new,
