@@ -270,7 +270,7 @@ bool controller_is_enabled(const struct controller *controller, const struct fla
 }
 
 /* Controllers of Kubernetes that are of no use here: naming them is no mistake. */
-static const char *const foreign_names[] = {"cloud-node-lifecycle-controller", "cloud-node-lifecycle", "node-route-controller", "route", "service-lb-controller", "service",
+static const char *const foreign_names[] = {"cloud-node-lifecycle-controller", "cloud-node-lifecycle", "node-route-controller", "route",
 	"persistentvolume-binder-controller", "persistentvolume-binder", "persistentvolume-attach-detach-controller", "attachdetach", "persistentvolume-expander-controller",
 	"persistentvolume-expander", "ephemeral-volume-controller", "ephemeral-volume", "storageversion-garbage-collector-controller", "storage-version-gc", "resourceclaim-controller",
 	"resource-claim-controller", "device-taint-eviction-controller", "selinux-warning-controller", "storage-version-migrator-controller", "svm",

@@ -40,6 +40,7 @@ ROW(policy_status_controller);
 ROW(vac_protection_controller);
 ROW(config_rollout_controller);
 ROW(rollback_controller);
+ROW(service_lb_controller);
 ROW(service_cidr_controller);
 
 const struct controller *const controllers[] = {
@@ -80,6 +81,7 @@ const struct controller *const controllers[] = {
 	&vac_protection_controller,
 	&config_rollout_controller,
 	&rollback_controller,
+	&service_lb_controller,
 	&service_cidr_controller,
 };
 const size_t controller_count = array_len(controllers);

@@ -330,6 +330,37 @@ static void test_threads_share_a_client(void **state)
 	assert_true(server.conn_count <= 6);
 }
 
+static void answer_and_keep_headers(struct fake_request *req, void *arg)
+{
+	struct script *s = arg;
+	snprintf(s->seen, sizeof(s->seen), "%.4000s", req->headers);
+	fake_respond(req, 200, NULL, POD);
+}
+
+/* Writes carry the fence that was last set, reads none; a token set later goes with what comes after. */
+static void test_fence_and_token_change(void **state)
+{
+	struct script s = {0};
+	struct fake_server server;
+	fake_server_start(&server, answer_and_keep_headers, &s);
+	struct client *client = fake_client(server.port, 0);
+	autoerror struct error err = {0};
+	client_set_token(client, "first");
+	client_set_fence(client, "ns/lease/me");
+	assert_int_equal(client_patch(client, pods(), "ns", "p", NULL, "application/merge-patch+json", "{}", NULL, &err), 0);
+	assert_non_null(strstr(s.seen, "Coracle-Fence: ns/lease/me"));
+	assert_non_null(strstr(s.seen, "Authorization: Bearer first"));
+	client_set_token(client, "second");
+	assert_int_equal(client_get(client, pods(), "ns", "p", NULL, &err), 0);
+	assert_null(strstr(s.seen, "Coracle-Fence"));
+	assert_non_null(strstr(s.seen, "Authorization: Bearer second"));
+	client_set_fence(client, NULL);
+	assert_int_equal(client_patch(client, pods(), "ns", "p", NULL, "application/merge-patch+json", "{}", NULL, &err), 0);
+	assert_null(strstr(s.seen, "Coracle-Fence"));
+	client_free(client);
+	fake_server_stop(&server);
+}
+
 static void test_json_scan(void **state)
 {
 	const char *json = " {\"a\" : {\"type\":\"no\"}, \"s\\\"x\":1, \"type\":\"yes\", \"n\":-1.5e3,\"l\":[1, {\"x\":[]},\"]\"]}";
@@ -370,6 +401,7 @@ int main(void)
 		cmocka_unit_test(test_an_error_event_ends_a_watch),
 		cmocka_unit_test(test_warnings_are_passed_on),
 		cmocka_unit_test(test_threads_share_a_client),
+		cmocka_unit_test(test_fence_and_token_change),
 		cmocka_unit_test(test_json_scan),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
