@@ -11,6 +11,7 @@
 #include "apiserver/memory.h"
 #include "apiserver/proxy/kubelet.h"
 #include "apiserver/request/steps.h"
+#include "apiserver/rest/watch_socket.h"
 #include "apiserver/resourcemetrics/scraper.h"
 #include "apiserver/services/services.h"
 #include "apiserver/timers.h"
@@ -189,6 +190,7 @@ void apiserver_stop(struct apiserver *server) {
 	flow_drain(server);
 	if (server->http)
 		http_server_stop(server->http, 3000);
+	watch_sockets_close();
 	scraper_stop(server->scraper);
 	memory_stop(server);
 	custom_stop(server);

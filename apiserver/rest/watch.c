@@ -9,10 +9,13 @@
  */
 #include "apiserver/request/steps.h"
 #include "apiserver/rest/query.h"
+#include "apiserver/rest/watch_socket.h"
 #include "apiserver/rest/write.h"
 #include "apiserver/timers.h"
 #include "api/meta_v1.h"
+#include "common/base/metrics.h"
 #include "common/base/random.h"
+#include "common/http/websocket.h"
 
 #include <endian.h>
 #include <errno.h>
@@ -28,8 +31,10 @@ struct watcher {
 	struct apiserver *server;
 	struct render render;
 	struct list_query *query;
-	struct http_stream *stream;
+	struct http_stream *stream;   /* or, over a WebSocket: */
+	struct watch_socket *socket;
 	struct timer *deadline, *bookmarks;
+	struct metric_series *open;
 
 	pthread_mutex_t lock; /* guards what follows against the phases' threads; never held while calling the store */
 	bool closed;
@@ -42,13 +47,26 @@ struct watcher {
 	uint64_t sent_revision;
 };
 
+static struct metric metrics[] = {
+	{.name = "apiserver_longrunning_requests", .help = "Gauge of all active long-running apiserver requests broken out by verb, group, version, resource, scope and component. Not all requests are tracked this way.", .kind = METRIC_GAUGE,
+	 .labels = (const char *const[]){"verb", "group", "version", "resource", "subresource", "scope", "component", NULL}},
+};
+
+__attribute__((constructor)) static void register_metrics(void) {
+	metrics_register(metrics, array_len(metrics));
+}
+
 static void watcher_unref(void *arg) {
 	struct watcher *w = arg;
 	if (__atomic_sub_fetch(&w->refs, 1, __ATOMIC_ACQ_REL))
 		return;
+	metric_add(w->open, -1);
 	list_query_free(w->query);
 	snapshot_unref(w->initial);
-	http_stream_unref(w->stream);
+	if (w->socket)
+		watch_socket_unref(w->socket);
+	else
+		http_stream_unref(w->stream);
 	pthread_mutex_destroy(&w->lock);
 	free(w);
 }
@@ -56,6 +74,23 @@ static void watcher_unref(void *arg) {
 static struct watcher *watcher_ref(struct watcher *w) {
 	__atomic_add_fetch(&w->refs, 1, __ATOMIC_RELAXED);
 	return w;
+}
+
+/* ---- where it goes ---- */
+
+static bool out_send(struct watcher *w, struct bytes *bytes) {
+	return w->socket ? watch_socket_send(w->socket, bytes) : http_stream_send(w->stream, bytes);
+}
+
+static size_t out_queued(struct watcher *w) {
+	return w->socket ? watch_socket_queued(w->socket) : http_stream_queued(w->stream);
+}
+
+static void out_end(struct watcher *w) {
+	if (w->socket)
+		watch_socket_end(w->socket);
+	else
+		http_stream_end(w->stream);
 }
 
 /* ---- framing ---- */
@@ -150,7 +185,7 @@ static bool send_entry(struct watcher *w, const char *type, struct entry *entry)
 		out = frame(&w->render, type, object->data, object->len);
 	}
 	w->sent_revision = entry->resource_version;
-	return http_stream_send(w->stream, out);
+	return out_send(w, out);
 }
 
 /* An object that left the selection goes out as it was before, with the revision of the change. */
@@ -173,7 +208,7 @@ static bool send_left(struct watcher *w, struct entry *previous, uint64_t revisi
 	if (render_is_identity(&w->render)) {
 		autobytes struct bytes *framed = frame(&w->render, "DELETED", bytes->data, bytes->len);
 		w->sent_revision = revision;
-		return http_stream_send(w->stream, framed);
+		return out_send(w, framed);
 	}
 	return send_entry(w, "DELETED", &moved);
 }
@@ -188,8 +223,8 @@ static void send_error(struct watcher *w, const struct error *err) {
 		api_unref(object);
 	}
 	autobytes struct bytes *out = frame(&w->render, "ERROR", status.data, status.len);
-	http_stream_send(w->stream, out);
-	http_stream_end(w->stream);
+	out_send(w, out);
+	out_end(w);
 }
 
 static void send_bookmark(struct watcher *w, uint64_t revision, bool initial_end) {
@@ -227,7 +262,7 @@ static void send_bookmark(struct watcher *w, uint64_t revision, bool initial_end
 	} else {
 		framed = frame(&w->render, "BOOKMARK", out.data, out.len);
 	}
-	http_stream_send(w->stream, framed);
+	out_send(w, framed);
 }
 
 /* ---- live ---- */
@@ -298,14 +333,14 @@ static void pump_initial(struct watcher *w) {
 	}
 	w->pumping = true;
 	for (;;) {
-		while (!w->closed && w->next < w->end && http_stream_queued(w->stream) < INITIAL_BATCH) {
+		while (!w->closed && w->next < w->end && out_queued(w) < INITIAL_BATCH) {
 			struct entry *entry = snapshot_entry(w->initial, w->next++);
 			if (list_query_matches(w->query, entry) && !send_entry(w, "ADDED", entry))
 				break;
 		}
 		if (w->closed || w->next < w->end) {
 			/* The drain callback may have come while we were sending: look once more. */
-			if (w->closed || http_stream_queued(w->stream) > 0)
+			if (w->closed || out_queued(w) > 0)
 				break;
 			continue;
 		}
@@ -345,9 +380,8 @@ static void on_close(void *arg) {
 
 static void on_deadline(void *arg) {
 	struct watcher *w = arg;
-	struct http_stream *stream = __atomic_load_n(&w->stream, __ATOMIC_ACQUIRE);
-	if (stream)
-		http_stream_end(stream);
+	if (__atomic_load_n(&w->stream, __ATOMIC_ACQUIRE) || __atomic_load_n(&w->socket, __ATOMIC_ACQUIRE))
+		out_end(w);
 }
 
 static void on_bookmark_timer(void *arg) {
@@ -384,6 +418,8 @@ static int start(struct request *r, struct list_query *given, struct error *err)
 	w->server = r->server;
 	w->query = query;
 	w->render = (struct render){.resource = r->resource, .accept = r->accept, .include = request_include_object(r)};
+	w->open = metric_label(&metrics[0], "WATCH", r->group, r->version, r->plural, "", r->selected_name ? "resource" : str_empty(r->ns) ? "cluster" : "namespace", "apiserver");
+	metric_add(w->open, 1);
 	pthread_mutex_init(&w->lock, NULL);
 	struct timers *timers = r->server->timers;
 	int64_t timeout = watch_timeout(r, query);
@@ -397,16 +433,24 @@ static int start(struct request *r, struct list_query *given, struct error *err)
 	}
 	uint64_t revision = query->rv ? query->rv : store_revision(r->server->store);
 	request_add_warnings(r);
-	request_finished(r, 200);
+	request_finished(r, websocket_requested(r->http) ? 101 : 200);
 	/* The timers hold it from now on, so that on_close finds them whenever it comes. */
 	w->refs += query->allow_bookmarks ? 2 : 1;
 	w->deadline = timer_start(timers, timeout, false, on_deadline, w);
 	if (query->allow_bookmarks)
 		w->bookmarks = timer_start(timers, BOOKMARK_INTERVAL_NS, true, on_bookmark_timer, w);
-	struct http_stream *stream = http_stream_start(r->http, 200, content_type(r), MAX_BUFFERED, on_close, w);
-	__atomic_store_n(&w->stream, stream, __ATOMIC_RELEASE);
+	if (websocket_requested(r->http)) {
+		/* A message needs no length before it. */
+		struct watch_socket *socket = watch_socket_start(r->http, timers_loop(timers), !render_is_protobuf(&w->render.accept), sizeof(uint32_t), MAX_BUFFERED, on_close, w);
+		__atomic_store_n(&w->socket, socket, __ATOMIC_RELEASE);
+		watch_socket_on_drain(socket, on_drain, w);
+	} else {
+		struct http_stream *stream = http_stream_start(r->http, 200, content_type(r), MAX_BUFFERED, on_close, w);
+		__atomic_store_n(&w->stream, stream, __ATOMIC_RELEASE);
+		if (initial)
+			http_stream_on_drain(w->stream, on_drain, w);
+	}
 	if (initial) {
-		http_stream_on_drain(w->stream, on_drain, w);
 		pump_initial(w);
 	} else {
 		go_live(w, revision);
