@@ -11,6 +11,7 @@
 #include "api/core_v1.h"
 
 #include <errno.h>
+#include <pthread.h>
 
 #define CONDITION_REPLICA_FAILURE "ReplicaFailure"
 
@@ -35,14 +36,25 @@ struct replicated {
 	struct apps_v1_replica_set_condition_array *conditions;
 };
 
+/*
+ * While hundreds of pods of one set come or go, each would change the counts in its status, and each of these writes would wake others: they are
+ * written a few times a second, and at once where the set has arrived.
+ */
+#define PACED_FROM 64 /* pods */
+#define PACE_NS (100 * NSEC_PER_MSEC)
+
 struct state {
 	struct expectations *expectations;
+	pthread_mutex_t lock;
+	struct map written; /* key -> int64_t: when the status of a paced set was last written */
 };
 
 static void *state_new(void)
 {
 	struct state *state = xnew(struct state);
 	state->expectations = expectations_new();
+	state->written = MAP_INIT(free);
+	pthread_mutex_init(&state->lock, NULL);
 	return state;
 }
 
@@ -50,6 +62,8 @@ static void state_free(void *arg)
 {
 	struct state *state = arg;
 	expectations_free(state->expectations);
+	map_done(&state->written);
+	pthread_mutex_destroy(&state->lock);
 	free(state);
 }
 
@@ -257,6 +271,34 @@ static int compute_status(struct replicated *set, const struct informer_list *po
 	return ready > available && soonest.sec != INT64_MAX ? milliseconds_until(soonest) : 0;
 }
 
+/* All pods are there, and none besides. */
+static bool has_arrived(const struct replicated *set, size_t pods)
+{
+	return *set->available == set->replicas && *set->status_replicas == set->replicas && pods == (size_t)max_of(set->replicas, 0);
+}
+
+/* Milliseconds to wait before the status is written; 0: now. */
+static int pace(struct state *state, const char *key)
+{
+	int64_t now = clock_monotonic_ns(), left = 0;
+	pthread_mutex_lock(&state->lock);
+	const int64_t *last = map_get(&state->written, key);
+	if (last && now - *last < PACE_NS)
+		left = PACE_NS - (now - *last);
+	else
+		map_set(&state->written, key, xmemdup(&now, sizeof(now)));
+	pthread_mutex_unlock(&state->lock);
+	return left ? (int)(left / NSEC_PER_MSEC + 1) : 0;
+}
+
+static void forget(struct state *state, const char *key)
+{
+	expectations_forget(state->expectations, key);
+	pthread_mutex_lock(&state->lock);
+	map_remove(&state->written, key);
+	pthread_mutex_unlock(&state->lock);
+}
+
 static int collect_active(const struct informer_list *pods, const struct core_v1_pod **active)
 {
 	int count = 0;
@@ -279,7 +321,7 @@ static int sync_set(struct reconciler *r, const struct replicated_kind *kind, in
 	autofree char *key = xprintf("%s/%s", ns, name);
 	autounref void *cached = world_find(r->world, kind->what, ns, name);
 	if (!cached) {
-		expectations_forget(state->expectations, key);
+		forget(state, key);
 		return 0;
 	}
 	cleanup(replicated_done) struct replicated set = {.kind = kind, .object = api_copy(cached)};
@@ -303,15 +345,17 @@ static int sync_set(struct reconciler *r, const struct replicated_kind *kind, in
 		manage(r, &set, key, active, count, &failed);
 		set_failure(&set, creating ? "FailedCreate" : "FailedDelete", failed.errnum ? error_message(&failed) : NULL);
 	}
-	int after_ms = compute_status(&set, &pods);
+	bool observed = *set.observed_generation == set.meta->generation;
+	int after_ms = compute_status(&set, &pods), wait_ms = 0;
 	if (!api_equal(api_type_of(cached), cached, set.object)) {
-		result = world_update_status(r->world, kind->what, set.object, NULL, err);
+		wait_ms = observed && !failed.errnum && pods.len >= PACED_FROM && !has_arrived(&set, pods.len) ? pace(state, key) : 0;
+		result = wait_ms ? 0 : world_update_status(r->world, kind->what, set.object, NULL, err);
 		if (result)
 			return result;
 	}
 	if (failed.errnum)
 		return error_move(err, &failed);
-	return after_ms;
+	return wait_ms && (!after_ms || wait_ms < after_ms) ? wait_ms : after_ms;
 }
 
 /* ---- what wakes them ---- */

@@ -7,8 +7,12 @@
 #define DEFAULT_SCORE_CPU 100
 #define DEFAULT_SCORE_MEMORY (200ll << 20)
 
+#define LABEL_ZONE "topology.kubernetes.io/zone"
+
 static void free_owner(void *value) {
-	free(value);
+	struct owner_pods *owner = value;
+	free(owner->by_row);
+	free(owner);
 }
 
 static void free_namespace(void *value) {
@@ -22,6 +26,7 @@ void cluster_init(struct cluster *cluster) {
 	cluster->pods = MAP_INIT(NULL);
 	cluster->owners = MAP_INIT(free_owner);
 	cluster->namespaces = MAP_INIT(free_namespace);
+	cluster->zone_numbers = MAP_INIT(NULL);
 	list_init(&cluster->anti_affine);
 	for (size_t i = 0; i < array_len(names); i++)
 		cluster_resource_id(cluster, names[i]);
@@ -41,6 +46,8 @@ void cluster_done(struct cluster *cluster) {
 	free(cluster->rows);
 	free(cluster->score_cpu);
 	free(cluster->score_memory);
+	free(cluster->zones);
+	map_done(&cluster->zone_numbers);
 	map_done(&cluster->by_name);
 	map_done(&cluster->pods);
 	map_done(&cluster->owners);
@@ -94,6 +101,7 @@ static uint32_t new_row(struct cluster *cluster) {
 		}
 		grow_column(&cluster->score_cpu, old, new);
 		grow_column(&cluster->score_memory, old, new);
+		grow_column(&cluster->zones, old, new);
 		cluster->row_cap = new;
 	}
 	return cluster->row_count++;
@@ -108,8 +116,46 @@ static int64_t amount_of(uint16_t id, const struct quantity *q) {
 	return id == RESOURCE_CPU ? quantity_milli_value(q) : quantity_value(q);
 }
 
+/* ---- pods of one controller ---- */
+
+static void owner_add_to_row(struct owner_pods *owner, const struct cluster *cluster, uint32_t row) {
+	if (row >= owner->row_cap) {
+		owner->by_row = xreallocarray(owner->by_row, cluster->row_cap, sizeof(*owner->by_row));
+		memset(owner->by_row + owner->row_cap, 0, (cluster->row_cap - owner->row_cap) * sizeof(*owner->by_row));
+		owner->row_cap = cluster->row_cap;
+	}
+	owner->by_row[row]++;
+}
+
+static struct owner_pods *owner_of(const struct cluster *cluster, const struct pod_info *info) {
+	return info->owner_uid ? map_get(&cluster->owners, info->owner_uid) : NULL;
+}
+
+static void owner_count_row(struct cluster *cluster, const struct pod_info *info) {
+	struct owner_pods *owner = owner_of(cluster, info);
+	if (!owner)
+		return;
+	if (owner->by_row) {
+		owner_add_to_row(owner, cluster, info->node);
+		return;
+	}
+	if (owner->count < OWNER_COUNTED_FROM)
+		return;
+	struct pod_info *other;
+	list_for_each (other, &owner->pods, of_owner)
+		if (other->node != NO_NODE)
+			owner_add_to_row(owner, cluster, other->node);
+}
+
+static void owner_uncount_row(struct cluster *cluster, const struct pod_info *info) {
+	struct owner_pods *owner = owner_of(cluster, info);
+	if (owner && owner->by_row && info->node < owner->row_cap && owner->by_row[info->node])
+		owner->by_row[info->node]--;
+}
+
 static void count(struct cluster *cluster, struct pod_info *info, uint32_t row) {
 	info->node = row;
+	owner_count_row(cluster, info);
 	list_push_back(&cluster->rows[row].pods, &info->on_node);
 	cluster->rows[row].pod_count++;
 	for (size_t i = 0; i < info->request_count; i++)
@@ -123,6 +169,7 @@ static void uncount(struct cluster *cluster, struct pod_info *info) {
 	uint32_t row = info->node;
 	if (row == NO_NODE)
 		return;
+	owner_uncount_row(cluster, info);
 	list_remove(&info->on_node);
 	cluster->rows[row].pod_count--;
 	for (size_t i = 0; i < info->request_count; i++)
@@ -143,6 +190,18 @@ static void count_waiting(struct cluster *cluster, const char *name, uint32_t ro
 	}
 }
 
+/* Zones are few, and their numbers are kept for good. */
+static int64_t zone_number(struct cluster *cluster, const char *zone) {
+	if (!zone)
+		return 0;
+	uintptr_t number = (uintptr_t)map_get(&cluster->zone_numbers, zone);
+	if (!number) {
+		number = cluster->zone_numbers.len + 1;
+		map_set(&cluster->zone_numbers, zone, (void *)number);
+	}
+	return (int64_t)number;
+}
+
 void cluster_set_node(struct cluster *cluster, struct core_v1_node *node) {
 	const char *name = node->metadata.name;
 	uint32_t row = cluster_find_node(cluster, name);
@@ -157,6 +216,7 @@ void cluster_set_node(struct cluster *cluster, struct core_v1_node *node) {
 	api_ref(node);
 	api_unref(cluster->rows[row].node);
 	cluster->rows[row].node = node;
+	cluster->zones[row] = zone_number(cluster, api_map_get(&node->metadata.labels, LABEL_ZONE));
 	for (uint16_t i = 0; i < cluster->column_count; i++)
 		cluster->columns[i].allocatable[row] = 0;
 	for (uint32_t i = 0; i < node->status.allocatable.len; i++) {
@@ -308,11 +368,9 @@ void cluster_remove_pod(struct cluster *cluster, const char *key) {
 	uncount(cluster, info);
 	list_remove(&info->anti);
 	list_remove(&info->of_owner);
-	if (info->owner_uid) {
-		struct owner_pods *owner = map_get(&cluster->owners, info->owner_uid);
-		if (owner && list_empty(&owner->pods))
-			map_remove(&cluster->owners, info->owner_uid);
-	}
+	struct owner_pods *owner = owner_of(cluster, info);
+	if (owner && --owner->count == 0)
+		map_remove(&cluster->owners, info->owner_uid);
 	pod_info_free(info);
 }
 
@@ -328,6 +386,7 @@ void cluster_add_pod(struct cluster *cluster, struct pod_info *take_info, const 
 			map_set(&cluster->owners, info->owner_uid, owner);
 		}
 		list_push_back(&owner->pods, &info->of_owner);
+		owner->count++;
 	}
 	if (info->has_anti_affinity)
 		list_push_back(&cluster->anti_affine, &info->anti);

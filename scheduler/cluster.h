@@ -68,6 +68,8 @@ struct cluster {
 	struct resource_column columns[RESOURCES_MAX];
 	uint16_t column_count;
 	int64_t *score_cpu, *score_memory; /* requested for scoring, by node */
+	int64_t *zones;     /* number of the node's zone, by node; 0: it names none */
+	struct map zone_numbers; /* zone -> its number */
 	struct map by_name; /* node name -> row + 1 */
 	struct map pods;    /* key -> struct pod_info on a node */
 	struct map owners;  /* controller uid -> struct owner_pods */
@@ -77,7 +79,11 @@ struct cluster {
 
 struct owner_pods {
 	struct list pods;
+	/* Once it has many: how many of them stand on each node, so that nobody has to count. NULL before. */
+	uint32_t *by_row, row_cap;
+	size_t count;
 };
+#define OWNER_COUNTED_FROM 64
 
 void cluster_init(struct cluster *cluster);
 void cluster_done(struct cluster *cluster);

@@ -26,6 +26,14 @@ static bool any_left(const struct attempt *attempt) {
 	return false;
 }
 
+/* Ties are many, and need not be secret: one question to the kernel for each attempt, not for each tie. */
+static uint64_t next_random(uint64_t *state) {
+	*state ^= *state << 13;
+	*state ^= *state >> 7;
+	*state ^= *state << 17;
+	return *state;
+}
+
 uint32_t attempt_run(struct attempt *attempt) {
 	uint32_t rows = attempt->cluster->row_count;
 	attempt->reasons = arena_calloc(attempt->arena, rows + 1, sizeof(*attempt->reasons));
@@ -46,12 +54,12 @@ uint32_t attempt_run(struct attempt *attempt) {
 			attempt->scores[row] += points[row] * plugin->weight;
 	}
 	uint32_t best = NO_NODE;
-	uint64_t ties = 0;
+	uint64_t ties = 0, random = random_u64() | 1;
 	attempt_each_row (row, attempt) {
 		if (best == NO_NODE || attempt->scores[row] > attempt->scores[best]) {
 			best = row;
 			ties = 1;
-		} else if (attempt->scores[row] == attempt->scores[best] && random_below(++ties) == 0) {
+		} else if (attempt->scores[row] == attempt->scores[best] && next_random(&random) % ++ties == 0) {
 			best = row;
 		}
 	}

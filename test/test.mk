@@ -54,7 +54,7 @@ THREAD_TESTS := $(filter $(addprefix $(BUILD)/test/unit/,common/base/% common/ht
 threads: $(THREAD_TESTS)
 	@TSAN_OPTIONS="halt_on_error=0 exitcode=66" test/run-unit.sh $(BUILD) $(THREAD_TESTS) | sed 's/^unit:/threads:/'; exit $${PIPESTATUS[0]}
 
-integration: all   ## run the integration tests against an etcd of their own
+integration: all hollow  ## run the integration tests against an etcd of their own
 	@test/integration/run.sh $(BUILD)
 
 e2e: all           ## play the story end to end, with kubectl, on a cluster of its own (root)
@@ -67,7 +67,7 @@ lint:              ## check what a script can check of STYLE.md
 	@test/lint/lint.sh
 
 .PHONY: bench fuzz lint
-bench: all $(BENCH_BINS)  ## measure speed and memory (TARGET=https://... TOKEN=... lays the load on any Kubernetes API server)
+bench: all hollow $(BENCH_BINS)  ## measure speed and memory (TARGET=https://... TOKEN=... lays the load on any Kubernetes API server)
 	@python3 test/bench/run.py $(BUILD)
 	@[ -n "$(TARGET)" ] || python3 test/bench/node.py $(BUILD)
 

@@ -7,9 +7,6 @@
 
 #include "common/api/selector.h"
 
-#define HOSTNAME "kubernetes.io/hostname"
-#define ZONE "topology.kubernetes.io/zone"
-
 typedef bool (*counts_fn)(const struct pod_info *pod, void *arg);
 
 struct spread {
@@ -124,9 +121,25 @@ static void add_points(struct attempt *attempt, const struct spread *spread, int
 	}
 }
 
-static bool same_owner(const struct pod_info *other, void *arg) {
-	const struct pod_info *self = arg;
-	return str_equal(other->owner_uid, self->owner_uid) && str_equal(other->pod->metadata.namespace, self->pod->metadata.namespace);
+/* Pods of the same controller: a node that has one is worth 10 less for each, a zone 6. */
+static void add_owner_points(struct attempt *attempt, const struct owner_pods *owner, int64_t *points) {
+	const struct cluster *cluster = attempt->cluster;
+	int64_t *in_zone = arena_calloc(attempt->arena, cluster->zone_numbers.len + 1, sizeof(*in_zone));
+	uint32_t *counts = owner->by_row;
+	if (!counts) {
+		struct pod_info *other;
+		counts = arena_calloc(attempt->arena, cluster->row_count + 1, sizeof(*counts));
+		list_for_each (other, &owner->pods, of_owner)
+			if (other->node != NO_NODE)
+				counts[other->node]++;
+	}
+	uint32_t known = owner->by_row ? min_of(owner->row_cap, cluster->row_count) : cluster->row_count;
+	for (uint32_t row = 0; row < known; row++)
+		if (counts[row] && cluster->rows[row].node)
+			in_zone[cluster->zones[row]] += counts[row];
+	in_zone[0] = 0;
+	attempt_each_row (row, attempt)
+		points[row] += 10 * (row < known ? counts[row] : 0) + 6 * in_zone[cluster->zones[row]];
 }
 
 static bool score(struct attempt *attempt, int64_t *points) {
@@ -148,15 +161,7 @@ static bool score(struct attempt *attempt, int64_t *points) {
 	const struct owner_pods *owner = map_get(&attempt->cluster->owners, attempt->pod->owner_uid);
 	if (!owner)
 		return false;
-	/* Few pods of one controller stand among many: go over them, not over all. A zone weighs less than a node. */
-	struct spread zones = {.key = ZONE};
-	count_domains(attempt, &zones, NULL, same_owner, (void *)attempt->pod);
-	struct pod_info *other;
-	list_for_each (other, &owner->pods, of_owner)
-		if (other->node != NO_NODE)
-			points[other->node] += 10;
-	add_points(attempt, &zones, 6, points);
-	map_done(&zones.domains);
+	add_owner_points(attempt, owner, points);
 	return true;
 }
 

@@ -224,8 +224,17 @@ def idle(api, rows):
 PARTS = {"big-deployment": big_deployment, "many-deployments": many_deployments, "many-jobs": many_jobs, "big-namespace": big_namespace, "idle": idle}
 
 
-def rows(build, names=None, nodes=1000):
-    out = []
+class Told(list):
+    """Rows, each printed as soon as it is known."""
+
+    def append(self, row):
+        what, value, goal = row
+        print(f"{what}  {value}{'  [' + goal + ']' if goal else ''}", flush=True)
+        super().append(row)
+
+
+def rows(build, names=None, nodes=int(os.environ.get("NODES", "1000")), out=None):
+    out = [] if out is None else out
     for name in names or PARTS:
         cluster = Cluster(build, nodes, hollow=("--brief-stop",))
         try:
@@ -236,8 +245,7 @@ def rows(build, names=None, nodes=1000):
 
 
 def main():
-    for what, value, goal in rows(os.path.abspath(sys.argv[1]), sys.argv[2:]):
-        print(f"{what}  {value}{'  [' + goal + ']' if goal else ''}", flush=True)
+    rows(os.path.abspath(sys.argv[1]), sys.argv[2:], out=Told())
 
 
 if __name__ == "__main__":

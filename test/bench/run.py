@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Speed and memory, as a table beside the goals and the raw limits measured in the same run: run.py BUILD.
 
-With TARGET=https://host:port and TOKEN=... the same load is laid on any Kubernetes API server instead of ours.
+With TARGET=https://host:port and TOKEN=... the same load is laid on any Kubernetes API server instead of ours. CONTROLLERS=0 leaves the controllers out,
+which take minutes (test/bench/controllers.py runs them alone).
 """
 
 import os
@@ -13,6 +14,8 @@ import subprocess
 import sys
 import tempfile
 import time
+
+import controllers
 
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 PODS = int(os.environ.get("PODS", "10000"))
@@ -244,6 +247,8 @@ def main():
             bare.stop()
         if server:
             server.down()
+    if not os.environ.get("TARGET") and os.environ.get("CONTROLLERS", "1") != "0":
+        rows += controllers.rows(build)
     width = max(len(r[0]) for r in rows)
     print(f"\n{'what':<{width}}  measured  [goal]")
     for what, value, goal in rows:

@@ -65,6 +65,8 @@ class Cluster:
         return r.returncode == 0 and text in r.stdout
 
     def up(self):
+        # Whoever is told to stop takes all its parts along.
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
         d, pki, p = self.dir, f"{self.dir}/pki", self.ports
         etcd, peer = f"http://127.0.0.1:{p['etcd']}", f"http://127.0.0.1:{p['peer']}"
         self.start("etcd", "etcd", "--data-dir", f"{d}/etcd", "--listen-client-urls", etcd, "--advertise-client-urls", etcd, "--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer,

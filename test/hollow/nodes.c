@@ -27,6 +27,7 @@ struct nodes {
 	struct workqueue *queue;
 	struct workers *workers;
 	int64_t begun_ns;
+	bool stopping; /* atomic */
 };
 
 /* ---- the node object ---- */
@@ -156,6 +157,8 @@ static int keep_alive(const char *key, void *arg, struct error *err)
 	struct nodes *nodes = arg;
 	struct hollow_node *node = nodes_find(nodes, key);
 	int interval_ms = (int)(nodes->options->lease_interval_ns / NSEC_PER_MSEC);
+	if (__atomic_load_n(&nodes->stopping, __ATOMIC_RELAXED))
+		return 0;
 	if (!__atomic_load_n(&node->registered, __ATOMIC_ACQUIRE)) {
 		int rc = register_node(nodes, node, err);
 		return rc ? rc : 1;
@@ -215,6 +218,7 @@ void nodes_free(struct nodes *nodes)
 {
 	if (!nodes)
 		return;
+	__atomic_store_n(&nodes->stopping, true, __ATOMIC_RELAXED);
 	workers_stop(nodes->workers);
 	workqueue_free(nodes->queue);
 	map_done(&nodes->by_name);

@@ -40,6 +40,7 @@ struct pods {
 	struct workers *workers;
 	pthread_t watcher;
 	int stop_fd;
+	bool stopping; /* atomic */
 };
 
 /* ---- entries; the lock is held ---- */
@@ -189,7 +190,7 @@ static int look_at(const char *key, void *arg, struct error *err)
 	struct pods *pods = arg;
 	struct entry entry;
 	autounref struct core_v1_pod *pod = NULL;
-	if (!take(pods, key, &entry, &pod))
+	if (__atomic_load_n(&pods->stopping, __ATOMIC_RELAXED) || !take(pods, key, &entry, &pod))
 		return 0;
 	autofree char *uid = entry.uid;
 	int64_t left = pods->options->start_delay_ns - time_diff_ns(clock_wall(), entry.seen);
@@ -297,6 +298,7 @@ void pods_free(struct pods *pods)
 {
 	if (!pods)
 		return;
+	__atomic_store_n(&pods->stopping, true, __ATOMIC_RELAXED);
 	eventfd_write(pods->stop_fd, 1);
 	pthread_join(pods->watcher, NULL);
 	workers_stop(pods->workers);

@@ -299,19 +299,19 @@ static void plugins_judge_nodes(void **state)
 		play(&rows[i]);
 }
 
-static void pods_of_one_controller_are_spread(void **state)
+static void spread_pods(const char *nodes, size_t node_count, int pods)
 {
 	cluster_init(&cluster);
-	each_line("n1\nn2\nn3", add_node);
-	int on[3] = {0};
-	for (int i = 0; i < 9; i++) {
-		autofree char *line = xprintf("p%d owner=u1", i);
-		char *rest = NULL;
+	each_line(nodes, add_node);
+	autofree int *on = xcalloc(node_count, sizeof(int));
+	for (int i = 0; i < pods; i++) {
+		autofree char *name = xprintf("p%d", i);
+		char owner[] = "owner=u1";
 		autounref struct core_v1_pod *pod = api_new_of(core_v1_pod);
-		pod->metadata.name = arena_strdup(api_arena(pod), strtok_r(line, " ", &rest));
+		pod->metadata.name = arena_strdup(api_arena(pod), name);
 		pod->metadata.namespace = "default";
 		((struct core_v1_container *)api_list_add(api_arena(pod), &pod->spec.containers))->name = "c";
-		pod_word(pod, strtok_r(NULL, " ", &rest), NULL);
+		pod_word(pod, owner, NULL);
 		struct pod_info *info = pod_info_new(&cluster, pod);
 		autoarena struct arena *arena = arena_new();
 		struct attempt attempt = {.cluster = &cluster, .pod = info, .arena = arena};
@@ -319,8 +319,45 @@ static void pods_of_one_controller_are_spread(void **state)
 		assert_int_not_equal(row, NO_NODE);
 		on[row]++;
 		cluster_add_pod(&cluster, info, cluster.rows[row].node->metadata.name);
+		/* One of the earlier ones goes now and then. */
+		if (i % 10 == 9) {
+			autofree char *key = xprintf("default/p%d", i - 5);
+			on[cluster_find_pod(&cluster, key)->node]--;
+			cluster_remove_pod(&cluster, key);
+		}
 	}
-	assert_true(on[0] == 3 && on[1] == 3 && on[2] == 3);
+	for (size_t i = 1; i < node_count; i++)
+		assert_true(abs(on[i] - on[0]) <= 1);
+	const struct owner_pods *owner = map_get(&cluster.owners, "u1");
+	assert_int_equal(owner->by_row != NULL, pods >= OWNER_COUNTED_FROM);
+	for (size_t i = 0; i < node_count && owner->by_row; i++)
+		assert_int_equal(owner->by_row[i], on[i]);
+	cluster_done(&cluster);
+}
+
+static void pods_of_one_controller_are_spread(void **state)
+{
+	spread_pods("n1\nn2\nn3", 3, 9);
+	spread_pods("n1 label=topology.kubernetes.io/zone:a\nn2 label=topology.kubernetes.io/zone:a\nn3 label=topology.kubernetes.io/zone:b\nn4 label=topology.kubernetes.io/zone:b", 4, 250);
+}
+
+static void zones_share_alike(void **state)
+{
+	cluster_init(&cluster);
+	each_line("n1 label=topology.kubernetes.io/zone:a\nn2 label=topology.kubernetes.io/zone:a\nn3 label=topology.kubernetes.io/zone:b", add_node);
+	each_line("p on=n1 owner=u1\nq on=n1 owner=u2", add_pod);
+	char owner[] = "owner=u1";
+	autounref struct core_v1_pod *pod = api_new_of(core_v1_pod);
+	pod->metadata.name = "new";
+	pod->metadata.namespace = "default";
+	((struct core_v1_container *)api_list_add(api_arena(pod), &pod->spec.containers))->name = "c";
+	pod_word(pod, owner, NULL);
+	struct pod_info *info = pod_info_new(&cluster, pod);
+	autoarena struct arena *arena = arena_new();
+	struct attempt attempt = {.cluster = &cluster, .pod = info, .arena = arena};
+	assert_int_equal(attempt_run(&attempt), cluster_find_node(&cluster, "n3"));
+	assert_true(attempt.scores[cluster_find_node(&cluster, "n2")] > attempt.scores[cluster_find_node(&cluster, "n1")]);
+	pod_info_free(info);
 	cluster_done(&cluster);
 }
 
@@ -360,6 +397,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(plugins_judge_nodes),
 		cmocka_unit_test(pods_of_one_controller_are_spread),
+		cmocka_unit_test(zones_share_alike),
 		cmocka_unit_test(counts_follow_pods_and_nodes),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,119 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Controllers, scheduler and API server together, on nodes that are hollow: what users declare comes true, and goes again.
+
+usage: test/integration/controllers.py BUILD_DIR     prints "N passed, N failed"; exit status 1 where one failed
+"""
+import json
+import os
+import ssl
+import sys
+import time
+import urllib.error
+import urllib.request
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "hollow"))
+from cluster import Cluster  # noqa: E402
+
+passed, failed = 0, 0
+MERGE = "application/merge-patch+json"
+APPS, BATCH, CORE = "/apis/apps/v1/namespaces/default/", "/apis/batch/v1/namespaces/default/", "/api/v1/namespaces/default/"
+tls = ssl._create_unverified_context()
+
+
+def call(cluster, method, path, body=None, ctype="application/json"):
+    r = urllib.request.Request(cluster.url + path, None if body is None else json.dumps(body).encode(), {"Content-Type": ctype, "Authorization": f"Bearer {cluster.token}"}, method=method)
+    try:
+        with urllib.request.urlopen(r, context=tls, timeout=30) as answer:
+            return json.load(answer)
+    except urllib.error.HTTPError as e:
+        return json.load(e)
+
+
+def check(name, condition, seconds=30):
+    """Waits until the condition holds."""
+    global passed, failed
+    end = time.monotonic() + seconds
+    while True:
+        value = condition()
+        if value:
+            passed += 1
+            return
+        if time.monotonic() > end:
+            failed += 1
+            print("FAILED:", name)
+            return
+        time.sleep(0.05)
+
+
+def template(name, **spec):
+    return {"metadata": {"labels": {"app": name}}, "spec": dict({"containers": [{"name": "c", "image": "web:1"}]}, **spec)}
+
+
+def workload(kind, name, replicas=None, **spec):
+    body = {"apiVersion": "apps/v1", "kind": kind, "metadata": {"name": name}, "spec": dict({"selector": {"matchLabels": {"app": name}}, "template": template(name)}, **spec)}
+    if replicas is not None:
+        body["spec"]["replicas"] = replicas
+    return body
+
+
+def job(name, script, **spec):
+    containers = [{"name": "c", "image": "busybox", "command": ["sh", "-c", script]}]
+    return {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": name}, "spec": dict({"template": {"spec": {"restartPolicy": "Never", "containers": containers}}}, **spec)}
+
+
+def play(cluster):
+    def get(path):
+        return call(cluster, "GET", path)
+
+    def status(path, **want):
+        have = get(path).get("status", {})
+        return all(have.get(k, 0) == v for k, v in want.items())
+
+    def pods(app):
+        return get(CORE + "pods?labelSelector=app%3D" + app)["items"]
+
+    def condition(path, kind):
+        return any(c["type"] == kind and c["status"] == "True" for c in get(path).get("status", {}).get("conditions", ()))
+
+    call(cluster, "POST", APPS + "deployments", workload("Deployment", "web", 60))
+    check("a deployment becomes available", lambda: status(APPS + "deployments/web", availableReplicas=60, updatedReplicas=60))
+    check("its pods are spread", lambda: len({p["spec"]["nodeName"] for p in pods("web")}) == 10)
+    call(cluster, "PATCH", APPS + "deployments/web", {"spec": {"template": {"metadata": {"annotations": {"v": "2"}}}}}, MERGE)
+    check("it rolls", lambda: status(APPS + "deployments/web", availableReplicas=60, updatedReplicas=60, replicas=60, observedGeneration=2))
+    call(cluster, "PATCH", APPS + "deployments/web", {"spec": {"replicas": 0}}, MERGE)
+    check("it scales to nothing", lambda: not pods("web"))
+    call(cluster, "POST", APPS + "daemonsets", workload("DaemonSet", "agent"))
+    check("a daemon set is on every node", lambda: status(APPS + "daemonsets/agent", numberAvailable=10, desiredNumberScheduled=10))
+    call(cluster, "POST", APPS + "statefulsets", workload("StatefulSet", "db", 3, serviceName="db"))
+    check("a stateful set comes up in order", lambda: status(APPS + "statefulsets/db", availableReplicas=3))
+    check("under its names", lambda: sorted(p["metadata"]["name"] for p in pods("db")) == ["db-0", "db-1", "db-2"])
+    call(cluster, "POST", BATCH + "jobs", job("good", "exit 0", completions=20, parallelism=10))
+    check("a job counts its pods exactly", lambda: status(BATCH + "jobs/good", succeeded=20) and condition(BATCH + "jobs/good", "Complete"))
+    call(cluster, "POST", BATCH + "jobs", job("bad", "exit 3", backoffLimit=0))
+    check("one that fails says so", lambda: condition(BATCH + "jobs/bad", "Failed"))
+    call(cluster, "POST", BATCH + "jobs", job("each", "exit 0", completions=5, parallelism=5, completionMode="Indexed"))
+    check("an indexed one does each index", lambda: get(BATCH + "jobs/each").get("status", {}).get("completedIndexes") == "0-4")
+    call(cluster, "POST", "/apis/policy/v1/namespaces/default/poddisruptionbudgets",
+         {"apiVersion": "policy/v1", "kind": "PodDisruptionBudget", "metadata": {"name": "db"}, "spec": {"maxUnavailable": 1, "selector": {"matchLabels": {"app": "db"}}}})
+    check("a budget allows one", lambda: status("/apis/policy/v1/namespaces/default/poddisruptionbudgets/db", disruptionsAllowed=1, expectedPods=3, desiredHealthy=2))
+    call(cluster, "DELETE", APPS + "daemonsets/agent")
+    check("what a deleted owner had is collected", lambda: not pods("agent"))
+    call(cluster, "DELETE", APPS + "statefulsets/db?propagationPolicy=Orphan")
+    check("or left where asked for", lambda: get(APPS + "statefulsets/db").get("code") == 404 and all(not p["metadata"].get("ownerReferences") for p in pods("db")) and len(pods("db")) == 3)
+    call(cluster, "POST", APPS + "statefulsets", workload("StatefulSet", "db", 3, serviceName="db"))
+    check("and taken in again", lambda: all(p["metadata"].get("ownerReferences") for p in pods("db")) and len(pods("db")) == 3)
+
+
+def main():
+    cluster = Cluster(sys.argv[1] if len(sys.argv) > 1 else "build/gcc", nodes=10)
+    try:
+        play(cluster.up())
+    finally:
+        cluster.down()
+    print(f"{passed} passed, {failed} failed")
+    return failed != 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
