@@ -2,15 +2,19 @@
 #include "kubelet/metrics.h"
 
 #include "common/base/metrics.h"
+#include "kubelet/container/build.h"
 #include "kubelet/pod/manager.h"
 
+#include <stdio.h>
+
 static const char *const by_operation[] = {"operation_type", NULL}, *const by_type[] = {"container_type", NULL}, *const by_type_and_code[] = {"container_type", "code", NULL};
+static const char *const by_end[] = {"container_type", "exit_code", "reason", NULL};
 static const char *const by_state[] = {"container_state", NULL}, *const by_node[] = {"node", NULL}, *const by_static[] = {"static", NULL};
 static const char *const by_request[] = {"long_running", "method", "path", "server_type", NULL};
 static const double start_buckets[] = {0.05, 0.1, 0.2, 0.5, 1, 2, 3, 4, 5, 6, 8, 10, 20, 30, 45, 60, 120, 180, 240, 300, 360, 480, 600, 900, 1200, 1800, 2700, 3600, 0};
 
 enum {
-	NODE_NAME, RUNNING_PODS, RUNNING_CONTAINERS, ACTIVE_PODS, STARTED_PODS, STARTED_PODS_ERRORS, STARTED_CONTAINERS, STARTED_CONTAINERS_ERRORS, POD_START, WORKER_DURATION, OPERATIONS,
+	NODE_NAME, RUNNING_PODS, RUNNING_CONTAINERS, ACTIVE_PODS, STARTED_PODS, STARTED_PODS_ERRORS, STARTED_CONTAINERS, STARTED_CONTAINERS_ERRORS, TERMINATED_CONTAINERS, STARTED_USER_NAMESPACED, STARTED_USER_NAMESPACED_ERRORS, POD_START, WORKER_DURATION, OPERATIONS,
 	OPERATIONS_ERRORS, OPERATIONS_DURATION, SANDBOX_DURATION, REQUESTS,
 };
 static struct metric rows[] = {
@@ -22,6 +26,9 @@ static struct metric rows[] = {
 	[STARTED_PODS_ERRORS] = {"kubelet_started_pods_errors_total", "Cumulative number of errors when starting pods", METRIC_COUNTER, NULL, NULL, NULL},
 	[STARTED_CONTAINERS] = {"kubelet_started_containers_total", "Cumulative number of containers started", METRIC_COUNTER, by_type, NULL, NULL},
 	[STARTED_CONTAINERS_ERRORS] = {"kubelet_started_containers_errors_total", "Cumulative number of errors when starting containers", METRIC_COUNTER, by_type_and_code, NULL, NULL},
+	[TERMINATED_CONTAINERS] = {"kubelet_terminated_containers_total", "Cumulative number of container terminations.", METRIC_COUNTER, by_end, NULL, NULL},
+	[STARTED_USER_NAMESPACED] = {"kubelet_started_user_namespaced_pods_total", "Cumulative number of pods with user namespaces started.", METRIC_COUNTER, NULL, NULL, NULL},
+	[STARTED_USER_NAMESPACED_ERRORS] = {"kubelet_started_user_namespaced_pods_errors_total", "Cumulative number of errors when starting pods with user namespaces.", METRIC_COUNTER, NULL, NULL, NULL},
 	[POD_START] = {"kubelet_pod_start_duration_seconds", "Duration in seconds from kubelet seeing a pod for the first time to the pod starting to run", METRIC_HISTOGRAM, NULL, start_buckets, NULL},
 	[WORKER_DURATION] = {"kubelet_pod_worker_duration_seconds", "Duration in seconds to sync a single pod. Broken down by operation type: create, update, or sync", METRIC_HISTOGRAM, by_operation, NULL, NULL},
 	[OPERATIONS] = {"kubelet_runtime_operations_total", "Cumulative number of runtime operations by operation type.", METRIC_COUNTER, by_operation, NULL, NULL},
@@ -80,6 +87,8 @@ void kubelet_metrics_init(struct kubelet *kubelet) {
 	metric_set(metric_label(&rows[NODE_NAME], kubelet->node_name), 1);
 	metric_add(metric_label(&rows[STARTED_PODS]), 0);
 	metric_add(metric_label(&rows[STARTED_PODS_ERRORS]), 0);
+	metric_add(metric_label(&rows[STARTED_USER_NAMESPACED]), 0);
+	metric_add(metric_label(&rows[STARTED_USER_NAMESPACED_ERRORS]), 0);
 	metrics_on_collect(collect, kubelet);
 }
 
@@ -98,10 +107,25 @@ void kubelet_metrics_container(const char *kind, const char *failure) {
 		metric_add(metric_label(&rows[STARTED_CONTAINERS_ERRORS], kind, failure), 1);
 }
 
-void kubelet_metrics_sandbox(bool failed) {
+void kubelet_metrics_ended(const struct container_status *status) {
+	static const char *const kinds[][2] = {{"main", "container"}, {"init", "init_container"}, {"sidecar", "init_container"}, {"ephemeral", "ephemeral_container"}};
+	const char *kind = runtime_label_get(&status->labels, LABEL_KIND), *type = "container";
+	char code[16];
+	for (size_t i = 0; i < array_len(kinds); i++)
+		if (str_equal(kind, kinds[i][0]))
+			type = kinds[i][1];
+	snprintf(code, sizeof(code), "%d", status->exit_code);
+	metric_add(metric_label(&rows[TERMINATED_CONTAINERS], type, code, str_or(status->reason, "Error")), 1);
+}
+
+void kubelet_metrics_sandbox(bool failed, bool user_namespace) {
 	metric_add(metric_label(&rows[STARTED_PODS]), 1);
 	if (failed)
 		metric_add(metric_label(&rows[STARTED_PODS_ERRORS]), 1);
+	if (user_namespace)
+		metric_add(metric_label(&rows[STARTED_USER_NAMESPACED]), 1);
+	if (user_namespace && failed)
+		metric_add(metric_label(&rows[STARTED_USER_NAMESPACED_ERRORS]), 1);
 }
 
 void kubelet_metrics_look(const char *kind, int64_t ns) {

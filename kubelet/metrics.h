@@ -11,7 +11,9 @@ void kubelet_metrics_init(struct kubelet *kubelet);
 void kubelet_metrics_operation(const char *operation, int64_t ns, bool failed);
 /* A container of that kind ("init_container", "container", ...) was started, or was not with that reason. */
 void kubelet_metrics_container(const char *kind, const char *failure);
-void kubelet_metrics_sandbox(bool failed);
+void kubelet_metrics_sandbox(bool failed, bool user_namespace);
+/* A container has ended. */
+void kubelet_metrics_ended(const struct container_status *status);
 /* A look of a pod's worker: "sync", "terminating", "terminated". */
 void kubelet_metrics_look(const char *kind, int64_t ns);
 /* From the first sight of a pod to its first Running. */

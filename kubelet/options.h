@@ -42,6 +42,7 @@ struct kubelet_options {
 	bool serialize_image_pulls;
 	char *image_policy, *registry_certs_dir;
 	struct flag_list insecure_registries;
+	struct flag_list allowed_unsafe_sysctls;
 	int64_t max_parallel_image_pulls;
 	int64_t image_gc_high, image_gc_low, image_min_gc_age_ns, image_max_gc_age_ns;
 	char *logging_format;

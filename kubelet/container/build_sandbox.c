@@ -4,6 +4,7 @@
 #include "kubelet/container/build.h"
 #include "kubelet/container/dns.h"
 #include "kubelet/container/hosts.h"
+#include "kubelet/container/sysctl.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -133,7 +134,7 @@ int build_sandbox(struct kubelet *kubelet, const struct core_v1_pod *pod, uint32
 	if (pod->spec.security_context && pod->spec.security_context->sysctls.len) {
 		struct runtime_label *sysctls = arena_calloc(arena, pod->spec.security_context->sysctls.len, sizeof(*sysctls));
 		for api_list_each (sysctl, &pod->spec.security_context->sysctls)
-			sysctls[ret->sysctl_count++] = (struct runtime_label){sysctl->name, sysctl->value};
+			sysctls[ret->sysctl_count++] = (struct runtime_label){sysctl_normalize(arena, sysctl->name), sysctl->value};
 		ret->sysctls = sysctls;
 	}
 	return 0;

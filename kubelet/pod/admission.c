@@ -4,6 +4,7 @@
 #include "kubelet/node/eviction.h"
 #include "kubelet/node/node.h"
 #include "kubelet/pod/pod.h"
+#include "kubelet/container/sysctl.h"
 
 #include <errno.h>
 
@@ -139,6 +140,9 @@ int pod_admit(struct pod *pod, const struct core_v1_pod *object, struct error *e
 	autounref struct core_v1_node *node = kubelet->node_informer ? informer_find(kubelet->node_informer, NULL, kubelet->node_name) : NULL;
 	if (object->spec.os && str_equal(object->spec.os->name, "windows"))
 		return reject(err, "PodOSNotSupported", "Failed to admit pod as the OS field doesn't match node OS");
+	autoerror struct error forbidden = {0};
+	if (sysctl_check(object, &kubelet->options.allowed_unsafe_sysctls, &forbidden) < 0)
+		return reject(err, "SysctlForbidden", error_message(&forbidden));
 	if (node_shuts_down(kubelet))
 		return reject(err, "NodeShutdown", "Pod was rejected as the node is shutting down.");
 	if (eviction_admit(kubelet->eviction, object, err) < 0)

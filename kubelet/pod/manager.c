@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "common/base/log.h"
+#include "kubelet/metrics.h"
 #include "kubelet/objects/cache.h"
 #include "kubelet/pod/pod.h"
 #include "kubelet/pod/resize.h"
@@ -403,7 +404,12 @@ void pod_manager_wake_all(struct pod_manager *manager) {
 	pthread_mutex_unlock(&manager->lock);
 }
 
-void pod_manager_on_runtime_event(const struct runtime_event *event, void *manager) {
+void pod_manager_on_runtime_event(const struct runtime_event *event, void *arg) {
+	struct pod_manager *manager = arg;
+	struct container_status *status = NULL;
+	if (event->kind == RUNTIME_CONTAINER_EXITED && runtime_container_status(manager->kubelet->runtime, event->container_id, &status, NULL) == 0)
+		kubelet_metrics_ended(status);
+	container_status_free(status);
 	pod_manager_wake(manager, event->pod_uid);
 }
 

@@ -178,7 +178,7 @@ static int ensure_sandbox(struct pod *pod, struct core_v1_pod *object, struct po
 	autoarena struct arena *arena = arena_new();
 	autoerror struct error err = {0};
 	autofree char *cgroup = cgroup_of(pod, object), *id = NULL;
-	struct sandbox_config config;
+	struct sandbox_config config = {0};
 	if (view->sandbox)
 		return 0;
 	if (view->sandbox_count)
@@ -203,7 +203,7 @@ static int ensure_sandbox(struct pod *pod, struct core_v1_pod *object, struct po
 	if (r == 0)
 		r = runtime_sandbox_start(pod->kubelet->runtime, &config, &id, &err);
 	kubelet_metrics_operation("run_podsandbox", clock_monotonic_ns() - began, r < 0);
-	kubelet_metrics_sandbox(r < 0);
+	kubelet_metrics_sandbox(r < 0, config.user_namespace);
 	pod_manager_start_end(pod->manager);
 	if (r < 0) {
 		log_warning("sandbox cannot start", LOG_STR("pod", pod->name), LOG_STR("namespace", pod->ns), LOG_ERR(&err));

@@ -399,3 +399,18 @@ spec:
     out = c.kubectl("logs", "env-file", "-c", "main").stdout
     expect(out == "from the file/\n", out)
     gone(c, "env-file")
+
+
+def test_kernel_parameters_that_are_not_safe(c):
+    c.apply("""
+apiVersion: v1
+kind: Pod
+metadata: {name: meddles}
+spec:
+  nodeName: %s
+  securityContext: {sysctls: [{name: kernel.msgmax, value: "65536"}]}
+  containers: [{name: main, image: "busybox:v1", command: [sleep, "1000"]}]
+""" % c.node)
+    status = c.wait(15, "its rejection", lambda: (s := c.get("pod", "meddles")["status"])["phase"] == "Failed" and s)
+    expect(status["reason"] == "SysctlForbidden" and '"kernel.msgmax" not allowlisted' in status["message"], f"{status}")
+    gone(c, "meddles")
