@@ -324,9 +324,9 @@ static void write_condition(struct scheduler *s, const struct work *work, const 
 	buf_append_json_string(&patch, reason, strlen(reason));
 	buf_append_str(&patch, ",\"message\":");
 	buf_append_json_string(&patch, work->message, strlen(work->message));
-	buf_printf(&patch, ",\"lastProbeTime\":null,\"lastTransitionTime\":\"%s\"}]}}", since);
-	autoerror struct error err = {0};
 	const struct meta_v1_object_meta *meta = &work->pod->metadata;
+	buf_printf(&patch, ",\"observedGeneration\":%lld,\"lastProbeTime\":null,\"lastTransitionTime\":\"%s\"}]}}", (long long)meta->generation, since);
+	autoerror struct error err = {0};
 	if (client_patch(s->client, &api_pods, meta->namespace, meta->name, "status", "application/strategic-merge-patch+json", patch.data, NULL, &err) < 0 &&
 		!error_is(&err, "NotFound"))
 		log_warning("condition not written", LOG_STR("pod", api_key(work->pod)), LOG_ERR(&err));

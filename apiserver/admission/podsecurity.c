@@ -80,10 +80,12 @@ static void restricted_container(const struct core_v1_pod_spec *spec, const stru
 	for (uint32_t i = 0; s && s->capabilities && i < s->capabilities->add.len; i++)
 		if (strcmp(s->capabilities->add.items[i], "NET_BIND_SERVICE") != 0)
 			violate(v, "unrestricted capabilities (container \"%s\" must not include \"%s\" in securityContext.capabilities.add)", c->name, s->capabilities->add.items[i]);
-	bool non_root = s && s->run_as_non_root ? *s->run_as_non_root : p && p->run_as_non_root && *p->run_as_non_root;
+	/* In a user namespace of its own root is nobody outside. */
+	bool mapped = spec->host_users && !*spec->host_users;
+	bool non_root = mapped ? true : s && s->run_as_non_root ? *s->run_as_non_root : p && p->run_as_non_root && *p->run_as_non_root;
 	if (!non_root)
 		violate(v, "runAsNonRoot != true (pod or container \"%s\" must set securityContext.runAsNonRoot=true)", c->name);
-	if ((s && s->run_as_user && *s->run_as_user == 0) || (!(s && s->run_as_user) && p && p->run_as_user && *p->run_as_user == 0))
+	if (!mapped && ((s && s->run_as_user && *s->run_as_user == 0) || (!(s && s->run_as_user) && p && p->run_as_user && *p->run_as_user == 0)))
 		violate(v, "runAsUser=0 (container \"%s\" must not set runAsUser=0)", c->name);
 	bool seccomp = (s && s->seccomp_profile) || (p && p->seccomp_profile);
 	if (!seccomp)

@@ -96,6 +96,9 @@ const char *pod_qos_class(const struct core_v1_pod_spec *spec) {
 static void pod_prepare_create(struct request *r, void *object) {
 	struct core_v1_pod *pod = object;
 	pod->status = (struct core_v1_pod_status){.phase = "Pending", .qos_class = pod_qos_class(&pod->spec)};
+	/* A negative one, which asked for an end at once, is taken as the shortest. */
+	if (pod->spec.termination_grace_period_seconds && *pod->spec.termination_grace_period_seconds < 0)
+		*pod->spec.termination_grace_period_seconds = 1;
 	if (pod->spec.scheduling_gates.len) {
 		struct core_v1_pod_condition *condition = api_list_add(api_arena(object), &pod->status.conditions);
 		condition->type = "PodScheduled";

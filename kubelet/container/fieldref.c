@@ -118,9 +118,12 @@ int fieldref_resource(const struct core_v1_pod *pod, const struct pod_facts *fac
 		return error_set(err, EINVAL, "unsupported container resource : %s", selector->resource ? selector->resource : "");
 	const char *name = dot + 1;
 	const struct quantity *value = api_quantity_get(limits ? &container->resources.limits : &container->resources.requests, name);
-	/* A container without a limit may use the whole node. */
-	if ((!value || quantity_is_zero(value)) && limits && facts->allocatable)
-		value = api_quantity_get(facts->allocatable, name);
+	/* A container without a limit may use what its pod may, or the whole node. */
+	if ((!value || quantity_is_zero(value)) && limits) {
+		const struct quantity *of_pod = pod->spec.resources ? api_quantity_get(&pod->spec.resources->limits, name) : NULL;
+		const struct quantity *of_node = facts->allocatable ? api_quantity_get(facts->allocatable, name) : NULL;
+		value = of_pod && !quantity_is_zero(of_pod) && (!of_node || quantity_compare(of_pod, of_node) < 0) ? of_pod : of_node ? of_node : value;
+	}
 	__int128 nano = value ? value->nano : 0;
 	__int128 divisor = selector->divisor.set && selector->divisor.nano > 0 ? selector->divisor.nano : 1000000000;
 	buf_append_int(out, (int64_t)((nano + divisor - 1) / divisor));

@@ -414,3 +414,29 @@ spec:
     status = c.wait(15, "its rejection", lambda: (s := c.get("pod", "meddles")["status"])["phase"] == "Failed" and s)
     expect(status["reason"] == "SysctlForbidden" and '"kernel.msgmax" not allowlisted' in status["message"], f"{status}")
     gone(c, "meddles")
+
+
+def test_readiness_gates(c):
+    c.apply("""
+apiVersion: v1
+kind: Pod
+metadata: {name: gated}
+spec:
+  terminationGracePeriodSeconds: 0
+  readinessGates: [{conditionType: "example.com/gate"}]
+  resources: {limits: {memory: 64Mi, cpu: 500m}}
+  containers:
+  - name: main
+    image: busybox:v1
+    command: [sh, -c, "echo $MEMORY $CPU; sleep 1000"]
+    env:
+    - {name: MEMORY, valueFrom: {resourceFieldRef: {resource: limits.memory}}}
+    - {name: CPU, valueFrom: {resourceFieldRef: {resource: limits.cpu, divisor: 1m}}}
+""")
+    c.wait(15, "its containers", lambda: conditions(c, "gated")["ContainersReady"]["status"] == "True")
+    expect(conditions(c, "gated")["Ready"]["reason"] == "ReadinessGatesNotReady", "not ready without the gate")
+    for status in ("True", "False"):
+        c.kubectl("patch", "pod", "gated", "--subresource=status", "-p", json.dumps({"status": {"conditions": [{"type": "example.com/gate", "status": status}]}}))
+        c.wait(10, f"Ready to be {status}", lambda: conditions(c, "gated")["Ready"]["status"] == status)
+    expect(c.kubectl("logs", "gated").stdout.split() == [str(64 << 20), "500"], "a container without limits is told the pod's")
+    gone(c, "gated")
