@@ -9,6 +9,10 @@
 #include <pthread.h>
 
 #define MAX_DOCUMENT (256u << 20)
+#define V2_PROTOBUF "v2 protobuf" /* key */
+/* The first names the version as media types may not, and is what clients ask for. */
+#define PROTOBUF_V2_ASKED "application/com.github.proto-openapi.spec.v2@v1.0+protobuf"
+#define PROTOBUF_V2_TYPE "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"
 
 struct document {
 	struct bytes *bytes;
@@ -76,6 +80,12 @@ static struct bytes *get_document(struct apiserver *server, const char *key, enu
 	if (!document) {
 		autobuf struct buf out = BUF_INIT(MAX_DOCUMENT);
 		make_document(server, form, group, version, &out);
+		if (strcmp(key, V2_PROTOBUF) == 0) {
+			struct buf packed = BUF_INIT(MAX_DOCUMENT);
+			openapi_v2_protobuf(out.data, out.len, &packed);
+			buf_done(&out);
+			out = packed;
+		}
 		document = xnew(struct document);
 		document->bytes = buf_to_bytes(&out);
 		char hash[129];
@@ -89,7 +99,7 @@ static struct bytes *get_document(struct apiserver *server, const char *key, enu
 	return bytes;
 }
 
-static int respond(struct request *r, const char *key, enum openapi_form form, const char *group, const char *version) {
+static int respond(struct request *r, const char *key, enum openapi_form form, const char *group, const char *version, const char *content_type) {
 	char etag[131];
 	struct bytes *bytes = get_document(r->server, key, form, group, version, etag);
 	http_add_header(r->http, "ETag", etag);
@@ -97,11 +107,11 @@ static int respond(struct request *r, const char *key, enum openapi_form form, c
 	if (str_equal(http_header(r->http, "If-None-Match"), etag)) {
 		bytes_unref(bytes);
 		request_finished(r, 304);
-		http_respond(r->http, 304, "application/json", "", 0);
+		http_respond(r->http, 304, content_type, "", 0);
 		return REQUEST_TAKEN;
 	}
 	request_finished(r, 200);
-	request_respond_large(r, 200, "application/json", bytes);
+	request_respond_large(r, 200, content_type, bytes);
 	return REQUEST_TAKEN;
 }
 
@@ -110,10 +120,27 @@ static bool accepts_json(const struct request *r) {
 	return str_empty(accept) || strstr(accept, "json") || strstr(accept, "*/*") || strstr(accept, "application/*");
 }
 
+/* True where protobuf stands before anything that JSON would do for. */
+static bool prefers_protobuf(const struct request *r) {
+	const char *p = str_or(http_header(r->http, "Accept"), "");
+	while (*p) {
+		p += strspn(p, " \t,");
+		size_t len = strcspn(p, ";, \t");
+		if ((len == strlen(PROTOBUF_V2_ASKED) && strncmp(p, PROTOBUF_V2_ASKED, len) == 0) || (len == strlen(PROTOBUF_V2_TYPE) && strncmp(p, PROTOBUF_V2_TYPE, len) == 0))
+			return true;
+		if (memmem(p, len, "json", 4) || memmem(p, len, "*", 1))
+			return false;
+		p += strcspn(p, ",");
+	}
+	return false;
+}
+
 int openapi_v2(struct request *r, struct error *err) {
+	if (prefers_protobuf(r))
+		return respond(r, V2_PROTOBUF, OPENAPI_V2, NULL, NULL, PROTOBUF_V2_TYPE);
 	if (!accepts_json(r))
 		return error_status(err, 406, "NotAcceptable", "only the following media types are accepted: application/json");
-	return respond(r, "v2", OPENAPI_V2, NULL, NULL);
+	return respond(r, "v2", OPENAPI_V2, NULL, NULL, "application/json");
 }
 
 struct index {
@@ -165,5 +192,5 @@ int openapi_v3(struct request *r, struct error *err) {
 		return REQUEST_TAKEN;
 	}
 	autofree char *key = xprintf("%s/%s", group, version);
-	return respond(r, key, OPENAPI_V3, group, version);
+	return respond(r, key, OPENAPI_V3, group, version, "application/json");
 }

@@ -23,6 +23,8 @@ void schema_set_done(struct schema_set *set);
 
 /* Appends `"name":{schema}` for every type of the set and what they refer to, comma separated, and the schemas of scalars. */
 void schema_write_all(struct schema_set *set, enum openapi_form form, struct buf *out);
+/* The v2 document as protobuf, from its JSON (proto.c). */
+void openapi_v2_protobuf(const char *json, size_t len, struct buf *out);
 /* Appends the paths of a resource, each preceded by a comma unless *first. */
 void paths_write(const struct resource *resource, enum openapi_form form, bool *first, struct schema_set *set, struct buf *out);
 

@@ -4,7 +4,7 @@
 
 usage: test/integration/rest.py BUILD_DIR [TEST...]     prints "N passed, N failed"; exit status 1 where one failed
 """
-import gzip, json, os, sys
+import gzip, json, os, struct, sys
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "lib"))
 from servers import check, run, wait_for
 
@@ -263,4 +263,66 @@ def test_expiry(site):
         check("the old state itself is gone", s == 410 and o["reason"] == "Expired", o)
 
 
-run([test_ownership, test_status_metadata, test_lists, test_deletes, test_unconditional, test_warnings, test_custom, test_gzip, test_options, test_expiry])
+def fields(data):
+    """The fields of one protobuf message: number -> values."""
+    out, i = {}, 0
+
+    def varint():
+        nonlocal i
+        value = shift = 0
+        while True:
+            byte = data[i]
+            i += 1
+            value |= (byte & 0x7f) << shift
+            shift += 7
+            if byte < 0x80:
+                return value
+    while i < len(data):
+        tag = varint()
+        if tag & 7 == 2:
+            n = varint()
+            value = data[i:i + n]
+            i += n
+        elif tag & 7 == 1:
+            value = data[i:i + 8]
+            i += 8
+        else:
+            value = varint()
+        out.setdefault(tag >> 3, []).append(value)
+    return out
+
+
+def named(messages):
+    return {fields(m)[1][0].decode(): fields(m)[2][0] for m in messages}
+
+
+def test_openapi(site):
+    api = site.start_server().api
+    define(api, "Gadget", {"type": "object", "properties": {"spec": {"type": "object", "properties": {"n": {"type": "number", "minimum": 0.5, "multipleOf": 2}, "m": {"type": "object", "additionalProperties": {"type": "string"}}}}}})
+    wait_for(lambda: "com.example.v1.Gadget" in api.get("/openapi/v2")["definitions"])
+    document = api.get("/openapi/v2")
+    r, data = raw(api, "/openapi/v2", Accept="application/com.github.proto-openapi.spec.v2@v1.0+protobuf")
+    check("v2 in protobuf", r.status == 200 and r.getheader("Content-Type") == "application/com.github.proto-openapi.spec.v2.v1.0+protobuf" and r.getheader("ETag"), r.getheaders())
+    top = fields(data)
+    check("its version and title", top[1] == [b"2.0"] and fields(top[2][0])[1] == [b"Kubernetes"], top.get(1))
+    definitions = named(fields(top[9][0])[1])
+    check("all its definitions", set(definitions) == set(document["definitions"]), len(definitions))
+    pod = fields(definitions["io.k8s.api.core.v1.Pod"])
+    check("a kind's description, type and members", pod[4][0].decode() == document["definitions"]["io.k8s.api.core.v1.Pod"]["description"] and fields(pod[22][0])[1] == [b"object"] and
+          set(named(fields(pod[25][0])[1])) == {"apiVersion", "kind", "metadata", "spec", "status"}, pod.keys())
+    spec = fields(named(fields(pod[25][0])[1])["spec"])
+    check("references", spec[1] == [b"#/definitions/io.k8s.api.core.v1.PodSpec"], spec)
+    extensions = named(pod[31])
+    check("extensions", json.loads(fields(extensions["x-kubernetes-group-version-kind"])[2][0]) == [{"group": "", "kind": "Pod", "version": "v1"}], extensions)
+    gadget = named(fields(fields(named(fields(fields(definitions["com.example.v1.Gadget"])[25][0])[1])["spec"])[25][0])[1])
+    number, mapping = fields(gadget["n"]), fields(gadget["m"])
+    check("numbers and maps", struct.unpack("<d", number[9][0])[0] == 0.5 and struct.unpack("<d", number[6][0])[0] == 2 and fields(fields(fields(mapping[21][0])[1][0])[22][0])[1] == [b"string"], number)
+    paths = named(fields(top[8][0])[2])
+    get = fields(fields(paths["/api/v1/namespaces/{namespace}/pods"])[2][0])
+    check("paths and operations", set(paths) == set(document["paths"]) and get[5][0].decode() == document["paths"]["/api/v1/namespaces/{namespace}/pods"]["get"]["operationId"], get)
+    check("JSON where that comes first", raw(api, "/openapi/v2", Accept="application/json, application/com.github.proto-openapi.spec.v2@v1.0+protobuf")[0].getheader("Content-Type") == "application/json")
+    tag = r.getheader("ETag")
+    check("unchanged", raw(api, "/openapi/v2", Accept="application/com.github.proto-openapi.spec.v2@v1.0+protobuf", **{"If-None-Match": tag})[0].status == 304)
+
+
+run([test_ownership, test_status_metadata, test_lists, test_deletes, test_unconditional, test_warnings, test_custom, test_gzip, test_options, test_expiry, test_openapi])
