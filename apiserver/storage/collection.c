@@ -43,8 +43,11 @@ void collection_free(struct collection *c)
 	drop_views(c, UINT64_MAX);
 	history_done(&c->history);
 	tree_unref(c->tree);
-	for (size_t i = 0; i < c->field_key_count; i++)
+	for (size_t i = 0; i < c->field_key_count; i++) {
 		free(c->field_keys[i]);
+		for (size_t k = 0; k < COLLECTION_FIELD_VALUES; k++)
+			free(c->field_values[i][k]);
+	}
 	pthread_mutex_destroy(&c->lock);
 	free(atomic_load(&c->metrics));
 	free(c->prefix);

@@ -120,16 +120,31 @@ static void collect_labels(struct arena *arena, const char *labels, const char *
 	pairs_sort(ret);
 }
 
-/* The collection's own copy of a field's name; NULL where it has too many already. */
-static const char *shared_field_key(struct collection *collection, const char *key)
+/* Place of the collection's own copy of a field's name; COLLECTION_FIELD_KEYS where it has too many already. */
+static size_t shared_field_key(struct collection *collection, const char *key)
 {
 	for (size_t i = 0; i < collection->field_key_count; i++) {
 		if (strcmp(collection->field_keys[i], key) == 0)
-			return collection->field_keys[i];
+			return i;
 	}
 	if (collection->field_key_count == COLLECTION_FIELD_KEYS)
-		return NULL;
-	return collection->field_keys[collection->field_key_count++] = xstrdup(key);
+		return COLLECTION_FIELD_KEYS;
+	collection->field_keys[collection->field_key_count] = xstrdup(key);
+	return collection->field_key_count++;
+}
+
+/* Many fields have a handful of values ("Always", "false", "default-scheduler"): the first few of each are kept once. NULL where this is none of them. */
+static const char *shared_field_value(struct collection *collection, size_t key, const char *value)
+{
+	char **values = collection->field_values[key];
+
+	for (size_t i = 0; i < COLLECTION_FIELD_VALUES; i++) {
+		if (!values[i])
+			return values[i] = xstrdup(value);
+		if (strcmp(values[i], value) == 0)
+			return values[i];
+	}
+	return NULL;
 }
 
 static void collect_fields(struct collection *collection, const struct bytes *json, const char *ns, const char *name, struct arena *arena, struct pairs *ret)
@@ -147,10 +162,15 @@ static void collect_fields(struct collection *collection, const struct bytes *js
 	}
 	for (size_t i = 0; i < ret->len; i++) {
 		struct pair *pair = &ret->items[i];
-		const char *shared = shared_field_key(collection, pair->key);
-		pair->key_shared = shared != NULL;
-		pair->key = shared ? shared : pair->key;
+		size_t place = shared_field_key(collection, pair->key);
+		pair->key_shared = place < COLLECTION_FIELD_KEYS;
+		pair->key = pair->key_shared ? collection->field_keys[place] : pair->key;
 		pair->value_shared = pair->value == name || pair->value == ns || !*pair->value;
+		const char *value = pair->key_shared && !pair->value_shared ? shared_field_value(collection, place, pair->value) : NULL;
+		if (value) {
+			pair->value = value;
+			pair->value_shared = true;
+		}
 	}
 	pairs_sort(ret);
 }
@@ -214,7 +234,7 @@ static struct entry *build(struct collection *collection, const char *path, size
 	for (size_t i = 0; i < fields.len; i++) {
 		const struct pair *pair = &fields.items[i];
 		pairs[i].key = pair->key_shared ? pair->key : put_text(&at, pair->key, strlen(pair->key));
-		pairs[i].value = pair->value == name ? entry->name : pair->value == ns ? entry->ns : !*pair->value ? "" : put_text(&at, pair->value, strlen(pair->value));
+		pairs[i].value = pair->value == name ? entry->name : pair->value == ns ? entry->ns : !*pair->value ? "" : pair->value_shared ? pair->value : put_text(&at, pair->value, strlen(pair->value));
 	}
 	return entry;
 }

@@ -55,6 +55,7 @@ size_t history_after(const struct history *history, uint64_t revision);
 
 #define COLLECTION_VIEWS 4
 #define COLLECTION_FIELD_KEYS 32
+#define COLLECTION_FIELD_VALUES 6 /* of each, kept once for all entries */
 
 struct collection_metrics;
 struct collection {
@@ -66,6 +67,7 @@ struct collection {
 	void *index_arg;
 	bool reported_undecodable;
 	char *field_keys[COLLECTION_FIELD_KEYS]; /* shared by its entries; under apply_lock */
+	char *field_values[COLLECTION_FIELD_KEYS][COLLECTION_FIELD_VALUES];
 	size_t field_key_count;
 
 	pthread_mutex_t lock;
