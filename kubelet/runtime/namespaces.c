@@ -59,10 +59,36 @@ static noreturn void child_fail(const struct child *child, int errnum)
 	_exit(1);
 }
 
+static int close_between(int from, int to)
+{
+	return from <= to ? (int)syscall(SYS_close_range, (unsigned)from, (unsigned)to, 0) : 0;
+}
+
+/*
+ * A clone has all the parent's descriptors until it executes something. It must not keep them where the parent is killed: not the sockets that
+ * the next kubelet listens on, and not the other end of its own pipe, whose end tells it that the parent is gone.
+ */
+static void close_others(const struct child *child)
+{
+	int keep[] = {child->wait_fd, child->status_fd, child->program_fd}, next = 3;
+	for (int round = 0; round < 3; round++) {
+		int least = INT32_MAX;
+		for (int i = 0; i < 3; i++)
+			if (keep[i] >= next && keep[i] < least)
+				least = keep[i];
+		if (least == INT32_MAX)
+			break;
+		close_between(next, least - 1);
+		next = least + 1;
+	}
+	close_between(next, INT32_MAX);
+}
+
 static noreturn void child_main(const struct child *child)
 {
 	char byte;
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	close_others(child);
 	if (child->flags & CLONE_NEWUTS && child->hostname && sethostname(child->hostname, strlen(child->hostname)) < 0)
 		child_fail(child, errno);
 	if (child->flags & CLONE_NEWNET) {
