@@ -14,6 +14,14 @@
 #define LABEL_POD_NAME "statefulset.kubernetes.io/pod-name"
 #define LABEL_POD_INDEX "apps.kubernetes.io/pod-index"
 
+#define CLAIMS_MS 100        /* nothing of a claim wakes a set: it looks again */
+#define STALE_CLAIM_MS 1000
+
+/* Our own writes that the caches are to show before the next decision. */
+struct state {
+	struct expectations *pods, *claims;
+};
+
 struct sync {
 	struct reconciler *r;
 	const char *key;
@@ -29,6 +37,11 @@ struct sync {
 	bool parallel;
 	int after_ms;
 };
+
+static struct expectations *pods_of(const struct sync *s)
+{
+	return ((struct state *)s->r->state)->pods;
+}
 
 /* The ordinal of a pod of this set, or -1. */
 static int32_t ordinal_of(const struct apps_v1_stateful_set *set, const char *pod_name)
@@ -169,6 +182,30 @@ static struct apps_v1_controller_revision *revision_for(const struct sync *s, in
 	return old ? s->current : s->update;
 }
 
+/* The reference by which an earlier set or pod of this name owned the claim: that one is to be left to the garbage collector. */
+static bool is_stale_ref(const struct meta_v1_owner_reference *ref, const char *kind, const struct meta_v1_object_meta *meta)
+{
+	return str_equal(ref->kind, kind) && str_equal(ref->name, meta->name) && !str_equal(ref->uid, meta->uid);
+}
+
+/* A claim that goes, or is about to go, with an earlier set or pod of this name: a pod that took it up would lose it, or keep it from going. */
+static bool has_stale_claim(const struct sync *s, int32_t ordinal)
+{
+	autofree char *pod_name = xprintf("%s-%d", s->set->metadata.name, ordinal);
+	for api_list_each (template, &s->set->spec.volume_claim_templates) {
+		autofree char *name = claim_name(s, template, ordinal);
+		autounref struct core_v1_persistent_volume_claim *claim = world_find(s->r->world, CACHED_PERSISTENT_VOLUME_CLAIMS, s->set->metadata.namespace, name);
+		if (!claim)
+			continue;
+		if (claim->metadata.deletion_timestamp.set)
+			return true;
+		for api_list_each (ref, &claim->metadata.owner_references)
+			if (is_stale_ref(ref, "StatefulSet", &s->set->metadata) || (str_equal(ref->kind, "Pod") && str_equal(ref->name, pod_name)))
+				return true;
+	}
+	return false;
+}
+
 static int make_pod(struct sync *s, int32_t ordinal, struct error *err)
 {
 	const struct apps_v1_stateful_set *set = s->set;
@@ -195,9 +232,9 @@ static int make_pod(struct sync *s, int32_t ordinal, struct error *err)
 	autounref struct core_v1_pod *created = NULL;
 	r = world_create(s->r->world, CACHED_PODS, pod, (void **)&created, &failed);
 	if (r)
-		expectations_failed(s->r->state, s->key, pod, &failed);
+		expectations_failed(pods_of(s), s->key, pod, &failed);
 	else if (created)
-		expectations_created(s->r->state, s->key, created);
+		expectations_created(pods_of(s), s->key, created);
 	if (r && error_is(&failed, "AlreadyExists"))
 		return error_move(err, &failed); /* ours, not yet in the cache; or another's: looked at again */
 	reconciler_event(s->r, set, r ? EVENT_WARNING : EVENT_NORMAL, r ? "FailedCreate" : "SuccessfulCreate", "create Pod %s in StatefulSet %s %s%s",
@@ -208,19 +245,13 @@ static int make_pod(struct sync *s, int32_t ordinal, struct error *err)
 static int remove_pod(struct sync *s, const struct core_v1_pod *pod, struct error *err)
 {
 	autoerror struct error failed = {0};
-	expectations_deleted(s->r->state, s->key, pod);
+	expectations_deleted(pods_of(s), s->key, pod);
 	int r = world_delete(s->r->world, CACHED_PODS, pod, NULL, &failed);
 	if (r)
-		expectations_failed(s->r->state, s->key, pod, &failed);
+		expectations_failed(pods_of(s), s->key, pod, &failed);
 	reconciler_event(s->r, s->set, r ? EVENT_WARNING : EVENT_NORMAL, r ? "FailedDelete" : "SuccessfulDelete", "delete Pod %s in StatefulSet %s %s%s",
 		pod->metadata.name, s->set->metadata.name, r ? "failed error: " : "successful", r ? error_message(&failed) : "");
 	return error_move(err, &failed);
-}
-
-/* The reference by which an earlier set or pod of this name owned the claim: that one is to be left to the garbage collector. */
-static bool is_stale_ref(const struct meta_v1_owner_reference *ref, const char *kind, const struct meta_v1_object_meta *meta)
-{
-	return str_equal(ref->kind, kind) && str_equal(ref->name, meta->name) && !str_equal(ref->uid, meta->uid);
 }
 
 /*
@@ -272,9 +303,15 @@ static int tend_claims(struct sync *s, const struct core_v1_pod *pod, bool conde
 		autounref struct core_v1_persistent_volume_claim *copy = api_copy(claim);
 		if (!settle_owner(s, pod, condemned, copy))
 			continue;
-		int r = world_update(s->r->world, CACHED_PERSISTENT_VOLUME_CLAIMS, copy, NULL, err);
+		autounref void *written = NULL;
+		autoerror struct error failed = {0};
+		int r = world_update(s->r->world, CACHED_PERSISTENT_VOLUME_CLAIMS, copy, &written, &failed);
 		if (r)
-			return r;
+			expectations_failed(((struct state *)s->r->state)->claims, s->key, copy, &failed);
+		else if (written)
+			expectations_created(((struct state *)s->r->state)->claims, s->key, written);
+		if (r)
+			return error_move(err, &failed);
 	}
 	return 0;
 }
@@ -295,6 +332,10 @@ static int step_replica(struct sync *s, int32_t i, struct error *err)
 	const struct core_v1_pod *pod = s->replicas[i];
 	int32_t ordinal = s->start + i;
 	if (!pod) {
+		if (has_stale_claim(s, ordinal)) {
+			s->after_ms = STALE_CLAIM_MS;
+			return !s->parallel;
+		}
 		int r = make_pod(s, ordinal, err);
 		return r ? r : !s->parallel;
 	}
@@ -478,9 +519,12 @@ static int sync_set(struct sync *s, const struct selector *selector, struct erro
 	}
 	int32_t collisions = set->status.collision_count ? *set->status.collision_count : 0, before = collisions;
 	/* A pod taken down a moment ago may still look healthy: by it the next one would go too early. */
-	int may_act = expectations_check(s->r->state, s->r->world, CACHED_PODS, s->key, err);
+	int may_act = expectations_check(pods_of(s), s->r->world, CACHED_PODS, s->key, err);
 	if (may_act < 0)
 		return may_act;
+	int claims = expectations_check(((struct state *)s->r->state)->claims, s->r->world, CACHED_PERSISTENT_VOLUME_CLAIMS, s->key, err);
+	if (claims <= 0)
+		return claims ? claims : CLAIMS_MS;
 	int r = history_load(s->r, CACHED_STATEFUL_SETS, s->cached, selector, &set->spec.template, &collisions, &s->history, err);
 	if (collisions != before || !set->status.collision_count)
 		set->status.collision_count = api_int32(api_arena(set), collisions);
@@ -516,7 +560,8 @@ static int reconcile(struct reconciler *r, const char *ns, const char *name, str
 	autofree char *key = xprintf("%s/%s", ns, name);
 	autounref struct apps_v1_stateful_set *cached = world_find(r->world, CACHED_STATEFUL_SETS, ns, name);
 	if (!cached) {
-		expectations_forget(r->state, key);
+		expectations_forget(((struct state *)r->state)->pods, key);
+		expectations_forget(((struct state *)r->state)->claims, key);
 		return 0;
 	}
 	struct selector *selector = NULL;
@@ -549,12 +594,18 @@ static void wake_by_owned(struct reconciler *r, const void *object)
 
 static void *state_new(void)
 {
-	return expectations_new();
+	struct state *state = xnew(struct state);
+	state->pods = expectations_new();
+	state->claims = expectations_new();
+	return state;
 }
 
-static void state_free(void *state)
+static void state_free(void *arg)
 {
-	expectations_free(state);
+	struct state *state = arg;
+	expectations_free(state->pods);
+	expectations_free(state->claims);
+	free(state);
 }
 
 const struct controller stateful_set_controller = {

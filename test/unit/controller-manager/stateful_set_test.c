@@ -30,6 +30,8 @@ static const struct {
 	{{.name = "one that is going holds up the next", .owner = SET("3", ""), .pods = "db-0 Running ready going" MINE("db-0")}, ""},
 	{{.name = "a gap is filled first", .owner = SET("3", ""), .pods = "db-1" UP MINE("db-1")}, "create pods default/db-0\n"},
 	{{.name = "availability counts where seconds are asked for", .owner = SET("2", ",\"minReadySeconds\":100"), .pods = "db-0 Running ready age=60" MINE("db-0"), .after_s = 40}, ""},
+	{{.name = "a claim that goes with an earlier pod is waited for", .owner = SET("1", CLAIMS), .objects = {CLAIM("data-db-0", OWNER("Pod", "db-0", "earlier"))}, .after_s = 1}, ""},
+	{{.name = "and one that goes with an earlier set", .owner = SET("1", CLAIMS), .objects = {CLAIM("data-db-0", OWNER("StatefulSet", "db", "earlier"))}, .after_s = 1}, ""},
 	{{.name = "in parallel all are made", .owner = SET("3", PARALLEL)}, "create pods default/db-0\ncreate pods default/db-1\ncreate pods default/db-2\n"},
 	{{.name = "the first number may be another", .owner = SET("2", PARALLEL ",\"ordinals\":{\"start\":5}")}, "create pods default/db-5\ncreate pods default/db-6\n"},
 	{{.name = "numbers before the first are removed", .owner = SET("1", LEFT ",\"ordinals\":{\"start\":1}"), .pods = ORDERED_TWO}, "delete pods default/db-0\n"},
