@@ -8,6 +8,7 @@
 #define LIVEZ  (1u << 0)
 #define READYZ (1u << 1)
 #define HEALTHZ (1u << 2)
+#define ALL (LIVEZ | READYZ | HEALTHZ)
 
 static bool check_ping(struct apiserver *server, struct error *err) {
 	return true;
@@ -41,10 +42,23 @@ static const struct health_check {
 	{"etcd", LIVEZ | READYZ | HEALTHZ, check_etcd},
 	{"etcd-readiness", READYZ, check_etcd},
 	{"informer-sync", READYZ, check_etcd},
-	{"poststarthook/rbac/bootstrap-roles", LIVEZ | READYZ | HEALTHZ, check_bootstrap},
-	{"poststarthook/scheduling/bootstrap-system-priority-classes", LIVEZ | READYZ | HEALTHZ, check_bootstrap},
-	{"poststarthook/start-system-namespaces-controller", LIVEZ | READYZ | HEALTHZ, check_bootstrap},
-	{"poststarthook/bootstrap-controller", LIVEZ | READYZ | HEALTHZ, check_bootstrap},
+	/* What Kubernetes starts after it listens, and we before: then it runs when anybody can ask. */
+	{"poststarthook/start-apiserver-admission-initializer", ALL, check_ping},
+	{"poststarthook/generic-apiserver-start-informers", ALL, check_ping},
+	{"poststarthook/priority-and-fairness-config-consumer", ALL, check_ping},
+	{"poststarthook/priority-and-fairness-filter", ALL, check_ping},
+	{"poststarthook/storage-object-count-tracker-hook", ALL, check_ping},
+	{"poststarthook/crd-informer-synced", ALL, check_etcd},
+	/* What the bootstrap does, and what begins with its end. */
+	{"poststarthook/start-system-namespaces-controller", ALL, check_bootstrap},
+	{"poststarthook/start-cluster-authentication-info-controller", ALL, check_bootstrap},
+	{"poststarthook/start-kube-apiserver-identity-lease-controller", ALL, check_bootstrap},
+	{"poststarthook/start-kube-apiserver-identity-lease-garbage-collector", ALL, check_bootstrap},
+	{"poststarthook/start-service-ip-repair-controllers", ALL, check_bootstrap},
+	{"poststarthook/rbac/bootstrap-roles", ALL, check_bootstrap},
+	{"poststarthook/scheduling/bootstrap-system-priority-classes", ALL, check_bootstrap},
+	{"poststarthook/priority-and-fairness-config-producer", ALL, check_bootstrap},
+	{"poststarthook/bootstrap-controller", ALL, check_bootstrap},
 	{"shutdown", READYZ, check_shutdown},
 };
 
@@ -59,11 +73,26 @@ static void collect_exclusion(const char *name, const char *value, void *arg) {
 		e->names[e->len++] = value;
 }
 
-static bool excluded(const struct exclusions *e, const char *name) {
+static bool excluded(const struct exclusions *e, const char *name, bool *used) {
+	bool found = false;
 	for (size_t i = 0; i < e->len; i++)
 		if (strcmp(e->names[i], name) == 0)
-			return true;
-	return false;
+			found = used[i] = true;
+	return found;
+}
+
+/* What nobody is called. */
+static void warn_of_unused(const struct exclusions *e, const bool *used, struct buf *out) {
+	bool first = true;
+	for (size_t i = 0; i < e->len; i++) {
+		if (used[i])
+			continue;
+		buf_append_str(out, first ? "warn: some health checks cannot be excluded: no matches for " : ",");
+		buf_append_json_string(out, e->names[i], strlen(e->names[i]));
+		first = false;
+	}
+	if (!first)
+		buf_append_char(out, '\n');
 }
 
 int health_handle(struct request *r, struct error *err) {
@@ -74,14 +103,14 @@ int health_handle(struct request *r, struct error *err) {
 	struct exclusions exclusions = {0};
 	http_query_each(r->http, collect_exclusion, &exclusions);
 	autobuf struct buf out = BUF_INIT(64 << 10);
-	bool ok = true, found = false;
+	bool ok = true, found = false, used[array_len(exclusions.names)] = {0};
 	for (size_t i = 0; i < array_len(checks); i++) {
 		const struct health_check *c = &checks[i];
 		if (!(c->endpoints & bit) || (only && strcmp(only, c->name) != 0))
 			continue;
 		found = true;
 		autoerror struct error why = {0};
-		if (excluded(&exclusions, c->name)) {
+		if (excluded(&exclusions, c->name, used)) {
 			buf_printf(&out, "[+]%s excluded: ok\n", c->name);
 		} else if (c->check(r->server, &why)) {
 			buf_printf(&out, "[+]%s ok\n", c->name);
@@ -98,6 +127,7 @@ int health_handle(struct request *r, struct error *err) {
 		request_respond_text(r, 200, "ok");
 		return REQUEST_TAKEN;
 	}
+	warn_of_unused(&exclusions, used, &out);
 	buf_printf(&out, "%s check %s\n", endpoint, ok ? "passed" : "failed");
 	request_respond_text(r, ok ? 200 : 500, out.data);
 	return REQUEST_TAKEN;

@@ -22,12 +22,13 @@
 #include <errno.h>
 #include <unistd.h>
 
-/* Parse, authenticate, limit, authorize, and the handler: which goes on through decode, default, admission, validation and store (rest/write.h). */
+/* Parse, deadline, authenticate, limit, authorize, and the handler: which goes on through decode, default, admission, validation and store (rest/write.h). */
 static const struct {
 	const char *name;
 	request_step run;
 } steps[] = {
 	{"parse", step_parse},
+	{"deadline", step_deadline},
 	{"authenticate", step_authenticate},
 	{"impersonate", step_impersonate},
 	{"limit", step_limit},
@@ -94,6 +95,7 @@ static int open_store(struct apiserver *server, struct error *err) {
 		.ca_file = str_empty(o->etcd_cafile) ? NULL : o->etcd_cafile,
 		.cert_file = str_empty(o->etcd_certfile) ? NULL : o->etcd_certfile,
 		.key_file = str_empty(o->etcd_keyfile) ? NULL : o->etcd_keyfile,
+		.write_timeout_ms = (int)min_of(o->request_timeout / NSEC_PER_MSEC, (int64_t)INT32_MAX),
 		.compaction_interval_ns = o->etcd_compaction_interval ? o->etcd_compaction_interval : -1,
 	};
 	int rc = store_open(&options, 60000, &server->store, err);

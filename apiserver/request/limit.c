@@ -29,6 +29,33 @@ static bool is_long(const struct request *r) {
 	return false;
 }
 
+/* ---- how long a request may take ---- */
+
+/* ?timeout= shortens it; nothing makes it longer than --request-timeout. */
+int step_deadline(struct request *r, struct error *err) {
+	int64_t limit = r->server->options->request_timeout, asked;
+	if (is_long(r))
+		return 0;
+	const char *text = http_query(r->http, "timeout");
+	if (!str_empty(text)) {
+		if (duration_parse(text, strlen(text), &asked) < 0)
+			return error_bad_request(err, "invalid timeout specified in the request URL - time: invalid duration \"%s\"", text);
+		if (asked > 0 && (limit <= 0 || asked < limit))
+			limit = asked;
+	}
+	r->deadline_ns = limit > 0 ? r->started_ns + limit : 0;
+	return 0;
+}
+
+int request_time_left_ms(const struct request *r, int most) {
+	if (!r->deadline_ns)
+		return most;
+	int64_t left = (r->deadline_ns - clock_monotonic_ns()) / NSEC_PER_MSEC;
+	return left <= 1 ? 1 : left < most ? (int)left : most;
+}
+
+/* ---- how many run at once ---- */
+
 static bool is_read(const struct request *r) {
 	return strcmp(r->method, "GET") == 0 || strcmp(r->method, "HEAD") == 0;
 }

@@ -37,6 +37,7 @@ struct request {
 	struct http_request *http;
 	struct arena *arena;
 	int64_t started_ns;
+	int64_t deadline_ns;     /* monotonic; 0: it may last */
 	const char *method;
 	const char *path;        /* as sent */
 
@@ -70,6 +71,9 @@ int request_parse(struct request *r, struct error *err);
 int request_parse_write_options(struct request *r, struct error *err);
 /* A boolean parameter as Kubernetes reads them ("", "true", "1"). */
 bool request_flag(const struct request *r, const char *name);
+
+/* What is left of the request's time, at most `most` and at least a moment. */
+int request_time_left_ms(const struct request *r, int most);
 
 /* Settles what to answer with. `table` and `partial` tell what the endpoint can do. Returns 0 or 406. */
 int request_negotiate(const struct request *r, bool can_transform, struct negotiated *ret, struct error *err);

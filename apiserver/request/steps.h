@@ -9,6 +9,7 @@
 typedef int (*request_step)(struct request *r, struct error *err);
 
 int step_parse(struct request *r, struct error *err);
+int step_deadline(struct request *r, struct error *err);
 int step_authenticate(struct request *r, struct error *err);
 int step_impersonate(struct request *r, struct error *err);
 int step_limit(struct request *r, struct error *err);

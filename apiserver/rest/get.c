@@ -39,8 +39,8 @@ int rest_get(struct request *r, struct error *err) {
 	if (!str_empty(rv) && store_revision(r->server->store) >= (uint64_t)revision)
 		return answer(r, err);
 	if (request_takes_stored_bytes(r))
-		store_wait_quick(r->server->store, (uint64_t)revision, FRESH_TIMEOUT_MS, on_fresh, r);
+		store_wait_quick(r->server->store, (uint64_t)revision, request_time_left_ms(r, FRESH_TIMEOUT_MS), on_fresh, r);
 	else
-		store_wait(r->server->store, (uint64_t)revision, FRESH_TIMEOUT_MS, on_fresh, r);
+		store_wait(r->server->store, (uint64_t)revision, request_time_left_ms(r, FRESH_TIMEOUT_MS), on_fresh, r);
 	return REQUEST_TAKEN;
 }

@@ -288,6 +288,6 @@ int list_when_fresh(struct request *r, struct list_query *query, int (*fn)(struc
 	}
 	struct waiting *waiting = arena_new_type(r->arena, struct waiting);
 	*waiting = (struct waiting){r, query, fn};
-	store_wait(r->server->store, query->rv_given ? query->rv : 0, FRESH_TIMEOUT_MS, on_fresh, waiting);
+	store_wait(r->server->store, query->rv_given ? query->rv : 0, request_time_left_ms(r, FRESH_TIMEOUT_MS), on_fresh, waiting);
 	return REQUEST_TAKEN;
 }

@@ -134,7 +134,7 @@ static bool may_be_stale(const struct write *w, const struct error *err) {
 static void attempt_failed(struct write *w, struct error *err) {
 	if (may_be_stale(w, err)) {
 		drop_attempt(w);
-		store_wait(w->r->server->store, 0, FRESH_TIMEOUT_MS, on_fresh, w);
+		store_wait(w->r->server->store, 0, request_time_left_ms(w->r, FRESH_TIMEOUT_MS), on_fresh, w);
 		return;
 	}
 	write_fail(w, WRITE_NOT_STORED, err);
@@ -242,6 +242,13 @@ void write_claimed(struct write *w, enum claim_result result, struct error *err)
 
 static void write_store(struct write *w) {
 	struct collection *collection = w->resource->collection;
+	if (w->r->deadline_ns && clock_monotonic_ns() > w->r->deadline_ns) {
+		/* Who asked has been told, or has gone: nothing is begun for him any more. */
+		autoerror struct error late = {0};
+		error_status(&late, 504, "Timeout", "Timeout: request did not complete within requested timeout - context deadline exceeded");
+		write_fail(w, WRITE_NOT_STORED, &late);
+		return;
+	}
 	if (w->action == WRITE_REMOVE) {
 		if (w->dry_run)
 			write_succeed(w, WRITE_NOT_STORED, w->current);

@@ -195,6 +195,7 @@ struct store {
 	char *prefix_end; /* "/registry0" */
 	size_t history_events;
 	int64_t compaction_interval_ns;
+	int write_timeout_ms;
 	struct etcd_client *etcd;
 	struct loop *loop;
 

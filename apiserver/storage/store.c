@@ -7,6 +7,7 @@
 #include <time.h>
 
 #define COMPACTION_INTERVAL_NS (300 * NSEC_PER_SEC)
+#define WRITE_TIMEOUT_MS 10000
 #define TICK_NS NSEC_PER_SEC
 #define TRIM_TICKS 30
 #define SWEEP_TICKS 300
@@ -223,6 +224,7 @@ static struct store *store_new(const struct store_options *options)
 	store->prefix_len = strlen(store->prefix);
 	store->prefix_end = xstrdup(store->prefix);
 	store->prefix_end[store->prefix_len - 1]++;
+	store->write_timeout_ms = options->write_timeout_ms > 0 ? min_of(options->write_timeout_ms, WRITE_TIMEOUT_MS) : WRITE_TIMEOUT_MS;
 	store->compaction_interval_ns = options->compaction_interval_ns ? options->compaction_interval_ns : COMPACTION_INTERVAL_NS;
 	store->leases = leases_new(store);
 	store->history_events = options->history_events;

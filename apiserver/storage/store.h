@@ -22,6 +22,7 @@ struct store_options {
 	const char *const *endpoints; /* http(s)://host:port, NULL terminated */
 	const char *prefix;           /* "/registry" */
 	const char *ca_file, *cert_file, *key_file;
+	int write_timeout_ms;           /* of one write; 0, and at most: 10 seconds */
 	int64_t compaction_interval_ns; /* 0: 5 minutes; negative: never */
 	size_t history_events;        /* watch history kept per collection; 0: as much as grows with load, within bounds */
 };

@@ -7,7 +7,6 @@
 
 #include <errno.h>
 
-#define WRITE_TIMEOUT_MS 10000
 /* Between etcd's answer and the event; longer only where the watch is broken. */
 #define EVENT_TIMEOUT_NS (10 * NSEC_PER_SEC)
 #define MAX_WRITES 8192
@@ -297,7 +296,7 @@ static void send_request(struct write *write, struct buf *request)
 {
 	struct store *store = write->collection->store;
 	bool any = !write->is_put && write->expected == 0;
-	int r = etcd_call(store->etcd, &(struct etcd_call_options){.method = ETCD_TXN, .timeout_ms = WRITE_TIMEOUT_MS}, request, any ? on_any_answer : on_answer, write);
+	int r = etcd_call(store->etcd, &(struct etcd_call_options){.method = ETCD_TXN, .timeout_ms = store->write_timeout_ms}, request, any ? on_any_answer : on_answer, write);
 
 	if (r < 0)
 		finish_later(write, r);

@@ -184,6 +184,50 @@ def test_without(site):
 
 
 
+def test_deadline(site):
+    """Requests end in their time, whatever etcd does; and health says what is wrong."""
+    server = site.start_server()
+    api = server.api
+    s, o, _ = api.call("GET", CM + "?timeout=soon")
+    check("no duration", s == 400 and o["message"] == 'invalid timeout specified in the request URL - time: invalid duration "soon"', o)
+    check("0 is no limit of one's own", api.call("GET", CM + "?timeout=0s")[0] == 200)
+    api.call("POST", CM, {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a"}})
+    s, text, _ = api.call("GET", "/readyz?verbose")
+    check("named checks", s == 200 and "[+]etcd ok\n" in text and "[+]poststarthook/start-service-ip-repair-controllers ok\n" in text and "[+]shutdown ok\n" in text and text.endswith("readyz check passed\n"), text)
+    s, text, _ = api.call("GET", "/livez?verbose&exclude=etcd&exclude=nonsense")
+    check("excluded", "[+]etcd excluded: ok\n" in text and 'warn: some health checks cannot be excluded: no matches for "nonsense"\n' in text, text)
+    check("one alone", api.call("GET", "/livez/ping")[:2] == (200, "ok") and api.call("GET", "/livez/none")[0] == 404)
+    site.etcd.signal(signal.SIGSTOP)
+    start = time.monotonic()
+    s, o, _ = api.call("GET", CM + "/a?timeout=1s")
+    took = time.monotonic() - start
+    check("a consistent read ends in its time", s == 504 and o["reason"] == "Timeout" and 0.9 < took < 6, (s, took))
+    check("so does a list", api.call("GET", CM + "?timeout=500ms")[0] == 504)
+    check("what needs no etcd is answered", api.call("GET", CM + "/a?resourceVersion=0")[0] == 200)
+    site.etcd.signal(signal.SIGCONT)
+    check("and all is well again", wait_for(lambda: api.call("GET", CM + "/a")[0] == 200))
+    site.etcd.kill()
+    got = wait_for(lambda: api.call("GET", "/readyz")[0] == 500 and api.call("GET", "/readyz")[1], 15)
+    check("without etcd it is not ready", got and "[-]etcd failed: reason withheld\n" in got and got.endswith("readyz check failed\n"), got)
+    check("unless etcd is left out", api.call("GET", "/livez?exclude=etcd&exclude=poststarthook/crd-informer-synced")[0] == 200)
+    site.start_etcd()
+    check("ready with it", wait_for(lambda: api.call("GET", "/readyz")[0] == 200))
+
+
+def test_slow_clients(site):
+    """Clients that send their request drop by drop do not keep others from theirs."""
+    server = site.start_server()
+    import socket, ssl
+    slow = []
+    for i in range(100):
+        s = ssl._create_unverified_context().wrap_socket(socket.create_connection(("127.0.0.1", server.port), timeout=10))
+        s.sendall(b"POST %s HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 1000\r\n\r\n{" % CM.encode() if i % 2 else b"GET / HTTP/1.1\r\nHost: ")
+        slow.append(s)
+    check("others are served", all(server.api.call("GET", CM)[0] == 200 for _ in range(20)))
+    check("slow ones hold no seats", metric(server.api, "apiserver_flowcontrol_current_executing_requests") <= 1)
+    [s.close() for s in slow]
+
+
 class Flood(threading.Thread):
     """Asks for the same again and again, and counts what it is told."""
 
@@ -265,4 +309,4 @@ def test_memory_limit(site):
     check("with room again it takes writes", wait_for(lambda: write(api) == 201), (server.memory() >> 20))
 
 
-run([test_classified, test_queued, test_wait_limit, test_fair, test_without, test_memory_limit])
+run([test_classified, test_queued, test_wait_limit, test_fair, test_without, test_deadline, test_slow_clients, test_memory_limit])
