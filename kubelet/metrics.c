@@ -128,6 +128,10 @@ void kubelet_metrics_sandbox(bool failed, bool user_namespace) {
 		metric_add(metric_label(&rows[STARTED_USER_NAMESPACED_ERRORS]), 1);
 }
 
+void kubelet_metrics_user_namespace_failed(void) {
+	metric_add(metric_label(&rows[STARTED_USER_NAMESPACED_ERRORS]), 1);
+}
+
 void kubelet_metrics_look(const char *kind, int64_t ns) {
 	metric_observe(metric_label(&rows[WORKER_DURATION], kind), seconds(ns));
 }

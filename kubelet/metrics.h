@@ -12,6 +12,8 @@ void kubelet_metrics_operation(const char *operation, int64_t ns, bool failed);
 /* A container of that kind ("init_container", "container", ...) was started, or was not with that reason. */
 void kubelet_metrics_container(const char *kind, const char *failure);
 void kubelet_metrics_sandbox(bool failed, bool user_namespace);
+/* A container of a pod with a user namespace could not be started. */
+void kubelet_metrics_user_namespace_failed(void);
 /* A container has ended. */
 void kubelet_metrics_ended(const struct container_status *status);
 /* A look of a pod's worker: "sync", "terminating", "terminated". */

@@ -93,12 +93,20 @@ const char *pod_qos_class(const struct core_v1_pod_spec *spec) {
 	return !qos.any ? "BestEffort" : qos.guaranteed ? "Guaranteed" : "Burstable";
 }
 
+/* A negative one, which once asked for an end at once, is taken as the shortest. */
+static void pod_set_grace(struct core_v1_pod *pod) {
+	if (pod->spec.termination_grace_period_seconds && *pod->spec.termination_grace_period_seconds < 0)
+		*pod->spec.termination_grace_period_seconds = 1;
+}
+
+static void pod_prepare_update(struct request *r, void *object, const void *old) {
+	pod_set_grace(object);
+}
+
 static void pod_prepare_create(struct request *r, void *object) {
 	struct core_v1_pod *pod = object;
 	pod->status = (struct core_v1_pod_status){.phase = "Pending", .qos_class = pod_qos_class(&pod->spec)};
-	/* A negative one, which asked for an end at once, is taken as the shortest. */
-	if (pod->spec.termination_grace_period_seconds && *pod->spec.termination_grace_period_seconds < 0)
-		*pod->spec.termination_grace_period_seconds = 1;
+	pod_set_grace(pod);
 	if (pod->spec.scheduling_gates.len) {
 		struct core_v1_pod_condition *condition = api_list_add(api_arena(object), &pod->status.conditions);
 		condition->type = "PodScheduled";
@@ -127,6 +135,7 @@ static const struct strategy pods = {
 	.generation = true,
 	.status_keeps = STATUS_KEEPS_OWNERS,
 	.prepare_create = pod_prepare_create,
+	.prepare_update = pod_prepare_update,
 	.graceful_delete = pod_graceful_delete,
 };
 

@@ -20,6 +20,8 @@ static int fail(struct pod *pod, struct core_v1_pod *object, struct slot *slot, 
 	log_warning("container cannot start", LOG_STR("pod", pod->name), LOG_STR("container", slot->name), LOG_STR("reason", reason), LOG_ERR(err));
 	slot_wait(slot, reason, error_message(err));
 	kubelet_metrics_container(metric_kinds[slot->kind], reason);
+	if (object->spec.host_users && !*object->spec.host_users)
+		kubelet_metrics_user_namespace_failed();
 	return -EAGAIN;
 }
 

@@ -163,10 +163,11 @@ int user_resolve(const char *rootfs, const struct container_config *config, cons
 		return error_set(err, EINVAL, "group id %lld is out of range", (long long)entry.gid);
 	struct user user = {.uid = (uid_t)entry.uid, .gid = (gid_t)entry.gid};
 	add_group(&user, entry.gid);
-	for (size_t i = 0; i < config->supplemental_group_count; i++)
-		add_group(&user, config->supplemental_groups[i]);
+	/* The image's before the pod's, as the status of a pod shows them. */
 	if (!config->strict_groups && entry.found)
 		group_scan(rootfs, entry.name, NULL, &user, NULL);
+	for (size_t i = 0; i < config->supplemental_group_count; i++)
+		add_group(&user, config->supplemental_groups[i]);
 	*ret = user;
 	return 0;
 }

@@ -401,6 +401,15 @@ spec:
     gone(c, "env-file")
 
 
+def test_negative_grace_is_the_shortest(c):
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "hasty"}, "spec": {"terminationGracePeriodSeconds": -1, "containers": [{"name": "main", "image": "busybox:v1", "command": ["sleep", "1000"]}]}}
+    c.apply(json.dumps(pod))
+    expect(c.get("pod", "hasty")["spec"]["terminationGracePeriodSeconds"] == 1, "one second")
+    ready(c, "hasty")
+    c.kubectl("patch", "pod", "hasty", "-p", '{"spec":{"terminationGracePeriodSeconds":-1}}')
+    c.kubectl("delete", "pod", "hasty", "--timeout=20s")
+
+
 def test_kernel_parameters_that_are_not_safe(c):
     c.apply("""
 apiVersion: v1
