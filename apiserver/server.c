@@ -20,6 +20,8 @@
 #include "common/base/random.h"
 
 #include <errno.h>
+#include <stdatomic.h>
+#include <pthread.h>
 #include <unistd.h>
 
 /* Parse, deadline, authenticate, limit, authorize, and the handler: which goes on through decode, default, admission, validation and store (rest/write.h). */
@@ -47,6 +49,26 @@ static void free_warnings(void *arg) {
 
 static void run_steps(struct request *r, size_t first);
 
+static uint64_t audit_id_base;
+static void seed_audit_id(void) {
+	random_bytes(&audit_id_base, sizeof(audit_id_base));
+}
+
+/* In the form of a UUID, told apart from others' by its first half, from this server's own by the second: it need be no secret. */
+static void make_audit_id(char out[static 37]) {
+	static atomic_uint_fast64_t count;
+	static pthread_once_t once = PTHREAD_ONCE_INIT;
+	pthread_once(&once, seed_audit_id);
+	uint64_t half[2] = {audit_id_base, atomic_fetch_add_explicit(&count, 1, memory_order_relaxed) * 0x9e3779b97f4a7c15u};
+	char *p = out;
+	for (int i = 0; i < 32; i++) {
+		if (i == 8 || i == 12 || i == 16 || i == 20)
+			*p++ = '-';
+		*p++ = "0123456789abcdef"[half[i / 16] >> (60 - i % 16 * 4) & 15];
+	}
+	*p = '\0';
+}
+
 void request_handle(struct http_request *http, void *arg) {
 	struct request *r = arena_new_type(http_arena(http), struct request);
 	r->server = arg;
@@ -56,6 +78,14 @@ void request_handle(struct http_request *http, void *arg) {
 	r->path = http_path(http);
 	r->started_ns = clock_monotonic_ns();
 	arena_defer(r->arena, free_warnings, &r->warnings);
+	/* Names the request in logs on both sides; a client or a proxy before us may have named it. */
+	const char *given = http_header(http, "Audit-ID");
+	char id[37];
+	if (str_empty(given) || strlen(given) > 64 || strpbrk(given, "\r\n")) {
+		make_audit_id(id);
+		given = id;
+	}
+	http_add_header(http, "Audit-Id", given);
 	run_steps(r, 0);
 }
 

@@ -98,6 +98,11 @@ static int not_served(struct request *r, struct error *err) {
 	return REQUEST_TAKEN;
 }
 
+/* What an answer says is for who asked, and for now. */
+static void say_private(struct request *r) {
+	http_add_header(r->http, "Cache-Control", "no-cache, private");
+}
+
 static int dispatch_resource(struct request *r, struct error *err) {
 	r->resource = registry_find(r->server->registry, r->group, r->version, r->plural);
 	if (!r->resource || __atomic_load_n(&r->resource->removed, __ATOMIC_ACQUIRE))
@@ -124,9 +129,12 @@ static int dispatch_resource(struct request *r, struct error *err) {
 		if (!verb || !(r->sub->verbs & verb->bit))
 			return error_method_not_allowed(err);
 		bool stream = subresource_is_stream(r);
+		if (!stream)
+			say_private(r);
 		int rc = stream ? 0 : request_negotiate(r, true, &r->accept, err);
 		return rc < 0 ? rc : subresource_handle(r, err);
 	}
+	say_private(r);
 	const struct verb_row *verb = find_verb(r->verb);
 	if (!verb || !(api->verbs & verb->bit) || verb->named != (r->name != NULL))
 		return error_method_not_allowed(err);

@@ -44,6 +44,23 @@ static int decode_json(struct request *r, const struct api_type *type, const cha
 	return rc;
 }
 
+int request_read_yaml(struct request *r, const char *text, size_t len, struct buf *ret, struct error *err) {
+	struct api_warning_list found = {0};
+	int rc = yaml_to_json_one_found(text, len, ret, &found, err);
+	if (rc < 0) {
+		error_bad_request(err, "error decoding YAML: %s", error_message(err));
+	} else if (found.len && r->validation == API_STRICT) {
+		autobuf struct buf lines = BUF_INIT(64 << 10);
+		for (size_t i = 0; i < found.len; i++)
+			buf_printf(&lines, "\n  %s", found.items[i]);
+		rc = error_bad_request(err, "error strict decoding YAML: yaml: unmarshal errors:%s", lines.data);
+	}
+	for (size_t i = 0; rc == 0 && i < found.len && r->validation == API_WARN; i++)
+		request_warn(r, "%s", found.items[i]);
+	api_warning_list_done(&found);
+	return rc;
+}
+
 int request_decode_body(struct request *r, const struct api_type *type, void **ret, struct error *err) {
 	size_t len;
 	const char *body = http_body(r->http, &len);
@@ -55,9 +72,9 @@ int request_decode_body(struct request *r, const struct api_type *type, void **r
 		return decode_json(r, type, body, len, ret, err);
 	case MEDIA_YAML: {
 		autobuf struct buf json = BUF_INIT(16u << 20);
-		int rc = yaml_to_json_one(body, len, &json, err);
+		int rc = request_read_yaml(r, body, len, &json, err);
 		if (rc < 0)
-			return error_bad_request(err, "%s", error_message(err));
+			return rc;
 		return decode_json(r, type, json.data, json.len, ret, err);
 	}
 	case MEDIA_PROTOBUF: {

@@ -8,5 +8,7 @@
 
 /* The body's namespace against the URL's; fills it in. */
 int input_check_namespace(struct write *w, struct meta_v1_object_meta *meta, struct error *err);
+/* A YAML text as JSON; keys that stand twice are judged as fieldValidation asks. */
+int request_read_yaml(struct request *r, const char *text, size_t len, struct buf *ret, struct error *err);
 
 #endif

@@ -39,9 +39,14 @@ int patch_parse(struct request *r, struct patch_input *ret, struct error *err) {
 	const char *body = http_body(r->http, &len);
 	json_t *tree = NULL;
 	if (ret->kind == PATCH_APPLY) {
-		rc = yaml_load(body, len, &tree, err);
+		autobuf struct buf json = BUF_INIT(BUF_MAX_DEFAULT);
+		json_error_t where;
+		rc = request_read_yaml(r, body, len, &json, err);
 		if (rc < 0)
-			return error_bad_request(err, "error decoding YAML: %s", error_message(err));
+			return rc;
+		tree = json_loadb(json.data, json.len, JSON_DECODE_ANY, &where);
+		if (!tree)
+			return error_bad_request(err, "error decoding YAML: %s", where.text);
 		if (!http_query(r->http, "fieldManager")) {
 			json_decref(tree);
 			error_cause(err, "FieldValueRequired", "fieldManager", "Required value: is required for apply patch");

@@ -173,9 +173,14 @@ static int token_review(struct request *r, void *object, struct error *err) {
 	if (rc == 1) {
 		review->status.authenticated = true;
 		fill_user(&review->status.user, user, arena);
-		if (review->spec.audiences.len)
-			for (; good && *good; good++)
-				api_string_list_add(arena, &review->status.audiences, *good);
+		for (; review->spec.audiences.len && good && *good; good++)
+			api_string_list_add(arena, &review->status.audiences, *good);
+		/* Who does not say for which audience asks for this server's. */
+		const struct apiserver_options *o = r->server->options;
+		const struct flag_list *own = o->api_audiences.len ? &o->api_audiences : &o->service_account_issuer;
+		size_t own_count = o->api_audiences.len ? own->len : min_of(own->len, (size_t)1);
+		for (size_t i = 0; !review->spec.audiences.len && i < own_count; i++)
+			api_string_list_add(arena, &review->status.audiences, own->items[i]);
 	} else if (rc < 0) {
 		review->status.error = arena_printf(arena, "[invalid bearer token, %s]", error_message(&why));
 	}

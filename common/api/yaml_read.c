@@ -22,11 +22,14 @@ struct node {
 	size_t count;
 };
 
+#define MAX_FOUND 64
+
 struct loader {
 	yaml_parser_t parser;
 	struct arena *arena;
 	struct map anchors;
 	size_t written; /* nodes, aliases expanded */
+	struct api_warning_list *found; /* where keys may stand twice */
 	struct error *err;
 };
 
@@ -216,6 +219,14 @@ static int gather(struct loader *l, const struct node *node, struct map *keys, s
 		if (map_has(keys, key)) {
 			if (!own)
 				continue;
+			if (l->found) {
+				if (l->found->len < MAX_FOUND) {
+					l->found->items = xreallocarray(l->found->items, l->found->len + 1, sizeof(char *));
+					l->found->items[l->found->len++] = xprintf("line %zu: key \"%s\" already set in map", node->items[i]->line, key);
+				}
+				map_set(keys, key, node->items[i + 1]);
+				continue;
+			}
 			autofree char *what = xprintf("key \"%s\" already set in map", key);
 			return fail_line(l, node->items[i]->line, what);
 		}
@@ -332,12 +343,12 @@ static int read_json(const char *text, size_t len, document_fn *fn, void *arg, b
 	return result;
 }
 
-int yaml_to_json(const char *text, size_t len, document_fn *fn, void *arg, struct error *err) {
+static int read_text(const char *text, size_t len, document_fn *fn, void *arg, struct api_warning_list *found, struct error *err) {
 	bool json;
 	int r = read_json(text, len, fn, arg, &json);
 	if (json)
 		return r;
-	struct loader l = {.err = err};
+	struct loader l = {.err = err, .found = found};
 	if (!yaml_parser_initialize(&l.parser))
 		return error_set(err, ENOMEM, "yaml: no memory");
 	yaml_parser_set_input_string(&l.parser, (const unsigned char *)text, len);
@@ -345,6 +356,10 @@ int yaml_to_json(const char *text, size_t len, document_fn *fn, void *arg, struc
 	yaml_parser_delete(&l.parser);
 	map_done(&l.anchors);
 	return r;
+}
+
+int yaml_to_json(const char *text, size_t len, document_fn *fn, void *arg, struct error *err) {
+	return read_text(text, len, fn, arg, NULL, err);
 }
 
 struct one_document {
@@ -362,8 +377,12 @@ static int take_document(const char *json, size_t len, void *arg) {
 }
 
 int yaml_to_json_one(const char *text, size_t len, struct buf *ret, struct error *err) {
+	return yaml_to_json_one_found(text, len, ret, NULL, err);
+}
+
+int yaml_to_json_one_found(const char *text, size_t len, struct buf *ret, struct api_warning_list *found, struct error *err) {
 	struct one_document one = {.out = ret};
-	int r = yaml_to_json(text, len, take_document, &one, err);
+	int r = read_text(text, len, take_document, &one, found, err);
 	if (r > 0)
 		return error_set(err, EINVAL, "yaml: expected a single document");
 	if (!r && !one.seen)

@@ -168,7 +168,7 @@ def test_patch(api):
         s, o, _ = api.call("PATCH", DEPLOYMENTS + "/d", {"metadata": {"managedFields": [{}]}}, kind)
         check("a patch can reset the managers " + kind, s == 200 and o["spec"] == before["spec"] and (kind.startswith("application/strategic") or not o["metadata"].get("managedFields")), o["metadata"])
         s, o, _ = api.call("PATCH", DEPLOYMENTS + "/d?fieldValidation=Strict", {"spec": {"nonsense": 1}}, kind)
-        check("a patch is held to the schema " + kind, s == 400 and "spec.nonsense" in o["message"], o)
+        check("a patch is held to the schema " + kind, s == 422 and "spec.nonsense" in o["message"], o)
     s, o, _ = api.call("PATCH", DEPLOYMENTS + "/d", {"spec": None}, "application/merge-patch+json")
     check("a patch that takes the spec away", s == 422 and any(c["field"].startswith("spec") for c in o["details"]["causes"]), o)
     check("a patch of an unknown type", api.call("PATCH", DEPLOYMENTS + "/d", "{}", "text/plain")[0] == 415)

@@ -325,4 +325,31 @@ def test_openapi(site):
     check("unchanged", raw(api, "/openapi/v2", Accept="application/com.github.proto-openapi.spec.v2@v1.0+protobuf", **{"If-None-Match": tag})[0].status == 304)
 
 
-run([test_ownership, test_status_metadata, test_lists, test_deletes, test_unconditional, test_warnings, test_custom, test_gzip, test_options, test_expiry, test_openapi])
+def test_headers(site):
+    api = site.start_server().api
+    api.call("POST", NS + "configmaps", {"metadata": {"name": "a"}})
+    ids = set()
+    for path in (NS + "configmaps/a", NS + "configmaps", NS + "configmaps/none", NS + "configmaps?watch=true&timeoutSeconds=1"):
+        h = api.call("GET", path)[2]
+        check("private and named: " + path, h.get_all("Cache-Control") == ["no-cache, private"] and len(h["Audit-Id"]) == 36, dict(h))
+        ids.add(h["Audit-Id"])
+    check("each by another name", len(ids) == 4, ids)
+    check("or by the client's", api.call("GET", "/version", headers={"Audit-ID": "mine"})[2]["Audit-Id"] == "mine")
+
+
+def test_yaml(site):
+    api = site.start_server().api
+    text = "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: %s\ndata:\n  a: '1'\n  a: '2'\n"
+    warning = 'line 7: key "a" already set in map'
+    for method, path, ctype in (("POST", NS + "configmaps?", "application/yaml"), ("PATCH", NS + "configmaps/{}?fieldManager=m&", APPLY)):
+        s, o, h = api.call(method, path.format("strict") + "fieldValidation=Strict", text % "strict", ctype)
+        check("a key twice is refused by who is strict: " + method, s == 400 and warning in o["message"], o)
+        s, o, h = api.call(method, path.format("warn" + method.lower()) + "x=", text % ("warn" + method.lower()), ctype)
+        check("told by default: " + method, s == 201 and o["data"] == {"a": "2"} and h["Warning"] == '299 - "%s"' % warning.replace('"', '\\"'), (o, h["Warning"]))
+        s, o, h = api.call(method, path.format("ignore" + method.lower()) + "fieldValidation=Ignore", text % ("ignore" + method.lower()), ctype)
+        check("and else passed over: " + method, s == 201 and o["data"] == {"a": "2"} and h["Warning"] is None, (o, h["Warning"]))
+    s, o, _ = api.call("POST", "/apis/authentication.k8s.io/v1/tokenreviews", {"spec": {"token": "admintoken"}})
+    check("a review says for which audience", s == 201 and o["status"]["audiences"] == ["https://kubernetes.default.svc"], o)
+
+
+run([test_ownership, test_status_metadata, test_lists, test_deletes, test_unconditional, test_warnings, test_custom, test_gzip, test_options, test_expiry, test_openapi, test_headers, test_yaml])
