@@ -29,6 +29,7 @@ struct controller_watch {
 	void (*gone)(struct reconciler *r, const void *object);
 	/* Whether a change from one state to the next is any of the controller's concern; NULL: every change is. */
 	bool (*matters)(const void *old_object, const void *object);
+	bool latest_only; /* wake is called for the new state alone, not for the old one as well */
 	bool read_only; /* only kept in the cache for reading, wakes nothing */
 };
 

@@ -223,9 +223,12 @@ void reconciler_observe(struct reconciler *r, const struct controller_watch *wat
 			wake(r, watch, old_object);
 		return;
 	}
+	/* Deleted and made again, and the cache was told only of the end. */
+	if (old_object && watch->gone && !str_equal(api_metadata(old_object)->uid, api_metadata(object)->uid))
+		watch->gone(r, old_object);
 	if (old_object && watch->matters && !watch->matters(old_object, object))
 		return;
-	if (watch->wake && old_object)
+	if (watch->wake && old_object && !watch->latest_only)
 		wake(r, watch, old_object); /* what it concerned before: another owner, another node */
 	wake(r, watch, object);
 }

@@ -4,11 +4,13 @@
  * ones past --terminated-pod-gc-threshold.
  */
 #include "controller-manager/controller.h"
+#include "controller-manager/shared/owners.h"
 #include "controller-manager/shared/pods.h"
 
 #include "api/core_v1.h"
 
 #include <errno.h>
+#include <pthread.h>
 
 #define KEY "all"
 #define SETTLE_NS NSEC_PER_SEC          /* several changes, one look */
@@ -16,13 +18,17 @@
 #define TAINT_OUT_OF_SERVICE "node.kubernetes.io/out-of-service"
 
 struct state {
-	struct map missing; /* node name -> int64_t: monotonic time since when */
+	struct map missing; /* node name -> int64_t: monotonic time since when. The one worker's */
+	pthread_mutex_t lock;
+	struct map watched; /* namespace/name of pods that end, have ended or have no node; under the lock */
 };
 
 static void *state_new(void)
 {
 	struct state *state = xnew(struct state);
 	state->missing = MAP_INIT(free);
+	state->watched = MAP_INIT(NULL);
+	pthread_mutex_init(&state->lock, NULL);
 	return state;
 }
 
@@ -30,6 +36,8 @@ static void state_free(void *arg)
 {
 	struct state *state = arg;
 	map_done(&state->missing);
+	map_done(&state->watched);
+	pthread_mutex_destroy(&state->lock);
 	free(state);
 }
 
@@ -124,10 +132,58 @@ static int remove_oldest(struct reconciler *r, const struct core_v1_pod **finish
 	return 0;
 }
 
+/* Pods that are to be looked at, of all that were told of. A pod that needs nothing is never touched again. */
+static struct flag_list take_watched(struct state *state)
+{
+	struct flag_list keys = {0};
+	size_t pos = 0;
+	pthread_mutex_lock(&state->lock);
+	for (struct map_entry *e; (e = map_next(&state->watched, &pos));)
+		flag_list_add(&keys, e->key);
+	pthread_mutex_unlock(&state->lock);
+	return keys;
+}
+
+static void watch_pod(struct state *state, const struct core_v1_pod *pod, bool on)
+{
+	autofree char *key = xprintf("%s/%s", pod->metadata.namespace, pod->metadata.name);
+	pthread_mutex_lock(&state->lock);
+	if (on)
+		set_add(&state->watched, key);
+	else
+		map_remove(&state->watched, key);
+	pthread_mutex_unlock(&state->lock);
+}
+
+static struct core_v1_pod *find_watched(struct reconciler *r, const char *key)
+{
+	const char *slash = strchr(key, '/');
+	autofree char *ns = xstrndup(key, (size_t)(slash - key));
+	return world_find(r->world, CACHED_PODS, ns, slash + 1);
+}
+
+static bool is_concerned(struct reconciler *r, const struct core_v1_pod *pod)
+{
+	if (pod->metadata.deletion_timestamp.set || pod_is_terminal(pod))
+		return true;
+	if (str_empty(pod->spec.node_name))
+		return false;
+	autounref void *node = world_find(r->world, CACHED_NODES, NULL, pod->spec.node_name);
+	return !node;
+}
+
 static int reconcile(struct reconciler *r, const char *ns, const char *name, struct error *err)
 {
+	struct flag_list keys = take_watched(r->state);
 	autolist struct informer_list pods = INFORMER_LIST_INIT;
-	world_list_all(r->world, CACHED_PODS, &pods);
+	for (size_t i = 0; i < keys.len; i++) {
+		struct core_v1_pod *pod = find_watched(r, keys.items[i]);
+		if (pod)
+			informer_list_add(&pods, pod);
+		if (pod && !is_concerned(r, pod))
+			watch_pod(r->state, pod, false);
+	}
+	flag_list_done(&keys);
 	autofree const struct core_v1_pod **finished = xcalloc(pods.len, sizeof(*finished));
 	size_t count = 0;
 	int result = 0;
@@ -144,8 +200,15 @@ static int reconcile(struct reconciler *r, const char *ns, const char *name, str
 static void wake_by_pod(struct reconciler *r, const void *object)
 {
 	const struct core_v1_pod *pod = object;
-	if (pod->metadata.deletion_timestamp.set || pod_is_terminal(pod))
-		reconciler_add_after(r, NULL, KEY, SETTLE_NS);
+	if (!is_concerned(r, pod))
+		return;
+	watch_pod(r->state, pod, true);
+	reconciler_add_after(r, NULL, KEY, SETTLE_NS);
+}
+
+static void on_gone_pod(struct reconciler *r, const void *object)
+{
+	watch_pod(r->state, object, false);
 }
 
 static void wake_by_node(struct reconciler *r, const void *object)
@@ -157,6 +220,10 @@ static void wake_by_node(struct reconciler *r, const void *object)
 
 static void on_gone_node(struct reconciler *r, const void *object)
 {
+	autolist struct informer_list pods = INFORMER_LIST_INIT;
+	world_list_index(r->world, CACHED_PODS, INDEX_NODE, api_metadata(object)->name, &pods);
+	for (size_t i = 0; i < pods.len; i++)
+		watch_pod(r->state, pods.items[i], true);
 	reconciler_add_after(r, NULL, KEY, SETTLE_NS);
 }
 
@@ -170,7 +237,7 @@ const struct controller pod_gc_controller = {
 	.account = "pod-garbage-collector",
 	.alias = "podgc",
 	.workers = 1,
-	.watches = (const struct controller_watch[]){{.what = CACHED_PODS, .wake = wake_by_pod},
+	.watches = (const struct controller_watch[]){{.what = CACHED_PODS, .wake = wake_by_pod, .gone = on_gone_pod, .latest_only = true},
 		{.what = CACHED_NODES, .wake = wake_by_node, .gone = on_gone_node},
 		{.what = CACHED_NONE}},
 	.reconcile = reconcile,

@@ -15,6 +15,19 @@ static const struct informer_options root_ca_only = {.field_selector = "metadata
 static const struct informer_options cluster_info_only = {.ns = "kube-public", .field_selector = "metadata.name=cluster-info"};
 static const struct informer_options node_leases_only = {.ns = "kube-node-lease"};
 
+/* What no controller reads of a pod. Pods are many: they are kept packed, and written by patches of what changes. */
+static const char *const unread_of_pods[] = {"core/v1.Container.command", "core/v1.Container.args", "core/v1.Container.workingDir", "core/v1.Container.env",
+	"core/v1.Container.envFrom", "core/v1.Container.volumeMounts", "core/v1.Container.volumeDevices", "core/v1.Container.livenessProbe",
+	"core/v1.Container.readinessProbe", "core/v1.Container.startupProbe", "core/v1.Container.lifecycle", "core/v1.Container.securityContext",
+	"core/v1.Container.terminationMessagePath", "core/v1.Container.terminationMessagePolicy", "core/v1.Container.imagePullPolicy", "core/v1.PodSpec.securityContext",
+	"core/v1.PodSpec.imagePullSecrets", "core/v1.PodSpec.dnsConfig", "core/v1.PodSpec.dnsPolicy", "core/v1.PodSpec.hostAliases",
+	"core/v1.PodSpec.topologySpreadConstraints", "core/v1.PodSpec.enableServiceLinks", "core/v1.PodSpec.schedulerName", "core/v1.PodSpec.preemptionPolicy",
+	"core/v1.ContainerStatus.image", "core/v1.ContainerStatus.imageID", "core/v1.ContainerStatus.containerID", "core/v1.ContainerStatus.allocatedResources",
+	"core/v1.ContainerStatus.resources", "core/v1.ContainerStatus.volumeMounts", "core/v1.ContainerStatus.user", "core/v1.VolumeSource.projected",
+	"core/v1.VolumeSource.configMap", "core/v1.VolumeSource.secret", "core/v1.VolumeSource.downwardAPI", "core/v1.VolumeSource.emptyDir",
+	"core/v1.VolumeSource.hostPath", NULL};
+static const struct informer_options packed_pods = {.skip = unread_of_pods, .packed = true};
+
 static const struct cached_row {
 	const char *group, *plural;
 	const struct informer_options *options;
@@ -23,7 +36,7 @@ static const struct cached_row {
 		informer_index_fn fn;
 	} indexes[3];
 } rows[CACHED_COUNT] = {
-	[CACHED_PODS] = {.group = "", .plural = "pods", .indexes = {{INDEX_OWNER, index_owner}, {INDEX_NODE, informer_index_pod_node}}},
+	[CACHED_PODS] = {.group = "", .plural = "pods", .options = &packed_pods, .indexes = {{INDEX_OWNER, index_owner}, {INDEX_NODE, informer_index_pod_node}}},
 	[CACHED_NODES] = {.group = "", .plural = "nodes"},
 	[CACHED_NAMESPACES] = {.group = "", .plural = "namespaces"},
 	[CACHED_SERVICES] = {.group = "", .plural = "services"},

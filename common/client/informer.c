@@ -5,6 +5,7 @@
  */
 #include "common/client/informer.h"
 
+#include "common/api/codec.h"
 #include "common/base/clock.h"
 #include "common/base/list.h"
 #include "common/base/log.h"
@@ -33,6 +34,7 @@ struct informer {
 	const struct api_resource *resource;
 	char *ns, *label_selector, *field_selector;
 	void (*transform)(void *object);
+	const struct api_field **skip; /* NULL terminated */
 	struct informer_store store;
 	/* Held while the store changes and handlers hear of it: everybody hears the same order. Recursive: a handler may add handlers. */
 	pthread_mutex_t dispatch;
@@ -149,24 +151,31 @@ static void replace_all(struct informer *informer, struct map *fresh)
 
 /* ---- decoding ---- */
 
-/* managedFields are a third of most objects, and no reader of a store wants them: they are cut out before decoding. */
-static char *without_managed_fields(const char *json, size_t len)
+/* managedFields are a third of most objects, and no reader of a store wants them: they are left out unless a transform is to see them. */
+static const struct api_field **fields_to_skip(const struct informer_options *options)
 {
-	struct json_slice meta, fields;
-	if (json_scan_member(json, len, "metadata", &meta) || !meta.data || json_scan_member(meta.data, meta.len, "managedFields", &fields) || fields.len < 4)
-		return NULL;
-	char *copy = xstrndup(json, len);
-	char *at = copy + (fields.data - json);
-	memset(at, ' ', fields.len);
-	memcpy(at, "null", 4);
-	return copy;
+	size_t count = 0, at = 0, offset;
+	while (options->skip && options->skip[count])
+		count++;
+	const struct api_field **fields = xcalloc(count + 2, sizeof(*fields));
+	if (!options->transform)
+		fields[at++] = api_field_find(&meta_v1_object_meta_type, "managedFields", strlen("managedFields"), &offset);
+	for (size_t i = 0; i < count; i++) {
+		const char *dot = strrchr(options->skip[i], '.');
+		autofree char *id = xstrndup(options->skip[i], (size_t)(dot - options->skip[i]));
+		const struct api_type *type = api_type_by_id(id);
+		fields[at] = type ? api_field_find(type, dot + 1, strlen(dot + 1), &offset) : NULL;
+		if (!fields[at++])
+			abort(); /* named in code, and not in the schema */
+	}
+	return fields;
 }
 
 static void *decode(struct informer *informer, const char *json, size_t len, struct error *err)
 {
-	autofree char *cut = informer->transform ? NULL : without_managed_fields(json, len);
+	const struct api_decode_options options = {.skip = informer->skip};
 	void *object;
-	if (api_decode_json(informer->resource->type, cut ? cut : json, len, NULL, &object, err)) {
+	if (api_decode_json(informer->resource->type, json, len, &options, &object, err)) {
 		error_context(err, "decode %s", informer->resource->plural);
 		return NULL;
 	}
@@ -342,6 +351,7 @@ static bool on_event(const char *type, const char *json, size_t len, void *arg, 
 		pthread_mutex_unlock(&informer->dispatch);
 	}
 	informer->failures = 0;
+	informer_store_tidy(&informer->store);
 	return true;
 }
 
@@ -484,6 +494,7 @@ static void informer_free(struct informer *informer)
 	pthread_mutex_destroy(&informer->dispatch);
 	close(informer->synced_fd);
 	free(informer->handlers);
+	free(informer->skip);
 	free(informer->ns);
 	free(informer->label_selector);
 	free(informer->field_selector);
@@ -522,7 +533,8 @@ static struct informer *informer_new(struct informer_set *set, const struct api_
 	informer->label_selector = copy(options->label_selector);
 	informer->field_selector = copy(options->field_selector);
 	informer->transform = options->transform;
-	informer_store_init(&informer->store);
+	informer->skip = fields_to_skip(options);
+	informer_store_init(&informer->store, options->packed ? resource->type : NULL);
 	pthread_mutexattr_t attr;
 	pthread_mutexattr_init(&attr);
 	pthread_mutexattr_settype(&attr, PTHREAD_MUTEX_RECURSIVE);

@@ -17,6 +17,13 @@ struct informer_options {
 	const char *label_selector, *field_selector;
 	/* Trims a freshly decoded object before it is stored (drop managedFields, ...); NULL: drops managedFields. */
 	void (*transform)(void *object);
+	/*
+	 * Fields nobody reads, "core/v1.Container.env", which are left out wherever they stand; NULL terminated, NULL: none. What such a store gives is a part
+	 * of the object: never write it back whole.
+	 */
+	const char *const *skip;
+	/* Keep objects packed, and as structs only while they are asked for (informer_store.h): for what is many and seldom looked at. */
+	bool packed;
 };
 struct informer_handler {
 	/* On the informer's thread, in order; must not block. `object` is borrowed. on_update gets old and new. */

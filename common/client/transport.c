@@ -11,6 +11,7 @@
 #include <time.h>
 
 #define TIMEOUT_DEFAULT_MS 60000
+#define UPLOAD_BUFFER_BYTES 16384L /* the smallest that libcurl takes */
 #define CONNECT_TIMEOUT_MS 10000
 #define SILENCE_TIMEOUT_MS 30000 /* a peer that does not acknowledge for so long is gone */
 #define MAX_RETRIES 10           /* of answers that ask for one */
@@ -264,6 +265,8 @@ static void set_times(struct transfer *t, bool is_stream)
 	curl_easy_setopt(t->curl, CURLOPT_CONNECTTIMEOUT_MS, (long)CONNECT_TIMEOUT_MS);
 	if (!is_stream || t->request->timeout_ms)
 		curl_easy_setopt(t->curl, CURLOPT_TIMEOUT_MS, timeout);
+	/* Each open watch holds one, for a request of a few hundred bytes; the default is four times that. */
+	curl_easy_setopt(t->curl, CURLOPT_UPLOAD_BUFFERSIZE, UPLOAD_BUFFER_BYTES);
 	curl_easy_setopt(t->curl, CURLOPT_TCP_KEEPALIVE, 1L);
 	curl_easy_setopt(t->curl, CURLOPT_TCP_KEEPIDLE, 20L);
 	curl_easy_setopt(t->curl, CURLOPT_TCP_KEEPINTVL, 10L);

@@ -352,6 +352,7 @@ static void *state_new(void)
 	struct gc *gc = xnew(struct gc);
 	graph_init(&gc->graph);
 	pthread_mutex_init(&gc->lock, NULL);
+	sources_init(gc);
 	return gc;
 }
 
@@ -395,6 +396,7 @@ const struct controller garbage_collector_controller = {
 	.concurrency_flag = "concurrent-gc-syncs",
 	.workers = 20,
 	.enabled = enabled,
+	.watches = gc_watches,
 	.reconcile = reconcile,
 	.state_new = state_new,
 	.state_free = state_free,

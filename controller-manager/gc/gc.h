@@ -21,21 +21,22 @@ struct owner_ref {
 	bool block;
 };
 
-/* One object, by what matters to ownership. */
+/* One object, by what matters to ownership, as readers of the graph get it. */
 struct gc_node {
 	char *uid, *ns, *name;
 	struct discovered *resource; /* shared, lives as long as the collector; NULL for a virtual node */
-	struct owner_ref *owners;
 	size_t owner_count;
-	struct map dependents; /* uids */
 	bool deleting, foreground, orphan;
 	bool virtual_;         /* known only by references to it: ref says how it is called */
 	struct owner_ref ref;
 };
 
+struct gc_vertex;
 struct gc_graph {
 	pthread_mutex_t lock;
-	struct map nodes; /* struct gc_node by uid */
+	struct gc_vertex **slots; /* by uid */
+	size_t count, cap;        /* cap is a power of two */
+	struct map namespaces;    /* name -> count of vertices */
 };
 
 struct monitor;
@@ -45,8 +46,16 @@ struct gc {
 	pthread_mutex_t lock;      /* guards monitors and resources */
 	struct monitor **monitors;
 	size_t monitor_count;
+	bool refreshed;            /* discovery has been read once */
 	struct discovered **resources; /* every one ever seen, never freed before the end */
 	size_t resource_count;
+	/* Those that shared caches tell of (sources.c), so that no watch of their own is needed: of one namespace, or of all (NULL). */
+	struct fed {
+		struct discovered *resource;
+		const struct api_type *type;
+		const char *ns;
+	} fed[CACHED_COUNT];
+	size_t fed_count;
 };
 
 /* ---- graph.c: thread safe ---- */
@@ -55,6 +64,11 @@ void graph_done(struct gc_graph *graph);
 /* Takes in what a watch says of one object. Queues what has to be looked at again. */
 void graph_observe(struct gc *gc, struct discovered *resource, const json_t *metadata);
 void graph_forget(struct gc *gc, const char *uid);
+/* The same from an object of an informer. */
+void graph_observe_object(struct gc *gc, struct discovered *resource, const void *object);
+/* Marks an object as listed in this round, and forgets those of the resource that were not. A resource's rounds count up from 1. */
+void graph_mark(struct gc *gc, const char *uid, uint32_t round);
+void graph_forget_unlisted(struct gc *gc, const struct discovered *resource, const char *but_ns, uint32_t round); /* but_ns: a namespace that is left out; NULL: none */
 /* A private copy of a node, without its dependents; NULL: not known. */
 struct gc_node *graph_copy(struct gc_graph *graph, const char *uid);
 void gc_node_free(struct gc_node *node);
@@ -64,6 +78,16 @@ struct flag_list graph_dependents(struct gc_graph *graph, const char *uid, bool 
 struct owner_ref *owners_from_json(const json_t *metadata, size_t *ret_count);
 void owners_free(struct owner_ref *owners, size_t count);
 bool json_has_finalizer(const json_t *metadata, const char *finalizer);
+
+/* ---- sources.c ---- */
+/* The controller's watches of shared caches. */
+extern const struct controller_watch gc_watches[];
+/* Notes what they tell of. Before the first of them does. */
+void sources_init(struct gc *gc);
+/* What of this resource a monitor need not watch: *ret_ns NULL: all. False: it is told of by nobody. */
+bool sources_feed(const struct gc *gc, const struct discovered *resource, const char **ret_ns);
+/* The resource as the collector knows it; adds it where it is new. The lock is held, or nobody else is there yet. */
+struct discovered *gc_keep_resource(struct gc *gc, const struct discovered *resource);
 
 /* ---- monitor.c ---- */
 /* Starts watching resources that are new, stops those that are gone. Without a client (r->client NULL) it only learns of them: who made the

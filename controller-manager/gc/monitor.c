@@ -15,6 +15,7 @@
 #define ACCEPT_LIST "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json"
 #define ACCEPT_WATCH "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json"
 #define WATCH_TIMEOUT_S 540
+#define WITHOUT_NAMESPACE "&fieldSelector=metadata.namespace%21%3D"
 
 struct monitor {
 	struct gc *gc;
@@ -22,7 +23,8 @@ struct monitor {
 	pthread_t thread;
 	int cancel_fd;
 	bool synced; /* atomic */
-	struct map known; /* uids of this resource */
+	const char *fed_ns; /* a namespace that a shared cache tells of; NULL: none */
+	uint32_t round;     /* of lists */
 	struct buf line;
 	char *version;
 };
@@ -36,37 +38,9 @@ static void take_version(struct monitor *m, const json_t *metadata)
 	m->version = xstrdup(version);
 }
 
-static void observe(struct monitor *m, const json_t *metadata)
+static int list_page(struct monitor *m, const char *path, char **token, struct error *err)
 {
-	const char *uid = json_string_value(json_object_get(metadata, "uid"));
-	if (str_empty(uid))
-		return;
-	set_add(&m->known, uid);
-	graph_observe(m->gc, m->resource, metadata);
-}
-
-static void forget(struct monitor *m, const char *uid)
-{
-	map_remove(&m->known, uid);
-	graph_forget(m->gc, uid);
-}
-
-/* Forgets what the last list no longer had. */
-static void forget_all_but(struct monitor *m, const struct map *listed)
-{
-	struct flag_list gone = {0};
-	size_t pos = 0;
-	for (struct map_entry *e; (e = map_next(&m->known, &pos));)
-		if (!map_has(listed, e->key))
-			flag_list_add(&gone, e->key);
-	for (size_t i = 0; i < gone.len; i++)
-		forget(m, gone.items[i]);
-	flag_list_done(&gone);
-}
-
-static int list_page(struct monitor *m, const char *path, struct map *listed, char **token, struct error *err)
-{
-	autofree char *paged = xprintf("%s?limit=500%s%s", path, str_empty(*token) ? "" : "&continue=", str_or(*token, ""));
+	autofree char *paged = xprintf("%s?limit=500%s%s%s%s", path, m->fed_ns ? WITHOUT_NAMESPACE : "", str_or(m->fed_ns, ""), str_empty(*token) ? "" : "&continue=", str_or(*token, ""));
 	autobuf struct buf body = BUF_INIT(MAX_PAGE);
 	struct client_request request = {.method = "GET", .path = paged, .accept = ACCEPT_LIST};
 	int r = client_do(m->gc->r->client, &request, &body, NULL, err);
@@ -82,8 +56,8 @@ static int list_page(struct monitor *m, const char *path, struct map *listed, ch
 		const char *uid = json_string_value(json_object_get(metadata, "uid"));
 		if (!uid)
 			continue;
-		set_add(listed, uid);
-		observe(m, metadata);
+		graph_observe(m->gc, m->resource, metadata);
+		graph_mark(m->gc, uid, m->round);
 	}
 	const json_t *list_meta = json_object_get(tree, "metadata");
 	take_version(m, list_meta);
@@ -95,18 +69,27 @@ static int list_page(struct monitor *m, const char *path, struct map *listed, ch
 
 static int list_all(struct monitor *m, struct error *err)
 {
-	automap struct map listed = MAP_INIT(NULL);
 	autofree char *path = discovered_path(m->resource, NULL, NULL);
 	autofree char *token = NULL;
 	int r;
+	m->round++;
 	do
-		r = list_page(m, path, &listed, &token, err);
+		r = list_page(m, path, &token, err);
 	while (!r && !str_empty(token));
 	if (r)
 		return r;
-	forget_all_but(m, &listed);
+	graph_forget_unlisted(m->gc, m->resource, m->fed_ns, m->round);
 	__atomic_store_n(&m->synced, true, __ATOMIC_RELEASE);
 	return 0;
+}
+
+/* What came after the list counts as listed. */
+static void take_changed(struct monitor *m, const json_t *metadata)
+{
+	const char *uid = json_string_value(json_object_get(metadata, "uid"));
+	graph_observe(m->gc, m->resource, metadata);
+	if (uid)
+		graph_mark(m->gc, uid, m->round);
 }
 
 /* One watch event. Returns false where the watch must end and the list be taken again. */
@@ -119,9 +102,9 @@ static bool take_event(struct monitor *m, const char *line, size_t len)
 	if (go_on) {
 		const char *uid = json_string_value(json_object_get(metadata, "uid"));
 		if (str_equal(type, "DELETED") && uid)
-			forget(m, uid);
+			graph_forget(m->gc, uid);
 		else if (!str_equal(type, "BOOKMARK"))
-			observe(m, metadata);
+			take_changed(m, metadata);
 		take_version(m, metadata);
 		if (str_equal(m->resource->plural, "customresourcedefinitions") || str_equal(m->resource->plural, "apiservices"))
 			reconciler_add_after(m->gc->r, NULL, DISCOVERY_KEY, NSEC_PER_SEC);
@@ -161,7 +144,7 @@ static bool on_data(const char *data, size_t len, void *arg)
 static int watch(struct monitor *m, struct error *err)
 {
 	autofree char *path = discovered_path(m->resource, NULL, NULL);
-	autofree char *full = xprintf("%s?watch=true&allowWatchBookmarks=true&resourceVersion=%s&timeoutSeconds=%d", path, m->version, WATCH_TIMEOUT_S);
+	autofree char *full = xprintf("%s?watch=true&allowWatchBookmarks=true&resourceVersion=%s&timeoutSeconds=%d%s%s", path, m->version, WATCH_TIMEOUT_S, m->fed_ns ? WITHOUT_NAMESPACE : "", str_or(m->fed_ns, ""));
 	struct client_request request = {.method = "GET", .path = full, .accept = ACCEPT_WATCH, .timeout_ms = (WATCH_TIMEOUT_S + 60) * 1000};
 	buf_reset(&m->line);
 	int r = client_stream(m->gc->r->client, &request, on_data, m, m->cancel_fd, err);
@@ -200,21 +183,20 @@ static void monitor_free(struct monitor *m, bool forget_objects)
 	(void)ignored;
 	pthread_join(m->thread, NULL);
 	if (forget_objects)
-		forget_all_but(m, &MAP_INIT(NULL));
+		graph_forget_unlisted(m->gc, m->resource, m->fed_ns, m->round + 1);
 	close(m->cancel_fd);
-	map_done(&m->known);
 	buf_done(&m->line);
 	free(m->version);
 	free(m);
 }
 
-static struct monitor *monitor_new(struct gc *gc, struct discovered *resource)
+static struct monitor *monitor_new(struct gc *gc, struct discovered *resource, const char *fed_ns)
 {
 	struct monitor *m = xnew(struct monitor);
 	pthread_attr_t attr;
 	m->gc = gc;
 	m->resource = resource;
-	m->known = MAP_INIT(NULL);
+	m->fed_ns = fed_ns;
 	m->line = BUF_INIT(MAX_LINE);
 	m->cancel_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	pthread_attr_init(&attr);
@@ -240,7 +222,7 @@ static bool is_collected(const struct discovered *d)
 	return (d->verbs & needed) == needed && !str_equal(d->plural, "events");
 }
 
-static struct discovered *keep_resource(struct gc *gc, const struct discovered *d)
+struct discovered *gc_keep_resource(struct gc *gc, const struct discovered *d)
 {
 	for (size_t i = 0; i < gc->resource_count; i++)
 		if (same_resource(gc->resources[i], d))
@@ -276,10 +258,12 @@ int monitors_refresh(struct gc *gc, struct error *err)
 		return r;
 	pthread_mutex_lock(&gc->lock);
 	for (size_t i = 0; i < discovery.len; i++) {
-		struct discovered *resource = keep_resource(gc, &discovery.items[i]);
-		if (!gc->r->client || !is_collected(resource) || find_monitor(gc, resource))
+		struct discovered *resource = gc_keep_resource(gc, &discovery.items[i]);
+		const char *fed_ns = NULL;
+		bool fed = sources_feed(gc, resource, &fed_ns);
+		if (!gc->r->client || !is_collected(resource) || find_monitor(gc, resource) || (fed && !fed_ns))
 			continue;
-		struct monitor *m = monitor_new(gc, resource);
+		struct monitor *m = monitor_new(gc, resource, fed_ns);
 		if (!m)
 			continue;
 		gc->monitors = xreallocarray(gc->monitors, gc->monitor_count + 1, sizeof(m));
@@ -294,6 +278,7 @@ int monitors_refresh(struct gc *gc, struct error *err)
 		monitor_free(gc->monitors[i], true);
 		gc->monitors[i] = gc->monitors[--gc->monitor_count];
 	}
+	gc->refreshed = true;
 	pthread_mutex_unlock(&gc->lock);
 	return 0;
 }
@@ -301,7 +286,7 @@ int monitors_refresh(struct gc *gc, struct error *err)
 bool monitors_synced(struct gc *gc)
 {
 	pthread_mutex_lock(&gc->lock);
-	bool synced = gc->monitor_count > 0;
+	bool synced = gc->refreshed;
 	for (size_t i = 0; i < gc->monitor_count && synced; i++)
 		synced = __atomic_load_n(&gc->monitors[i]->synced, __ATOMIC_ACQUIRE);
 	pthread_mutex_unlock(&gc->lock);
