@@ -340,6 +340,7 @@ const struct bootstrap_role bootstrap_roles[] = {
 	{NULL, "system:controller:legacy-service-account-token-cleaner", NULL, NULL, (const char *const[]){
 		"get|core|configmaps|kube-apiserver-legacy-service-account-token-tracking",
 		"delete,patch|core|secrets",
+		"list|core|pods",
 		NULL}},
 	{NULL, "system:controller:namespace-controller", NULL, NULL, (const char *const[]){
 		"delete,get,list,watch|core|namespaces",

@@ -14,6 +14,7 @@
 #define LABEL_LAST_USED "kubernetes.io/legacy-token-last-used"
 #define LABEL_INVALID_SINCE "kubernetes.io/legacy-token-invalid-since"
 #define DATE_SIZE 16
+#define MAX_PODS_BYTES ((size_t)256 << 20)
 
 static void date_of(struct wall_time t, char out[DATE_SIZE])
 {
@@ -81,14 +82,21 @@ static bool pod_uses(const struct core_v1_pod *pod, const char *name)
 	return false;
 }
 
-static bool is_mounted(struct reconciler *r, const struct core_v1_secret *secret)
+/* From the server: the cache keeps of pods only what the other controllers read. *ret: whether some pod of the namespace uses it. */
+static int is_mounted(struct reconciler *r, const struct core_v1_secret *secret, bool *ret, struct error *err)
 {
-	autolist struct informer_list pods = INFORMER_LIST_INIT;
-	world_list_namespace(r->world, CACHED_PODS, secret->metadata.namespace, &pods);
-	for (size_t i = 0; i < pods.len; i++)
-		if (pod_uses(pods.items[i], secret->metadata.name))
-			return true;
-	return false;
+	autobuf struct buf body = BUF_INIT(MAX_PODS_BYTES);
+	autounref struct core_v1_pod_list *pods = NULL;
+	autofree char *path = xprintf("/api/v1/namespaces/%s/pods?resourceVersion=0", secret->metadata.namespace);
+	struct client_request request = {.method = "GET", .path = path, .accept = "application/json"};
+	int result = r->world->ops->request(r->world, &request, &body, NULL, err);
+	result = result ? result : api_decode_json(&core_v1_pod_list_type, body.data ? body.data : "", body.len, NULL, (void **)&pods, err);
+	if (result < 0)
+		return result;
+	*ret = false;
+	for (uint32_t i = 0; i < pods->items.len && !*ret; i++)
+		*ret = pod_uses(&pods->items.items[i], secret->metadata.name);
+	return 0;
 }
 
 static int look_at(struct reconciler *r, const struct core_v1_secret *secret, const char *oldest, struct error *err)
@@ -101,8 +109,12 @@ static int look_at(struct reconciler *r, const struct core_v1_secret *secret, co
 	const char *used = api_map_get(&secret->metadata.labels, LABEL_LAST_USED), *invalid = api_map_get(&secret->metadata.labels, LABEL_INVALID_SINCE);
 	if (strcmp(created, oldest) >= 0 || (used && (!parse_date(used, &date) || strcmp(used, oldest) >= 0)))
 		return 0;
-	if (!account_names(r, secret) || is_mounted(r, secret))
+	if (!account_names(r, secret))
 		return 0;
+	bool mounted;
+	int result = is_mounted(r, secret, &mounted, err);
+	if (result || mounted)
+		return result;
 	if (!parse_date(invalid, &date)) {
 		date_of(clock_wall(), today);
 		autofree char *patch = xprintf("{\"metadata\":{\"uid\":\"%s\",\"labels\":{\"" LABEL_INVALID_SINCE "\":\"%s\"}}}", secret->metadata.uid, today);
@@ -152,7 +164,6 @@ const struct controller legacy_token_cleaner_controller = {
 	.enabled = enabled,
 	.watches = (const struct controller_watch[]){{.what = CACHED_SECRETS, .read_only = true},
 		{.what = CACHED_SERVICE_ACCOUNTS, .read_only = true},
-		{.what = CACHED_PODS, .read_only = true},
 		{.what = CACHED_NONE}},
 	.reconcile = reconcile,
 	.started = started,

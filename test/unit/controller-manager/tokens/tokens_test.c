@@ -117,6 +117,24 @@ static void pass_days(int days)
 	clock_advance_test(days * DAY);
 }
 
+/* The pods as the server lists them. */
+static int answer_pods(struct fake_world *w, const struct client_request *request, struct buf *body, struct error *err)
+{
+	bool first = true;
+	assert_string_equal(request->path, "/api/v1/namespaces/n/pods?resourceVersion=0");
+	buf_append_str(body, "{\"kind\":\"PodList\",\"apiVersion\":\"v1\",\"items\":[");
+	for (size_t i = 0; i < w->count; i++) {
+		if (w->objects[i].what != CACHED_PODS || !w->objects[i].live)
+			continue;
+		if (!first)
+			buf_append_char(body, ',');
+		first = false;
+		api_encode(w->objects[i].live, body);
+	}
+	buf_append_str(body, "]}");
+	return 0;
+}
+
 static bool marked(const char *name)
 {
 	const struct core_v1_secret *secret = fake_live(CACHED_SECRETS, "n", name);
@@ -126,6 +144,7 @@ static bool marked(const char *name)
 static void test_unused_tokens_go(void **state)
 {
 	struct reconciler r = fake_reconciler(&legacy_token_cleaner_controller);
+	fake.request = answer_pods;
 	fake_add(ACCOUNT);
 	fake_add(TOKEN("old", ""));
 	fake_add(TOKEN("by-hand", ""));
