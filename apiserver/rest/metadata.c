@@ -121,6 +121,8 @@ int write_prepare_update(struct write *w, struct error *err) {
 			w->strategy->prepare_status(w->r, w->object, w->old);
 		else
 			prepare_status(w);
+		if (w->strategy->after_status)
+			w->strategy->after_status(w->r, w->object, w->old);
 	} else if (w->operation != WRITE_DELETE && !w->skip_validation) {
 		if (!w->subresource && !w->strategy->keep_status_on_create && api_resource_subresource(w->resource->api, "status"))
 			api_field_copy(w->object, w->old, "status");
@@ -136,6 +138,13 @@ int write_prepare_update(struct write *w, struct error *err) {
 	}
 	w->remove_after_update = w->operation != WRITE_DELETE && removes_last_finalizer(w);
 	return 0;
+}
+
+static void warn_of_object(struct write *w) {
+	autoerror struct error found = {0};
+	object_warnings(w->object, w->created ? NULL : w->old, &found);
+	for (size_t i = 0; i < found.cause_count; i++)
+		request_warn(w->r, "%s%s%s", found.causes[i].field, *found.causes[i].field ? ": " : "", found.causes[i].message);
 }
 
 int write_validate(struct write *w, struct error *err) {
@@ -158,8 +167,11 @@ int write_validate(struct write *w, struct error *err) {
 		if (!status && w->strategy->warn)
 			w->strategy->warn(w->r, w->object, w->created ? NULL : w->old);
 	}
-	if (!error_has_causes(&causes))
+	if (!error_has_causes(&causes)) {
+		if (w->operation != WRITE_DELETE && !w->skip_validation && str_empty(w->subresource) && !resource->custom)
+			warn_of_object(w);
 		return 0;
+	}
 	error_invalid(&causes, str_empty(resource->api->group) ? NULL : resource->api->group, resource->api->kind, str_or(meta->name, ""));
 	return error_move(err, &causes);
 }

@@ -80,6 +80,22 @@ static const struct strategy config_maps = {.group = "", .plural = "configmaps"}
 
 /* ---- Node: what a plain update may not change is kept ---- */
 
+/* podCIDR is the first of podCIDRs; the older field wins. */
+static void node_follow_cidr(struct core_v1_node *node) {
+	struct core_v1_node_spec *spec = &node->spec;
+	const char *first = spec->pod_cidrs.len ? spec->pod_cidrs.items[0] : NULL;
+	if (str_empty(spec->pod_cidr) && first) {
+		spec->pod_cidr = first;
+	} else if (!str_empty(spec->pod_cidr) && !str_equal(spec->pod_cidr, first)) {
+		spec->pod_cidrs = (struct api_string_list){0};
+		api_string_list_add(api_arena(node), &spec->pod_cidrs, spec->pod_cidr);
+	}
+}
+
+static void node_prepare_create(struct request *r, void *object) {
+	node_follow_cidr(object);
+}
+
 static void node_prepare_update(struct request *r, void *object, const void *old) {
 	struct core_v1_node *node = object;
 	const struct core_v1_node *before = old;
@@ -90,14 +106,34 @@ static void node_prepare_update(struct request *r, void *object, const void *old
 		for (uint32_t i = 0; i < before->spec.pod_cidrs.len; i++)
 			api_string_list_add(arena, &node->spec.pod_cidrs, before->spec.pod_cidrs.items[i]);
 	}
+	node_follow_cidr(node);
 }
 
-static const struct strategy nodes = {.group = "", .plural = "nodes", .prepare_update = node_prepare_update, .keep_status_on_create = true};
+static const struct strategy nodes = {.group = "", .plural = "nodes", .prepare_create = node_prepare_create, .prepare_update = node_prepare_update, .keep_status_on_create = true};
 
 /* ---- volumes ---- */
 
+/* What is no claim or snapshot cannot stand in dataSource, as of old; dataSource and dataSourceRef of the same namespace say the same. */
+static void follow_data_source(struct core_v1_persistent_volume_claim *claim) {
+	struct arena *arena = api_arena(claim);
+	struct core_v1_persistent_volume_claim_spec *spec = &claim->spec;
+	struct core_v1_typed_local_object_reference *source = spec->data_source;
+	if (source && !(str_empty(source->api_group) && str_equal(source->kind, "PersistentVolumeClaim")) && !(str_equal(source->api_group, "snapshot.storage.k8s.io") && str_equal(source->kind, "VolumeSnapshot")))
+		source = spec->data_source = NULL;
+	struct core_v1_typed_object_reference *ref = spec->data_source_ref;
+	if (source && !ref) {
+		ref = spec->data_source_ref = arena_new_type(arena, struct core_v1_typed_object_reference);
+		*ref = (struct core_v1_typed_object_reference){.api_group = source->api_group, .kind = source->kind, .name = source->name};
+	} else if (ref && !source && str_empty(ref->namespace)) {
+		source = spec->data_source = arena_new_type(arena, struct core_v1_typed_local_object_reference);
+		*source = (struct core_v1_typed_local_object_reference){.api_group = ref->api_group, .kind = ref->kind, .name = ref->name};
+	}
+}
+
 static void claim_prepare_create(struct request *r, void *object) {
-	((struct core_v1_persistent_volume_claim *)object)->status.phase = "Pending";
+	struct core_v1_persistent_volume_claim *claim = object;
+	claim->status.phase = "Pending";
+	follow_data_source(claim);
 }
 
 static const struct strategy claims = {.group = "", .plural = "persistentvolumeclaims", .prepare_create = claim_prepare_create};

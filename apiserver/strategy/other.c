@@ -6,6 +6,7 @@
 #include "apiserver/services/services.h"
 #include "apiserver/strategy/table.h"
 #include "apiserver/validation/validation.h"
+#include "api/discovery_v1.h"
 #include "api/certificates_v1.h"
 #include "api/core_v1.h"
 #include "api/policy_v1.h"
@@ -99,7 +100,14 @@ static const struct strategy ingresses = {.group = "networking.k8s.io", .plural 
 static const struct strategy ingress_classes = {.group = "networking.k8s.io", .plural = "ingressclasses", .generation = true};
 static const struct strategy network_policies = {.group = "networking.k8s.io", .plural = "networkpolicies", .generation = true};
 static const struct strategy ip_addresses = {.group = "networking.k8s.io", .plural = "ipaddresses", .name = NAME_ANY};
-static const struct strategy endpoint_slices = {.group = "discovery.k8s.io", .plural = "endpointslices", .generation = true};
+/* Topology stood here in an older version. */
+static void slice_prepare_create(struct request *r, void *object) {
+	struct discovery_v1_endpoint_slice *slice = object;
+	for (uint32_t i = 0; i < slice->endpoints.len; i++)
+		slice->endpoints.items[i].deprecated_topology = (struct api_string_map){0};
+}
+
+static const struct strategy endpoint_slices = {.group = "discovery.k8s.io", .plural = "endpointslices", .generation = true, .prepare_create = slice_prepare_create};
 static const struct strategy flow_schemas = {.group = "flowcontrol.apiserver.k8s.io", .plural = "flowschemas", .generation = true, .status_keeps = STATUS_KEEPS_METADATA};
 static const struct strategy priority_levels = {.group = "flowcontrol.apiserver.k8s.io", .plural = "prioritylevelconfigurations", .generation = true, .status_keeps = STATUS_KEEPS_METADATA};
 static const struct strategy device_classes = {.group = "resource.k8s.io", .plural = "deviceclasses", .generation = true};

@@ -37,6 +37,8 @@ struct strategy {
 	void (*prepare_update)(struct request *r, void *object, const void *old);
 	/* Through a subresource such as status; NULL: everything but status and metadata comes from old. */
 	void (*prepare_status)(struct request *r, void *object, const void *old);
+	/* What else a write of status does then; may be NULL. */
+	void (*after_status)(struct request *r, void *object, const void *old);
 	/* Add causes to err (error_cause). old is NULL on create. */
 	void (*validate)(const void *object, const void *old, struct error *err);
 	void (*validate_status)(const void *object, const void *old, struct error *err);

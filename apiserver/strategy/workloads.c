@@ -11,7 +11,7 @@
 static const struct strategy replication_controllers = {.group = "", .plural = "replicationcontrollers", .generation = true};
 static const struct strategy deployments = {.group = "apps", .plural = "deployments", .generation = true, .status_keeps = STATUS_KEEPS_LABELS};
 static const struct strategy replica_sets = {.group = "apps", .plural = "replicasets", .generation = true};
-static const struct strategy stateful_sets = {.group = "apps", .plural = "statefulsets", .generation = true};
+static const struct strategy stateful_sets = {.group = "apps", .plural = "statefulsets", .name = NAME_DNS_LABEL, .generation = true};
 /* Counts changes of the template, as clients of old expect it. */
 #define TEMPLATE_GENERATION "deprecated.daemonset.template.generation"
 
@@ -41,7 +41,7 @@ static void job_prepare_create(struct request *r, void *object) {
 	if (job->spec.manual_selector && *job->spec.manual_selector)
 		return;
 	/* Labels that defaulting took over from the template follow it here too. */
-	bool shared = template->labels.len && api_map_equal(&template->labels, &job->metadata.labels);
+	bool shared = api_map_equal(&template->labels, &job->metadata.labels);
 	struct api_string_map *maps[] = {&template->labels, shared ? &job->metadata.labels : NULL};
 	for (size_t i = 0; i < array_len(maps) && maps[i]; i++) {
 		api_map_set(arena, maps[i], "controller-uid", job->metadata.uid);
@@ -130,12 +130,20 @@ static bool pod_graceful_delete(const void *object, int64_t *grace) {
 	return true;
 }
 
+/* A writer of status that does not know of the class does not take it away. */
+static void pod_after_status(struct request *r, void *object, const void *old) {
+	struct core_v1_pod *pod = object;
+	if (str_empty(pod->status.qos_class))
+		pod->status.qos_class = ((const struct core_v1_pod *)old)->status.qos_class;
+}
+
 static const struct strategy pods = {
 	.group = "", .plural = "pods",
 	.generation = true,
 	.status_keeps = STATUS_KEEPS_OWNERS,
 	.prepare_create = pod_prepare_create,
 	.prepare_update = pod_prepare_update,
+	.after_status = pod_after_status,
 	.graceful_delete = pod_graceful_delete,
 };
 

@@ -272,7 +272,7 @@ CHECK(admissionregistration_v1_variable, variable) {
 }
 
 CHECK(admissionregistration_v1_validation, validation) {
-	static const char *const reasons[] = {"Forbidden", "Invalid", "RequestEntityTooLarge", "Unauthorized", NULL};
+	static const char *const reasons[] = {"Forbidden", "Invalid", "RequestEntityTooLarge", NULL};
 	if (blank(validation->expression))
 		required(err, AT("expression"), "expression is not specified");
 	if (!str_empty(validation->message_expression) && blank(validation->message_expression))

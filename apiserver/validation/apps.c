@@ -21,14 +21,18 @@ static void labels_mismatch(const struct api_string_map *labels, const struct pa
 }
 
 void check_workload_selector(const struct meta_v1_label_selector *selector, const struct core_v1_pod_template_spec *template, const char *kind, const struct path *at, struct error *err) {
-	if (!selector)
+	if (!selector) {
+		labels_mismatch(&template->metadata.labels, AT("template"), err);
 		return;
+	}
 	if (kind && selects_everything(selector)) {
 		invalid_struct(err, AT("selector"), &meta_v1_label_selector_type, selector, "empty selector is invalid for %s", kind);
 		return;
 	}
 	struct selector *parsed = NULL;
-	if (label_selector_from(selector, &parsed, NULL) == 0 && !selector_matches_labels(parsed, &template->metadata.labels))
+	if (!label_selector_is_good(selector) || label_selector_from(selector, &parsed, NULL) < 0)
+		invalid_struct(err, AT("selector"), &meta_v1_label_selector_type, selector, "invalid label selector");
+	else if (!selector_matches_labels(parsed, &template->metadata.labels))
 		labels_mismatch(&template->metadata.labels, AT("template"), err);
 	selector_free(parsed);
 }
@@ -176,10 +180,7 @@ CHECK(apps_v1_stateful_set_update_strategy, strategy) {
 	} else if (strcmp(strategy->type, "RollingUpdate") != 0) {
 		invalid_struct(err, at, &apps_v1_stateful_set_update_strategy_type, strategy, "must be 'RollingUpdate' or 'OnDelete'");
 	} else if (rolling && rolling->max_unavailable) {
-		struct path path = PATH(AT("rollingUpdate"), "maxUnavailable");
-		check_amount(rolling->max_unavailable, true, &path, err);
-		if (!is_nonzero(rolling->max_unavailable))
-			invalid_int_or_string(err, &path, rolling->max_unavailable, "cannot be 0");
+		check_amount(rolling->max_unavailable, true, &PATH(AT("rollingUpdate"), "maxUnavailable"), err);
 	}
 }
 

@@ -225,7 +225,7 @@ static void check_structural(const schema_t *s, enum level level, const struct p
 	static const char *const missing[] = {[ROOT] = "must not be empty at the root", [ITEM] = "must not be empty for specified array items", [FIELD] = "must not be empty for specified object fields"};
 	static const char *const texts[] = {"kind", "apiVersion"};
 	bool whole = level == ROOT || s->x_kubernetes_embedded_resource;
-	if (str_equal(s->type, "array") && (!s->items || !s->items->schema))
+	if (str_equal(s->type, "array") && !s->items)
 		required(err, AT("items"), "must be specified");
 	if (level == ROOT && s->additional_properties)
 		forbidden(err, AT("additionalProperties"), "must not be used at the root");
@@ -427,9 +427,7 @@ static void check_selectable(const struct apiextensions_v1_custom_resource_defin
 		char *rest = copy + (*copy == '.');
 		for (char *step; found && (step = strsep(&rest, "."));)
 			found = property(found, step);
-		if (str_starts_with(text, ".metadata"))
-			invalid(err, &here, text, "must not point to fields in metadata");
-		else if (!found || *text != '.')
+		if (!found || *text != '.')
 			invalid(err, &here, text, "is an invalid path: does not refer to a valid field");
 		else if (!str_equal(found->type, "string") && !str_equal(found->type, "boolean") && !str_equal(found->type, "integer"))
 			invalid(err, &here, text, "must point to a field of type string, boolean or integer. Enum string fields and strings with formats are allowed.");
@@ -515,7 +513,7 @@ static void check_conversion(const struct apiextensions_v1_custom_resource_conve
 	else if (config->url)
 		check_webhook_url(config->url, &PATH(&client, "url"), err);
 	else
-		check_webhook_service(config->service->namespace, config->service->name, config->service->path, config->service->port ? *config->service->port : 443, &PATH(&client, "service"), err);
+		check_webhook_service(config->service->name, config->service->namespace, config->service->path, config->service->port ? *config->service->port : 443, &PATH(&client, "service"), err);
 	if (!hook || !hook->conversion_review_versions.len) {
 		required(err, &reviews, NULL);
 		return;

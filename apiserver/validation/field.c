@@ -193,6 +193,16 @@ void not_supported(struct error *err, const struct path *path, const char *value
 	not_supported_json(err, path, quoted.data, supported);
 }
 
+void warn(struct error *err, const struct path *path, const char *fmt, ...) {
+	autobuf struct buf where = BUF_INIT(64 << 10), text = BUF_INIT(64 << 10);
+	va_list args;
+	va_start(args, fmt);
+	buf_vprintf(&text, fmt, args);
+	va_end(args);
+	path_write(path, &where);
+	error_cause(err, "Warning", str_or(where.data, ""), "%s", str_or(text.data, ""));
+}
+
 /* ---- small checks ---- */
 
 void check_format(format_check *format, const char *text, const struct path *path, struct error *err) {

@@ -79,7 +79,7 @@ void check_finalizer(const char *name, const struct path *path, struct error *er
 static void check_finalizers(const struct meta_v1_object_meta *meta, const struct path *parent, bool create, struct error *err) {
 	struct path at = PATH(parent, "finalizers");
 	for (uint32_t i = 0; i < meta->finalizers.len; i++)
-		check_finalizer(meta->finalizers.items[i], &at, err);
+		check_finalizer(meta->finalizers.items[i], &PATH_INDEX(parent, "finalizers", i), err);
 	if (create && api_string_list_has(&meta->finalizers, "orphan") && api_string_list_has(&meta->finalizers, "foregroundDeletion"))
 		invalid_list(err, &at, &meta->finalizers, "finalizer orphan and foregroundDeletion cannot be both set");
 }
@@ -176,6 +176,16 @@ CHECK(meta_v1_label_selector_requirement, r) {
 	check_format(format_qualified_name, r->key, AT("key"), err);
 	for (uint32_t i = 0; i < r->values.len; i++)
 		check_format(format_label_value, r->values.items[i], AT_INDEX("values", i), err);
+}
+
+bool label_selector_is_good(const struct meta_v1_label_selector *selector) {
+	autoerror struct error found = {0};
+	struct check c = {.subresource = ""};
+	struct path at = {.index = -1};
+	check_labels(&selector->match_labels, &at, &found);
+	for (uint32_t i = 0; i < selector->match_expressions.len; i++)
+		run_meta_v1_label_selector_requirement(&c, &selector->match_expressions.items[i], NULL, &at, &found);
+	return !found.cause_count;
 }
 
 CHECK(meta_v1_condition, condition) {

@@ -273,8 +273,6 @@ CHECK(discovery_v1_endpoint_slice, slice) {
 			required(err, &addresses, "must contain at least 1 address");
 		for (uint32_t n = 0; endpoint->addresses.len <= 100 && n < endpoint->addresses.len; n++)
 			check_slice_address(endpoint->addresses.items[n], slice->address_type, &addresses, n, err);
-		if (endpoint->deprecated_topology.len > 16)
-			too_many(err, &PATH(&here, "deprecatedTopology"), endpoint->deprecated_topology.len, 16);
 	}
 }
 

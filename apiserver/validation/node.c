@@ -35,13 +35,14 @@ static void check_features(const struct api_string_list *features, const struct 
 }
 
 static void check_taints(const struct core_v1_node_spec *spec, const struct path *at, struct error *err) {
+	static const char *const effects[] = {"NoSchedule", "PreferNoSchedule", "NoExecute", NULL};
 	automap struct map seen = MAP_INIT(NULL);
 	for (uint32_t i = 0; i < spec->taints.len; i++) {
 		const struct core_v1_taint *taint = &spec->taints.items[i];
 		autofree char *key = xprintf("%s:%s", str_or(taint->key, ""), str_or(taint->effect, ""));
 		const char *text = format_error(format_label_value, str_or(taint->value, ""));
-		if (str_empty(taint->key))
-			check_format(format_qualified_name, "", &PATH(AT_INDEX("taints", i), "key"), err);
+		check_format(format_qualified_name, str_or(taint->key, ""), &PATH(AT_INDEX("taints", i), "key"), err);
+		check_enum(taint->effect, effects, &PATH(AT_INDEX("taints", i), "effect"), err);
 		if (text)
 			invalid(err, &PATH(AT_INDEX("taints", i), "value"), taint->value, "%s", text);
 		if (seen_before(&seen, key))
@@ -50,11 +51,15 @@ static void check_taints(const struct core_v1_node_spec *spec, const struct path
 }
 
 CHECK(core_v1_node_spec, spec) {
+	for (uint32_t i = 0; i < spec->pod_cidrs.len; i++)
+		check_format(format_cidr, spec->pod_cidrs.items[i], AT_INDEX("podCIDRs", i), err);
 	if (spec->pod_cidrs.len > 2 || (spec->pod_cidrs.len == 2 && !strchr(spec->pod_cidrs.items[0], ':') == !strchr(spec->pod_cidrs.items[1], ':')))
 		invalid_list(err, AT("podCIDRs"), &spec->pod_cidrs, "may specify no more than one CIDR for each IP family");
 	check_taints(spec, &PATH(NULL, "metadata"), err);
 	if (!old)
 		return;
+	if (!str_equal(str_or(spec->external_id, ""), str_or(old->external_id, "")))
+		forbidden(err, AT("externalID"), "may not be updated");
 	bool same = spec->pod_cidrs.len == old->pod_cidrs.len;
 	for (uint32_t i = 0; same && i < spec->pod_cidrs.len; i++)
 		same = strcmp(spec->pod_cidrs.items[i], old->pod_cidrs.items[i]) == 0;

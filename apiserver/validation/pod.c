@@ -432,7 +432,7 @@ static void check_status(const struct core_v1_pod *pod, const struct core_v1_pod
 		if (!str_empty(old->spec.node_name))
 			forbidden(err, AT("nominatedNodeName"), "may not be set on pods that are already bound to a node");
 	}
-	if (!str_equal(status->qos_class, was->qos_class))
+	if (!str_empty(status->qos_class) && !str_equal(status->qos_class, was->qos_class))
 		invalid(err, AT("qosClass"), status->qos_class, IMMUTABLE_TEXT);
 	if (!all_may_restart(&old->spec.containers) && !all_may_restart(&old->spec.init_containers)) {
 		check_transitions(&status->container_statuses, &was->container_statuses, &old->spec.containers, &old->spec, "containerStatuses", at, err);

@@ -126,10 +126,12 @@ CHECK(resource_v1_exact_device_request, request) {
 }
 
 CHECK(resource_v1_device_sub_request, request) {
+	check_format(format_dns_label, str_or(request->name, ""), AT("name"), err);
 	check_mode(request->allocation_mode, request->count, at, err);
 }
 
 CHECK(resource_v1_device_request, request) {
+	check_format(format_dns_label, str_or(request->name, ""), AT("name"), err);
 	bool choices = request->first_available.len > 0;
 	if (!choices && !request->exactly)
 		required(err, at, "exactly one of `exactly` or `firstAvailable` is required");
@@ -188,6 +190,7 @@ static void check_conditions(const struct api_string_list *conditions, const str
 }
 
 CHECK(resource_v1_device_request_allocation_result, result) {
+	check_format(format_dns_label, str_or(result->device, ""), AT("device"), err);
 	check_request_name(claim_of(at), str_or(result->request, ""), AT("request"), err);
 	check_pool_name(result->pool, AT("pool"), err);
 	check_conditions(&result->binding_conditions, &result->binding_failure_conditions, at, err);
@@ -220,6 +223,7 @@ static char *device_id(const char *driver, const char *pool, const char *device,
 CHECK(resource_v1_allocated_device_status, device) {
 	const struct resource_v1_resource_claim_status *status = path_above(at, &resource_v1_resource_claim_status_type);
 	check_pool_name(device->pool, AT("pool"), err);
+	check_format(format_dns_label, str_or(device->device, ""), AT("device"), err);
 	if (device->data.len)
 		check_json_object(&device->data, 10 * 1024, AT("data"), err);
 	for (uint32_t i = 0; status && status->allocation && i < status->allocation->devices.results.len; i++) {
@@ -427,6 +431,7 @@ CHECK(resource_v1_device, device) {
 	const struct resource_v1_resource_slice_spec *spec = path_above(at, &resource_v1_resource_slice_spec_type);
 	bool each = spec && spec->per_device_node_selection && *spec->per_device_node_selection;
 	size_t sizes = (size_t)device->attributes.len + device->capacity.len;
+	check_format(format_dns_label, str_or(device->name, ""), AT("name"), err);
 	if (sizes > 32)
 		invalid_int(err, at, (int64_t)sizes, "the total number of attributes and capacities must not exceed 32");
 	for (uint32_t i = 0; i < device->attributes.len; i++)

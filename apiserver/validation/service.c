@@ -238,7 +238,7 @@ static void check_ingress(const struct core_v1_load_balancer_status *status, con
 	for (uint32_t i = 0; i < status->ingress.len; i++) {
 		const struct core_v1_load_balancer_ingress *ingress = &status->ingress.items[i];
 		struct path here = PATH_INDEX(at, "ingress", i);
-		if (!ingress->ip_mode && !str_empty(ingress->ip))
+		if (!ingress->ip_mode && !str_empty(ingress->ip) && is_type(spec, "LoadBalancer"))
 			required(err, &PATH(&here, "ipMode"), "must be specified when `ip` is set");
 		else if (ingress->ip_mode && str_empty(ingress->ip))
 			forbidden(err, &PATH(&here, "ipMode"), "may not be specified when `ip` is not set");

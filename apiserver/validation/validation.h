@@ -63,6 +63,7 @@ struct check {
 	const void *object, *old; /* the whole object; old NULL on create */
 	const char *subresource;  /* "" for the object itself */
 	bool namespaced;
+	bool warn;                /* what is good but wants a word */
 };
 static inline bool check_is_status(const struct check *c) {
 	return strcmp(c->subresource, "status") == 0;
@@ -87,6 +88,12 @@ struct checker {
 /* Lists of rows, each ended by one without type; walk.c names them all. */
 extern const struct checker checkers_meta[], checkers_pod[], checkers_container[], checkers_podspec[], checkers_volume[], checkers_core[], checkers_service[], checkers_storage[], checkers_node[],
 	checkers_apps[], checkers_batch[], checkers_network[], checkers_policy[], checkers_admission[], checkers_flow[], checkers_access[], checkers_quota[], checkers_resource[], checkers_custom[];
+
+/* Of what is odd but taken: becomes a Warning header, "path: text" (the text alone for a path of nothing). */
+extern const struct checker warnings_pod[], warnings_other[];
+void warn(struct error *err, const struct path *path, const char *fmt, ...) printf_like(3, 4);
+/* Like validate_object: the causes are warnings. Those that the stored object has had are not said again. */
+void object_warnings(const void *object, const void *old, struct error *ret);
 
 /* ---- parts that checks share ---- */
 
@@ -132,6 +139,7 @@ void check_webhook_url(const char *url, const struct path *at, struct error *err
 void check_webhook_service(const char *ns, const char *name, const char *path, int64_t port, const struct path *at, struct error *err);
 /* A whole selector that must not be empty and must match labels of a template, as the workloads have it. */
 void check_workload_selector(const struct meta_v1_label_selector *selector, const struct core_v1_pod_template_spec *template, const char *kind, const struct path *spec, struct error *err);
+bool label_selector_is_good(const struct meta_v1_label_selector *selector);
 bool selects_everything(const struct meta_v1_label_selector *selector);
 /* A number or a percentage (NULL is good); `cap`: of at most 100%. */
 void check_amount(const struct int_or_string *value, bool cap, const struct path *path, struct error *err);

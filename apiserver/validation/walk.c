@@ -8,28 +8,41 @@ static const struct checker *const lists[] = {
 	checkers_meta, checkers_pod, checkers_container, checkers_podspec, checkers_volume, checkers_core, checkers_service, checkers_storage, checkers_node, checkers_apps, checkers_batch,
 	checkers_network, checkers_policy, checkers_admission, checkers_flow, checkers_access, checkers_quota, checkers_resource, checkers_custom,
 };
-static struct checker *sorted;
-static size_t sorted_count;
+static const struct checker *const warning_lists[] = {warnings_pod, warnings_other};
+
+/* What is checked, and what is only warned of. */
+static struct table {
+	const struct checker *const *lists;
+	size_t list_count;
+	struct checker *sorted;
+	size_t count;
+} checks = {.lists = lists, .list_count = array_len(lists)}, warnings = {.lists = warning_lists, .list_count = array_len(warning_lists)};
 
 static int order(const void *a, const void *b) {
 	uintptr_t x = (uintptr_t)((const struct checker *)a)->type, y = (uintptr_t)((const struct checker *)b)->type;
 	return (x > y) - (x < y);
 }
 
-static void sort_checkers(void) {
-	for (size_t i = 0; i < array_len(lists); i++)
-		for (const struct checker *row = lists[i]; row->type; row++) {
-			sorted = xreallocarray(sorted, sorted_count + 1, sizeof(*sorted));
-			sorted[sorted_count++] = *row;
+static void sort_table(struct table *table) {
+	for (size_t i = 0; i < table->list_count; i++)
+		for (const struct checker *row = table->lists[i]; row->type; row++) {
+			table->sorted = xreallocarray(table->sorted, table->count + 1, sizeof(*table->sorted));
+			table->sorted[table->count++] = *row;
 		}
-	qsort(sorted, sorted_count, sizeof(*sorted), order);
+	qsort(table->sorted, table->count, sizeof(*table->sorted), order);
 }
 
-static check_function *checker_of(const struct api_type *type) {
+static void sort_checkers(void) {
+	sort_table(&checks);
+	sort_table(&warnings);
+}
+
+static check_function *checker_of(const struct check *c, const struct api_type *type) {
 	static pthread_once_t once = PTHREAD_ONCE_INIT;
 	pthread_once(&once, sort_checkers);
+	const struct table *table = c->warn ? &warnings : &checks;
 	struct checker key = {.type = type};
-	const struct checker *found = bsearch(&key, sorted, sorted_count, sizeof(*sorted), order);
+	const struct checker *found = bsearch(&key, table->sorted, table->count, sizeof(*table->sorted), order);
 	return found ? found->run : NULL;
 }
 
@@ -73,7 +86,7 @@ static void check_scalar(const struct api_field *f, const void *at, bool plain, 
 	case API_STRING: {
 		const char *text = *(const char *const *)at;
 		bool empty = str_empty(text);
-		if (f->enum_values && !empty && !(check && check->judged))
+		if (f->enum_values && !empty && !(check && (check->judged || check->one_of)))
 			closed_set(f->enum_values, text, path, err);
 		if (check && check->one_of && !empty)
 			closed_set(check->one_of, text, path, err);
@@ -107,9 +120,11 @@ static void check_items(const struct check *c, const struct api_field *f, const 
 	const struct api_any_list *list = api_field_at_const(f, value);
 	size_t stride = f->shape == API_MAP ? f->entry_size : f->element_size;
 	bool labels = f->check && f->check->labels;
-	if (labels)
+	if (c->warn && f->kind != API_STRUCT)
+		return;
+	if (labels && !c->warn)
 		check_labels((const struct api_string_map *)list, here, err);
-	if (f->check && f->check->max_items && list->len > f->check->max_items)
+	if (f->check && !c->warn && f->check->max_items && list->len > f->check->max_items)
 		too_many(err, here, list->len, f->check->max_items);
 	if (f->kind != API_STRUCT && !f->enum_values && (!f->check || labels))
 		return;
@@ -128,9 +143,9 @@ static void check_field(const struct check *c, const struct api_field *f, const 
 	/* What is embedded stands in its parent's place. */
 	struct path here = PATH(at, f->flags & (API_FIELD_INLINE | API_FIELD_SELF) ? NULL : f->name);
 	bool set = api_field_is_set(f, value);
-	if (check && check->need && (!set || (f->kind == API_STRING && f->shape == API_SINGLE && str_empty(*(const char *const *)api_field_at_const(f, value)))))
+	if (check && !c->warn && check->need && (!set || (f->kind == API_STRING && f->shape == API_SINGLE && str_empty(*(const char *const *)api_field_at_const(f, value)))))
 		required(err, &here, NULL);
-	if (check && check->fixed && old && !api_field_same(f, value, old)) {
+	if (check && !c->warn && check->fixed && old && !api_field_same(f, value, old)) {
 		autobuf struct buf text = BUF_INIT(1u << 20);
 		const void *at_value = api_field_value(f, value);
 		if (f->shape == API_SINGLE && f->kind == API_STRUCT && at_value)
@@ -154,7 +169,7 @@ static void check_field(const struct check *c, const struct api_field *f, const 
 	if (f->kind == API_STRUCT) {
 		/* An empty struct that is not a pointer is the absence of one, unless a check needs to see it. */
 		walk(c, f->type, inner, before, &here, err);
-	} else if (check || f->enum_values) {
+	} else if (!c->warn && (check || f->enum_values)) {
 		check_scalar(f, inner, !api_field_indirect(f), &here, err);
 	}
 }
@@ -173,7 +188,7 @@ static void walk(const struct check *c, const struct api_type *type, const void 
 		if (f->kind == API_STRUCT || f->check || f->enum_values)
 			check_field(c, f, value, old, &here, err);
 	}
-	check_function *run = checker_of(type);
+	check_function *run = checker_of(c, type);
 	if (run)
 		run(c, value, old, &here, err);
 }
@@ -185,18 +200,27 @@ static bool has_cause(const struct error *err, const struct error_cause *cause) 
 	return false;
 }
 
-void validate_object(const void *object, const void *old, const char *subresource, struct error *err) {
-	struct check c = {.object = object, .old = old, .subresource = str_or(subresource, "")};
+/* Causes of an object that the stored one does not have too. */
+static void find_causes(const void *object, const void *old, const char *subresource, bool warn, struct error *err) {
+	struct check c = {.object = object, .old = old, .subresource = str_or(subresource, ""), .warn = warn};
 	struct path root = {.index = -1};
 	autoerror struct error found = {0}, before = {0};
 	walk(&c, api_type_of(object), object, old, &root, &found);
 	if (!found.cause_count)
 		return;
 	if (old) {
-		struct check stored = {.object = old, .subresource = c.subresource};
+		struct check stored = {.object = old, .subresource = c.subresource, .warn = warn};
 		walk(&stored, api_type_of(old), old, NULL, &root, &before);
 	}
 	for (size_t i = 0; i < found.cause_count; i++)
 		if (!has_cause(&before, &found.causes[i]))
 			error_cause(err, found.causes[i].reason, found.causes[i].field, "%s", found.causes[i].message);
+}
+
+void validate_object(const void *object, const void *old, const char *subresource, struct error *err) {
+	find_causes(object, old, subresource, false, err);
+}
+
+void object_warnings(const void *object, const void *old, struct error *ret) {
+	find_causes(object, old, "", true, ret);
 }

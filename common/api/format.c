@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "common/api/format.h"
+#include "common/base/buf.h"
 
 #include <arpa/inet.h>
 #include <ctype.h>
@@ -445,6 +446,24 @@ static bool cron_part(const char *s, size_t len, const struct cron_field *f) {
 	return from >= f->min && to <= f->max && from <= to;
 }
 
+/* Says how many fields there are, where that is the mistake. */
+static void cron_complain(const char *text, struct format_messages *out) {
+	autobuf struct buf fields = BUF_INIT(4096);
+	unsigned count = 0;
+	for (const char *p = text; *p;) {
+		size_t space = strspn(p, " \t\n\r\v\f"), len = strcspn(p + space, " \t\n\r\v\f");
+		if (len)
+			buf_printf(&fields, "%s%.*s", count++ ? " " : "", (int)len, p + space);
+		p += space + len;
+	}
+	if (*text == '@' || count == array_len(cron_fields)) {
+		add(out, "must be a schedule of five fields or a descriptor such as @hourly");
+		return;
+	}
+	snprintf(out->text, sizeof(out->text), "expected exactly 5 fields, found %u: [%s]", count, str_or(fields.data, ""));
+	add(out, out->text);
+}
+
 void format_cron(const char *text, struct format_messages *out) {
 	static const char *const named[] = {"@yearly", "@annually", "@monthly", "@weekly", "@daily", "@midnight", "@hourly"};
 	bool good = false;
@@ -480,5 +499,5 @@ void format_cron(const char *text, struct format_messages *out) {
 		good = good && fields == array_len(cron_fields);
 	}
 	if (!good)
-		add(out, "must be a schedule of five fields or a descriptor such as @hourly");
+		cron_complain(text, out);
 }

@@ -179,7 +179,7 @@ void core_v1_replication_controller_defaults(void *value, struct arena *arena, c
 }
 
 static void default_session_affinity(struct arena *arena, struct core_v1_service_spec *spec) {
-	if (str_equal(spec->session_affinity, CORE_V1_SERVICE_AFFINITY_NONE))
+	if (str_empty(spec->session_affinity) || str_equal(spec->session_affinity, CORE_V1_SERVICE_AFFINITY_NONE))
 		spec->session_affinity_config = NULL;
 	if (!str_equal(spec->session_affinity, CORE_V1_SERVICE_AFFINITY_CLIENT_IP))
 		return;
