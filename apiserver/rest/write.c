@@ -99,7 +99,8 @@ static void write_succeed(struct write *w, enum write_outcome outcome, struct en
 void write_respond(struct write *w, struct entry *entry) {
 	struct request *r = w->r;
 	int code = w->created ? 201 : 200;
-	if (entry) {
+	/* With its last finalizer it went: the client sees what it wrote. */
+	if (entry && !(w->remove_after_update && w->object)) {
 		write_end(w);
 		request_respond_entry(r, code, entry);
 		return;

@@ -110,6 +110,14 @@ def test_deletes(site):
     api.call("POST", "/api/v1/namespaces", {"metadata": {"name": "going"}})
     s, o, _ = api.call("DELETE", "/api/v1/namespaces/going")
     check("a namespace is Terminating without grace", s == 200 and o["status"]["phase"] == "Terminating" and "deletionTimestamp" in o["metadata"] and "deletionGracePeriodSeconds" not in o["metadata"], o)
+    api.call("POST", NS + "configmaps", {"metadata": {"name": "held", "finalizers": ["example.com/hold"]}})
+    api.call("DELETE", NS + "configmaps/held")
+    s, o, _ = api.call("DELETE", NS + "configmaps/held", {"propagationPolicy": "Foreground"})
+    check("a second delete may choose another propagation", s == 200 and o["metadata"]["finalizers"] == ["example.com/hold", "foregroundDeletion"], o)
+    s, o, _ = api.call("PATCH", NS + "configmaps/held", {"metadata": {"finalizers": ["example.com/hold", "foregroundDeletion", "example.com/more"]}}, MERGE)
+    check("but no client adds a finalizer", s == 422 and causes(o)[0][0] == "metadata.finalizers", o)
+    s, o, _ = api.call("PATCH", NS + "configmaps/held", {"metadata": {"finalizers": None}}, MERGE)
+    check("the last finalizer goes, and the object with it", s == 200 and "finalizers" not in o["metadata"] and api.call("GET", NS + "configmaps/held")[0] == 404, o)
 
 
 def test_unconditional(site):
