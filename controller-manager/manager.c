@@ -10,7 +10,7 @@
 #include <poll.h>
 #include <pthread.h>
 
-#define BATCH_THREADS 8      /* each create waits for etcd */
+#define BATCH_THREADS 24      /* each create waits for etcd */
 #define ACCOUNT_RETRY_MS 1000
 #define STUCK_NS (900 * NSEC_PER_SEC) /* no key takes so long; a worker that does is stuck */
 #define CONFLICT_RETRY_MS 20 /* by then the cache has seen the other's write */

@@ -2,6 +2,8 @@
 /* Looks at one object: are its owners there? Nothing is deleted on the word of the graph alone; the server is asked first. */
 #include "controller-manager/gc/gc.h"
 
+#include "api/meta_v1.h"
+
 #include <errno.h>
 
 #define MAX_OBJECT ((size_t)16 << 20)
@@ -189,7 +191,14 @@ static int judge_owner(struct reconciler *r, const struct gc_node *node, const s
 	bool known = owner && !owner->virtual_ && owner->resource == resource && str_equal(owner->name, ref->name) &&
 		     (!resource->namespaced || str_equal(owner->ns, node->ns));
 	bool waiting = known && owner->foreground;
+	/* Asked before, under the same name: one answer does for all its dependents. */
+	bool absent = owner && owner->absent && str_equal(owner->ref.name, ref->name) && str_equal(owner->ref.kind, ref->kind) && str_equal(owner->ref.api_version, ref->api_version) &&
+		      (!resource->namespaced || str_equal(owner->ns, node->ns));
 	gc_node_free(owner);
+	if (absent) {
+		*ret = OWNER_GONE;
+		return 0;
+	}
 	if (known) {
 		*ret = waiting ? OWNER_WAITING : OWNER_SOLID;
 		return 0;
@@ -284,8 +293,32 @@ static int collect(struct reconciler *r, const struct gc_node *node, const json_
 	return delete_node(r, node, live, policy, err);
 }
 
+/*
+ * Judges by what a shared cache has: what is written then names the version it was judged by, so a cache that is behind costs a refusal and no object.
+ * *ret_done false: the server has to be asked.
+ */
+static int work_cached(struct reconciler *r, const struct gc_node *node, bool *ret_done, struct error *err)
+{
+	autounref void *object = sources_find(gc_of(r), node);
+	*ret_done = false;
+	if (!object || api_metadata(object)->deletion_timestamp.set || !api_metadata(object)->owner_references.len)
+		return 0;
+	autoerror struct error failed = {0};
+	json_t *metadata = api_to_json(&meta_v1_object_meta_type, api_metadata(object));
+	int result = collect(r, node, metadata, &failed);
+	json_decref(metadata);
+	*ret_done = result >= 0 || !error_is(&failed, "Conflict");
+	if (!*ret_done)
+		return 0;
+	return result < 0 ? error_move(err, &failed) : result;
+}
+
 static int work_object(struct reconciler *r, const struct gc_node *node, struct error *err)
 {
+	bool done;
+	int cached = work_cached(r, node, &done, err);
+	if (done)
+		return cached;
 	json_t *live = NULL;
 	bool gone;
 	int result = get_live(r, node->resource, node->ns, node->name, &live, &gone, err);
@@ -313,10 +346,12 @@ static int work_virtual(struct reconciler *r, const struct gc_node *node, struct
 	if (result)
 		return result;
 	bool absent = gone || !str_equal(text_of(live, "uid"), node->uid);
-	if (absent)
+	if (absent) {
+		graph_mark_absent(gc_of(r), node->uid);
 		graph_forget(gc_of(r), node->uid);
-	else
+	} else {
 		graph_observe(gc_of(r), resource, live);
+	}
 	json_decref(live);
 	return 0;
 }

@@ -28,6 +28,7 @@ struct gc_node {
 	size_t owner_count;
 	bool deleting, foreground, orphan;
 	bool virtual_;         /* known only by references to it: ref says how it is called */
+	bool absent;           /* virtual, and the server has said that there is none: uids do not come again */
 	struct owner_ref ref;
 };
 
@@ -54,6 +55,7 @@ struct gc {
 		struct discovered *resource;
 		const struct api_type *type;
 		const char *ns;
+		enum cached what;
 	} fed[CACHED_COUNT];
 	size_t fed_count;
 };
@@ -69,6 +71,8 @@ void graph_observe_object(struct gc *gc, struct discovered *resource, const void
 /* Marks an object as listed in this round, and forgets those of the resource that were not. A resource's rounds count up from 1. */
 void graph_mark(struct gc *gc, const char *uid, uint32_t round);
 void graph_forget_unlisted(struct gc *gc, const struct discovered *resource, const char *but_ns, uint32_t round); /* but_ns: a namespace that is left out; NULL: none */
+/* The server has no object of this uid. */
+void graph_mark_absent(struct gc *gc, const char *uid);
 /* A private copy of a node, without its dependents; NULL: not known. */
 struct gc_node *graph_copy(struct gc_graph *graph, const char *uid);
 void gc_node_free(struct gc_node *node);
@@ -86,6 +90,8 @@ extern const struct controller_watch gc_watches[];
 void sources_init(struct gc *gc);
 /* What of this resource a monitor need not watch: *ret_ns NULL: all. False: it is told of by nobody. */
 bool sources_feed(const struct gc *gc, const struct discovered *resource, const char **ret_ns);
+/* What a shared cache has of a node, a reference; NULL: nothing, or no cache holds its resource. */
+void *sources_find(struct gc *gc, const struct gc_node *node);
 /* The resource as the collector knows it; adds it where it is new. The lock is held, or nobody else is there yet. */
 struct discovered *gc_keep_resource(struct gc *gc, const struct discovered *resource);
 

@@ -31,7 +31,7 @@ struct gc_vertex {
 	struct dependent *dependents;
 	uint32_t link_count, dependent_count, dependent_cap;
 	uint32_t hash, round;
-	bool deleting, foreground, orphan, virtual_;
+	bool deleting, foreground, orphan, virtual_, absent;
 	char text[];            /* uid, NUL, name, NUL */
 };
 
@@ -447,6 +447,15 @@ void graph_forget(struct gc *gc, const char *uid)
 	pthread_mutex_unlock(&gc->graph.lock);
 }
 
+void graph_mark_absent(struct gc *gc, const char *uid)
+{
+	pthread_mutex_lock(&gc->graph.lock);
+	struct gc_vertex *vertex = find(&gc->graph, uid);
+	if (vertex && vertex->virtual_)
+		vertex->absent = true;
+	pthread_mutex_unlock(&gc->graph.lock);
+}
+
 void graph_mark(struct gc *gc, const char *uid, uint32_t round)
 {
 	pthread_mutex_lock(&gc->graph.lock);
@@ -490,6 +499,7 @@ struct gc_node *graph_copy(struct gc_graph *graph, const char *uid)
 			.foreground = vertex->foreground,
 			.orphan = vertex->orphan,
 			.virtual_ = vertex->virtual_,
+			.absent = vertex->virtual_ && vertex->absent,
 		};
 		if (vertex->virtual_)
 			copy->ref = (struct owner_ref){xstrdup(vertex->ref->api_version), xstrdup(vertex->ref->kind), xstrdup(vertex->ref->name), xstrdup(vertex->ref->uid), false};

@@ -63,7 +63,7 @@ void sources_init(struct gc *gc)
 		const struct api_resource *api = cached_resource(watch->what);
 		const struct informer_options *options = cached_options(watch->what);
 		const struct discovered resource = {(char *)api->group, (char *)api->version, (char *)api->plural, (char *)api->kind, api->namespaced, api->verbs};
-		gc->fed[gc->fed_count++] = (struct fed){gc_keep_resource(gc, &resource), api->type, options ? options->ns : NULL};
+		gc->fed[gc->fed_count++] = (struct fed){gc_keep_resource(gc, &resource), api->type, options ? options->ns : NULL, watch->what};
 	}
 }
 
@@ -75,4 +75,15 @@ bool sources_feed(const struct gc *gc, const struct discovered *resource, const 
 			return true;
 		}
 	return false;
+}
+
+void *sources_find(struct gc *gc, const struct gc_node *node)
+{
+	for (size_t i = 0; i < gc->fed_count; i++) {
+		if (gc->fed[i].resource != node->resource || (gc->fed[i].ns && !str_equal(gc->fed[i].ns, node->ns)))
+			continue;
+		autounref void *object = world_find(gc->r->world, gc->fed[i].what, str_empty(node->ns) ? NULL : node->ns, node->name);
+		return object && str_equal(api_metadata(object)->uid, node->uid) ? take_ptr(object) : NULL;
+	}
+	return NULL;
 }

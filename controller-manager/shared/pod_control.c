@@ -305,7 +305,7 @@ int pod_write_conditions(struct reconciler *r, const struct core_v1_pod *changed
 
 /* ---- batches: several threads, because each create waits for etcd ---- */
 
-#define BATCH_THREADS 16 /* at most */
+#define BATCH_THREADS 32 /* at most */
 
 struct batch {
 	pthread_mutex_t lock;
