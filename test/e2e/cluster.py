@@ -66,6 +66,10 @@ class Node:
     def down(self):
         subprocess.run([f"{TOP}/deploy/cluster.sh", "down"], env=dict(self.env, PURGE="0"), capture_output=True, text=True, timeout=120)
 
+    def remove_cgroup(self):
+        """The root that only this node's pods had; what still holds something stays, for leftovers() to tell."""
+        sh(f"find /sys/fs/cgroup -depth -type d \\( -path '*{self.cgroup}' -o -path '*{self.cgroup}/*' \\) -exec rmdir {{}} +", check=False)
+
     def tails(self, lines=15):
         out = []
         log = f"{self.dir}/log"
@@ -122,6 +126,7 @@ class Cluster:
         node.down()
         self.kubectl("delete", "node", node.name)
         left = self.leftovers([node])
+        node.remove_cgroup()
         sh(f"ip netns del {node.netns}")
         if any(left.values()):
             raise Failure(f"node {node.name} left {left}")
@@ -141,6 +146,8 @@ class Cluster:
         for node in reversed(self.nodes):
             node.down()
         left = self.leftovers()
+        for node in self.nodes:
+            node.remove_cgroup()
         for netns in [n.netns for n in self.nodes] + ([self.switch] if self.switch else []):
             sh(f"ip netns del {netns}", check=False)
         if not keep:
