@@ -9,6 +9,7 @@
 #   NETNS             name of a network namespace to run all in         (none: the host's)
 #   NODE_NAME NODE_IP CGROUP_ROOT SERVICE_CIDR CLUSTER_CIDR DNS_IP BRIDGE SECURE_PORT
 #   SERVER            URL of another machine's API server: this machine is one more node of that cluster, with the certificates that stand in ETC
+#   PATIENCE          seconds that each step of up may take             (60)
 #   PURGE=1           down: forget the data too
 set -eu
 
@@ -16,7 +17,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 : "${ETC:=/etc/coracle}" "${VAR:=/var/lib/coracle}" "${LOG:=/var/log/coracle}" "${RUN:=/run/coracle}"
 : "${BIN:=$here/../build/gcc/bin}" "${NETNS:=}" "${NODE_NAME:=$(hostname | tr '[:upper:]' '[:lower:]')}" "${CGROUP_ROOT:=/}"
 : "${SERVICE_CIDR:=10.96.0.0/16}" "${CLUSTER_CIDR:=10.244.0.0/16}" "${DNS_IP:=10.96.0.10}" "${SERVICE_IP:=10.96.0.1}"
-: "${SERVER:=}" "${BRIDGE:=coracle0}" "${SECURE_PORT:=6443}" "${CLUSTER_DOMAIN:=cluster.local}" "${PURGE:=0}" "${SUPERVISOR:=auto}"
+: "${SERVER:=}" "${BRIDGE:=coracle0}" "${SECURE_PORT:=6443}" "${CLUSTER_DOMAIN:=cluster.local}" "${PURGE:=0}" "${SUPERVISOR:=auto}" "${PATIENCE:=60}"
 BIN=$(cd "$BIN" 2>/dev/null && pwd || echo "$BIN")
 pki=$ETC/pki
 admin=$ETC/admin.kubeconfig
@@ -111,11 +112,11 @@ up() {
 	else
 		kill -HUP "$(cat "$pidfile")" # starts what the file names anew, restarts what changed
 	fi
-	wait_until 60 "the API server" coracle get --raw /readyz
+	wait_until "$PATIENCE" "the API server" coracle get --raw /readyz
 	[ -n "$SERVER" ] || coracle apply -f "$ETC/dns.yaml" >/dev/null
-	wait_until 60 "node $NODE_NAME to be Ready" node_ready
+	wait_until "$PATIENCE" "node $NODE_NAME to be Ready" node_ready
 	[ -z "$SERVER" ] || { say "Node $NODE_NAME is Ready, in the cluster of $SERVER"; return 0; }
-	wait_until 60 "DNS" dns_answers
+	wait_until "$PATIENCE" "DNS" dns_answers
 	say "The cluster is up: node $NODE_NAME is Ready, DNS answers at $DNS_IP. Try:"
 	say ""
 	say "  export KUBECONFIG=$admin"
