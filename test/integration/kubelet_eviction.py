@@ -54,6 +54,7 @@ def done(rig, *names):
     for name in names:
         rig.delete(name, grace=0)
     rig.wait_gone(*names)
+    rig.expect_clean()  # what they had on disk, too
 
 
 def free_mb(rig):
