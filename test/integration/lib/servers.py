@@ -129,6 +129,16 @@ class Process:
 
     def signal(self, number):
         self.p.send_signal(number)
+        if number == signal.SIGSTOP:
+            # It goes on until one of its threads gets to see the signal.
+            wait_for(self.stopped, 10, 0.001)
+
+    def stopped(self):
+        for task in os.listdir("/proc/%d/task" % self.p.pid):
+            with open("/proc/%d/task/%s/stat" % (self.p.pid, task)) as f:
+                if f.read().rsplit(")", 1)[1].split()[0] not in "Tt":
+                    return False
+        return True
 
     def stop(self, seconds=15):
         """The exit status after SIGTERM; None where it had to be killed."""
