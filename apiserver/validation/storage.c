@@ -41,11 +41,11 @@ CHECK(core_v1_persistent_volume_spec, spec) {
 	static const char *const storage[] = {"storage", NULL};
 	bool in_attachment = strcmp(str_or(at->name, ""), "inlineVolumeSpec") == 0;
 	check_access_modes(&spec->access_modes, at, err);
+	if (spec->local && !spec->node_affinity)
+		required(err, AT("nodeAffinity"), "Local volume requires node affinity");
 	if (in_attachment) {
 		check_inline(spec, at, err);
 	} else {
-		if (!spec->capacity.len)
-			required(err, AT("capacity"), NULL);
 		if (spec->capacity.len != 1 || !api_quantity_get(&spec->capacity, "storage")) {
 			autobuf struct buf text = BUF_INIT(64u << 10);
 			buf_append_str(&text, spec->capacity.len ? "{" : "null");

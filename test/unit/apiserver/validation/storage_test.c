@@ -6,6 +6,7 @@ static const char pv_base[] = "{apiVersion: v1, kind: PersistentVolume, metadata
 static void pv_create(void **state) {
 	static const struct validation_case rows[] = {
 		{NULL, ""},
+		{"spec.capacity=", "spec.capacity NotSupported, spec.capacity Required"},
 		{"spec.capacity={cpu: 1}", "spec.capacity NotSupported", "Unsupported value: {\"cpu\":\"1\"}: supported values: \"storage\""},
 		{"spec.capacity={storage: -1}", "spec.capacity[storage] Invalid, spec.capacity[storage] Invalid"},
 		{"spec.capacity={storage: 0}", "spec.capacity[storage] Invalid", "Invalid value: \"0\": must be greater than zero"},
@@ -18,6 +19,7 @@ static void pv_create(void **state) {
 		{"spec.hostPath={path: /}\nspec.persistentVolumeReclaimPolicy=Recycle", "spec.persistentVolumeReclaimPolicy Forbidden", "Forbidden: may not be 'recycle' for a hostPath mount of '/'"},
 		{"spec.nfs={server: s, path: /p}", "spec.nfs Forbidden", "Forbidden: may not specify more than 1 volume type"},
 		{"spec.hostPath=\nspec.nfs={server: \"\", path: p}", "spec.nfs.path Invalid, spec.nfs.server Required"},
+		{"spec.hostPath=\nspec.local={path: /a}", "spec.nodeAffinity Required", "Required value: Local volume requires node affinity"},
 		{"spec.hostPath=\nspec.local={path: /a}\nspec.nodeAffinity={required: {nodeSelectorTerms: [{matchExpressions: [{key: a, operator: Exists}]}]}}", ""},
 		{"spec.hostPath=\nspec.csi={driver: \"\", volumeHandle: \"\"}", "spec.csi.driver Required, spec.csi.volumeHandle Required"},
 		{"spec.hostPath=\nspec.csi={driver: A_, volumeHandle: h, nodePublishSecretRef: {name: \"\"}}", "spec.csi.driver Invalid, spec.csi.nodePublishSecretRef.name Required, spec.csi.nodePublishSecretRef.namespace Required"},
