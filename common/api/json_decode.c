@@ -308,6 +308,15 @@ static int push_scratch(struct json_reader *r, size_t base, const void *element,
 	return 0;
 }
 
+/* One value of a list or map. Where it is null it stays what an absent one is, but a text, which readers of lists take to be there, is empty. */
+static int decode_member(struct json_reader *r, const struct api_field *f, void *at, const struct json_path *path) {
+	if (json_peek(r) != 'n')
+		return decode_element(r, f, at, path);
+	if (f->kind == API_STRING)
+		*(const char **)at = "";
+	return json_read_literal(r, "null");
+}
+
 static int decode_list(struct json_reader *r, const struct api_field *f, void *at, const struct json_path *path) {
 	size_t base = r->scratch.len;
 	if (json_peek(r) != '[')
@@ -318,7 +327,7 @@ static int decode_list(struct json_reader *r, const struct api_field *f, void *a
 	struct json_path here = {.up = path};
 	for (int c = json_peek(r); c != ']'; here.index++) {
 		memset(element, 0, f->element_size);
-		int ret = c == 'n' ? json_read_literal(r, "null") : decode_element(r, f, element, &here);
+		int ret = decode_member(r, f, element, &here);
 		if (ret < 0 || push_scratch(r, base, element, f->element_size) < 0)
 			return -EINVAL;
 		c = json_peek(r);
@@ -396,7 +405,7 @@ static int decode_map(struct json_reader *r, const struct api_field *f, void *at
 		*(const char **)entry = key;
 		if (json_expect(r, ':', "after object key") < 0)
 			return -EINVAL;
-		int ret = json_peek(r) == 'n' ? json_read_literal(r, "null") : decode_element(r, f, entry + f->value_offset, &here);
+		int ret = decode_member(r, f, entry + f->value_offset, &here);
 		if (ret < 0 || push_scratch(r, base, entry, f->entry_size) < 0)
 			return -EINVAL;
 		c = json_peek(r);
