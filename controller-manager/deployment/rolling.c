@@ -83,8 +83,19 @@ int32_t proportion_of(const struct apps_v1_deployment *d, const struct apps_v1_r
 
 /* ---- scaling ---- */
 
+static size_t count_active(const struct rollout *rollout)
+{
+	size_t count = 0;
+	for (size_t i = 0; i < rollout->count; i++)
+		count += set_replicas(rollout->sets[i]) > 0;
+	return count;
+}
+
 bool rollout_is_scaling(const struct rollout *rollout)
 {
+	/* With several sets in use a Recreate is under way: it sizes them all itself, where scaling could not tell which to size. */
+	if (!deployment_is_rolling(rollout->d) && !rollout->d->spec.paused && count_active(rollout) > 1)
+		return false;
 	for (size_t i = 0; i < rollout->count; i++) {
 		int64_t desired;
 		const struct apps_v1_replica_set *rs = rollout->sets[i];

@@ -346,13 +346,15 @@ static int work_virtual(struct reconciler *r, const struct gc_node *node, struct
 	if (result)
 		return result;
 	bool absent = gone || !str_equal(text_of(live, "uid"), node->uid);
-	if (absent) {
-		graph_mark_absent(gc_of(r), node->uid);
-		graph_forget(gc_of(r), node->uid);
-	} else {
-		graph_observe(gc_of(r), resource, live);
-	}
 	json_decref(live);
+	/*
+	 * One that is there is left to its watch to make known: it may have gone while the answer was on its way, and what the watch has said of that
+	 * already it will not say again.
+	 */
+	if (!absent)
+		return DISCOVERY_MS;
+	graph_mark_absent(gc_of(r), node->uid);
+	graph_forget(gc_of(r), node->uid);
 	return 0;
 }
 

@@ -248,6 +248,7 @@ static bool end_deleted(const struct core_v1_pod *live)
 	if (!pod_is_terminal(live)) {
 		struct core_v1_pod *pod = api_copy(live);
 		bool good = live->status.container_statuses.len && sim_chance(200);
+		end_process_of(pod); /* what is told to have ended has */
 		set_phase(pod, good ? CORE_V1_POD_PHASE_SUCCEEDED : CORE_V1_POD_PHASE_FAILED, good ? 0 : 143);
 		return write_status(pod);
 	}

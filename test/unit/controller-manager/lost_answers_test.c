@@ -103,10 +103,32 @@ static void nothing_is_done_twice(void **state)
 		play(&rows[i]);
 }
 
+#define SET(name, image) "{\"apiVersion\":\"apps/v1\",\"kind\":\"ReplicaSet\",\"metadata\":{\"name\":\"" name "\",\"namespace\":\"default\",\"labels\":{\"app\":\"web\"}," \
+	"\"annotations\":{\"deployment.kubernetes.io/desired-replicas\":\"5\"},\"ownerReferences\":[{\"apiVersion\":\"apps/v1\",\"kind\":\"Deployment\",\"name\":\"web\",\"uid\":\"u-web\",\"controller\":true}]}," \
+	"\"spec\":{\"replicas\":5," SELECTOR ",\"template\":{\"metadata\":{\"labels\":{\"app\":\"web\"}},\"spec\":{\"containers\":[{\"name\":\"c\",\"image\":\"" image "\"}]}}}}"
+
+/* Two sets in use, and another size wanted: the strategy has to go on, where scaling could not tell which set to size. */
+static void a_recreate_of_another_size_goes_on(void **state)
+{
+	fake_setup(state);
+	struct reconciler r = fake_reconciler(&deployment_controller);
+	scenario_put("{\"apiVersion\":\"apps/v1\",\"kind\":\"Deployment\"," META ",\"spec\":{\"replicas\":4,\"strategy\":{\"type\":\"Recreate\"}," SELECTOR "," TEMPLATE "}}");
+	scenario_put(SET("web-old", "old"));
+	scenario_put(SET("web-new", "i"));
+	for (int i = 0; i < 4; i++)
+		r.controller->reconcile(&r, "default", "web", NULL);
+	const struct apps_v1_replica_set *old = fake_live(CACHED_REPLICA_SETS, "default", "web-old"), *new = fake_live(CACHED_REPLICA_SETS, "default", "web-new");
+	assert_int_equal(*old->spec.replicas, 0);
+	assert_int_equal(*new->spec.replicas, 4);
+	fake_reconciler_done(&r);
+	fake_teardown(state);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(nothing_is_done_twice),
+		cmocka_unit_test(a_recreate_of_another_size_goes_on),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
