@@ -147,6 +147,7 @@ static void replace_all(struct informer *informer, struct map *fresh)
 	}
 	pthread_mutex_unlock(&informer->dispatch);
 	informer_list_done(&before);
+	informer_store_pack(&informer->store);
 }
 
 /* ---- decoding ---- */

@@ -343,17 +343,15 @@ size_t informer_store_count(struct informer_store *store)
 	return count;
 }
 
-void informer_store_tidy(struct informer_store *store)
+static void let_go(struct informer_store *store, uint32_t idle_s)
 {
 	int64_t now = clock_monotonic_ns();
-	if (!store->packed || now - __atomic_load_n(&store->swept_ns, __ATOMIC_RELAXED) < STORE_IDLE_S * NSEC_PER_SEC / 2)
-		return;
 	size_t count = 0;
 	pthread_rwlock_wrlock(&store->lock);
 	__atomic_store_n(&store->swept_ns, now, __ATOMIC_RELAXED);
 	for (size_t i = 0; i < store->objects.cap; i++) {
 		struct stored *stored = store->objects.slots[i];
-		if (!stored || !stored->packed || !atomic_load(&stored->object) || now_s() - stored->used_s < STORE_IDLE_S)
+		if (!stored || !stored->packed || !atomic_load(&stored->object) || now_s() - stored->used_s < idle_s)
 			continue;
 		api_unref(atomic_exchange(&stored->object, NULL));
 		count++;
@@ -361,6 +359,18 @@ void informer_store_tidy(struct informer_store *store)
 	pthread_rwlock_unlock(&store->lock);
 	if (count >= TRIM_AFTER)
 		malloc_trim(0);
+}
+
+void informer_store_tidy(struct informer_store *store)
+{
+	if (store->packed && clock_monotonic_ns() - __atomic_load_n(&store->swept_ns, __ATOMIC_RELAXED) >= STORE_IDLE_S * NSEC_PER_SEC / 2)
+		let_go(store, STORE_IDLE_S);
+}
+
+void informer_store_pack(struct informer_store *store)
+{
+	if (store->packed)
+		let_go(store, 0);
 }
 
 size_t informer_store_unpacked(struct informer_store *store)

@@ -51,6 +51,8 @@ void informer_store_list(struct informer_store *store, const char *index, const 
 size_t informer_store_count(struct informer_store *store);
 /* Lets go of structs that nobody asked for lately, where it is time to look. Cheap otherwise. */
 void informer_store_tidy(struct informer_store *store);
+/* Lets go of all structs of a packed store, as after a list of everything. */
+void informer_store_pack(struct informer_store *store);
 /* How many objects are there as structs, for tests. */
 size_t informer_store_unpacked(struct informer_store *store);
 

@@ -110,6 +110,9 @@ static void what_is_asked_for_stays_unpacked(void **state)
 		informer_store_tidy(&store);
 	}
 	assert_int_equal(informer_store_unpacked(&store), 1);
+	informer_store_pack(&store);
+	assert_int_equal(informer_store_unpacked(&store), 0);
+	assert_int_equal(informer_store_count(&store), 10);
 	informer_store_done(&store);
 }
 
