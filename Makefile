@@ -40,6 +40,7 @@ CFLAGS_ALL  := -std=gnu17 $(OPT) $(WARN) $(HARDEN) -D_GNU_SOURCE -DCORACLE_VERSI
 LDFLAGS_ALL := $(LDHARDEN) $(LDFLAGS)
 LIBS        := $(PKG_LIBS) -lwslay -lpthread -lm
 
+.DEFAULT_GOAL := all
 include common/api/api.mk
 
 # Every folder of sources is a library; main.c of a program stands apart, so that tests link the rest.
