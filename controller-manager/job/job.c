@@ -735,6 +735,20 @@ static void wake_by_pod(struct reconciler *r, const void *object)
 	reconciler_add(r, pod->metadata.namespace, key);
 }
 
+/* A Job that is gone, also where another of its name is there already: its pods may have nothing more to tell, so they are looked at now. */
+static void wake_by_job(struct reconciler *r, const void *object)
+{
+	const struct meta_v1_object_meta *meta = api_metadata(object);
+	reconciler_add(r, meta->namespace, meta->name);
+	autounref struct batch_v1_job *job = world_find(r->world, CACHED_JOBS, meta->namespace, meta->name);
+	if (job && str_equal(job->metadata.uid, meta->uid))
+		return;
+	autolist struct informer_list pods = INFORMER_LIST_INIT;
+	world_list_index(r->world, CACHED_PODS, INDEX_OWNER, meta->uid, &pods);
+	for (size_t i = 0; i < pods.len; i++)
+		wake_by_pod(r, pods.items[i]);
+}
+
 static void *state_new(void)
 {
 	struct state *state = xnew(struct state);
@@ -757,7 +771,7 @@ const struct controller job_controller = {
 	.alias = "job",
 	.concurrency_flag = "concurrent-job-syncs",
 	.workers = 5,
-	.watches = (const struct controller_watch[]){{.what = CACHED_JOBS}, {.what = CACHED_PODS, .wake = wake_by_pod}, {.what = CACHED_NONE}},
+	.watches = (const struct controller_watch[]){{.what = CACHED_JOBS, .wake = wake_by_job}, {.what = CACHED_PODS, .wake = wake_by_pod}, {.what = CACHED_NONE}},
 	.reconcile = reconcile,
 	.state_new = state_new,
 	.state_free = state_free,
