@@ -135,7 +135,7 @@ remove_pods() {
 	# The kubelet knows best how to undo what it did (CNI, mounts, cgroups).
 	[ ! -x "$BIN/coracle-kubelet" ] || [ ! -d "$VAR/kubelet" ] || [ ! -s "$ETC/daemons.conf" ] ||
 		in_netns sh -c "$(sed -n 's/^kubelet: //p' "$ETC/daemons.conf") --cleanup" >>"$LOG/cleanup.log" 2>&1 || true
-	local pass cg
+	local pass cg procs pid
 	for pass in 1 2 3 4 5; do
 		local left=0
 		while read -r cg; do
@@ -165,7 +165,7 @@ down() {
 		local pid kubelet
 		pid=$(cat "$pidfile")
 		# The kubelet goes first and its pods with it, while the supervisor still stands: it takes in the processes that they leave.
-		kubelet=$(pgrep -P "$pid" -f "$BIN/coracle-kubelet " || true)
+		kubelet=$(sed -n 's/^kubelet //p' "$pidfile.daemons" 2>/dev/null || true)
 		if [ -n "$kubelet" ]; then
 			cp "$ETC/daemons.conf" "$ETC/daemons.conf.all"
 			sed -i '/^kubelet: /d' "$ETC/daemons.conf"

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cli/supervise/supervise.h"
 
+#include "common/base/buf.h"
 #include "common/base/clock.h"
 #include "common/base/file.h"
 #include "common/base/log.h"
@@ -54,6 +55,22 @@ struct supervisor {
 static void start(struct supervised *d);
 static void stop_next(struct supervisor *s);
 
+/* "name pid" of each daemon that runs, beside the pid file: for scripts, who cannot tell a daemon from a child of it that came to us. */
+static void publish(struct supervisor *s, bool over) {
+	if (!s->options->pid_file)
+		return;
+	autofree char *path = xprintf("%s.daemons", s->options->pid_file);
+	autobuf struct buf text = BUF_INIT(64 << 10);
+	autoerror struct error err = {0};
+	for (size_t i = 0; i < s->count; i++)
+		if (s->daemons[i]->process.pid)
+			buf_printf(&text, "%s %d\n", s->daemons[i]->name, (int)s->daemons[i]->process.pid);
+	if (over)
+		unlink(path);
+	else if (file_write(AT_FDCWD, path, text.data ? text.data : "", text.len, 0644, &err) < 0)
+		log_warning("list of daemons not written", LOG_ERR(&err));
+}
+
 static int open_log(const struct supervised *d) {
 	autofree char *path = xprintf("%s/%s.log", d->owner->options->log_dir, d->name);
 	return open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0640);
@@ -89,6 +106,7 @@ static void on_exit_ready(uint32_t events, void *arg) {
 		return;
 	loop_fd_remove(take_ptr(d->exit_watch));
 	d->process.pid = 0;
+	publish(s, false);
 	loop_timer_disarm(d->timer);
 	bool asked = d->stopping;
 	d->stopping = false;
@@ -138,6 +156,7 @@ static void start(struct supervised *d) {
 	}
 	log_info("daemon started", LOG_STR("name", d->name), LOG_INT("pid", d->process.pid));
 	d->exit_watch = loop_add_fd(d->owner->loop, d->process.pidfd, EPOLLIN, on_exit_ready, d);
+	publish(d->owner, false);
 }
 
 static void on_timer(void *arg) {
@@ -306,6 +325,7 @@ int supervise_run(const struct supervise_options *options, struct error *err) {
 	if (r == 0) {
 		loop_timer_arm(s.log_timer, LOG_CHECK_NS);
 		loop_run(s.loop);
+		publish(&s, true);
 		if (options->pid_file)
 			unlink(options->pid_file);
 	}

@@ -13,7 +13,7 @@
 struct supervise_options {
 	const char *config_file;
 	const char *log_dir;  /* <name>.log of each daemon; cut to <name>.log.1 past 64 MiB */
-	const char *pid_file; /* NULL: none */
+	const char *pid_file; /* NULL: none; beside it stands <pid_file>.daemons, "name pid" of each daemon that runs */
 };
 /* Runs until SIGTERM or SIGINT; then stops all daemons, the last first. Returns 0, or a negative errno where it could not start. */
 int supervise_run(const struct supervise_options *options, struct error *err);

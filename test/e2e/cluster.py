@@ -213,11 +213,10 @@ class Cluster:
         raise Failure(f"{what}: not within {seconds} s; last seen: {seen}")
 
     def pid_of(self, daemon):
-        """The process of one daemon, by the supervisor's children."""
-        with open(f"{self.dir}/run/supervise.pid") as f:
-            parent = f.read().strip()
-        for line in sh(["ps", "-o", "pid=,args=", "--ppid", parent]).stdout.splitlines():
-            pid, _, args = line.strip().partition(" ")
-            if args.split()[0].endswith(daemon if daemon == "etcd" else f"coracle-{daemon}"):
-                return int(pid)
+        """The process of one daemon, as the supervisor says."""
+        with open(f"{self.dir}/run/supervise.pid.daemons") as f:
+            for line in f:
+                name, _, pid = line.strip().partition(" ")
+                if name == daemon:
+                    return int(pid)
         raise Failure(f"{daemon} does not run")
