@@ -343,18 +343,6 @@ static void condition_ready(struct conditions *s, const char *phase) {
 	set_condition(s, CORE_V1_POD_CONDITION_TYPE_CONTAINERS_READY, ready, reason, message);
 }
 
-static bool is_ours(const char *type) {
-	static const char *const types[] = {
-		CORE_V1_POD_CONDITION_TYPE_POD_READY_TO_START_CONTAINERS, CORE_V1_POD_CONDITION_TYPE_INITIALIZED, CORE_V1_POD_CONDITION_TYPE_READY,
-		CORE_V1_POD_CONDITION_TYPE_CONTAINERS_READY, CORE_V1_POD_CONDITION_TYPE_POD_SCHEDULED, CORE_V1_POD_CONDITION_TYPE_POD_RESIZE_PENDING,
-		CORE_V1_POD_CONDITION_TYPE_POD_RESIZE_IN_PROGRESS, CORE_V1_POD_CONDITION_TYPE_ALL_CONTAINERS_RESTARTING,
-	};
-	for (size_t i = 0; i < array_len(types); i++)
-		if (str_equal(type, types[i]))
-			return true;
-	return false;
-}
-
 static void condition_resize(struct pod *pod, struct conditions *s) {
 	pthread_mutex_lock(&pod->lock);
 	const char *reason = arena_strdup(s->arena, pod->resize_reason), *message = arena_strdup(s->arena, pod->resize_message);
@@ -379,7 +367,7 @@ static void make_conditions(struct pod *pod, struct conditions *s, const struct 
 		set_condition(s, CORE_V1_POD_CONDITION_TYPE_DISRUPTION_TARGET, true, "TerminationByKubelet", pod->evict_message);
 	/* Others' conditions are shown as they stand; the patch leaves them alone. */
 	for api_list_each (c, &s->object->status.conditions)
-		if (!is_ours(c->type) && !(pod->evict_disruption && str_equal(c->type, CORE_V1_POD_CONDITION_TYPE_DISRUPTION_TARGET)))
+		if (!status_owns_condition(c->type) && !(pod->evict_disruption && str_equal(c->type, CORE_V1_POD_CONDITION_TYPE_DISRUPTION_TARGET)))
 			api_copy_value(&core_v1_pod_condition_type, api_list_add(s->arena, &s->status->conditions), c, s->arena);
 }
 

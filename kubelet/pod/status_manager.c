@@ -42,6 +42,25 @@ static json_t *condition_of(json_t *list, json_t *type) {
 	return NULL;
 }
 
+/* Types of conditions that the kubelet alone writes. */
+bool status_owns_condition(const char *type) {
+	static const char *const types[] = {
+		CORE_V1_POD_CONDITION_TYPE_POD_READY_TO_START_CONTAINERS, CORE_V1_POD_CONDITION_TYPE_INITIALIZED, CORE_V1_POD_CONDITION_TYPE_READY,
+		CORE_V1_POD_CONDITION_TYPE_CONTAINERS_READY, CORE_V1_POD_CONDITION_TYPE_POD_SCHEDULED, CORE_V1_POD_CONDITION_TYPE_POD_RESIZE_PENDING,
+		CORE_V1_POD_CONDITION_TYPE_POD_RESIZE_IN_PROGRESS, CORE_V1_POD_CONDITION_TYPE_ALL_CONTAINERS_RESTARTING,
+	};
+	for (size_t i = 0; i < array_len(types); i++)
+		if (str_equal(type, types[i]))
+			return true;
+	return false;
+}
+
+/* Others' (readiness gates, a disruption that the scheduler announced) are not ours to write, least of all as we saw them a moment ago. */
+static bool is_own_condition(json_t *condition) {
+	const char *type = json_string_value(json_object_get(condition, "type")), *reason = json_string_value(json_object_get(condition, "reason"));
+	return status_owns_condition(type) || (str_equal(type, CORE_V1_POD_CONDITION_TYPE_DISRUPTION_TARGET) && str_equal(reason, "TerminationByKubelet"));
+}
+
 /* Only the conditions that changed: the merge by type leaves all others as they are. What one no longer says must be taken away by name. */
 static json_t *condition_patch(json_t *have_list, json_t *want_list) {
 	/* These say by being there; all others stay once they are said. */
@@ -51,7 +70,7 @@ static json_t *condition_patch(json_t *have_list, json_t *want_list) {
 	const char *key;
 	json_array_foreach(want_list, i, want) {
 		json_t *have = condition_of(have_list, json_object_get(want, "type"));
-		if (have && json_equal(have, want))
+		if (!is_own_condition(want) || (have && json_equal(have, want)))
 			continue;
 		json_t *copy = json_copy(want);
 		json_object_foreach(have, key, value)

@@ -20,6 +20,8 @@ void status_manager_wake(struct status_manager *manager, const char *uid);
 void status_manager_flush(struct status_manager *manager);
 void status_manager_forget(struct status_manager *manager, const char *uid);
 
+/* Types of conditions that the kubelet alone writes; DisruptionTarget it shares with others. */
+bool status_owns_condition(const char *type);
 /* The strategic merge patch from the status the API has to ours; NULL where there is nothing to say. The caller frees. Open to tests. */
 char *status_patch(const struct core_v1_pod *have, const struct core_v1_pod *want);
 

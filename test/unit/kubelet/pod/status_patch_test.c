@@ -33,6 +33,8 @@ static void test_patches(void **state) {
 	expect("{\"phase\":\"Pending\"}", "{\"phase\":\"Running\"}", "{\"metadata\":{\"uid\":\"u\"},\"status\":{\"phase\":\"Running\"}}");
 	/* What we do not know of stays out of the patch: the conditions of others, and fields that are not ours. */
 	expect("{\"conditions\":[" READY "," FOREIGN "],\"nominatedNodeName\":\"n\"}", "{\"conditions\":[" READY "]}", NULL);
+	/* Nor is another's condition put back as it was when the status was made. */
+	expect("{\"conditions\":[" READY ",{\"type\":\"example.com/x\",\"status\":\"False\",\"lastProbeTime\":null,\"lastTransitionTime\":null}]}", "{\"conditions\":[" READY "," FOREIGN "]}", NULL);
 	/* A field that is gone is taken away by name. */
 	expect("{\"conditions\":[" NOT_READY "]}", "{\"conditions\":[" READY "]}",
 	       "{\"metadata\":{\"uid\":\"u\"},\"status\":{\"conditions\":[{\"type\":\"Ready\",\"status\":\"True\",\"lastProbeTime\":null,\"lastTransitionTime\":\"2026-01-01T00:00:00Z\",\"message\":null}]}}");
