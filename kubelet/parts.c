@@ -148,9 +148,11 @@ int kubelet_parts_open(struct kubelet *kubelet, struct error *err) {
 		r = open_network(kubelet, err);
 	if (r == 0)
 		r = eviction_new(kubelet, &kubelet->eviction, err);
-	/* Parts that the runtime's first events reach. */
-	if (r == 0)
+	/* Parts that the runtime's first events reach: of what ended while nobody looked they come at once. */
+	if (r == 0) {
+		kubelet_metrics_init(kubelet);
 		kubelet->pods = pod_manager_new(kubelet);
+	}
 	if (r == 0)
 		r = open_runtime(kubelet, err);
 	return r;
@@ -186,7 +188,6 @@ int kubelet_parts_start(struct kubelet *kubelet, struct error *err) {
 	if (r < 0)
 		return r;
 	kubelet->status = status_manager_new(kubelet);
-	kubelet_metrics_init(kubelet);
 	kubelet->probes = probe_manager_new(kubelet);
 	node_allocatable_enforce(kubelet);
 	kubelet->node = node_agent_start(kubelet);

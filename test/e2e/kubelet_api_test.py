@@ -165,4 +165,5 @@ def test_pods_from_a_url(c):
         server.kill()
         kubelet.terminate()
         kubelet.wait(20)
-        sh([*command, "--cleanup"], check=False)
+        cleaned = sh([*command, "--cleanup"], check=False)
+    expect(cleaned.returncode == 0, f"the kubelet cleans up after itself: exit {cleaned.returncode} {cleaned.stderr}")
