@@ -14,7 +14,7 @@ suite() { # name, command...
 	echo "== $name"
 	"$@" 2>&1 | tee "$log"
 	rc=${PIPESTATUS[0]}
-	line=$(grep -oE "^[a-z-]+: [0-9]+ passed, [0-9]+ failed" "$log" | tail -n 1)
+	line=$(grep -oE "^[a-z0-9-]+: [0-9]+ passed, [0-9]+ failed" "$log" | tail -n 1)
 	if [ -n "$line" ]; then
 		passed=$((passed + $(sed -E 's/.*: ([0-9]+) passed.*/\1/' <<<"$line")))
 		failed=$((failed + $(sed -E 's/.* ([0-9]+) failed.*/\1/' <<<"$line")))

@@ -142,6 +142,11 @@ struct websocket {
 	struct list messages; /* received and not yet given out; bounded by wslay's own buffer once one is there */
 	struct message *given;
 	int error;            /* of the fd; 0 while it is well */
+	/* A close that waits for the messages before it: wslay sends control frames first. */
+	bool closing;
+	uint16_t close_code;
+	size_t close_len;
+	uint8_t close_reason[123];
 };
 
 static ssize_t on_recv(wslay_event_context_ptr context, uint8_t *data, size_t len, int flags, void *arg)
@@ -285,21 +290,38 @@ size_t websocket_queued(const struct websocket *ws)
 
 bool websocket_wants_write(const struct websocket *ws)
 {
-	return !ws->error && wslay_event_want_write(ws->context);
+	return !ws->error && (ws->closing || wslay_event_want_write(ws->context));
+}
+
+static void queue_close(struct websocket *ws)
+{
+	if (!ws->closing || ws->error || wslay_event_get_queued_msg_count(ws->context))
+		return;
+	ws->closing = false;
+	wslay_event_queue_close(ws->context, ws->close_code, ws->close_reason, ws->close_len);
+}
+
+static void send_queued(struct websocket *ws)
+{
+	if (!ws->error && wslay_event_want_write(ws->context) && wslay_event_send(ws->context) && !ws->error)
+		ws->error = -EPIPE;
 }
 
 int websocket_flush(struct websocket *ws)
 {
-	if (!ws->error && wslay_event_want_write(ws->context) && wslay_event_send(ws->context) && !ws->error)
-		ws->error = -EPIPE;
+	send_queued(ws);
+	if (ws->closing) {
+		queue_close(ws);
+		send_queued(ws);
+	}
 	if (ws->error)
 		return ws->error;
-	return wslay_event_want_write(ws->context) ? -EAGAIN : 0;
+	return websocket_wants_write(ws) ? -EAGAIN : 0;
 }
 
 int websocket_send(struct websocket *ws, enum websocket_opcode opcode, const void *head, size_t head_len, const void *data, size_t len)
 {
-	if (ws->error || !wslay_event_get_write_enabled(ws->context) || wslay_event_get_close_sent(ws->context))
+	if (ws->error || ws->closing || !wslay_event_get_write_enabled(ws->context) || wslay_event_get_close_sent(ws->context))
 		return -EPIPE;
 	size_t queued = websocket_queued(ws);
 	if (queued && (queued >= ws->max_queued || head_len + len > ws->max_queued - queued))
@@ -321,8 +343,13 @@ int websocket_send(struct websocket *ws, enum websocket_opcode opcode, const voi
 
 void websocket_close(struct websocket *ws, unsigned code, const char *reason)
 {
-	size_t len = reason ? min_of(strlen(reason), (size_t)123) : 0;
-	wslay_event_queue_close(ws->context, (uint16_t)code, (const uint8_t *)reason, len);
+	if (ws->closing || wslay_event_get_close_sent(ws->context))
+		return;
+	ws->closing = true;
+	ws->close_code = (uint16_t)code;
+	ws->close_len = reason ? min_of(strlen(reason), sizeof(ws->close_reason)) : 0;
+	if (ws->close_len)
+		memcpy(ws->close_reason, reason, ws->close_len);
 	websocket_flush(ws);
 }
 

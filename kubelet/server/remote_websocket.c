@@ -64,9 +64,14 @@ static void finish(void *arg) {
 	struct wire *w = arg;
 	struct websocket_message message;
 	int64_t until = clock_monotonic_ns() + FINISH_MS * NSEC_PER_MSEC;
+	size_t left = SIZE_MAX;
 	websocket_close(w->ws, WEBSOCKET_CLOSE_NORMAL, "");
-	/* Until all is sent and the client has said good-bye. */
+	/* Until all is sent and the client has said good-bye; a slow one has its time as long as it takes something. */
 	while (!w->remote->peer_gone && clock_monotonic_ns() < until) {
+		if (websocket_queued(w->ws) < left) {
+			left = websocket_queued(w->ws);
+			until = clock_monotonic_ns() + FINISH_MS * NSEC_PER_MSEC;
+		}
 		int r = websocket_flush(w->ws);
 		if (r == -EPIPE || (r = websocket_receive(w->ws, &message), r < 0 && r != -EAGAIN))
 			break;

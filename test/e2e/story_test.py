@@ -415,7 +415,8 @@ def test_etcd_away_for_ten_seconds(c):
 
 
 def test_up_again_is_harmless(c):
-    before = {d: c.pid_of(d) for d in DAEMONS}
+    # One that lost its lease with etcd away is started again after a moment.
+    before = c.wait(30, "all daemons to run", lambda: {d: c.pid_of(d) for d in DAEMONS})
     out = sh([f"{__import__('cluster').TOP}/deploy/cluster.sh", "up"], env=c.env, timeout=120).stdout
     expect("The cluster is up" in out, out)
     expect({d: c.pid_of(d) for d in DAEMONS} == before, "no daemon was restarted")

@@ -148,6 +148,28 @@ static void test_close(void **state)
 	assert_int_equal(websocket_send(pair->server, WEBSOCKET_TEXT, NULL, 0, "x", 1), -EPIPE);
 }
 
+/* A close does not overtake what the peer has yet to take. */
+static void test_close_comes_last(void **state)
+{
+	struct pair *pair = *state;
+	struct websocket_message message;
+	uint8_t *block = xcalloc(1, 100000);
+	int sent = 0;
+	while (websocket_send(pair->server, WEBSOCKET_BINARY, NULL, 0, block, 100000) == 0)
+		sent++;
+	assert_true(websocket_queued(pair->server) > 0);
+	websocket_close(pair->server, WEBSOCKET_CLOSE_NORMAL, "done");
+	assert_int_equal(websocket_send(pair->server, WEBSOCKET_TEXT, NULL, 0, "x", 1), -EPIPE);
+	assert_true(websocket_wants_write(pair->server));
+	for (int i = 0; i < sent; i++) {
+		assert_int_equal(receive(pair->server, pair->client, &message), 1);
+		assert_int_equal(message.len, 100000);
+	}
+	assert_int_equal(receive(pair->server, pair->client, &message), -EPIPE);
+	assert_int_equal(receive(pair->client, pair->server, &message), -EPIPE);
+	free(block);
+}
+
 static void test_bounds(void **state)
 {
 	struct pair *pair = *state;
@@ -236,6 +258,7 @@ int main(void)
 		cmocka_unit_test(test_handshake),
 		cmocka_unit_test_setup_teardown(test_messages, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_close, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_close_comes_last, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_bounds, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_garbage, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_vanished, setup, teardown),
