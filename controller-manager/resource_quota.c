@@ -6,6 +6,7 @@
  * would let one more in than the quota allows. So the usage is raised to the count at once, lowered at once by what was seen to go, and set to the
  * count only when no charge can be under way: after nobody has changed the quota for as long as a request lives.
  */
+#include "common/pod/quota.h"
 #include "controller-manager/controller.h"
 #include "controller-manager/shared/discovery.h"
 #include "controller-manager/shared/pods.h"
@@ -19,19 +20,16 @@
 #define CATCH_UP_MS 50
 #define COUNT_PREFIX "count/"
 
-/* Objects counted under a short name of their own, besides "count/<resource>". */
+/* Objects of which there is only the number to count; some have a short name of their own, besides "count/<resource>". */
 static const struct countable {
 	const char *name;  /* of the quota */
 	const char *count; /* the long name */
 	enum cached what;
 } countables[] = {
-	{"services", "count/services", CACHED_SERVICES},
 	{"replicationcontrollers", "count/replicationcontrollers", CACHED_REPLICATION_CONTROLLERS},
 	{"resourcequotas", "count/resourcequotas", CACHED_RESOURCE_QUOTAS},
 	{"secrets", "count/secrets", CACHED_SECRETS},
 	{"configmaps", "count/configmaps", CACHED_CONFIG_MAPS},
-	{"persistentvolumeclaims", "count/persistentvolumeclaims", CACHED_PERSISTENT_VOLUME_CLAIMS},
-	{NULL, "count/pods", CACHED_PODS},
 	{NULL, "count/deployments.apps", CACHED_DEPLOYMENTS},
 	{NULL, "count/replicasets.apps", CACHED_REPLICA_SETS},
 	{NULL, "count/statefulsets.apps", CACHED_STATEFUL_SETS},
@@ -113,110 +111,6 @@ static void forget(struct state *state, const char *key)
 	pthread_mutex_unlock(&state->lock);
 }
 
-/* ---- which pods a quota with scopes counts ---- */
-
-static bool is_best_effort(const struct core_v1_pod *pod)
-{
-	if (!str_empty(pod->status.qos_class))
-		return str_equal(pod->status.qos_class, CORE_V1_POD_QOS_CLASS_BEST_EFFORT);
-	for (uint32_t i = 0; i < pod->spec.containers.len; i++)
-		if (pod->spec.containers.items[i].resources.requests.len || pod->spec.containers.items[i].resources.limits.len)
-			return false;
-	return true;
-}
-
-static bool term_crosses(const struct core_v1_pod_affinity_term *term)
-{
-	return term->namespaces.len || term->namespace_selector;
-}
-
-static bool terms_cross(const struct core_v1_pod_affinity_term_array *required, const struct core_v1_weighted_pod_affinity_term_array *preferred)
-{
-	for (uint32_t i = 0; i < required->len; i++)
-		if (term_crosses(&required->items[i]))
-			return true;
-	for (uint32_t i = 0; i < preferred->len; i++)
-		if (term_crosses(&preferred->items[i].pod_affinity_term))
-			return true;
-	return false;
-}
-
-/* Whether it asks about pods of other namespaces. */
-static bool has_cross_affinity(const struct core_v1_pod *pod)
-{
-	const struct core_v1_pod_affinity *with = pod->spec.affinity ? pod->spec.affinity->pod_affinity : NULL;
-	const struct core_v1_pod_anti_affinity *without = pod->spec.affinity ? pod->spec.affinity->pod_anti_affinity : NULL;
-	return (with && terms_cross(&with->required_during_scheduling_ignored_during_execution, &with->preferred_during_scheduling_ignored_during_execution)) ||
-	       (without && terms_cross(&without->required_during_scheduling_ignored_during_execution, &without->preferred_during_scheduling_ignored_during_execution));
-}
-
-static bool scope_holds(const struct core_v1_pod *pod, const char *scope, const char *operator, const struct api_string_list *values)
-{
-	bool terminating = pod->spec.active_deadline_seconds != NULL;
-	if (str_equal(scope, "Terminating"))
-		return terminating;
-	if (str_equal(scope, "NotTerminating"))
-		return !terminating;
-	if (str_equal(scope, "BestEffort"))
-		return is_best_effort(pod);
-	if (str_equal(scope, "NotBestEffort"))
-		return !is_best_effort(pod);
-	if (str_equal(scope, "CrossNamespacePodAffinity"))
-		return has_cross_affinity(pod);
-	if (!str_equal(scope, "PriorityClass"))
-		return false; /* a scope of claims */
-	const char *class = pod->spec.priority_class_name;
-	bool in = values && !str_empty(class) && api_string_list_has(values, class);
-	if (str_equal(operator, "In"))
-		return in;
-	if (str_equal(operator, "NotIn"))
-		return !in;
-	return str_equal(operator, "DoesNotExist") ? str_empty(class) : !str_empty(class);
-}
-
-static bool is_counted(const struct core_v1_resource_quota *quota, const struct core_v1_pod *pod)
-{
-	for (uint32_t i = 0; i < quota->spec.scopes.len; i++)
-		if (!scope_holds(pod, quota->spec.scopes.items[i], "Exists", NULL))
-			return false;
-	const struct core_v1_scope_selector *selector = quota->spec.scope_selector;
-	for (uint32_t i = 0; selector && i < selector->match_expressions.len; i++) {
-		const struct core_v1_scoped_resource_selector_requirement *e = &selector->match_expressions.items[i];
-		if (!scope_holds(pod, e->scope_name, e->operator, &e->values))
-			return false;
-	}
-	return true;
-}
-
-/* The one scope of claims: the attributes that they ask for, have, or are about to have. */
-static bool claim_is_counted(const struct core_v1_resource_quota *quota, const struct core_v1_persistent_volume_claim *claim)
-{
-	const char *classes[] = {claim->spec.volume_attributes_class_name, claim->status.current_volume_attributes_class_name,
-		claim->status.modify_volume_status ? claim->status.modify_volume_status->target_volume_attributes_class_name : NULL};
-	const struct core_v1_scope_selector *selector = quota->spec.scope_selector;
-	bool any = false;
-	for (size_t i = 0; i < array_len(classes); i++)
-		any |= !str_empty(classes[i]);
-	for (uint32_t i = 0; i < quota->spec.scopes.len; i++)
-		if (!str_equal(quota->spec.scopes.items[i], "VolumeAttributesClass") || !any)
-			return false;
-	for (uint32_t i = 0; selector && i < selector->match_expressions.len; i++) {
-		const struct core_v1_scoped_resource_selector_requirement *e = &selector->match_expressions.items[i];
-		bool in = false;
-		for (size_t c = 0; c < array_len(classes); c++)
-			in |= !str_empty(classes[c]) && api_string_list_has(&e->values, classes[c]);
-		bool holds = str_equal(e->operator, "In") ? in : str_equal(e->operator, "NotIn") ? !in : str_equal(e->operator, "DoesNotExist") ? !any : any;
-		if (!str_equal(e->scope_name, "VolumeAttributesClass") || !holds)
-			return false;
-	}
-	return true;
-}
-
-static bool has_scopes(const struct core_v1_resource_quota *quota)
-{
-	return quota->spec.scopes.len || (quota->spec.scope_selector && quota->spec.scope_selector->match_expressions.len);
-}
-
 /* ---- sums ---- */
 
 static bool is_limited(const struct usage *u, const char *name)
@@ -224,22 +118,13 @@ static bool is_limited(const struct usage *u, const char *name)
 	return api_quantity_get(&u->quota->spec.hard, name) != NULL;
 }
 
-static void add_to(struct arena *arena, struct api_quantity_map *map, const char *name, struct quantity amount)
-{
-	struct quantity *sum = api_quantity_get(map, name);
-	if (sum)
-		quantity_add(sum, &amount);
-	else
-		api_quantity_set(arena, map, name, amount);
-}
-
 static void add(struct usage *u, const char *name, struct quantity amount)
 {
 	if (!is_limited(u, name))
 		return;
-	add_to(u->arena, &u->used, name, amount);
+	api_quantity_add(u->arena, &u->used, name, &amount);
 	if (u->is_fresh)
-		add_to(u->arena, &u->fresh, name, amount);
+		api_quantity_add(u->arena, &u->fresh, name, &amount);
 }
 
 /* The object that is counted next. */
@@ -254,58 +139,10 @@ static void add_count(struct usage *u, const char *name, int64_t count)
 	add(u, name, quantity_of(count, QUANTITY_DECIMAL_SI));
 }
 
-static struct quantity amount_of(const struct core_v1_resource_requirements *resources, const char *name, bool limits)
+static void add_usage(struct usage *u, const struct api_quantity_map *usage)
 {
-	const struct quantity *q = api_quantity_get(limits ? &resources->limits : &resources->requests, name);
-	return q ? *q : (struct quantity){0};
-}
-
-static void raise_to(struct quantity *most, struct quantity other)
-{
-	if (quantity_compare(most, &other) < 0)
-		*most = other;
-}
-
-/* What a pod holds of one resource: the containers together, or the largest init container, sidecars counted along, plus overhead. */
-static struct quantity pod_amount(const struct core_v1_pod *pod, const char *name, bool limits)
-{
-	struct quantity sum = {0}, sidecars = {0}, most = {0};
-	for (uint32_t i = 0; i < pod->spec.containers.len; i++) {
-		struct quantity q = amount_of(&pod->spec.containers.items[i].resources, name, limits);
-		quantity_add(&sum, &q);
-	}
-	for (uint32_t i = 0; i < pod->spec.init_containers.len; i++) {
-		struct quantity q = amount_of(&pod->spec.init_containers.items[i].resources, name, limits);
-		quantity_add(&q, &sidecars);
-		if (str_equal(pod->spec.init_containers.items[i].restart_policy, "Always"))
-			sidecars = q;
-		raise_to(&most, q);
-	}
-	quantity_add(&sum, &sidecars);
-	raise_to(&sum, most);
-	if (pod->spec.resources) {
-		struct quantity whole = amount_of(pod->spec.resources, name, limits);
-		if (!quantity_is_zero(&whole))
-			sum = whole;
-	}
-	const struct quantity *overhead = api_quantity_get(&pod->spec.overhead, name);
-	if (overhead && !(limits && quantity_is_zero(&sum)))
-		quantity_add(&sum, overhead);
-	return sum;
-}
-
-static void add_pod(struct usage *u, const struct core_v1_pod *pod)
-{
-	add_count(u, "pods", 1);
-	for (uint32_t i = 0; i < u->quota->spec.hard.len; i++) {
-		const char *name = u->quota->spec.hard.items[i].key;
-		if (str_starts_with(name, "requests.") && !str_equal(name, "requests.storage"))
-			add(u, name, pod_amount(pod, name + strlen("requests."), false));
-		else if (str_starts_with(name, "limits."))
-			add(u, name, pod_amount(pod, name + strlen("limits."), true));
-		else if (str_equal(name, "cpu") || str_equal(name, "memory") || str_equal(name, "ephemeral-storage") || str_starts_with(name, "hugepages-"))
-			add(u, name, pod_amount(pod, name, false));
-	}
+	for api_list_each (e, usage)
+		add(u, e->key, e->value);
 }
 
 static void count_pods(struct usage *u)
@@ -313,10 +150,16 @@ static void count_pods(struct usage *u)
 	autolist struct informer_list pods = INFORMER_LIST_INIT;
 	world_list_namespace(u->r->world, CACHED_PODS, u->quota->metadata.namespace, &pods);
 	for (size_t i = 0; i < pods.len; i++) {
-		if (pod_is_terminal(pods.items[i]) || !is_counted(u->quota, pods.items[i]))
+		const struct core_v1_pod *pod = pods.items[i];
+		autoarena struct arena *arena = arena_new();
+		struct api_quantity_map usage = {0};
+		if (!quota_takes_pod(u->quota, pod))
 			continue;
-		turn_to(u, api_metadata(pods.items[i])->uid);
-		add_pod(u, pods.items[i]);
+		turn_to(u, pod->metadata.uid);
+		quota_add_count(arena, &usage, "count/pods", 1);
+		if (!quota_pod_has_ended(pod))
+			quota_pod_usage(arena, pod, &usage);
+		add_usage(u, &usage);
 	}
 }
 
@@ -326,12 +169,11 @@ static void count_services(struct usage *u)
 	world_list_namespace(u->r->world, CACHED_SERVICES, u->quota->metadata.namespace, &services);
 	for (size_t i = 0; i < services.len; i++) {
 		const struct core_v1_service *service = services.items[i];
+		autoarena struct arena *arena = arena_new();
+		struct api_quantity_map usage = {0};
 		turn_to(u, service->metadata.uid);
-		bool balancer = str_equal(service->spec.type, "LoadBalancer");
-		bool ports = str_equal(service->spec.type, "NodePort") ||
-			     (balancer && (!service->spec.allocate_load_balancer_node_ports || *service->spec.allocate_load_balancer_node_ports));
-		add_count(u, "services.loadbalancers", balancer);
-		add_count(u, "services.nodeports", ports ? service->spec.ports.len : 0);
+		quota_service_usage(arena, service, &usage);
+		add_usage(u, &usage);
 	}
 }
 
@@ -341,21 +183,13 @@ static void count_claims(struct usage *u)
 	world_list_namespace(u->r->world, CACHED_PERSISTENT_VOLUME_CLAIMS, u->quota->metadata.namespace, &claims);
 	for (size_t i = 0; i < claims.len; i++) {
 		const struct core_v1_persistent_volume_claim *claim = claims.items[i];
-		const struct quantity *storage = api_quantity_get(&claim->spec.resources.requests, "storage");
-		if (!claim_is_counted(u->quota, claim))
+		autoarena struct arena *arena = arena_new();
+		struct api_quantity_map usage = {0};
+		if (!quota_takes_claim(u->quota, claim))
 			continue;
 		turn_to(u, claim->metadata.uid);
-		if (has_scopes(u->quota)) {
-			add_count(u, "persistentvolumeclaims", 1);
-			add_count(u, "count/persistentvolumeclaims", 1);
-		}
-		autofree char *class_count = xprintf("%s.storageclass.storage.k8s.io/persistentvolumeclaims", str_or(claim->spec.storage_class_name, ""));
-		autofree char *class_size = xprintf("%s.storageclass.storage.k8s.io/requests.storage", str_or(claim->spec.storage_class_name, ""));
-		add_count(u, class_count, 1);
-		if (storage) {
-			add(u, "requests.storage", *storage);
-			add(u, class_size, *storage);
-		}
+		quota_claim_usage(arena, claim, &usage);
+		add_usage(u, &usage);
 	}
 }
 
@@ -376,8 +210,11 @@ static void count_objects(struct usage *u)
 	}
 }
 
-static bool has_row(const char *name)
+/* Counted by what the cache has. */
+static bool is_cached(const char *name)
 {
+	if (str_equal(name, "count/pods") || str_equal(name, "count/services") || str_equal(name, "count/persistentvolumeclaims"))
+		return true;
 	for (size_t i = 0; i < array_len(countables); i++)
 		if (str_equal(countables[i].count, name))
 			return true;
@@ -390,7 +227,7 @@ static int count_others(struct usage *u, struct error *err)
 	cleanup(discovery_done) struct discovery discovery = {0};
 	for (uint32_t i = 0; i < u->quota->spec.hard.len; i++) {
 		const char *name = u->quota->spec.hard.items[i].key;
-		if (!str_starts_with(name, COUNT_PREFIX) || has_row(name))
+		if (!str_starts_with(name, COUNT_PREFIX) || is_cached(name))
 			continue;
 		int result = discovery.items ? 0 : discovery_load(u->r->world, &discovery, err);
 		if (result)
@@ -420,7 +257,7 @@ static int count_all(struct usage *u, struct error *err)
 		add(u, u->quota->spec.hard.items[i].key, quantity_of(0, u->quota->spec.hard.items[i].value.format));
 	count_pods(u);
 	count_claims(u);
-	if (has_scopes(u->quota))
+	if (quota_has_scopes(u->quota))
 		return 0;
 	count_services(u);
 	count_objects(u);

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "scheduler/cluster.h"
 
+#include "common/pod/resources.h"
+
 #include <stdint.h>
 
 /* What a container that asks for nothing is taken for in scores, so that such pods spread too (Kubernetes' own figures). */
@@ -256,35 +258,12 @@ static void add_list(struct sums *sums, const struct api_quantity_map *list) {
 	}
 }
 
-static bool is_sidecar(const struct core_v1_container *container) {
-	return str_equal(container->restart_policy, "Always");
-}
-
-/* A pod's need (KEP-753): its containers and sidecars together, or an init container with the sidecars before it where that is more; then the overhead. */
-static void pod_requests(struct cluster *cluster, const struct core_v1_pod *pod, struct sums *total) {
-	autofree struct sums *sidecars = xnew(struct sums), *init = xnew(struct sums);
-	total->cluster = sidecars->cluster = init->cluster = cluster;
-	for api_list_each (container, &pod->spec.containers)
-		add_list(total, &container->resources.requests);
-	for api_list_each (container, &pod->spec.init_containers) {
-		autofree struct sums *step = xmemdup(sidecars, sizeof(*sidecars));
-		add_list(step, &container->resources.requests);
-		for (unsigned i = 0; i < RESOURCES_MAX; i++)
-			init->amounts[i] = max_of(init->amounts[i], step->amounts[i]);
-		if (is_sidecar(container))
-			add_list(sidecars, &container->resources.requests);
-	}
-	for (unsigned i = 0; i < RESOURCES_MAX; i++)
-		total->amounts[i] = max_of(total->amounts[i] + sidecars->amounts[i], init->amounts[i]);
-	if (pod->spec.resources) { /* what the pod as a whole asks for stands instead of its containers' sum */
-		const struct api_quantity_map *whole = &pod->spec.resources->requests;
-		for (uint32_t i = 0; i < whole->len; i++) {
-			uint16_t id = cluster_resource_id(cluster, whole->items[i].key);
-			if (id < RESOURCES_MAX)
-				total->amounts[id] = amount_of(id, &whole->items[i].value);
-		}
-	}
-	add_list(total, &pod->spec.overhead);
+static void sum_requests(struct cluster *cluster, const struct core_v1_pod *pod, struct sums *total) {
+	autoarena struct arena *arena = arena_new();
+	struct api_quantity_map requests;
+	total->cluster = cluster;
+	pod_requests(pod, arena, &requests);
+	add_list(total, &requests);
 }
 
 static void score_requests(struct pod_info *info, const struct sums *total) {
@@ -311,7 +290,7 @@ static void collect_ports(struct pod_info *info) {
 		const struct core_v1_container *containers = init ? spec->init_containers.items : spec->containers.items;
 		uint32_t len = init ? spec->init_containers.len : spec->containers.len;
 		for (uint32_t i = 0; i < len; i++) {
-			if (init && !is_sidecar(&containers[i]))
+			if (init && !pod_is_sidecar(&containers[i]))
 				continue;
 			for api_list_each (port, &containers[i].ports)
 				if (port->host_port > 0)
@@ -334,7 +313,7 @@ struct pod_info *pod_info_new(struct cluster *cluster, struct core_v1_pod *pod) 
 	for api_list_each (owner, &pod->metadata.owner_references)
 		if (owner->controller && *owner->controller)
 			info->owner_uid = owner->uid;
-	pod_requests(cluster, pod, total);
+	sum_requests(cluster, pod, total);
 	for (unsigned i = 0; i < RESOURCES_MAX; i++)
 		info->request_count += total->amounts[i] != 0;
 	info->requests = arena_calloc(info->arena, info->request_count + 1, sizeof(*info->requests));

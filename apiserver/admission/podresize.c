@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A resize that the pod's node could never grant is refused at once, instead of waiting there for ever. */
 #include "apiserver/admission/admission.h"
-#include "apiserver/admission/usage.h"
+#include "common/pod/resources.h"
 #include "api/core_v1.h"
 
 #include <errno.h>
@@ -26,7 +26,7 @@ static int check_node(struct write *w, const struct core_v1_pod *pod, const stru
 		buf_printf(&why, "pod resize is only supported on linux nodes, node \"%.253s\" is \"%.63s\"", node->metadata.name, os);
 		return refuse(w, why.data, "UnsupportedPlatform", err);
 	}
-	usage_pod_requests(w->arena, pod, &requests);
+	pod_requests(pod, w->arena, &requests);
 	const struct quantity *cpu = api_quantity_get(&requests, "cpu"), *memory = api_quantity_get(&requests, "memory");
 	const struct quantity *all_cpu = api_quantity_get(&node->status.allocatable, "cpu"), *all_memory = api_quantity_get(&node->status.allocatable, "memory");
 	exceed(&why, "cpu", quantity_milli_value(cpu ? cpu : &zero), quantity_milli_value(all_cpu ? all_cpu : &zero));

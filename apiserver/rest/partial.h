@@ -7,8 +7,4 @@
 /* Rebuilds w->object from what is stored and the part that w->subresource may change; adds causes. False where it is no such subresource. */
 bool write_prepare_partial(struct write *w, struct error *causes);
 
-/* Guaranteed, Burstable or BestEffort (strategy/workloads.c). */
-struct core_v1_pod_spec;
-const char *pod_qos_class(const struct core_v1_pod_spec *spec);
-
 #endif

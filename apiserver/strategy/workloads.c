@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Kinds that own pods. */
-#include "apiserver/rest/partial.h"
 #include "apiserver/rest/write.h"
 #include "apiserver/strategy/table.h"
 #include "apiserver/validation/validation.h"
 #include "api/apps_v1.h"
 #include "api/batch_v1.h"
 #include "api/core_v1.h"
+#include "common/pod/resources.h"
 
 static const struct strategy replication_controllers = {.group = "", .plural = "replicationcontrollers", .generation = true};
 static const struct strategy deployments = {.group = "apps", .plural = "deployments", .generation = true, .status_keeps = STATUS_KEEPS_LABELS};
@@ -59,39 +59,6 @@ static const struct strategy jobs = {.group = "batch", .plural = "jobs", .genera
 static const struct strategy cron_jobs = {.group = "batch", .plural = "cronjobs", .generation = true};
 
 /* ---- Pod ---- */
-
-static bool set_compute(const struct api_quantity_map *map, const char *name) {
-	struct quantity *q = api_quantity_get(map, name);
-	return q && !quantity_is_zero(q);
-}
-
-struct qos {
-	bool any, guaranteed;
-};
-
-static void qos_container(struct qos *qos, const struct core_v1_resource_requirements *resources) {
-	static const char *const names[] = {"cpu", "memory"};
-	for (size_t i = 0; i < array_len(names); i++) {
-		bool limited = set_compute(&resources->limits, names[i]), requested = set_compute(&resources->requests, names[i]);
-		qos->any |= limited || requested;
-		struct quantity *limit = api_quantity_get(&resources->limits, names[i]), *request = api_quantity_get(&resources->requests, names[i]);
-		if (!limited || (request && quantity_compare(limit, request) != 0))
-			qos->guaranteed = false;
-	}
-}
-
-const char *pod_qos_class(const struct core_v1_pod_spec *spec) {
-	struct qos qos = {.guaranteed = true};
-	if (spec->resources && (spec->resources->limits.len || spec->resources->requests.len)) {
-		qos_container(&qos, spec->resources);
-		return !qos.any ? "BestEffort" : qos.guaranteed ? "Guaranteed" : "Burstable";
-	}
-	for (uint32_t i = 0; i < spec->containers.len; i++)
-		qos_container(&qos, &spec->containers.items[i].resources);
-	for (uint32_t i = 0; i < spec->init_containers.len; i++)
-		qos_container(&qos, &spec->init_containers.items[i].resources);
-	return !qos.any ? "BestEffort" : qos.guaranteed ? "Guaranteed" : "Burstable";
-}
 
 /* A negative one, which once asked for an end at once, is taken as the shortest. */
 static void pod_set_grace(struct core_v1_pod *pod) {

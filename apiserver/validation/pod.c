@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Pods and pod templates: annotations, what an update, a resize or a new status may change. */
-#include "apiserver/rest/partial.h"
 #include "apiserver/validation/validation.h"
+#include "common/pod/resources.h"
 
 #define MIRROR "kubernetes.io/config.mirror"
 #define APPARMOR "container.apparmor.security.beta.kubernetes.io/"

@@ -162,6 +162,14 @@ void api_quantity_set(struct arena *arena, struct api_quantity_map *map, const c
 	entry->value.set = true;
 }
 
+void api_quantity_add(struct arena *arena, struct api_quantity_map *map, const char *key, const struct quantity *more) {
+	struct quantity *sum = api_quantity_get(map, key);
+	if (sum)
+		quantity_add(sum, more);
+	else
+		api_quantity_set(arena, map, key, *more);
+}
+
 int32_t *api_int32(struct arena *arena, int32_t value) {
 	return arena_memdup(arena, &value, sizeof(value));
 }

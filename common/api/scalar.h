@@ -148,5 +148,7 @@ bool api_string_list_has(const struct api_string_list *list, const char *s);
 /* NULL where absent. */
 struct quantity *api_quantity_get(const struct api_quantity_map *map, const char *key);
 void api_quantity_set(struct arena *arena, struct api_quantity_map *map, const char *key, struct quantity value);
+/* To what is there; sets it where nothing is. */
+void api_quantity_add(struct arena *arena, struct api_quantity_map *map, const char *key, const struct quantity *more);
 
 #endif

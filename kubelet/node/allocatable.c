@@ -79,7 +79,7 @@ static void add(struct pod *pod, const struct core_v1_pod *object, void *arg) {
 	struct api_quantity_map requests;
 	if (resources_qos(object) != CGROUP_BURSTABLE)
 		return;
-	resources_pod_requests(object, sum->arena, &requests);
+	pod_requests(object, sum->arena, &requests);
 	const struct quantity *cpu = api_quantity_get(&requests, "cpu");
 	sum->milli += cpu ? quantity_milli_value(cpu) : 0;
 }

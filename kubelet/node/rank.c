@@ -81,7 +81,7 @@ static void measure(struct candidate *c, enum signal_kind signal) {
 		c->beyond = c->usage.pids;
 		return;
 	}
-	resources_pod_requests(c->pod, arena, &requests);
+	pod_requests(c->pod, arena, &requests);
 	const struct quantity *request = api_quantity_get(&requests, resource);
 	int64_t used = signal_rows[signal].pressure == PRESSURE_MEMORY ? c->usage.memory : signal == SIGNAL_NODEFS || signal == SIGNAL_IMAGEFS ? c->usage.disk : c->usage.inodes;
 	c->beyond = used - (request ? quantity_value(request) : 0);

@@ -101,7 +101,7 @@ static void count(struct pod *pod, const struct core_v1_pod *object, void *arg) 
 		return;
 	usage->pods++;
 	usage->port_taken = usage->port_taken || pods_clash(usage->pod, object);
-	resources_pod_requests(object, usage->arena, &requests);
+	pod_requests(object, usage->arena, &requests);
 	for api_list_each (e, &requests) {
 		struct quantity *have = api_quantity_get(&usage->used, e->key);
 		if (have)
@@ -119,7 +119,7 @@ static int check_resources(const struct core_v1_pod *object, const struct core_v
 		message = xprintf("Node didn't have enough resource: pods, requested: 1, used: %lld, capacity: %lld", (long long)usage->pods, (long long)quantity_value(max_pods));
 		return reject(err, "OutOfpods", message);
 	}
-	resources_pod_requests(object, usage->arena, &requests);
+	pod_requests(object, usage->arena, &requests);
 	for api_list_each (e, &requests) {
 		const struct quantity *capacity = api_quantity_get(&node->status.allocatable, e->key), *used = api_quantity_get(&usage->used, e->key);
 		bool milli = str_equal(e->key, "cpu");

@@ -120,7 +120,7 @@ struct amounts {
 static struct amounts amounts_of(const struct core_v1_pod *pod) {
 	autoarena struct arena *arena = arena_new();
 	struct api_quantity_map requests;
-	resources_pod_requests(pod, arena, &requests);
+	pod_requests(pod, arena, &requests);
 	const struct quantity *cpu = api_quantity_get(&requests, "cpu"), *memory = api_quantity_get(&requests, "memory");
 	return (struct amounts){cpu ? quantity_milli_value(cpu) : 0, memory ? quantity_value(memory) : 0};
 }

@@ -172,7 +172,7 @@ struct tally {
 
 static void tally_init(const struct core_v1_container *spec, const struct core_v1_container_status *status, struct tally *t) {
 	const struct core_v1_container_state *state = &status->state;
-	if (resources_is_sidecar(spec)) {
+	if (pod_is_sidecar(spec)) {
 		if (!(status->started && *status->started))
 			t->init_pending++;
 		return;
@@ -278,7 +278,7 @@ static void condition_initialized(struct conditions *s, const char *phase) {
 		const struct core_v1_container_status *status = find_status(&s->status->init_container_statuses, c->name);
 		if (!status)
 			list_name(&unknown, c->name);
-		else if (resources_is_sidecar(c) ? !(status->started && *status->started) : !status->ready)
+		else if (pod_is_sidecar(c) ? !(status->started && *status->started) : !status->ready)
 			list_name(&rest, c->name);
 	}
 	for api_list_each (status, &s->status->container_statuses)
@@ -298,7 +298,7 @@ static bool containers_ready(struct conditions *s, const char *phase, const char
 	*ret_message = NULL;
 	for api_list_each (c, &s->object->spec.init_containers) {
 		const struct core_v1_container_status *status = find_status(&s->status->init_container_statuses, c->name);
-		if (resources_is_sidecar(c) && !(status && status->ready))
+		if (pod_is_sidecar(c) && !(status && status->ready))
 			list_name(status ? &rest : &unknown, c->name);
 	}
 	for api_list_each (c, &s->object->spec.containers) {

@@ -140,7 +140,7 @@ static int set_volumes(struct pod *pod, const struct core_v1_pod *object, struct
 	pod_facts_get(pod, &facts);
 	autounref struct core_v1_node *node = pod->kubelet->node_informer ? informer_find(pod->kubelet->node_informer, NULL, pod->kubelet->node_name) : NULL;
 	facts.allocatable = node ? &node->status.allocatable : NULL;
-	resources_pod_limits(object, true, arena, &limits);
+	resources_pod_limits(object, arena, &limits);
 	const struct quantity *memory = api_quantity_get(&limits, "memory");
 	struct volume_pod volume_pod = {.pod = object, .pod_dir = dir, .facts = &facts, .objects = pod->kubelet->objects, .tokens = pod->kubelet->tokens, .memory_limit = memory ? quantity_value(memory) : 0};
 	int r = volumes_setup(&volume_pod, &pod->volume_paths, &err);

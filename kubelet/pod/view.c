@@ -70,7 +70,7 @@ static void set_slot(struct pod *pod, const struct core_v1_container *spec, enum
 
 void pod_slots_update(struct pod *pod, const struct core_v1_pod *object, const struct pod_view *view) {
 	for api_list_each (c, &object->spec.init_containers)
-		set_slot(pod, c, resources_is_sidecar(c) ? SLOT_SIDECAR : SLOT_INIT, view);
+		set_slot(pod, c, pod_is_sidecar(c) ? SLOT_SIDECAR : SLOT_INIT, view);
 	for api_list_each (c, &object->spec.containers)
 		set_slot(pod, c, SLOT_MAIN, view);
 	/* The same fields in the same order; only the type's name differs. */

@@ -38,7 +38,7 @@ static void test_requests_with_init_and_sidecars(void **state) {
 		"{\"name\":\"i\",\"resources\":{\"requests\":{\"cpu\":\"2\",\"memory\":\"1Mi\"}}}],"
 		"\"containers\":[{\"name\":\"a\",\"resources\":{\"requests\":{\"cpu\":\"300m\",\"memory\":\"5Mi\"}}}]}}");
 	struct api_quantity_map requests;
-	resources_pod_requests(pod, api_arena(pod), &requests);
+	pod_requests(pod, api_arena(pod), &requests);
 	assert_int_equal(quantity_milli_value(api_quantity_get(&requests, "cpu")), 2110);
 	assert_int_equal(quantity_value(api_quantity_get(&requests, "memory")), 5 << 20);
 }
