@@ -52,23 +52,10 @@ static void leaf(struct created *c) {
 
 /* ---- lists and maps ---- */
 
-static enum field_form form_of(struct created *c, const struct api_field *f) {
-	if (f->kind == API_STRUCT && f->type->custom_json && f->type->custom_json != API_CUSTOM_SELF)
-		c->unsupported = true;
-	if (f->shape == API_MAP)
-		return f->flags & API_FIELD_MAP_ATOMIC ? FORM_LEAF : FORM_MAP;
-	if (f->shape == API_LIST)
-		return f->list_type == API_LIST_SET ? FORM_SET : f->list_type == API_LIST_MAP ? FORM_KEYED : FORM_LEAF;
-	if (f->kind != API_STRUCT || f->type->custom_json || f->type->map_atomic || f->flags & API_FIELD_MAP_ATOMIC)
-		return FORM_LEAF;
-	return FORM_STRUCT;
-}
-
 /* An element of a map or a keyed list: it is there itself, with what a struct holds. */
 static void write_element_value(struct created *c, const struct api_field *f, const void *value) {
-	bool granular = f->kind == API_STRUCT && !f->type->custom_json && !f->type->map_atomic;
 	size_t start = set_open(c, true);
-	if (granular)
+	if (field_element_is_granular(f))
 		write_members(c, f->type, value, false, 2);
 	set_close(c, start, true);
 }
@@ -180,7 +167,9 @@ static enum api_presence presence_when_empty(struct created *c, const struct api
 
 /* Writes what is owned of one field, {} at least; false where nothing is. */
 static bool write_value(struct created *c, const struct api_field *f, const void *at, bool before) {
-	enum field_form form = form_of(c, f);
+	enum field_form form = field_form_of(f);
+	if (field_needs_tree(f))
+		c->unsupported = true;
 	if (api_field_presence(f, at) == API_NULL || (f->shape != API_SINGLE && !((const struct api_any_list *)at)->len)) {
 		/* Hollow: owned where an empty object would not show it, or would show it otherwise (null where this is []). */
 		const struct api_any_list *list = at;

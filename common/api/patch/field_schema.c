@@ -27,31 +27,32 @@ static struct field_schema of_json(json_t *json) {
 	return s;
 }
 
-/* Of an element that is no list or map. */
-static struct field_schema of_element(const struct api_field *f) {
+enum field_form field_form_of(const struct api_field *f) {
+	if (f->shape == API_MAP)
+		return f->flags & API_FIELD_MAP_ATOMIC ? FORM_LEAF : FORM_MAP;
+	if (f->shape == API_LIST)
+		return f->list_type == API_LIST_SET ? FORM_SET : f->list_type == API_LIST_MAP ? FORM_KEYED : FORM_LEAF;
 	if (f->kind != API_STRUCT)
-		return (struct field_schema){.form = FORM_LEAF};
+		return FORM_LEAF;
 	if (f->type->custom_json)
-		return (struct field_schema){.form = f->type->custom_json == API_CUSTOM_SELF ? FORM_LEAF : FORM_ANY};
-	bool atomic = f->type->map_atomic || (f->shape == API_SINGLE && f->flags & API_FIELD_MAP_ATOMIC);
-	return (struct field_schema){.form = atomic ? FORM_LEAF : FORM_STRUCT, .type = f->type};
+		return f->type->custom_json == API_CUSTOM_SELF ? FORM_LEAF : FORM_ANY;
+	return f->type->map_atomic || f->flags & API_FIELD_MAP_ATOMIC ? FORM_LEAF : FORM_STRUCT;
+}
+
+bool field_element_is_granular(const struct api_field *f) {
+	return f->kind == API_STRUCT && !f->type->custom_json && !f->type->map_atomic;
+}
+
+bool field_needs_tree(const struct api_field *f) {
+	return f->kind == API_STRUCT && f->type->custom_json && f->type->custom_json != API_CUSTOM_SELF;
 }
 
 static struct field_schema of_field(const struct api_field *f) {
-	struct field_schema s = {.form = FORM_LEAF};
-	if (f->shape == API_SINGLE)
-		return of_element(f);
-	if (f->shape == API_MAP) {
-		if (f->flags & API_FIELD_MAP_ATOMIC)
-			return s;
-		s.form = FORM_MAP;
-	} else if (f->list_type == API_LIST_SET) {
-		s.form = FORM_SET;
-	} else if (f->list_type == API_LIST_MAP) {
-		s.form = FORM_KEYED;
-		s.keys = f->list_keys;
-	}
+	struct field_schema s = {.form = field_form_of(f)};
+	if (s.form == FORM_LEAF || s.form == FORM_ANY)
+		return s;
 	s.type = f->kind == API_STRUCT ? f->type : NULL;
+	s.keys = s.form == FORM_KEYED ? f->list_keys : NULL;
 	return s;
 }
 

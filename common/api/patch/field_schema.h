@@ -25,6 +25,12 @@ struct field_schema {
 	bool root;                       /* apiVersion, kind and metadata are those of any object */
 };
 
+/* Of a described field, as a whole list or map where it is one. FORM_ANY: a type with a JSON form of its own. */
+enum field_form field_form_of(const struct api_field *f);
+/* Whether an element of the field (of its list or map) is told apart in members of its own; else it is owned as a whole. */
+bool field_element_is_granular(const struct api_field *f);
+/* Whether the field's elements have a JSON form of their own, whose members only a tree can tell. */
+bool field_needs_tree(const struct api_field *f);
 /* Of a whole object. */
 struct field_schema field_schema_root(const struct api_type *type, json_t *json);
 /* Of the member `name` of a struct, map or any. Returns false where the schema knows none. *ret_named: it is a declared field. */

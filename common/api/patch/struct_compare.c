@@ -50,9 +50,7 @@ static struct side side_of(const struct api_field *f, const void *holder)
 /* A struct in a map or a keyed list, one side may be NULL. */
 static int compare_element(const struct api_field *f, const char *element, const void *old, const void *new, struct typed_difference *d)
 {
-	bool granular = f->kind == API_STRUCT && !f->type->custom_json && !f->type->map_atomic;
-	if (f->kind == API_STRUCT && f->type->custom_json && f->type->custom_json != API_CUSTOM_SELF)
-		return -ENOTSUP;
+	bool granular = field_element_is_granular(f);
 	if (old && new && api_element_equal(f, old, new))
 		return 0;
 	struct typed_difference inner = open_difference();
@@ -94,7 +92,7 @@ static void index_items(const struct api_field *f, const struct api_any_list *li
 
 static int compare_lists(const struct api_field *f, const struct api_any_list *old, const struct api_any_list *new, struct typed_difference *d)
 {
-	if (f->list_type == API_LIST_MAP && (f->kind != API_STRUCT || f->type->custom_json))
+	if (f->list_type == API_LIST_MAP && f->kind != API_STRUCT)
 		return -ENOTSUP;
 	struct map before = {0}, after = {0};
 	index_items(f, old, &before);
@@ -138,19 +136,17 @@ static bool same(const struct api_field *f, const struct side *old, const struct
 static int compare_field(const struct api_field *f, const struct side *old, const struct side *new, struct typed_difference *d)
 {
 	bool was = old->presence != API_LEFT_OUT, is = new->presence != API_LEFT_OUT;
-	bool leaf = f->shape == API_MAP   ? (f->flags & API_FIELD_MAP_ATOMIC) != 0
-		    : f->shape == API_LIST ? f->list_type != API_LIST_SET && f->list_type != API_LIST_MAP
-					   : f->kind != API_STRUCT || f->type->custom_json || f->type->map_atomic || f->flags & API_FIELD_MAP_ATOMIC;
-	if (f->kind == API_STRUCT && f->type->custom_json && f->type->custom_json != API_CUSTOM_SELF)
+	enum field_form form = field_form_of(f);
+	if (field_needs_tree(f))
 		return -ENOTSUP;
-	if (leaf || (is_hollow(f, old) && is_hollow(f, new))) {
+	if (form == FORM_LEAF || (is_hollow(f, old) && is_hollow(f, new))) {
 		mark_self(d, was, is);
 		return 0;
 	}
 	int r;
-	if (f->shape == API_MAP)
+	if (form == FORM_MAP)
 		r = compare_maps(f, old->value, new->value, d);
-	else if (f->shape == API_LIST)
+	else if (form != FORM_STRUCT)
 		r = compare_lists(f, old->value, new->value, d);
 	else
 		r = compare_members(f->type, old->value, new->value, d);
