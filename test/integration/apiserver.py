@@ -4,86 +4,9 @@
 
 usage: test/integration/apiserver.py BUILD_DIR     prints "N passed, N failed"; exit status 1 where one failed
 """
-import http.client, json, os, shutil, signal, socket, ssl, subprocess, sys, tempfile, threading, time
-
-build = sys.argv[1] if len(sys.argv) > 1 else "build/gcc"
-work = tempfile.mkdtemp(prefix="coracle-apiserver-")
-passed, failed = 0, 0
-processes = []
-
-
-def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
-
-
-def start(argv, log):
-    p = subprocess.Popen(argv, stdout=open(os.path.join(work, log), "w"), stderr=subprocess.STDOUT)
-    processes.append(p)
-    return p
-
-
-class Api:
-    def __init__(self, port, token="admintoken"):
-        self.port, self.token = port, token
-        self.tls = ssl._create_unverified_context()
-
-    def connect(self):
-        return http.client.HTTPSConnection("127.0.0.1", self.port, context=self.tls, timeout=20)
-
-    def call(self, method, path, body=None, ctype="application/json", headers=None):
-        c = self.connect()
-        h = {"Authorization": "Bearer " + self.token} if self.token else {}
-        if body is not None:
-            h["Content-Type"] = ctype
-            body = body if isinstance(body, (str, bytes)) else json.dumps(body)
-        h.update(headers or {})
-        c.request(method, path, body, h)
-        r = c.getresponse()
-        data = r.read()
-        c.close()
-        try:
-            return r.status, json.loads(data), r.headers
-        except ValueError:
-            return r.status, data.decode("utf-8", "replace"), r.headers
-
-
-class Watch(threading.Thread):
-    """Collects the events of a watch until it ends."""
-
-    def __init__(self, api, path):
-        super().__init__(daemon=True)
-        self.events, self.cond = [], threading.Condition()
-        self.c = api.connect()
-        self.c.request("GET", path, headers={"Authorization": "Bearer " + api.token})
-        self.r = self.c.getresponse()
-        self.start()
-
-    def run(self):
-        try:
-            for line in self.r:
-                with self.cond:
-                    self.events.append(json.loads(line))
-                    self.cond.notify_all()
-        except Exception:
-            pass
-
-    def wait(self, n, seconds=5):
-        end = time.time() + seconds
-        with self.cond:
-            while len(self.events) < n and time.time() < end:
-                self.cond.wait(end - time.time())
-            return list(self.events)
-
-
-def check(name, good, info=""):
-    global passed, failed
-    if good:
-        passed += 1
-    else:
-        failed += 1
-        print("FAILED:", name, str(info)[:600])
+import os, sys
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "lib"))
+from servers import Api, Watch, check, run
 
 
 def config_map(name, data=None, **meta):
@@ -445,53 +368,20 @@ def test_discovery(api):
     check("metrics", "apiserver_request_total" in api.call("GET", "/metrics")[1])
 
 
-def main():
-    etcd_port, peer_port, port = free_port(), free_port(), free_port()
-    url = "http://127.0.0.1:%d" % etcd_port
-    peer = "http://127.0.0.1:%d" % peer_port
-    start(["etcd", "--data-dir", os.path.join(work, "etcd"), "--listen-client-urls", url, "--advertise-client-urls", url, "--listen-peer-urls", peer,
-           "--initial-advertise-peer-urls", peer, "--initial-cluster", "default=" + peer, "--unsafe-no-fsync"], "etcd.log")
-    key = os.path.join(work, "sa.key")
-    subprocess.run(["openssl", "ecparam", "-genkey", "-name", "prime256v1", "-noout", "-out", key], check=True, stderr=subprocess.DEVNULL)
-    with open(os.path.join(work, "tokens"), "w") as f:
-        f.write('admintoken,admin,1,"system:masters"\nusertoken,alice,2\n')
-    server = start([os.path.join(build, "bin/coracle-apiserver"), "--etcd-servers", url, "--secure-port", str(port), "--bind-address", "127.0.0.1", "--cert-dir", work, "--token-auth-file", os.path.join(work, "tokens"),
-                    "--service-account-signing-key-file", key, "--service-account-key-file", key, "--service-account-issuer", "https://kubernetes.default.svc", "--service-cluster-ip-range", "10.96.0.0/16"], "apiserver.log")
-    api, user = Api(port), Api(port, "usertoken")
-    end = time.time() + 20
-    while time.time() < end:
-        try:
-            if api.call("GET", "/readyz")[0] == 200:
-                break
-        except OSError:
-            pass
-        time.sleep(0.05)
+def test_all(site):
+    """One server for all of them; the last sees it go."""
+    server = site.start_server()
+    api = server.api
     for test in (test_crud, test_finalizers, test_patch, test_list, test_watch, test_pods, test_pod_security, test_services, test_custom, test_apply, test_quota, test_protobuf, test_discovery):
         try:
             test(api)
         except Exception as e:
             check(test.__name__, False, repr(e))
     try:
-        test_access(api, user, port)
+        test_access(api, Api(server.port, "usertoken"), server.port)
     except Exception as e:
         check("test_access", False, repr(e))
-    server.send_signal(signal.SIGTERM)
-    try:
-        check("clean exit", server.wait(15) == 0, open(os.path.join(work, "apiserver.log")).read()[-1500:])
-    except subprocess.TimeoutExpired:
-        check("clean exit", False, "still running")
+    check("clean exit", server.stop() == 0, server.text()[-1500:])
 
 
-try:
-    main()
-finally:
-    for p in processes:
-        if p.poll() is None:
-            p.kill()
-            p.wait()
-    log = os.path.join(work, "apiserver.log")
-    if failed and os.path.exists(log):
-        print(open(log).read()[-3000:])
-    shutil.rmtree(work, ignore_errors=True)
-print("%d passed, %d failed" % (passed, failed))
-sys.exit(1 if failed else 0)
+run([test_all])
