@@ -4,6 +4,7 @@
  * it must know later stands in annotations, so that a crash between two writes, or another leader, goes on where this one was.
  */
 #include "controller-manager/rollout/workload.h"
+#include "controller-manager/shared/owners.h"
 
 #include "controller-manager/shared/pods.h"
 
@@ -313,18 +314,10 @@ static int reconcile(struct reconciler *r, const char *ns, const char *key, stru
 
 /* ---- what wakes it ---- */
 
-static const struct workload_kind *kind_of(const void *object)
-{
-	for (size_t i = 0; i < workload_kind_count; i++)
-		if (str_equal(workload_kinds[i].kind, api_type_of(object)->kind))
-			return &workload_kinds[i];
-	return NULL;
-}
-
 static void wake_by_workload(struct reconciler *r, const void *object)
 {
 	if (workload_asks(object, ANNOTATION_ROLL_BACK))
-		workload_add(r, kind_of(object), object, 0);
+		workload_add(r, workload_kind_of(object), object, 0);
 }
 
 static void wake_owner(struct reconciler *r, const char *ns, const char *kind, const char *name)
@@ -336,19 +329,11 @@ static void wake_owner(struct reconciler *r, const char *ns, const char *kind, c
 	}
 }
 
-static const struct meta_v1_owner_reference *controller_of(const struct meta_v1_object_meta *meta)
-{
-	for (uint32_t i = 0; i < meta->owner_references.len; i++)
-		if (meta->owner_references.items[i].controller && *meta->owner_references.items[i].controller)
-			return &meta->owner_references.items[i];
-	return NULL;
-}
-
 /* A pod belongs to a StatefulSet or DaemonSet, or to a Deployment by way of its ReplicaSet. */
 static void wake_by_pod(struct reconciler *r, const void *object)
 {
 	const struct meta_v1_object_meta *meta = api_metadata(object);
-	const struct meta_v1_owner_reference *owner = controller_of(meta);
+	const struct meta_v1_owner_reference *owner = owner_controller(meta);
 	if (!owner)
 		return;
 	if (!str_equal(owner->kind, "ReplicaSet")) {
@@ -356,7 +341,7 @@ static void wake_by_pod(struct reconciler *r, const void *object)
 		return;
 	}
 	autounref void *set = world_find(r->world, CACHED_REPLICA_SETS, meta->namespace, owner->name);
-	owner = set ? controller_of(api_metadata(set)) : NULL;
+	owner = set ? owner_controller(api_metadata(set)) : NULL;
 	if (owner)
 		wake_owner(r, meta->namespace, owner->kind, owner->name);
 }

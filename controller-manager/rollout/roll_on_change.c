@@ -197,18 +197,10 @@ static int reconcile(struct reconciler *r, const char *ns, const char *key, stru
 	return result;
 }
 
-static const struct workload_kind *kind_of(const void *object)
-{
-	for (size_t i = 0; i < workload_kind_count; i++)
-		if (str_equal(workload_kinds[i].kind, api_type_of(object)->kind))
-			return &workload_kinds[i];
-	return NULL;
-}
-
 static void wake_by_workload(struct reconciler *r, const void *object)
 {
 	if (workload_asks(object, ANNOTATION_ROLL_ON_CHANGE))
-		workload_add(r, kind_of(object), object, 0);
+		workload_add(r, workload_kind_of(object), object, 0);
 }
 
 /* Those of the namespace that ask, and use it. */

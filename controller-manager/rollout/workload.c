@@ -200,6 +200,14 @@ const struct workload_kind workload_kinds[] = {
 };
 const size_t workload_kind_count = array_len(workload_kinds);
 
+const struct workload_kind *workload_kind_of(const void *object)
+{
+	for (size_t i = 0; i < workload_kind_count; i++)
+		if (str_equal(workload_kinds[i].kind, api_type_of(object)->kind))
+			return &workload_kinds[i];
+	return NULL;
+}
+
 /* ---- keys ---- */
 
 const struct workload_kind *workload_of_key(const char *key, const char **ret_name)

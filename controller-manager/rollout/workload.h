@@ -56,6 +56,8 @@ struct workload_kind {
 };
 extern const struct workload_kind workload_kinds[];
 extern const size_t workload_kind_count;
+/* The row of an object; NULL where it is no workload. */
+const struct workload_kind *workload_kind_of(const void *object);
 
 /* "deployments/web" -> its kind and name; NULL where it is none. */
 const struct workload_kind *workload_of_key(const char *key, const char **ret_name);
