@@ -4,11 +4,11 @@
  * allOf, anyOf, oneOf and not, which only narrow values.
  */
 #include "apiserver/validation/validation.h"
+#include "common/base/regex.h"
 #include "api/apiextensions_v1.h"
 #include "api/apiregistration_v1.h"
 
 #include <ctype.h>
-#include <regex.h>
 
 typedef struct apiextensions_v1_json_schema_props schema_t;
 typedef struct apiextensions_v1_json_schema_props_array schema_list_t;
@@ -253,27 +253,11 @@ static void check_structural(const schema_t *s, enum level level, const struct p
 }
 
 static void check_pattern(const char *pattern, const struct path *at, struct error *err) {
-	/* Perl's classes are unknown to POSIX: only what cannot be balanced in either is refused. */
-	int depth = 0;
-	bool set = false;
-	for (const char *p = pattern; *p; p++) {
-		if (*p == '\\') {
-			if (!*++p)
-				break;
-		} else if (set) {
-			set = *p != ']';
-		} else if (*p == '[') {
-			set = true;
-			p += p[1] == '^';
-			p += p[1] == ']';
-		} else if (*p == '(' || *p == ')') {
-			depth += *p == '(' ? 1 : -1;
-			if (depth < 0)
-				break;
-		}
-	}
-	if (set || depth)
-		invalid(err, at, pattern, "must be a valid regular expression, but isn't: error parsing regexp: %s: `%s`", set ? "missing closing ]" : depth > 0 ? "missing closing )" : "unexpected )", pattern);
+	autofree char *why = NULL;
+	struct regex *regex = regex_new(pattern, &why);
+	if (!regex)
+		invalid(err, at, pattern, "must be a valid regular expression, but isn't: error parsing regexp: %s: `%s`", why, pattern);
+	regex_free(regex);
 }
 
 static void check_schemas(const schema_list_t *list, const char *name, struct place place, const struct path *at, struct error *err) {

@@ -43,6 +43,25 @@ static const char *beyond_go(const char *p) {
 	return NULL;
 }
 
+/* In Go's words where it has its own. */
+static void explain(int number, PCRE2_UCHAR *text, size_t size) {
+	static const struct {
+		int number;
+		const char *text;
+	} rows[] = {
+		{PCRE2_ERROR_MISSING_CLOSING_PARENTHESIS, "missing closing )"},
+		{PCRE2_ERROR_MISSING_SQUARE_BRACKET, "missing closing ]"},
+		{PCRE2_ERROR_UNMATCHED_CLOSING_PARENTHESIS, "unexpected )"},
+		{PCRE2_ERROR_QUANTIFIER_INVALID, "missing argument to repetition operator"},
+	};
+	for (size_t i = 0; i < array_len(rows); i++)
+		if (rows[i].number == number) {
+			memcpy(text, rows[i].text, min_of(strlen(rows[i].text) + 1, size));
+			return;
+		}
+	pcre2_get_error_message(number, text, size);
+}
+
 struct regex *regex_new(const char *pattern, char **ret_why) {
 	size_t len = strlen(pattern);
 	const char *why = len > MAX_PATTERN ? "expression is too large" : beyond_go(pattern);
@@ -52,7 +71,7 @@ struct regex *regex_new(const char *pattern, char **ret_why) {
 	if (!code) {
 		PCRE2_UCHAR text[256] = "";
 		if (!why)
-			pcre2_get_error_message(number, text, sizeof(text));
+			explain(number, text, sizeof(text));
 		if (ret_why)
 			*ret_why = xstrdup(why ? why : (const char *)text);
 		return NULL;

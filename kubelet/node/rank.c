@@ -4,6 +4,7 @@
  * beyond their request. Processes are not requested: priority, then their number.
  */
 #include "kubelet/container/build.h"
+#include "kubelet/container/fieldref.h"
 #include "kubelet/container/resources.h"
 #include "kubelet/node/eviction.h"
 #include "kubelet/node/node.h"
@@ -104,16 +105,6 @@ void rank_pods(const struct core_v1_pod **pods, struct rank_usage *usage, size_t
 
 /* ---- the blame ---- */
 
-static const struct core_v1_container *spec_of(const struct core_v1_pod *pod, const char *name) {
-	for api_list_each (c, &pod->spec.containers)
-		if (str_equal(c->name, name))
-			return c;
-	for api_list_each (c, &pod->spec.init_containers)
-		if (str_equal(c->name, name))
-			return c;
-	return NULL;
-}
-
 static void blame_one(struct buf *out, const struct core_v1_container *spec, int64_t used, const char *resource) {
 	const struct quantity *request = api_quantity_get(&spec->resources.requests, resource);
 	struct quantity usage = quantity_of(used, QUANTITY_BINARY_SI);
@@ -135,7 +126,7 @@ char *rank_blame(struct kubelet *kubelet, const struct core_v1_pod *pod, const c
 		count = 0;
 	for (size_t i = 0; i < count; i++) {
 		struct container_usage usage = {0};
-		const struct core_v1_container *spec = spec_of(pod, list[i]->name);
+		const struct core_v1_container *spec = fieldref_container(pod, list[i]->name);
 		if (spec && list[i]->state == CONTAINER_RUNNING && runtime_container_usage(kubelet->runtime, list[i]->id, &usage, NULL) == 0)
 			blame_one(&out, spec, (int64_t)(memory ? usage.cgroup.memory_working_set : usage.rootfs_bytes + usage.log_bytes), resource);
 		container_status_free(list[i]);
