@@ -14,7 +14,7 @@ import urllib.request
 
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 sys.path.insert(0, f"{TOP}/test/hollow")
-from cluster import Cluster  # noqa: E402
+from hollow_cluster import Cluster  # noqa: E402
 
 JSON, MERGE, STRATEGIC = "application/json", "application/merge-patch+json", "application/strategic-merge-patch+json"
 REPLICAS = int(os.environ.get("REPLICAS", "5000"))

@@ -6,7 +6,6 @@ With TARGET=https://host:port and TOKEN=... the same load is laid on any Kuberne
 which take minutes (test/bench/controllers.py runs them alone).
 """
 
-import importlib.util
 import os
 import shutil
 import signal
@@ -144,11 +143,8 @@ def exec_rows(cluster):
 
 def cluster_rows(build, bench):
     """A whole cluster in a network namespace of its own: what each daemon holds, idle and with the pods stored."""
-    # By its path: the hollow cluster's module has the same name.
-    spec = importlib.util.spec_from_file_location("node_cluster", f"{TOP}/test/e2e/cluster.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    Cluster = module.Cluster
+    sys.path.append(f"{TOP}/test/e2e")
+    from cluster import Cluster
     cluster, rows = Cluster(build), []
     try:
         cluster.up()
@@ -228,7 +224,7 @@ def main():
         rate, _, p50, p99, failures = load(bench, target, token, "status", CONNECTIONS, PODS)
         rows.append((f"patch the status of {PODS} pods, {CONNECTIONS} connections", f"{rate:.0f} /s, p50 {p50:.1f} ms, p99 {p99:.1f} ms, {failures} failed", ""))
         get_rate, _, p50, p99, failures = load(bench, target, token, "get", CONNECTIONS, 100000)
-        list_rate, list_mb, _, _, _ = load(bench, target, token, "list", 8, 100)
+        _, list_mb, _, _, _ = load(bench, target, token, "list", 8, 100)
         bare_get = bare_list = None
         if server:
             object_bytes, list_bytes = server.sizes()

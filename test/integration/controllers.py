@@ -13,7 +13,7 @@ import urllib.error
 import urllib.request
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "hollow"))
-from cluster import Cluster  # noqa: E402
+from hollow_cluster import Cluster  # noqa: E402
 
 passed, failed = 0, 0
 MERGE = "application/merge-patch+json"

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A control plane with hollow nodes, in a folder and on ports of its own, for the length of one command:
 
-    cluster.py BUILD [--nodes N] [--keep] [--hollow="FLAGS"] [--controllers="FLAGS"] -- COMMAND ...
+    hollow_cluster.py BUILD [--nodes N] [--keep] [--hollow="FLAGS"] [--controllers="FLAGS"] -- COMMAND ...
 
 runs COMMAND with KUBECONFIG set, and $CLUSTER the folder of logs and certificates. Benches import Cluster.
 """
