@@ -223,8 +223,8 @@ int network_set_pod_cidrs(struct network *network, const char *const *cidrs, siz
 	}
 	if (r == 0)
 		r = masquerade_set(network, cidrs, count, err);
-	if (r == 0)
+	if (r > 0)
 		track_bridged();
 	pthread_mutex_unlock(&network->conf_lock);
-	return r;
+	return min_of(r, 0);
 }

@@ -24,7 +24,9 @@ struct network {
 	char **direct_cidrs; /* NULL terminated */
 	int timeout_ms;
 	int calls_fd; /* a fifo that every plugin holds open while it runs, and all that it starts */
-	pthread_mutex_t conf_lock; /* one writer of our own conflist */
+	pthread_mutex_t conf_lock; /* one writer of our own conflist; holds what follows */
+	char *masquerade_script;    /* the rules that were last set, and the kernel's number of the table that they made */
+	uint64_t masquerade_handle;
 };
 
 /* Reads a configuration list, or a single plugin's configuration made into one. *ret: {"name", "cniVersion", "plugins": [...]}, checked. */
@@ -33,7 +35,7 @@ int conf_parse(const char *json, size_t len, json_t **ret, struct error *err);
 int conf_load(const struct network *network, json_t **ret, struct error *err);
 /* Whole path of a plugin's program; the caller frees; NULL where no folder has it. */
 char *conf_find_plugin(const struct network *network, const char *type);
-/* Writes the nf_tables rules for pods' traffic that leaves the cluster. */
-int masquerade_set(const struct network *network, const char *const *cidrs, size_t count, struct error *err);
+/* Writes the nf_tables rules for pods' traffic that leaves the cluster. 1 where they were written, 0 where they stand already. */
+int masquerade_set(struct network *network, const char *const *cidrs, size_t count, struct error *err);
 
 #endif

@@ -103,6 +103,7 @@ struct network *network_free(struct network *network)
 	free(network->bridge);
 	free(network->ipam_dir);
 	free(network->bin_path);
+	free(network->masquerade_script);
 	for (size_t i = 0; i < network->bin_dir_count; i++)
 		free(network->bin_dirs[i]);
 	for (size_t i = 0; network->direct_cidrs[i]; i++)

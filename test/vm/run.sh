@@ -3,6 +3,7 @@
 # A Debian guest under qemu, emulated in software, with systemd and cgroup v2: installs the programs of a build, and runs smoke.sh in it.
 #   run.sh BUILD     closes with "vm: N passed, N failed"
 # The guest's base is made once, by debootstrap, in build/vm; the packages come from where apt on this machine takes its own.
+# VM_SHELL=PATH of a socket: a root shell of the guest answers there.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd) top=$(cd "$(dirname "$0")/../.." && pwd)
 build=$(realpath "${1:-$top/build/gcc}") vm=${VM_DIR:-$top/build/vm}
@@ -29,6 +30,10 @@ base() {
 root=$(mktemp -d "$vm/root.XXXXXX")
 trap 'rm -rf "$root" "$vm/disk.$$"' EXIT
 cp -a "$vm/base/." "$root/"
+# What can be made out here is not made in there, where everything takes ten times as long. The tag is the one that cluster.sh looks for in there.
+tag=$("$root/bin/busybox" | sed -nE '1s/^BusyBox v([0-9.]+).*/\1/p')
+mkdir -p "$root/var/lib/coracle"
+"$top/deploy/busybox-image.sh" "$root/var/lib/coracle/busybox-image.tar" "docker.io/library/busybox:$tag" busybox
 make -s -C "$top" install BUILD="$build" DESTDIR="$root" PREFIX=/usr/local >/dev/null
 install -m 755 "$here/smoke.sh" "$root/usr/local/bin/coracle-smoke"
 echo coracle-vm >"$root/etc/hostname"
@@ -52,11 +57,18 @@ mkdir -p "$root/etc/systemd/system/graphical.target.wants"
 ln -s ../coracle-smoke.service "$root/etc/systemd/system/graphical.target.wants/coracle-smoke.service"
 ln -sf /lib/systemd/system/graphical.target "$root/etc/systemd/system/default.target"
 rm -f "$root/etc/systemd/system/network-online.target.wants"/*
-for unit in apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer fstrim.timer e2scrub_all.timer etcd.service nftables.service; do ln -sf /dev/null "$root/etc/systemd/system/$unit"; done
+# A getty would hang up the console that results are written to.
+for unit in serial-getty@ttyS0.service getty@tty1.service apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer fstrim.timer e2scrub_all.timer etcd.service nftables.service; do ln -sf /dev/null "$root/etc/systemd/system/$unit"; done
+shell=()
+if [ -n "${VM_SHELL:-}" ]; then
+	shell=(-serial "unix:$VM_SHELL,server=on,wait=off")
+	printf '[Service]\nExecStart=/bin/bash\nStandardInput=tty\nStandardOutput=tty\nTTYPath=/dev/ttyS1\nEnvironment=TERM=dumb\nRestart=always\n' >"$root/etc/systemd/system/shell.service"
+	ln -s ../shell.service "$root/etc/systemd/system/graphical.target.wants/shell.service"
+fi
 mke2fs -q -t ext4 -d "$root" "$vm/disk.$$" 4G
 
 log=$vm/console.log
-timeout "${VM_SECONDS:-900}" qemu-system-x86_64 -machine q35,accel=tcg -cpu max -smp 2 -m 2048 -nographic -no-reboot -nic none \
+timeout "${VM_SECONDS:-900}" qemu-system-x86_64 -machine q35,accel=tcg -cpu max -smp 2 -m 2048 -nographic -no-reboot -nic none -serial mon:stdio "${shell[@]}" \
 	-kernel "$root"/boot/vmlinuz-* -initrd "$root"/boot/initrd.img-* -append "root=/dev/vda rw console=ttyS0 quiet systemd.unified_cgroup_hierarchy=1 systemd.show_status=false" \
 	-drive file="$vm/disk.$$",format=raw,if=virtio,cache=unsafe >"$log" 2>&1 </dev/null || true
 tr -d '\r' <"$log" | grep -aE '^(ok    |FAILED: |vm: )' || true

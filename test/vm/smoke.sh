@@ -8,11 +8,11 @@ passed=0 failed=0
 share=/usr/local/share/coracle
 
 check() { # what, command...
-	local what=$1
+	local what=$1 began=$SECONDS
 	shift
 	if "$@" >/tmp/out 2>&1; then
 		passed=$((passed + 1))
-		echo "ok    $what"
+		echo "ok    $what ($((SECONDS - began)) s)"
 	else
 		failed=$((failed + 1))
 		echo "FAILED: $what: $(tail -c 600 /tmp/out)"
@@ -86,8 +86,15 @@ oom() {
 }
 gone() { k delete pod limited hungry --wait=true && within 300 sh -c '! ls -d /sys/fs/cgroup/kubepods/*/pod* /sys/fs/cgroup/kubepods/pod* 2>/dev/null'; }
 
+finish() {
+	[ $failed = 0 ] || { uptime; for u in etcd apiserver scheduler kubelet; do journalctl -b --no-pager -n 25 -u coracle-$u; done; systemctl --no-pager --failed; }
+	echo "vm: $passed passed, $failed failed"
+	exit 0
+}
+
 check "the guest has cgroup version 2 and systemd" version2
 check "make up starts the units" up
+[ $failed = 0 ] || finish
 check "every unit is active" units_active
 check "a pod runs" run_pod
 check "its limits are in its cgroups" limits
@@ -97,5 +104,4 @@ check "it outlives a restart of the kubelet" restart
 check "systemd brings a killed kubelet back" killed
 check "a container beyond its memory says OOMKilled" oom
 check "a deleted pod leaves no cgroup" gone
-[ $failed = 0 ] || { uptime; for u in etcd apiserver scheduler kubelet; do journalctl -b --no-pager -n 25 -u coracle-$u; done; systemctl --no-pager --failed; }
-echo "vm: $passed passed, $failed failed"
+finish
