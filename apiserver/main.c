@@ -2,15 +2,14 @@
 /* coracle-apiserver: reads the flags, starts the server, waits for the signal to end. */
 #include "apiserver/admission/admission.h"
 #include "apiserver/apiserver.h"
+#include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/base/loop.h"
+#include "common/daemon/notify.h"
 
-#include <fcntl.h>
 #include <jansson.h>
 #include <signal.h>
 #include <stdio.h>
-#include <sys/un.h>
-#include <unistd.h>
 
 #define SUMMARY "Serves the Kubernetes API out of etcd."
 
@@ -18,19 +17,15 @@ static void on_signal(int signo, void *arg) {
 	loop_stop(arg);
 }
 
-/* Tells systemd, where it asked to be told. */
-static void notify(const char *state) {
-	const char *path = getenv("NOTIFY_SOCKET");
-	struct sockaddr_un address = {.sun_family = AF_UNIX};
-	if (str_empty(path) || strlen(path) >= sizeof(address.sun_path))
-		return;
-	autoclose int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-	if (fd < 0)
-		return;
-	memcpy(address.sun_path, path, strlen(path));
-	if (address.sun_path[0] == '@')
-		address.sun_path[0] = '\0';
-	(void)!sendto(fd, state, strlen(state), MSG_NOSIGNAL, (struct sockaddr *)&address, (socklen_t)(offsetof(struct sockaddr_un, sun_path) + strlen(path)));
+struct beat {
+	struct loop_timer *timer;
+	int64_t interval_ns;
+};
+
+static void beat(void *arg) {
+	struct beat *b = arg;
+	notify_send("WATCHDOG=1");
+	loop_timer_arm(b->timer, b->interval_ns);
 }
 
 static void warn_of_gates(const struct apiserver_options *options) {
@@ -57,10 +52,15 @@ static int serve(struct apiserver_options *options) {
 		loop_free(loop);
 		return 1;
 	}
-	notify("READY=1");
+	notify_send("READY=1");
+	struct beat watchdog = {.interval_ns = notify_watchdog_ms() * NSEC_PER_MSEC};
+	if (watchdog.interval_ns > 0) {
+		watchdog.timer = loop_timer_new(loop, beat, &watchdog);
+		loop_timer_arm(watchdog.timer, watchdog.interval_ns);
+	}
 	loop_run(loop);
 	log_info("stopping");
-	notify("STOPPING=1");
+	notify_send("STOPPING=1");
 	apiserver_stop(server);
 	loop_free(loop);
 	return 0;
