@@ -9,6 +9,7 @@
 #   NETNS             name of a network namespace to run all in         (none: the host's)
 #   NODE_NAME NODE_IP CGROUP_ROOT SERVICE_CIDR CLUSTER_CIDR DNS_IP BRIDGE SECURE_PORT
 #   SERVER            URL of another machine's API server: this machine is one more node of that cluster, with the certificates that stand in ETC
+#   SHUTDOWN_GRACE    how long pods are given when the machine shuts down, and how much of it the critical ones: SHUTDOWN_GRACE_CRITICAL (30s, 10s)
 #   PATIENCE          seconds that each step of up may take             (60)
 #   PURGE=1           down: forget the data too
 set -eu
@@ -17,6 +18,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 : "${ETC:=/etc/coracle}" "${VAR:=/var/lib/coracle}" "${LOG:=/var/log/coracle}" "${RUN:=/run/coracle}"
 : "${BIN:=$here/../build/gcc/bin}" "${NETNS:=}" "${NODE_NAME:=$(hostname | tr '[:upper:]' '[:lower:]')}" "${CGROUP_ROOT:=/}"
 : "${SERVICE_CIDR:=10.96.0.0/16}" "${CLUSTER_CIDR:=10.244.0.0/16}" "${DNS_IP:=10.96.0.10}" "${SERVICE_IP:=10.96.0.1}"
+: "${SHUTDOWN_GRACE:=30s}" "${SHUTDOWN_GRACE_CRITICAL:=10s}"
 : "${SERVER:=}" "${BRIDGE:=coracle0}" "${SECURE_PORT:=6443}" "${CLUSTER_DOMAIN:=cluster.local}" "${PURGE:=0}" "${SUPERVISOR:=auto}" "${PATIENCE:=60}"
 BIN=$(cd "$BIN" 2>/dev/null && pwd || echo "$BIN")
 pki=$ETC/pki
@@ -57,7 +59,7 @@ write_config() {
 	apiserver: $BIN/coracle-apiserver --etcd-servers https://127.0.0.1:2379 --etcd-cafile $pki/etcd-ca.crt --etcd-certfile $pki/apiserver-etcd-client.crt --etcd-keyfile $pki/apiserver-etcd-client.key --secure-port $SECURE_PORT --advertise-address $NODE_IP --tls-cert-file $pki/apiserver.crt --tls-private-key-file $pki/apiserver.key --client-ca-file $pki/ca.crt --kubelet-client-certificate $pki/apiserver-kubelet-client.crt --kubelet-client-key $pki/apiserver-kubelet-client.key --kubelet-certificate-authority $pki/ca.crt --service-account-issuer https://kubernetes.default.svc.$CLUSTER_DOMAIN --service-account-key-file $pki/sa.pub --service-account-signing-key-file $pki/sa.key --service-cluster-ip-range $SERVICE_CIDR --requestheader-client-ca-file $pki/front-proxy-ca.crt --requestheader-allowed-names front-proxy-client --requestheader-extra-headers-prefix X-Remote-Extra- --requestheader-group-headers X-Remote-Group --requestheader-username-headers X-Remote-User --proxy-client-cert-file $pki/front-proxy-client.crt --proxy-client-key-file $pki/front-proxy-client.key --authorization-mode Node,RBAC
 	controller-manager: $BIN/coracle-controller-manager --kubeconfig $ETC/controller-manager.kubeconfig --service-account-private-key-file $pki/sa.key --root-ca-file $pki/ca.crt --cluster-signing-cert-file $pki/ca.crt --cluster-signing-key-file $pki/ca.key --allocate-node-cidrs --cluster-cidr $CLUSTER_CIDR --service-cluster-ip-range $SERVICE_CIDR --leader-elect
 	scheduler: $BIN/coracle-scheduler --kubeconfig $ETC/scheduler.kubeconfig --leader-elect
-	kubelet: $BIN/coracle-kubelet --kubeconfig $ETC/kubelet.kubeconfig --hostname-override $NODE_NAME --node-ip $NODE_IP --root-dir $VAR/kubelet --run-dir $RUN/kubelet --image-root $VAR/images --pod-log-dir $LOG/pods --cluster-dns $DNS_IP --cluster-domain $CLUSTER_DOMAIN --client-ca-file $pki/ca.crt --tls-cert-file $pki/kubelet-$NODE_NAME.crt --tls-private-key-file $pki/kubelet-$NODE_NAME.key --pod-manifest-path $ETC/manifests --cni-conf-dir $ETC/cni/net.d --cgroup-root $CGROUP_ROOT --bridge-name $BRIDGE
+	kubelet: $BIN/coracle-kubelet --kubeconfig $ETC/kubelet.kubeconfig --hostname-override $NODE_NAME --node-ip $NODE_IP --root-dir $VAR/kubelet --run-dir $RUN/kubelet --image-root $VAR/images --pod-log-dir $LOG/pods --cluster-dns $DNS_IP --cluster-domain $CLUSTER_DOMAIN --client-ca-file $pki/ca.crt --tls-cert-file $pki/kubelet-$NODE_NAME.crt --tls-private-key-file $pki/kubelet-$NODE_NAME.key --pod-manifest-path $ETC/manifests --cni-conf-dir $ETC/cni/net.d --cgroup-root $CGROUP_ROOT --bridge-name $BRIDGE --shutdown-grace-period $SHUTDOWN_GRACE --shutdown-grace-period-critical-pods $SHUTDOWN_GRACE_CRITICAL
 	proxy: $BIN/coracle-proxy --kubeconfig $ETC/proxy.kubeconfig --hostname-override $NODE_NAME --cluster-cidr $CLUSTER_CIDR
 	dns: $BIN/coracle-dns --kubeconfig $ETC/dns.kubeconfig --listen-address $NODE_IP --port 10053 --cluster-domain $CLUSTER_DOMAIN --resolv-conf /etc/resolv.conf
 	CONF

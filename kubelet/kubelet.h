@@ -21,6 +21,7 @@ struct probe_manager;
 struct token_cache;
 struct node_agent;
 struct eviction;
+struct logind;
 
 struct kubelet {
 	struct kubelet_options options;
@@ -51,6 +52,7 @@ struct kubelet {
 	struct probe_manager *probes;
 	struct eviction *eviction;
 	struct node_agent *node;
+	struct logind *logind; /* NULL where the machine's shutdown is not waited for */
 };
 
 /* An event about an object, where there is an API to tell; logged otherwise. field_path and fmt as event_record's. */

@@ -10,8 +10,10 @@
 
 #include <curl/curl.h>
 #include <poll.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
+#include <sys/eventfd.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
@@ -33,12 +35,36 @@ static void raise_file_limit(void) {
 	}
 }
 
-/* Feeds systemd's watchdog until SIGTERM or SIGINT. */
-static void wait_for_end(const sigset_t *set) {
-	autoclose int fd = signalfd(-1, set, SFD_CLOEXEC);
+/* Feeds systemd's watchdog until the file descriptor has something. */
+static void wait_for(int fd) {
 	struct pollfd ready = {.fd = fd, .events = POLLIN};
 	while (poll(&ready, 1, notify_watchdog_ms()) == 0)
 		notify_send("WATCHDOG=1");
+}
+
+struct ending {
+	struct kubelet *kubelet;
+	int done_fd;
+};
+
+static void *end_pods(void *arg) {
+	struct ending *ending = arg;
+	node_shutdown(ending->kubelet);
+	eventfd_write(ending->done_fd, 1);
+	return NULL;
+}
+
+/* That may take longer than the watchdog waits. */
+static void shut_down(struct kubelet *kubelet) {
+	autoclose int done = eventfd(0, EFD_CLOEXEC);
+	struct ending ending = {kubelet, done};
+	pthread_t thread;
+	if (pthread_create(&thread, NULL, end_pods, &ending) != 0) {
+		node_shutdown(kubelet);
+		return;
+	}
+	wait_for(done);
+	pthread_join(thread, NULL);
 }
 
 static int run(struct kubelet *kubelet, const sigset_t *signals, struct error *err) {
@@ -61,9 +87,9 @@ static int run(struct kubelet *kubelet, const sigset_t *signals, struct error *e
 	notify_send("READY=1");
 	if (!kubelet->informers || informer_set_wait_synced(kubelet->informers, stop))
 		source_spoke(kubelet);
-	wait_for_end(signals);
+	wait_for(stop);
 	if (node_shutdown_due(kubelet))
-		node_shutdown(kubelet);
+		shut_down(kubelet);
 	log_info(node_shuts_down(kubelet) ? "kubelet ends, after its pods" : "kubelet ends; containers run on");
 	notify_send("STOPPING=1");
 	source_http_stop(urls);

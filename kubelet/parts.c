@@ -7,6 +7,7 @@
 #include "common/client/client.h"
 #include "kubelet/node/eviction.h"
 #include "kubelet/metrics.h"
+#include "kubelet/node/logind.h"
 #include "kubelet/node/node.h"
 #include "kubelet/objects/cache.h"
 #include "kubelet/pod/manager.h"
@@ -195,10 +196,12 @@ int kubelet_parts_start(struct kubelet *kubelet, struct error *err) {
 		source_api_start(kubelet);
 		informer_set_start(kubelet->informers);
 	}
+	node_shutdown_watch(kubelet);
 	return 0;
 }
 
 void kubelet_parts_close(struct kubelet *kubelet) {
+	logind_stop(kubelet->logind);
 	node_agent_stop(kubelet->node);
 	/* No new word about pods, then no worker, then what workers use. */
 	if (kubelet->informers)

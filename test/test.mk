@@ -19,6 +19,9 @@ $(UNIT_BINS): $(BUILD)/%: $(BUILD)/%.o $$(if $$(filter-out common,$$(call unit_l
 	@echo "  LD    $*"
 	@$(CC) $(LDFLAGS_ALL) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(LIBS) -lcmocka
 
+# It plays logind with the library that the kubelet loads only where there is one.
+$(BUILD)/test/unit/kubelet/node/logind_test: LIBS += -lsystemd
+
 # A fuzzer names the library it needs, besides common, in a first line "// lib: kubelet".
 fuzz_lib   = $(shell sed -n '1s|^// lib: *||p' test/fuzz/$(notdir $(1)).c)
 $(FUZZ_REPLAYS): $(BUILD)/%: $(BUILD)/%.o $(BUILD)/test/fuzz/replay.o $$(foreach l,$$(call fuzz_lib,$$*),$(BUILD)/lib/$$(l).a) $(BUILD)/lib/common.a

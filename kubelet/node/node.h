@@ -34,6 +34,8 @@ void node_qos_update(struct kubelet *kubelet);
 bool node_shutdown_due(struct kubelet *kubelet);
 /* Ends all pods, those of low priority first, each group within its time; tells the API. Blocks. */
 void node_shutdown(struct kubelet *kubelet);
+/* Has logind wait for that, and begins when it tells; kubelet->logind is to be stopped before its parts are. */
+void node_shutdown_watch(struct kubelet *kubelet);
 /* True once that has begun: no pod is let in. Thread safe. */
 bool node_shuts_down(struct kubelet *kubelet);
 

@@ -1,22 +1,26 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The machine shuts down. systemd stops our unit before the network and before it kills what is left, and waits for us; so no inhibitor is needed,
- * whose delay logind would cap: whoever is told to end while systemd itself says "stopping" ends its pods first. Where another
- * supervisor runs us, --shutdown-signal-is-machine says that SIGTERM means the same.
+ * The machine shuts down. logind tells before it begins, and waits while we hold its delay lock (logind.h): pods are ended with the whole system
+ * still up. Where it was not asked or does not wait, systemd stops our unit before it kills what is left: whoever is told to end while systemd
+ * itself says "stopping" ends its pods first. Where another supervisor runs us, --shutdown-signal-is-machine says that SIGTERM means the same.
  */
 #include "common/base/clock.h"
 #include "common/base/file.h"
 #include "common/base/log.h"
 #include "common/base/process.h"
+#include "kubelet/node/logind.h"
 #include "kubelet/node/node.h"
 #include "kubelet/pod/manager.h"
 #include "kubelet/pod/status_manager.h"
 
+#include <pthread.h>
 #include <stdlib.h>
 
 #define CRITICAL_PRIORITY 2000000000
 #define MAX_GROUPS 64
 #define ASK_TIMEOUT_MS 5000
+#define LOGIND_RETRY_MS 5000
+#define LOGIND_CONF "/etc/systemd/logind.conf.d"
 #define MESSAGE "Pod was terminated in response to imminent node shutdown."
 
 struct group {
@@ -93,10 +97,14 @@ static void end_group(struct kubelet *kubelet, const struct informer_list *pods,
 	free(uids);
 }
 
+/* One at a time: logind and SIGTERM may both say so. The second finds nothing left to end. */
+static pthread_mutex_t shutdown_lock = PTHREAD_MUTEX_INITIALIZER;
+
 void node_shutdown(struct kubelet *kubelet) {
 	struct group groups[MAX_GROUPS];
 	autolist struct informer_list pods = INFORMER_LIST_INIT;
 	size_t count = groups_of(&kubelet->options, groups);
+	pthread_mutex_lock(&shutdown_lock);
 	log_info("the machine shuts down: pods are ended");
 	__atomic_store_n(&kubelet->shutting_down, true, __ATOMIC_RELEASE);
 	node_agent_wake(kubelet->node);
@@ -104,4 +112,27 @@ void node_shutdown(struct kubelet *kubelet) {
 	for (size_t i = 0; i < count; i++)
 		end_group(kubelet, &pods, groups, count, i);
 	status_manager_flush(kubelet->status);
+	pthread_mutex_unlock(&shutdown_lock);
+}
+
+static void on_prepare(bool shuts_down, void *arg) {
+	struct kubelet *kubelet = arg;
+	if (shuts_down) {
+		node_shutdown(kubelet);
+		return;
+	}
+	log_info("the machine does not shut down after all");
+	__atomic_store_n(&kubelet->shutting_down, false, __ATOMIC_RELEASE);
+	node_agent_wake(kubelet->node);
+}
+
+void node_shutdown_watch(struct kubelet *kubelet) {
+	struct group groups[MAX_GROUPS];
+	autoerror struct error err = {0};
+	struct logind_options options = {.conf_dir = LOGIND_CONF, .retry_ms = LOGIND_RETRY_MS, .on_prepare = on_prepare, .arg = kubelet};
+	size_t count = groups_of(&kubelet->options, groups);
+	for (size_t i = 0; i < count; i++)
+		options.delay_ns += groups[i].seconds * NSEC_PER_SEC;
+	if (count && file_exists("/run/systemd/system") && logind_start(&options, &kubelet->logind, &err) < 0)
+		log_warning("the machine's shutdown cannot be delayed", LOG_ERR(&err));
 }
