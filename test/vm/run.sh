@@ -45,7 +45,7 @@ cat >"$root/etc/systemd/system/coracle-smoke.service" <<-'UNIT'
 	[Service]
 	Type=oneshot
 	ExecStartPre=/bin/sh -c 'ip link add up0 type dummy; ip addr add 192.0.2.30/24 dev up0; ip link set up0 up; ip route add default via 192.0.2.1'
-	ExecStart=/usr/local/bin/coracle-smoke
+	ExecStart=/usr/bin/systemd-inhibit --what=shutdown --mode=delay --who=smoke /usr/local/bin/coracle-smoke
 	ExecStopPost=/bin/systemctl poweroff --no-block --force
 	StandardOutput=file:/dev/ttyS0
 	StandardError=file:/dev/ttyS0
