@@ -447,7 +447,7 @@ void pod_status_update(struct pod *pod, const struct core_v1_pod *object, const 
 	const struct core_v1_pod_status *old = pod->status ? pod->status : &object->status;
 	status->observed_generation = object->metadata.generation;
 	status->start_time = object->status.start_time.set ? object->status.start_time : old->start_time.set ? old->start_time : api_time_now();
-	status->qos_class = resources_qos_name(object);
+	status->qos_class = arena_strdup(a, resources_qos_name(object)); /* may be the object's own text, which goes with it */
 	if (object->spec.resources)
 		set_pod_resources(pod, object, a, status);
 	set_addresses(pod, a, status);
