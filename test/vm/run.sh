@@ -71,5 +71,5 @@ log=$vm/console.log
 timeout "${VM_SECONDS:-900}" qemu-system-x86_64 -machine q35,accel=tcg -cpu max -smp 2 -m 2048 -nographic -no-reboot -nic none -serial mon:stdio "${shell[@]}" \
 	-kernel "$root"/boot/vmlinuz-* -initrd "$root"/boot/initrd.img-* -append "root=/dev/vda rw console=ttyS0 quiet systemd.unified_cgroup_hierarchy=1 systemd.show_status=false" \
 	-drive file="$vm/disk.$$",format=raw,if=virtio,cache=unsafe >"$log" 2>&1 </dev/null || true
-tr -d '\r' <"$log" | grep -aE '^(ok    |FAILED: |vm: )' || true
+tr -d '\r' <"$log" | grep -aoE '(ok    |FAILED: |vm: ).*' || true
 tr -d '\r' <"$log" | grep -aqE '^vm: [0-9]+ passed, 0 failed$' || { tail -n 80 "$log"; echo "vm: 0 passed, 1 failed (console in $log)"; exit 1; }
