@@ -18,6 +18,7 @@
 #define BATCH 32
 #define UDP_QUERY_MAX 4096
 #define LISTENERS_MAX 8
+#define PORT_TRIES 64
 
 struct worker;
 
@@ -367,19 +368,36 @@ static int open_socket(const char *address, uint16_t port, int type, uint16_t *r
 	return take_fd(fd);
 }
 
+/*
+ * A UDP and a TCP socket of the same port. Where the kernel is to choose (port 0), it chooses for UDP alone, and that number may be somebody's TCP connection: then again
+ * with another.
+ */
+static int open_pair(const char *address, uint16_t port, uint16_t *ret_port, int *ret_udp, int *ret_tcp, struct error *err) {
+	for (int left = port ? 0 : PORT_TRIES;; left--) {
+		int udp = open_socket(address, port, SOCK_DGRAM, ret_port, err);
+		if (udp < 0)
+			return udp;
+		int tcp = open_socket(address, *ret_port, SOCK_STREAM, ret_port, err);
+		if (tcp >= 0) {
+			*ret_udp = udp;
+			*ret_tcp = tcp;
+			return 0;
+		}
+		close(udp);
+		if (tcp != -EADDRINUSE || left == 0)
+			return tcp;
+		error_done(err);
+	}
+}
+
 static int worker_listen(struct worker *worker, const char *const *addresses, uint16_t port, struct error *err) {
 	for (size_t i = 0; addresses[i]; i++) {
 		if (worker->listener_count == LISTENERS_MAX)
 			return error_set(err, E2BIG, "more than %d addresses to listen on", LISTENERS_MAX);
 		uint16_t chosen = port;
-		int udp = open_socket(addresses[i], port, SOCK_DGRAM, &chosen, err);
-		if (udp < 0)
-			return udp;
-		int tcp = open_socket(addresses[i], chosen, SOCK_STREAM, &chosen, err);
-		if (tcp < 0) {
-			close(udp);
-			return tcp;
-		}
+		int udp, tcp, r = open_pair(addresses[i], port, &chosen, &udp, &tcp, err);
+		if (r < 0)
+			return r;
 		worker->server->port = chosen;
 		size_t n = worker->listener_count++;
 		worker->udp[n] = (struct udp_listener){.worker = worker, .fd = udp};
