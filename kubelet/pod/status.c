@@ -441,9 +441,10 @@ static struct core_v1_pod *told_pod(const struct core_v1_pod *object) {
 }
 
 void pod_status_update(struct pod *pod, const struct core_v1_pod *object, const struct pod_view *view) {
-	struct core_v1_pod *told = told_pod(object);
-	struct arena *a = api_arena(told);
-	struct core_v1_pod_status *status = &told->status;
+	/* A draft: it borrows what it likes from the pod's object and from what was told before, which do not live as long as what is told now. */
+	autounref struct core_v1_pod *draft = api_new_of(core_v1_pod);
+	struct arena *a = api_arena(draft);
+	struct core_v1_pod_status *status = &draft->status;
 	const struct core_v1_pod_status *old = pod->status ? pod->status : &object->status;
 	status->observed_generation = object->metadata.generation;
 	status->start_time = object->status.start_time.set ? object->status.start_time : old->start_time.set ? old->start_time : api_time_now();
@@ -466,10 +467,12 @@ void pod_status_update(struct pod *pod, const struct core_v1_pod *object, const 
 	}
 	struct conditions conditions = {.arena = a, .object = object, .old = old, .status = status};
 	make_conditions(pod, &conditions, view);
+	struct core_v1_pod *told = told_pod(object);
+	api_copy_value(&core_v1_pod_status_type, &told->status, status, api_arena(told));
 	status_manager_set(pod->kubelet->status, api_ref(told), pod->stage >= POD_ENDED);
 	pthread_mutex_lock(&pod->lock);
 	struct core_v1_pod *before = pod->told;
-	pod->status = status;
+	pod->status = &told->status;
 	pod->told = told;
 	pthread_mutex_unlock(&pod->lock);
 	api_unref(before);
