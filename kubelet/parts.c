@@ -203,11 +203,12 @@ int kubelet_parts_start(struct kubelet *kubelet, struct error *err) {
 void kubelet_parts_close(struct kubelet *kubelet) {
 	logind_stop(kubelet->logind);
 	node_agent_stop(kubelet->node);
-	/* No new word about pods, then no worker, then what workers use. */
+	/* No new word about pods, from the API or from a probe, then no worker, then what workers use. */
 	if (kubelet->informers)
 		informer_set_free(kubelet->informers);
-	probe_manager_free(kubelet->probes);
+	probe_manager_stop(kubelet->probes);
 	pod_manager_free(kubelet->pods);
+	probe_manager_free(kubelet->probes);
 	status_manager_free(kubelet->status);
 	eviction_free(kubelet->eviction);
 	object_cache_free(kubelet->objects);

@@ -166,15 +166,13 @@ static void run_probe(struct probe_manager *manager, struct probe *probe) {
 static void *work(void *arg) {
 	struct probe_manager *manager = arg;
 	pthread_mutex_lock(&manager->lock);
-	for (;;) {
+	while (!manager->stopping) {
 		struct probe *probe = list_first(&manager->due, struct probe, queue);
 		if (probe) {
 			list_remove(&probe->queue);
 			run_probe(manager, probe);
 			continue;
 		}
-		if (manager->stopping)
-			break;
 		struct timespec until;
 		clock_gettime(CLOCK_MONOTONIC, &until);
 		until.tv_sec += IDLE_SECONDS;
@@ -256,18 +254,22 @@ struct probe_manager *probe_manager_new(struct kubelet *kubelet) {
 	return manager;
 }
 
-void probe_manager_free(struct probe_manager *manager) {
+void probe_manager_stop(struct probe_manager *manager) {
 	if (!manager)
 		return;
 	pthread_mutex_lock(&manager->lock);
 	manager->stopping = true;
-	map_clear(&manager->probes);
 	pthread_cond_broadcast(&manager->work);
 	pthread_cond_broadcast(&manager->timer_wake);
 	while (manager->threads)
 		pthread_cond_wait(&manager->idle, &manager->lock);
 	pthread_mutex_unlock(&manager->lock);
 	pthread_join(manager->timer, NULL);
+}
+
+void probe_manager_free(struct probe_manager *manager) {
+	if (!manager)
+		return;
 	map_done(&manager->probes);
 	pthread_mutex_destroy(&manager->lock);
 	pthread_cond_destroy(&manager->timer_wake);
