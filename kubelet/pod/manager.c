@@ -76,6 +76,7 @@ void pod_free(struct pod *pod) {
 	free(pod->slots);
 	map_done(&pod->volume_paths);
 	api_unref(pod->told);
+	api_unref(pod->successor);
 	api_unref(pod->object);
 	cleanup_close(&pod->cancel_fd);
 	free(pod->uid);
@@ -133,11 +134,15 @@ static void *work(void *arg) {
 		pthread_mutex_unlock(&pod->lock);
 		pthread_mutex_unlock(&manager->lock);
 		if (forgotten) {
+			autounref struct core_v1_pod *successor = take_ptr(pod->successor);
+			autofree char *source = xstrdup(pod->source);
 			object_cache_sweep(manager->kubelet->objects);
 			status_manager_forget(manager->kubelet->status, pod->uid);
 			if (manager->kubelet->tokens)
 				token_cache_drop(manager->kubelet->tokens, pod->uid);
 			pod_free(pod);
+			if (successor)
+				pod_manager_set(manager, successor, source);
 		}
 		/* Counted to the very last, so that nobody frees what is used above. */
 		pthread_mutex_lock(&manager->lock);
@@ -251,6 +256,14 @@ void pod_manager_set(struct pod_manager *manager, struct core_v1_pod *object, co
 		map_set(&manager->pods, pod->uid, pod);
 	}
 	pthread_mutex_lock(&pod->lock);
+	if (pod->removed) {
+		api_ref(object);
+		api_unref(pod->successor);
+		pod->successor = object;
+		pthread_mutex_unlock(&pod->lock);
+		pthread_mutex_unlock(&manager->lock);
+		return;
+	}
 	pod_resize_note(pod, object);
 	api_ref(object);
 	api_unref(pod->object);
@@ -282,6 +295,8 @@ void pod_manager_remove(struct pod_manager *manager, const char *uid) {
 	if (pod) {
 		pthread_mutex_lock(&pod->lock);
 		pod->removed = true;
+		api_unref(pod->successor);
+		pod->successor = NULL;
 		cancel_pull(pod);
 		wake_locked(manager, pod);
 		pthread_mutex_unlock(&pod->lock);
@@ -295,6 +310,19 @@ void pod_manager_wake(struct pod_manager *manager, const char *uid) {
 	if (pod) {
 		pthread_mutex_lock(&pod->lock);
 		wake_locked(manager, pod);
+		pthread_mutex_unlock(&pod->lock);
+	}
+	pthread_mutex_unlock(&manager->lock);
+}
+
+void pod_manager_wake_static(struct pod_manager *manager, const char *ns, const char *name) {
+	struct map_entry *e;
+	pthread_mutex_lock(&manager->lock);
+	for (size_t i = 0; (e = map_next(&manager->pods, &i));) {
+		struct pod *pod = e->value;
+		pthread_mutex_lock(&pod->lock);
+		if (!str_equal(pod->source, "api") && str_equal(pod->ns, ns) && str_equal(pod->name, name))
+			wake_locked(manager, pod);
 		pthread_mutex_unlock(&pod->lock);
 	}
 	pthread_mutex_unlock(&manager->lock);

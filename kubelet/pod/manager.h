@@ -15,7 +15,7 @@ struct pod_manager *pod_manager_new(struct kubelet *kubelet);
 /* Stops starting work and waits for workers that run (a bounded time); pods run on. Takes NULL. */
 void pod_manager_free(struct pod_manager *manager);
 
-/* A source's word: this pod should be, as this object says (referenced). source: "api", "file", "http". */
+/* A source's word: this pod should be, as this object says (referenced). One that was removed and is still ending ends first. source: "api", "file", "http". */
 void pod_manager_set(struct pod_manager *manager, struct core_v1_pod *object, const char *source);
 /* The same object, newer in its status alone: taken without waking the worker. */
 void pod_manager_refresh(struct pod_manager *manager, struct core_v1_pod *object);
@@ -26,6 +26,8 @@ void pod_manager_sources_ready(struct pod_manager *manager);
 
 /* Something about it may have changed. */
 void pod_manager_wake(struct pod_manager *manager, const char *uid);
+/* Wakes the static pods of this name: what the API has under it came, changed or went. */
+void pod_manager_wake_static(struct pod_manager *manager, const char *ns, const char *name);
 /* Wakes the pods of a namespace that refer to this ConfigMap or Secret. */
 void pod_manager_object_changed(struct pod_manager *manager, const struct api_resource *resource, const char *ns, const char *name);
 /* True where some pod's spec names it, in volumes, environment or pull secrets. */

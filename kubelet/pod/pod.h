@@ -57,6 +57,7 @@ struct pod {
 	pthread_cond_t changed;  /* anything below, or an exit */
 	struct core_v1_pod *object;
 	bool removed;            /* by its source */
+	struct core_v1_pod *successor; /* its source has it again: what is made once this one is forgotten (a static pod's uid follows from its text) */
 	bool working, pending;   /* a thread runs; it is to look again */
 	int cancel_fd;           /* eventfd: readable once the pod is to end, so that a pull gives up */
 	int64_t wake_at;         /* monotonic; 0: never */

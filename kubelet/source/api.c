@@ -7,10 +7,9 @@ static void set(struct kubelet *kubelet, struct core_v1_pod *pod) {
 	if (mirror_is(pod)) {
 		/* Its status comes from the static pod, whose uid is in the annotation. */
 		const char *uid = api_map_get(&pod->metadata.annotations, "kubernetes.io/config.hash");
-		if (uid) {
+		if (uid)
 			status_manager_wake(kubelet->status, uid);
-			pod_manager_wake(kubelet->pods, uid);
-		}
+		pod_manager_wake_static(kubelet->pods, pod->metadata.namespace, pod->metadata.name);
 		return;
 	}
 	pod_manager_set(kubelet->pods, pod, "api");
@@ -40,11 +39,10 @@ static void on_update(void *old_object, void *object, void *arg) {
 static void on_delete(void *object, void *arg) {
 	struct kubelet *kubelet = arg;
 	const struct core_v1_pod *pod = object;
-	const char *uid = mirror_is(pod) ? api_map_get(&pod->metadata.annotations, "kubernetes.io/config.hash") : NULL;
 	if (!mirror_is(pod))
 		pod_manager_remove(kubelet->pods, pod->metadata.uid);
-	else if (uid)
-		pod_manager_wake(kubelet->pods, uid);
+	/* Whoever had the name, it is free for the mirror of the static pod that waits for it. */
+	pod_manager_wake_static(kubelet->pods, pod->metadata.namespace, pod->metadata.name);
 }
 
 void source_api_start(struct kubelet *kubelet) {

@@ -373,6 +373,12 @@ def test_static_pods(c):
         f.write(text % "two")
     os.rename(manifest + ".new", manifest)
     c.wait(20, "the change", lambda: says("two"))
+    # Taken away and put back while it still ends: the same pod by its uid, which must not be lost.
+    container = statuses(c, name)["main"]["containerID"]
+    os.rename(manifest, f"{c.dir}/aside.yaml")
+    c.wait(20, "its mirror to go", lambda: c.kubectl("get", "pod", name, check=False).returncode != 0)
+    os.rename(f"{c.dir}/aside.yaml", manifest)
+    c.wait(20, "it to come back", lambda: conditions(c, name)["Ready"]["status"] == "True" and says("two") and statuses(c, name)["main"]["containerID"] != container)
     os.unlink(manifest)
     c.wait(20, "its end", lambda: c.kubectl("get", "pod", name, check=False).returncode != 0)
 

@@ -4,7 +4,9 @@
 
 import importlib.util
 import os
+import shutil
 import sys
+import tempfile
 import time
 import traceback
 
@@ -26,6 +28,9 @@ def load_tests(names):
 def main():
     build, names = sys.argv[1], sys.argv[2:]
     passed = failed = 0
+    # What a sanitizer finds in a daemon goes to a file, whoever started it and whatever became of it.
+    reports = tempfile.mkdtemp(prefix="coracle-reports-")
+    os.environ["ASAN_OPTIONS"], os.environ["UBSAN_OPTIONS"] = f"log_path={reports}/sanitizer", f"log_path={reports}/sanitizer:print_stacktrace=1"
     cluster = Cluster(build)
     try:
         started = time.monotonic()
@@ -55,6 +60,11 @@ def main():
         else:
             passed += 1
             print("ok    the cluster leaves nothing behind")
+    for name in os.listdir(reports):
+        failed += 1
+        with open(f"{reports}/{name}", errors="replace") as f:
+            print(f"FAIL  a sanitizer's report:\n{f.read(6000)}")
+    shutil.rmtree(reports)
     print(f"e2e: {passed} passed, {failed} failed")
     return 1 if failed else 0
 

@@ -7,6 +7,8 @@ cd "$(dirname "$0")"
 build=$(cd ../..; realpath "$1")
 passed=0 failed=0 at_once=3
 out=$(mktemp -d)
+# What a sanitizer finds in a daemon goes to a file, whoever started it and whatever became of it.
+export ASAN_OPTIONS="log_path=$out/sanitizer" UBSAN_OPTIONS="log_path=$out/sanitizer:print_stacktrace=1"
 trap 'rm -rf "$out"' EXIT
 for script in *.py; do
 	while [ "$(jobs -rp | wc -l)" -ge $at_once ]; do wait -n || true; done
@@ -21,6 +23,12 @@ for script in *.py; do
 	elif [ "$(cat "$out/$script.rc")" -ne 0 ]; then
 		failed=$((failed + 1))
 	fi
+done
+for report in "$out"/sanitizer.*; do
+	[ -f "$report" ] || continue
+	echo "FAILED: a sanitizer's report"
+	head -n 60 "$report"
+	failed=$((failed + 1))
 done
 echo "integration: $passed passed, $failed failed"
 [ "$failed" -eq 0 ]
