@@ -204,8 +204,7 @@ void kubelet_parts_close(struct kubelet *kubelet) {
 	logind_stop(kubelet->logind);
 	node_agent_stop(kubelet->node);
 	/* No new word about pods, from the API or from a probe, then no worker, then what workers use. */
-	if (kubelet->informers)
-		informer_set_free(kubelet->informers);
+	informer_set_stop(kubelet->informers);
 	probe_manager_stop(kubelet->probes);
 	pod_manager_free(kubelet->pods);
 	probe_manager_free(kubelet->probes);
@@ -219,6 +218,7 @@ void kubelet_parts_close(struct kubelet *kubelet) {
 	token_cache_free(kubelet->tokens);
 	if (kubelet->recorder)
 		event_recorder_free(kubelet->recorder);
+	informer_set_free(kubelet->informers);
 	if (kubelet->client)
 		client_free(kubelet->client);
 	for (size_t i = 0; i < kubelet->node_ip_count; i++)

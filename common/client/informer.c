@@ -502,7 +502,7 @@ static void informer_free(struct informer *informer)
 	free(informer);
 }
 
-void informer_set_free(struct informer_set *set)
+void informer_set_stop(struct informer_set *set)
 {
 	if (!set)
 		return;
@@ -512,6 +512,17 @@ void informer_set_free(struct informer_set *set)
 	list_for_each (informer, &set->informers, in_set) {
 		if (informer->started)
 			pthread_join(informer->thread, NULL);
+		informer->started = false;
+	}
+}
+
+void informer_set_free(struct informer_set *set)
+{
+	if (!set)
+		return;
+	informer_set_stop(set);
+	struct informer *informer;
+	list_for_each (informer, &set->informers, in_set) {
 		list_remove(&informer->in_set);
 		informer_free(informer);
 	}

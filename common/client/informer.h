@@ -35,7 +35,9 @@ struct informer_handler {
 
 /* A set shares one informer per (resource, options). */
 struct informer_set *informer_set_new(struct client *client);
-/* Stops all threads, frees. */
+/* Stops all threads: no handler is called any more; what is known can still be read. Takes NULL, and a set that was stopped. */
+void informer_set_stop(struct informer_set *set);
+/* Stops all threads, frees. Takes NULL. */
 void informer_set_free(struct informer_set *set);
 /* options NULL: everything. Handlers and indexes are added before informer_set_start, or later (then the store is replayed to them). */
 struct informer *informer_get(struct informer_set *set, const struct api_resource *resource, const struct informer_options *options);
