@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
-# All tests: lint, unit tests and fuzz replays under ASan+UBSan, the threaded ones under TSan, integration, end to end. Each suite closes
+# All tests: lint; unit tests and fuzz replays under ASan+UBSan, the threaded ones under TSan; integration and end to end, the daemons under ASan+UBSan. Each suite closes
 # with "<suite>: N passed, N failed"; the last line sums them up.
 set -u
 cd "$(dirname "$0")/.."
@@ -32,8 +32,8 @@ suite build make -s -j"$jobs" all
 suite lint test/lint/lint.sh
 suite unit make -s -j"$jobs" SANITIZE=1 unit
 suite threads make -s -j"$jobs" SANITIZE=thread threads
-suite integration make -s integration
-suite e2e make -s e2e
+suite integration make -s SANITIZE=1 integration
+suite e2e make -s SANITIZE=1 e2e
 echo
 echo "$passed passed, $failed failed"
 [ "$failed" -eq 0 ]

@@ -57,10 +57,11 @@ THREAD_TESTS := $(filter $(addprefix $(BUILD)/test/unit/,common/base/% common/ht
 threads: $(THREAD_TESTS)
 	@TSAN_OPTIONS="halt_on_error=0 exitcode=66" test/run-unit.sh $(BUILD) $(THREAD_TESTS) | sed 's/^unit:/threads:/'; exit $${PIPESTATUS[0]}
 
-integration: all hollow  ## run the integration tests against an etcd of their own
+integration: all hollow  ## run the integration tests against an etcd of their own (use SANITIZE=1)
+	@$(if $(filter-out 0,$(SANITIZE)),$(MAKE) SANITIZE=0 all) # what measures memory measures the real thing
 	@test/integration/run.sh $(BUILD)
 
-e2e: all           ## play the story end to end, with kubectl, on a cluster of its own (root)
+e2e: all           ## play the story end to end, with kubectl, on a cluster of its own (root; use SANITIZE=1)
 	@TEST_PYTHON=$(CURDIR)/build/python/bin/python python3 test/e2e/run.py $(BUILD) $(TESTS)
 
 check:             ## install what the tests need, build, run all tests (root)
