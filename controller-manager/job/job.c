@@ -640,7 +640,7 @@ static void sync_done(struct sync *s)
 	api_unref(s->job);
 }
 
-/* The job is gone: what it left behind is let go of. */
+/* The job is gone: what it left behind is let go of, also where another controller has taken it in meanwhile. */
 static int release_orphans(struct reconciler *r, const char *ns, const char *name, struct error *err)
 {
 	cleanup(sync_done) struct sync s = {.r = r};
@@ -649,8 +649,8 @@ static int release_orphans(struct reconciler *r, const char *ns, const char *nam
 	for (size_t i = 0; i < all.len; i++) {
 		const struct core_v1_pod *pod = all.items[i];
 		const struct meta_v1_owner_reference *owner = owner_controller(&pod->metadata);
-		bool of_job = owner ? str_equal(owner->kind, "Job") && str_equal(owner->name, name) :
-				      str_equal(api_map_get(&pod->metadata.labels, "batch.kubernetes.io/job-name"), name);
+		bool owned = owner && str_equal(owner->kind, "Job");
+		bool of_job = str_equal(owned ? owner->name : api_map_get(&pod->metadata.labels, "batch.kubernetes.io/job-name"), name);
 		if (of_job && has_finalizer(pod))
 			informer_list_add(&s.pods, api_ref(pod));
 	}
