@@ -175,6 +175,11 @@ static int create_revision(struct reconciler *r, const void *owner, const struct
 {
 	autounref struct apps_v1_controller_revision *made = make_revision(owner, template, patch, *collisions, number), *created = NULL;
 	autoerror struct error failed = {0};
+	/* What is made for an owner that goes is collected at once, and made again, for as long as something holds the owner. */
+	if (((const struct meta_v1_object_meta *)api_metadata(owner))->deletion_timestamp.set) {
+		history_add(history, take_ptr(made));
+		return 0;
+	}
 	int result = world_create(r->world, CACHED_CONTROLLER_REVISIONS, made, (void **)&created, &failed);
 	if (result && error_is(&failed, "AlreadyExists")) {
 		result = world_get(r->world, CACHED_CONTROLLER_REVISIONS, made->metadata.namespace, made->metadata.name, (void **)&created, err);

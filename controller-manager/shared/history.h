@@ -18,7 +18,8 @@ struct history {
 void history_done(struct history *history);
 /*
  * Loads the revisions of `owner`, adopting orphans, and makes or renumbers the one of `template`. collision_count is raised in *collisions where a
- * name is taken by another template (then -EAGAIN: the caller writes its status). `labels` are those of the template.
+ * name is taken by another template (then -EAGAIN: the caller writes its status). For an owner that is being deleted nothing is written: what is
+ * missing is only in *ret.
  */
 int history_load(struct reconciler *r, enum cached owner_what, const void *owner, const struct selector *selector,
 	const struct core_v1_pod_template_spec *template, int32_t *collisions, struct history *ret, struct error *err);
