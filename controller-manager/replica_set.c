@@ -267,7 +267,6 @@ static int compute_status(struct replicated *set, const struct informer_list *po
 	*set->available = available;
 	if (set->terminating)
 		*set->terminating = api_int32(api_arena(set->object), terminating);
-	*set->observed_generation = set->meta->generation;
 	return ready > available && soonest.sec != INT64_MAX ? milliseconds_until(soonest) : 0;
 }
 
@@ -347,6 +346,9 @@ static int sync_set(struct reconciler *r, const struct replicated_kind *kind, in
 	}
 	bool observed = *set.observed_generation == set.meta->generation;
 	int after_ms = compute_status(&set, &pods), wait_ms = 0;
+	/* Counted from a cache that lacks our own writes, the pods may be those of another size. */
+	if (may_manage)
+		*set.observed_generation = set.meta->generation;
 	if (!api_equal(api_type_of(cached), cached, set.object)) {
 		wait_ms = observed && !failed.errnum && pods.len >= PACED_FROM && !has_arrived(&set, pods.len) ? pace(state, key) : 0;
 		result = wait_ms ? 0 : world_update_status(r->world, kind->what, set.object, NULL, err);

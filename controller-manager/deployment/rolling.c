@@ -81,6 +81,23 @@ int32_t proportion_of(const struct apps_v1_deployment *d, const struct apps_v1_r
 	return to_add > 0 ? min_of(fraction, allowed) : max_of(fraction, allowed);
 }
 
+/*
+ * Pods of a set that are sure to be available. A set that was made smaller and larger again still tells of pods that have gone, until its status has
+ * seen the new size.
+ */
+static int32_t sure_pods(const struct apps_v1_replica_set *rs)
+{
+	if (rs->status.observed_generation < rs->metadata.generation)
+		return 0;
+	return min_of(rs->status.available_replicas, set_replicas(rs));
+}
+
+/* How many must stay available, whatever moves. */
+static int32_t pods_to_keep(const struct apps_v1_deployment *d)
+{
+	return deployment_replicas(d) - deployment_max_unavailable(d);
+}
+
 /* ---- scaling ---- */
 
 static size_t count_active(const struct rollout *rollout)
@@ -129,7 +146,7 @@ static bool is_saturated(const struct rollout *rollout)
 	const struct apps_v1_replica_set *rs = rollout->sets[rollout->fresh];
 	int32_t wanted = deployment_replicas(rollout->d);
 	int64_t desired;
-	return set_replicas(rs) == wanted && rs->status.available_replicas == wanted &&
+	return set_replicas(rs) == wanted && sure_pods(rs) == wanted &&
 	       str_to_int64(api_map_get(&rs->metadata.annotations, ANNOTATION_DESIRED_REPLICAS), 0, INT32_MAX, &desired) && desired == wanted;
 }
 
@@ -167,6 +184,34 @@ static int compare_larger_older(const void *left, const void *right)
 	return a->created < b->created ? -1 : a->created > b->created;
 }
 
+/*
+ * Shares are by size alone. Where a set that is large and not available would keep its share, and the available pods of a small one go, shares move
+ * until as many pods as must be will stay available.
+ */
+static void keep_available(const struct rollout *rollout, struct sized *sized, size_t count)
+{
+	int32_t had = 0, left = 0;
+	for (size_t i = 0; i < count; i++) {
+		int32_t sure = sure_pods(rollout->sets[sized[i].index]);
+		had += sure;
+		left += min_of(sized[i].size, sure);
+	}
+	int32_t missing = min_of(had, pods_to_keep(rollout->d)) - left;
+	for (size_t i = 0; i < count && missing > 0; i++) {
+		int32_t sure = sure_pods(rollout->sets[sized[i].index]);
+		for (size_t j = 0; j < count && missing > 0 && sized[i].size < sure; j++) {
+			int32_t spare = sized[j].size - sure_pods(rollout->sets[sized[j].index]);
+			int32_t moved = min_of(spare, sure - sized[i].size);
+			moved = min_of(moved, missing);
+			if (moved <= 0)
+				continue;
+			sized[j].size -= moved;
+			sized[i].size += moved;
+			missing -= moved;
+		}
+	}
+}
+
 static int scale_in_proportion(struct rollout *rollout, struct error *err)
 {
 	const struct apps_v1_deployment *d = rollout->d;
@@ -189,6 +234,8 @@ static int scale_in_proportion(struct rollout *rollout, struct error *err)
 	/* What rounding left goes to the largest. */
 	if (count && to_add)
 		sized[0].size = max_of(sized[0].size + to_add - added, 0);
+	if (to_add < 0)
+		keep_available(rollout, sized, count);
 	for (size_t i = 0; i < count; i++) {
 		int r = rollout_scale_set(rollout, sized[i].index, sized[i].size, NULL, err);
 		if (r)
@@ -240,11 +287,9 @@ static int remove_unhealthy(struct rollout *rollout, int32_t max, int32_t *ret_r
 
 static int remove_available(struct rollout *rollout, bool *ret_scaled, struct error *err)
 {
-	int32_t available = 0, keep = deployment_replicas(rollout->d) - deployment_max_unavailable(rollout->d);
-	/* A set that was just made smaller may not have counted again: it has no more than it is to have. */
+	int32_t left = -pods_to_keep(rollout->d);
 	for (size_t i = 0; i < rollout->count; i++)
-		available += min_of(rollout->sets[i]->status.available_replicas, set_replicas(rollout->sets[i]));
-	int32_t left = available - keep;
+		left += sure_pods(rollout->sets[i]);
 	for (size_t i = 0; i < rollout->count && left > 0; i++) {
 		int32_t replicas = set_replicas(rollout->sets[i]);
 		if ((ptrdiff_t)i == rollout->fresh || !replicas)
@@ -263,9 +308,8 @@ static int scale_olds(struct rollout *rollout, bool *ret_scaled, struct error *e
 	if (!rollout_total(rollout, false))
 		return 0;
 	const struct apps_v1_replica_set *fresh = rollout->sets[rollout->fresh];
-	int32_t keep = deployment_replicas(rollout->d) - deployment_max_unavailable(rollout->d);
-	int32_t coming = set_replicas(fresh) - fresh->status.available_replicas;
-	int32_t may_go = rollout_total(rollout, true) - keep - coming, removed = 0;
+	int32_t coming = set_replicas(fresh) - sure_pods(fresh);
+	int32_t may_go = rollout_total(rollout, true) - pods_to_keep(rollout->d) - coming, removed = 0;
 	if (may_go <= 0)
 		return 0;
 	int r = remove_unhealthy(rollout, may_go, &removed, ret_scaled, err);
