@@ -173,6 +173,14 @@ bool registry_has_group(struct registry *registry, const char *group, const char
 	return find_first(registry, match_group, group, version, NULL) != NULL;
 }
 
+static bool match_built_in_group(const struct resource *r, const char *group, const char *none, const char *none_either) {
+	return !r->custom && strcmp(resource_group(r), group) == 0;
+}
+
+bool registry_has_built_in_group(struct registry *registry, const char *group) {
+	return find_first(registry, match_built_in_group, group, NULL, NULL) != NULL;
+}
+
 uint64_t registry_generation(struct registry *registry) {
 	pthread_rwlock_rdlock(&registry->lock);
 	uint64_t generation = registry->generation;

@@ -36,6 +36,8 @@ const struct resource *registry_find_any(struct registry *registry, const char *
 const struct resource *registry_by_kind(struct registry *registry, const char *group, const char *version, const char *kind);
 /* True where some resource of this group and version (NULL: any) is served. */
 bool registry_has_group(struct registry *registry, const char *group, const char *version);
+/* True where some resource of this group is of the tables, in whatever version. */
+bool registry_has_built_in_group(struct registry *registry, const char *group);
 /* Grows with every change of what is served. */
 uint64_t registry_generation(struct registry *registry);
 /* Calls fn for every resource served, in the order of the tables. */

@@ -86,6 +86,8 @@ void request_handle(struct http_request *http, void *arg) {
 		given = id;
 	}
 	http_add_header(http, "Audit-Id", given);
+	/* What an answer says is for who asked, and for now. */
+	http_add_header(http, "Cache-Control", "no-cache, private");
 	run_steps(r, 0);
 }
 

@@ -306,7 +306,7 @@ static int respond_aggregated(struct request *r, const char *version, bool core)
 	buf_append_char(&etag, '"');
 	http_add_header(r->http, "ETag", etag.data);
 	http_add_header(r->http, "Vary", "Accept");
-	http_add_header(r->http, "Cache-Control", "public");
+	http_set_header(r->http, "Cache-Control", "public");
 	autofree char *type = xprintf("application/json;g=apidiscovery.k8s.io;v=%s;as=APIGroupDiscoveryList", version);
 	if (str_equal(http_header(r->http, "If-None-Match"), etag.data)) {
 		request_finished(r, 304);
@@ -396,8 +396,11 @@ int discovery_version(struct request *r, struct error *err) {
 	else if (!core && r->part_count == 3)
 		found = *r->parts[1] && write_version(c, r->parts[1], r->parts[2], &out);
 	catalogue_free(c);
+	const char *group = core ? "" : r->parts[1];
 	if (found)
 		request_respond_json(r, 200, out.data, out.len);
+	else if (r->part_count == (core ? 2 : 3) && registry_has_built_in_group(r->server->registry, group))
+		return error_not_served(err);
 	else
 		request_respond_text(r, 404, "404 page not found\n");
 	return REQUEST_TAKEN;
@@ -435,7 +438,7 @@ int openid_configuration(struct request *r, struct error *err) {
 	string_member(&out, "jwks_uri", uri);
 	buf_append_str(&out, ",\"response_types_supported\":[\"id_token\"],\"subject_types_supported\":[\"public\"],\"id_token_signing_alg_values_supported\":[\"RS256\",\"ES256\"]}");
 	request_finished(r, 200);
-	http_add_header(r->http, "Cache-Control", "public, max-age=3600");
+	http_set_header(r->http, "Cache-Control", "public, max-age=3600");
 	http_respond(r->http, 200, "application/json", out.data, out.len);
 	return REQUEST_TAKEN;
 }
@@ -444,7 +447,7 @@ int openid_jwks(struct request *r, struct error *err) {
 	autobuf struct buf out = BUF_INIT(1 << 20);
 	signer_jwks(authn_signer(r->server->authn), &out);
 	request_finished(r, 200);
-	http_add_header(r->http, "Cache-Control", "public, max-age=3600");
+	http_set_header(r->http, "Cache-Control", "public, max-age=3600");
 	http_respond(r->http, 200, "application/jwk-set+json", out.data, out.len);
 	return REQUEST_TAKEN;
 }

@@ -236,7 +236,7 @@ static void namespace_cells(const void *object, struct cells *cells) {
 static void config_map_cells(const void *object, struct cells *cells) {
 	const struct core_v1_config_map *map = object;
 	cell_string(cells, map->metadata.name);
-	cell_printf(cells, "%u", map->data.len + map->binary_data.len);
+	cell_int(cells, map->data.len + map->binary_data.len);
 	cell_age_of(cells, map);
 }
 
@@ -244,7 +244,7 @@ static void secret_cells(const void *object, struct cells *cells) {
 	const struct core_v1_secret *secret = object;
 	cell_string(cells, secret->metadata.name);
 	cell_string(cells, secret->type);
-	cell_printf(cells, "%u", secret->data.len);
+	cell_int(cells, secret->data.len);
 	cell_age_of(cells, secret);
 }
 

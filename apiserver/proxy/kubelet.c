@@ -71,7 +71,7 @@ const char *kubelet_address(const struct apiserver *server, const struct core_v1
 int kubelet_locate(struct request *r, const char *name, struct upstream_options *ret, struct error *err) {
 	struct core_v1_node *node = registry_read(r->server->registry, "", "nodes", NULL, name);
 	if (!node)
-		return error_internal(err, "error getting node: nodes \"%s\" not found", name);
+		return error_not_found(err, registry_find(r->server->registry, "", "v1", "nodes"), name);
 	const char *address = arena_strdup(r->arena, kubelet_address(r->server, node, &ret->port));
 	api_unref(node);
 	if (!address)

@@ -90,17 +90,10 @@ static int dispatch_unstored(struct request *r, struct error *err) {
 }
 
 static int not_served(struct request *r, struct error *err) {
-	if (registry_has_group(r->server->registry, r->group, r->version)) {
-		request_respond_text(r, 404, "404 page not found\n");
-		return REQUEST_TAKEN;
-	}
+	if (registry_has_built_in_group(r->server->registry, r->group))
+		return error_not_served(err);
 	request_respond_text(r, 404, "404 page not found\n");
 	return REQUEST_TAKEN;
-}
-
-/* What an answer says is for who asked, and for now. */
-static void say_private(struct request *r) {
-	http_add_header(r->http, "Cache-Control", "no-cache, private");
 }
 
 static int dispatch_resource(struct request *r, struct error *err) {
@@ -111,32 +104,24 @@ static int dispatch_resource(struct request *r, struct error *err) {
 	if (r->resource->strategy && r->resource->strategy->deprecated)
 		request_warn(r, "%s", r->resource->strategy->deprecated);
 	/* A collection over all namespaces is read only; an object of a namespaced kind needs its namespace. */
-	if (api->namespaced && str_empty(r->ns) && r->name) {
-		request_respond_text(r, 404, "404 page not found\n");
-		return REQUEST_TAKEN;
-	}
-	if (!api->namespaced && !str_empty(r->ns) && strcmp(r->plural, "namespaces") != 0) {
-		request_respond_text(r, 404, "404 page not found\n");
-		return REQUEST_TAKEN;
-	}
+	if (api->namespaced && str_empty(r->ns) && r->name)
+		return not_served(r, err);
+	if (!api->namespaced && !str_empty(r->ns) && strcmp(r->plural, "namespaces") != 0)
+		return not_served(r, err);
+	bool head = strcmp(r->method, "HEAD") == 0;
 	if (r->subresource) {
 		r->sub = api_resource_subresource(api, r->subresource);
-		if (!r->sub) {
-			request_respond_text(r, 404, "404 page not found\n");
-			return REQUEST_TAKEN;
-		}
+		if (!r->sub)
+			return not_served(r, err);
 		const struct verb_row *verb = find_verb(r->verb);
-		if (!verb || !(r->sub->verbs & verb->bit))
+		if (!verb || !(r->sub->verbs & verb->bit) || (head && strcmp(r->subresource, "proxy") != 0))
 			return error_method_not_allowed(err);
 		bool stream = subresource_is_stream(r);
-		if (!stream)
-			say_private(r);
 		int rc = stream ? 0 : request_negotiate(r, true, &r->accept, err);
 		return rc < 0 ? rc : subresource_handle(r, err);
 	}
-	say_private(r);
 	const struct verb_row *verb = find_verb(r->verb);
-	if (!verb || !(api->verbs & verb->bit) || verb->named != (r->name != NULL))
+	if (!verb || !(api->verbs & verb->bit) || verb->named != (r->name != NULL) || head)
 		return error_method_not_allowed(err);
 	bool can_transform = r->resource->collection != NULL || (api->verbs & API_VERB_LIST);
 	int rc = request_negotiate(r, can_transform, &r->accept, err);
@@ -145,7 +130,7 @@ static int dispatch_resource(struct request *r, struct error *err) {
 	if (!r->resource->collection)
 		return dispatch_unstored(r, err);
 	if (api->namespaced && str_empty(r->ns) && strcmp(r->verb, "create") == 0)
-		return error_bad_request(err, "an empty namespace may not be set during creation");
+		return error_method_not_allowed(err);
 	return verb->handle(r, err);
 }
 

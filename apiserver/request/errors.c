@@ -58,8 +58,20 @@ int error_internal(struct error *err, const char *fmt, ...) {
 	return rc;
 }
 
+/* What is refused before any resource is looked at carries details that say nothing. */
+int error_of_route(struct error *err, int code, const char *reason, const char *message) {
+	int rc = error_status(err, code, reason, "%s", message);
+	if (err)
+		err->empty_details = true;
+	return rc;
+}
+
 int error_method_not_allowed(struct error *err) {
-	return error_status(err, 405, "MethodNotAllowed", "the server does not allow this method on the requested resource");
+	return error_of_route(err, 405, "MethodNotAllowed", "the server does not allow this method on the requested resource");
+}
+
+int error_not_served(struct error *err) {
+	return error_of_route(err, 404, "NotFound", "the server could not find the requested resource");
 }
 
 static void member(struct buf *out, const char *name, const char *value, bool *first) {
@@ -107,7 +119,7 @@ void status_encode(const struct error *err, struct buf *out) {
 		buf_append_str(out, ",\"reason\":");
 		buf_append_json_string(out, reason, strlen(reason));
 	}
-	bool plain = !err->details_name && !err->details_group && !err->details_kind && !err->details_uid && !err->cause_count && !err->retry_after_seconds;
+	bool plain = !err->details_name && !err->details_group && !err->details_kind && !err->details_uid && !err->cause_count && !err->retry_after_seconds && !err->empty_details;
 	if (!plain)
 		details_encode(err, out);
 	buf_printf(out, ",\"code\":%d}", code);

@@ -6,6 +6,8 @@
 
 #define NOT_ACCEPTABLE "only the following media types are accepted: application/json, application/yaml, application/vnd.kubernetes.protobuf"
 
+#define WATCH_NOT_ACCEPTABLE "only the following media types are accepted: application/json;stream=watch, application/vnd.kubernetes.protobuf;stream=watch"
+
 static const struct { const char *name; enum media_type media; } media_types[] = {
 	{"application/json", MEDIA_JSON},
 	{"application/yaml", MEDIA_YAML},
@@ -88,8 +90,10 @@ static bool clause_form(const struct clause *c, bool can_transform, enum respons
 	return true;
 }
 
-/* Custom resources and Tables have no protobuf form: the next clause may be better. */
+/* A watch has no YAML form, custom resources and Tables no protobuf form: the next clause may be better. */
 static bool media_fits(const struct request *r, enum media_type media, enum response_form form) {
+	if (media == MEDIA_YAML && strcmp(r->verb, "watch") == 0)
+		return false;
 	if (media != MEDIA_PROTOBUF)
 		return true;
 	return form == FORM_PARTIAL || (form == FORM_OBJECT && !(r->resource && r->resource->custom));
@@ -103,8 +107,18 @@ static bool wants_pretty(const struct request *r) {
 	return agent && (str_starts_with(agent, "curl") || str_starts_with(agent, "Wget") || str_starts_with(agent, "Mozilla/5.0"));
 }
 
+static int check_include_object(const struct request *r, struct error *err) {
+	static const char *const known[] = {"", "Metadata", "Object", "None"};
+	const char *value = str_or(http_query(r->http, "includeObject"), "");
+	for (size_t i = 0; i < array_len(known); i++)
+		if (strcmp(known[i], value) == 0)
+			return 0;
+	return error_bad_request(err, "Unable to convert to Table as requested: includeObject: Invalid value: \"%s\": must be 'Metadata', 'Object', 'None', or empty", value);
+}
+
 int request_negotiate(const struct request *r, bool can_transform, struct negotiated *ret, struct error *err) {
 	const char *accept = http_header(r->http, "Accept");
+	int rc = 0;
 	struct negotiated best = {.media = MEDIA_JSON, .pretty = wants_pretty(r)};
 	if (str_empty(accept)) {
 		*ret = best;
@@ -121,11 +135,16 @@ int request_negotiate(const struct request *r, bool can_transform, struct negoti
 			continue;
 		best.media = media;
 		best.form = form;
+		best.beta = form != FORM_OBJECT && strcmp(c.version, "v1beta1") == 0;
 		best.stream = strcmp(c.stream, "watch") == 0;
 		best_q = c.q;
 	}
 	if (best_q <= 0)
-		return error_status(err, 406, "NotAcceptable", NOT_ACCEPTABLE);
+		return error_status(err, 406, "NotAcceptable", strcmp(r->verb, "watch") == 0 ? WATCH_NOT_ACCEPTABLE : NOT_ACCEPTABLE);
+	if (best.form == FORM_TABLE)
+		rc = check_include_object(r, err);
+	if (rc < 0)
+		return rc;
 	*ret = best;
 	return 0;
 }

@@ -14,10 +14,14 @@ bool render_is_identity(const struct render *render) {
 	return render->accept.form == FORM_OBJECT && render->accept.media != MEDIA_PROTOBUF && resource_is_identity(render->resource);
 }
 
-void partial_metadata(const char *json, size_t len, struct buf *out) {
+const char *render_meta_version(const struct negotiated *accept) {
+	return accept->beta ? "meta.k8s.io/v1beta1" : "meta.k8s.io/v1";
+}
+
+void partial_metadata(const struct negotiated *accept, const char *json, size_t len, struct buf *out) {
 	size_t meta_len;
 	const char *meta = json_text_find(json, len, "metadata", &meta_len);
-	buf_append_str(out, "{\"kind\":\"PartialObjectMetadata\",\"apiVersion\":\"meta.k8s.io/v1\",\"metadata\":");
+	buf_printf(out, "{\"kind\":\"PartialObjectMetadata\",\"apiVersion\":\"%s\",\"metadata\":", render_meta_version(accept));
 	if (meta)
 		buf_append(out, meta, meta_len);
 	else
@@ -25,9 +29,9 @@ void partial_metadata(const char *json, size_t len, struct buf *out) {
 	buf_append_char(out, '}');
 }
 
-int partial_metadata_object(const char *json, size_t len, void **ret_object) {
+int partial_metadata_object(const struct negotiated *accept, const char *json, size_t len, void **ret_object) {
 	autobuf struct buf text = BUF_INIT(BUF_MAX_DEFAULT);
-	partial_metadata(json, len, &text);
+	partial_metadata(accept, json, len, &text);
 	return api_decode_json(&meta_v1_partial_object_metadata_type, text.data, text.len, NULL, ret_object, NULL);
 }
 
@@ -59,13 +63,13 @@ void table_columns(const struct resource *resource, struct buf *out) {
 	buf_append_char(out, ']');
 }
 
-void table_row(const struct resource *resource, const void *object, const char *json, size_t len, enum include_object include, struct buf *out) {
+void table_row(const struct resource *resource, const struct negotiated *accept, const void *object, const char *json, size_t len, enum include_object include, struct buf *out) {
 	buf_append_str(out, "{\"cells\":[");
 	printer_cells(resource, object, out);
 	buf_append_char(out, ']');
 	if (include == INCLUDE_METADATA) {
 		buf_append_str(out, ",\"object\":");
-		partial_metadata(json, len, out);
+		partial_metadata(accept, json, len, out);
 	} else if (include == INCLUDE_OBJECT) {
 		buf_append_str(out, ",\"object\":");
 		buf_append(out, json, len);
@@ -74,9 +78,9 @@ void table_row(const struct resource *resource, const void *object, const char *
 }
 
 /* Puts the metadata alone in the place of what was decoded, for protobuf. */
-static int to_partial(const struct buf *json, void **object) {
+static int to_partial(const struct negotiated *accept, const struct buf *json, void **object) {
 	void *partial;
-	int rc = partial_metadata_object(json->data, json->len, &partial);
+	int rc = partial_metadata_object(accept, json->data, json->len, &partial);
 	if (rc < 0)
 		return rc;
 	api_unref(*object);
@@ -110,13 +114,13 @@ struct bytes *render_event_object(const struct render *render, struct entry *ent
 	bool protobuf = render_is_protobuf(&render->accept);
 	if (entry_json(render, entry, render->accept.form == FORM_TABLE || (protobuf && render->accept.form == FORM_OBJECT), &json, &object) < 0)
 		return NULL;
-	if (protobuf && render->accept.form == FORM_PARTIAL && to_partial(&json, &object) < 0) {
+	if (protobuf && render->accept.form == FORM_PARTIAL && to_partial(&render->accept, &json, &object) < 0) {
 		api_unref(object);
 		return NULL;
 	}
 	autobuf struct buf out = BUF_INIT(BUF_MAX_DEFAULT);
 	if (render->accept.form == FORM_TABLE) {
-		buf_append_str(&out, "{\"kind\":\"Table\",\"apiVersion\":\"meta.k8s.io/v1\",\"metadata\":{\"resourceVersion\":\"");
+		buf_printf(&out, "{\"kind\":\"Table\",\"apiVersion\":\"%s\",\"metadata\":{\"resourceVersion\":\"", render_meta_version(&render->accept));
 		buf_append_uint(&out, entry->resource_version);
 		buf_append_str(&out, "\"},");
 		if (with_columns)
@@ -124,12 +128,12 @@ struct bytes *render_event_object(const struct render *render, struct entry *ent
 		else
 			buf_append_str(&out, "\"columnDefinitions\":null");
 		buf_append_str(&out, ",\"rows\":[");
-		table_row(render->resource, object, json.data, json.len, render->include, &out);
+		table_row(render->resource, &render->accept, object, json.data, json.len, render->include, &out);
 		buf_append_str(&out, "]}");
 	} else if (protobuf) {
 		api_encode_protobuf(api_type_of(object), object, &out);
 	} else if (render->accept.form == FORM_PARTIAL) {
-		partial_metadata(json.data, json.len, &out);
+		partial_metadata(&render->accept, json.data, json.len, &out);
 	} else {
 		buf_append(&out, json.data, json.len);
 	}
@@ -144,13 +148,13 @@ struct bytes *render_item(const struct render *render, struct entry *entry) {
 	void *object;
 	if (entry_json(render, entry, render->accept.form != FORM_PARTIAL, &json, &object) < 0)
 		return NULL;
-	if (render->accept.form == FORM_PARTIAL && to_partial(&json, &object) < 0) {
+	if (render->accept.form == FORM_PARTIAL && to_partial(&render->accept, &json, &object) < 0) {
 		api_unref(object);
 		return NULL;
 	}
 	autobuf struct buf out = BUF_INIT(BUF_MAX_DEFAULT);
 	if (render->accept.form == FORM_TABLE)
-		table_row(render->resource, object, json.data, json.len, render->include, &out);
+		table_row(render->resource, &render->accept, object, json.data, json.len, render->include, &out);
 	else
 		api_encode_protobuf_message(api_type_of(object), object, &out);
 	api_unref(object);
@@ -165,12 +169,12 @@ void render_object(const struct resource *resource, const struct negotiated *acc
 	autobuf struct buf json = BUF_INIT(BUF_MAX_DEFAULT);
 	api_encode_json(type, object, &json);
 	if (accept->form == FORM_PARTIAL) {
-		partial_metadata(json.data, json.len, out);
+		partial_metadata(accept, json.data, json.len, out);
 		return;
 	}
 	size_t rv_len = 0;
 	const char *rv = json_text_find(json.data, json.len, "metadata.resourceVersion", &rv_len);
-	buf_append_str(out, "{\"kind\":\"Table\",\"apiVersion\":\"meta.k8s.io/v1\",\"metadata\":{");
+	buf_printf(out, "{\"kind\":\"Table\",\"apiVersion\":\"%s\",\"metadata\":{", render_meta_version(accept));
 	if (rv) {
 		buf_append_str(out, "\"resourceVersion\":");
 		buf_append(out, rv, rv_len);
@@ -178,6 +182,6 @@ void render_object(const struct resource *resource, const struct negotiated *acc
 	buf_append_str(out, "},");
 	table_columns(resource, out);
 	buf_append_str(out, ",\"rows\":[");
-	table_row(resource, object, json.data, json.len, r ? request_include_object(r) : INCLUDE_METADATA, out);
+	table_row(resource, accept, object, json.data, json.len, r ? request_include_object(r) : INCLUDE_METADATA, out);
 	buf_append_str(out, "]}");
 }

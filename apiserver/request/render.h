@@ -14,6 +14,8 @@ struct render {
 	struct negotiated accept;
 	enum include_object include;
 };
+/* The group and version of Tables and bare metadata, as asked for. */
+const char *render_meta_version(const struct negotiated *accept);
 bool render_is_identity(const struct render *render);
 /* Objects and bare metadata go out as protobuf where that was settled; Tables never do. */
 bool render_is_protobuf(const struct negotiated *accept);
@@ -27,11 +29,11 @@ void render_object(const struct resource *resource, const struct negotiated *acc
 /* Appends "columnDefinitions":[...]. */
 void table_columns(const struct resource *resource, struct buf *out);
 /* Appends one row object. `json` is the object's own text. */
-void table_row(const struct resource *resource, const void *object, const char *json, size_t len, enum include_object include, struct buf *out);
+void table_row(const struct resource *resource, const struct negotiated *accept, const void *object, const char *json, size_t len, enum include_object include, struct buf *out);
 /* The PartialObjectMetadata of an object's text, decoded; the caller unrefs. */
-int partial_metadata_object(const char *json, size_t len, void **ret_object);
+int partial_metadata_object(const struct negotiated *accept, const char *json, size_t len, void **ret_object);
 /* Appends {"kind":"PartialObjectMetadata",...} from an object's text. */
-void partial_metadata(const char *json, size_t len, struct buf *out);
+void partial_metadata(const struct negotiated *accept, const char *json, size_t len, struct buf *out);
 
 /* ---- text tools ---- */
 void json_text_pretty(const char *json, size_t len, struct buf *out);

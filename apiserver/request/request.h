@@ -19,6 +19,7 @@ struct negotiated {
 	enum response_form form;
 	bool pretty;
 	bool stream; /* ;stream=watch was asked for */
+	bool beta;   /* Tables and bare metadata of meta.k8s.io/v1beta1 */
 };
 
 /* Who asks. Immutable; lives in the request's arena. */
@@ -120,6 +121,10 @@ int error_forbidden(struct error *err, const struct resource *resource, const ch
 int error_bad_request(struct error *err, const char *fmt, ...) printf_like(2, 3);
 int error_internal(struct error *err, const char *fmt, ...) printf_like(2, 3);
 int error_method_not_allowed(struct error *err);
+/* 404 of a path beneath a group that is served. */
+int error_not_served(struct error *err);
+/* An error told from the route alone. */
+int error_of_route(struct error *err, int code, const char *reason, const char *message);
 #define CONFLICT_MODIFIED "the object has been modified; please apply your changes to the latest version and try again"
 
 /* What a handler or step returns where the request was answered or kept. */

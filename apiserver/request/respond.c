@@ -53,9 +53,15 @@ void request_respond_json(struct request *r, int code, const char *json, size_t 
 	respond_bytes(r, code, "application/json", bytes);
 }
 
-/* A Status, as JSON or, where that was settled, as protobuf. */
+/* A Status, as JSON or, where that was settled, as YAML or protobuf. */
 void request_respond_status(struct request *r, int code, const char *json, size_t len) {
 	void *status;
+	if (r->accept.media == MEDIA_YAML && r->accept.form == FORM_OBJECT) {
+		autobuf struct buf yaml = BUF_INIT(BUF_MAX_DEFAULT);
+		yaml_from_json(json, len, &yaml, NULL);
+		respond_bytes(r, code, "application/yaml", buf_to_bytes(&yaml));
+		return;
+	}
 	if (!render_is_protobuf(&r->accept) || api_decode_json(&meta_v1_status_type, json, len, NULL, &status, NULL) < 0) {
 		request_respond_json(r, code, json, len);
 		return;
@@ -101,7 +107,7 @@ static int respond_partial_protobuf(struct request *r, int code, const struct ap
 	autobuf struct buf json = BUF_INIT(BUF_MAX_DEFAULT), out = BUF_INIT(BUF_MAX_DEFAULT);
 	void *partial;
 	api_encode_json(type, object, &json);
-	int rc = partial_metadata_object(json.data, json.len, &partial);
+	int rc = partial_metadata_object(&r->accept, json.data, json.len, &partial);
 	if (rc < 0)
 		return rc;
 	api_encode_protobuf(&meta_v1_partial_object_metadata_type, partial, &out);

@@ -140,9 +140,9 @@ static void list_json(struct request *r, const struct list_query *query, const s
 	if (query->prefix[0])
 		snapshot_range(snapshot, query->prefix, &first, &end);
 	if (table)
-		buf_append_str(out, "{\"kind\":\"Table\",\"apiVersion\":\"meta.k8s.io/v1\",\"metadata\":{},");
+		buf_printf(out, "{\"kind\":\"Table\",\"apiVersion\":\"%s\",\"metadata\":{},", render_meta_version(&r->accept));
 	else if (r->accept.form == FORM_PARTIAL)
-		buf_append_str(out, "{\"kind\":\"PartialObjectMetadataList\",\"apiVersion\":\"meta.k8s.io/v1\",\"metadata\":{},\"items\":[");
+		buf_printf(out, "{\"kind\":\"PartialObjectMetadataList\",\"apiVersion\":\"%s\",\"metadata\":{},\"items\":[", render_meta_version(&r->accept));
 	else
 		buf_printf(out, "{\"kind\":\"%s\",\"apiVersion\":\"metrics.k8s.io/%s\",\"metadata\":{},\"items\":[", api->list_type->kind, api->version);
 	if (table) {
@@ -160,9 +160,9 @@ static void list_json(struct request *r, const struct list_query *query, const s
 		any = true;
 		api_encode(object, &json);
 		if (table)
-			table_row(r->resource, object, json.data, json.len, request_include_object(r), out);
+			table_row(r->resource, &r->accept, object, json.data, json.len, request_include_object(r), out);
 		else if (r->accept.form == FORM_PARTIAL)
-			partial_metadata(json.data, json.len, out);
+			partial_metadata(&r->accept, json.data, json.len, out);
 		else
 			buf_append(out, json.data, json.len);
 	}

@@ -31,7 +31,7 @@ static int parse_options(struct request *r, struct delete_request *d, struct err
 	const char *dry_run = NULL, *grace = http_query(r->http, "gracePeriodSeconds");
 	if (!str_empty(grace) && !str_to_int64(grace, 0, INT32_MAX, &d->grace)) {
 		api_unref(options);
-		return error_bad_request(err, "invalid gracePeriodSeconds");
+		return error_bad_number(err, grace);
 	}
 	d->propagation = http_query(r->http, "propagationPolicy");
 	const char *orphan = http_query(r->http, "orphanDependents");
@@ -64,7 +64,7 @@ static int parse_options(struct request *r, struct delete_request *d, struct err
 	if (!str_empty(dry_run) && strcmp(dry_run, "All") != 0)
 		error_cause(err, "FieldValueNotSupported", "dryRun", "Unsupported value: [\"%s\"]: supported values: \"All\"", dry_run);
 	if (!str_empty(d->propagation) && strcmp(d->propagation, "Orphan") != 0 && strcmp(d->propagation, "Background") != 0 && strcmp(d->propagation, "Foreground") != 0) {
-		error_cause(err, "FieldValueInvalid", "propagationPolicy", "Invalid value: \"%s\": must be one of \"Foreground\",\"Background\",\"Orphan\" or nil", d->propagation);
+		error_cause(err, "FieldValueNotSupported", "propagationPolicy", "Unsupported value: \"%s\": supported values: \"Foreground\", \"Background\", \"Orphan\", \"nil\"", d->propagation);
 	}
 	return err && error_has_causes(err) ? error_invalid(err, "meta.k8s.io", "DeleteOptions", "") : 0;
 }
@@ -91,14 +91,23 @@ static void set_propagation(const struct write *w, const struct delete_request *
 	set_finalizer(meta, arena, FINALIZER_FOREGROUND, strcmp(policy, "Foreground") == 0);
 }
 
+/* Names the kind, where other conflicts name the resource. */
+static int precondition_failed(const struct write *w, const char *text, struct error *err) {
+	const struct api_resource *api = w->resource->api;
+	autofree char *kind = str_empty(api->group) ? xstrdup(api->kind) : xprintf("%s.%s", api->kind, api->group);
+	int rc = error_status(err, 409, "Conflict", "Operation cannot be fulfilled on %s \"%s\": %s", kind, w->name, text);
+	error_details(err, str_empty(api->group) ? NULL : api->group, api->kind, w->name);
+	return rc;
+}
+
 static int check_preconditions(const struct write *w, const struct delete_request *d, const struct meta_v1_object_meta *meta, struct error *err) {
 	if (!str_empty(d->uid) && strcmp(d->uid, str_or(meta->uid, "")) != 0) {
-		autofree char *text = xprintf("Precondition failed: UID in precondition: %s, UID in object meta: %s", d->uid, str_or(meta->uid, ""));
-		return error_conflict(err, w->resource, w->name, text);
+		autofree char *text = xprintf("the UID in the precondition (%s) does not match the UID in record (%s). The object might have been deleted and then recreated", d->uid, str_or(meta->uid, ""));
+		return precondition_failed(w, text, err);
 	}
 	if (!str_empty(d->resource_version) && strcmp(d->resource_version, str_or(meta->resource_version, "")) != 0) {
-		autofree char *text = xprintf("Precondition failed: ResourceVersion in precondition: %s, ResourceVersion in object meta: %s", d->resource_version, str_or(meta->resource_version, ""));
-		return error_conflict(err, w->resource, w->name, text);
+		autofree char *text = xprintf("the ResourceVersion in the precondition (%s) does not match the ResourceVersion in record (%s). The object might have been modified", d->resource_version, str_or(meta->resource_version, ""));
+		return precondition_failed(w, text, err);
 	}
 	return 0;
 }

@@ -66,7 +66,7 @@ int request_decode_body(struct request *r, const struct api_type *type, void **r
 	const char *body = http_body(r->http, &len);
 	const char *content_type = http_header(r->http, "Content-Type");
 	if (!len)
-		return error_bad_request(err, "EOF");
+		return error_bad_request(err, "the object provided is unrecognized (must be of type %s): couldn't get version/kind; json parse error: unexpected end of JSON input (<empty>)", type->kind);
 	switch (media_type_of(content_type)) {
 	case MEDIA_JSON:
 		return decode_json(r, type, body, len, ret, err);

@@ -110,9 +110,9 @@ static struct bytes *list_head(struct request *r, const struct list_meta *meta) 
 	autobuf struct buf out = BUF_INIT(1 << 20);
 	const struct api_resource *api = r->resource->api;
 	if (r->accept.form == FORM_TABLE)
-		buf_append_str(&out, "{\"kind\":\"Table\",\"apiVersion\":\"meta.k8s.io/v1\",\"metadata\":{\"resourceVersion\":\"");
+		buf_printf(&out, "{\"kind\":\"Table\",\"apiVersion\":\"%s\",\"metadata\":{\"resourceVersion\":\"", render_meta_version(&r->accept));
 	else if (r->accept.form == FORM_PARTIAL)
-		buf_append_str(&out, "{\"kind\":\"PartialObjectMetadataList\",\"apiVersion\":\"meta.k8s.io/v1\",\"metadata\":{\"resourceVersion\":\"");
+		buf_printf(&out, "{\"kind\":\"PartialObjectMetadataList\",\"apiVersion\":\"%s\",\"metadata\":{\"resourceVersion\":\"", render_meta_version(&r->accept));
 	else
 		buf_printf(&out, "{\"kind\":\"%s\",\"apiVersion\":\"%s%s%s\",\"metadata\":{\"resourceVersion\":\"", api->list_type ? api->list_type->kind : "List", resource_group(r->resource), *resource_group(r->resource) ? "/" : "", api->version);
 	buf_append_uint(&out, meta->revision);
@@ -162,7 +162,7 @@ static void respond_protobuf(struct request *r, struct list_stream *s, const str
 	}
 	const struct api_resource *api = r->resource->api;
 	bool partial = r->accept.form == FORM_PARTIAL;
-	autofree char *version = partial ? xstrdup("meta.k8s.io/v1") : *resource_group(r->resource) ? xprintf("%s/%s", api->group, api->version) : xstrdup(api->version);
+	autofree char *version = partial ? xstrdup(render_meta_version(&r->accept)) : *resource_group(r->resource) ? xprintf("%s/%s", api->group, api->version) : xstrdup(api->version);
 	const char *kind = partial ? "PartialObjectMetadataList" : api->list_type ? api->list_type->kind : "List";
 	append_field(&type_meta, 1, version, strlen(version));
 	append_field(&type_meta, 2, kind, strlen(kind));

@@ -26,7 +26,7 @@ static int patch_kind_of(struct request *r, enum patch_kind *ret, struct error *
 			*ret = patch_types[i].kind;
 			return 0;
 		}
-	return error_status(err, 415, "UnsupportedMediaType", "the body of the request was in an unknown format - accepted media types include: application/json-patch+json, application/merge-patch+json, application/strategic-merge-patch+json, application/apply-patch+yaml, application/apply-patch+cbor");
+	return error_of_route(err, 415, "UnsupportedMediaType", "415: Unsupported Media Type");
 }
 
 int patch_parse(struct request *r, struct patch_input *ret, struct error *err) {
@@ -35,6 +35,10 @@ int patch_parse(struct request *r, struct patch_input *ret, struct error *err) {
 		return rc;
 	if (r->resource->custom && ret->kind == PATCH_STRATEGIC)
 		return error_status(err, 415, "UnsupportedMediaType", "the body of the request was in an unknown format - accepted media types include: application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml, application/apply-patch+cbor");
+	if (ret->kind != PATCH_APPLY && !str_empty(http_query(r->http, "force"))) {
+		error_cause(err, "FieldValueForbidden", "force", "Forbidden: may not be specified for non-apply patch");
+		return error_invalid(err, "meta.k8s.io", "PatchOptions", "");
+	}
 	size_t len;
 	const char *body = http_body(r->http, &len);
 	json_t *tree = NULL;

@@ -41,6 +41,12 @@ int continue_decode(const char *token, const char *prefix, uint64_t *ret_revisio
 
 /* ---- parsing ---- */
 
+int error_bad_number(struct error *err, const char *text) {
+	const char *digits = *text == '-' || *text == '+' ? text + 1 : text;
+	bool number = *digits && strspn(digits, "0123456789") == strlen(digits);
+	return error_bad_request(err, "strconv.ParseInt: parsing \"%s\": %s", text, number ? "value out of range" : "invalid syntax");
+}
+
 static bool label_known(const char *key, void *arg) {
 	const struct resource *resource = arg;
 	if (strcmp(key, "metadata.name") == 0 || strcmp(key, "metadata.namespace") == 0)
@@ -102,8 +108,9 @@ static int parse_version(struct request *r, struct list_query *query, bool watch
 	if (!str_empty(rv)) {
 		int64_t value;
 		if (!str_to_int64(rv, 0, INT64_MAX, &value)) {
-			error_cause(err, "FieldValueInvalid", "resourceVersion", "Invalid value: \"%s\": strconv.ParseUint: parsing \"%s\": invalid syntax", rv, rv);
-			return error_invalid(err, "meta.k8s.io", "ListOptions", "");
+			if (!watch)
+				return error_bad_request(err, "invalid resource version: resourceVersion: Invalid value: \"%s\": strconv.ParseUint: parsing \"%s\": invalid syntax", rv, rv);
+			return error_status(err, 500, "", "resourceVersion: Invalid value: \"%s\": strconv.ParseUint: parsing \"%s\": invalid syntax", rv, rv);
 		}
 		query->rv_given = true;
 		query->rv = (uint64_t)value;
@@ -112,8 +119,14 @@ static int parse_version(struct request *r, struct list_query *query, bool watch
 		const char *initial = http_query(r->http, "sendInitialEvents");
 		query->initial_given = initial != NULL;
 		query->send_initial_events = initial && request_flag(r, "sendInitialEvents");
-		if (query->initial_given && !str_equal(match, "NotOlderThan"))
-			return options_invalid(err, "resourceVersionMatch", "Forbidden: sendInitialEvents requires setting resourceVersionMatch to NotOlderThan%s", "");
+		if (!str_empty(match) && !str_empty(http_query(r->http, "continue")))
+			return options_invalid(err, "resourceVersionMatch", "Forbidden: resourceVersionMatch is forbidden when continue is provided%s", "");
+		if (query->initial_given && !str_equal(match, "NotOlderThan")) {
+			error_cause(err, "FieldValueForbidden", "resourceVersionMatch", "Forbidden: sendInitialEvents requires setting resourceVersionMatch to NotOlderThan");
+			if (!str_empty(match))
+				error_cause(err, "FieldValueNotSupported", "resourceVersionMatch", "Unsupported value: \"%s\": supported values: \"NotOlderThan\"", match);
+			return error_invalid(err, "meta.k8s.io", "ListOptions", "");
+		}
 		if (!query->initial_given && !str_empty(match))
 			return options_invalid(err, "resourceVersionMatch", "Forbidden: resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided%s", "");
 		return 0;
@@ -128,7 +141,7 @@ static int parse_version(struct request *r, struct list_query *query, bool watch
 		return options_invalid(err, "resourceVersionMatch", "Forbidden: resourceVersionMatch is forbidden when continue is provided%s", "");
 	if (strcmp(match, "Exact") == 0) {
 		if (query->rv == 0)
-			return options_invalid(err, "resourceVersionMatch", "Forbidden: resourceVersionMatch \"Exact\" is forbidden for resourceVersion \"0\"%s", "");
+			return options_invalid(err, "resourceVersionMatch", "Forbidden: resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\"%s", "");
 		query->match = RV_EXACT;
 	} else if (strcmp(match, "NotOlderThan") == 0) {
 		query->match = RV_NOT_OLDER;
@@ -157,11 +170,15 @@ static int parse_all(struct request *r, struct list_query *query, struct error *
 		return rc;
 	const char *limit = http_query(r->http, "limit");
 	if (!str_empty(limit) && !str_to_int64(limit, INT64_MIN, INT64_MAX, &query->limit))
-		return error_bad_request(err, "invalid limit");
+		return error_bad_number(err, limit);
 	const char *timeout = http_query(r->http, "timeoutSeconds");
 	int64_t seconds;
-	if (!str_empty(timeout) && str_to_int64(timeout, 0, INT32_MAX, &seconds))
-		query->timeout_ns = seconds * NSEC_PER_SEC;
+	if (!str_empty(timeout)) {
+		if (!str_to_int64(timeout, INT64_MIN, INT64_MAX, &seconds))
+			return error_bad_number(err, timeout);
+		if (seconds > 0)
+			query->timeout_ns = min_of(seconds, (int64_t)INT32_MAX) * NSEC_PER_SEC;
+	}
 	query->allow_bookmarks = request_flag(r, "allowWatchBookmarks");
 	const char *token = http_query(r->http, "continue");
 	if (!str_empty(token) && !watch)

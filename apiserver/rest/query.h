@@ -25,6 +25,8 @@ struct list_query {
 	void *arg;               /* the caller's */
 };
 int list_query_parse(struct request *r, struct list_query **ret, struct error *err);
+/* 400 for a parameter that is no 64-bit number, as Go says it. */
+int error_bad_number(struct error *err, const char *text);
 void list_query_free(struct list_query *query);
 
 bool list_query_selects_all(const struct list_query *query);

@@ -229,17 +229,18 @@ static void send_error(struct watcher *w, const struct error *err) {
 
 static void send_bookmark(struct watcher *w, uint64_t revision, bool initial_end) {
 	const struct resource *resource = w->render.resource;
+	const char *version = render_meta_version(&w->render.accept);
 	autobuf struct buf out = BUF_INIT(64 << 10);
 	if (w->render.accept.form == FORM_TABLE) {
-		buf_append_str(&out, "{\"kind\":\"Table\",\"apiVersion\":\"meta.k8s.io/v1\",\"metadata\":{\"resourceVersion\":\"");
+		buf_printf(&out, "{\"kind\":\"Table\",\"apiVersion\":\"%s\",\"metadata\":{\"resourceVersion\":\"", version);
 		buf_append_uint(&out, revision);
 		buf_append_str(&out, "\"},\"columnDefinitions\":null,\"rows\":[");
 		if (initial_end)
-			buf_append_str(&out, "{\"cells\":[],\"object\":{\"kind\":\"PartialObjectMetadata\",\"apiVersion\":\"meta.k8s.io/v1\",\"metadata\":{\"creationTimestamp\":null,\"annotations\":{\"k8s.io/initial-events-end\":\"true\"}}}}");
+			buf_printf(&out, "{\"cells\":[],\"object\":{\"kind\":\"PartialObjectMetadata\",\"apiVersion\":\"%s\",\"metadata\":{\"creationTimestamp\":null,\"annotations\":{\"k8s.io/initial-events-end\":\"true\"}}}}", version);
 		buf_append_str(&out, "]}");
 	} else {
 		if (w->render.accept.form == FORM_PARTIAL)
-			buf_append_str(&out, "{\"kind\":\"PartialObjectMetadata\",\"apiVersion\":\"meta.k8s.io/v1\",\"metadata\":{\"resourceVersion\":\"");
+			buf_printf(&out, "{\"kind\":\"PartialObjectMetadata\",\"apiVersion\":\"%s\",\"metadata\":{\"resourceVersion\":\"", version);
 		else
 			buf_printf(&out, "{\"kind\":\"%s\",\"apiVersion\":\"%s%s%s\",\"metadata\":{\"resourceVersion\":\"", resource->api->kind, resource_group(resource), *resource_group(resource) ? "/" : "", resource->api->version);
 		buf_append_uint(&out, revision);

@@ -28,6 +28,7 @@ struct error {
 	char *details_kind;
 	char *details_name;
 	char *details_uid;
+	bool empty_details;  /* Status.details is shown though nothing stands in it */
 	int retry_after_seconds;
 	struct error_cause *causes;
 	size_t cause_count;

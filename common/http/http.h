@@ -86,6 +86,8 @@ struct arena *http_arena(struct http_request *req);
 
 /* Adds a header to the answer to come; copied. */
 void http_add_header(struct http_request *req, const char *name, const char *value);
+/* In the place of the one of that name, where one was added. */
+void http_set_header(struct http_request *req, const char *name, const char *value);
 /* Answers with a copy of the body. */
 void http_respond(struct http_request *req, int status, const char *content_type, const void *body, size_t len);
 /* Answers with shared bytes, without a copy. Several parts are sent one after the other (LIST: head, objects, tail). Takes one reference of each.

@@ -2,6 +2,7 @@
 /* Answers: whole, shared, pulled, and the switch of protocols. Streams are in stream.c. */
 #include "common/http/inject.h"
 
+#include <strings.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -42,6 +43,16 @@ void http_add_header(struct http_request *req, const char *name, const char *val
 	while (*end)
 		end = &(*end)->next;
 	*end = header;
+}
+
+void http_set_header(struct http_request *req, const char *name, const char *value)
+{
+	for (struct out_header *header = req->out_headers; header; header = header->next)
+		if (strcasecmp(header->name, name) == 0) {
+			header->value = arena_strdup(req->arena, value);
+			return;
+		}
+	http_add_header(req, name, value);
 }
 
 /* The server is stopping and has answered already: what was prepared is undone. */

@@ -360,4 +360,46 @@ def test_yaml(site):
     check("a review says for which audience", s == 201 and o["status"]["audiences"] == ["https://kubernetes.default.svc"], o)
 
 
-run([test_ownership, test_status_metadata, test_lists, test_deletes, test_unconditional, test_warnings, test_custom, test_gzip, test_options, test_expiry, test_openapi, test_headers, test_yaml])
+def test_answers(site):
+    """Codes and words that are told from the request alone: forms asked for, numbers that are none, paths that are not served."""
+    api = site.start_server().api
+    maps = NS + "configmaps"
+    api.call("POST", maps, {"metadata": {"name": "m"}, "data": {"a": "b", "c": "d"}})
+    table = "application/json;as=Table;g=meta.k8s.io;v=%s"
+    for version in ("v1", "v1beta1"):
+        want = "meta.k8s.io/" + version
+        for path in (maps, maps + "/m"):
+            s, o, _ = api.call("GET", path, headers={"Accept": table % version})
+            check("a Table of %s: %s" % (version, path), s == 200 and o["apiVersion"] == want and o["rows"][0]["object"]["apiVersion"] == want and o["rows"][0]["cells"][1] == 2, o)
+        s, o, _ = api.call("GET", maps, headers={"Accept": "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=" + version})
+        check("bare metadata of " + version, s == 200 and o["apiVersion"] == want and o["items"][0]["apiVersion"] == want, o)
+    s, o, _ = api.call("GET", maps + "?includeObject=Bogus", headers={"Accept": table % "v1"})
+    check("an unknown includeObject", s == 400 and "includeObject: Invalid value" in o["message"], o)
+    s, o, _ = api.call("GET", maps + "?watch=1&timeoutSeconds=1", headers={"Accept": "application/yaml"})
+    check("a watch has no YAML", s == 406 and "stream=watch" in str(o), o)
+    s, o, h = api.call("GET", maps + "/none", headers={"Accept": "application/yaml"})
+    check("a Status in YAML", s == 404 and h["Content-Type"] == "application/yaml" and "reason: NotFound" in str(o), (h["Content-Type"], o))
+    for query, code in (("limit=x", 400), ("timeoutSeconds=x", 400), ("resourceVersion=x", 400), ("watch=1&resourceVersion=x", 500), ("limit=9223372036854775808", 400)):
+        s, o, _ = api.call("GET", maps + "?" + query)
+        check("no number: " + query, s == code and "strconv.Parse" in o["message"], o)
+    s, o, _ = api.call("GET", maps + "?watch=1&sendInitialEvents=1&resourceVersionMatch=Exact")
+    check("both mistakes of a streaming list", s == 422 and len(causes(o)) == 2, o)
+    check("HEAD of an object", api.call("HEAD", maps + "/m")[0] == 405)
+    check("HEAD of a path", api.call("HEAD", "/healthz")[0] == 200)
+    for path in ("/api/v1/nope", "/api/v2", "/apis/apps/v2/deployments", NS + "nodes", maps + "/m/nope"):
+        s, o, _ = api.call("GET", path)
+        check("not served: " + path, s == 404 and o["reason"] == "NotFound" and o["details"] == {}, o)
+    s, o, _ = api.call("GET", "/apis/example.com/v1/things")
+    check("nor known", s == 404 and o == "404 page not found\n", o)
+    check("nobody keeps an answer", api.call("GET", "/version")[2]["Cache-Control"] == "no-cache, private")
+    s, o, _ = api.call("PATCH", maps + "/m?force=true", {}, MERGE)
+    check("force is of apply", s == 422 and causes(o)[0][0] == "force", o)
+    s, o, _ = api.call("PATCH", maps + "/m", "{}", "text/plain")
+    check("a patch of no known form", s == 415 and o["details"] == {}, o)
+    s, o, _ = api.call("DELETE", maps + "/m", {"preconditions": {"uid": "other"}})
+    check("a precondition names the kind", s == 409 and o["details"] == {"name": "m", "kind": "ConfigMap"}, o)
+    s, o, _ = api.call("GET", "/api/v1/nodes/none/proxy/x")
+    check("a proxy to no node", s == 404 and o["details"]["kind"] == "nodes", o)
+
+
+run([test_ownership, test_status_metadata, test_lists, test_deletes, test_unconditional, test_warnings, test_custom, test_gzip, test_options, test_expiry, test_openapi, test_headers, test_yaml, test_answers])

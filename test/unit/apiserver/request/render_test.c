@@ -32,7 +32,8 @@ static void cut_text_is_not_read_past(void **state) {
 
 static void metadata_alone(void **state) {
 	autobuf struct buf out = BUF_INIT(4096);
-	partial_metadata("{\"kind\":\"X\",\"metadata\":{\"name\":\"n\"},\"spec\":{}}", 46, &out);
+	const struct negotiated accept = {.media = MEDIA_JSON};
+	partial_metadata(&accept, "{\"kind\":\"X\",\"metadata\":{\"name\":\"n\"},\"spec\":{}}", 46, &out);
 	assert_string_equal(out.data, "{\"kind\":\"PartialObjectMetadata\",\"apiVersion\":\"meta.k8s.io/v1\",\"metadata\":{\"name\":\"n\"}}");
 }
 
