@@ -34,6 +34,16 @@ static inline void list_remove(struct list *item) {
 	item->next->prev = item->prev;
 	list_init(item);
 }
+/* Moves all items of `from` behind those of `to`. */
+static inline void list_splice_back(struct list *to, struct list *from) {
+	if (list_empty(from))
+		return;
+	from->next->prev = to->prev;
+	to->prev->next = from->next;
+	from->prev->next = to;
+	to->prev = from->prev;
+	list_init(from);
+}
 #define list_entry(item, type, member) container_of(item, type, member)
 #define list_first(head, type, member) (list_empty(head) ? NULL : list_entry((head)->next, type, member))
 /* The current item may be removed inside the loop. */

@@ -7,6 +7,7 @@
  * side ends: what it wrote is sent, the end is sent, and the client is read out for a while (linger), so that no reset destroys
  * the answer on its way. Or a stream takes the connection over from libmicrohttpd.
  */
+#include "common/http/direct.h"
 #include "common/http/inject.h"
 
 #include "common/base/clock.h"
@@ -75,6 +76,7 @@ void conn_close(struct http_conn *conn)
 	pending_clear(&conn->out);
 	pending_clear(&conn->ahead);
 	pending_clear(&conn->rest);
+	direct_close(conn);
 	while (inject_first(conn))
 		inject_free(inject_first(conn));
 	struct http_stream *stream = take_ptr(conn->stream);
@@ -120,8 +122,7 @@ static void on_pair(struct source *source, uint32_t events)
 	thread_activate(conn->thread, conn);
 }
 
-/* Gives libmicrohttpd its end of a fresh socketpair. */
-static int open_pair(struct http_conn *conn)
+int conn_open_pair(struct http_conn *conn)
 {
 	int pair[2];
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair) < 0)
@@ -151,7 +152,7 @@ static void start_on_thread(struct io_thread *thread, struct post *post)
 	list_push_back(&thread->conns, &conn->link);
 	struct http_server *server = thread->server;
 	if (thread->stopping || (server->tls && tls_session_start(server->tls, conn) < 0) ||
-		thread_watch(thread, conn->sock, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, &conn->sock_source) < 0 || (!server->tls && open_pair(conn) < 0)) {
+		thread_watch(thread, conn->sock, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, &conn->sock_source) < 0) {
 		conn_close(conn);
 		return;
 	}
@@ -171,6 +172,8 @@ void conn_start(struct io_thread *thread, int sock, const struct sockaddr_storag
 	conn->thread = thread;
 	conn->sock = sock;
 	conn->pair = -1;
+	conn->direct = true;
+	conn->held = BUF_INIT(DIRECT_MAX);
 	conn->peer = *peer;
 	conn->sock_source.fn = on_sock;
 	conn->pair_source.fn = on_pair;
@@ -213,10 +216,6 @@ static bool handshake(struct http_conn *conn)
 	}
 	conn->handshaking = false;
 	tls_read_certificate(conn);
-	if (open_pair(conn) < 0) {
-		conn_close(conn);
-		return false;
-	}
 	conn_set_deadline(conn, DEADLINE_IDLE, HTTP_IDLE_SECONDS);
 	return true;
 }
@@ -264,6 +263,8 @@ static size_t pair_send(struct http_conn *conn, const uint8_t *data, size_t len)
 /* One step from the client to the server side. Returns true where something moved. */
 static bool pump_in(struct http_conn *conn)
 {
+	if (conn->direct && !conn->pair_gone)
+		return direct_pump(conn);
 	if (!pending_empty(&conn->in)) {
 		if (!conn->pair_writable)
 			return false;
@@ -326,15 +327,21 @@ static bool flush_out(struct http_conn *conn)
 	return true;
 }
 
-/* Bytes went to the client, or (not ok) the connection is lost. Returns ok. */
-static bool after_write(struct http_conn *conn, bool ok)
+void conn_written(struct http_conn *conn)
 {
-	if (!ok)
-		conn_close(conn);
-	else if (!conn->upgraded && pending_empty(&conn->out))
+	if (!conn->upgraded && pending_empty(&conn->out))
 		conn_set_deadline(conn, DEADLINE_IDLE, HTTP_IDLE_SECONDS);
 	else if (!conn->upgraded)
 		conn_set_deadline(conn, DEADLINE_STALL, HTTP_STALL_SECONDS);
+}
+
+/* Bytes went to the client, or (not ok) the connection is lost. Returns ok. */
+static bool after_write(struct http_conn *conn, bool ok)
+{
+	if (ok)
+		conn_written(conn);
+	else
+		conn_close(conn);
 	return ok;
 }
 
@@ -358,7 +365,7 @@ static bool pump_out(struct http_conn *conn)
 		pending_clear(&rest);
 		return after_write(conn, ok);
 	}
-	if (!conn->pair_readable || conn->pair_eof)
+	if (!conn->pair_readable || conn->pair_eof || conn->direct)
 		return false;
 	uint8_t *buffer = conn->thread->buffer;
 	ssize_t n = recv(conn->pair, buffer, HTTP_IO_BUFFER, 0);

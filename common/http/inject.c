@@ -109,8 +109,12 @@ bool inject_pump(struct http_conn *conn)
 			return false;
 	}
 	bool broken = inject->end && inject->left > 0;
-	if (inject->end)
+	if (inject->end) {
 		inject_free(inject);
+		/* Of other answers libmicrohttpd has written the end. */
+		if (conn->direct && !broken && !conn_append(conn, "0\r\n\r\n", 5))
+			return false;
+	}
 	/* Less than was promised: only a broken connection tells the client. */
 	return !broken;
 }

@@ -2,17 +2,19 @@
 /*
  * What the files of this folder share.
  *
- *   client socket --- http_conn (GnuTLS, pump) --- socketpair --- libmicrohttpd --- http_request --- handler
- *                          \--------------------- http_stream (chunks written straight to the session)
+ *   client socket --- http_conn (GnuTLS, pump) --- plain requests (direct.h) ------------ http_request --- handler
+ *                          |--- socketpair --- libmicrohttpd: all others ----------------------/
+ *                          \--- http_stream (chunks written straight to the session)
  *
  * An io_thread owns its connections and its libmicrohttpd daemon (polled from outside), so all of conn.c and every callback
- * of libmicrohttpd runs on that one thread without locks. Other threads reach in by three doors only: thread_post(),
- * MHD_resume_connection() and the locked queue of a stream.
+ * of libmicrohttpd runs on that one thread without locks. Other threads reach in by four doors only: thread_post(),
+ * thread_answered(), MHD_resume_connection() and the locked queue of a stream.
  */
 #ifndef CORACLE_HTTP_INTERNAL_H
 #define CORACLE_HTTP_INTERNAL_H
 
 #include "common/http/http.h"
+#include "common/http/plain.h"
 #include "common/base/list.h"
 
 #include <gnutls/gnutls.h>
@@ -69,9 +71,13 @@ struct io_thread {
 	int64_t sweep_at;            /* when the next deadline of a connection may have passed; INT64_MAX: none */
 	bool stopping;
 	uint8_t *buffer;             /* HTTP_IO_BUFFER */
+	struct buf out;              /* where direct.c puts an answer together */
+	int64_t date_second;         /* what `date` says */
+	char date[32];
 	pthread_mutex_t resume_lock; /* held while a suspended connection is answered and resumed */
 	pthread_mutex_t lock;        /* guards all below */
 	struct list posts;
+	struct list answers;         /* direct requests that were answered elsewhere */
 	bool resumed; /* a connection of libmicrohttpd is to go on */
 	bool woken;
 };
@@ -118,6 +124,9 @@ struct http_conn {
 	struct pending ahead;   /* ciphertext read and not yet asked for by GnuTLS */
 	struct pending rest;    /* from the server side, behind the body of the first inject */
 	struct list injects;    /* see inject.h */
+	struct http_request *current; /* a direct request under way */
+	struct buf held;        /* direct: what has come and was not taken yet; counted against the budget */
+	size_t held_seen, held_need; /* of it: no head ends before; the whole request is so long (0: not known) */
 	uint64_t delivered;     /* bytes of the server side passed on */
 	struct http_stream *stream; /* set by libmicrohttpd's side once the head of the answer is on its way */
 	enum conn_deadline deadline_kind;
@@ -126,6 +135,8 @@ struct http_conn {
 	size_t body_seen, body_checked;
 	size_t lingered;
 	bool active;
+	bool direct;          /* requests are read here and not by libmicrohttpd, see direct.h; there is no pair then */
+	bool closing;         /* direct: the last answer said so */
 	bool handshaking;
 	bool tls_blocked;     /* GnuTLS holds an encrypted record the socket did not take */
 	bool readable, writable, pair_readable, pair_writable;
@@ -145,21 +156,19 @@ struct http_conn {
 };
 
 enum request_state { STATE_RUNNING, STATE_SUSPENDED, STATE_ANSWERED, STATE_CANCELLED };
-struct header {
-	const char *name, *value;
-};
 struct out_header {
 	struct out_header *next;
 	const char *name, *value;
 };
 
 struct http_request {
-	atomic_uint refs; /* libmicrohttpd's side and, from the handler call to its answer, the handler's */
+	atomic_uint refs; /* libmicrohttpd's side (direct.c in its place) and, from the handler call to its answer, the handler's */
 	atomic_int state;
 	struct list link;
+	struct list answer_link; /* in thread->answers */
 	struct http_server *server;
 	struct http_conn *conn;
-	struct MHD_Connection *mhd;
+	struct MHD_Connection *mhd; /* NULL: a direct request */
 	struct arena *arena;
 	const char *method, *path, *query;
 	bool http11;
@@ -171,9 +180,12 @@ struct http_request {
 	size_t accounted;
 	int refused;     /* status that answers in place of the handler */
 	size_t discarded;
-	struct out_header *out_headers;
+	struct out_header *out_headers, **out_headers_end;
 	/* the answer */
 	struct MHD_Response *response;
+	const char *content_type; /* of a direct one; so are the parts */
+	struct bytes **parts;
+	size_t part_count;
 	int status;
 	struct http_stream *stream;
 	struct upgrade *upgrade;
@@ -195,6 +207,8 @@ void server_warn(struct http_server *server, const char *message);
 int thread_start(struct io_thread *thread, struct http_server *server, struct error *err);
 /* Runs post->fn on the thread. A post that is still queued must not be posted again. Thread safe. */
 void thread_post(struct io_thread *thread, struct post *post);
+/* Has the thread write the answer; takes a reference. Thread safe. */
+void thread_answered(struct io_thread *thread, struct http_request *req);
 /* MHD_resume_connection from any thread. */
 void thread_resume(struct io_thread *thread, struct MHD_Connection *mhd);
 int thread_watch(struct io_thread *thread, int fd, uint32_t events, struct source *source);
@@ -204,11 +218,15 @@ void thread_stop(struct io_thread *thread);
 void thread_free(struct io_thread *thread);
 
 /* conn.c */
+/* Gives libmicrohttpd its end of a fresh socketpair. */
+int conn_open_pair(struct http_conn *conn);
 /* Takes the socket. */
 void conn_start(struct io_thread *thread, int sock, const struct sockaddr_storage *peer);
 void conn_run(struct http_conn *conn);
 void conn_close(struct http_conn *conn);
 void conn_check_deadline(struct http_conn *conn, int64_t now);
+/* Something was given to the client: how long it may take over that, or over its next request. */
+void conn_written(struct http_conn *conn);
 void conn_set_deadline(struct http_conn *conn, enum conn_deadline kind, int seconds);
 struct http_conn *conn_ref(struct http_conn *conn);
 void conn_unref(struct http_conn *conn);
@@ -220,6 +238,8 @@ ssize_t transport_send(struct http_conn *conn, const void *data, size_t len);
 void transport_shutdown_write(struct http_conn *conn);
 /* Sends all it can and keeps a copy of the rest in conn->out, which must be empty. False where the connection is lost. */
 bool conn_write(struct http_conn *conn, const void *data, size_t len);
+/* The same where something may wait in conn->out already. */
+bool conn_append(struct http_conn *conn, const void *data, size_t len);
 void pending_keep(struct pending *pending, const void *data, size_t len);
 void pending_clear(struct pending *pending);
 static inline bool pending_empty(const struct pending *pending) {
@@ -241,12 +261,19 @@ void *request_on_uri(void *cls, const char *uri, struct MHD_Connection *mhd);
 enum MHD_Result request_on_access(void *cls, struct MHD_Connection *mhd, const char *url, const char *method, const char *version, const char *upload_data,
 				  size_t *upload_data_size, void **con_cls);
 void request_on_completed(void *cls, struct MHD_Connection *mhd, void **con_cls, enum MHD_RequestTerminationCode code);
+/* A request of the connection, with one reference. Nothing of it is read yet. */
+struct http_request *request_new(struct http_conn *conn, struct MHD_Connection *mhd);
 void request_unref(struct http_request *req);
 /* Answers 503 in place of a handler that still holds the request; what the handler answers later is dropped. */
 void request_cancel(struct http_request *req);
 
 /* respond.c */
+/* Whether a body of `total` bytes (negative: unknown) goes out in chunks, pulled as the socket drains. */
+bool respond_may_chunk(const struct http_request *req, int status, int64_t total);
+const char *respond_error_text(int status);
 struct MHD_Response *respond_error(int status);
+/* Makes the answer known that the request holds. Takes the handler's reference of it. */
+void respond_publish(struct http_request *req);
 /* Makes the answer known. Takes response, and the handler's reference of req. */
 void respond_with(struct http_request *req, int status, const char *content_type, struct MHD_Response *response);
 /* A body of unknown length, which HEAD does not get. */
@@ -255,6 +282,8 @@ struct MHD_Response *respond_unsized(struct http_request *req, size_t block, MHD
 void upgrade_lost(struct upgrade *upgrade);
 
 /* stream.c */
+/* The connection is the stream's to write to: the head of the answer is out, or is the last that libmicrohttpd writes. */
+void stream_attach(struct http_stream *stream);
 /* Feeds the client what is queued; on the connection's thread. False where the connection is to be closed. */
 bool stream_pump(struct http_stream *stream, struct http_conn *conn);
 /* The client is gone, or will never get the stream. I/O thread. */

@@ -8,19 +8,29 @@
 #include <errno.h>
 #include <strings.h>
 
+struct http_request *request_new(struct http_conn *conn, struct MHD_Connection *mhd)
+{
+	struct http_server *server = conn->thread->server;
+	struct http_request *req = xnew(struct http_request);
+	atomic_fetch_add(&server->refs, 1);
+	req->refs = 1;
+	req->server = server;
+	req->conn = conn_ref(conn);
+	req->mhd = mhd;
+	req->arena = arena_new();
+	req->body = BUF_INIT(server->options.max_body);
+	req->out_headers_end = &req->out_headers;
+	list_init(&req->link);
+	list_init(&req->answer_link);
+	return req;
+}
+
 void *request_on_uri(void *cls, const char *uri, struct MHD_Connection *mhd)
 {
 	struct io_thread *thread = cls;
 	/* The first request of a connection may come while it is being added. */
 	const union MHD_ConnectionInfo *info = MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
-	struct http_request *req = xnew(struct http_request);
-	atomic_fetch_add(&thread->server->refs, 1);
-	req->refs = 1;
-	req->server = thread->server;
-	req->conn = conn_ref(info->socket_context);
-	req->mhd = mhd;
-	req->arena = arena_new();
-	req->body = BUF_INIT(thread->server->options.max_body);
+	struct http_request *req = request_new(info->socket_context, mhd);
 	list_push_back(&thread->requests, &req->link);
 	uri = uri ? uri : "";
 	/* Proxies may send the absolute form. */
@@ -43,6 +53,8 @@ void request_unref(struct http_request *req)
 		req->free_data(req->data);
 	if (req->response)
 		MHD_destroy_response(req->response);
+	for (size_t i = 0; i < req->part_count; i++)
+		bytes_unref(req->parts[i]);
 	inject_free(req->inject);
 	server_unaccount(req->server, req->accounted);
 	buf_done(&req->body);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Answers: whole, shared, pulled, and the switch of protocols. Streams are in stream.c. */
+#include "common/http/direct.h"
 #include "common/http/inject.h"
 
 #include <strings.h>
@@ -14,7 +15,7 @@ enum {
 	PARTS_MAX = 64,
 };
 
-struct MHD_Response *respond_error(int status)
+const char *respond_error_text(int status)
 {
 	static const struct {
 		int status;
@@ -29,6 +30,12 @@ struct MHD_Response *respond_error(int status)
 		if (texts[i].status == status)
 			text = texts[i].text;
 	}
+	return text;
+}
+
+struct MHD_Response *respond_error(int status)
+{
+	const char *text = respond_error_text(status);
 	struct MHD_Response *response = MHD_create_response_from_buffer(strlen(text), (void *)text, MHD_RESPMEM_PERSISTENT);
 	MHD_add_response_header(response, "Content-Type", "text/plain; charset=utf-8");
 	return response;
@@ -39,10 +46,8 @@ void http_add_header(struct http_request *req, const char *name, const char *val
 	struct out_header *header = arena_new_type(req->arena, struct out_header);
 	header->name = arena_strdup(req->arena, name);
 	header->value = arena_strdup(req->arena, value);
-	struct out_header **end = &req->out_headers;
-	while (*end)
-		end = &(*end)->next;
-	*end = header;
+	*req->out_headers_end = header;
+	req->out_headers_end = &header->next;
 }
 
 void http_set_header(struct http_request *req, const char *name, const char *value)
@@ -75,17 +80,26 @@ void respond_with(struct http_request *req, int status, const char *content_type
 		MHD_add_response_header(response, "Content-Type", content_type);
 	for (struct out_header *h = req->out_headers; h; h = h->next)
 		MHD_add_response_header(response, h->name, h->value);
-	struct io_thread *thread = req->conn->thread;
 	req->status = status;
 	req->response = response;
+	respond_publish(req);
+}
+
+void respond_publish(struct http_request *req)
+{
+	struct io_thread *thread = req->conn->thread;
 	int expected = STATE_RUNNING;
 	if (!atomic_compare_exchange_strong(&req->state, &expected, STATE_ANSWERED)) {
 		/* Held until the resume is told, so that a stopping server never meets a connection that is answered and still suspended. */
 		pthread_mutex_lock(&thread->resume_lock);
 		expected = STATE_SUSPENDED;
 		bool ours = atomic_compare_exchange_strong(&req->state, &expected, STATE_ANSWERED);
-		if (ours)
+		if (ours && req->mhd) {
 			thread_resume(thread, req->mhd);
+		} else if (ours) {
+			atomic_fetch_add(&req->refs, 1);
+			thread_answered(thread, req);
+		}
 		pthread_mutex_unlock(&thread->resume_lock);
 		if (!ours)
 			drop_answer(req);
@@ -95,6 +109,11 @@ void respond_with(struct http_request *req, int status, const char *content_type
 
 void http_respond(struct http_request *req, int status, const char *content_type, const void *body, size_t len)
 {
+	if (!req->mhd) {
+		struct bytes *part = bytes_new(len ? body : "", len);
+		direct_respond(req, status, content_type, &part, 1);
+		return;
+	}
 	respond_with(req, status, content_type, MHD_create_response_from_buffer(len, (void *)(len ? body : ""), MHD_RESPMEM_MUST_COPY));
 }
 
@@ -159,7 +178,7 @@ static void pull_free(void *cls)
 }
 
 /* Chunks are for HTTP/1.1; a small body of known length gets its Content-Length. */
-static bool may_inject(const struct http_request *req, int status, int64_t total)
+bool respond_may_chunk(const struct http_request *req, int status, int64_t total)
 {
 	bool large = total < 0 || total >= INJECT_MIN;
 	return large && req->http11 && strcmp(req->method, "HEAD") && status >= 200 && status != 204 && status != 304;
@@ -168,7 +187,12 @@ static bool may_inject(const struct http_request *req, int status, int64_t total
 void http_respond_pull(struct http_request *req, int status, const char *content_type, int64_t total, int (*next)(void *arg, struct bytes **ret_part),
 	void (*done)(void *arg), void *arg)
 {
-	if (may_inject(req, status, total)) {
+	if (!req->mhd) {
+		req->inject = inject_new(req->server, total, next, done, arg);
+		direct_respond(req, status, content_type, NULL, 0);
+		return;
+	}
+	if (respond_may_chunk(req, status, total)) {
 		struct MHD_Response *response = MHD_create_response_from_buffer(0, (void *)"", MHD_RESPMEM_PERSISTENT);
 		MHD_add_response_header(response, "Transfer-Encoding", "chunked");
 		req->inject = inject_new(req->server, total, next, done, arg);
@@ -205,19 +229,24 @@ static int parts_next(void *arg, struct bytes **ret)
 
 void http_respond_bytes(struct http_request *req, int status, const char *content_type, struct bytes **parts, size_t count)
 {
+	int64_t sum = 0;
+	for (size_t i = 0; i < count; i++)
+		sum += (int64_t)parts[i]->len;
+	if (!req->mhd && !respond_may_chunk(req, status, sum)) {
+		direct_respond(req, status, content_type, parts, count);
+		return;
+	}
 	struct parts *kept = xmalloc(sizeof(*kept) + count * sizeof(kept->bytes[0]));
 	struct MHD_IoVec iov[PARTS_MAX];
-	int64_t total = 0;
 	kept->count = count;
 	kept->next = 0;
 	for (size_t i = 0; i < count; i++) {
 		kept->bytes[i] = parts[i];
-		total += (int64_t)parts[i]->len;
 		if (i < PARTS_MAX)
 			iov[i] = (struct MHD_IoVec){.iov_base = parts[i]->data, .iov_len = parts[i]->len};
 	}
-	if (count > PARTS_MAX || may_inject(req, status, total))
-		http_respond_pull(req, status, content_type, total, parts_next, parts_free, kept);
+	if (count > PARTS_MAX || respond_may_chunk(req, status, sum))
+		http_respond_pull(req, status, content_type, sum, parts_next, parts_free, kept);
 	else
 		respond_with(req, status, content_type, MHD_create_response_from_iovec(iov, (unsigned)count, parts_free, kept));
 }
@@ -260,6 +289,11 @@ void http_upgrade(struct http_request *req, const char *protocol, void (*on_upgr
 {
 	struct upgrade *upgrade = xnew(struct upgrade);
 	*upgrade = (struct upgrade){.req = req, .fn = on_upgrade, .arg = arg};
+	if (!req->mhd) {
+		req->upgrade = upgrade;
+		direct_respond(req, 101, NULL, NULL, 0);
+		return;
+	}
 	struct MHD_Response *response = MHD_create_response_for_upgrade(on_upgraded, upgrade);
 	MHD_add_response_header(response, "Upgrade", protocol);
 	req->upgrade = upgrade;

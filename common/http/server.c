@@ -197,6 +197,7 @@ static struct http_server *server_new(const struct http_server_options *options)
 		list_init(&thread->posts);
 		list_init(&thread->conns);
 		list_init(&thread->active);
+		list_init(&thread->answers);
 		list_init(&thread->expecting);
 		list_init(&thread->freed);
 		list_init(&thread->requests);

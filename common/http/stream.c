@@ -4,7 +4,7 @@
  * (stream_take_over) it is told to close, and from then on the connection writes the chunks itself. So ten thousand idle watches
  * cost libmicrohttpd nothing, neither memory nor a walk over its suspended connections at every event.
  */
-#include "common/http/internal.h"
+#include "common/http/direct.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -60,18 +60,23 @@ static void notify(struct http_stream *stream)
 	thread_post(stream->conn->thread, &stream->post);
 }
 
+void stream_attach(struct http_stream *stream)
+{
+	stream->conn->stream = stream;
+	thread_activate(stream->conn->thread, stream->conn);
+	pthread_mutex_lock(&stream->lock);
+	stream->attached = true;
+	pthread_mutex_unlock(&stream->lock);
+}
+
 static ssize_t stream_take_over(void *cls, uint64_t pos, char *buf, size_t max)
 {
 	struct http_request *req = cls;
 	struct http_stream *stream = req->stream;
 	if (stream && !stream->conn->dead) {
 		req->stream = NULL;
-		stream->conn->stream = stream;
 		stream->conn->pair_readable = true;
-		thread_activate(stream->conn->thread, stream->conn);
-		pthread_mutex_lock(&stream->lock);
-		stream->attached = true;
-		pthread_mutex_unlock(&stream->lock);
+		stream_attach(stream);
 	}
 	return MHD_CONTENT_READER_END_WITH_ERROR;
 }
@@ -90,6 +95,11 @@ struct http_stream *http_stream_start(struct http_request *req, int status, cons
 	stream->chunked = req->http11;
 	stream->on_close = on_close;
 	stream->arg = arg;
+	if (!req->mhd) {
+		req->stream = stream;
+		direct_respond(req, status, content_type, NULL, 0);
+		return stream;
+	}
 	struct MHD_Response *response = respond_unsized(req, 1024, stream_take_over, req, NULL);
 	MHD_add_response_header(response, "Connection", "close");
 	req->stream = stream;

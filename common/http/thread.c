@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* One I/O thread: its epoll set, its libmicrohttpd daemon, its connections, and the work others post to it. */
-#include "common/http/internal.h"
+#include "common/http/direct.h"
 
 #include "common/base/clock.h"
 
@@ -54,33 +54,44 @@ void thread_resume(struct io_thread *thread, struct MHD_Connection *mhd)
 	unlock_and_wake(thread);
 }
 
+void thread_answered(struct io_thread *thread, struct http_request *req)
+{
+	pthread_mutex_lock(&thread->lock);
+	list_push_back(&thread->answers, &req->answer_link);
+	unlock_and_wake(thread);
+}
+
 static bool has_posts(struct io_thread *thread)
 {
 	pthread_mutex_lock(&thread->lock);
-	bool any = !list_empty(&thread->posts) || thread->resumed;
+	bool any = !list_empty(&thread->posts) || !list_empty(&thread->answers) || thread->resumed;
 	pthread_mutex_unlock(&thread->lock);
 	return any;
 }
 
 static void run_posts(struct io_thread *thread)
 {
-	struct list taken;
+	struct list taken, answers;
 	list_init(&taken);
+	list_init(&answers);
 	pthread_mutex_lock(&thread->lock);
+	list_splice_back(&answers, &thread->answers);
 	thread->woken = false;
 	if (thread->resumed)
 		thread->mhd_pending = true;
 	thread->resumed = false;
-	while (!list_empty(&thread->posts)) {
-		struct list *item = thread->posts.next;
-		list_remove(item);
-		list_push_back(&taken, item);
-	}
+	list_splice_back(&taken, &thread->posts);
 	pthread_mutex_unlock(&thread->lock);
 	while (!list_empty(&taken)) {
 		struct post *post = list_first(&taken, struct post, link);
 		list_remove(&post->link);
 		post->fn(thread, post);
+	}
+	while (!list_empty(&answers)) {
+		struct http_request *req = list_first(&answers, struct http_request, answer_link);
+		list_remove(&req->answer_link);
+		direct_finish(req);
+		request_unref(req);
 	}
 }
 
@@ -88,11 +99,7 @@ static void run_active(struct io_thread *thread)
 {
 	struct list round;
 	list_init(&round);
-	while (!list_empty(&thread->active)) {
-		struct list *item = thread->active.next;
-		list_remove(item);
-		list_push_back(&round, item);
-	}
+	list_splice_back(&round, &thread->active);
 	while (!list_empty(&round)) {
 		struct http_conn *conn = list_first(&round, struct http_conn, active_link);
 		list_remove(&conn->active_link);
@@ -160,12 +167,8 @@ static int wait_ms(struct io_thread *thread)
 	return left <= 0 ? 0 : (int)min_of(left / NSEC_PER_MSEC + 1, (int64_t)3600000);
 }
 
-static void on_wake(struct source *source, uint32_t events)
-{
-	struct io_thread *thread = container_of(source, struct io_thread, wake);
-	eventfd_t value;
-	eventfd_read(thread->wake_fd, &value);
-}
+/* Edge triggered, so that the counter need not be read. */
+static void on_wake(struct source *source, uint32_t events) {}
 
 void thread_stop(struct io_thread *thread)
 {
@@ -177,7 +180,10 @@ static void close_all(struct io_thread *thread)
 {
 	struct http_request *req;
 	list_for_each(req, &thread->requests, link)
-		request_cancel(req);
+		if (req->mhd)
+			request_cancel(req);
+		else
+			direct_cancel(req);
 	struct http_conn *conn;
 	list_for_each(conn, &thread->conns, link)
 		conn_close(conn);
@@ -251,10 +257,11 @@ int thread_start(struct io_thread *thread, struct http_server *server, struct er
 	thread->server = server;
 	thread->wake.fn = on_wake;
 	thread->buffer = xmalloc(HTTP_IO_BUFFER);
+	thread->out = BUF_INIT(BUF_MAX_DEFAULT);
 	thread->sweep_at = INT64_MAX;
 	if (thread->epoll_fd < 0 || thread->wake_fd < 0)
 		return error_set(err, EMFILE, "no descriptors left for an I/O thread");
-	if (thread_watch(thread, thread->wake_fd, EPOLLIN, &thread->wake) < 0)
+	if (thread_watch(thread, thread->wake_fd, EPOLLIN | EPOLLET, &thread->wake) < 0)
 		return error_set_errno(err, errno, "epoll_ctl");
 	int rc = start_mhd(thread, err);
 	if (rc < 0)
@@ -275,6 +282,7 @@ void thread_free(struct io_thread *thread)
 	if (thread->epoll_fd >= 0)
 		close(thread->epoll_fd);
 	free(thread->buffer);
+	buf_done(&thread->out);
 	pthread_mutex_destroy(&thread->resume_lock);
 	pthread_mutex_destroy(&thread->lock);
 }

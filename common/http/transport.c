@@ -144,3 +144,15 @@ bool conn_write(struct http_conn *conn, const void *data, size_t len)
 	}
 	return true;
 }
+
+bool conn_append(struct http_conn *conn, const void *data, size_t len)
+{
+	struct pending *out = &conn->out;
+	if (pending_empty(out))
+		return conn_write(conn, data, len);
+	/* GnuTLS may hold a record of what lies at `pos`: it is asked for by length only, so it may move. */
+	out->data = xrealloc(out->data, out->len + len);
+	memcpy(out->data + out->len, data, len);
+	out->len += len;
+	return true;
+}
