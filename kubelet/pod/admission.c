@@ -4,6 +4,7 @@
 #include "kubelet/node/eviction.h"
 #include "kubelet/node/node.h"
 #include "kubelet/pod/pod.h"
+#include "kubelet/runtime/apparmor.h"
 #include "kubelet/container/sysctl.h"
 
 #include <errno.h>
@@ -135,6 +136,22 @@ static int check_resources(const struct core_v1_pod *object, const struct core_v
 	return 0;
 }
 
+static bool asks_for_apparmor(const struct core_v1_app_armor_profile *profile) {
+	return profile && !str_equal(profile->type, CORE_V1_APP_ARMOR_PROFILE_TYPE_UNCONFINED);
+}
+
+/* Whether it insists on a profile; a pod that says nothing runs without, where there is no AppArmor. */
+static bool wants_apparmor(const struct core_v1_pod *object) {
+	const struct core_v1_container_array *lists[] = {&object->spec.init_containers, &object->spec.containers};
+	if (object->spec.security_context && asks_for_apparmor(object->spec.security_context->app_armor_profile))
+		return true;
+	for (size_t i = 0; i < array_len(lists); i++)
+		for api_list_each (c, lists[i])
+			if (c->security_context && asks_for_apparmor(c->security_context->app_armor_profile))
+				return true;
+	return false;
+}
+
 int pod_admit(struct pod *pod, const struct core_v1_pod *object, struct error *err) {
 	struct kubelet *kubelet = pod->kubelet;
 	autounref struct core_v1_node *node = kubelet->node_informer ? informer_find(kubelet->node_informer, NULL, kubelet->node_name) : NULL;
@@ -143,6 +160,8 @@ int pod_admit(struct pod *pod, const struct core_v1_pod *object, struct error *e
 	autoerror struct error forbidden = {0};
 	if (sysctl_check(object, &kubelet->options.allowed_unsafe_sysctls, &forbidden) < 0)
 		return reject(err, "SysctlForbidden", error_message(&forbidden));
+	if (!apparmor_is_enabled() && wants_apparmor(object))
+		return reject(err, "AppArmor", "Cannot enforce AppArmor: AppArmor is not enabled on the host");
 	if (node_shuts_down(kubelet))
 		return reject(err, "NodeShutdown", "Pod was rejected as the node is shutting down.");
 	if (eviction_admit(kubelet->eviction, object, err) < 0)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The OCI runtime configuration of a container, from its config, its sandbox and its image. */
+#include "kubelet/runtime/apparmor.h"
 #include "kubelet/runtime/internal.h"
 
 #include "common/base/file.h"
@@ -126,9 +127,9 @@ static int oom_score(const struct builder *b)
 static const char *apparmor_profile(const struct builder *b)
 {
 	const char *profile = b->config->apparmor_profile;
-	if (b->config->privileged || str_empty(profile) || !str_starts_with(profile, "localhost/"))
+	if (b->config->privileged || str_equal(profile, "unconfined"))
 		return NULL;
-	return profile + strlen("localhost/");
+	return profile && str_starts_with(profile, "localhost/") ? profile + strlen("localhost/") : apparmor_default_profile();
 }
 
 static json_t *make_process(const struct builder *b)
@@ -143,8 +144,9 @@ static json_t *make_process(const struct builder *b)
 		make_env(b), "cwd", cwd, "capabilities", caps, "noNewPrivileges", config->no_new_privileges, "oomScoreAdj", oom_score(b));
 	if (config->rlimit_count)
 		json_object_set_new(process, "rlimits", make_rlimits(config));
-	if (apparmor_profile(b))
-		json_object_set_new(process, "apparmorProfile", json_string(apparmor_profile(b)));
+	const char *apparmor = apparmor_profile(b);
+	if (apparmor)
+		json_object_set_new(process, "apparmorProfile", json_string(apparmor));
 	return process;
 }
 
@@ -344,9 +346,14 @@ json_t *spec_resources(const struct cgroup_resources *res)
 	if (json_array_size(huge))
 		json_object_set(root, "hugepageLimits", huge);
 	json_decref(huge);
-	/* v2's floors and ceilings go as they are named there. */
-	if (res->memory_min > 0 || res->memory_high > 0) {
+	/* What only v2 has goes as it is named there. */
+	bool swap_alone = res->no_swap && res->memory_limit < 0;
+	if (res->memory_min > 0 || res->memory_high > 0 || res->oom_group || swap_alone) {
 		json_t *unified = json_object();
+		if (res->oom_group)
+			json_object_set_new(unified, "memory.oom.group", json_string("1"));
+		if (swap_alone)
+			json_object_set_new(unified, "memory.swap.max", json_string("0"));
 		if (res->memory_min > 0)
 			json_object_set_new(unified, "memory.min", json_sprintf("%lld", (long long)res->memory_min));
 		if (res->memory_high > 0)
