@@ -3,7 +3,7 @@
 
 #include "common/api/yaml.h"
 #include "common/base/file.h"
-
+#include "common/base/log.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -77,6 +77,10 @@ static const struct flag flags[] = {
 	{"node-lease-duration-seconds", 0, FLAG_INT, FIELD(lease_duration_seconds), "40", "length of the node's lease", 1, 86400},
 	{"container-log-max-size", 0, FLAG_STRING, FIELD(container_log_max_size), "10Mi", "size at which logs are rotated", 0, 0},
 	{"container-log-max-files", 0, FLAG_INT, FIELD(container_log_max_files), "5", "logs kept of a container", 2, 1000},
+	{"seccomp-default", 0, FLAG_BOOL, FIELD(seccomp_default), "false", "give containers that say nothing of seccomp the default profile", 0, 0},
+	{"cpu-cfs-quota", 0, FLAG_BOOL, FIELD(cpu_cfs_quota), "true", "enforce limits of cpu", 0, 0},
+	{"single-process-oom-kill", 0, FLAG_BOOL, FIELD(single_process_oom_kill), "false", "let a lack of memory end one process of a container, not all (cgroup v2)", 0, 0},
+	{"node-status-max-images", 0, FLAG_INT, FIELD(node_status_max_images), "50", "most images told in the node's status; -1: no limit", -1, 100000},
 	{"seccomp-profile-root", 0, FLAG_STRING, FIELD(seccomp_dir), "", "folder of seccomp profiles; default <root-dir>/seccomp", 0, 0},
 	{"runc", 0, FLAG_STRING, FIELD(runc_path), "", "runc program; default: from PATH", 0, 0},
 	{"conmon", 0, FLAG_STRING, FIELD(conmon_path), "", "conmon program; default: from PATH", 0, 0},
@@ -181,8 +185,26 @@ static const struct {
 	{"registerNode", "register-node"},
 	{"providerID", "provider-id"},
 	{"podLogsDir", "pod-log-dir"},
+	{"seccompDefault", "seccomp-default"},
+	{"cpuCFSQuota", "cpu-cfs-quota"},
+	{"singleProcessOOMKill", "single-process-oom-kill"},
+	{"nodeStatusMaxImages", "node-status-max-images"},
 	{"logging.format", "logging-format"},
 	{"logging.verbosity", "v"},
+};
+
+/* Fields of Kubernetes that have no effect here. */
+static const char *const ignored_fields[] = {
+	"enableServer", "syncFrequency", "staticPodURLHeader", "tlsCipherSuites", "tlsCurvePreferences", "tlsMinVersion", "rotateCertificates", "serverTLSBootstrap",
+	"registryPullQPS", "registryBurst", "imagePullCredentialsVerificationPolicy", "preloadedImagesVerificationAllowlist", "eventRecordQPS", "eventBurst",
+	"enableDebuggingHandlers", "enableContentionProfiling", "oomScoreAdj", "streamingConnectionIdleTimeout", "volumeStatsAggPeriod", "kubeletCgroups", "systemCgroups",
+	"cgroupsPerQOS", "cpuManagerPolicy", "cpuManagerPolicyOptions", "cpuManagerReconcilePeriod", "memoryManagerPolicy", "topologyManagerPolicy",
+	"topologyManagerScope", "topologyManagerPolicyOptions", "qosReserved", "hairpinMode", "runOnce", "cpuCFSQuotaPeriod", "maxOpenFiles", "contentType", "kubeAPIQPS",
+	"kubeAPIBurst", "mergeDefaultEvictionSettings", "enableControllerAttachDetach", "protectKernelDefaults", "makeIPTablesUtilChains", "iptablesMasqueradeBit",
+	"iptablesDropBit", "featureGates", "failSwapOn", "memorySwap", "containerLogMaxWorkers", "containerLogMonitorInterval",
+	"configMapAndSecretChangeDetectionStrategy", "reservedSystemCPUs", "showHiddenMetricsForVersion", "volumePluginDir", "kernelMemcgNotification",
+	"enableSystemLogHandler", "enableSystemLogQuery", "reservedMemory", "enableProfilingHandler", "enableDebugFlagsHandler", "memoryThrottlingFactor",
+	"memoryReservationPolicy", "tracing", "localStorageCapacityIsolation", "containerRuntimeEndpoint", "imageServiceEndpoint", "failCgroupV1", "userNamespaces",
 };
 
 static int set_value(struct kubelet_options *options, const char *flag, const char *text, struct error *err) {
@@ -266,6 +288,33 @@ static int set_shutdown(struct kubelet_options *options, json_t *list, struct er
 	return set_value(options, "shutdown-grace-period-by-pod-priority", text.data ? text.data : "", err);
 }
 
+static bool is_field(const char *name) {
+	static const char *const others[] = {"apiVersion", "kind", "registerWithTaints", "shutdownGracePeriodByPodPriority"};
+	size_t len = strlen(name);
+	for (size_t i = 0; i < array_len(others); i++)
+		if (str_equal(others[i], name))
+			return true;
+	for (size_t i = 0; i < array_len(fields); i++)
+		if (strncmp(fields[i].field, name, len) == 0 && (!fields[i].field[len] || fields[i].field[len] == '.'))
+			return true;
+	return false;
+}
+
+/* A word for each field that will not do what its writer hopes for. */
+static void warn_of_fields(json_t *root) {
+	const char *name;
+	json_t *value;
+	json_object_foreach(root, name, value) {
+		bool ignored = false;
+		for (size_t i = 0; i < array_len(ignored_fields); i++)
+			ignored = ignored || str_equal(ignored_fields[i], name);
+		if (ignored)
+			log_warning("field of KubeletConfiguration has no effect", LOG_STR("field", name));
+		else if (!is_field(name))
+			log_warning("unknown field of KubeletConfiguration", LOG_STR("field", name));
+	}
+}
+
 int kubelet_options_apply_config(struct kubelet_options *options, const char *text, size_t len, struct error *err) {
 	json_t *root = NULL;
 	int r = yaml_load(text, len, &root, err);
@@ -273,6 +322,8 @@ int kubelet_options_apply_config(struct kubelet_options *options, const char *te
 		return r;
 	if (!str_equal(json_string_value(json_object_get(root, "kind")), "KubeletConfiguration"))
 		r = error_set(err, EINVAL, "no kind \"KubeletConfiguration\"");
+	else
+		warn_of_fields(root);
 	for (size_t i = 0; r == 0 && i < array_len(fields); i++) {
 		json_t *value = field_get(root, fields[i].field);
 		if (value && (r = set_json(options, fields[i].flag, value, err)) < 0)

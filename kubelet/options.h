@@ -38,6 +38,8 @@ struct kubelet_options {
 	int64_t node_status_update_frequency_ns, node_status_report_frequency_ns, lease_duration_seconds;
 	char *container_log_max_size;
 	int64_t container_log_max_files;
+	bool seccomp_default, cpu_cfs_quota, single_process_oom_kill;
+	int64_t node_status_max_images;
 	char *seccomp_dir, *runc_path, *conmon_path;
 	bool serialize_image_pulls;
 	char *image_policy, *registry_certs_dir;

@@ -108,6 +108,14 @@ bool cgroup_has_controller(const struct cgroup_tree *tree, const char *controlle
 	return cgroup_find(tree, controller) != NULL;
 }
 
+bool cgroup_limits_swap(const struct cgroup_tree *tree)
+{
+	autofree char *pods = cgroup_qos_path(tree, CGROUP_GUARANTEED);
+	const struct cgroup_hierarchy *h = cgroup_find(tree, "memory");
+	autofree char *value = tree->version == 2 && h ? cgroup_read(h, pods, "memory.swap.max") : NULL;
+	return value;
+}
+
 static void add_hierarchy(struct cgroup_tree *tree, char *take_dir, char *take_controllers)
 {
 	if (tree->hierarchy_count == CGROUP_MAX_HIERARCHIES) {

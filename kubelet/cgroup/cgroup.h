@@ -23,6 +23,8 @@ struct cgroup_tree *cgroup_close(struct cgroup_tree *tree);
 int cgroup_version(const struct cgroup_tree *tree); /* 1 or 2 */
 /* True where "cpu", "memory", "pids", "cpuset", "hugetlb", ... is there to use. */
 bool cgroup_has_controller(const struct cgroup_tree *tree, const char *controller);
+/* Version 2 with accounting of swap, so that a group can be kept from it. */
+bool cgroup_limits_swap(const struct cgroup_tree *tree);
 
 enum cgroup_qos { CGROUP_GUARANTEED, CGROUP_BURSTABLE, CGROUP_BESTEFFORT };
 /* "<root>/kubepods", "<root>/kubepods/burstable", ...; guaranteed is kubepods itself. The caller frees. */
@@ -46,6 +48,7 @@ struct cgroup_resources {
 	int64_t memory_high;   /* v2 only */
 	int64_t swap_limit;    /* bytes of swap beyond memory; -1: no limit. 0 leaves it */
 	bool no_swap;          /* swap limit zero */
+	bool oom_group;        /* v2 only: one killed for want of memory, all are; of a container at its start */
 	int64_t pids_limit;    /* -1: no limit */
 	const char *cpuset_cpus;
 	const char *cpuset_mems;

@@ -149,10 +149,15 @@ static int build_mounts(const struct build_container_input *in, struct env_list 
 	return 0;
 }
 
-static void set_seccomp(const struct core_v1_seccomp_profile *of_container, const struct core_v1_seccomp_profile *of_pod, struct container_config *ret) {
+static void set_seccomp(const struct core_v1_seccomp_profile *of_container, const struct core_v1_seccomp_profile *of_pod, bool confined, struct container_config *ret) {
 	const struct core_v1_seccomp_profile *profile = of_container ? of_container : of_pod;
-	if (!profile || ret->privileged)
+	if (ret->privileged)
 		return;
+	if (!profile) {
+		if (confined)
+			ret->seccomp = SECCOMP_RUNTIME_DEFAULT;
+		return;
+	}
 	if (str_equal(profile->type, CORE_V1_SECCOMP_PROFILE_TYPE_RUNTIME_DEFAULT))
 		ret->seccomp = SECCOMP_RUNTIME_DEFAULT;
 	if (str_equal(profile->type, CORE_V1_SECCOMP_PROFILE_TYPE_LOCALHOST)) {
@@ -194,7 +199,8 @@ static void set_groups(const struct core_v1_pod_security_context *p, struct aren
 	ret->strict_groups = str_equal(p->supplemental_groups_policy, CORE_V1_SUPPLEMENTAL_GROUPS_POLICY_STRICT);
 }
 
-static void build_security(const struct core_v1_pod *pod, const struct core_v1_container *container, struct arena *arena, struct container_config *ret) {
+/* confined: a container that says nothing of seccomp gets the default profile. */
+static void build_security(const struct core_v1_pod *pod, const struct core_v1_container *container, bool confined, struct arena *arena, struct container_config *ret) {
 	static const struct core_v1_security_context none;
 	static const struct core_v1_pod_security_context pod_none;
 	const struct core_v1_security_context *c = container->security_context ? container->security_context : &none;
@@ -215,7 +221,7 @@ static void build_security(const struct core_v1_pod *pod, const struct core_v1_c
 	ret->read_only_rootfs = is_true(c->read_only_root_filesystem);
 	ret->no_new_privileges = c->allow_privilege_escalation && !*c->allow_privilege_escalation;
 	ret->unmasked_proc = str_equal(c->proc_mount, CORE_V1_PROC_MOUNT_TYPE_UNMASKED);
-	set_seccomp(c->seccomp_profile, p->seccomp_profile, ret);
+	set_seccomp(c->seccomp_profile, p->seccomp_profile, confined, ret);
 	set_apparmor(c->app_armor_profile, p->app_armor_profile, arena, ret);
 }
 
@@ -255,10 +261,14 @@ int build_container(const struct build_container_input *in, struct arena *arena,
 	config.env = env_strings(&env);
 	config.working_dir = str_empty(c->working_dir) ? NULL : c->working_dir;
 	config.log_path = arena_printf(arena, "%s/%u.log", c->name, in->attempt);
-	build_security(in->pod, c, arena, &config);
+	build_security(in->pod, c, in->kubelet->options.seccomp_default, arena, &config);
 	resources_container_cgroup(in->pod, c, &config.resources);
 	if (!cgroup_has_controller(in->kubelet->cgroups, "hugetlb"))
 		config.resources.hugepage_count = 0;
+	config.resources.no_swap = cgroup_limits_swap(in->kubelet->cgroups);
+	config.resources.oom_group = cgroup_version(in->kubelet->cgroups) == 2 && !in->kubelet->options.single_process_oom_kill;
+	if (!in->kubelet->options.cpu_cfs_quota)
+		config.resources.cpu_quota_us = -1;
 	config.oom_score_adj = resources_oom_score_adj(in->pod, c, in->kubelet->memory_capacity);
 	config.stop_signal = c->lifecycle && !str_empty(c->lifecycle->stop_signal) ? c->lifecycle->stop_signal : NULL;
 	build_labels(in, termination, arena, &config);

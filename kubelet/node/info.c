@@ -10,7 +10,6 @@
 #include <unistd.h>
 
 #define MAX_TEXT (1u << 20)
-#define MAX_IMAGES 50
 
 static const char *read_line(struct arena *arena, const char *path) {
 	autofree char *text = NULL;
@@ -150,7 +149,7 @@ void node_info_images(struct kubelet *kubelet, struct arena *arena, struct core_
 	if (image_list(kubelet->images, &list, NULL) < 0)
 		return;
 	qsort(list.items, list.len, sizeof(*list.items), by_size);
-	for (size_t i = 0; i < list.len && i < MAX_IMAGES; i++) {
+	for (size_t i = 0; i < list.len && (kubelet->options.node_status_max_images < 0 || i < (size_t)kubelet->options.node_status_max_images); i++) {
 		struct core_v1_container_image *image = api_list_add(arena, ret);
 		for (char **name = list.items[i]->digests; *name; name++)
 			api_string_list_add(arena, &image->names, *name);

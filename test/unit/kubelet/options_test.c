@@ -1,9 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "kubelet/options.h"
 
+#include "common/base/log.h"
+
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdint.h>
+#include <sys/mman.h>
+#include <unistd.h>
 #include <cmocka.h>
 
 static void test_flags_and_config(void **state) {
@@ -31,6 +35,27 @@ static void test_flags_and_config(void **state) {
 	kubelet_options_done(&o);
 }
 
+static void test_fields_without_effect_are_named(void **state) {
+	static const char config[] = "apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\nmaxPods: 42\nauthentication: {webhook: {enabled: true}}\nseccompDefault: true\ncpuCFSQuota: false\n"
+				     "topologyManagerPolicy: none\nsomeFieldOfTomorrow: 1\n";
+	char *argv[] = {(char *)"kubelet", NULL}, said[4096] = "";
+	struct kubelet_options o = {0};
+	autoclose int fd = memfd_create("log", MFD_CLOEXEC);
+	assert_int_equal(kubelet_options_load(1, argv, &o, NULL), 0);
+	assert_true(o.cpu_cfs_quota);
+	log_init(fd, LOG_FORMAT_TEXT, 0);
+	assert_int_equal(kubelet_options_apply_config(&o, config, strlen(config), NULL), 0);
+	log_init(STDERR_FILENO, LOG_FORMAT_TEXT, 0);
+	assert_true(pread(fd, said, sizeof(said) - 1, 0) > 0);
+	assert_non_null(strstr(said, "no effect\" field=\"topologyManagerPolicy\""));
+	assert_non_null(strstr(said, "unknown field of KubeletConfiguration\" field=\"someFieldOfTomorrow\""));
+	assert_null(strstr(said, "maxPods"));
+	assert_null(strstr(said, "authentication"));
+	assert_true(o.seccomp_default);
+	assert_false(o.cpu_cfs_quota);
+	kubelet_options_done(&o);
+}
+
 static void test_bad_config(void **state) {
 	static const char *const bad[] = {"", "kind: Pod", "kind: KubeletConfiguration\nmaxPods: many", "kind: KubeletConfiguration\nclusterDNS: [{}]", "- a: [", "\t"};
 	for (size_t i = 0; i < array_len(bad); i++) {
@@ -42,6 +67,6 @@ static void test_bad_config(void **state) {
 }
 
 int main(void) {
-	const struct CMUnitTest tests[] = {cmocka_unit_test(test_flags_and_config), cmocka_unit_test(test_bad_config)};
+	const struct CMUnitTest tests[] = {cmocka_unit_test(test_flags_and_config), cmocka_unit_test(test_fields_without_effect_are_named), cmocka_unit_test(test_bad_config)};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
