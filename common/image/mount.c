@@ -7,6 +7,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/mount.h>
+#include <pthread.h>
+#include <sched.h>
 #include <stdio.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
@@ -30,26 +32,11 @@ static void lowers_done(struct lowers *lowers)
 	buf_done(&lowers->text);
 }
 
-/* A private view of the folder with ids mapped through the user namespace, not attached anywhere. */
-static int open_mapped(const char *path, int userns_fd)
-{
-	int fd = (int)syscall(SYS_open_tree, AT_FDCWD, path, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
-	if (fd < 0)
-		return -errno;
-	struct mount_attr attr = {.attr_set = MOUNT_ATTR_IDMAP, .userns_fd = (uint64_t)userns_fd};
-	if (syscall(SYS_mount_setattr, fd, "", AT_EMPTY_PATH, &attr, sizeof(attr)) < 0) {
-		int saved = errno;
-		close(fd);
-		return -saved;
-	}
-	return fd;
-}
-
-static int lowers_make(const struct image_store *store, char *const *chains, size_t count, int userns_fd, struct lowers *lowers, struct error *err)
+static int lowers_make(const struct image_store *store, char *const *chains, size_t count, struct lowers *lowers, struct error *err)
 {
 	lowers->text = BUF_INIT(1 << 16);
 	size_t each = strlen(store->root) + strlen("/layers/") + HEX_LEN + strlen("/fs:");
-	bool by_fd = userns_fd >= 0 || each * count > MAX_OPTIONS - 512;
+	bool by_fd = each * count > MAX_OPTIONS - 512;
 	for (size_t i = count; i-- > 0;) {
 		autofree char *path = xprintf("%s/layers/%s/fs", store->root, chains[i]);
 		if (lowers->text.len)
@@ -58,9 +45,9 @@ static int lowers_make(const struct image_store *store, char *const *chains, siz
 			buf_append_str(&lowers->text, path);
 			continue;
 		}
-		int fd = userns_fd >= 0 ? open_mapped(path, userns_fd) : open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+		int fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
 		if (fd < 0)
-			return error_set_errno(err, userns_fd >= 0 ? fd : errno, "open layer %s", path);
+			return error_set_errno(err, errno, "open layer %s", path);
 		lowers->fds[lowers->fd_count++] = fd;
 		buf_printf(&lowers->text, "/proc/self/fd/%d", fd);
 	}
@@ -78,9 +65,85 @@ static int mount_overlay(const struct lowers *lowers, const char *target, const 
 	autofree char *fast = upper ? xprintf("%s,volatile", plain) : NULL;
 	if (fast && mount("overlay", target, "overlay", 0, fast) == 0)
 		return 0;
+	/* One that failed for another reason has left its mark, with which no plain mount is taken. */
+	autofree char *mark = fast ? path_join(work, "work", NULL) : NULL;
+	if (mark)
+		file_remove_all(mark, NULL);
 	if (mount("overlay", target, "overlay", upper ? 0 : MS_RDONLY, plain) == 0)
 		return 0;
 	return error_set_errno(err, errno, "mount overlay at %s", target);
+}
+
+static int overlay_of(const struct image_store *store, char *const *chains, size_t count, const char *target, const char *upper, const char *work, struct error *err)
+{
+	struct lowers lowers = {0};
+	int r = lowers_make(store, chains, count, &lowers, err);
+	if (r == 0)
+		r = mount_overlay(&lowers, target, upper, work, err);
+	lowers_done(&lowers);
+	return r;
+}
+
+/* ---- with ids mapped ---- */
+
+/*
+ * Kernels before 6.15 take as a layer only what is attached somewhere in the mount namespace of who mounts. So a thread takes one of its own,
+ * attaches each layer mapped at its own place, mounts there, and hands the mount over: nothing of it shows outside, or outlives a crash.
+ */
+struct mapped {
+	const struct image_store *store;
+	char *const *chains;
+	size_t count;
+	int userns_fd;
+	const char *target, *upper, *work;
+	struct error *err;
+	int tree; /* the mount, not attached; or a negative errno, err set */
+};
+
+static int attach_mapped(const char *path, int userns_fd, struct error *err)
+{
+	autoclose int fd = (int)syscall(SYS_open_tree, AT_FDCWD, path, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
+	struct mount_attr attr = {.attr_set = MOUNT_ATTR_IDMAP, .userns_fd = (uint64_t)userns_fd};
+	if (fd < 0 || syscall(SYS_mount_setattr, fd, "", AT_EMPTY_PATH, &attr, sizeof(attr)) < 0 || syscall(SYS_move_mount, fd, "", AT_FDCWD, path, MOVE_MOUNT_F_EMPTY_PATH) < 0)
+		return error_set_errno(err, errno, "map ids of layer %s", path);
+	return 0;
+}
+
+static int mount_apart(struct mapped *m)
+{
+	if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
+		return error_set_errno(m->err, errno, "take a mount namespace");
+	int r = 0;
+	for (size_t i = 0; r == 0 && i < m->count; i++) {
+		autofree char *path = xprintf("%s/layers/%s/fs", m->store->root, m->chains[i]);
+		r = attach_mapped(path, m->userns_fd, m->err);
+	}
+	if (r == 0)
+		r = overlay_of(m->store, m->chains, m->count, m->target, m->upper, m->work, m->err);
+	if (r < 0)
+		return r;
+	r = (int)syscall(SYS_open_tree, AT_FDCWD, m->target, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
+	return r < 0 ? error_set_errno(m->err, errno, "take over %s", m->target) : r;
+}
+
+static void *mapped_main(void *arg)
+{
+	struct mapped *m = arg;
+	m->tree = mount_apart(m);
+	return NULL;
+}
+
+static int overlay_of_mapped(struct mapped *m)
+{
+	pthread_t thread;
+	int r = pthread_create(&thread, NULL, mapped_main, m);
+	if (r)
+		return error_set_errno(m->err, r, "start a thread");
+	pthread_join(thread, NULL);
+	autoclose int tree = m->tree;
+	if (tree < 0)
+		return tree;
+	return syscall(SYS_move_mount, tree, "", AT_FDCWD, m->target, MOVE_MOUNT_F_EMPTY_PATH) < 0 ? error_set_errno(m->err, errno, "mount overlay at %s", m->target) : 0;
 }
 
 /* The root of an overlay shows what its upper folder is: a new one takes after the layer below. Owners only where ids are not mapped. */
@@ -116,14 +179,11 @@ int image_mount(struct image_store *store, const struct image *image, const char
 			return error_set_errno(err, errno, "mount %s at %s", only, target);
 		return 0;
 	}
-	struct lowers lowers = {0};
 	r = upper ? take_after(store, image->layers[count - 1], upper, userns_fd < 0, err) : 0;
-	if (r == 0)
-		r = lowers_make(store, image->layers, count, userns_fd, &lowers, err);
-	if (r == 0)
-		r = mount_overlay(&lowers, target, upper, work, err);
-	lowers_done(&lowers);
-	return r;
+	if (r < 0)
+		return r;
+	struct mapped mapped = {store, image->layers, count, userns_fd, target, upper, work, err, -1};
+	return userns_fd < 0 ? overlay_of(store, image->layers, count, target, upper, work, err) : overlay_of_mapped(&mapped);
 }
 
 /* ---- unpacking ---- */
@@ -147,13 +207,9 @@ static int unpack_into(struct image_store *store, const char *temp, char *const 
 		return error_set_errno(err, errno, "open %s", source);
 	const char *root = fs;
 	if (index > 0) {
-		struct lowers lowers = {0};
 		int r = take_after(store, chains[index - 1], fs, true, err);
 		if (r == 0)
-			r = lowers_make(store, chains, index, -1, &lowers, err);
-		if (r == 0)
-			r = mount_overlay(&lowers, merged, fs, work, err);
-		lowers_done(&lowers);
+			r = overlay_of(store, chains, index, merged, fs, work, err);
 		if (r < 0)
 			return r;
 		root = merged;
