@@ -99,7 +99,7 @@ up() {
 	[ -x "$BIN/coracle" ] || die "no programs in $BIN: run make"
 	# IP forwarding is what makes a node route its pods' packets.
 	in_netns sysctl -qw net.ipv4.ip_forward=1 || true
-	modprobe -q br_netfilter overlay 2>/dev/null || true
+	modprobe -qa br_netfilter overlay 2>/dev/null || true
 	: "${NODE_IP:=$(node_ip)}"
 	mkdir -p "$ETC/manifests" "$VAR" "$LOG/pods" "$RUN"
 	chmod 711 "$VAR" # nobody lists it, but the root of a user namespace must come through to its container

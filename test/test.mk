@@ -87,5 +87,5 @@ fuzz-run: $(FUZZ_RUNS)
 	@for f in $(FUZZ_RUNS); do n=$$(basename $$f); work=$$(mktemp -d); echo "== $$n"; $$f -max_total_time=$(FUZZ_SECONDS) -print_final_stats=0 -verbosity=0 -artifact_prefix=$$work/ $$work test/fuzz/corpus/$$n || exit 1; rm -rf $$work; done
 
 .PHONY: check-vm
-check-vm: all      ## boot a Debian guest with systemd and cgroup v2 under qemu (no KVM) and run the smoke part there (root; not part of check)
+check-vm: all $(addprefix $(BUILD)/test/unit/kubelet/,cgroup/cgroup_test runtime_test node/logind_test) ## boot a Debian guest with systemd and cgroup v2 under qemu (no KVM) and run the smoke part there (root; not part of check)
 	@test/vm/run.sh $(BUILD)

@@ -34,8 +34,9 @@ cp -a "$vm/base/." "$root/"
 tag=$("$root/bin/busybox" | sed -nE '1s/^BusyBox v([0-9.]+).*/\1/p')
 mkdir -p "$root/var/lib/coracle"
 "$top/deploy/busybox-image.sh" "$root/var/lib/coracle/busybox-image.tar" "docker.io/library/busybox:$tag" busybox
-make -s -C "$top" install BUILD="$build" DESTDIR="$root" PREFIX=/usr/local >/dev/null
+MAKEFLAGS= make -s -C "$top" install BUILD="$build" DESTDIR="$root" PREFIX=/usr/local >/dev/null
 install -m 755 "$here/smoke.sh" "$root/usr/local/bin/coracle-smoke"
+install -D -t "$root/usr/local/lib/coracle-tests" "$build"/test/unit/kubelet/{cgroup/cgroup_test,runtime_test,node/logind_test}
 echo coracle-vm >"$root/etc/hostname"
 printf '127.0.0.1 localhost coracle-vm\n' >"$root/etc/hosts"
 # A network that leads nowhere: an interface with a default route, as a machine has one.
@@ -68,8 +69,8 @@ fi
 mke2fs -q -t ext4 -d "$root" "$vm/disk.$$" 4G
 
 log=$vm/console.log
-timeout "${VM_SECONDS:-900}" qemu-system-x86_64 -machine q35,accel=tcg -cpu max -smp 2 -m 2048 -nographic -no-reboot -nic none -serial mon:stdio "${shell[@]}" \
-	-kernel "$root"/boot/vmlinuz-* -initrd "$root"/boot/initrd.img-* -append "root=/dev/vda rw console=ttyS0 quiet systemd.unified_cgroup_hierarchy=1 systemd.show_status=false" \
+timeout "${VM_SECONDS:-2400}" qemu-system-x86_64 -machine q35,accel=tcg -cpu max -smp 2 -m 2048 -nographic -no-reboot -nic none -serial mon:stdio "${shell[@]}" \
+	-kernel "$root"/boot/vmlinuz-* -initrd "$root"/boot/initrd.img-* -append "root=/dev/vda rw apparmor=1 security=apparmor console=ttyS0 quiet systemd.unified_cgroup_hierarchy=1 systemd.show_status=false" \
 	-drive file="$vm/disk.$$",format=raw,if=virtio,cache=unsafe >"$log" 2>&1 </dev/null || true
 tr -d '\r' <"$log" | grep -aoE '(ok    |FAILED: |vm: ).*' || true
 tr -d '\r' <"$log" | grep -aqE '^vm: [0-9]+ passed, 0 failed$' || { tail -n 80 "$log"; echo "vm: 0 passed, 1 failed (console in $log)"; exit 1; }
