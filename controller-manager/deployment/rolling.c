@@ -78,7 +78,10 @@ int32_t proportion_of(const struct apps_v1_deployment *d, const struct apps_v1_r
 		fraction = -replicas;
 	else if (before > 0)
 		fraction = (int32_t)lround((double)replicas * ((double)deployment_replicas(d) + deployment_max_surge(d)) / (double)before) - replicas;
-	return to_add > 0 ? min_of(fraction, allowed) : max_of(fraction, allowed);
+	/* A set that missed a scaling tells of another size than the others: its share must not go the other way. */
+	if (to_add > 0)
+		return fraction < 0 ? 0 : min_of(fraction, allowed);
+	return fraction > 0 ? 0 : max_of(fraction, allowed);
 }
 
 /*
@@ -231,9 +234,12 @@ static int scale_in_proportion(struct rollout *rollout, struct error *err)
 		sized[i].size += share;
 		added += share;
 	}
-	/* What rounding left goes to the largest. */
-	if (count && to_add)
-		sized[0].size = max_of(sized[0].size + to_add - added, 0);
+	/* What rounding left goes to the largest, as far as it can. */
+	for (size_t i = 0; i < count && added != to_add; i++) {
+		int32_t rest = max_of(to_add - added, -sized[i].size);
+		sized[i].size += rest;
+		added += rest;
+	}
 	if (to_add < 0)
 		keep_available(rollout, sized, count);
 	for (size_t i = 0; i < count; i++) {

@@ -462,6 +462,8 @@ static void check_healthy_member_goes(const struct core_v1_pod *pod, const struc
 
 static void check_set_keeps_enough(const struct core_v1_pod *pod, const struct meta_v1_owner_reference *owner)
 {
+	if (!holds(owner, pod->metadata.namespace))
+		return; /* its other pods go by the collector, which no cache of the set's controller may show yet */
 	for (size_t i = 0; i < array_len(counting); i++) {
 		if (!by_controller(counting[i].controller) || counting[i].what == CACHED_JOBS || !pod_is_active(pod))
 			continue;

@@ -209,6 +209,75 @@ static void scaling_in_the_middle_keeps_the_proportions(void **state)
 	assert_int_equal(count_pods(false), 0);
 }
 
+/* Makes a set look as it does in the middle of a rollout. max: what it was told last of how many there may be in all. */
+static void shape_set(int64_t revision, int32_t replicas, int32_t available, int32_t max)
+{
+	const struct apps_v1_replica_set *rs = set_with_revision(revision);
+	autofree char *name = xstrdup(rs->metadata.name);
+	char patch[512];
+	snprintf(patch, sizeof(patch), "{\"metadata\":{\"annotations\":{\"deployment.kubernetes.io/max-replicas\":\"%d\"}},\"spec\":{\"replicas\":%d}}", max, replicas);
+	fake_edit(CACHED_REPLICA_SETS, "default", name, NULL, patch);
+	rs = set_with_revision(revision);
+	snprintf(patch, sizeof(patch), "{\"status\":{\"replicas\":%d,\"readyReplicas\":%d,\"availableReplicas\":%d,\"observedGeneration\":%lld}}", replicas, available, available,
+		(long long)rs->metadata.generation);
+	fake_edit(CACHED_REPLICA_SETS, "default", name, "status", patch);
+}
+
+/* The rolled-out set and the one that rolls share a new size; surge and unavailable are both 25 % of it. */
+static void scaling_shares_what_changes(void **state)
+{
+	static const struct {
+		const char *name;
+		struct {
+			int32_t replicas, available, max;
+		} old, fresh;
+		int32_t to, old_size, fresh_size;
+	} rows[] = {
+		{"larger: each by its share", {8, 8, 13}, {5, 0, 13}, 20, 15, 10},
+		{"smaller: each by its share", {8, 8, 13}, {5, 5, 13}, 5, 4, 3},
+		{"smaller: the available ones of the small set stay", {2, 2, 13}, {11, 0, 13}, 2, 2, 1},
+		{"smaller: no more than must be stay", {4, 4, 13}, {9, 0, 13}, 4, 3, 2},
+		{"smaller: none available, nothing to keep", {2, 0, 13}, {11, 0, 13}, 2, 0, 3},
+		{"to none", {8, 8, 13}, {5, 0, 13}, 0, 0, 0},
+		/* It missed a scaling: by its own count it would have to grow. */
+		{"smaller: a set that knows an old size does not grow", {3, 0, 2}, {10, 0, 13}, 8, 3, 7},
+		{"larger: a set that knows an old size does not shrink", {3, 0, 40}, {5, 0, 10}, 12, 3, 12},
+	};
+	for (size_t i = 0; i < array_len(rows); i++) {
+		print_message("%s\n", rows[i].name);
+		fake_add(DEPLOYMENT("10", ROLLING));
+		settle(true);
+		set_image("two");
+		fake_reconcile_all(&deployments, CACHED_DEPLOYMENTS);
+		shape_set(1, rows[i].old.replicas, rows[i].old.available, rows[i].old.max);
+		shape_set(2, rows[i].fresh.replicas, rows[i].fresh.available, rows[i].fresh.max);
+		char patch[64];
+		snprintf(patch, sizeof(patch), "{\"spec\":{\"replicas\":%d}}", rows[i].to);
+		fake_edit(CACHED_DEPLOYMENTS, "default", "web", NULL, patch);
+		fake_reconcile_all(&deployments, CACHED_DEPLOYMENTS);
+		assert_int_equal(set_replicas(set_with_revision(1)), rows[i].old_size);
+		assert_int_equal(set_replicas(set_with_revision(2)), rows[i].fresh_size);
+		teardown(state);
+		setup(state);
+	}
+}
+
+/* Made smaller and larger again, a set tells of pods that have gone, until it has seen its new size. */
+static void a_status_of_another_size_keeps_nobody(void **state)
+{
+	fake_add(DEPLOYMENT("4", "{\"type\":\"RollingUpdate\",\"rollingUpdate\":{\"maxSurge\":\"50%\",\"maxUnavailable\":\"50%\"}}"));
+	settle(true);
+	set_image("two");
+	fake_reconcile_all(&deployments, CACHED_DEPLOYMENTS);
+	shape_set(1, 4, 4, 6);
+	shape_set(2, 2, 2, 6);
+	const struct apps_v1_replica_set *rs = set_with_revision(2);
+	autofree char *name = xstrdup(rs->metadata.name), *stale = xprintf("{\"status\":{\"observedGeneration\":%lld}}", (long long)rs->metadata.generation - 1);
+	fake_edit(CACHED_REPLICA_SETS, "default", name, "status", stale);
+	fake_reconcile_all(&deployments, CACHED_DEPLOYMENTS);
+	assert_true(set_replicas(set_with_revision(1)) >= 2); /* they alone are sure to be there */
+}
+
 static void a_stuck_rollout_passes_its_deadline(void **state)
 {
 	fake_add(DEPLOYMENT("2", ROLLING));
@@ -331,6 +400,8 @@ int main(void)
 		TEST(a_rolling_update_keeps_its_bounds),
 		TEST(recreate_never_has_both),
 		TEST(scaling_in_the_middle_keeps_the_proportions),
+		TEST(scaling_shares_what_changes),
+		TEST(a_status_of_another_size_keeps_nobody),
 		TEST(a_stuck_rollout_passes_its_deadline),
 		TEST(a_paused_deployment_scales_but_does_not_roll),
 		TEST(history_is_limited),
