@@ -61,7 +61,7 @@ integration: all hollow  ## run the integration tests against an etcd of their o
 	@$(if $(filter-out 0,$(SANITIZE)),$(MAKE) SANITIZE=0 all) # what measures memory measures the real thing
 	@test/integration/run.sh $(BUILD)
 
-e2e: all           ## play the story end to end, with kubectl, on a cluster of its own (root; use SANITIZE=1)
+e2e: all           ## play the story end to end, with kubectl, on a cluster of its own (root; use SANITIZE=1, or SANITIZE=thread to look for races)
 	@TEST_PYTHON=$(CURDIR)/build/python/bin/python python3 test/e2e/run.py $(BUILD) $(TESTS)
 
 check:             ## install what the tests need, build, run all tests (root)

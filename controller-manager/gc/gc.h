@@ -43,7 +43,7 @@ struct gc_graph {
 struct monitor;
 struct gc {
 	struct gc_graph graph;
-	struct reconciler *r;
+	struct reconciler *_Atomic r;
 	pthread_mutex_t lock;      /* guards monitors and resources */
 	struct monitor **monitors;
 	size_t monitor_count;

@@ -334,10 +334,10 @@ void pod_manager_evict(struct pod_manager *manager, const char *uid, const char 
 	if (pod) {
 		pthread_mutex_lock(&pod->lock);
 		if (!pod->evict_reason) {
-			pod->evict_reason = xstrdup(reason);
 			pod->evict_message = xstrdup(message);
 			pod->evict_grace = grace_seconds;
 			pod->evict_disruption = disruption;
+			pod->evict_reason = xstrdup(reason);
 		}
 		cancel_pull(pod);
 		wake_locked(manager, pod);

@@ -64,7 +64,8 @@ struct pod {
 	uint64_t events;         /* grows with each event, so that none is missed between a look and a wait */
 	const struct core_v1_pod_status *status; /* last one made, in `told`, which the status manager shares */
 	struct core_v1_pod *told;
-	char *evict_reason, *evict_message; /* why the kubelet ends it; NULL: it does not */
+	char *_Atomic evict_reason; /* why the kubelet ends it; NULL: it does not. Set once, after what follows it */
+	char *evict_message;
 	bool evict_disruption;
 	int64_t evict_grace;     /* seconds; < 0: the pod's own */
 	struct core_v1_pod *allocated, *given_before; /* resize.c */
@@ -72,8 +73,8 @@ struct pod {
 	bool resizing;           /* was given something else, and may not have it yet */
 
 	/* the worker's own */
-	enum pod_stage stage;
-	bool admitted, adopted_by_restart;
+	_Atomic enum pod_stage stage; /* set by the worker alone */
+	_Atomic bool admitted, adopted_by_restart;
 	struct slot *slots;
 	size_t slot_count;
 	struct map volume_paths;

@@ -91,8 +91,8 @@ static void admit(struct pod *pod, const struct core_v1_pod *object, const struc
 	kubelet_event(pod->kubelet, object, NULL, "Warning", err.reason, "%s", error_message(&err));
 	autofree char *message = xprintf("Pod was rejected: %s", error_message(&err));
 	pthread_mutex_lock(&pod->lock);
-	pod->evict_reason = xstrdup(err.reason);
 	pod->evict_message = take_ptr(message);
+	pod->evict_reason = xstrdup(err.reason);
 	pthread_mutex_unlock(&pod->lock);
 }
 
@@ -412,8 +412,8 @@ static bool past_deadline(struct pod *pod, const struct core_v1_pod *object, str
 	}
 	kubelet_event(pod->kubelet, object, NULL, "Normal", "DeadlineExceeded", DEADLINE_MESSAGE);
 	pthread_mutex_lock(&pod->lock);
-	pod->evict_reason = xstrdup("DeadlineExceeded");
 	pod->evict_message = xstrdup(DEADLINE_MESSAGE);
+	pod->evict_reason = xstrdup("DeadlineExceeded");
 	pod->evict_grace = -1;
 	pthread_mutex_unlock(&pod->lock);
 	return true;

@@ -344,7 +344,10 @@ void container_reap(struct runtime *runtime, struct container *container)
 
 static int signal_container(struct runtime *runtime, const struct container *container, int signal, struct error *err)
 {
-	autoclose int fd = process_open(container->pid, container->pid_start);
+	pthread_mutex_lock(&runtime->lock);
+	int64_t pid = container->pid, started = container->pid_start;
+	pthread_mutex_unlock(&runtime->lock);
+	autoclose int fd = process_open(pid, started);
 	if (fd < 0)
 		return -ESRCH;
 	if (syscall(SYS_pidfd_send_signal, fd, signal, NULL, 0) < 0 && errno != ESRCH)

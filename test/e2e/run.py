@@ -31,6 +31,7 @@ def main():
     # What a sanitizer finds in a daemon goes to a file, whoever started it and whatever became of it.
     reports = tempfile.mkdtemp(prefix="coracle-reports-")
     os.environ["ASAN_OPTIONS"], os.environ["UBSAN_OPTIONS"] = f"log_path={reports}/sanitizer", f"log_path={reports}/sanitizer:print_stacktrace=1"
+    os.environ["TSAN_OPTIONS"] = f"log_path={reports}/sanitizer exitcode=0 report_thread_leaks=0"  # a manager that lost its lease leaves at once
     cluster = Cluster(build)
     try:
         started = time.monotonic()
