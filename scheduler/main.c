@@ -39,8 +39,9 @@ static const struct daemon_program program = {
 struct run {
 	struct daemon *daemon;
 	struct scheduler *scheduler;
+	pthread_mutex_t lock; /* of what follows: the lease may come while we end */
 	pthread_t starter;
-	bool starting;
+	bool starting, over;
 };
 
 static void *start(void *arg) {
@@ -52,7 +53,10 @@ static void *start(void *arg) {
 
 static void begin(void *arg) {
 	struct run *run = arg;
-	run->starting = pthread_create(&run->starter, NULL, start, run) == 0;
+	pthread_mutex_lock(&run->lock);
+	if (!run->over)
+		run->starting = pthread_create(&run->starter, NULL, start, run) == 0;
+	pthread_mutex_unlock(&run->lock);
 }
 
 /* A scheduler without the lease must write nothing more: the process ends, and begins anew as one of those that wait. */
@@ -72,7 +76,7 @@ static int serve(struct daemon *daemon, const struct options *options, struct er
 	client_config_done(&config);
 	if (r < 0)
 		return r;
-	struct run run = {.daemon = daemon};
+	struct run run = {.daemon = daemon, .lock = PTHREAD_MUTEX_INITIALIZER};
 	run.scheduler = scheduler_new(client, &(struct scheduler_options){.name = options->scheduler_name, .binders = (unsigned)options->binders});
 	daemon_ready(daemon);
 	if (options->leader_elect) {
@@ -85,6 +89,9 @@ static int serve(struct daemon *daemon, const struct options *options, struct er
 		begin(&run);
 	}
 	daemon_wait(daemon);
+	pthread_mutex_lock(&run.lock);
+	run.over = true;
+	pthread_mutex_unlock(&run.lock);
 	if (run.starting)
 		pthread_join(run.starter, NULL);
 	scheduler_stop(run.scheduler);
