@@ -58,7 +58,7 @@ threads: $(THREAD_TESTS)
 	@TSAN_OPTIONS="halt_on_error=0 exitcode=66" test/run-unit.sh $(BUILD) $(THREAD_TESTS) | sed 's/^unit:/threads:/'; exit $${PIPESTATUS[0]}
 
 integration: all hollow  ## run the integration tests against an etcd of their own (use SANITIZE=1)
-	@$(if $(filter-out 0,$(SANITIZE)),$(MAKE) SANITIZE=0 all) # what measures memory measures the real thing
+	@$(if $(filter-out 0,$(SANITIZE)),MAKEFLAGS= $(MAKE) -s SANITIZE=0 all) # what measures memory measures the real thing
 	@test/integration/run.sh $(BUILD)
 
 e2e: all           ## play the story end to end, with kubectl, on a cluster of its own (root; use SANITIZE=1, or SANITIZE=thread to look for races)
