@@ -352,7 +352,14 @@ int resource_encode_stored(const struct resource *resource, void *object, struct
 }
 
 char *resource_key(struct arena *arena, const struct resource *resource, const char *ns, const char *name) {
-	return resource->api->namespaced ? arena_printf(arena, "%s/%s", ns, name) : arena_strdup(arena, name);
+	if (!resource->api->namespaced)
+		return arena_strdup(arena, name);
+	size_t ns_len = strlen(ns), name_len = strlen(name);
+	char *key = arena_alloc(arena, ns_len + 1 + name_len + 1);
+	memcpy(key, ns, ns_len);
+	key[ns_len] = '/';
+	memcpy(key + ns_len + 1, name, name_len);
+	return key;
 }
 
 void *resource_read(const struct resource *resource, const char *ns, const char *name) {

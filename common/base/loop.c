@@ -132,9 +132,6 @@ static void on_timer_fd(uint32_t events, void *arg)
 static void on_wake_fd(uint32_t events, void *arg)
 {
 	struct loop *loop = arg;
-	uint64_t count;
-	ssize_t ignored = read(loop->wake_fd, &count, sizeof(count));
-	(void)ignored;
 	pthread_mutex_lock(&loop->lock);
 	struct post *post = loop->posts;
 	loop->posts = NULL;
@@ -173,7 +170,7 @@ struct loop *loop_new(void)
 	loop->timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
 	if (loop->epoll_fd < 0 || loop->wake_fd < 0 || loop->timer_fd < 0)
 		abort(); /* out of descriptors at the start: nothing can run */
-	loop_add_fd(loop, loop->wake_fd, EPOLLIN, on_wake_fd, loop);
+	loop_add_fd(loop, loop->wake_fd, EPOLLIN | EPOLLET, on_wake_fd, loop); /* by its edges, so that the counter need not be read */
 	loop_add_fd(loop, loop->timer_fd, EPOLLIN, on_timer_fd, loop);
 	return loop;
 }

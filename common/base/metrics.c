@@ -66,16 +66,22 @@ void metrics_register(struct metric *metrics, size_t count)
 	pthread_mutex_unlock(&registry_lock);
 }
 
+/* Several times a request: no printf, and pieces of a value at once. */
 static void append_label(struct buf *out, const char *name, const char *value)
 {
-	buf_printf(out, "%s%s=\"", out->len ? "," : "", name);
-	for (const char *p = str_or(value, ""); *p; p++) {
+	if (out->len)
+		buf_append_char(out, ',');
+	buf_append_str(out, name);
+	buf_append(out, "=\"", 2);
+	for (const char *p = str_or(value, ""); *p;) {
+		size_t plain = strcspn(p, "\n\"\\");
+		buf_append(out, p, plain);
+		p += plain;
 		if (*p == '\n')
-			buf_append_str(out, "\\n");
-		else if (*p == '"' || *p == '\\')
+			buf_append(out, "\\n", 2);
+		else if (*p)
 			buf_append(out, (char[]){'\\', *p}, 2);
-		else
-			buf_append_char(out, *p);
+		p += *p != '\0';
 	}
 	buf_append_char(out, '"');
 }
@@ -92,19 +98,20 @@ struct metric_series *metric_with(struct metric *metric, const char *const *valu
 	if (!state)
 		abort(); /* not registered */
 	autobuf struct buf text = BUF_INIT(BUF_MAX_DEFAULT);
+	buf_reserve(&text, 200);
 	append_labels(&text, metric, values);
 	pthread_mutex_lock(&state->lock);
-	struct metric_series *series = map_get(&state->series, text.data ? text.data : "");
+	struct metric_series *series = map_get(&state->series, text.len ? text.data : "");
 	if (!series && state->series.len >= METRIC_MAX_SERIES) {
 		buf_reset(&text);
 		append_labels(&text, metric, NULL);
-		series = map_get(&state->series, text.data ? text.data : "");
+		series = map_get(&state->series, text.len ? text.data : "");
 	}
 	if (!series) {
 		size_t counts = metric->kind == METRIC_HISTOGRAM ? state->bucket_count + 1 : 0;
 		series = xcalloc(1, sizeof(*series) + counts * sizeof(series->counts[0]));
 		series->metric = metric;
-		series->label_text = xstrdup(text.data ? text.data : "");
+		series->label_text = xstrdup(text.len ? text.data : "");
 		map_set(&state->series, series->label_text, series);
 	}
 	pthread_mutex_unlock(&state->lock);
