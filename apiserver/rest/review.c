@@ -37,21 +37,53 @@ static void decide(struct request *r, const struct authz_attributes *a, struct a
 	status->reason = reason;
 }
 
+/* ---- what is asked must be clear ---- */
+
+static void refuse_path(const struct authorization_v1_non_resource_attributes *path, const char *why, struct error *err) {
+	autobuf struct buf value = BUF_INIT(64 << 10);
+	buf_append_str(&value, "{\"Path\":");
+	buf_append_json_string(&value, str_or(path->path, ""), strlen(str_or(path->path, "")));
+	buf_append_str(&value, ",\"Verb\":");
+	buf_append_json_string(&value, str_or(path->verb, ""), strlen(str_or(path->verb, "")));
+	buf_append_char(&value, '}');
+	error_cause(err, "FieldValueInvalid", "spec.nonResourceAttributes", "Invalid value: %s: %s", value.len ? value.data : "{}", why);
+}
+
+static void check_attributes(const struct authorization_v1_resource_attributes *resource, const struct authorization_v1_non_resource_attributes *path, struct error *err) {
+	if (resource && path)
+		refuse_path(path, "cannot be specified in combination with resourceAttributes", err);
+	else if (!resource && !path)
+		error_cause(err, "FieldValueInvalid", "spec.resourceAttributes", "Invalid value: null: exactly one of nonResourceAttributes or resourceAttributes must be specified");
+}
+
+/* Reviews are refused without their kind. */
+static int review_invalid(struct error *err) {
+	return error_has_causes(err) ? error_invalid(err, "authorization.k8s.io", "", "") : 0;
+}
+
 static int self_access(struct request *r, void *object, struct error *err) {
 	struct authorization_v1_self_subject_access_review *review = object;
 	struct authz_attributes a = {.user = r->user};
+	check_attributes(review->spec.resource_attributes, review->spec.non_resource_attributes, err);
+	int rc = review_invalid(err);
+	if (rc < 0)
+		return rc;
 	if (review->spec.resource_attributes)
 		fill_resource(&a, review->spec.resource_attributes);
 	else if (review->spec.non_resource_attributes)
 		fill_path(&a, review->spec.non_resource_attributes);
-	else
-		return error_bad_request(err, "exactly one of resourceAttributes or nonResourceAttributes must be specified");
 	review->status = (struct authorization_v1_subject_access_review_status){0};
 	decide(r, &a, &review->status, api_arena(object));
 	return 0;
 }
 
-static int access_of(struct request *r, struct authorization_v1_subject_access_review_spec *spec, struct authorization_v1_subject_access_review_status *status, struct arena *arena, struct error *err) {
+static void check_access(const struct authorization_v1_subject_access_review_spec *spec, struct error *err) {
+	check_attributes(spec->resource_attributes, spec->non_resource_attributes, err);
+	if (str_empty(spec->user) && !spec->groups.len)
+		error_cause(err, "FieldValueInvalid", "spec.user", "Invalid value: \"\": at least one of user or group must be specified");
+}
+
+static int access_of(struct request *r, struct authorization_v1_subject_access_review_spec *spec, struct authorization_v1_subject_access_review_status *status, struct arena *arena) {
 	struct user *user = arena_new_type(arena, struct user);
 	const char **groups = arena_calloc(arena, spec->groups.len + 1, sizeof(*groups));
 	for (uint32_t i = 0; i < spec->groups.len; i++)
@@ -60,14 +92,10 @@ static int access_of(struct request *r, struct authorization_v1_subject_access_r
 	user->uid = spec->uid;
 	user->groups = groups;
 	struct authz_attributes a = {.user = user};
-	if (!*user->name && !spec->groups.len)
-		return error_bad_request(err, "at least one of user or group must be specified");
 	if (spec->resource_attributes)
 		fill_resource(&a, spec->resource_attributes);
 	else if (spec->non_resource_attributes)
 		fill_path(&a, spec->non_resource_attributes);
-	else
-		return error_bad_request(err, "exactly one of resourceAttributes or nonResourceAttributes must be specified");
 	*status = (struct authorization_v1_subject_access_review_status){0};
 	decide(r, &a, status, arena);
 	return 0;
@@ -75,15 +103,21 @@ static int access_of(struct request *r, struct authorization_v1_subject_access_r
 
 static int subject_access(struct request *r, void *object, struct error *err) {
 	struct authorization_v1_subject_access_review *review = object;
-	return access_of(r, &review->spec, &review->status, api_arena(object), err);
+	check_access(&review->spec, err);
+	int rc = review_invalid(err);
+	return rc < 0 ? rc : access_of(r, &review->spec, &review->status, api_arena(object));
 }
 
 static int local_access(struct request *r, void *object, struct error *err) {
 	struct authorization_v1_local_subject_access_review *review = object;
 	struct authorization_v1_resource_attributes *attributes = review->spec.resource_attributes;
-	if (!attributes || !str_equal(attributes->namespace, r->ns))
-		return error_bad_request(err, "spec.resourceAttributes.namespace must match namespace");
-	return access_of(r, &review->spec, &review->status, api_arena(object), err);
+	check_access(&review->spec, err);
+	if (attributes && !str_equal(str_or(attributes->namespace, ""), r->ns))
+		error_cause(err, "FieldValueInvalid", "spec.resourceAttributes.namespace", "Invalid value: \"%s\": must match metadata.namespace", str_or(attributes->namespace, ""));
+	if (review->spec.non_resource_attributes)
+		refuse_path(review->spec.non_resource_attributes, "disallowed on this kind of request", err);
+	int rc = review_invalid(err);
+	return rc < 0 ? rc : access_of(r, &review->spec, &review->status, api_arena(object));
 }
 
 struct rules {

@@ -184,7 +184,9 @@ static int plan_addresses(struct allocator *a, struct write *w, struct error *er
 		if (rc < 0)
 			return rc;
 	}
-	spec->cluster_ip = spec->cluster_ips.len ? spec->cluster_ips.items[0] : NULL;
+	/* One that was given stays, for validation to compare. */
+	if (str_empty(spec->cluster_ip))
+		spec->cluster_ip = spec->cluster_ips.len ? spec->cluster_ips.items[0] : NULL;
 	return 0;
 }
 

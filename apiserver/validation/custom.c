@@ -4,6 +4,7 @@
  * allOf, anyOf, oneOf and not, which only narrow values.
  */
 #include "apiserver/validation/validation.h"
+#include "apiserver/custom/custom.h"
 #include "common/base/regex.h"
 #include "api/apiextensions_v1.h"
 #include "api/apiregistration_v1.h"
@@ -47,6 +48,26 @@ static bool keeps_unknown(const schema_t *s) {
 	return s->x_kubernetes_preserve_unknown_fields && *s->x_kubernetes_preserve_unknown_fields;
 }
 
+/* A default must be what its own schema allows. */
+static void check_default(const schema_t *s, const struct path *at, struct error *err) {
+	autobuf struct buf text = BUF_INIT(BUF_MAX_DEFAULT);
+	api_encode_json(&apiextensions_v1_json_schema_props_type, s, &text);
+	json_t *schema = json_loadb(text.data, text.len, 0, NULL);
+	json_t *value = json_loadb(s->default_.json, s->default_.len, JSON_DECODE_ANY, NULL);
+	autoerror struct error found = {0};
+	if (schema && value)
+		schema_validate(schema, value, "", &found);
+	json_decref(schema);
+	json_decref(value);
+	autobuf struct buf place = BUF_INIT(64 << 10);
+	path_write(at, &place);
+	for (size_t i = 0; i < found.cause_count; i++) {
+		const struct error_cause *cause = &found.causes[i];
+		autofree char *field = xprintf("%s%s%s", place.len ? place.data : "", str_empty(cause->field) ? "" : ".", str_or(cause->field, ""));
+		error_cause(err, cause->reason, field, "%s", cause->message);
+	}
+}
+
 /* ---- what no schema may have ---- */
 
 static void check_standard(const schema_t *s, struct place place, const struct path *at, struct error *err) {
@@ -55,6 +76,8 @@ static void check_standard(const schema_t *s, struct place place, const struct p
 		check_enum(s->type, types, AT("type"), err);
 	if (s->default_.len && place.no_default)
 		forbidden(err, AT("default"), "must not be set %s", place.no_default);
+	else if (s->default_.len && place.level != NESTED)
+		check_default(s, AT("default"), err);
 	const struct {
 		bool set;
 		const char *name;

@@ -4,7 +4,7 @@
 
 #define MAX_TEXT (64u << 10)
 
-static void path_write(const struct path *path, struct buf *out) {
+void path_write(const struct path *path, struct buf *out) {
 	if (!path)
 		return;
 	path_write(path->parent, out);

@@ -32,6 +32,8 @@ struct path {
 #define AT_KEY(name_, key_) (&PATH_KEY(at, name_, key_))
 
 /* The nearest value of this type at or above a place; NULL where there is none. */
+/* Appends "spec.containers[0].name". */
+void path_write(const struct path *path, struct buf *out);
 const void *path_above(const struct path *at, const struct api_type *type);
 
 /* ---- causes ---- */

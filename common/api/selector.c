@@ -81,13 +81,13 @@ static int check_key(const char *key, struct error *err) {
 	const char *name = slash ? slash + 1 : key;
 	if (slash && !is_subdomain(key, (size_t)(slash - key)))
 		return error_status(err, 400, "BadRequest",
-				    "unable to parse requirement: key: Invalid value: \"%s\": prefix part a lowercase RFC 1123 subdomain must consist of lower case alphanumeric "
+				    "unable to parse requirement: <nil>: Invalid value: \"%s\": prefix part a lowercase RFC 1123 subdomain must consist of lower case alphanumeric "
 				    "characters, '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is "
 				    "'[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')",
 				    key);
 	if (!is_qualified(name, strlen(name), 63))
 		return error_status(err, 400, "BadRequest",
-				    "unable to parse requirement: key: Invalid value: \"%s\": name part must consist of alphanumeric characters, '-', '_' or '.', and must start and "
+				    "unable to parse requirement: <nil>: Invalid value: \"%s\": name part must consist of alphanumeric characters, '-', '_' or '.', and must start and "
 				    "end with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is "
 				    "'([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')",
 				    key);

@@ -400,6 +400,19 @@ def test_answers(site):
     check("a precondition names the kind", s == 409 and o["details"] == {"name": "m", "kind": "ConfigMap"}, o)
     s, o, _ = api.call("GET", "/api/v1/nodes/none/proxy/x")
     check("a proxy to no node", s == 404 and o["details"]["kind"] == "nodes", o)
+    reviews = "/apis/authorization.k8s.io/v1/"
+    s, o, _ = api.call("POST", reviews + "subjectaccessreviews", {"spec": {}})
+    check("a review of nothing by nobody", s == 422 and [c[0] for c in causes(o)] == ["spec.resourceAttributes", "spec.user"], o)
+    s, o, _ = api.call("POST", reviews + "selfsubjectaccessreviews", {"spec": {"resourceAttributes": {"verb": "get"}, "nonResourceAttributes": {"path": "/x", "verb": "get"}}})
+    check("a review of two things", s == 422 and causes(o) == [("spec.nonResourceAttributes", 'Invalid value: {"Path":"/x","Verb":"get"}: cannot be specified in combination with resourceAttributes')], o)
+    s, o, _ = api.call("POST", reviews + "namespaces/default/localsubjectaccessreviews", {"spec": {"user": "u", "resourceAttributes": {"verb": "get", "namespace": "other"}}})
+    check("a local review of elsewhere", s == 422 and causes(o)[0][0] == "spec.resourceAttributes.namespace", o)
+    s, o, _ = api.call("POST", NS + "services", {"metadata": {"name": "two"}, "spec": {"ports": [{"port": 80}], "clusterIP": "10.96.0.77", "clusterIPs": ["10.96.0.78"]}})
+    check("addresses that differ", s == 422 and ("spec.clusterIPs", 'Invalid value: ["10.96.0.78"]: first value must match `clusterIP`') in causes(o), o)
+    crd = {"metadata": {"name": "things.example.com"}, "spec": {"group": "example.com", "scope": "Namespaced", "names": {"plural": "things", "kind": "Thing"}, "versions": [{"name": "v1", "served": True, "storage": True, "schema": {
+        "openAPIV3Schema": {"type": "object", "properties": {"spec": {"type": "object", "default": {"a": "x"}, "properties": {"a": {"type": "integer", "default": 1}, "b": {"type": "string", "default": 5}}}}}}}]}}
+    s, o, _ = api.call("POST", "/apis/apiextensions.k8s.io/v1/customresourcedefinitions", crd)
+    check("defaults that their schema refuses", s == 422 and [c[0].rsplit("openAPIV3Schema.", 1)[1] for c in causes(o)] == ["properties[spec].default.a", "properties[spec].properties[b].default"], o)
 
 
 run([test_ownership, test_status_metadata, test_lists, test_deletes, test_unconditional, test_warnings, test_custom, test_gzip, test_options, test_expiry, test_openapi, test_headers, test_yaml, test_answers])

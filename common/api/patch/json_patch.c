@@ -102,7 +102,10 @@ struct patching {
 };
 
 static int refuse(struct patching *p) {
-	return error_status(p->err, 422, "Invalid", REFUSED);
+	error_status(p->err, 422, "Invalid", REFUSED);
+	if (p->err)
+		p->err->empty_details = true;
+	return -EINVAL;
 }
 
 /* Takes `value`. */
@@ -207,7 +210,7 @@ int patch_json(json_t *target, json_t *patch, json_t **ret, struct error *err) {
 	size_t i;
 	json_t *item;
 	if (!json_is_array(patch))
-		return error_status(err, 400, "BadRequest", "json: cannot unmarshal %s into Go value of type jsonpatch.Patch", json_is_object(patch) ? "object" : "value");
+		return error_status(err, 400, "BadRequest", "error decoding patch: json: cannot unmarshal %s into Go value of type []handlers.jsonPatchOp", json_is_object(patch) ? "object" : json_is_string(patch) ? "string" : json_is_number(patch) ? "number" : "bool");
 	if (json_array_size(patch) > PATCH_MAX_OPERATIONS)
 		return error_status(err, 413, "RequestEntityTooLarge", "The allowed maximum operations in a JSON patch is %d, got %zu", PATCH_MAX_OPERATIONS, json_array_size(patch));
 	json_array_foreach(patch, i, item) {

@@ -40,7 +40,7 @@ static void test_refused(void **state) {
 		{"a in b", "unable to parse requirement: found 'b' expected: '('"},
 		{"a in (b", "unable to parse requirement: found '', expected: ',' or ')'"},
 		{"a>x", "unable to parse requirement: values[0]: Invalid value: \"x\""},
-		{"-a=b", "unable to parse requirement: key: Invalid value: \"-a\""},
+		{"-a=b", "unable to parse requirement: <nil>: Invalid value: \"-a\""},
 		{"a=-b", "unable to parse requirement: values[0][a]: Invalid value: \"-b\""},
 		{"X!/a=b", "unable to parse requirement"},
 	};
