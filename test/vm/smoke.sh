@@ -47,6 +47,7 @@ up_again() {
 	within 300 sh -c "tr '\\0' ' ' </proc/\$(systemctl show -p MainPID --value coracle-kubelet)/cmdline | grep -q -- '--v 1' && systemctl is-active --quiet coracle-kubelet" || return 1
 	[ "$(stops)" = "0 0 0 0 1 0 0" ] || { echo "stops of $units: $(stops)"; return 1; }
 }
+units_active() { for u in $units; do systemctl is-active --quiet coracle-$u || { echo "coracle-$u is not active"; return 1; }; done; }
 run_pod() {
 	k apply -f - <<-'POD'
 	apiVersion: v1
