@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "apiserver/discovery/discovery.h"
+#include "api/meta_v1.h"
 #include "apiserver/authn/authn.h"
 #include "apiserver/request/render.h"
 #include "apiserver/request/steps.h"
@@ -325,9 +326,8 @@ int discovery_api(struct request *r, struct error *err) {
 	int rc = request_negotiate(r, false, &r->accept, err);
 	if (rc < 0)
 		return rc;
-	http_add_header(r->http, "Vary", "Accept");
 	autofree char *body = xprintf("{\"kind\":\"APIVersions\",\"versions\":[\"v1\"],\"serverAddressByClientCIDRs\":[{\"clientCIDR\":\"0.0.0.0/0\",\"serverAddress\":\"%s:%u\"}]}", r->server->advertise_address, r->server->port);
-	request_respond_json(r, 200, body, strlen(body));
+	request_respond_encoded(r, 200, &meta_v1_api_versions_type, body, strlen(body));
 	return REQUEST_TAKEN;
 }
 
@@ -338,7 +338,6 @@ int discovery_apis(struct request *r, struct error *err) {
 	int rc = request_negotiate(r, false, &r->accept, err);
 	if (rc < 0)
 		return rc;
-	http_add_header(r->http, "Vary", "Accept");
 	struct catalogue *c = catalogue_new(r->server);
 	autobuf struct buf out = BUF_INIT(MAX_BODY);
 	buf_append_str(&out, "{\"kind\":\"APIGroupList\",\"apiVersion\":\"v1\",\"groups\":[");
@@ -353,7 +352,7 @@ int discovery_apis(struct request *r, struct error *err) {
 	}
 	buf_append_str(&out, "]}");
 	catalogue_free(c);
-	request_respond_json(r, 200, out.data, out.len);
+	request_respond_encoded(r, 200, &meta_v1_api_group_list_type, out.data, out.len);
 	return REQUEST_TAKEN;
 }
 
@@ -398,7 +397,7 @@ int discovery_version(struct request *r, struct error *err) {
 	catalogue_free(c);
 	const char *group = core ? "" : r->parts[1];
 	if (found)
-		request_respond_json(r, 200, out.data, out.len);
+		request_respond_encoded(r, 200, !core && r->part_count == 2 ? &meta_v1_api_group_type : &meta_v1_api_resource_list_type, out.data, out.len);
 	else if (r->part_count == (core ? 2 : 3) && registry_has_built_in_group(r->server->registry, group))
 		return error_not_served(err);
 	else

@@ -91,7 +91,9 @@ void request_respond_object(struct request *r, int code, const struct api_type *
 bool request_takes_stored_bytes(const struct request *r);
 void request_respond_entry(struct request *r, int code, struct entry *entry);
 void request_respond_json(struct request *r, int code, const char *json, size_t len);
-/* The JSON of a Status, in the encoding settled. */
+/* The JSON of an object of that type, in the encoding settled: as it is, YAML or protobuf. */
+void request_respond_encoded(struct request *r, int code, const struct api_type *type, const char *json, size_t len);
+/* The same of a Status. */
 void request_respond_status(struct request *r, int code, const char *json, size_t len);
 void request_respond_text(struct request *r, int code, const char *text);
 /* Status Success, as deletions answer. */

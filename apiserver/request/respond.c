@@ -53,23 +53,26 @@ void request_respond_json(struct request *r, int code, const char *json, size_t 
 	respond_bytes(r, code, "application/json", bytes);
 }
 
-/* A Status, as JSON or, where that was settled, as YAML or protobuf. */
-void request_respond_status(struct request *r, int code, const char *json, size_t len) {
-	void *status;
+void request_respond_encoded(struct request *r, int code, const struct api_type *type, const char *json, size_t len) {
+	void *object;
 	if (r->accept.media == MEDIA_YAML && r->accept.form == FORM_OBJECT) {
 		autobuf struct buf yaml = BUF_INIT(BUF_MAX_DEFAULT);
 		yaml_from_json(json, len, &yaml, NULL);
 		respond_bytes(r, code, "application/yaml", buf_to_bytes(&yaml));
 		return;
 	}
-	if (!render_is_protobuf(&r->accept) || api_decode_json(&meta_v1_status_type, json, len, NULL, &status, NULL) < 0) {
+	if (!render_is_protobuf(&r->accept) || api_decode_json(type, json, len, NULL, &object, NULL) < 0) {
 		request_respond_json(r, code, json, len);
 		return;
 	}
 	autobuf struct buf out = BUF_INIT(1 << 20);
-	api_encode_protobuf(&meta_v1_status_type, status, &out);
-	api_unref(status);
+	api_encode_protobuf(type, object, &out);
+	api_unref(object);
 	respond_bytes(r, code, PROTOBUF_TYPE, buf_to_bytes(&out));
+}
+
+void request_respond_status(struct request *r, int code, const char *json, size_t len) {
+	request_respond_encoded(r, code, &meta_v1_status_type, json, len);
 }
 
 void request_respond_text(struct request *r, int code, const char *text) {

@@ -400,6 +400,11 @@ def test_answers(site):
     check("a precondition names the kind", s == 409 and o["details"] == {"name": "m", "kind": "ConfigMap"}, o)
     s, o, _ = api.call("GET", "/api/v1/nodes/none/proxy/x")
     check("a proxy to no node", s == 404 and o["details"]["kind"] == "nodes", o)
+    for path, kind, word in (("/api", "APIVersions", "v1"), ("/apis", "APIGroupList", "apps/v1"), ("/apis/apps", "APIGroup", "apps/v1"), ("/api/v1", "APIResourceList", "configmaps"), ("/apis/apps/v1", "APIResourceList", "deployments")):
+        s, o, h = api.call("GET", path, headers={"Accept": "application/yaml"})
+        check("discovery in YAML: " + path, s == 200 and h["Content-Type"] == "application/yaml" and "kind: %s\n" % kind in o and word in o, o)
+        s, o, h = api.call("GET", path, headers={"Accept": "application/vnd.kubernetes.protobuf,application/json"})
+        check("and in protobuf: " + path, s == 200 and h["Content-Type"] == "application/vnd.kubernetes.protobuf" and o.startswith("k8s\0") and kind in o and word in o, o)
     reviews = "/apis/authorization.k8s.io/v1/"
     s, o, _ = api.call("POST", reviews + "subjectaccessreviews", {"spec": {}})
     check("a review of nothing by nobody", s == 422 and [c[0] for c in causes(o)] == ["spec.resourceAttributes", "spec.user"], o)
