@@ -5,6 +5,7 @@
  */
 #include "controller-manager/controller.h"
 #include "controller-manager/shared/discovery.h"
+#include "controller-manager/shared/pods.h"
 
 #include "api/core_v1.h"
 
@@ -13,6 +14,8 @@
 #define FINALIZER "kubernetes"
 #define LOOK_AGAIN_MS 1000 /* where something that wakes nobody (a finalizer's owner) is waited for */
 #define MAX_ERROR_TEXT 4096
+#define CROWD 100 /* objects of one resource that are deleted one by one, several at once */
+#define BACKGROUND "{\"kind\":\"DeleteOptions\",\"apiVersion\":\"v1\",\"propagationPolicy\":\"Background\"}"
 
 /* What one round found. */
 struct sweep {
@@ -41,23 +44,42 @@ static void note_error(struct sweep *sweep, const struct error *err)
 
 static int delete_collection(struct sweep *sweep, const struct discovered *resource, struct error *err)
 {
-	static const char options[] = "{\"kind\":\"DeleteOptions\",\"apiVersion\":\"v1\",\"propagationPolicy\":\"Background\"}";
 	autofree char *path = discovered_path(resource, sweep->ns, NULL);
 	autobuf struct buf body = BUF_INIT(BUF_MAX_DEFAULT);
-	struct client_request request = {.method = "DELETE", .path = path, .content_type = "application/json", .body = options, .body_len = sizeof(options) - 1};
+	struct client_request request = {.method = "DELETE", .path = path, .content_type = "application/json", .body = BACKGROUND, .body_len = sizeof(BACKGROUND) - 1};
 	return sweep->world->ops->request(sweep->world, &request, &body, NULL, err);
 }
 
-static void delete_each(struct sweep *sweep, const struct discovered *resource, const struct metadata_list *list)
+struct crowd {
+	struct sweep *sweep;
+	const struct discovered *resource;
+	const struct metadata_list *list;
+};
+
+static int delete_one(size_t index, void *arg, struct error *err)
 {
-	for (size_t i = 0; i < list->len; i++) {
-		autoerror struct error err = {0};
-		autofree char *path = discovered_path(resource, sweep->ns, list->items[i].name);
-		autobuf struct buf body = BUF_INIT(BUF_MAX_DEFAULT);
-		struct client_request request = {.method = "DELETE", .path = path};
-		if (sweep->world->ops->request(sweep->world, &request, &body, NULL, &err) < 0 && !error_is(&err, "NotFound"))
-			note_error(sweep, &err);
-	}
+	const struct crowd *crowd = arg;
+	struct world *world = crowd->sweep->world;
+	autofree char *path = discovered_path(crowd->resource, crowd->sweep->ns, crowd->list->items[index].name);
+	autobuf struct buf body = BUF_INIT(BUF_MAX_DEFAULT);
+	autoerror struct error failed = {0};
+	struct client_request request = {.method = "DELETE",
+		.path = path,
+		.content_type = "application/json",
+		.body = BACKGROUND,
+		.body_len = sizeof(BACKGROUND) - 1};
+	int r = world->ops->request(world, &request, &body, NULL, &failed);
+	return r < 0 && !error_is(&failed, "NotFound") ? error_move(err, &failed) : 0;
+}
+
+/* The server deletes a collection one object after the other; many are gone sooner where several are asked for at once. */
+static int delete_all(struct sweep *sweep, const struct discovered *resource, const struct metadata_list *list, struct error *err)
+{
+	if ((resource->verbs & API_VERB_DELETECOLLECTION) && list->len < CROWD)
+		return delete_collection(sweep, resource, err);
+	autoerror struct error failed = {0};
+	slow_start(sweep->world, list->len, delete_one, &(struct crowd){sweep, resource, list}, &failed);
+	return error_move(err, &failed);
 }
 
 static void count_left(struct sweep *sweep, const struct discovered *resource, const struct metadata_list *list)
@@ -76,16 +98,13 @@ static void sweep_resource(struct sweep *sweep, const struct discovered *resourc
 {
 	struct metadata_list list = {0};
 	autoerror struct error err = {0};
-	int r = 0;
-	if (resource->verbs & API_VERB_DELETECOLLECTION) {
-		r = delete_collection(sweep, resource, &err);
-	} else {
-		r = discovered_list(sweep->world, resource, sweep->ns, &list, &err);
-		delete_each(sweep, resource, &list);
+	int r = discovered_list(sweep->world, resource, sweep->ns, &list, &err);
+	if (!r && list.len) {
+		r = delete_all(sweep, resource, &list, &err);
 		metadata_list_done(&list);
+		if (!r)
+			r = discovered_list(sweep->world, resource, sweep->ns, &list, &err);
 	}
-	if (!r)
-		r = discovered_list(sweep->world, resource, sweep->ns, &list, &err);
 	/* A resource that has gone meanwhile (a deleted CRD) has nothing left. */
 	if (r && !error_is(&err, "NotFound") && !error_is(&err, "MethodNotAllowed"))
 		note_error(sweep, &err);
