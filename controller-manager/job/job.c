@@ -747,6 +747,15 @@ static void wake_by_job(struct reconciler *r, const void *object)
 	world_list_index(r->world, CACHED_PODS, INDEX_OWNER, meta->uid, &pods);
 	for (size_t i = 0; i < pods.len; i++)
 		wake_by_pod(r, pods.items[i]);
+	/* Those it left behind: while it was there they might have been taken in again. */
+	autolist struct informer_list orphans = INFORMER_LIST_INIT;
+	autofree char *nobody = xprintf("orphan/%s", str_or(meta->namespace, ""));
+	world_list_index(r->world, CACHED_PODS, INDEX_OWNER, nobody, &orphans);
+	for (size_t i = 0; i < orphans.len; i++) {
+		const struct core_v1_pod *pod = orphans.items[i];
+		if (str_equal(api_map_get(&pod->metadata.labels, "batch.kubernetes.io/controller-uid"), meta->uid))
+			wake_by_pod(r, pod);
+	}
 }
 
 static void *state_new(void)
