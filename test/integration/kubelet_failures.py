@@ -95,8 +95,7 @@ def test_runtime_fails(rig):
     rig.wait_pod("r", "runc's own words", lambda p: "the runtime is out of order" in last_message(p))
     rig.wait_phase("never", "Failed")
     flag(rig, "fail-runc", False)
-    pod = rig.wait_phase("r", "Running")
-    rig.wait_pod("r", "Ready", lambda p: rig.condition("Ready", p)[0] == "True")
+    pod = rig.wait_pod("r", "Ready", lambda p: rig.condition("Ready", p)[0] == "True")
     if pod["status"]["containerStatuses"][0]["restartCount"] < 1:
         raise Failure("the failed start counts")
     gone_clean(rig, "r", "never")
