@@ -65,10 +65,10 @@ void conn_close(struct http_conn *conn)
 		conn->tls = NULL;
 		tls_creds_unref(conn->creds);
 	}
-	close(conn->sock);
+	thread_unwatch(thread, conn->sock);
 	conn->sock = -1;
 	if (conn->pair >= 0) {
-		close(conn->pair);
+		thread_unwatch(thread, conn->pair);
 		conn->pair = -1;
 		thread->mhd_pending = true;
 	}

@@ -212,6 +212,8 @@ void thread_answered(struct io_thread *thread, struct http_request *req);
 /* MHD_resume_connection from any thread. */
 void thread_resume(struct io_thread *thread, struct MHD_Connection *mhd);
 int thread_watch(struct io_thread *thread, int fd, uint32_t events, struct source *source);
+/* Ends that and closes the descriptor. Closing alone is not enough: a child that was forked and has not come to its exec holds a copy, and with it the watch would live on. */
+void thread_unwatch(struct io_thread *thread, int fd);
 void thread_activate(struct io_thread *thread, struct http_conn *conn);
 /* Closes all that is open; the thread ends soon after. */
 void thread_stop(struct io_thread *thread);

@@ -19,6 +19,12 @@ int thread_watch(struct io_thread *thread, int fd, uint32_t events, struct sourc
 	return epoll_ctl(thread->epoll_fd, EPOLL_CTL_ADD, fd, &event) < 0 ? -errno : 0;
 }
 
+void thread_unwatch(struct io_thread *thread, int fd)
+{
+	epoll_ctl(thread->epoll_fd, EPOLL_CTL_DEL, fd, NULL);
+	close(fd);
+}
+
 void thread_activate(struct io_thread *thread, struct http_conn *conn)
 {
 	if (conn->active || conn->dead)

@@ -7,9 +7,11 @@
 #include "pki.h"
 
 #include <pthread.h>
+#include <signal.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdatomic.h>
+#include <sys/wait.h>
 #include <cmocka.h>
 
 static struct pki pki;
@@ -387,6 +389,36 @@ static void test_half_close(void **state)
 	expect(&peer, 200, "hello");
 	expect_end(&peer);
 	peer_close(&peer);
+}
+
+/* A child between fork and exec holds copies of all descriptors: of a connection that we have closed nothing may be heard any more. */
+static void test_closed_amid_fork(void **state)
+{
+	struct fixture *f = *state;
+	struct peer peer = peer_connect(f->port, &f->peer);
+	struct linger reset = {.l_onoff = 1};
+	peer_say(&peer, "GET /hello HTTP/1.1\r\nHost: x\r\n\r\n");
+	expect(&peer, 200, "hello");
+	pid_t child = fork();
+	assert_true(child >= 0);
+	if (child == 0) {
+		close(peer.fd);
+		for (;;)
+			pause();
+	}
+	shutdown(peer.fd, SHUT_WR);
+	for (int i = 0; i < 40; i++) {
+		struct peer other = peer_connect(f->port, &f->peer);
+		peer_say(&other, "GET /hello HTTP/1.1\r\nHost: x\r\n\r\n");
+		expect(&other, 200, "hello");
+		peer_close(&other);
+		if (i == 20) {
+			setsockopt(peer.fd, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
+			peer_close(&peer);
+		}
+	}
+	kill(child, SIGKILL);
+	waitpid(child, NULL, 0);
 }
 
 static void post_body(struct peer *peer, size_t len, bool chunked, char *body)
@@ -837,6 +869,7 @@ int main(void)
 		BOTH(test_same_answers),
 		BOTH(test_pieces),
 		BOTH(test_half_close),
+		BOTH(test_closed_amid_fork),
 		BOTH(test_big_body),
 		BOTH(test_too_large),
 		BOTH(test_expect_continue),
