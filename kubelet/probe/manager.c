@@ -255,7 +255,7 @@ struct probe_manager *probe_manager_new(struct kubelet *kubelet) {
 }
 
 void probe_manager_stop(struct probe_manager *manager) {
-	if (!manager)
+	if (!manager || manager->stopping)
 		return;
 	pthread_mutex_lock(&manager->lock);
 	manager->stopping = true;
@@ -270,6 +270,7 @@ void probe_manager_stop(struct probe_manager *manager) {
 void probe_manager_free(struct probe_manager *manager) {
 	if (!manager)
 		return;
+	probe_manager_stop(manager);
 	map_done(&manager->probes);
 	pthread_mutex_destroy(&manager->lock);
 	pthread_cond_destroy(&manager->timer_wake);

@@ -39,9 +39,9 @@ enum probe_result probe_run(const struct probe_target *target, struct buf *outpu
 uint16_t probe_port(const struct core_v1_container *container, const struct int_or_string *port);
 
 struct probe_manager *probe_manager_new(struct kubelet *kubelet);
-/* Takes NULL. Waits for probes that run, and begins no more. The manager may still be asked, and told of containers. */
+/* Takes NULL. Waits for probes that run, and begins no more. The manager may still be asked, and told of containers. Called by the one who frees it. */
 void probe_manager_stop(struct probe_manager *manager);
-/* Takes NULL. To be stopped before, and no worker of a pod left that may ask it. */
+/* Takes NULL. No worker of a pod may be left that asks it. */
 void probe_manager_free(struct probe_manager *manager);
 /*
  * Starts the probes of a running container, unless they run for this very instance. `pod` is referenced. was_ready, was_started:
