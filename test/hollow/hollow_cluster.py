@@ -8,6 +8,7 @@ runs COMMAND with KUBECONFIG set, and $CLUSTER the folder of logs and certificat
 """
 import argparse
 import os
+import random
 import shlex
 import shutil
 import signal
@@ -19,13 +20,16 @@ import time
 
 
 def free_ports(count):
-    """Ports that are all free at once."""
-    sockets = [socket.socket() for _ in range(count)]
-    for s in sockets:
-        s.bind(("127.0.0.1", 0))
-    ports = [s.getsockname()[1] for s in sockets]
-    for s in sockets:
-        s.close()
+    """Ports that are all free, below the range from which the kernel gives connections theirs."""
+    ports = []
+    while len(ports) < count:
+        with socket.socket() as s:
+            port = random.randrange(12000, 30000)
+            try:
+                s.bind(("127.0.0.1", port))
+                ports += [port] if port not in ports else []
+            except OSError:
+                pass
     return ports
 
 

@@ -32,16 +32,21 @@ struct test_etcd {
 	const char *ca_file, *cert_file, *key_file; /* all set: https with client certificates */
 };
 
+/* Below the range from which the kernel gives connections and other tests' servers their ports, so that it is still free when it is used. */
 static inline int test_free_port(void)
 {
-	struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-	socklen_t len = sizeof(address);
-	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-
-	if (fd < 0 || bind(fd, (struct sockaddr *)&address, sizeof(address)) < 0 || getsockname(fd, (struct sockaddr *)&address, &len) < 0)
-		abort();
-	close(fd);
-	return ntohs(address.sin_port);
+	static unsigned next;
+	next = next ? next + 1 : (unsigned)getpid() * 31;
+	for (int tries = 0; tries < 1000; tries++, next++) {
+		int port = 12000 + (int)(next % 18000);
+		struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK), .sin_port = htons((uint16_t)port)};
+		int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+		bool is_free = fd >= 0 && bind(fd, (struct sockaddr *)&address, sizeof(address)) == 0;
+		close(fd);
+		if (is_free)
+			return port;
+	}
+	abort();
 }
 
 static inline bool test_port_answers(int port)

@@ -3,7 +3,7 @@
 
 A test is a function that takes a Site; run(...) calls them one after the other and prints "N passed, N failed".
 """
-import http.client, json, os, shutil, signal, socket, ssl, subprocess, sys, tempfile, threading, time, traceback
+import http.client, json, os, random, shutil, signal, socket, ssl, subprocess, sys, tempfile, threading, time, traceback
 
 BUILD = os.path.abspath(sys.argv[1] if len(sys.argv) > 1 else "build/gcc")
 passed, failed = 0, 0
@@ -20,9 +20,15 @@ def check(name, good, info=""):
 
 
 def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
+    """Below the range from which the kernel gives connections theirs, so that it is still free when it is used."""
+    while True:
+        with socket.socket() as s:
+            port = random.randrange(12000, 30000)
+            try:
+                s.bind(("127.0.0.1", port))
+                return port
+            except OSError:
+                pass
 
 
 def wait_for(condition, seconds=20, pause=0.02):
