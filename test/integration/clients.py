@@ -43,7 +43,7 @@ def test_go(site):
 
 
 def test_javascript(site):
-    play(site, "js", 60, os.path.join(READY, "js/node"), os.path.join(READY, "js/client.mjs"))
+    play(site, "js", 55, os.path.join(READY, "js/node"), os.path.join(READY, "js/client.mjs"))
 
 
 installed = subprocess.run([os.path.join(TOP, "test/clients/install.sh")], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
