@@ -21,6 +21,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#define PEER_PATIENCE 25 /* seconds; a machine that does much else, and the thread sanitizer, are slow */
+
 struct peer {
 	int fd;
 	gnutls_session_t tls;
@@ -40,7 +42,7 @@ struct peer_options {
 static inline struct peer peer_connect(uint16_t port, const struct peer_options *options)
 {
 	struct peer peer = {.fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)};
-	struct timeval limit = {.tv_sec = 10};
+	struct timeval limit = {.tv_sec = PEER_PATIENCE};
 	int on = 1;
 	setsockopt(peer.fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
 	setsockopt(peer.fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit));
@@ -102,12 +104,12 @@ static inline bool peer_say(struct peer *peer, const char *text)
 	return peer_send(peer, text, strlen(text));
 }
 
-/* 0 at the end, -1 on errors and after 10 seconds. */
+/* 0 at the end, -1 on errors and after PEER_PATIENCE seconds. */
 static inline ssize_t peer_recv(struct peer *peer, void *data, size_t len)
 {
 	if (!peer->tls)
 		return recv(peer->fd, data, len, 0);
-	time_t limit = time(NULL) + 10;
+	time_t limit = time(NULL) + PEER_PATIENCE;
 	for (;;) {
 		ssize_t n = gnutls_record_recv(peer->tls, data, len);
 		if (n >= 0)
