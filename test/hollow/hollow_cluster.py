@@ -85,16 +85,16 @@ class Cluster:
             "--service-account-issuer", "https://kubernetes.default.svc.cluster.local", "--service-account-key-file", f"{pki}/sa.pub", "--service-account-signing-key-file", f"{pki}/sa.key",
             "--service-cluster-ip-range", "10.96.0.0/16", "--authorization-mode", "Node,RBAC", *self.extra["apiserver"]]
         self.start("apiserver", *self.apiserver_command)
-        self.wait("the API server", 30, lambda: self.answers("/readyz", "ok"))
+        self.wait("the API server", 120, lambda: self.answers("/readyz", "ok"))
         if "controller-manager" in self.parts:
             self.start_controller_manager()
         if "scheduler" in self.parts:
             self.start("scheduler", self.bin("scheduler"), "--kubeconfig", f"{d}/scheduler.kubeconfig", "--bind-address", "127.0.0.1", "--secure-port", str(p["scheduler"]))
         if "hollow" in self.parts:
             self.start("hollow", self.bin("hollow"), "--kubeconfig", self.kubeconfig, "--nodes", str(self.nodes), *self.extra["hollow"])
-            self.wait("the nodes", 60, lambda: "registered" in open(f"{d}/hollow.log").read())
+            self.wait("the nodes", 120, lambda: "registered" in open(f"{d}/hollow.log").read())
         if "controller-manager" in self.parts:
-            self.wait("the service account", 30, lambda: self.answers("/api/v1/namespaces/default/serviceaccounts/default", '"default"'))
+            self.wait("the service account", 120, lambda: self.answers("/api/v1/namespaces/default/serviceaccounts/default", '"default"'))
         return self
 
     @staticmethod
@@ -107,6 +107,12 @@ class Cluster:
         return self.start("controller-manager", self.bin("controller-manager"), "--kubeconfig", f"{d}/controller-manager.kubeconfig", "--bind-address", "127.0.0.1",
                           "--secure-port", str(self.ports["controller-manager"]), "--service-account-private-key-file", f"{pki}/sa.key", "--root-ca-file", f"{pki}/ca.crt", "--cluster-signing-cert-file", f"{pki}/ca.crt",
                           "--cluster-signing-key-file", f"{pki}/ca.key", "--allocate-node-cidrs", "--cluster-cidr", "10.128.0.0/10", "--service-cluster-ip-range", "10.96.0.0/16", *self.extra["controller-manager"])
+
+    def print_logs(self):
+        """The end of each part's log, for a test that failed."""
+        for name, process in self.processes.items():
+            with open(f"{self.dir}/{name}.log", errors="replace") as f:
+                print(f"--- {name}, {'runs' if process.poll() is None else f'ended with {process.returncode}'}\n{f.read()[-3000:]}")
 
     def down(self, keep=False):
         for process in reversed(list(self.processes.values())):

@@ -9,6 +9,7 @@ import os
 import ssl
 import sys
 import time
+import traceback
 import urllib.error
 import urllib.request
 
@@ -24,19 +25,25 @@ tls = ssl._create_unverified_context()
 def call(cluster, method, path, body=None, ctype="application/json"):
     r = urllib.request.Request(cluster.url + path, None if body is None else json.dumps(body).encode(), {"Content-Type": ctype, "Authorization": f"Bearer {cluster.token}"}, method=method)
     try:
-        with urllib.request.urlopen(r, context=tls, timeout=30) as answer:
+        with urllib.request.urlopen(r, context=tls, timeout=60) as answer:
             return json.load(answer)
     except urllib.error.HTTPError as e:
         return json.load(e)
 
 
-def check(name, condition, seconds=30):
-    """Waits until the condition holds."""
+def write(cluster, method, path, body=None, ctype="application/json"):
+    """What the users do must succeed, or what is looked at later means nothing."""
+    answer = call(cluster, method, path, body, ctype)
+    if answer.get("kind") == "Status" and answer.get("status") != "Success":
+        raise RuntimeError(f"{method} {path}: {answer}")
+
+
+def check(name, condition, seconds=120):
+    """Waits until the condition holds; long, for a machine that does much else."""
     global passed, failed
     end = time.monotonic() + seconds
     while True:
-        value = condition()
-        if value:
+        if condition():
             passed += 1
             return
         if time.monotonic() > end:
@@ -76,40 +83,46 @@ def play(cluster):
     def condition(path, kind):
         return any(c["type"] == kind and c["status"] == "True" for c in get(path).get("status", {}).get("conditions", ()))
 
-    call(cluster, "POST", APPS + "deployments", workload("Deployment", "web", 60))
+    write(cluster, "POST", APPS + "deployments", workload("Deployment", "web", 60))
     check("a deployment becomes available", lambda: status(APPS + "deployments/web", availableReplicas=60, updatedReplicas=60))
     check("its pods are spread", lambda: len({p["spec"]["nodeName"] for p in pods("web")}) == 10)
-    call(cluster, "PATCH", APPS + "deployments/web", {"spec": {"template": {"metadata": {"annotations": {"v": "2"}}}}}, MERGE)
+    write(cluster, "PATCH", APPS + "deployments/web", {"spec": {"template": {"metadata": {"annotations": {"v": "2"}}}}}, MERGE)
     check("it rolls", lambda: status(APPS + "deployments/web", availableReplicas=60, updatedReplicas=60, replicas=60, observedGeneration=2))
-    call(cluster, "PATCH", APPS + "deployments/web", {"spec": {"replicas": 0}}, MERGE)
+    write(cluster, "PATCH", APPS + "deployments/web", {"spec": {"replicas": 0}}, MERGE)
     check("it scales to nothing", lambda: not pods("web"))
-    call(cluster, "POST", APPS + "daemonsets", workload("DaemonSet", "agent"))
+    write(cluster, "POST", APPS + "daemonsets", workload("DaemonSet", "agent"))
     check("a daemon set is on every node", lambda: status(APPS + "daemonsets/agent", numberAvailable=10, desiredNumberScheduled=10))
-    call(cluster, "POST", APPS + "statefulsets", workload("StatefulSet", "db", 3, serviceName="db"))
+    write(cluster, "POST", APPS + "statefulsets", workload("StatefulSet", "db", 3, serviceName="db"))
     check("a stateful set comes up in order", lambda: status(APPS + "statefulsets/db", availableReplicas=3))
     check("under its names", lambda: sorted(p["metadata"]["name"] for p in pods("db")) == ["db-0", "db-1", "db-2"])
-    call(cluster, "POST", BATCH + "jobs", job("good", "exit 0", completions=20, parallelism=10))
+    write(cluster, "POST", BATCH + "jobs", job("good", "exit 0", completions=20, parallelism=10))
     check("a job counts its pods exactly", lambda: status(BATCH + "jobs/good", succeeded=20) and condition(BATCH + "jobs/good", "Complete"))
-    call(cluster, "POST", BATCH + "jobs", job("bad", "exit 3", backoffLimit=0))
+    write(cluster, "POST", BATCH + "jobs", job("bad", "exit 3", backoffLimit=0))
     check("one that fails says so", lambda: condition(BATCH + "jobs/bad", "Failed"))
-    call(cluster, "POST", BATCH + "jobs", job("each", "exit 0", completions=5, parallelism=5, completionMode="Indexed"))
+    write(cluster, "POST", BATCH + "jobs", job("each", "exit 0", completions=5, parallelism=5, completionMode="Indexed"))
     check("an indexed one does each index", lambda: get(BATCH + "jobs/each").get("status", {}).get("completedIndexes") == "0-4")
-    call(cluster, "POST", "/apis/policy/v1/namespaces/default/poddisruptionbudgets",
-         {"apiVersion": "policy/v1", "kind": "PodDisruptionBudget", "metadata": {"name": "db"}, "spec": {"maxUnavailable": 1, "selector": {"matchLabels": {"app": "db"}}}})
+    write(cluster, "POST", "/apis/policy/v1/namespaces/default/poddisruptionbudgets",
+          {"apiVersion": "policy/v1", "kind": "PodDisruptionBudget", "metadata": {"name": "db"}, "spec": {"maxUnavailable": 1, "selector": {"matchLabels": {"app": "db"}}}})
     check("a budget allows one", lambda: status("/apis/policy/v1/namespaces/default/poddisruptionbudgets/db", disruptionsAllowed=1, expectedPods=3, desiredHealthy=2))
-    call(cluster, "DELETE", APPS + "daemonsets/agent")
+    write(cluster, "DELETE", APPS + "daemonsets/agent")
     check("what a deleted owner had is collected", lambda: not pods("agent"))
-    call(cluster, "DELETE", APPS + "statefulsets/db?propagationPolicy=Orphan")
+    write(cluster, "DELETE", APPS + "statefulsets/db?propagationPolicy=Orphan")
     check("or left where asked for", lambda: get(APPS + "statefulsets/db").get("code") == 404 and all(not p["metadata"].get("ownerReferences") for p in pods("db")) and len(pods("db")) == 3)
-    call(cluster, "POST", APPS + "statefulsets", workload("StatefulSet", "db", 3, serviceName="db"))
+    write(cluster, "POST", APPS + "statefulsets", workload("StatefulSet", "db", 3, serviceName="db"))
     check("and taken in again", lambda: all(p["metadata"].get("ownerReferences") for p in pods("db")) and len(pods("db")) == 3)
 
 
 def main():
+    global failed
     cluster = Cluster(sys.argv[1] if len(sys.argv) > 1 else "build/gcc", nodes=10)
     try:
         play(cluster.up())
+    except (Exception, SystemExit):
+        failed += 1
+        print("FAILED:", traceback.format_exc())
     finally:
+        if failed:
+            cluster.print_logs()
         cluster.down()
     print(f"{passed} passed, {failed} failed")
     return failed != 0
