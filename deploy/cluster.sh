@@ -126,11 +126,11 @@ up() {
 	say "  kubectl expose deployment web --port=80 --target-port=8080 && kubectl get pods,services -o wide"
 }
 
-# Every process of this cluster's pods, wherever its cgroup stands (v1 has one tree a controller).
-pod_cgroups() {
-	local root=${CGROUP_ROOT%/}
-	for base in /sys/fs/cgroup /sys/fs/cgroup/*; do [ -d "$base$root/kubepods" ] && printf '%s\n' "$base$root/kubepods"; done
-	return 0
+# The folders of one of this cluster's cgroups, wherever they stand (v1 has one tree a controller).
+cgroup_folders() {
+	local base path=${CGROUP_ROOT%/}${1:+/$1}
+	[ -n "$path" ] || return 0
+	for base in /sys/fs/cgroup /sys/fs/cgroup/*; do [ ! -d "$base$path" ] || printf '%s\n' "$base$path"; done
 }
 
 remove_pods() {
@@ -144,11 +144,12 @@ remove_pods() {
 			while read -r procs; do
 				while read -r pid; do left=1; kill -9 "$pid" 2>/dev/null || true; done <"$procs"
 			done < <(find "$cg" -name cgroup.procs 2>/dev/null)
-		done < <(pod_cgroups)
+		done < <(cgroup_folders kubepods)
 		[ $left = 1 ] || break
 		read -r -t 0.1 <> <(:) || true
 	done
-	while read -r cg; do find "$cg" -depth -type d -exec rmdir {} + 2>/dev/null || true; done < <(pod_cgroups)
+	while read -r cg; do find "$cg" -depth -type d -exec rmdir {} + 2>/dev/null || true; done < <(cgroup_folders kubepods; cgroup_folders coracle-monitors)
+	while read -r cg; do rmdir "$cg" 2>/dev/null || true; done < <(cgroup_folders)
 	local mount
 	while read -r mount; do umount -l "$mount" 2>/dev/null || true; done < <(awk -v var="$VAR/" -v run="$RUN/" 'index($5, var) == 1 || index($5, run) == 1 {print $5}' /proc/self/mountinfo | sort -r)
 }

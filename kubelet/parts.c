@@ -243,8 +243,5 @@ int kubelet_cleanup(struct kubelet *kubelet, struct error *err) {
 		sandbox_status_free(sandboxes[i]);
 	}
 	free(sandboxes);
-	autofree char *root = cgroup_qos_path(kubelet->cgroups, CGROUP_GUARANTEED);
-	if (r == 0)
-		r = cgroup_remove(kubelet->cgroups, root, err);
-	return r;
+	return r < 0 ? r : cgroup_leave(kubelet->cgroups, err);
 }

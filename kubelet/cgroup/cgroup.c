@@ -205,6 +205,7 @@ static int choose_root(struct cgroup_tree *tree, const char *wanted, struct erro
 		if (*wanted != '/' || strstr(wanted, ".."))
 			return error_set(err, EINVAL, "cgroup root \"%s\" is not an absolute path", wanted);
 		tree->root = xstrdup(wanted);
+		tree->named = true;
 		for (size_t n = strlen(tree->root); n > 1 && tree->root[n - 1] == '/';)
 			tree->root[--n] = 0;
 		return cgroup_create(tree, tree->root, NULL, err);
@@ -268,6 +269,11 @@ static const char *const qos_folder[] = {
 char *cgroup_qos_path(const struct cgroup_tree *tree, enum cgroup_qos qos)
 {
 	return xprintf("%s/kubepods%s", tree->root, qos_folder[qos]);
+}
+
+char *cgroup_monitors_path(const struct cgroup_tree *tree)
+{
+	return xprintf("%s/coracle-monitors", tree->root);
 }
 
 char *cgroup_pod_path(const struct cgroup_tree *tree, enum cgroup_qos qos, const char *uid)
@@ -499,24 +505,47 @@ static int remove_in(const struct cgroup_hierarchy *h, const char *path)
 	return rmdir(name) < 0 && errno != ENOENT ? -errno : 0;
 }
 
+static int remove_everywhere(struct cgroup_tree *tree, const char *path)
+{
+	int failed = 0;
+	for (size_t i = 0; i < tree->hierarchy_count; i++) {
+		int r = remove_in(&tree->hierarchies[i], path);
+		failed = r < 0 ? r : failed;
+	}
+	return failed;
+}
+
 int cgroup_remove(struct cgroup_tree *tree, const char *path, struct error *err)
 {
 	if (*path != '/' || !path[1])
 		return error_set(err, EINVAL, "will not remove the root cgroup");
 	int failed = 0;
 	for (int attempt = 0; attempt < 3; attempt++) {
-		failed = 0;
-		for (size_t i = 0; i < tree->hierarchy_count; i++) {
-			int r = remove_in(&tree->hierarchies[i], path);
-			if (r < 0)
-				failed = r;
-		}
+		failed = remove_everywhere(tree, path);
 		if (failed != -EBUSY)
 			break;
 		cgroup_kill(tree, path, NULL);
 		wait_empty(tree, path);
 	}
 	return failed < 0 ? error_set_errno(err, failed, "remove cgroup %s", path) : 0;
+}
+
+int cgroup_leave(struct cgroup_tree *tree, struct error *err)
+{
+	autofree char *pods = cgroup_qos_path(tree, CGROUP_GUARANTEED), *monitors = cgroup_monitors_path(tree);
+	const char *const ours[] = {pods, monitors};
+	for (size_t i = 0; i < array_len(ours); i++) {
+		wait_empty(tree, ours[i]);
+		int r = remove_everywhere(tree, ours[i]);
+		if (r < 0)
+			return error_set_errno(err, r, "remove cgroup %s", ours[i]);
+	}
+	for (size_t i = 0; tree->named && i < tree->hierarchy_count; i++) {
+		char name[PATH_MAX];
+		if (group_path(name, sizeof(name), &tree->hierarchies[i], tree->root, NULL) == 0 && rmdir(name) < 0 && errno != ENOENT && errno != EBUSY && errno != ENOTEMPTY)
+			return error_set_errno(err, errno, "remove cgroup %s", name);
+	}
+	return 0;
 }
 
 /* ---- reading ---- */

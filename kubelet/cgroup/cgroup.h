@@ -29,6 +29,8 @@ bool cgroup_limits_swap(const struct cgroup_tree *tree);
 enum cgroup_qos { CGROUP_GUARANTEED, CGROUP_BURSTABLE, CGROUP_BESTEFFORT };
 /* "<root>/kubepods", "<root>/kubepods/burstable", ...; guaranteed is kubepods itself. The caller frees. */
 char *cgroup_qos_path(const struct cgroup_tree *tree, enum cgroup_qos qos);
+/* "<root>/coracle-monitors": what watches over containers, and counts for none of them. The caller frees. */
+char *cgroup_monitors_path(const struct cgroup_tree *tree);
 /* "<qos path>/pod<uid>"; the caller frees. */
 char *cgroup_pod_path(const struct cgroup_tree *tree, enum cgroup_qos qos, const char *uid);
 
@@ -74,6 +76,12 @@ int cgroup_pids(struct cgroup_tree *tree, const char *path, pid_t **ret_pids, si
 int cgroup_kill(struct cgroup_tree *tree, const char *path, struct error *err);
 /* Kills what is left, waits at most two seconds for the end, removes it and all below. Absent is success. */
 int cgroup_remove(struct cgroup_tree *tree, const char *path, struct error *err);
+
+/*
+ * The end of the tree: removes the groups of pods and of monitors, and the root itself where it was given a name and nothing else stands in it.
+ * Kills nothing; waits at most two seconds for the end of what is on its way out.
+ */
+int cgroup_leave(struct cgroup_tree *tree, struct error *err);
 
 struct cgroup_stats {
 	struct wall_time time;

@@ -26,6 +26,7 @@ struct cgroup_ops {
 struct cgroup_tree {
 	int version;
 	char *root; /* "" or "/x/y": put before the paths that this tree makes */
+	bool named; /* the root was asked for by its name */
 	struct cgroup_hierarchy hierarchies[CGROUP_MAX_HIERARCHIES];
 	size_t hierarchy_count;
 	const struct cgroup_ops *ops;

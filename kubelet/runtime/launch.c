@@ -269,10 +269,7 @@ static int run_conmon(struct runtime *runtime, struct container *container, stru
 /* conmon outlives us: it must not be in our cgroup, or be counted there. In none of the pod's either, whose limits are the pod's own. */
 void container_place_monitor(struct runtime *runtime, const struct container *container)
 {
-	autofree char *pods = cgroup_qos_path(runtime->cgroups, CGROUP_GUARANTEED);
-	char *slash = strrchr(pods, '/');
-	*slash = 0;
-	autofree char *path = xprintf("%s/coracle-monitors", pods);
+	autofree char *path = cgroup_monitors_path(runtime->cgroups);
 	if (cgroup_exists(runtime->cgroups, path) || cgroup_create(runtime->cgroups, path, NULL, NULL) == 0)
 		cgroup_attach(runtime->cgroups, path, (pid_t)container->conmon_pid, NULL);
 }

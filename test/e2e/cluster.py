@@ -160,8 +160,7 @@ class Cluster:
         with open("/proc/self/mountinfo") as f:
             mounts = [line.split()[4] for line in f if any(f" {d}/" in line for d in ([self.dir] if whole else [n.dir for n in nodes]))]
         processes = [p for n in nodes for p in sh(["ip", "netns", "pids", n.netns], check=False).stdout.split()]
-        cgroups = [d for base, dirs, _ in os.walk("/sys/fs/cgroup") for d in dirs
-                   if "kubepods" in f"{base}/{d}" and any(f"{n.cgroup}/" in f"{base}/{d}" for n in nodes)]
+        cgroups = [f"{base}/{d}" for base, dirs, _ in os.walk("/sys/fs/cgroup") for d in dirs if any(f"{n.cgroup}/" in f"{base}/{d}/" for n in nodes)]
         return {"mounts": mounts, "processes": processes, "cgroups": cgroups}
 
     def tails(self, lines=15):

@@ -120,7 +120,7 @@ class Rig:
             json.dump({"apiVersion": "v1", "kind": "Config", "current-context": "rig", "contexts": [{"name": "rig", "context": {"cluster": "rig", "user": "rig"}}],
                        "clusters": [{"name": "rig", "cluster": {"server": f"https://127.0.0.1:{API_PORT}", "certificate-authority": f"{pki}/ca.crt"}}],
                        "users": [{"name": "rig", "user": {"token": "rigtoken"}}]}, f)
-        wait_until(30, "the API server", lambda: self.call("GET", "/readyz", raw=True)[0] == 200)
+        wait_until(60, "the API server", lambda: self.call("GET", "/readyz", raw=True)[0] == 200)
 
     # ---- the API ----
 
@@ -173,11 +173,11 @@ class Rig:
     def delete(self, name, grace=None):
         self.call("DELETE", f"{PODS}/{name}" + (f"?gracePeriodSeconds={grace}" if grace is not None else ""))
 
-    def wait_phase(self, name, phase, seconds=30):
+    def wait_phase(self, name, phase, seconds=60):
         phases = phase if isinstance(phase, tuple) else (phase,)
         return self.wait_pod(name, f"phase {phase}", lambda p: p["status"]["phase"] in phases, seconds)
 
-    def wait_pod(self, name, what, test, seconds=30):
+    def wait_pod(self, name, what, test, seconds=60):
         seen = {}
 
         def look():
@@ -190,7 +190,7 @@ class Rig:
             raise Failure(f"{e}\nstatus: {json.dumps(status)[:2500]}\nevents: {[(x['reason'], x['message'][:200]) for x in self.events(name)][-12:]}") from None
         return seen["pod"]
 
-    def wait_gone(self, *names, seconds=40):
+    def wait_gone(self, *names, seconds=60):
         for name in names:
             wait_until(seconds, f"pod {name} to be gone", lambda: self.call("GET", f"{PODS}/{name}")[0] == 404)
 
@@ -208,7 +208,9 @@ class Rig:
         flags = {"kubeconfig": self.kubeconfig, "hostname-override": NODE, "node-ip": NODE_IP, "root-dir": f"{self.dir}/kubelet", "run-dir": f"{self.dir}/run", "image-root": f"{self.dir}/images",
                  "pod-log-dir": f"{self.dir}/pods-log", "cni-conf-dir": f"{self.dir}/cni", "cgroup-root": f"/{self.id}", "bridge-name": "cnrig0", "pod-cidr": "10.77.0.0/16",
                  "port": str(KUBELET_PORT), "healthz-port": "10248", "authorization-mode": "AlwaysAllow", "anonymous-auth": "true", "authentication-token-webhook": "false",
-                 "resolv-conf": "/dev/null", "eviction-hard": "memory.available<1Mi", "max-pods": "500"}
+                 "resolv-conf": "/dev/null", "max-pods": "500",
+                 # However full this machine's disk and memory are: pods and images stay, unless a test says otherwise.
+                 "eviction-hard": "memory.available<1Mi", "image-gc-high-threshold": "100"}
         flags.update(self.flags)
         return [f"{self.build}/bin/coracle-kubelet"] + [f"--{k}={v}" for k, v in flags.items() if v is not None]
 
@@ -225,11 +227,11 @@ class Rig:
 
     def up(self, env=None):
         self.start_kubelet(env)
-        wait_until(20, "the node to be Ready", lambda: self.condition("Ready")[0] == "True" and self.healthy())
+        wait_until(60, "the node to be Ready", lambda: self.condition("Ready")[0] == "True" and self.healthy())
 
     def kill_kubelet(self, signo=signal.SIGKILL):
         self.kubelet.send_signal(signo)
-        return self.kubelet.wait(30)
+        return self.kubelet.wait(60)
 
     def restart_kubelet(self, **flags):
         self.kill_kubelet(signal.SIGTERM)
@@ -265,17 +267,23 @@ class Rig:
     def leftovers(self):
         return {k: v for k, v in self.inventory().items() if v}
 
-    def expect_clean(self, seconds=30):
+    def expect_clean(self, seconds=60):
         wait_until(seconds, "nothing to be left on the machine", lambda: not self.leftovers() or (_ for _ in ()).throw(Failure(str(self.leftovers()))))
 
     def tail(self, name="kubelet", lines=8):
         return "".join(f"    {line}\n" for line in read(f"{self.dir}/{name}.log").splitlines()[-lines:])
 
+    def groups(self):
+        """Its cgroups, those of monitors and the root itself too, in every hierarchy; parents first."""
+        return [base for base, _, _ in os.walk("/sys/fs/cgroup") if f"/{self.id}/" in f"{base}/"]
+
     def down(self):
+        """Ends all; gives the cgroups that the kubelet's own cleanup left."""
         if self.kubelet and self.kubelet.poll() is None:
             self.kill_kubelet(signal.SIGTERM)
         if self.kubelet and not hasattr(self, "no_cleanup"):
             subprocess.run(self.kubelet_command() + ["--cleanup"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=120)
+        left = self.groups()
         for p in reversed(self.daemons):
             p.kill()
             p.wait()
@@ -297,15 +305,15 @@ class Rig:
         with open("/proc/self/mountinfo") as f:
             for target in sorted((line.split()[4] for line in f if f" {self.dir}/" in line), reverse=True):
                 sh(["umount", "-l", target], check=False)
-        for base, dirs, _ in os.walk("/sys/fs/cgroup", topdown=False):
-            if base.endswith(f"/{self.id}") or f"/{self.id}/" in base:
-                try:
-                    os.rmdir(base)
-                except OSError:
-                    pass
+        for group in reversed(self.groups()):
+            try:
+                os.rmdir(group)
+            except OSError:
+                pass
         sh(["ip", "netns", "del", self.id], check=False)
         if not os.environ.get("KEEP"):
             shutil.rmtree(self.dir, ignore_errors=True)
+        return left
 
 
 def main(tests, rig, prepare, names):
@@ -329,6 +337,9 @@ def main(tests, rig, prepare, names):
         failed += 1
         print(f"FAILED: {traceback.format_exc()}\n{rig.tail()}", flush=True)
     finally:
-        rig.down()
+        left = rig.down()
+        if left:
+            failed += 1
+            print(f"FAILED: cgroups are left: {left}", flush=True)
     print(f"{passed} passed, {failed} failed")
     return 1 if failed else 0

@@ -158,16 +158,25 @@ static void test_real_groups(void **state)
 	assert_ok(cgroup_update(tree, pod, &none, &err), &err);
 	assert_ok(cgroup_stats_read(tree, pod, &stats, &err), &err);
 	assert_true(stats.memory_limit == UINT64_MAX);
-	/* Removal kills what is left, at once. */
-	int64_t before = clock_monotonic_ns();
+	/* Leaving kills nothing, removal kills what is left. */
+	assert_int_equal(cgroup_leave(tree, &err), -EBUSY);
+	error_done(&err);
+	assert_int_equal(kill(pid, 0), 0);
 	assert_ok(cgroup_remove(tree, pod, &err), &err);
-	assert_true(clock_monotonic_ns() - before < NSEC_PER_SEC);
 	int status;
 	assert_int_equal(waitpid(pid, &status, 0), pid);
 	assert_true(WIFSIGNALED(status));
 	assert_false(cgroup_exists(tree, pod));
 	assert_ok(cgroup_remove(tree, pod, &err), &err);
-	assert_ok(cgroup_remove(tree, root, &err), &err);
+	autofree char *monitors = cgroup_monitors_path(tree), *other = xprintf("%s/other", root);
+	assert_ok(cgroup_create(tree, monitors, NULL, &err), &err);
+	assert_ok(cgroup_create(tree, other, NULL, &err), &err);
+	assert_ok(cgroup_leave(tree, &err), &err);
+	assert_false(cgroup_exists(tree, monitors));
+	assert_true(cgroup_exists(tree, other)); /* not ours */
+	assert_ok(cgroup_remove(tree, other, &err), &err);
+	assert_ok(cgroup_leave(tree, &err), &err);
+	assert_false(cgroup_exists(tree, root));
 	assert_int_equal(cgroup_remove(tree, "/", &err), -EINVAL);
 	cgroup_close(tree);
 }
