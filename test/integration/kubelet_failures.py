@@ -66,7 +66,7 @@ def last_message(pod):
 
 
 def event(rig, name, reason, text):
-    return wait_until(20, f"an event {reason} with \"{text}\" about {name}", lambda: [e for e in rig.events(name) if e["reason"] == reason and text in e["message"]] or
+    return wait_until(60, f"an event {reason} with \"{text}\" about {name}", lambda: [e for e in rig.events(name) if e["reason"] == reason and text in e["message"]] or
                       print(end="") or (_ for _ in ()).throw(Failure(str([(e["reason"], e["message"]) for e in rig.events(name)]))))
 
 
@@ -129,7 +129,7 @@ def test_full_disk(rig):
         except OSError:
             break
     rig.create("d1", container={"volumeMounts": [{"name": "c", "mountPath": "/c"}]}, volumes=[{"name": "c", "downwardAPI": {"items": [{"path": "n", "fieldRef": {"fieldPath": "metadata.name"}}]}}])
-    wait_until(20, "events that say so", lambda: [e for e in rig.events("d1") if "No space left" in e["message"] or "no space left" in e["message"]])
+    wait_until(60, "events that say so", lambda: [e for e in rig.events("d1") if "No space left" in e["message"] or "no space left" in e["message"]])
     if rig.pod("d1")["status"]["phase"] != "Pending" or rig.pod("d0")["status"]["phase"] != "Running":
         raise Failure("the new pod is Pending, the old one runs on")
     rig.delete("d0")
@@ -196,7 +196,7 @@ def test_clock_jumps(rig):
         rig.create(f"new{seconds}")
         rig.wait_phase(f"new{seconds}", "Running")
         renewed = rig.must("GET", "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases/node-rig")["spec"]["renewTime"]
-        wait_until(20, "the lease to be renewed", lambda: rig.must("GET", "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases/node-rig")["spec"]["renewTime"] != renewed)
+        wait_until(60, "the lease to be renewed", lambda: rig.must("GET", "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases/node-rig")["spec"]["renewTime"] != renewed)
     rig.wait_pod("probed", "Ready", lambda p: rig.condition("Ready", p)[0] == "True")
     if rig.pod("steady")["status"]["containerStatuses"] != before:
         raise Failure(f"the running pod is left alone: {before} became {rig.pod('steady')['status']['containerStatuses']}")

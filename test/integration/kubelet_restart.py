@@ -130,7 +130,7 @@ def test_a_pod_that_ended_while_the_kubelet_was_away_is_told(rig):
     rig.wait_phase("ends", "Running")
     rig.kill_kubelet()
     open(f"{rig.dir}/gate/open", "w").close()
-    wait_until(10, "its exit file", lambda: os.listdir(f"{rig.dir}/run/exits"))
+    wait_until(60, "its exit file", lambda: os.listdir(f"{rig.dir}/run/exits"))
     rig.up()
     pod = rig.wait_phase("ends", "Failed")
     if pod["status"]["containerStatuses"][0]["state"]["terminated"]["exitCode"] != 7:
