@@ -14,6 +14,8 @@ wheel() { # package==version: the folder it is installed in, printed
 	"$venv/bin/python" -c 'import sysconfig; print(sysconfig.get_paths()["purelib"])'
 }
 at_least() { [ "$(printf '%s\n%s\n' "$1" "$2" | sort -V | head -n 1)" = "$1" ]; }
+export NODE_USE_SYSTEM_CA=1 # npm trusts what the system trusts, as pip and Go do
+renice -n 19 $$ >/dev/null # other tests run meanwhile
 same() { cat "$@" | sha256sum; } # what says whether a build is that of these files
 
 install_go() {
@@ -52,6 +54,7 @@ install_js() {
 
 rc=0
 for language in go js; do
+	[ -z "$(find "$out/$language.skipped" -mmin -15 2>/dev/null)" ] || continue # asked a moment ago
 	rm -f "$out/$language.skipped"
 	why=$("install_$language")
 	case $? in

@@ -23,7 +23,7 @@ def play(site, language, least, *argv):
     out = os.path.join(site.folder, language + ".out")
     with open(out, "w") as f:
         try:
-            rc = subprocess.run([*argv, "https://127.0.0.1:%d" % server.port, "admintoken"], stdout=f, stderr=subprocess.STDOUT, timeout=240).returncode
+            rc = subprocess.run([*argv, "https://127.0.0.1:%d" % server.port, "admintoken"], stdout=f, stderr=subprocess.STDOUT, timeout=600).returncode
         except subprocess.TimeoutExpired:
             rc = "none within its time"
     with open(out, errors="replace") as f:

@@ -97,7 +97,7 @@ def test_queued(site):
 
     threads = [threading.Thread(target=write, args=("usertoken",)) for _ in range(20)]
     [t.start() for t in threads]
-    refused = wait_for(lambda: len(results) >= 12 and list(results), 5)
+    refused = wait_for(lambda: len(results) >= 12 and list(results), 20)
     check("what finds its queues full is refused", refused and all(r[:2] == (429, "1") and r[2].startswith("Too many requests") for r in refused), refused)
     waiting = metric(api, "apiserver_flowcontrol_current_inqueue_requests", flow_schema="narrow")
     check("the others wait", waiting == 6 and metric(api, "apiserver_flowcontrol_current_executing_requests", flow_schema="narrow") == 2, waiting)
@@ -176,7 +176,7 @@ def test_without(site):
 
     threads = [threading.Thread(target=write) for _ in range(6)]
     [t.start() for t in threads]
-    check("too many writes", wait_for(lambda: results.count((429, "1")) == 4, 5), results)
+    check("too many writes", wait_for(lambda: results.count((429, "1")) == 4, 20), results)
     check("reads have a limit of their own", Api(server.port, "usertoken").call("GET", CM + "?resourceVersion=0")[0] == 200)
     site.etcd.signal(signal.SIGCONT)
     [t.join() for t in threads]

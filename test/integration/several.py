@@ -57,17 +57,17 @@ def test_members(site):
     # Somebody writes nonsense into the endpoints: they are put right with the next renewal at the latest.
     service = a.api.get("/api/v1/namespaces/default/services/kubernetes")
     check("the service", service["spec"]["clusterIP"] == "10.96.0.1" and service["metadata"]["labels"] == {"component": "apiserver", "provider": "kubernetes"}, service)
-    check("one leaves", b.stop() == 0 and wait_for(lambda: members(a.api) == ["127.0.0.1"], 5), members(a.api))
+    check("one leaves", b.stop() == 0 and wait_for(lambda: members(a.api) == ["127.0.0.1"]), members(a.api))
     c = site.start_server()
-    check("another comes", wait_for(lambda: members(a.api) == ["127.0.0.1", "127.0.0.3"], 5), members(a.api))
+    check("another comes", wait_for(lambda: members(a.api) == ["127.0.0.1", "127.0.0.3"]), members(a.api))
     c.kill()
     key = json.loads(site.etcdctl("get", "-w", "json", "/registry/masterleases/127.0.0.3"))["kvs"][0]
     life = json.loads(site.etcdctl("lease", "timetolive", "-w", "json", "%x" % key["lease"]))
     check("its key has a lease", 0 < life["ttl"] <= 15, life)
     site.etcdctl("lease", "revoke", "%x" % key["lease"])  # as it ends by itself, sooner
-    check("one that dies is taken out when its lease ends", wait_for(lambda: members(a.api) == ["127.0.0.1"], 5), members(a.api))
+    check("one that dies is taken out when its lease ends", wait_for(lambda: members(a.api) == ["127.0.0.1"]), members(a.api))
     a.api.call("DELETE", ENDPOINTS)
-    check("deleted endpoints come back", wait_for(lambda: members(a.api) == ["127.0.0.1"], 15))
+    check("deleted endpoints come back", wait_for(lambda: members(a.api) == ["127.0.0.1"]))
 
 
 def test_reconciled_at_start(site):

@@ -19,7 +19,7 @@ import (
 
 const (
 	namespace = "client-go"
-	patience  = 30 * time.Second
+	patience  = 60 * time.Second // of a machine that does much else
 )
 
 // clients is what each test gets. The typed client speaks protobuf, the dynamic one JSON.
@@ -62,7 +62,7 @@ func nextWhere[T any](from <-chan T, fits func(T) bool) (value T, got bool) {
 
 func main() {
 	config := &rest.Config{Host: os.Args[1], BearerToken: os.Args[2], QPS: 500, Burst: 500, TLSClientConfig: rest.TLSClientConfig{Insecure: true}}
-	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 9*time.Minute)
 	defer cancel()
 	protobuf := rest.CopyConfig(config)
 	protobuf.ContentType = "application/vnd.kubernetes.protobuf"

@@ -6,7 +6,7 @@
 import * as k8s from '@kubernetes/client-node';
 
 const NS = 'js';
-const PATIENCE = 30000;
+const PATIENCE = 60000; // of a machine that does much else
 const kc = new k8s.KubeConfig();
 kc.loadFromOptions({
     clusters: [{ name: 'c', server: process.argv[2], skipTLSVerify: true }],

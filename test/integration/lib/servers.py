@@ -31,8 +31,8 @@ def free_port():
                 pass
 
 
-def wait_for(condition, seconds=20, pause=0.02):
-    """What condition() gives once it is true; its last value where it never is."""
+def wait_for(condition, seconds=60, pause=0.02):
+    """What condition() gives once it is true; its last value where it never is. The time is for a machine that does much else."""
     end = time.time() + seconds
     while True:
         value = condition()
@@ -44,7 +44,7 @@ def wait_for(condition, seconds=20, pause=0.02):
 class Api:
     """One API server's client. Each thread keeps a connection of its own."""
 
-    def __init__(self, port, token="admintoken", host="127.0.0.1", timeout=30):
+    def __init__(self, port, token="admintoken", host="127.0.0.1", timeout=60):
         self.port, self.token, self.host, self.timeout = port, token, host, timeout
         self.tls = ssl._create_unverified_context()
         self.local = threading.local()
@@ -110,7 +110,7 @@ class Watch(threading.Thread):
             self.ended = True
             self.cond.notify_all()
 
-    def wait(self, n, seconds=5):
+    def wait(self, n, seconds=60):
         with self.cond:
             self.cond.wait_for(lambda: len(self.events) >= n or self.ended, seconds)
             return list(self.events)
@@ -146,7 +146,7 @@ class Process:
                     return False
         return True
 
-    def stop(self, seconds=15):
+    def stop(self, seconds=60):
         """The exit status after SIGTERM; None where it had to be killed."""
         if self.alive():
             self.p.send_signal(signal.SIGCONT)
@@ -222,7 +222,7 @@ class Site:
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
-def server_ready(server, seconds=20):
+def server_ready(server, seconds=60):
     def ready():
         if not server.alive():
             return True
