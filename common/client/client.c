@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The client itself: its copy of the config, its pool of handles, whom it talks to, who it says it is. */
+/* The client itself: its copy of the config, whom it talks to, who it says it is. */
 #include "common/base/clock.h"
 #include "common/base/file.h"
 #include "common/client/internal.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -44,45 +43,17 @@ static void config_copy(struct client_config *to, const struct client_config *fr
 	to->user_agent = from->user_agent ? xstrdup(from->user_agent) : xprintf("%s/%s", program_invocation_short_name, CORACLE_VERSION);
 }
 
-/* A file without a name that holds `pem`; -1 where there is none. */
-static int memory_file(const char *pem, struct error *err)
-{
-	size_t len = strlen(pem);
-	autoclose int fd = memfd_create("pem", MFD_CLOEXEC);
-	if (fd < 0 || write(fd, pem, len) != (ssize_t)len)
-		return error_set_errno(err, errno ? errno : EIO, "memfd_create");
-	return take_fd(fd);
-}
-
-static int open_memory_files(struct client *client, struct error *err)
-{
-	const struct {
-		const char *pem;
-		int *fd;
-	} files[] = {{client->config.ca_pem, &client->ca_fd}, {client->config.cert_pem, &client->cert_fd}, {client->config.key_pem, &client->key_fd}};
-	for (size_t i = 0; i < array_len(files); i++) {
-		if (!files[i].pem)
-			continue;
-		int fd = memory_file(files[i].pem, err);
-		if (fd < 0)
-			return fd;
-		*files[i].fd = fd;
-	}
-	return 0;
-}
-
 int client_new(const struct client_config *config, struct client **ret, struct error *err)
 {
 	pthread_once(&curl_once, init_curl);
 	if (!config->servers.len)
 		return error_set(err, EINVAL, "no server to talk to");
 	struct client *client = xnew(struct client);
-	client->ca_fd = client->cert_fd = client->key_fd = -1;
 	pthread_mutex_init(&client->lock, NULL);
 	config_copy(&client->config, config);
 	client->tokens = config->burst;
 	client->tokens_at = clock_monotonic_ns();
-	int rc = open_memory_files(client, err);
+	int rc = pool_get(config, &client->pool, err);
 	if (rc) {
 		client_free(client);
 		return rc;
@@ -95,11 +66,7 @@ void client_free(struct client *client)
 {
 	if (!client)
 		return;
-	while (client->idle_len)
-		curl_easy_cleanup(client->idle[--client->idle_len]);
-	cleanup_close(&client->ca_fd);
-	cleanup_close(&client->cert_fd);
-	cleanup_close(&client->key_fd);
+	pool_put(client->pool);
 	client_config_done(&client->config);
 	free(client->token);
 	free(client->fence);

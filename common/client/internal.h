@@ -5,23 +5,20 @@
 
 #include "common/base/buf.h"
 #include "common/client/client.h"
+#include "common/client/pool.h"
 
-#include <curl/curl.h>
 #include <pthread.h>
 
 #define CLIENT_MAX_BODY ((size_t)1 << 30)    /* bytes of one answer */
 #define CLIENT_MAX_ERROR_BODY (1u << 20)     /* of an answer that is an error */
 #define CLIENT_MAX_EVENT (32u << 20)         /* of one watch event */
-#define CLIENT_MAX_IDLE 32                   /* handles kept, each with its kept-alive connections */
 #define CLIENT_MAX_TOKEN (64u << 10)
 #define CLIENT_MAX_PEM (1u << 20)
 
 struct client {
 	struct client_config config;
-	int ca_fd, cert_fd, key_fd; /* memory files: this flavour of libcurl takes PEM only by path */
+	struct pool *pool;
 	pthread_mutex_t lock;
-	CURL *idle[CLIENT_MAX_IDLE];
-	size_t idle_len;
 	size_t server;              /* index of the one that answered last */
 	char *token;                /* of token_file, as last read */
 	int64_t token_mtime;        /* ns of the file's clock */

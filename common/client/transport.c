@@ -12,6 +12,7 @@
 
 #define TIMEOUT_DEFAULT_MS 60000
 #define UPLOAD_BUFFER_BYTES 16384L /* the smallest that libcurl takes */
+#define STREAM_BUFFER_BYTES 4096L
 #define CONNECT_TIMEOUT_MS 10000
 #define SILENCE_TIMEOUT_MS 30000 /* a peer that does not acknowledge for so long is gone */
 #define MAX_RETRIES 10           /* of answers that ask for one */
@@ -109,30 +110,6 @@ static int on_socket(void *arg, curl_socket_t fd, curlsocktype purpose)
 
 /* ---- a handle for the request ---- */
 
-static CURL *handle_take(struct client *client)
-{
-	pthread_mutex_lock(&client->lock);
-	CURL *curl = client->idle_len ? client->idle[--client->idle_len] : NULL;
-	pthread_mutex_unlock(&client->lock);
-	if (!curl)
-		curl = curl_easy_init();
-	if (!curl)
-		abort();
-	return curl;
-}
-
-static void handle_give_back(struct client *client, CURL *curl)
-{
-	curl_easy_reset(curl); /* keeps its connections */
-	pthread_mutex_lock(&client->lock);
-	bool kept = client->idle_len < CLIENT_MAX_IDLE;
-	if (kept)
-		client->idle[client->idle_len++] = curl;
-	pthread_mutex_unlock(&client->lock);
-	if (!kept)
-		curl_easy_cleanup(curl);
-}
-
 static void set_path(CURL *curl, CURLoption option, int fd)
 {
 	if (fd < 0)
@@ -145,15 +122,16 @@ static void set_path(CURL *curl, CURLoption option, int fd)
 static void set_tls(struct transfer *t)
 {
 	const struct client *client = t->client;
+	const struct pool_files *files = pool_files(client->pool);
 	/* Without this the system's hundred and more authorities are read for each connection: 8 MB. */
-	if (client->ca_fd >= 0 || client->config.insecure_skip_verify) {
+	if (files->ca >= 0 || client->config.insecure_skip_verify) {
 		curl_easy_setopt(t->curl, CURLOPT_CAPATH, NULL);
 		curl_easy_setopt(t->curl, CURLOPT_CAINFO, NULL);
 	}
-	set_path(t->curl, CURLOPT_CAINFO, client->ca_fd);
-	if (client->cert_fd >= 0 && client->key_fd >= 0) {
-		set_path(t->curl, CURLOPT_SSLCERT, client->cert_fd);
-		set_path(t->curl, CURLOPT_SSLKEY, client->key_fd);
+	set_path(t->curl, CURLOPT_CAINFO, files->ca);
+	if (files->cert >= 0 && files->key >= 0) {
+		set_path(t->curl, CURLOPT_SSLCERT, files->cert);
+		set_path(t->curl, CURLOPT_SSLKEY, files->key);
 	}
 	if (client->config.insecure_skip_verify) {
 		curl_easy_setopt(t->curl, CURLOPT_SSL_VERIFYPEER, 0L);
@@ -267,6 +245,8 @@ static void set_times(struct transfer *t, bool is_stream)
 		curl_easy_setopt(t->curl, CURLOPT_TIMEOUT_MS, timeout);
 	/* Each open watch holds one, for a request of a few hundred bytes; the default is four times that. */
 	curl_easy_setopt(t->curl, CURLOPT_UPLOAD_BUFFERSIZE, UPLOAD_BUFFER_BYTES);
+	if (is_stream)
+		curl_easy_setopt(t->curl, CURLOPT_BUFFERSIZE, STREAM_BUFFER_BYTES);
 	curl_easy_setopt(t->curl, CURLOPT_TCP_KEEPALIVE, 1L);
 	curl_easy_setopt(t->curl, CURLOPT_TCP_KEEPIDLE, 20L);
 	curl_easy_setopt(t->curl, CURLOPT_TCP_KEEPINTVL, 10L);
@@ -277,21 +257,20 @@ static void set_times(struct transfer *t, bool is_stream)
 
 /* ---- performing ---- */
 
-/* Runs the transfer so that it can be given up at any time: readiness of cancel_fd wakes it. */
-static CURLcode perform_cancellable(struct transfer *t, int cancel_fd, bool *ret_cancelled)
+/* Runs the transfer. It can be given up at any time: readiness of cancel_fd (or -1) wakes it. */
+static CURLcode perform_cancellable(struct transfer *t, CURLM *multi, int cancel_fd, bool *ret_cancelled)
 {
-	CURLM *multi = curl_multi_init();
-	if (!multi)
+	if (curl_multi_add_handle(multi, t->curl) != CURLM_OK)
 		abort();
-	curl_multi_add_handle(multi, t->curl);
 	CURLcode result = CURLE_OK;
 	int running = 1;
 	while (curl_multi_perform(multi, &running) == CURLM_OK && running) {
 		struct curl_waitfd cancel = {.fd = cancel_fd, .events = CURL_WAIT_POLLIN};
-		if (curl_multi_poll(multi, &cancel, 1, 60000, NULL) != CURLM_OK)
+		if (curl_multi_poll(multi, cancel_fd >= 0 ? &cancel : NULL, cancel_fd >= 0, 60000, NULL) != CURLM_OK)
 			break;
+		pools_tidy(clock_monotonic_ns()); /* a watch waits at most a minute: this is the timer of handles that nobody uses */
 		struct pollfd now = {.fd = cancel_fd, .events = POLLIN};
-		if (poll(&now, 1, 0) > 0) {
+		if (cancel_fd >= 0 && poll(&now, 1, 0) > 0) {
 			*ret_cancelled = true;
 			break;
 		}
@@ -302,15 +281,15 @@ static CURLcode perform_cancellable(struct transfer *t, int cancel_fd, bool *ret
 			result = message->data.result;
 	if (running && !*ret_cancelled)
 		result = CURLE_RECV_ERROR;
-	curl_multi_remove_handle(multi, t->curl);
-	curl_multi_cleanup(multi);
+	curl_multi_remove_handle(multi, t->curl); /* what was not read to its end is closed */
 	return result;
 }
 
 static CURLcode perform_once(struct transfer *t, int cancel_fd, bool is_stream, bool *ret_cancelled)
 {
 	struct curl_slist *connect_to = NULL;
-	t->curl = handle_take(t->client);
+	struct pool_handle handle = pool_take(t->client->pool);
+	t->curl = handle.curl;
 	t->status = t->retry_after = 0;
 	buf_reset(&t->error_body);
 	set_url(t, &connect_to);
@@ -324,11 +303,11 @@ static CURLcode perform_once(struct transfer *t, int cancel_fd, bool is_stream, 
 	curl_easy_setopt(t->curl, CURLOPT_WRITEDATA, t);
 	curl_easy_setopt(t->curl, CURLOPT_HEADERFUNCTION, on_header);
 	curl_easy_setopt(t->curl, CURLOPT_HEADERDATA, t);
-	CURLcode result = cancel_fd >= 0 ? perform_cancellable(t, cancel_fd, ret_cancelled) : curl_easy_perform(t->curl);
+	CURLcode result = perform_cancellable(t, handle.multi, cancel_fd, ret_cancelled);
 	long code = 0;
 	curl_easy_getinfo(t->curl, CURLINFO_RESPONSE_CODE, &code);
 	t->status = (int)code;
-	handle_give_back(t->client, t->curl);
+	pool_give_back(t->client->pool, handle);
 	t->curl = NULL;
 	curl_slist_free_all(t->headers);
 	t->headers = NULL;
