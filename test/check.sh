@@ -1,12 +1,14 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
 # All tests: lint; unit tests and fuzz replays under ASan+UBSan, the threaded ones under TSan; integration and end to end, the daemons under ASan+UBSan. Each suite closes
-# with "<suite>: N passed, N failed"; the last line sums them up.
+# with "<suite>: N passed, N failed"; the last line sums them up, and what failed stands once more right before it.
 set -u
 cd "$(dirname "$0")/.."
 export LC_ALL=C.UTF-8
 unset MAKEFLAGS MFLAGS MAKELEVEL # each suite has all cores, whoever called us
 jobs=$(nproc) passed=0 failed=0
+faults=$(mktemp)
+trap 'rm -f "$faults"' EXIT
 suite() { # name, command...
 	local name=$1 log rc line
 	shift
@@ -22,6 +24,8 @@ suite() { # name, command...
 	else
 		[ "$rc" -eq 0 ] && passed=$((passed + 1)) || failed=$((failed + 1))
 	fi
+	# Where only the end of a long output is kept, what failed must be in it.
+	[ "$rc" -eq 0 ] || { echo "-- $name"; grep -aE -A 12 "^([A-Za-z0-9_]+\.py: )?(FAIL|ERROR)" "$log" | head -n 200; } >>"$faults"
 	rm -f "$log"
 }
 
@@ -35,5 +39,6 @@ suite threads make -s -j"$jobs" SANITIZE=thread threads
 suite integration make -s SANITIZE=1 integration
 suite e2e make -s SANITIZE=1 e2e
 echo
+[ ! -s "$faults" ] || { echo "== what failed"; cut -c 1-1000 "$faults"; echo; }
 echo "$passed passed, $failed failed"
 [ "$failed" -eq 0 ]

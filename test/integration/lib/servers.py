@@ -33,10 +33,10 @@ def free_port():
 
 def wait_for(condition, seconds=60, pause=0.02):
     """What condition() gives once it is true; its last value where it never is. The time is for a machine that does much else."""
-    end = time.time() + seconds
+    end = time.monotonic() + seconds
     while True:
         value = condition()
-        if value or time.time() > end:
+        if value or time.monotonic() > end:
             return value
         time.sleep(pause)
 
