@@ -388,13 +388,31 @@ static void free_names(char **names)
 	free(names);
 }
 
+static bool has_name(char **names, size_t count, const char *name)
+{
+	for (size_t i = 0; i < count; i++)
+		if (strcmp(names[i], name) == 0)
+			return true;
+	return false;
+}
+
 int cgroup_children(struct cgroup_tree *tree, const char *path, char ***ret, struct error *err)
 {
-	const struct cgroup_hierarchy *h = cgroup_find(tree, "memory");
-	if (!h)
-		return error_set(err, ENOTSUP, "no memory controller");
-	size_t count;
-	char **names = children_in(h, path, &count);
+	char **names = xcalloc(1, sizeof(*names));
+	size_t count = 0;
+	for (size_t i = 0; i < tree->hierarchy_count; i++) {
+		size_t here;
+		char **found = children_in(&tree->hierarchies[i], path, &here);
+		names = xreallocarray(names, count + here + 1, sizeof(*names));
+		for (size_t j = 0; j < here; j++) {
+			if (has_name(names, count, found[j]))
+				free(found[j]);
+			else
+				names[count++] = found[j];
+		}
+		names[count] = NULL;
+		free(found);
+	}
 	if (count)
 		qsort(names, count, sizeof(*names), compare_names);
 	*ret = names;
@@ -424,8 +442,11 @@ static void collect_pids(const struct cgroup_hierarchy *h, const char *path, str
 		long pid = strtol(pos, &end, 10);
 		if (end == pos)
 			break;
-		set->pids = xreallocarray(set->pids, set->count + 1, sizeof(*set->pids));
-		set->pids[set->count++] = (pid_t)pid;
+		/* 0 is a process of another PID namespace; to kill() it would be our own process group. */
+		if (pid > 0) {
+			set->pids = xreallocarray(set->pids, set->count + 1, sizeof(*set->pids));
+			set->pids[set->count++] = (pid_t)pid;
+		}
 		pos = *end ? end + 1 : end;
 	}
 	size_t count;
@@ -437,17 +458,18 @@ static void collect_pids(const struct cgroup_hierarchy *h, const char *path, str
 	free_names(names);
 }
 
-/* The hierarchy that is sure to hold all processes of a group. */
-static const struct cgroup_hierarchy *process_hierarchy(struct cgroup_tree *tree)
+/* Whoever joined the group in any of the hierarchies: one that was killed half way through joining or leaving is in some of them only. */
+static void collect_all_pids(struct cgroup_tree *tree, const char *path, struct pid_set *set)
 {
-	const struct cgroup_hierarchy *h = cgroup_find(tree, "memory");
-	return h ? h : &tree->hierarchies[0];
+	for (size_t i = 0; i < tree->hierarchy_count; i++)
+		collect_pids(&tree->hierarchies[i], path, set);
 }
 
 int cgroup_pids(struct cgroup_tree *tree, const char *path, pid_t **ret_pids, size_t *ret_count, struct error *err)
 {
+	const struct cgroup_hierarchy *h = cgroup_find(tree, "memory");
 	struct pid_set set = {0};
-	collect_pids(process_hierarchy(tree), path, &set);
+	collect_pids(h ? h : &tree->hierarchies[0], path, &set);
 	*ret_pids = set.pids;
 	*ret_count = set.count;
 	return 0;
@@ -455,13 +477,13 @@ int cgroup_pids(struct cgroup_tree *tree, const char *path, pid_t **ret_pids, si
 
 int cgroup_kill(struct cgroup_tree *tree, const char *path, struct error *err)
 {
-	if (!cgroup_exists(tree, path) || tree->ops->kill(tree, path) == 0)
+	if (tree->ops->kill(tree, path) == 0)
 		return 0;
 	/* One by one; again while new ones were forked meanwhile. */
 	size_t before = 0;
 	for (int round = 0; round < KILL_ROUNDS; round++) {
 		struct pid_set set = {0};
-		collect_pids(process_hierarchy(tree), path, &set);
+		collect_all_pids(tree, path, &set);
 		for (size_t i = 0; i < set.count; i++)
 			kill(set.pids[i], SIGKILL);
 		free(set.pids);
@@ -477,7 +499,7 @@ static void wait_empty(struct cgroup_tree *tree, const char *path)
 {
 	int64_t deadline = clock_monotonic_ns() + REMOVE_WAIT_MS * NSEC_PER_MSEC;
 	struct pid_set set = {0};
-	collect_pids(process_hierarchy(tree), path, &set);
+	collect_all_pids(tree, path, &set);
 	for (size_t i = 0; i < set.count; i++) {
 		autoclose int fd = (int)syscall(SYS_pidfd_open, set.pids[i], 0);
 		if (fd < 0)

@@ -66,7 +66,7 @@ int64_t cgroup_shares_to_weight(int64_t shares);
 int cgroup_create(struct cgroup_tree *tree, const char *path, const struct cgroup_resources *resources, struct error *err);
 int cgroup_update(struct cgroup_tree *tree, const char *path, const struct cgroup_resources *resources, struct error *err);
 bool cgroup_exists(struct cgroup_tree *tree, const char *path);
-/* Names of its children, sorted; NULL terminated; free each and the list. Absent: an empty list. */
+/* Names of its children in any hierarchy, sorted; NULL terminated; free each and the list. Absent: an empty list. */
 int cgroup_children(struct cgroup_tree *tree, const char *path, char ***ret, struct error *err);
 /* Moves a process in. */
 int cgroup_attach(struct cgroup_tree *tree, const char *path, pid_t pid, struct error *err);

@@ -181,12 +181,55 @@ static void test_real_groups(void **state)
 	cgroup_close(tree);
 }
 
+/* Who was killed while it made or removed a group leaves it in some hierarchies: it is seen, and removed, all the same. */
+static void test_half_removed(void **state)
+{
+	autoerror struct error err = {0};
+	autofree char *root = xprintf("/coracle-cgroup-half-%d", (int)getpid());
+	struct cgroup_tree *tree;
+	assert_ok(cgroup_open(&(struct cgroup_options){.root = root}, &tree, &err), &err);
+	if (cgroup_version(tree) == 1) {
+		autofree char *pod = cgroup_pod_path(tree, CGROUP_BESTEFFORT, "uid-2"), *qos = cgroup_qos_path(tree, CGROUP_BESTEFFORT);
+		autofree char *in_memory = xprintf("/sys/fs/cgroup/memory%s", pod), *in_cpu = xprintf("/sys/fs/cgroup/cpu%s", pod);
+		autofree char *procs = xprintf("%s/cgroup.procs", in_cpu);
+		assert_ok(cgroup_create(tree, pod, NULL, &err), &err);
+		pid_t pid = fork();
+		if (pid == 0) {
+			pause();
+			_exit(0);
+		}
+		autofree char *text = xprintf("%d", (int)pid);
+		assert_int_equal(rmdir(in_memory), 0);
+		FILE *f = fopen(procs, "w");
+		assert_non_null(f);
+		assert_true(fputs(text, f) >= 0);
+		assert_int_equal(fclose(f), 0);
+		char **children;
+		assert_ok(cgroup_children(tree, qos, &children, &err), &err);
+		assert_string_equal(children[0], "poduid-2");
+		assert_null(children[1]);
+		free(children[0]);
+		free(children);
+		assert_ok(cgroup_remove(tree, pod, &err), &err);
+		int status;
+		assert_int_equal(waitpid(pid, &status, 0), pid);
+		assert_true(WIFSIGNALED(status));
+		assert_int_not_equal(access(in_cpu, F_OK), 0);
+		assert_ok(cgroup_children(tree, qos, &children, &err), &err);
+		assert_null(children[0]);
+		free(children);
+	}
+	assert_ok(cgroup_remove(tree, root, &err), &err);
+	cgroup_close(tree);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_conversions),
 		cmocka_unit_test(test_version_2),
 		cmocka_unit_test(test_real_groups),
+		cmocka_unit_test(test_half_removed),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
