@@ -110,6 +110,7 @@ static void look(struct node_agent *agent) {
 	rotate_logs(kubelet);
 	collect_images(kubelet, node);
 	node_storage_enforce(kubelet);
+	pod_manager_tidy(kubelet->pods);
 }
 
 /* After a burst, and after the start, memory is given back once it is quiet. */

@@ -25,6 +25,7 @@ struct pod_manager {
 	size_t workers, starting;
 	uint64_t started; /* workers, ever */
 	bool stopping;
+	bool ready; /* all sources have spoken, and what they do not know has been ended */
 	pthread_t timer;
 };
 
@@ -576,6 +577,19 @@ bool pod_manager_knows(struct pod_manager *manager, const char *uid) {
 	bool known = map_has(&manager->pods, uid);
 	pthread_mutex_unlock(&manager->lock);
 	return known;
+}
+
+void pod_manager_set_ready(struct pod_manager *manager) {
+	pthread_mutex_lock(&manager->lock);
+	manager->ready = true;
+	pthread_mutex_unlock(&manager->lock);
+}
+
+bool pod_manager_is_ready(struct pod_manager *manager) {
+	pthread_mutex_lock(&manager->lock);
+	bool ready = manager->ready;
+	pthread_mutex_unlock(&manager->lock);
+	return ready;
 }
 
 struct kubelet *pod_manager_kubelet(struct pod_manager *manager) {

@@ -23,6 +23,11 @@ void pod_manager_refresh(struct pod_manager *manager, struct core_v1_pod *object
 void pod_manager_remove(struct pod_manager *manager, const char *uid);
 /* All first lists of the sources are in: what the runtime holds beyond them is orphaned, and ended. */
 void pod_manager_sources_ready(struct pod_manager *manager);
+/*
+ * Removes cgroups of pods that nobody knows, once that can be told. For every now and then: a runc that outlived its killed
+ * kubelet, or its own time, may make one when the pod is gone already.
+ */
+void pod_manager_tidy(struct pod_manager *manager);
 
 /* Something about it may have changed. */
 void pod_manager_wake(struct pod_manager *manager, const char *uid);

@@ -92,13 +92,18 @@ static void remove_cgroups(struct pod_manager *manager, enum cgroup_qos qos) {
 	free(names);
 }
 
+void pod_manager_tidy(struct pod_manager *manager) {
+	for (enum cgroup_qos qos = CGROUP_GUARANTEED; pod_manager_is_ready(manager) && qos <= CGROUP_BESTEFFORT; qos++)
+		remove_cgroups(manager, qos);
+}
+
 static void *run(void *arg) {
 	struct pod_manager *manager = arg;
 	const struct kubelet_options *options = &pod_manager_kubelet(manager)->options;
 	autofree char *pods = path_join(options->root_dir, "pods", NULL);
 	end_sandboxes(manager);
-	for (enum cgroup_qos qos = CGROUP_GUARANTEED; qos <= CGROUP_BESTEFFORT; qos++)
-		remove_cgroups(manager, qos);
+	pod_manager_set_ready(manager);
+	pod_manager_tidy(manager);
 	each_orphan(manager, pods, uid_of_folder, remove_folder);
 	each_orphan(manager, options->pod_log_dir, uid_of_logs, remove_logs);
 	pod_manager_work_end(manager);

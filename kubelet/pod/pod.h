@@ -158,6 +158,9 @@ const char *pod_phase(const struct core_v1_pod *object, const struct core_v1_pod
 
 /* manager.c */
 bool pod_manager_knows(struct pod_manager *manager, const char *uid);
+/* Whether what no source knows was looked for once, after all had spoken: from then on, who is not known is an orphan. */
+void pod_manager_set_ready(struct pod_manager *manager);
+bool pod_manager_is_ready(struct pod_manager *manager);
 struct kubelet *pod_manager_kubelet(struct pod_manager *manager);
 /* Around what a thread of its own does with the manager, so that nobody frees it meanwhile. */
 void pod_manager_work_begin(struct pod_manager *manager);

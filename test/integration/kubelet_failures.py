@@ -205,6 +205,20 @@ def test_clock_jumps(rig):
     gone_clean(rig, "steady", "crash", "probed", "new-7200", "new90000")
 
 
+def test_strayed_cgroups(rig):
+    """What a runtime that outlived its time makes, in one hierarchy or in all, goes; what a pod has stays."""
+    rig.create("steady")
+    uid = rig.wait_phase("steady", "Running")["metadata"]["uid"]
+    tops = [base for base, dirs, _ in os.walk("/sys/fs/cgroup") if base.endswith(f"/{rig.id}/kubepods")]
+    stray = [f"{tops[0]}/besteffort/pod11111111-2222-4333-8444-555555555555/of-nobody", f"{tops[-1]}/pod11111111-2222-4333-8444-666666666666"]
+    for path in stray:
+        os.makedirs(path)
+    wait_until(30, "strayed cgroups to go", lambda: not any(os.path.exists(path) for path in stray))
+    if not all(os.path.isdir(f"{top}/besteffort/pod{uid}") for top in tops):
+        raise Failure("the running pod lost a cgroup")
+    gone_clean(rig, "steady")
+
+
 def prepare(rig):
     os.makedirs(f"{rig.dir}/kubelet")
     sh(["mount", "-t", "tmpfs", "-o", "size=24m", "root-of-kubelet", f"{rig.dir}/kubelet"])
