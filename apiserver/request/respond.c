@@ -18,6 +18,11 @@ void request_warn(struct request *r, const char *fmt, ...) {
 
 void request_add_warnings(struct request *r) {
 	for (size_t i = 0; i < r->warnings.len && i < 64; i++) {
+		size_t earlier = 0;
+		while (strcmp(r->warnings.items[earlier], r->warnings.items[i]) != 0)
+			earlier++;
+		if (earlier < i)
+			continue; /* each is said once */
 		struct buf value = BUF_INIT(8192);
 		buf_append_str(&value, "299 - \"");
 		for (const char *p = r->warnings.items[i]; *p; p++) {

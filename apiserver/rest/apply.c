@@ -43,37 +43,52 @@ static char *api_version_of(const struct resource *resource) {
 	return *resource_group(resource) ? xprintf("%s/%s", resource->api->group, resource->api->version) : xstrdup(resource->api->version);
 }
 
+/* Where an apply does not succeed: whether what was sent has values of the wrong type, which is told before all else. */
+static int check_configuration(const struct write *w, json_t *sent, struct error *err) {
+	struct api_decode_options options = {.validation = API_IGNORE};
+	autoerror struct error why = {0};
+	void *object;
+	if (api_from_json(w->resource->type, sent, &options, &object, &why) == 0) {
+		api_unref(object);
+		return 0;
+	}
+	json_t *metadata = json_object_get(sent, "metadata");
+	return error_status(err, 500, "", "failed to create typed patch object (%s/%s; %s, Kind=%s): %s", str_or(json_string_value(json_object_get(metadata, "namespace")), ""), str_or(json_string_value(json_object_get(metadata, "name")), ""),
+			    json_string_value(json_object_get(sent, "apiVersion")), json_string_value(json_object_get(sent, "kind")), error_message(&why));
+}
+
 int make_applied(struct write *w, struct error *err) {
 	const struct patch_input *input = w->arg;
 	const struct api_type *type = w->resource->type;
 	autofree char *api_version = api_version_of(w->resource);
-	const char *given = json_string_value(json_object_get(input->tree, "apiVersion"));
-	if (!str_equal(given, api_version))
-		return error_bad_request(err, "the API version in the data (%s) does not match the expected API version (%s)", str_or(given, ""), api_version);
+	json_t *metadata = json_object_get(input->tree, "metadata");
+	const char *given = str_or(json_string_value(json_object_get(input->tree, "apiVersion")), ""), *kind = str_or(json_string_value(json_object_get(input->tree, "kind")), "");
+	if (json_is_object(input->tree) && (strcmp(given, api_version) != 0 || !str_equal(kind, w->resource->api->kind)))
+		return error_bad_request(err, "invalid object type: %s%s, Kind=%s", strchr(given, '/') ? "" : "/", given, kind);
 	if (!w->old && w->subresource)
 		return error_not_found(err, w->resource, w->name);
 	struct managed_options options = options_of(w, api_version, input->force);
+	autoerror struct error why = {0};
 	json_t *live = w->old ? api_to_json(type, w->old) : NULL, *result = NULL;
-	int rc = managed_apply(&options, live, input->tree, &result, err);
+	int rc = managed_apply(&options, live, input->tree, &result, &why);
 	json_decref(live);
-	if (rc < 0)
-		return rc;
-	rc = patch_decode(w->r, type, result, &w->object, err);
-	json_decref(result);
-	if (rc < 0)
-		return rc;
-	struct meta_v1_object_meta *meta = api_metadata(w->object);
-	if (!str_equal(meta->name, w->name))
-		return error_bad_request(err, "the name of the object (%s) does not match the name on the URL (%s)", str_or(meta->name, ""), w->name);
-	rc = input_check_namespace(w, meta, err);
-	if (rc < 0)
-		return rc;
-	meta->namespace = w->resource->api->namespaced ? arena_strdup(api_arena(w->object), w->ns) : NULL;
-	if (!w->old) {
-		w->created = true;
-		if (!str_empty(meta->uid))
-			return error_conflict(err, w->resource, w->name, "uid mismatch: the provided object specified uid, and no existing object was found");
+	if (rc == 0) {
+		rc = patch_decode(w->r, type, result, &w->object, &why);
+		json_decref(result);
 	}
+	if (rc < 0)
+		return check_configuration(w, input->tree, err) < 0 ? -EINVAL : error_move(err, &why);
+	struct meta_v1_object_meta *meta = api_metadata(w->object);
+	w->created = !w->old;
+	if (!w->old && !str_empty(meta->uid)) {
+		autofree char *text = xprintf("uid mismatch: the provided object specified uid %s, and no existing object was found", meta->uid);
+		return error_conflict(err, w->resource, w->name, text);
+	}
+	rc = input_check_identity(w, meta, err);
+	if (rc == 0 && w->old)
+		rc = input_check_version(w, json_string_value(json_object_get(metadata, "resourceVersion")), api_metadata(w->old), err);
+	if (rc < 0)
+		return rc;
 	api_default(w->object);
 	return 0;
 }

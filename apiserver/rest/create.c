@@ -2,6 +2,7 @@
 /* POST of a collection, PUT, and what they share about a body's identity. */
 #include "apiserver/rest/write.h"
 #include "apiserver/rest/input.h"
+#include "apiserver/rest/query.h"
 #include "apiserver/strategy/strategy.h"
 #include "api/meta_v1.h"
 
@@ -17,6 +18,26 @@ int input_check_namespace(struct write *w, struct meta_v1_object_meta *meta, str
 		return error_bad_request(err, "the namespace of the provided object does not match the namespace sent on the request");
 	meta->namespace = w->ns;
 	return 0;
+}
+
+int input_check_identity(struct write *w, struct meta_v1_object_meta *meta, struct error *err) {
+	int rc = input_check_namespace(w, meta, err);
+	if (rc < 0)
+		return rc;
+	if (str_empty(meta->name))
+		return error_bad_request(err, "the name of the object (%s based on URL) was undeterminable: name must be provided", w->name);
+	if (strcmp(meta->name, w->name) != 0)
+		return error_bad_request(err, "the name of the object (%s) does not match the name on the URL (%s)", meta->name, w->name);
+	meta->namespace = w->resource->api->namespaced ? arena_strdup(api_arena(w->object), w->ns) : NULL;
+	return 0;
+}
+
+int input_check_version(const struct write *w, const char *given, const struct meta_v1_object_meta *old, struct error *err) {
+	uint64_t version;
+	if (str_empty(given) || str_equal(given, old->resource_version))
+		return 0;
+	int rc = error_of_version(given, &version, NULL, err);
+	return rc < 0 || !version ? rc : error_conflict(err, w->resource, w->name, CONFLICT_MODIFIED);
 }
 
 static int make_created(struct write *w, struct error *err) {
@@ -39,8 +60,10 @@ int rest_create(struct request *r, struct error *err) {
 	w->make = make_created;
 	struct meta_v1_object_meta *meta = api_metadata(input);
 	rc = input_check_namespace(w, meta, err);
-	if (rc == 0 && !str_empty(meta->resource_version))
+	uint64_t version;
+	if (rc == 0 && !str_empty(meta->resource_version) && error_of_version(meta->resource_version, &version, NULL, NULL) == 0 && version)
 		rc = error_status(err, 500, "", "resourceVersion should not be set on objects to be created");
+	meta->resource_version = NULL;
 	if (rc < 0) {
 		api_unref(input);
 		return rc;
@@ -62,8 +85,10 @@ static int make_updated(struct write *w, struct error *err) {
 	if (!w->old) {
 		if (!w->strategy->allow_create_on_update || w->subresource)
 			return error_not_found(err, w->resource, w->name);
-		if (!str_empty(given->resource_version) && strcmp(given->resource_version, "0") != 0)
-			return error_not_found(err, w->resource, w->name);
+		uint64_t version;
+		int rc = str_empty(given->resource_version) ? 0 : error_of_version(given->resource_version, &version, NULL, err);
+		if (rc < 0)
+			return rc;
 		w->object = api_copy(w->input);
 		w->created = true;
 		w->track_fields = true;
@@ -80,8 +105,9 @@ static int make_updated(struct write *w, struct error *err) {
 		error_cause(err, "FieldValueInvalid", "metadata.resourceVersion", "Invalid value: 0: must be specified for an update");
 		return error_invalid(err, str_empty(w->resource->api->group) ? NULL : w->resource->api->group, w->resource->api->plural, w->name);
 	}
-	if (!unconditional && strcmp(given->resource_version, old->resource_version) != 0)
-		return error_conflict(err, w->resource, w->name, CONFLICT_MODIFIED);
+	int rc = unconditional ? 0 : input_check_version(w, given->resource_version, old, err);
+	if (rc < 0)
+		return rc;
 	w->object = api_copy(w->input);
 	if (unconditional)
 		api_metadata(w->object)->resource_version = arena_strdup(api_arena(w->object), old->resource_version);

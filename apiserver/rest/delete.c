@@ -101,11 +101,11 @@ static int precondition_failed(const struct write *w, const char *text, struct e
 }
 
 static int check_preconditions(const struct write *w, const struct delete_request *d, const struct meta_v1_object_meta *meta, struct error *err) {
-	if (!str_empty(d->uid) && strcmp(d->uid, str_or(meta->uid, "")) != 0) {
+	if (d->uid && strcmp(d->uid, str_or(meta->uid, "")) != 0) {
 		autofree char *text = xprintf("the UID in the precondition (%s) does not match the UID in record (%s). The object might have been deleted and then recreated", d->uid, str_or(meta->uid, ""));
 		return precondition_failed(w, text, err);
 	}
-	if (!str_empty(d->resource_version) && strcmp(d->resource_version, str_or(meta->resource_version, "")) != 0) {
+	if (d->resource_version && strcmp(d->resource_version, str_or(meta->resource_version, "")) != 0) {
 		autofree char *text = xprintf("the ResourceVersion in the precondition (%s) does not match the ResourceVersion in record (%s). The object might have been modified", d->resource_version, str_or(meta->resource_version, ""));
 		return precondition_failed(w, text, err);
 	}

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "apiserver/rest/query.h"
 #include "apiserver/rest/write.h"
 
 #include <errno.h>
@@ -33,14 +34,15 @@ static void on_fresh(int errnum, void *arg) {
 
 int rest_get(struct request *r, struct error *err) {
 	const char *rv = http_query(r->http, "resourceVersion");
-	int64_t revision = 0;
-	if (!str_empty(rv) && !str_to_int64(rv, 0, INT64_MAX, &revision))
-		return error_bad_request(err, "resourceVersion: Invalid value: \"%s\": strconv.ParseUint: parsing \"%s\": invalid syntax", rv, rv);
-	if (!str_empty(rv) && store_revision(r->server->store) >= (uint64_t)revision)
+	uint64_t revision = 0;
+	int rc = str_empty(rv) ? 0 : error_of_version(rv, &revision, "resourceVersion: Invalid value: ", err);
+	if (rc < 0)
+		return rc;
+	if (!str_empty(rv) && store_revision(r->server->store) >= revision)
 		return answer(r, err);
 	if (request_takes_stored_bytes(r))
-		store_wait_quick(r->server->store, (uint64_t)revision, request_time_left_ms(r, FRESH_TIMEOUT_MS), on_fresh, r);
+		store_wait_quick(r->server->store, revision, request_time_left_ms(r, FRESH_TIMEOUT_MS), on_fresh, r);
 	else
-		store_wait(r->server->store, (uint64_t)revision, request_time_left_ms(r, FRESH_TIMEOUT_MS), on_fresh, r);
+		store_wait(r->server->store, revision, request_time_left_ms(r, FRESH_TIMEOUT_MS), on_fresh, r);
 	return REQUEST_TAKEN;
 }

@@ -65,9 +65,12 @@ int request_decode_body(struct request *r, const struct api_type *type, void **r
 	size_t len;
 	const char *body = http_body(r->http, &len);
 	const char *content_type = http_header(r->http, "Content-Type");
-	if (!len)
+	enum media_type media = media_type_of(content_type);
+	if (!len && media == MEDIA_YAML)
+		return decode_json(r, type, "{}", 2, ret, err); /* an empty document */
+	if (!len && (media == MEDIA_JSON || media == MEDIA_PROTOBUF))
 		return error_bad_request(err, "the object provided is unrecognized (must be of type %s): couldn't get version/kind; json parse error: unexpected end of JSON input (<empty>)", type->kind);
-	switch (media_type_of(content_type)) {
+	switch (media) {
 	case MEDIA_JSON:
 		return decode_json(r, type, body, len, ret, err);
 	case MEDIA_YAML: {

@@ -50,11 +50,12 @@ static void keep_system_metadata(struct meta_v1_object_meta *meta, const struct 
 	meta->self_link = NULL;
 	if (str_empty(meta->uid))
 		meta->uid = arena_strdup(arena, old->uid);
-	if (!meta->creation_timestamp.set)
+	if (old->creation_timestamp.set)
 		meta->creation_timestamp = old->creation_timestamp;
-	meta->deletion_grace_period_seconds = NULL;
-	meta->deletion_timestamp = old->deletion_timestamp;
-	if (old->deletion_grace_period_seconds)
+	/* Nobody takes a deletion back; that nobody begins one so, validation tells. */
+	if (old->deletion_timestamp.set)
+		meta->deletion_timestamp = old->deletion_timestamp;
+	if (old->deletion_grace_period_seconds && !meta->deletion_grace_period_seconds)
 		meta->deletion_grace_period_seconds = api_int64(arena, *old->deletion_grace_period_seconds);
 }
 

@@ -35,7 +35,7 @@ int patch_parse(struct request *r, struct patch_input *ret, struct error *err) {
 		return rc;
 	if (r->resource->custom && ret->kind == PATCH_STRATEGIC)
 		return error_status(err, 415, "UnsupportedMediaType", "the body of the request was in an unknown format - accepted media types include: application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml, application/apply-patch+cbor");
-	if (ret->kind != PATCH_APPLY && !str_empty(http_query(r->http, "force"))) {
+	if (ret->kind != PATCH_APPLY && http_query(r->http, "force")) {
 		error_cause(err, "FieldValueForbidden", "force", "Forbidden: may not be specified for non-apply patch");
 		return error_invalid(err, "meta.k8s.io", "PatchOptions", "");
 	}
@@ -51,6 +51,10 @@ int patch_parse(struct request *r, struct patch_input *ret, struct error *err) {
 		tree = json_loadb(json.data, json.len, JSON_DECODE_ANY, &where);
 		if (!tree)
 			return error_bad_request(err, "error decoding YAML: %s", where.text);
+		if (!json_is_object(tree) && !json_is_null(tree)) {
+			json_decref(tree);
+			return error_bad_request(err, "error decoding YAML: the document is no object");
+		}
 		if (!http_query(r->http, "fieldManager")) {
 			json_decref(tree);
 			error_cause(err, "FieldValueRequired", "fieldManager", "Required value: is required for apply patch");
@@ -68,12 +72,28 @@ int patch_parse(struct request *r, struct patch_input *ret, struct error *err) {
 	return 0;
 }
 
+/* It is said of the fields of a kind, which itself is no field: what it says of that is not heard. */
+static int run_strategic(const struct patch_input *input, const struct api_type *type, json_t *target, json_t **ret, struct error *err) {
+	static const char *const head[] = {"kind", "apiVersion"};
+	if (json_is_null(input->tree)) {
+		*ret = json_incref(target);
+		return 0;
+	}
+	int rc = patch_strategic(type, target, input->tree, ret, err);
+	for (size_t i = 0; rc == 0 && type->is_kind && i < array_len(head); i++) {
+		json_t *given = json_object_get(input->tree, head[i]);
+		if (given && (json_is_string(given) || json_is_null(given)))
+			json_object_set(*ret, head[i], json_object_get(target, head[i]));
+	}
+	return rc;
+}
+
 int patch_run(const struct patch_input *input, const struct api_type *type, json_t *target, json_t **ret, struct error *err) {
 	switch (input->kind) {
 	case PATCH_JSON:
 		return patch_json(target, input->tree, ret, err);
 	case PATCH_STRATEGIC:
-		return patch_strategic(type, target, input->tree, ret, err);
+		return run_strategic(input, type, target, ret, err);
 	default:
 		return patch_merge(target, input->tree, ret, err);
 	}
@@ -84,6 +104,13 @@ int patch_decode(struct request *r, const struct api_type *type, json_t *tree, v
 	autoerror struct error why = {0};
 	struct { const char *kind, *api_version; } *head;
 	autofree char *version = str_empty(type->group) ? xstrdup(str_or(type->version, "")) : xprintf("%s/%s", type->group, type->version);
+	if (type->is_kind && type->kind && json_is_object(tree)) {
+		json_t *kind = json_object_get(tree, "kind"), *named = json_object_get(tree, "apiVersion");
+		if (!named || json_is_null(named) || (json_is_string(named) && !*json_string_value(named)))
+			return error_bad_request(err, "the name of the object (%s based on URL) was undeterminable: name must be provided", str_or(r->name, ""));
+		if (!kind || json_is_null(kind) || (json_is_string(kind) && !*json_string_value(kind)))
+			json_object_set_new(tree, "kind", json_string(type->kind));
+	}
 	int rc = api_from_json(type, tree, &options, ret, &why);
 	if (rc == 0) {
 		/* What an object is does not change. */
@@ -104,19 +131,8 @@ int patch_decode(struct request *r, const struct api_type *type, json_t *tree, v
 static int check_identity(struct write *w, struct error *err) {
 	struct meta_v1_object_meta *meta = api_metadata(w->object);
 	const struct meta_v1_object_meta *old = w->old ? api_metadata(w->old) : NULL;
-	if (!str_equal(meta->name, w->name))
-		return error_bad_request(err, "the name of the object (%s) does not match the name on the URL (%s)", str_or(meta->name, ""), w->name);
-	int rc = input_check_namespace(w, meta, err);
-	if (rc < 0)
-		return rc;
-	meta->namespace = w->resource->api->namespaced ? arena_strdup(api_arena(w->object), w->ns) : NULL;
-	if (old && !str_empty(meta->resource_version) && !str_equal(meta->resource_version, old->resource_version))
-		return error_conflict(err, w->resource, w->name, CONFLICT_MODIFIED);
-	if (old && !str_empty(meta->uid) && !str_equal(meta->uid, old->uid)) {
-		autofree char *text = xprintf("Precondition failed: UID in precondition: %s, UID in object meta: %s", meta->uid, str_or(old->uid, ""));
-		return error_conflict(err, w->resource, w->name, text);
-	}
-	return 0;
+	int rc = input_check_identity(w, meta, err);
+	return rc < 0 || !old ? rc : input_check_version(w, meta->resource_version, old, err);
 }
 
 /*

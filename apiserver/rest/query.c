@@ -47,6 +47,19 @@ int error_bad_number(struct error *err, const char *text) {
 	return error_bad_request(err, "strconv.ParseInt: parsing \"%s\": %s", text, number ? "value out of range" : "invalid syntax");
 }
 
+int error_of_version(const char *text, uint64_t *ret, const char *where, struct error *err) {
+	bool number = *text && strspn(text, "0123456789") == strlen(text);
+	char *end;
+	errno = 0;
+	unsigned long long value = number ? strtoull(text, &end, 10) : 0;
+	if (!number || errno == ERANGE) {
+		autofree char *prefix = where ? xprintf("%s\"%s\": ", where, text) : xstrdup("");
+		return error_status(err, 500, "", "%sstrconv.ParseUint: parsing \"%s\": %s", prefix, text, number ? "value out of range" : "invalid syntax");
+	}
+	*ret = min_of(value, (unsigned long long)INT64_MAX);
+	return 0;
+}
+
 static bool label_known(const char *key, void *arg) {
 	const struct resource *resource = arg;
 	if (strcmp(key, "metadata.name") == 0 || strcmp(key, "metadata.namespace") == 0)
@@ -106,14 +119,12 @@ static int parse_version(struct request *r, struct list_query *query, bool watch
 	const char *rv = http_query(r->http, "resourceVersion");
 	const char *match = http_query(r->http, "resourceVersionMatch");
 	if (!str_empty(rv)) {
-		int64_t value;
-		if (!str_to_int64(rv, 0, INT64_MAX, &value)) {
-			if (!watch)
-				return error_bad_request(err, "invalid resource version: resourceVersion: Invalid value: \"%s\": strconv.ParseUint: parsing \"%s\": invalid syntax", rv, rv);
-			return error_status(err, 500, "", "resourceVersion: Invalid value: \"%s\": strconv.ParseUint: parsing \"%s\": invalid syntax", rv, rv);
-		}
+		uint64_t value;
+		int rc = error_of_version(rv, &value, watch ? "resourceVersion: Invalid value: " : "invalid resource version: resourceVersion: Invalid value: ", err);
+		if (rc < 0)
+			return watch ? rc : error_bad_request(err, "%s", error_message(err));
 		query->rv_given = true;
-		query->rv = (uint64_t)value;
+		query->rv = value;
 	}
 	if (watch) {
 		const char *initial = http_query(r->http, "sendInitialEvents");

@@ -27,6 +27,8 @@ struct list_query {
 int list_query_parse(struct request *r, struct list_query **ret, struct error *err);
 /* 400 for a parameter that is no 64-bit number, as Go says it. */
 int error_bad_number(struct error *err, const char *text);
+/* A resourceVersion, at most INT64_MAX; 500 for what is none, as Go says it after `where` and the quoted text (NULL: after nothing). */
+int error_of_version(const char *text, uint64_t *ret, const char *where, struct error *err);
 void list_query_free(struct list_query *query);
 
 bool list_query_selects_all(const struct list_query *query);

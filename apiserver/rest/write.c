@@ -268,7 +268,11 @@ static void write_store(struct write *w) {
 		return;
 	}
 	if (w->dry_run) {
-		write_succeed(w, WRITE_NOT_STORED, NULL);
+		autoentry struct entry *there = w->created ? collection_get(collection, w->key) : NULL;
+		if (there)
+			on_stored(-EEXIST, there, w);
+		else
+			write_succeed(w, WRITE_NOT_STORED, NULL);
 		return;
 	}
 	if (w->remove_after_update) {

@@ -133,12 +133,19 @@ void validate_object_meta_update(const struct meta_v1_object_meta *meta, const s
 	for (size_t i = 0; i < array_len(kept); i++)
 		if (!str_equal(kept[i].now, kept[i].before))
 			invalid(err, &PATH(&root, kept[i].field), kept[i].now, IMMUTABLE_TEXT);
-	if (!same_time(&meta->creation_timestamp, &old->creation_timestamp)) {
+	const struct { const char *field; const struct api_time *now, *before; } times[] = {
+		{"creationTimestamp", &meta->creation_timestamp, &old->creation_timestamp}, {"deletionTimestamp", &meta->deletion_timestamp, &old->deletion_timestamp}};
+	for (size_t i = 0; i < array_len(times); i++) {
 		char text[40] = "";
-		if (meta->creation_timestamp.set)
-			time_format_rfc3339(meta->creation_timestamp.t, text);
-		invalid(err, &PATH(&root, "creationTimestamp"), text, IMMUTABLE_TEXT);
+		if (same_time(times[i].now, times[i].before))
+			continue;
+		if (times[i].now->set)
+			time_format_rfc3339(times[i].now->t, text);
+		invalid(err, &PATH(&root, times[i].field), text, IMMUTABLE_TEXT);
 	}
+	const int64_t *grace = meta->deletion_grace_period_seconds, *kept_grace = old->deletion_grace_period_seconds;
+	if (grace && (!kept_grace || *grace != *kept_grace))
+		invalid_int(err, &PATH(&root, "deletionGracePeriodSeconds"), *grace, IMMUTABLE_TEXT);
 	autobuf struct buf fresh = BUF_INIT(64u << 10);
 	for (uint32_t i = 0; old->deletion_timestamp.set && i < meta->finalizers.len; i++)
 		if (!api_string_list_has(&old->finalizers, meta->finalizers.items[i]))

@@ -120,6 +120,44 @@ def test_deletes(site):
     check("the last finalizer goes, and the object with it", s == 200 and "finalizers" not in o["metadata"] and api.call("GET", NS + "configmaps/held")[0] == 404, o)
 
 
+# What a patch of the ConfigMap "p" may say of the object's identity: type, body, query, status, text of the answer.
+IDENTITY = [
+    (MERGE, {"apiVersion": "v2"}, "", 422, "patch: Invalid value"), (MERGE, {"kind": "Secret"}, "", 422, "patch: Invalid value"),
+    (MERGE, {"kind": None}, "", 200, ""), (MERGE, {"apiVersion": ""}, "", 400, "name must be provided"),
+    (STRATEGIC, {"apiVersion": "v2", "kind": "Secret"}, "", 200, ""), (STRATEGIC, "null", "", 200, ""),
+    (MERGE, {"metadata": {"uid": "x"}}, "", 422, "metadata.uid"), (MERGE, {"metadata": {"name": "q"}}, "", 400, "does not match the name on the URL"),
+    (MERGE, {"metadata": None}, "", 400, "name must be provided"), (MERGE, {"metadata": {"namespace": "kube-system"}}, "", 400, "does not match the namespace"),
+    (MERGE, {"metadata": {"resourceVersion": "abc"}}, "", 500, 'parsing "abc": invalid syntax'), (MERGE, {"metadata": {"resourceVersion": "1"}}, "", 409, "has been modified"),
+    (MERGE, {"metadata": {"creationTimestamp": "2020-01-01T00:00:00Z"}}, "", 200, ""), (MERGE, {"metadata": {"deletionTimestamp": "2020-01-01T00:00:00Z"}}, "", 422, "metadata.deletionTimestamp"),
+    (MERGE, {"metadata": {"deletionGracePeriodSeconds": 5}}, "", 422, "metadata.deletionGracePeriodSeconds"), (MERGE, {}, "?force=", 422, "force"),
+    (JSON_PATCH, [{"op": "replace", "path": "/data/new", "value": "x"}], "", 200, '"new":"x"'), (JSON_PATCH, [{"op": "copy", "from": "/data/none", "path": "/data/copied"}], "", 200, '"copied":""'),
+    (JSON_PATCH, [{"op": "replace", "path": "/data/a/b", "value": "x"}], "", 422, ""), (JSON_PATCH, [{"op": "move", "from": "/data/none", "path": "/data/c"}], "", 422, ""),
+    (JSON_PATCH, [{"op": 5}], "", 400, "jsonPatchOp.op"), (JSON_PATCH, [5], "", 400, "number"), (JSON_PATCH, "null", "", 200, ""),
+    (APPLY, {"apiVersion": "v1"}, "?fieldManager=m", 400, "invalid object type: /v1, Kind="), (APPLY, {"apiVersion": "apps/v1", "kind": "Deployment"}, "?fieldManager=m", 400, "invalid object type: apps/v1, Kind=Deployment"),
+    (APPLY, {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"resourceVersion": "1"}}, "?fieldManager=m", 409, "has been modified"),
+    (APPLY, {"apiVersion": "v1", "kind": "ConfigMap", "data": {"a": 5}}, "?fieldManager=m", 500, "failed to create typed patch object"),
+    (APPLY, "[]", "?fieldManager=m", 400, "error decoding YAML"), (APPLY, {"apiVersion": "v1", "kind": "ConfigMap"}, "?fieldManager=m&force=yes", 200, ""),
+]
+
+
+def test_identity(site):
+    """Who an object is does not change, whatever a patch says; an apply says it always."""
+    api = site.start_server().api
+    api.call("POST", NS + "configmaps", {"metadata": {"name": "p"}, "data": {"a": "1"}})
+    for kind, body, query, code, text in IDENTITY:
+        s, o, _ = api.call("PATCH", NS + "configmaps/p" + query, body, kind)
+        check("patch %s %s" % (kind, body), s == code and text in json.dumps(o, separators=(",", ":")).replace('\\"', '"') and (s != 200 or (o["kind"], o["apiVersion"]) == ("ConfigMap", "v1")), (s, o))
+    s, o, _ = api.call("PATCH", NS + "configmaps/none?fieldManager=m", {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"uid": "x"}}, APPLY)
+    check("an apply to an object that has gone", s == 409 and "uid mismatch" in o["message"], o)
+    s, o, _ = api.call("PUT", NS + "configmaps/p", {"metadata": {"name": "p", "resourceVersion": "abc"}})
+    check("an update of no revision", s == 500 and o["message"] == 'strconv.ParseUint: parsing "abc": invalid syntax' and "reason" not in o, o)
+    check("a dry run makes nothing twice", api.call("POST", NS + "configmaps?dryRun=All", {"metadata": {"name": "p"}})[0] == 409)
+    s, o, h = api.call("POST", NS + "configmaps", '{"x":1,"x":2,"metadata":{"name":"w"}}')
+    check("a warning is said once", s == 201 and h.get_all("Warning").count('299 - "unknown field \\"x\\""') == 1, h.get_all("Warning"))
+    s, o, _ = api.call("DELETE", NS + "configmaps/w", {"preconditions": {"resourceVersion": ""}})
+    check("a precondition that says nothing is none", s == 409, o)
+
+
 def test_unconditional(site):
     api = site.start_server().api
     pdb = {"metadata": {"name": "b"}, "spec": {"minAvailable": 1, "selector": {"matchLabels": {"a": "b"}}}}
@@ -244,7 +282,7 @@ def test_options(site):
     s, o, _ = api.call("PATCH", a, {"kind": "Secret"}, MERGE)
     check("a patch cannot make it another", s == 422 and o["details"]["causes"][0]["field"] == "patch" and api.get(a)["kind"] == "ConfigMap", o)
     s, o, _ = api.call("PATCH", a + "?fieldManager=m", {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "a"}}, APPLY)
-    check("nor can apply", s == 422 and api.get(a)["kind"] == "ConfigMap", o)
+    check("nor can apply", s == 400 and "invalid object type" in o["message"] and api.get(a)["kind"] == "ConfigMap", o)
     s, o, _ = api.call("PATCH", a, {"data": {"k": 5}}, MERGE)
     check("what a patch makes has to fit", s == 422 and "cannot unmarshal number" in o["message"] and o["details"]["causes"][0]["field"] == "patch", o)
 
@@ -420,4 +458,4 @@ def test_answers(site):
     check("defaults that their schema refuses", s == 422 and [c[0].rsplit("openAPIV3Schema.", 1)[1] for c in causes(o)] == ["properties[spec].default.a", "properties[spec].properties[b].default"], o)
 
 
-run([test_ownership, test_status_metadata, test_lists, test_deletes, test_unconditional, test_warnings, test_custom, test_gzip, test_options, test_expiry, test_openapi, test_headers, test_yaml, test_answers])
+run([test_ownership, test_status_metadata, test_lists, test_deletes, test_identity, test_unconditional, test_warnings, test_custom, test_gzip, test_options, test_expiry, test_openapi, test_headers, test_yaml, test_answers])

@@ -117,7 +117,8 @@ static int put(struct patching *p, const char *path, json_t *value, bool replace
 		return 0;
 	}
 	json_t *holder = find_holder(p->root, path, &token);
-	if (json_is_object(holder) && (!replace || json_object_get(holder, token)))
+	/* As Kubernetes has it, a member that is not there is replaced as well. */
+	if (json_is_object(holder))
 		return json_object_set_new(holder, token, value) ? refuse(p) : 0;
 	int64_t index = json_is_array(holder) ? array_index(holder, token, !replace) : -1;
 	if (index < 0) {
@@ -167,8 +168,12 @@ static int apply_move(struct patching *p, const char *path, const char *from, js
 }
 
 static int apply_copy(struct patching *p, const char *path, const char *from, json_t *value) {
-	json_t *copied = find(p->root, from);
-	return copied ? put(p, path, json_deep_copy(copied), false) : refuse(p);
+	autofree char *token = NULL;
+	json_t *holder = *from ? find_holder(p->root, from, &token) : NULL, *copied = holder ? step(holder, token) : find(p->root, from);
+	/* Likewise a member that is not there is copied as null. */
+	if (!copied && !json_is_object(holder))
+		return refuse(p);
+	return put(p, path, copied ? json_deep_copy(copied) : json_null(), false);
 }
 
 static int apply_test(struct patching *p, const char *path, const char *from, json_t *value) {
@@ -180,11 +185,11 @@ static int apply_test(struct patching *p, const char *path, const char *from, js
 
 static const struct operation {
 	const char *name;
-	bool needs_value, needs_from;
+	bool needs_from;
 	int (*apply)(struct patching *p, const char *path, const char *from, json_t *value);
 } operations[] = {
-	{"add", true, false, apply_add}, {"remove", false, false, apply_remove}, {"replace", true, false, apply_replace},
-	{"move", false, true, apply_move}, {"copy", false, true, apply_copy}, {"test", false, false, apply_test},
+	{"add", false, apply_add}, {"remove", false, apply_remove}, {"replace", false, apply_replace},
+	{"move", true, apply_move}, {"copy", true, apply_copy}, {"test", false, apply_test},
 };
 
 static int apply_operation(struct patching *p, json_t *step_json) {
@@ -196,26 +201,37 @@ static int apply_operation(struct patching *p, json_t *step_json) {
 		const struct operation *op = &operations[i];
 		if (!name || strcmp(op->name, name))
 			continue;
-		if (!path || (op->needs_from && !from) || (op->needs_value && !value))
+		if (!path || (op->needs_from && !from))
 			return refuse(p);
 		if (value)
 			return op->apply(p, path, from, value);
+		/* Left out, it is null. */
 		json_t *null = json_null();
 		return op->apply(p, path, from, null);
 	}
 	return refuse(p);
 }
 
+static const char *type_name(const json_t *value) {
+	return json_is_object(value) ? "object" : json_is_array(value) ? "array" : json_is_string(value) ? "string" : json_is_number(value) ? "number" : "bool";
+}
+
 int patch_json(json_t *target, json_t *patch, json_t **ret, struct error *err) {
 	size_t i;
 	json_t *item;
-	if (!json_is_array(patch))
-		return error_status(err, 400, "BadRequest", "error decoding patch: json: cannot unmarshal %s into Go value of type []handlers.jsonPatchOp", json_is_object(patch) ? "object" : json_is_string(patch) ? "string" : json_is_number(patch) ? "number" : "bool");
+	if (!json_is_array(patch) && !json_is_null(patch))
+		return error_status(err, 400, "BadRequest", "error decoding patch: json: cannot unmarshal %s into Go value of type []handlers.jsonPatchOp", type_name(patch));
 	if (json_array_size(patch) > PATCH_MAX_OPERATIONS)
 		return error_status(err, 413, "RequestEntityTooLarge", "The allowed maximum operations in a JSON patch is %d, got %zu", PATCH_MAX_OPERATIONS, json_array_size(patch));
 	json_array_foreach(patch, i, item) {
-		if (!json_is_object(item))
-			return error_status(err, 400, "BadRequest", "json: cannot unmarshal value into Go value of type jsonpatch.Operation");
+		static const char *const texts[] = {"op", "from", "path"};
+		if (!json_is_object(item) && !json_is_null(item))
+			return error_status(err, 400, "BadRequest", "error decoding patch: json: cannot unmarshal %s into Go value of type handlers.jsonPatchOp", type_name(item));
+		for (size_t t = 0; t < array_len(texts); t++) {
+			json_t *text = json_object_get(item, texts[t]);
+			if (text && !json_is_string(text) && !json_is_null(text))
+				return error_status(err, 400, "BadRequest", "error decoding patch: json: cannot unmarshal %s into Go struct field jsonPatchOp.%s of type string", type_name(text), texts[t]);
+		}
 	}
 	struct patching p = {.root = json_deep_copy(target), .err = err};
 	json_array_foreach(patch, i, item) {
