@@ -92,6 +92,7 @@ struct apiserver {
 	char identity[64];             /* of this server among those on one etcd: apiserver-<hash> */
 	uint16_t port;
 	unsigned inflight_reads, inflight_writes; /* atomic; watches and upgrades do not count */
+	struct wall_time started;
 	bool ready;                /* atomic: bootstrap objects are written */
 	bool stopping;             /* atomic */
 	struct map disabled_plugins; /* names of admission plugins that are off */

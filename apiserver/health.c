@@ -48,7 +48,11 @@ static const struct health_check {
 	{"poststarthook/priority-and-fairness-config-consumer", ALL, check_ping},
 	{"poststarthook/priority-and-fairness-filter", ALL, check_ping},
 	{"poststarthook/storage-object-count-tracker-hook", ALL, check_ping},
+	{"poststarthook/start-apiextensions-informers", ALL, check_ping},
+	{"poststarthook/start-apiextensions-controllers", ALL, check_ping},
 	{"poststarthook/crd-informer-synced", ALL, check_etcd},
+	{"poststarthook/storage-readiness", ALL, check_ping},
+	{"poststarthook/start-kube-aggregator-informers", ALL, check_ping},
 	/* What the bootstrap does, and what begins with its end. */
 	{"poststarthook/start-system-namespaces-controller", ALL, check_bootstrap},
 	{"poststarthook/start-cluster-authentication-info-controller", ALL, check_bootstrap},
@@ -59,8 +63,30 @@ static const struct health_check {
 	{"poststarthook/scheduling/bootstrap-system-priority-classes", ALL, check_bootstrap},
 	{"poststarthook/priority-and-fairness-config-producer", ALL, check_bootstrap},
 	{"poststarthook/bootstrap-controller", ALL, check_bootstrap},
+	{"poststarthook/start-kubernetes-service-cidr-controller", ALL, check_bootstrap},
+	{"poststarthook/apiservice-registration-controller", ALL, check_bootstrap},
+	{"poststarthook/apiservice-discovery-controller", ALL, check_bootstrap},
+	{"poststarthook/apiservice-openapi-controller", ALL, check_bootstrap},
+	{"poststarthook/apiservice-openapiv3-controller", ALL, check_bootstrap},
+	{"poststarthook/kube-apiserver-autoregistration", ALL, check_bootstrap},
+	{"autoregister-completion", ALL, check_bootstrap},
 	{"shutdown", READYZ, check_shutdown},
 };
+
+static const struct endpoint {
+	const char *name;
+	unsigned bit;
+} endpoints[] = {{"healthz", HEALTHZ}, {"livez", LIVEZ}, {"readyz", READYZ}};
+
+/* How often each check went well and not, under each of the endpoints above. */
+static uint64_t results[array_len(checks)][array_len(endpoints)][2];
+
+static bool run_check(size_t check, size_t endpoint, struct apiserver *server) {
+	autoerror struct error why = {0};
+	bool good = checks[check].check(server, &why);
+	__atomic_fetch_add(&results[check][endpoint][good], 1, __ATOMIC_RELAXED);
+	return good;
+}
 
 struct exclusions {
 	const char *names[32];
@@ -97,9 +123,12 @@ static void warn_of_unused(const struct exclusions *e, const bool *used, struct 
 
 int health_handle(struct request *r, struct error *err) {
 	const char *endpoint = r->parts[0];
-	unsigned bit = strcmp(endpoint, "livez") == 0 ? LIVEZ : strcmp(endpoint, "readyz") == 0 ? READYZ : HEALTHZ;
+	size_t at = 0;
+	while (strcmp(endpoints[at].name, endpoint) != 0 && at + 1 < array_len(endpoints))
+		at++;
+	unsigned bit = endpoints[at].bit;
 	const char *only = strchr(r->path + 1, '/');
-	only = only && only[1] ? only + 1 : NULL;
+	only = only ? only + 1 : NULL;
 	struct exclusions exclusions = {0};
 	http_query_each(r->http, collect_exclusion, &exclusions);
 	autobuf struct buf out = BUF_INIT(64 << 10);
@@ -109,16 +138,17 @@ int health_handle(struct request *r, struct error *err) {
 		if (!(c->endpoints & bit) || (only && strcmp(only, c->name) != 0))
 			continue;
 		found = true;
-		autoerror struct error why = {0};
 		if (excluded(&exclusions, c->name, used)) {
 			buf_printf(&out, "[+]%s excluded: ok\n", c->name);
-		} else if (c->check(r->server, &why)) {
+		} else if (run_check(i, at, r->server)) {
 			buf_printf(&out, "[+]%s ok\n", c->name);
 		} else {
 			buf_printf(&out, "[-]%s failed: reason withheld\n", c->name);
 			ok = false;
 		}
 	}
+	if (!only || !found)
+		http_add_header(r->http, "X-Content-Type-Options", "nosniff");
 	if (only && !found) {
 		request_respond_text(r, 404, "404 page not found\n");
 		return REQUEST_TAKEN;
@@ -130,6 +160,27 @@ int health_handle(struct request *r, struct error *err) {
 	warn_of_unused(&exclusions, used, &out);
 	buf_printf(&out, "%s check %s\n", endpoint, ok ? "passed" : "failed");
 	request_respond_text(r, ok ? 200 : 500, out.data);
+	return REQUEST_TAKEN;
+}
+
+int slis_handle(struct request *r, struct error *err) {
+	autobuf struct buf out = BUF_INIT(1 << 20), totals = BUF_INIT(1 << 20);
+	buf_append_str(&out, "# HELP kubernetes_healthcheck [STABLE] Whether a check of health went well.\n# TYPE kubernetes_healthcheck gauge\n");
+	buf_append_str(&totals, "# HELP kubernetes_healthchecks_total [STABLE] How often a check of health went how.\n# TYPE kubernetes_healthchecks_total counter\n");
+	for (size_t i = 0; i < array_len(checks); i++)
+		for (size_t e = 0; e < array_len(endpoints); e++) {
+			if (!(checks[i].endpoints & endpoints[e].bit))
+				continue;
+			buf_printf(&out, "kubernetes_healthcheck{name=\"%s\",type=\"%s\"} %d\n", checks[i].name, endpoints[e].name, run_check(i, e, r->server));
+			for (int good = 0; good < 2; good++) {
+				uint64_t count = __atomic_load_n(&results[i][e][good], __ATOMIC_RELAXED);
+				if (count)
+					buf_printf(&totals, "kubernetes_healthchecks_total{name=\"%s\",status=\"%s\",type=\"%s\"} %llu\n", checks[i].name, good ? "success" : "error", endpoints[e].name, (unsigned long long)count);
+			}
+		}
+	buf_append(&out, totals.data, totals.len);
+	request_finished(r, 200);
+	http_respond(r->http, 200, "text/plain; version=0.0.4; charset=utf-8", out.data, out.len);
 	return REQUEST_TAKEN;
 }
 

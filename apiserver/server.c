@@ -175,6 +175,7 @@ static void name_server(struct apiserver *server) {
 int apiserver_start(const struct apiserver_options *options, struct apiserver **ret, struct error *err) {
 	struct apiserver *server = xnew(struct apiserver);
 	server->options = options;
+	server->started = clock_wall();
 	server->disabled_plugins = MAP_INIT(NULL);
 	for (size_t i = 0; i < options->disable_admission_plugins.len; i++)
 		set_add(&server->disabled_plugins, options->disable_admission_plugins.items[i]);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "apiserver/worker.h"
+#include "apiserver/rest/write.h"
 #include "apiserver/strategy/strategy.h"
 #include "api/core_v1.h"
 #include "api/meta_v1.h"
@@ -202,6 +203,8 @@ int worker_put_object(struct worker *worker, const struct resource *resource, vo
 void worker_fill(const struct resource *resource, void *object) {
 	struct meta_v1_object_meta *meta = api_metadata(object);
 	char uid[37];
+	bool flow = str_equal(resource->api->group, "flowcontrol.apiserver.k8s.io");
+	write_own_fields(resource, object, flow ? "api-priority-and-fairness-config-producer-v1" : "kube-apiserver");
 	random_uuid(uid);
 	meta->uid = arena_strdup(api_arena(object), uid);
 	meta->creation_timestamp = api_time_now();

@@ -33,7 +33,7 @@ int worker_delete(struct worker *worker, struct collection *collection, const ch
 
 /* Stores the object as it is; expected as for collection_put(). */
 int worker_put_object(struct worker *worker, const struct resource *resource, void *object, uint64_t expected);
-/* Gives a new object uid, time and generation, and what its strategy prepares. */
+/* Gives a new object its manager, uid, time and generation, and what its strategy prepares. */
 void worker_fill(const struct resource *resource, void *object);
 /* The Status of an etcd that a deletion or update must meet: the object's resourceVersion as a number. */
 uint64_t worker_revision(const void *object);

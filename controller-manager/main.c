@@ -104,7 +104,7 @@ static int connect_client(struct program *program, struct error *err)
 	config->qps = s->kube_api_qps;
 	config->burst = (int)s->kube_api_burst;
 	free(config->user_agent);
-	config->user_agent = xstrdup("coracle-controller-manager/" CORACLE_VERSION);
+	config->user_agent = client_user_agent("coracle-controller-manager");
 	if (!str_empty(s->master)) {
 		for (size_t i = 0; i < config->servers.len; i++)
 			free(config->servers.items[i]);

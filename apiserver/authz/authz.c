@@ -87,6 +87,7 @@ static int forbidden(struct request *r, const struct authz_attributes *a, const 
 	const char *user = a->user->name;
 	if (!a->is_resource) {
 		buf_printf(&why, "User \"%s\" cannot %s path \"%s\"", user, a->verb, a->path);
+		err->empty_details = true;
 	} else {
 		const char *resource = str_empty(a->subresource) ? a->resource : arena_printf(r->arena, "%s/%s", a->resource, a->subresource);
 		buf_printf(&why, "User \"%s\" cannot %s resource \"%s\" in API group \"%s\"", user, a->verb, resource, a->group);

@@ -9,6 +9,7 @@
 #include "apiserver/rest/review.h"
 #include "apiserver/rest/write.h"
 #include "apiserver/strategy/strategy.h"
+#include "apiserver/zpages.h"
 #include "common/base/metrics.h"
 
 #include <errno.h>
@@ -18,21 +19,23 @@
 static const struct path_row {
 	const char *path; /* a trailing * matches what follows */
 	int (*handle)(struct request *r, struct error *err);
+	enum { READ_ONLY, GET_ONLY, ANY_METHOD } methods; /* GET and HEAD; GET; whatever it is, the answer is the same */
 } paths[] = {
-	{"/healthz", health_handle}, {"/healthz/*", health_handle},
-	{"/livez", health_handle}, {"/livez/*", health_handle},
-	{"/readyz", health_handle}, {"/readyz/*", health_handle},
-	{"/metrics", metrics_handle},
-	{"/debug/api_priority_and_fairness/*", flow_debug},
-	{"/version", version_handle}, {"/version/", version_handle},
-	{"/api", discovery_api}, {"/api/", discovery_api},
-	{"/apis", discovery_apis}, {"/apis/", discovery_apis},
-	{"/api/*", discovery_version},
-	{"/apis/*", discovery_version},
-	{"/openapi/v2", openapi_v2}, {"/openapi/v3", openapi_v3}, {"/openapi/v3/*", openapi_v3},
-	{"/.well-known/openid-configuration", openid_configuration},
-	{"/openid/v1/jwks", openid_jwks}, {"/openid/v1/jwks/", openid_jwks},
-	{"/", discovery_root},
+	{"/healthz", health_handle, ANY_METHOD}, {"/healthz/*", health_handle, ANY_METHOD},
+	{"/livez", health_handle, ANY_METHOD}, {"/livez/*", health_handle, ANY_METHOD},
+	{"/readyz", health_handle, ANY_METHOD}, {"/readyz/*", health_handle, ANY_METHOD},
+	{"/metrics", metrics_handle, READ_ONLY}, {"/metrics/slis", slis_handle, ANY_METHOD},
+	{"/statusz", statusz_handle, ANY_METHOD}, {"/flagz", flagz_handle, ANY_METHOD},
+	{"/debug/api_priority_and_fairness/*", flow_debug, READ_ONLY},
+	{"/version", version_handle, GET_ONLY}, {"/version/", version_handle, GET_ONLY},
+	{"/api", discovery_api, GET_ONLY}, {"/api/", discovery_api, GET_ONLY},
+	{"/apis", discovery_apis, ANY_METHOD}, {"/apis/", discovery_apis, ANY_METHOD},
+	{"/api/*", discovery_version, READ_ONLY},
+	{"/apis/*", discovery_version, READ_ONLY},
+	{"/openapi/v2", openapi_v2, READ_ONLY}, {"/openapi/v3", openapi_v3, READ_ONLY}, {"/openapi/v3/*", openapi_v3, READ_ONLY},
+	{"/.well-known/openid-configuration", openid_configuration, GET_ONLY},
+	{"/openid/v1/jwks", openid_jwks, GET_ONLY}, {"/openid/v1/jwks/", openid_jwks, GET_ONLY},
+	{"/", discovery_root, ANY_METHOD},
 };
 
 static int dispatch_path(struct request *r, struct error *err) {
@@ -41,10 +44,12 @@ static int dispatch_path(struct request *r, struct error *err) {
 		bool match = paths[i].path[len - 1] == '*' ? strncmp(r->path, paths[i].path, len - 1) == 0 : strcmp(r->path, paths[i].path) == 0;
 		if (!match)
 			continue;
-		if (strcmp(r->method, "GET") != 0 && strcmp(r->method, "HEAD") != 0)
+		bool get = strcmp(r->method, "GET") == 0, head = strcmp(r->method, "HEAD") == 0;
+		if (paths[i].methods != ANY_METHOD && !get && !(head && paths[i].methods == READ_ONLY))
 			return error_method_not_allowed(err);
 		return paths[i].handle(r, err);
 	}
+	http_add_header(r->http, "X-Content-Type-Options", "nosniff");
 	request_respond_text(r, 404, "404 page not found\n");
 	return REQUEST_TAKEN;
 }

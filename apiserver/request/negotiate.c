@@ -100,9 +100,13 @@ static bool media_fits(const struct request *r, enum media_type media, enum resp
 }
 
 static bool wants_pretty(const struct request *r) {
+	static const char *const yes[] = {"1", "t", "T", "TRUE", "true", "True"};
 	const char *pretty = http_query(r->http, "pretty");
-	if (pretty)
-		return request_flag(r, "pretty");
+	for (size_t i = 0; !str_empty(pretty) && i < array_len(yes); i++)
+		if (strcmp(pretty, yes[i]) == 0)
+			return true;
+	if (!str_empty(pretty))
+		return false;
 	const char *agent = http_header(r->http, "User-Agent");
 	return agent && (str_starts_with(agent, "curl") || str_starts_with(agent, "Wget") || str_starts_with(agent, "Mozilla/5.0"));
 }

@@ -47,7 +47,6 @@ void request_respond_json(struct request *r, int code, const char *json, size_t 
 	if (r->accept.pretty && r->accept.media == MEDIA_JSON) {
 		struct buf pretty = BUF_INIT(BUF_MAX_DEFAULT);
 		json_text_pretty(json, len, &pretty);
-		buf_append_char(&pretty, '\n');
 		respond_bytes(r, code, "application/json", buf_to_bytes(&pretty));
 		buf_done(&pretty);
 		return;

@@ -93,23 +93,37 @@ int make_applied(struct write *w, struct error *err) {
 	return 0;
 }
 
+static void add_manager(void *object, const struct managed_options *options, const struct buf *fields) {
+	struct meta_v1_object_meta *meta = api_metadata(object);
+	struct arena *arena = api_arena(object);
+	memset(&meta->managed_fields, 0, sizeof(meta->managed_fields));
+	if (str_equal(fields->data, "{}"))
+		return;
+	struct meta_v1_managed_fields_entry *entry = api_list_add(arena, &meta->managed_fields);
+	*entry = (struct meta_v1_managed_fields_entry){
+		.manager = arena_strdup(arena, options->manager), .operation = "Update", .api_version = arena_strdup(arena, options->api_version),
+		.time = api_time_now(), .fields_type = "FieldsV1", .fields_v1 = {.json = arena_strndup(arena, fields->data, fields->len), .len = fields->len},
+		.subresource = arena_strdup(arena, options->subresource),
+	};
+}
+
 /* A new object that says nothing of managers belongs to whoever sent it. False where the general way is needed. */
 static bool track_created(const struct write *w, const struct managed_options *options) {
 	struct meta_v1_object_meta *meta = api_metadata(w->object);
 	autobuf struct buf fields = BUF_INIT(BUF_MAX_DEFAULT);
 	if (!w->created || !options->type || meta->managed_fields.len || managed_created_fields(options->type, w->object, options->reset_fields, &fields) < 0)
 		return false;
-	memset(&meta->managed_fields, 0, sizeof(meta->managed_fields));
-	if (str_equal(fields.data, "{}"))
-		return true;
-	struct arena *arena = api_arena(w->object);
-	struct meta_v1_managed_fields_entry *entry = api_list_add(arena, &meta->managed_fields);
-	*entry = (struct meta_v1_managed_fields_entry){
-		.manager = arena_strdup(arena, options->manager), .operation = "Update", .api_version = arena_strdup(arena, options->api_version),
-		.time = api_time_now(), .fields_type = "FieldsV1", .fields_v1 = {.json = arena_strndup(arena, fields.data, fields.len), .len = fields.len},
-		.subresource = arena_strdup(arena, options->subresource),
-	};
+	add_manager(w->object, options, &fields);
 	return true;
+}
+
+void write_own_fields(const struct resource *resource, void *object, const char *manager) {
+	autofree char *api_version = api_version_of(resource);
+	struct managed_options options = {.type = resource->type, .api_version = api_version, .manager = manager};
+	static const char *const status[] = {"f:status", NULL};
+	autobuf struct buf fields = BUF_INIT(BUF_MAX_DEFAULT);
+	if (!resource->custom && managed_created_fields(resource->type, object, api_resource_subresource(resource->api, "status") ? status : NULL, &fields) == 0)
+		add_manager(object, &options, &fields);
 }
 
 int write_track_fields(struct write *w, struct error *err) {

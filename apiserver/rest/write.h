@@ -99,6 +99,8 @@ void write_respond(struct write *w, struct entry *entry);
 int write_prepare_create(struct write *w, struct error *err);
 int write_prepare_update(struct write *w, struct error *err);
 int write_validate(struct write *w, struct error *err);
+/* A new object of the server's own: what it says is the manager's (rest/apply.c). */
+void write_own_fields(const struct resource *resource, void *object, const char *manager);
 /* Brings metadata.managedFields of w->object up to date with what the request changed (rest/apply.c). */
 int write_track_fields(struct write *w, struct error *err);
 

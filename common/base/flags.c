@@ -318,3 +318,35 @@ void flags_print_help(FILE *out, const char *program, const char *summary, const
 		fputc('\n', out);
 	}
 }
+
+void flag_format(const struct flag *flag, const void *options, struct buf *out)
+{
+	const void *field = (const char *)options + flag->offset;
+	const struct flag_list *list = field;
+	char text[64];
+	switch (flag->kind) {
+	case FLAG_STRING:
+		buf_append_str(out, str_or(*(char *const *)field, ""));
+		return;
+	case FLAG_BOOL:
+		buf_append_str(out, *(const bool *)field ? "true" : "false");
+		return;
+	case FLAG_INT:
+		buf_append_int(out, *(const int64_t *)field);
+		return;
+	case FLAG_DOUBLE:
+		buf_printf(out, "%g", *(const double *)field);
+		return;
+	case FLAG_DURATION:
+		duration_format(*(const int64_t *)field, text);
+		buf_append_str(out, text);
+		return;
+	case FLAG_IGNORED:
+		return;
+	default:
+		buf_append_char(out, '[');
+		for (size_t i = 0; i < list->len; i++)
+			buf_printf(out, "%s%s", i ? "," : "", list->items[i]);
+		buf_append_char(out, ']');
+	}
+}

@@ -6,6 +6,7 @@
 #ifndef CORACLE_BASE_FLAGS_H
 #define CORACLE_BASE_FLAGS_H
 
+#include "common/base/buf.h"
 #include "common/base/error.h"
 
 #include <stdio.h>
@@ -46,6 +47,8 @@ int flags_set(const struct flag *flags, size_t count, void *options, const char 
 void flags_done(const struct flag *flags, size_t count, void *options);
 void flag_list_done(struct flag_list *list);
 void flag_list_add(struct flag_list *list, const char *value);
+/* The flag's value in the words of the command line: lists as [a,b]. */
+void flag_format(const struct flag *flag, const void *options, struct buf *out);
 /* The usage text. */
 void flags_print_help(FILE *out, const char *program, const char *summary, const struct flag *flags, size_t count);
 

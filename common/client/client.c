@@ -40,7 +40,21 @@ static void config_copy(struct client_config *to, const struct client_config *fr
 	to->tls_server_name = copy(from->tls_server_name);
 	to->default_namespace = copy(from->default_namespace);
 	to->impersonate_user = copy(from->impersonate_user);
-	to->user_agent = from->user_agent ? xstrdup(from->user_agent) : xprintf("%s/%s", program_invocation_short_name, CORACLE_VERSION);
+	to->user_agent = from->user_agent ? xstrdup(from->user_agent) : client_user_agent(program_invocation_short_name);
+}
+
+char *client_user_agent(const char *program)
+{
+	static const struct {
+		const char *program, *role;
+	} roles[] = {
+		{"coracle-apiserver", "kube-apiserver"}, {"coracle-controller-manager", "kube-controller-manager"}, {"coracle-scheduler", "kube-scheduler"},
+		{"coracle-kubelet", "kubelet"}, {"coracle-proxy", "kube-proxy"},
+	};
+	for (size_t i = 0; i < array_len(roles); i++)
+		if (strcmp(roles[i].program, program) == 0)
+			program = roles[i].role;
+	return xprintf("%s/v1.36.2+coracle-%s", program, CORACLE_VERSION);
 }
 
 int client_new(const struct client_config *config, struct client **ret, struct error *err)

@@ -20,7 +20,7 @@ struct client_config {
 	bool insecure_skip_verify;
 	char *default_namespace;      /* of the context; NULL: default */
 	char *impersonate_user;
-	char *user_agent;             /* NULL: program/version */
+	char *user_agent;             /* NULL: client_user_agent() of this program */
 	double qps;                   /* 0: unlimited */
 	int burst;
 	int timeout_ms;               /* of one request without watch; 0: 60,000 */
@@ -38,6 +38,9 @@ int client_config_load_choice(const char *path, const struct client_config_choic
 /* From a kubeconfig's text; relative paths in it are relative to `dir`. */
 int client_config_parse(const char *text, size_t len, const char *dir, const struct client_config_choice *choice, struct client_config *ret, struct error *err);
 void client_config_done(struct client_config *config);
+
+/* name/version; malloc. Our daemons go by the names of Kubernetes' of the same role: managedFields tell who wrote what by them, and tools know those. */
+char *client_user_agent(const char *program);
 
 struct client;
 /* Copies the config. */

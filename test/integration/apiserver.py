@@ -373,7 +373,19 @@ def test_discovery(api):
     check("too large", wait_for(lambda: refused_as_too_large(api)))
     for path in ("/healthz", "/livez", "/readyz", "/readyz/etcd"):
         check(path, api.call("GET", path)[:2] == (200, "ok"))
+    for path, code in (("/healthz/", 404), ("/livez/none", 404), ("/livez/autoregister-completion", 200), ("/readyz/poststarthook/rbac/bootstrap-roles", 200)):
+        check(path, api.call("GET", path)[0] == code)
+    check("whatever the method", api.call("POST", "/healthz")[:2] == (200, "ok") and api.call("HEAD", "/version")[0] == 405)
     check("metrics", "apiserver_request_total" in api.call("GET", "/metrics")[1])
+    slis = api.call("GET", "/metrics/slis")[1]
+    check("health as metrics", 'kubernetes_healthcheck{name="etcd",type="livez"} 1\n' in slis and 'kubernetes_healthchecks_total{name="ping",status="success",type="readyz"} ' in slis, slis)
+    check("what runs", "apiserver statusz" in api.call("GET", "/statusz", headers={"Accept": "text/plain"})[1])
+    s, o, h = api.call("GET", "/statusz", headers={"Accept": "application/json;v=v1beta1;g=config.k8s.io;as=Statusz"})
+    check("what runs, as an object", (s, o["kind"], o["apiVersion"]) == (200, "Statusz", "config.k8s.io/v1beta1") and "/livez" in o["paths"] and o["uptimeSeconds"] >= 0, o)
+    s, o, h = api.call("GET", "/flagz", headers={"Accept": "application/json;v=v1beta1;g=config.k8s.io;as=Flagz"})
+    check("how it was told to", o["flags"]["bind-address"] == "127.0.0.1" and o["flags"]["service-cluster-ip-range"] == "[10.96.0.0/16]" and o["flags"]["etcd-compaction-interval"] == "5m0s" and o["flags"]["anonymous-auth"] == "true", o)
+    check("a form they do not have", api.call("GET", "/flagz", headers={"Accept": "application/yaml"})[0] == 406)
+    check("who made what is there from the start", all(o["metadata"]["managedFields"][0]["manager"] == "kube-apiserver" for o in api.get("/apis/rbac.authorization.k8s.io/v1/clusterroles")["items"] + [api.get("/api/v1/namespaces/default/services/kubernetes")]))
 
 
 def test_all(site):

@@ -110,6 +110,19 @@ static void help_lists_the_flags(void **state)
 	free(text);
 }
 
+static void values_are_written_as_they_are_read(void **state)
+{
+	static const char *const want[] = {"a=b", "true", "false", "7", "1.5s", "2.5", "[default]", "[k=v,l=]", ""};
+	struct options o = {0};
+	assert_int_equal(PARSE(&o, NULL, NULL, "--name=a=b", "--all", "--count=7", "--wait=1.5s", "--qps=2.5", "--labels=k=v,l="), 0);
+	for (size_t i = 0; i < array_len(rows); i++) {
+		autobuf struct buf text = BUF_INIT(1 << 10);
+		flag_format(&rows[i], &o, &text);
+		assert_string_equal(str_or(text.data, ""), want[i]);
+	}
+	flags_done(rows, array_len(rows), &o);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -117,6 +130,7 @@ int main(void)
 		cmocka_unit_test(every_form_is_read),
 		cmocka_unit_test(mistakes_name_the_flag),
 		cmocka_unit_test(help_lists_the_flags),
+		cmocka_unit_test(values_are_written_as_they_are_read),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -385,6 +385,12 @@ static void test_json_scan(void **state)
 	assert_int_equal(json_scan_next("[]", 2, &pos, &part), 0);
 }
 
+static void test_user_agents(void **state)
+{
+	autofree char *ours = client_user_agent("coracle-kubelet"), *other = client_user_agent("tool");
+	assert_true(str_starts_with(ours, "kubelet/v1.36") && str_starts_with(other, "tool/"));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -403,6 +409,7 @@ int main(void)
 		cmocka_unit_test(test_threads_share_a_client),
 		cmocka_unit_test(test_fence_and_token_change),
 		cmocka_unit_test(test_json_scan),
+		cmocka_unit_test(test_user_agents),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
