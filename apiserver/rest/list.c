@@ -14,7 +14,8 @@
 
 struct list_stream {
 	struct render render;
-	struct snapshot *snapshot; /* where whole ranges are sent; else NULL */
+	struct snapshot *snapshot; /* where whole ranges are sent: those that `scan` walks over */
+	struct snapshot_scan scan;
 	struct entry **entries;    /* where some were chosen */
 	size_t next, end;
 	struct bytes *head;        /* sent first; NULL once sent */
@@ -25,8 +26,10 @@ struct list_stream {
 	struct bytes *held;        /* a large object that waits for the chunk before it */
 };
 
-static struct entry *stream_entry(const struct list_stream *s, size_t i) {
-	return s->entries ? s->entries[i] : snapshot_entry(s->snapshot, i);
+/* The entry at s->next, which moves on. */
+static struct entry *stream_entry(struct list_stream *s) {
+	size_t i = s->next++;
+	return s->entries ? s->entries[i] : snapshot_scan_next(&s->scan);
 }
 
 static void stream_free(void *arg) {
@@ -62,7 +65,7 @@ static int stream_next(void *arg, struct bytes **ret) {
 		s->head = bytes_unref(s->head);
 	}
 	while (chunk.len < CHUNK_BYTES && s->next < s->end) {
-		autobytes struct bytes *item = render_item(&s->render, stream_entry(s, s->next++));
+		autobytes struct bytes *item = render_item(&s->render, stream_entry(s));
 		if (!item)
 			continue;
 		if (s->any)
@@ -92,8 +95,9 @@ static int64_t total_length(const struct list_stream *s) {
 		return -1;
 	size_t count = s->end - s->next;
 	int64_t total = (int64_t)s->head->len + (int64_t)strlen(s->tail) + (count ? (int64_t)count - 1 : 0);
-	for (size_t i = s->next; i < s->end; i++) {
-		const struct bytes *json = stream_entry(s, i)->json;
+	struct list_stream ahead = *s;
+	while (ahead.next < ahead.end) {
+		const struct bytes *json = stream_entry(&ahead)->json;
 		size_t skip = kind_prefix(s, json);
 		total += (int64_t)(json->len - skip + (skip ? 1 : 0));
 	}
@@ -155,8 +159,8 @@ static void respond_protobuf(struct request *r, struct list_stream *s, const str
 		append_varint(&list_meta, (uint64_t)meta->remaining);
 	}
 	append_field(&raw, 1, list_meta.data, list_meta.len);
-	for (size_t i = s->next; i < s->end; i++) {
-		autobytes struct bytes *item = render_item(&s->render, stream_entry(s, i));
+	while (s->next < s->end) {
+		autobytes struct bytes *item = render_item(&s->render, stream_entry(s));
 		if (item)
 			append_field(&raw, 2, item->data, item->len);
 	}
@@ -262,6 +266,7 @@ static void choose_page(struct list_query *query, struct list_stream *s, size_t 
 	if (all) {
 		s->next = first;
 		s->end = end - first > limit ? first + limit : end;
+		s->scan = snapshot_scan_over(snapshot, first, s->end, 0);
 		if (s->end < end) {
 			meta->continue_token = continue_encode((int64_t)meta->revision, snapshot_entry(snapshot, s->end)->key, query->prefix);
 			meta->remaining = (int64_t)(end - s->end);
@@ -269,8 +274,8 @@ static void choose_page(struct list_query *query, struct list_stream *s, size_t 
 		return;
 	}
 	size_t cap = 0, len = 0;
-	for (size_t i = first; i < end; i++) {
-		struct entry *entry = snapshot_entry(snapshot, i);
+	struct snapshot_scan scan = snapshot_scan_over(snapshot, first, end, query->marks);
+	for (struct entry *entry; (entry = snapshot_scan_next(&scan));) {
 		if (!list_query_matches(query, entry))
 			continue;
 		if (len == limit) {

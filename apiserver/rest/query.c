@@ -41,6 +41,19 @@ int continue_decode(const char *token, const char *prefix, uint64_t *ret_revisio
 
 /* ---- parsing ---- */
 
+/* The names that events.k8s.io gives to the stored core/v1 fields. */
+static const struct { const char *label, *stored; } field_aliases[] = {
+	{"reportingController", "reportingComponent"},
+	{"spec.host", "spec.nodeName"},
+};
+
+static bool field_is_alias(const char *key) {
+	for (size_t i = 0; i < array_len(field_aliases); i++)
+		if (strcmp(field_aliases[i].label, key) == 0)
+			return true;
+	return str_starts_with(key, "regarding.");
+}
+
 int error_bad_number(struct error *err, const char *text) {
 	const char *digits = *text == '-' || *text == '+' ? text + 1 : text;
 	bool number = *digits && strspn(digits, "0123456789") == strlen(digits);
@@ -197,6 +210,15 @@ static int parse_all(struct request *r, struct list_query *query, struct error *
 	return parse_version(r, query, watch, err);
 }
 
+static void demand_label(const char *key, const char *value, void *arg) {
+	*(uint64_t *)arg |= entry_label_mark(key, value);
+}
+
+static void demand_field(const char *key, const char *value, void *arg) {
+	if (value && !field_is_alias(key))
+		*(uint64_t *)arg |= entry_field_mark(key, value);
+}
+
 int list_query_parse(struct request *r, struct list_query **ret, struct error *err) {
 	struct list_query *query = xnew(struct list_query);
 	int rc = parse_all(r, query, err);
@@ -204,6 +226,8 @@ int list_query_parse(struct request *r, struct list_query **ret, struct error *e
 		list_query_free(query);
 		return rc;
 	}
+	selector_each_demand(query->labels, demand_label, &query->marks);
+	selector_each_demand(query->fields, demand_field, &query->marks);
 	*ret = query;
 	return 0;
 }
@@ -224,12 +248,6 @@ void list_query_free(struct list_query *query) {
 bool list_query_selects_all(const struct list_query *query) {
 	return !query->labels && !query->fields;
 }
-
-/* The names that events.k8s.io gives to the stored core/v1 fields. */
-static const struct { const char *label, *stored; } field_aliases[] = {
-	{"reportingController", "reportingComponent"},
-	{"spec.host", "spec.nodeName"},
-};
 
 static const char *field_of(const char *key, void *arg) {
 	const struct entry *entry = arg;
@@ -267,11 +285,10 @@ void list_select(const struct list_query *query, const struct snapshot *snapshot
 		snapshot_range(snapshot, query->prefix, &first, &end);
 	struct entry **entries = xcalloc(end - first + 1, sizeof(*entries));
 	size_t len = 0;
-	for (size_t i = first; i < end; i++) {
-		struct entry *entry = snapshot_entry(snapshot, i);
+	struct snapshot_scan scan = snapshot_scan_over(snapshot, first, end, query->marks);
+	for (struct entry *entry; (entry = snapshot_scan_next(&scan));)
 		if (list_query_matches(query, entry))
 			entries[len++] = entry_ref(entry);
-	}
 	*ret = entries;
 	*ret_len = len;
 }

@@ -14,6 +14,7 @@ struct list_query {
 	char *only_name;         /* metadata.name= of the field selector; NULL: any */
 	struct selector *labels; /* NULL: all */
 	struct selector *fields;
+	uint64_t marks;          /* of what both demand: see entry_marks() */
 	int64_t limit;           /* 0: none */
 	bool rv_given;
 	uint64_t rv;

@@ -41,7 +41,7 @@ struct watcher {
 	bool live;
 	struct store_watch *watch;
 	struct snapshot *initial;
-	size_t next, end;
+	struct snapshot_scan scan; /* of initial, those that are still to be sent */
 	bool pumping;
 	bool columns_sent;
 	uint64_t sent_revision;
@@ -281,6 +281,8 @@ static void on_event(const struct store_event *event, void *arg) {
 		pthread_mutex_unlock(&w->lock);
 		return;
 	}
+	if ((event->marks & w->query->marks) != w->query->marks)
+		return; /* neither what it was nor what it is can match */
 	bool now = event->type != STORE_DELETED && list_query_matches(w->query, event->entry);
 	bool before = event->type == STORE_DELETED ? list_query_matches(w->query, event->entry)
 						   : event->previous && list_query_matches(w->query, event->previous);
@@ -334,12 +336,12 @@ static void pump_initial(struct watcher *w) {
 	}
 	w->pumping = true;
 	for (;;) {
-		while (!w->closed && w->next < w->end && out_queued(w) < INITIAL_BATCH) {
-			struct entry *entry = snapshot_entry(w->initial, w->next++);
-			if (list_query_matches(w->query, entry) && !send_entry(w, "ADDED", entry))
+		while (!w->closed && w->scan.next < w->scan.end && out_queued(w) < INITIAL_BATCH) {
+			struct entry *entry = snapshot_scan_next(&w->scan);
+			if (entry && list_query_matches(w->query, entry) && !send_entry(w, "ADDED", entry))
 				break;
 		}
-		if (w->closed || w->next < w->end) {
+		if (w->closed || w->scan.next < w->scan.end) {
 			/* The drain callback may have come while we were sending: look once more. */
 			if (w->closed || out_queued(w) > 0)
 				break;
@@ -428,9 +430,10 @@ static int start(struct request *r, struct list_query *given, struct error *err)
 	bool initial = query->send_initial_events || (!query->initial_given && query->rv == 0);
 	if (initial) {
 		w->initial = collection_snapshot(r->resource->collection);
-		w->end = w->initial->len;
+		size_t first = 0, end = w->initial->len;
 		if (query->prefix[0])
-			snapshot_range(w->initial, query->prefix, &w->next, &w->end);
+			snapshot_range(w->initial, query->prefix, &first, &end);
+		w->scan = snapshot_scan_over(w->initial, first, end, query->marks);
 	}
 	uint64_t revision = query->rv ? query->rv : store_revision(r->server->store);
 	request_add_warnings(r);

@@ -9,6 +9,8 @@
 
 #define MAX_ATTEMPTS 24
 #define FRESH_TIMEOUT_MS 10000
+#define USUAL_SIZE 4000   /* of a new object, stored */
+#define USUAL_GROWTH 1000 /* of one that is changed */
 
 static void write_run(struct write *w);
 static void write_attempt(struct write *w);
@@ -259,6 +261,7 @@ static void write_store(struct write *w) {
 	}
 	autobuf struct buf value = BUF_INIT(BUF_MAX_DEFAULT);
 	autoerror struct error err = {0};
+	buf_reserve(&value, w->current ? w->current->json->len + USUAL_GROWTH : USUAL_SIZE);
 	if (resource_encode_stored(w->resource, w->object, &value, &err) < 0) {
 		write_fail(w, WRITE_NOT_STORED, &err);
 		return;

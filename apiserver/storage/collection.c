@@ -248,6 +248,11 @@ struct entry *snapshot_entry(const struct snapshot *snapshot, size_t position)
 	return tree_at(((const struct snapshot_shared *)snapshot)->tree, position);
 }
 
+struct entry *snapshot_scan_next(struct snapshot_scan *scan)
+{
+	return tree_next(((const struct snapshot_shared *)scan->snapshot)->tree, scan);
+}
+
 size_t snapshot_lower_bound(const struct snapshot *snapshot, const char *key)
 {
 	return tree_lower_bound(((const struct snapshot_shared *)snapshot)->tree, key);
@@ -276,6 +281,15 @@ void snapshot_range(const struct snapshot *snapshot, const char *prefix, size_t 
 	*ret_end = snapshot_lower_bound(snapshot, behind);
 }
 
+void snapshot_namespace(const struct snapshot *snapshot, const char *ns, size_t *ret_first, size_t *ret_end)
+{
+	*ret_first = *ret_end = 0;
+	if (snapshot->len == 0)
+		return;
+	autofree char *prefix = xconcat(ns, "/");
+	snapshot_range(snapshot, prefix, ret_first, ret_end);
+}
+
 size_t collection_size(struct collection *c, size_t *ret_count)
 {
 	size_t bytes;
@@ -292,7 +306,8 @@ void collection_shrink(struct collection *c)
 	pthread_mutex_lock(&c->lock);
 	history_shrink(&c->history);
 	drop_views(c, UINT64_MAX);
-	for (size_t i = 0; i < tree_len(c->tree); i++)
-		entry_sweep_encodings(tree_at(c->tree, i));
+	struct snapshot_scan scan = {.end = tree_len(c->tree)};
+	for (struct entry *entry; (entry = tree_next(c->tree, &scan));)
+		entry_sweep_encodings(entry);
 	pthread_mutex_unlock(&c->lock);
 }

@@ -68,6 +68,45 @@ void entry_set_load_mark(struct entry *entry, uint32_t mark)
 	((struct stored *)entry)->load_mark = mark;
 }
 
+/* ---- marks ---- */
+
+static uint64_t hash_text(uint64_t hash, const char *text)
+{
+	while (*text)
+		hash = (hash ^ (unsigned char)*text++) * 0x100000001b3ull;
+	return hash;
+}
+
+/* The upper bits of the product depend on all of the text. */
+static uint64_t mark_of(uint64_t hash)
+{
+	return 1ull << (hash * 0x9e3779b97f4a7c15ull >> 58);
+}
+
+uint64_t entry_label_mark(const char *key, const char *value)
+{
+	uint64_t hash = hash_text(0xcbf29ce484222325ull, key);
+
+	return mark_of(hash) | (value ? mark_of(hash_text((hash ^ '=') * 0x100000001b3ull, value)) : 0);
+}
+
+uint64_t entry_field_mark(const char *key, const char *value)
+{
+	/* Names and namespaces are looked up by the key. */
+	return *value && !str_starts_with(key, "metadata.") ? mark_of(hash_text(hash_text(0x84222325cbf29ce4ull, key) * 0x100000001b3ull, value)) : 0;
+}
+
+uint64_t entry_marks(const struct entry *entry)
+{
+	uint64_t marks = 0;
+
+	for (uint32_t i = 0; i < entry->labels.len; i++)
+		marks |= entry_label_mark(entry->labels.items[i].key, entry->labels.items[i].value);
+	for (uint32_t i = 0; i < entry->fields.len; i++)
+		marks |= entry_field_mark(entry->fields.items[i].key, entry->fields.items[i].value);
+	return marks;
+}
+
 /* ---- building ---- */
 
 struct pair {

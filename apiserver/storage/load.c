@@ -35,6 +35,8 @@ struct load {
 	int64_t limit;
 	char *next_key; /* full etcd key */
 	size_t next_len;
+	struct bytes *page; /* one that is still to be taken, while etcd makes the next; NULL: none */
+	bool last_page;
 	struct difference *differences;
 	size_t count, cap;
 };
@@ -64,6 +66,7 @@ void load_free(struct store *store)
 		return;
 	load_stop(store);
 	forget_differences(load);
+	bytes_unref(load->page);
 	free(load->next_key);
 	free(load);
 	store->load = NULL;
@@ -75,6 +78,7 @@ static void begin(struct load *load)
 
 	forget_differences(load);
 	store->load_mark++;
+	load->page = bytes_unref(load->page);
 	load->revision = 0;
 	load->limit = PAGE_FIRST;
 	free(load->next_key);
@@ -155,8 +159,8 @@ static void load_kv(struct load *load, const struct etcd_kv *kv)
 
 static void find_gone(struct load *load, struct collection *c)
 {
-	for (size_t i = 0; i < tree_len(c->tree); i++) {
-		struct entry *entry = tree_at(c->tree, i);
+	struct snapshot_scan scan = {.end = tree_len(c->tree)};
+	for (struct entry *entry; (entry = tree_next(c->tree, &scan));) {
 		if (entry_load_mark(entry) != load->store->load_mark)
 			add_difference(load, c, entry_ref(entry), true, 0, (uint64_t)load->revision + 1);
 	}
@@ -324,6 +328,51 @@ static void page_failed(struct load *load, int errnum, const char *text)
 	loop_timer_arm(load->retry, RETRY_NS);
 }
 
+/* The page that waits: into the caches, or to the differences. */
+static void take_page(struct store *store)
+{
+	struct load *load = store->load;
+	struct etcd_range_response response;
+	struct etcd_kv kv;
+
+	if (!load || !load->page || store->closing)
+		return;
+	autobytes struct bytes *page = take_ptr(load->page);
+	etcd_read_range(page->data, page->len, &response);
+	pthread_mutex_lock(&store->apply_lock);
+	while (etcd_next_kv(&response.kvs, &kv)) {
+		if (kv.key.len > store->prefix_len)
+			load_kv(load, &kv);
+	}
+	if (load->last_page)
+		finish(load);
+	pthread_mutex_unlock(&store->apply_lock);
+}
+
+static void take_page_now(void *arg)
+{
+	take_page(arg);
+}
+
+/* What was posted before this has posted the sending of the request. */
+static void take_page_after_sending(void *arg)
+{
+	struct store *store = arg;
+
+	loop_post(store->loop, take_page_now, store);
+}
+
+/* Asks for the page behind this one, of which `last` is the last key of `count`. */
+static void request_next(struct load *load, const struct etcd_kv *last, size_t len, int64_t count)
+{
+	/* It begins with the least key behind the last. */
+	free(load->next_key);
+	load->next_len = last->key.len + 1;
+	load->next_key = xstrndup(last->key.data, last->key.len);
+	load->limit = min_of((int64_t)(PAGE_BYTES / (len / (size_t)count + 1)) + 1, (int64_t)PAGE_MAX);
+	request_page(load);
+}
+
 static void on_page(int errnum, const char *text, const void *data, size_t len, void *arg)
 {
 	struct load *load = arg;
@@ -334,6 +383,7 @@ static void on_page(int errnum, const char *text, const void *data, size_t len, 
 
 	if (store->closing)
 		return;
+	take_page(store);
 	if (errnum == 0 && etcd_read_range(data, len, &response) < 0) {
 		errnum = -EIO;
 		text = "malformed answer";
@@ -342,23 +392,15 @@ static void on_page(int errnum, const char *text, const void *data, size_t len, 
 		return page_failed(load, errnum, text);
 	if (load->revision == 0)
 		load->revision = response.revision;
-	pthread_mutex_lock(&store->apply_lock);
-	while (etcd_next_kv(&response.kvs, &kv)) {
-		if (kv.key.len > store->prefix_len)
-			load_kv(load, &kv);
-		count++;
-	}
-	if (!response.kvs.failed && response.more && count > 0) {
-		/* The next page begins with the least key behind the last. */
-		free(load->next_key);
-		load->next_len = kv.key.len + 1;
-		load->next_key = xstrndup(kv.key.data, kv.key.len);
-		load->limit = min_of((int64_t)(PAGE_BYTES / (len / (size_t)count + 1)) + 1, (int64_t)PAGE_MAX);
-		request_page(load);
-	} else if (!response.kvs.failed) {
-		finish(load);
-	}
-	pthread_mutex_unlock(&store->apply_lock);
+	for (; etcd_next_kv(&response.kvs, &kv); count++)
+		;
 	if (response.kvs.failed)
-		page_failed(load, -EIO, "malformed answer");
+		return page_failed(load, -EIO, "malformed answer");
+	/* The next one is asked for first: etcd makes it while this one is taken. */
+	load->page = bytes_new(data, len);
+	load->last_page = !response.more || count == 0;
+	if (load->last_page)
+		return take_page(store);
+	request_next(load, &kv, len, count);
+	loop_post(store->loop, take_page_after_sending, store);
 }

@@ -298,13 +298,17 @@ size_t scan_unescape(struct scan_string string, char *out)
 
 struct bytes *scan_splice(const char *json, const struct scan_object *object, uint64_t resource_version)
 {
-	char middle[96];
-	int n = snprintf(middle, sizeof(middle), "%s%llu%s", object->before, (unsigned long long)resource_version, object->after);
-	size_t tail = object->len - object->resume;
-	struct bytes *bytes = bytes_alloc(object->cut + (size_t)n + tail);
+	char digits[20], *at;
+	size_t count = 0, before = strlen(object->before), after = strlen(object->after), tail = object->len - object->resume;
 
-	memcpy(bytes->data, json, object->cut);
-	memcpy(bytes->data + object->cut, middle, (size_t)n);
-	memcpy(bytes->data + object->cut + (size_t)n, json + object->resume, tail);
+	do
+		digits[sizeof(digits) - ++count] = (char)('0' + resource_version % 10);
+	while (resource_version /= 10);
+	struct bytes *bytes = bytes_alloc(object->cut + before + count + after + tail);
+	at = mempcpy(bytes->data, json, object->cut);
+	at = mempcpy(at, object->before, before);
+	at = mempcpy(at, digits + sizeof(digits) - count, count);
+	at = mempcpy(at, object->after, after);
+	memcpy(at, json + object->resume, tail);
 	return bytes;
 }

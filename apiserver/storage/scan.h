@@ -8,6 +8,8 @@
 
 #include "common/base/buf.h"
 
+#include <endian.h>
+
 #define SCAN_MAX_DEPTH 1024
 
 /* A string's bytes between its quotes, escapes and all. data NULL: absent. */
@@ -32,18 +34,23 @@ size_t scan_unescape(struct scan_string string, char *out);
 /* The object with resourceVersion in its place. */
 struct bytes *scan_splice(const char *json, const struct scan_object *object, uint64_t resource_version);
 
-/* Within a string, skips eight bytes at once; stops before those that have a quote, a backslash or a control character among them (or may). */
+/*
+ * Within a string, skips eight bytes at once: up to the first quote, backslash or control character, or to where fewer than eight are left. Of the bits found
+ * only the lowest is sure, which is the first in the text.
+ */
 static inline const char *scan_skip_plain(const char *p, const char *end)
 {
 	const uint64_t ones = 0x0101010101010101u, high = 0x8080808080808080u;
 
 	while (end - p >= 8) {
-		uint64_t w, quote, slash;
+		uint64_t w, quote, slash, found;
 		memcpy(&w, p, 8);
+		w = le64toh(w);
 		quote = w ^ ones * '"';
 		slash = w ^ ones * '\\';
-		if ((((quote - ones) & ~quote) | ((slash - ones) & ~slash) | ((w - ones * 0x20) & ~w)) & high)
-			break;
+		found = (((quote - ones) & ~quote) | ((slash - ones) & ~slash) | ((w - ones * 0x20) & ~w)) & high;
+		if (found)
+			return p + __builtin_ctzll(found) / 8;
 		p += 8;
 	}
 	return p;

@@ -140,8 +140,9 @@ static void sweep_encodings(struct collection *c)
 	pthread_mutex_lock(&c->lock);
 	tree = tree_ref(c->tree);
 	pthread_mutex_unlock(&c->lock);
-	for (size_t i = 0; i < tree_len(tree); i++)
-		entry_sweep_encodings(tree_at(tree, i));
+	struct snapshot_scan scan = {.end = tree_len(tree)};
+	for (struct entry *entry; (entry = tree_next(tree, &scan));)
+		entry_sweep_encodings(entry);
 	tree_unref(tree);
 }
 
@@ -174,7 +175,7 @@ static void on_tick(void *arg)
 
 char *store_key(const struct store *store, const char *path)
 {
-	return xprintf("%s%s", store->prefix, path);
+	return xconcat(store->prefix, path);
 }
 
 uint64_t store_revision(struct store *store)

@@ -13,7 +13,21 @@ struct tree {
 		struct entry *entry;
 		struct tree *node;
 	} items[NODE_MAX];
+	uint64_t marks[]; /* a leaf's alone, of each entry */
 };
+
+static size_t node_size(uint16_t level)
+{
+	return sizeof(struct tree) + (level ? 0 : NODE_MAX * sizeof(uint64_t));
+}
+
+/* Items of one node, with what belongs to them; the places may overlap where the nodes are the same. */
+static void move_items(struct tree *to, size_t at, const struct tree *from, size_t first, size_t count)
+{
+	memmove(&to->items[at], &from->items[first], count * sizeof(to->items[0]));
+	if (!to->level)
+		memmove(&to->marks[at], &from->marks[first], count * sizeof(to->marks[0]));
+}
 
 struct tree *tree_ref(struct tree *tree)
 {
@@ -42,7 +56,7 @@ size_t tree_len(const struct tree *tree)
 
 static struct tree *node_new(uint16_t level)
 {
-	struct tree *node = xmalloc(sizeof(*node));
+	struct tree *node = xmalloc(node_size(level));
 
 	node->refs = 1;
 	node->len = 0;
@@ -61,7 +75,7 @@ static struct tree *own(struct tree **slot)
 	node = node_new(old->level);
 	node->len = old->len;
 	node->count = old->count;
-	memcpy(node->items, old->items, old->len * sizeof(old->items[0]));
+	move_items(node, 0, old, 0, old->len);
 	for (size_t i = 0; i < node->len; i++) {
 		if (node->level)
 			tree_ref(node->items[i].node);
@@ -121,15 +135,36 @@ struct entry *tree_get(const struct tree *node, const char *key)
 	return i < node->len && strcmp(node->items[i].entry->key, key) == 0 ? node->items[i].entry : NULL;
 }
 
-struct entry *tree_at(const struct tree *node, size_t position)
+/* The leaf that holds a position; *position becomes the one inside it. */
+static const struct tree *leaf_at(const struct tree *node, size_t *position)
 {
 	while (node->level) {
 		size_t i = 0;
-		while (position >= node->items[i].node->count)
-			position -= node->items[i++].node->count;
+		while (*position >= node->items[i].node->count)
+			*position -= node->items[i++].node->count;
 		node = node->items[i].node;
 	}
-	return node->items[position].entry;
+	return node;
+}
+
+struct entry *tree_at(const struct tree *node, size_t position)
+{
+	return leaf_at(node, &position)->items[position].entry;
+}
+
+struct entry *tree_next(const struct tree *tree, struct snapshot_scan *scan)
+{
+	while (scan->next < scan->end) {
+		if (!scan->leaf || scan->leaf_at == scan->leaf->len) {
+			scan->leaf_at = scan->next;
+			scan->leaf = leaf_at(tree, &scan->leaf_at);
+		}
+		size_t at = scan->leaf_at++;
+		scan->next++;
+		if ((scan->leaf->marks[at] & scan->marks) == scan->marks)
+			return scan->leaf->items[at].entry;
+	}
+	return NULL;
 }
 
 size_t tree_lower_bound(const struct tree *node, const char *key)
@@ -149,11 +184,13 @@ size_t tree_lower_bound(const struct tree *node, const char *key)
 
 static void insert_item(struct tree *node, size_t at, void *item)
 {
-	memmove(&node->items[at + 1], &node->items[at], (node->len - at) * sizeof(node->items[0]));
-	if (node->level)
+	move_items(node, at + 1, node, at, node->len - at);
+	if (node->level) {
 		node->items[at].node = item;
-	else
+	} else {
 		node->items[at].entry = item;
+		node->marks[at] = entry_marks(item);
+	}
 	node->len++;
 }
 
@@ -174,7 +211,7 @@ static struct tree *split(struct tree *node, size_t at)
 	size_t keep = at == NODE_MAX ? NODE_MAX : NODE_MAX / 2;
 
 	right->len = (uint16_t)(node->len - keep);
-	memcpy(right->items, &node->items[keep], right->len * sizeof(node->items[0]));
+	move_items(right, 0, node, keep, right->len);
 	node->len = (uint16_t)keep;
 	return right;
 }
@@ -219,6 +256,7 @@ static struct entry *set_in(struct tree **slot, struct entry *entry, struct tree
 	if (i < node->len && strcmp(node->items[i].entry->key, entry->key) == 0) {
 		old = node->items[i].entry;
 		node->items[i].entry = entry;
+		node->marks[i] = entry_marks(entry);
 		return old;
 	}
 	*ret_right = insert_split(node, i, entry);
@@ -247,7 +285,7 @@ struct entry *tree_set(struct tree **tree, struct entry *take_entry)
 static void delete_item(struct tree *node, size_t at)
 {
 	node->len--;
-	memmove(&node->items[at], &node->items[at + 1], (node->len - at) * sizeof(node->items[0]));
+	move_items(node, at, node, at + 1, node->len - at);
 }
 
 /* The child at `at` has shrunk: it goes where it is empty, and joins a neighbour where both fit well into one. */
@@ -268,7 +306,7 @@ static void settle(struct tree *node, size_t at)
 		return;
 	left = own(&node->items[at].node);
 	right = own(&node->items[at + 1].node);
-	memcpy(&left->items[left->len], right->items, right->len * sizeof(right->items[0]));
+	move_items(left, left->len, right, 0, right->len);
 	left->len = (uint16_t)(left->len + right->len);
 	right->len = 0;
 	tree_unref(right);

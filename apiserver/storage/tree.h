@@ -21,6 +21,8 @@ size_t tree_len(const struct tree *tree);
 struct entry *tree_get(const struct tree *tree, const char *key);
 /* Borrowed; position < tree_len(). */
 struct entry *tree_at(const struct tree *tree, size_t position);
+/* The next entry of a walk (snapshot_scan_next()). The leaves hold the entries' marks too, so that who has them not is passed over unseen. */
+struct entry *tree_next(const struct tree *tree, struct snapshot_scan *scan);
 /* The first position whose key is not less. */
 size_t tree_lower_bound(const struct tree *tree, const char *key);
 /* Takes the entry over, in place of the one with the same key; returns that one, the caller's now, or NULL. */

@@ -89,7 +89,7 @@ static void replay(struct store_watch *watch, struct history_event *events, size
 		struct history_event *e = &events[i];
 		pthread_mutex_lock(&watch->replay_lock);
 		if (!watch->dead) {
-			watch->on_event(&(struct store_event){.type = e->type, .revision = e->revision, .entry = e->entry, .previous = e->previous}, watch->arg);
+			watch->on_event(&(struct store_event){.type = e->type, .revision = e->revision, .entry = e->entry, .previous = e->previous, .marks = UINT64_MAX}, watch->arg);
 			atomic_store(&watch->position, e->revision);
 		}
 		pthread_mutex_unlock(&watch->replay_lock);
@@ -204,8 +204,11 @@ static void send_event(struct store_watch *watch, const void *arg)
 
 void watch_dispatch(struct collection *c, const struct store_event *event)
 {
-	if (!list_empty(&c->watches))
-		walk(c, send_event, event);
+	if (list_empty(&c->watches))
+		return;
+	struct store_event marked = *event;
+	marked.marks = entry_marks(event->entry) | (event->previous ? entry_marks(event->previous) : 0);
+	walk(c, send_event, &marked);
 }
 
 static void send_bookmark(struct store_watch *watch, const void *arg)

@@ -272,6 +272,8 @@ static void write_transaction(struct write *write, struct etcd_slice value, cons
 		txn.then = ETCD_GET;
 		txn.otherwise = ETCD_DELETE;
 	}
+	/* The key stands in it three times; the rest is small. */
+	buf_reserve(request, value.len + 3 * txn.key.len + 128 + guard_count * 256);
 	etcd_message_begin(request);
 	etcd_write_txn(request, &txn);
 	etcd_message_end(request);
@@ -322,7 +324,7 @@ static struct write *write_new(struct collection *c, const char *key, uint64_t e
 		return NULL;
 	}
 	write = xnew(struct write);
-	*write = (struct write){.collection = c, .path = xprintf("%s%s", c->prefix, key), .expected = expected, .done = done, .arg = arg, .value = BUF_INIT(ETCD_MAX_REQUEST),
+	*write = (struct write){.collection = c, .path = xconcat(c->prefix, key), .expected = expected, .done = done, .arg = arg, .value = BUF_INIT(ETCD_MAX_REQUEST),
 		.started = clock_monotonic_ns()};
 	list_init(&write->link);
 	list_init(&write->lease_link);
@@ -388,7 +390,7 @@ void collection_put_guarded(struct collection *c, const char *key, const char *v
 	write->is_put = true;
 	write->guarded = count > 0;
 	for (size_t i = 0; i < count; i++) {
-		autofree char *path = xprintf("%s%s", guards[i].collection->prefix, guards[i].key);
+		autofree char *path = xconcat(guards[i].collection->prefix, guards[i].key);
 		keys[i] = store_key(c->store, path);
 		compare[i] = (struct etcd_guard){ETCD_SLICE(keys[i]), (int64_t)guards[i].revision};
 	}

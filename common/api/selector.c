@@ -441,6 +441,14 @@ const char *selector_exact(const struct selector *s, const char *key) {
 	return NULL;
 }
 
+void selector_each_demand(const struct selector *s, void (*fn)(const char *key, const char *value, void *arg), void *arg) {
+	for (size_t i = 0; s && i < s->len; i++) {
+		const struct requirement *r = &s->items[i];
+		if (r->op != OP_NOT_IN && r->op != OP_ABSENT)
+			fn(r->key, r->op == OP_IN && r->value_count == 1 ? r->values[0] : NULL, arg);
+	}
+}
+
 bool selector_each_key(const struct selector *s, bool (*fn)(const char *key, void *arg), void *arg) {
 	for (size_t i = 0; s && i < s->len; i++)
 		if (!fn(s->items[i].key, arg))

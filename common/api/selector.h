@@ -21,6 +21,8 @@ bool selector_matches(const struct selector *selector, const char *(*get)(const 
 bool selector_is_empty(const struct selector *selector);
 /* Value that the selector demands for `key` by "=", or NULL: lets an index answer. */
 const char *selector_exact(const struct selector *selector, const char *key);
+/* Calls fn for each key that must be there, with its only value (NULL: more than one will do). What has not all of these does not match. */
+void selector_each_demand(const struct selector *selector, void (*fn)(const char *key, const char *value, void *arg), void *arg);
 /* Calls fn for each key used; stops where it returns false. */
 bool selector_each_key(const struct selector *selector, bool (*fn)(const char *key, void *arg), void *arg);
 

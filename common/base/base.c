@@ -24,9 +24,15 @@ void *xmalloc(size_t size)
 	return p;
 }
 
+/* glibc's calloc never takes from the thread's own cache of small pieces; malloc does. */
+#define SMALL 1024
+
 void *xcalloc(size_t count, size_t size)
 {
-	void *p = calloc(count ? count : 1, size ? size : 1);
+	size_t total;
+	if (!__builtin_mul_overflow(count, size, &total) && total <= SMALL)
+		return memset(xmalloc(total), 0, total);
+	void *p = calloc(count, size);
 	if (!p)
 		out_of_memory();
 	return p;
@@ -68,6 +74,15 @@ void *xmemdup(const void *data, size_t len)
 	if (len)
 		memcpy(copy, data, len);
 	return copy;
+}
+
+char *xconcat(const char *a, const char *b)
+{
+	size_t a_len = strlen(a), b_len = strlen(b);
+	char *both = xmalloc(a_len + b_len + 1);
+	memcpy(both, a, a_len);
+	memcpy(both + a_len, b, b_len + 1);
+	return both;
 }
 
 char *xprintf(const char *fmt, ...)

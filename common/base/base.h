@@ -38,6 +38,8 @@ void *xreallocarray(void *ptr, size_t count, size_t size) __attribute__((returns
 char *xstrdup(const char *s) __attribute__((malloc, returns_nonnull));
 char *xstrndup(const char *s, size_t len) __attribute__((malloc, returns_nonnull));
 void *xmemdup(const void *data, size_t len) __attribute__((malloc, returns_nonnull));
+/* Both texts, one behind the other. */
+char *xconcat(const char *a, const char *b) __attribute__((returns_nonnull));
 char *xprintf(const char *fmt, ...) __attribute__((malloc, returns_nonnull)) printf_like(1, 2);
 #define xnew(type) ((type *)xcalloc(1, sizeof(type)))
 

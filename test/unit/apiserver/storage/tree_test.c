@@ -6,8 +6,10 @@ static struct collection *collection;
 
 static struct entry *make(const char *key, uint64_t revision)
 {
-	const char value[] = "{\"metadata\":{}}";
-	struct entry *entry = entry_from_value(collection, key, strlen(key), value, sizeof(value) - 1, revision, 1);
+	char path[32], value[64];
+	snprintf(path, sizeof(path), "t/%s", key);
+	int len = snprintf(value, sizeof(value), "{\"metadata\":{\"labels\":{\"last\":\"%c\"}}}", key[strlen(key) - 1]);
+	struct entry *entry = entry_from_value(collection, path, strlen(path), value, (size_t)len, revision, 1);
 
 	assert_non_null(entry);
 	return entry;
@@ -16,6 +18,25 @@ static struct entry *make(const char *key, uint64_t revision)
 static int compare(const void *a, const void *b)
 {
 	return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+/* A walk gives all, or of those with a label not one too few. */
+static void check_walk(const struct tree *tree, char **keys, size_t first, size_t end)
+{
+	struct snapshot_scan all = {.next = first, .end = end}, some = {.next = first, .end = end, .marks = entry_label_mark("last", "7")};
+	struct entry *entry, *marked = tree_next(tree, &some);
+
+	for (size_t i = first; i < end; i++) {
+		entry = tree_next(tree, &all);
+		assert_string_equal(entry->key, keys[i]);
+		assert_int_equal(all.next, i + 1);
+		if (marked == entry)
+			marked = tree_next(tree, &some);
+		else
+			assert_int_not_equal(entry->key[strlen(entry->key) - 1], '7');
+	}
+	assert_null(marked);
+	assert_null(tree_next(tree, &all));
 }
 
 static void check(const struct tree *tree, char **keys, size_t count)
@@ -28,6 +49,8 @@ static void check(const struct tree *tree, char **keys, size_t count)
 	}
 	if (count)
 		assert_int_equal(tree_lower_bound(tree, "zzzz"), count);
+	check_walk(tree, keys, 0, count);
+	check_walk(tree, keys, count / 3, count - count / 4);
 }
 
 /* Against a plain sorted array, with versions held all along. */
@@ -117,7 +140,7 @@ int main(void)
 		cmocka_unit_test(test_in_order),
 	};
 
-	collection = collection_new(&store, "", false, NULL, NULL);
+	collection = collection_new(&store, "t", false, NULL, NULL);
 	int r = cmocka_run_group_tests(tests, NULL, NULL);
 	collection_free(collection);
 	return r;

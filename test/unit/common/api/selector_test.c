@@ -84,6 +84,26 @@ static void test_fields(void **state) {
 	selector_free(s);
 }
 
+static void note_demand(const char *key, const char *value, void *arg) {
+	buf_printf(arg, "%s=%s;", key, value ? value : "?");
+}
+
+/* What an index may ask for: nothing that an object which matches could be without. */
+static void test_demands(void **state) {
+	autobuf struct buf seen = BUF_INIT(4096);
+	struct selector *s;
+	assert_int_equal(label_selector_parse("a=b,c in (d,e),f,!g,h!=i,j notin (k),l>3", &s, NULL), 0);
+	selector_each_demand(s, note_demand, &seen);
+	assert_string_equal(seen.data, "a=b;c=?;f=?;l=?;");
+	selector_free(s);
+	buf_reset(&seen);
+	assert_int_equal(field_selector_parse("a=b,c!=d,e=", &s, NULL), 0);
+	selector_each_demand(s, note_demand, &seen);
+	assert_string_equal(seen.data, "a=b;e=;");
+	selector_free(s);
+	selector_each_demand(NULL, note_demand, &seen);
+}
+
 static void test_from_object(void **state) {
 	static const char json[] = "{\"matchLabels\":{\"app\":\"web\"},\"matchExpressions\":[{\"key\":\"n\",\"operator\":\"In\",\"values\":[\"5\"]},{\"key\":\"z\",\"operator\":\"DoesNotExist\"}]}";
 	autoarena struct arena *arena = arena_new();
@@ -105,7 +125,7 @@ static void test_from_object(void **state) {
 
 int main(void) {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_labels), cmocka_unit_test(test_refused), cmocka_unit_test(test_fields), cmocka_unit_test(test_from_object),
+		cmocka_unit_test(test_labels), cmocka_unit_test(test_refused), cmocka_unit_test(test_fields), cmocka_unit_test(test_demands), cmocka_unit_test(test_from_object),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
