@@ -72,6 +72,7 @@ static void look(void *arg) {
 		log_warning("memory runs short", LOG_INT("used", used), LOG_INT("limit", m->limit));
 	m->told = true;
 	store_shrink(m->server->store);
+	arena_drop_blocks();
 	malloc_trim(0);
 }
 

@@ -129,11 +129,20 @@ void registry_remove(struct registry *registry, const char *group, const char *v
 }
 
 const struct resource *registry_find(struct registry *registry, const char *group, const char *version, const char *plural) {
+	/* Several times a request: put together by hand. */
+	const char *parts[] = {group ? group : "", version, plural};
 	char path[600];
-	if (snprintf(path, sizeof(path), "%s/%s/%s", group ? group : "", version, plural) >= (int)sizeof(path))
-		return NULL;
+	size_t len = 0;
+	for (size_t i = 0; i < array_len(parts); i++) {
+		size_t part = strlen(parts[i]);
+		if (part >= sizeof(path) - len)
+			return NULL;
+		memcpy(path + len, parts[i], part);
+		len += part;
+		path[len++] = '/';
+	}
 	pthread_rwlock_rdlock(&registry->lock);
-	const struct resource *found = map_get(&registry->by_path, path);
+	const struct resource *found = map_get_len(&registry->by_path, path, len - 1);
 	pthread_rwlock_unlock(&registry->lock);
 	return found;
 }

@@ -27,9 +27,8 @@ static void complain(struct complaints *c, const char *fmt, ...) {
 static void each_range(struct write *w, void (*fn)(struct write *w, const struct core_v1_limit_range *range, void *arg), void *arg) {
 	const struct resource *ranges = registry_find(w->r->server->registry, "", "v1", "limitranges");
 	autosnapshot struct snapshot *snapshot = collection_snapshot(ranges->collection);
-	autofree char *prefix = xprintf("%s/", w->ns);
 	size_t first, end;
-	snapshot_range(snapshot, prefix, &first, &end);
+	snapshot_namespace(snapshot, w->ns, &first, &end);
 	for (size_t i = first; i < end; i++) {
 		void *object;
 		if (resource_decode(ranges, snapshot_entry(snapshot, i), &object, NULL) < 0)

@@ -104,10 +104,9 @@ static void restricted_volumes(const struct core_v1_pod_spec *spec, struct viola
 static int validate(struct write *w, struct error *err) {
 	if (!admission_is(w, "", "pods", NULL))
 		return 0;
-	struct core_v1_namespace *ns = registry_read(w->r->server->registry, "", "namespaces", NULL, w->ns);
-	const char *level = ns ? arena_strdup(w->arena, api_map_get(&ns->metadata.labels, ENFORCE)) : NULL;
-	const char *version = ns ? arena_strdup(w->arena, str_or(api_map_get(&ns->metadata.labels, ENFORCE_VERSION), "latest")) : NULL;
-	api_unref(ns);
+	autoentry struct entry *ns = collection_get(registry_find(w->r->server->registry, "", "v1", "namespaces")->collection, w->ns);
+	const char *level = ns ? api_map_get(&ns->labels, ENFORCE) : NULL;
+	const char *version = ns ? str_or(api_map_get(&ns->labels, ENFORCE_VERSION), "latest") : NULL;
 	bool restricted = str_equal(level, "restricted");
 	if (!restricted && !str_equal(level, "baseline"))
 		return 0;

@@ -430,8 +430,11 @@ struct grpc_call *grpc_start(struct grpc_connection *c, const char *path, const 
 	if (c->closed || c->dead || !c->ready)
 		return NULL;
 	if (timeout_ms > 0) {
-		snprintf(timeout, sizeof(timeout), "%dm", timeout_ms);
-		headers[count++] = (nghttp2_nv)HEADER("grpc-timeout", timeout, strlen(timeout));
+		char *digit = timeout + sizeof(timeout);
+		*--digit = 'm';
+		for (int left = timeout_ms; left; left /= 10)
+			*--digit = (char)('0' + left % 10);
+		headers[count++] = (nghttp2_nv)HEADER("grpc-timeout", digit, (size_t)(timeout + sizeof(timeout) - digit));
 	}
 	if (events->message) /* etcd then ends a watch on a member that has lost its leader */
 		headers[count++] = (nghttp2_nv)HEADER("hasleader", "true", 4);

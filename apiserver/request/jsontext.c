@@ -16,6 +16,10 @@ static const char *skip_string(const char *p, const char *end) {
 	return p < end ? p + 1 : end;
 }
 
+static bool ends_token(char c) {
+	return c == ',' || c == ']' || c == '}' || c == ':' || c == ' ' || c == '\n' || c == '\t' || c == '\r' || c == '\0';
+}
+
 const char *json_text_skip(const char *p, const char *end) {
 	int depth = 0;
 	do {
@@ -34,7 +38,7 @@ const char *json_text_skip(const char *p, const char *end) {
 			p++;
 			continue;
 		} else {
-			while (p < end && !strchr(",]} \n\t\r:", *p))
+			while (p < end && !ends_token(*p))
 				p++;
 		}
 	} while (depth > 0);
@@ -98,7 +102,7 @@ static const char *find_below(const char *p, const char *end, const char *const 
 		const char *below[JSON_TEXT_MAX_PATHS], *value = p;
 		bool descend = false;
 		for (size_t i = 0; i < count; i++) {
-			bool here = rest[i] && strncmp(rest[i], key, key_len) == 0;
+			bool here = rest[i] && rest[i][0] == *key && strncmp(rest[i], key, key_len) == 0;
 			below[i] = here && rest[i][key_len] == '.' ? rest[i] + key_len + 1 : NULL;
 			descend = descend || below[i];
 			if (here && rest[i][key_len] == '\0')

@@ -109,8 +109,7 @@ void request_finished(struct request *r, int code) {
 	flow_release(r);
 	/* Only names of our own become labels: a client's words would make series without end. */
 	bool known = r->resource != NULL;
-	char code_text[16];
-	snprintf(code_text, sizeof(code_text), "%d", code);
+	char code_text[] = {(char)('0' + code / 100 % 10), (char)('0' + code / 10 % 10), (char)('0' + code % 10), '\0'};
 	const char *resource = known ? r->resource->api->plural : "";
 	metric_add(metric_label(&metrics[0], str_or(r->verb, ""), known ? r->group : "", known ? r->version : "", resource, r->sub ? r->sub->name : "", code_text), 1);
 	int64_t took = clock_monotonic_ns() - r->started_ns;

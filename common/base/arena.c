@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "common/base/arena.h"
 
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 
 /*
@@ -32,6 +34,91 @@ struct arena {
 	size_t total;
 };
 
+/* ---- blocks kept for the next arena ---- */
+
+#define SHELVES 5 /* of sizes BLOCK_MIN << shelf */
+
+static struct shelf {
+	atomic_flag busy; /* who finds it so does without: nobody waits here */
+	struct block *blocks;
+	unsigned count;
+} shelves[SHELVES] = {[0 ... SHELVES - 1] = {.busy = ATOMIC_FLAG_INIT}};
+static atomic_uint shelf_room;
+
+void arena_keep_blocks(unsigned count)
+{
+	atomic_store(&shelf_room, count);
+}
+
+static struct shelf *shelf_take(size_t size)
+{
+	for (size_t i = 0; i < SHELVES; i++) {
+		if (BLOCK_MIN << i == size)
+			return !atomic_flag_test_and_set_explicit(&shelves[i].busy, memory_order_acquire) ? &shelves[i] : NULL;
+	}
+	return NULL;
+}
+
+static void shelf_give(struct shelf *shelf)
+{
+	atomic_flag_clear_explicit(&shelf->busy, memory_order_release);
+}
+
+static struct block *block_kept(size_t size)
+{
+	struct shelf *shelf = atomic_load_explicit(&shelf_room, memory_order_relaxed) ? shelf_take(size) : NULL;
+	if (!shelf)
+		return NULL;
+	struct block *block = shelf->blocks;
+	if (block) {
+		shelf->blocks = block->next;
+		shelf->count--;
+	}
+	shelf_give(shelf);
+	if (block) {
+		/* Behind what was used it is zero still. */
+		memset(block->data, 0, block->used);
+		block->used = 0;
+		block->next = NULL;
+	}
+	return block;
+}
+
+static void block_free(struct block *block)
+{
+	unsigned room = atomic_load_explicit(&shelf_room, memory_order_relaxed);
+	struct shelf *shelf = room ? shelf_take(block->size) : NULL;
+	bool kept = shelf && shelf->count < room;
+	if (kept) {
+		block->next = shelf->blocks;
+		shelf->blocks = block;
+		shelf->count++;
+	}
+	if (shelf)
+		shelf_give(shelf);
+	if (!kept)
+		free(block);
+}
+
+void arena_drop_blocks(void)
+{
+	for (size_t i = 0; i < SHELVES; i++) {
+		struct block *blocks = NULL, *next;
+		struct shelf *shelf = shelf_take(BLOCK_MIN << i);
+		if (shelf) {
+			blocks = take_ptr(shelf->blocks);
+			shelf->count = 0;
+			shelf_give(shelf);
+		}
+		for (; blocks; blocks = next) {
+			next = blocks->next;
+			free(blocks);
+		}
+	}
+}
+
+/* ---- arenas ---- */
+
 struct arena *arena_new(void)
 {
 	struct arena *arena = xnew(struct arena);
@@ -48,7 +135,7 @@ struct arena *arena_free(struct arena *arena)
 		d->free_fn(d->ptr);
 	for (struct block *block = arena->blocks, *next; block; block = next) {
 		next = block->next;
-		free(block);
+		block_free(block);
 	}
 	free(arena);
 	return NULL;
@@ -56,7 +143,9 @@ struct arena *arena_free(struct arena *arena)
 
 static struct block *block_new(struct arena *arena, size_t size)
 {
-	struct block *block = xcalloc(1, sizeof(*block) + size);
+	struct block *block = block_kept(size);
+	if (!block)
+		block = xcalloc(1, sizeof(*block) + size);
 	block->size = size;
 	arena->total += sizeof(*block) + size;
 	return block;

@@ -73,7 +73,18 @@ void clock_advance_test(int64_t ns)
 }
 
 /* Writes "2006-01-02T15:04:05"; years beyond four digits are capped so that the buffers of callers hold. */
-static int format_seconds(int64_t sec, char *out, size_t size)
+static void put_digits(char *out, unsigned value, int count, char behind)
+{
+	out[count] = behind;
+	while (count) {
+		out[--count] = (char)('0' + value % 10);
+		value /= 10;
+	}
+}
+
+#define FORMATTED_SECONDS 19 /* "2006-01-02T15:04:05" */
+
+static int format_seconds(int64_t sec, char *out)
 {
 	static const int64_t max_sec = 253402300799; /* 9999-12-31T23:59:59Z */
 	static const int64_t min_sec = -62167219200; /* 0000-01-01T00:00:00Z */
@@ -85,25 +96,29 @@ static int format_seconds(int64_t sec, char *out, size_t size)
 		days--;
 	}
 	civil_from_days(days, &year, &month, &day);
-	return snprintf(out, size, "%04d-%02d-%02dT%02d:%02d:%02d", (int)year, month, day, (int)(rest / 3600), (int)(rest / 60 % 60),
-		(int)(rest % 60));
+	put_digits(out, (unsigned)year, 4, '-');
+	put_digits(out + 5, (unsigned)month, 2, '-');
+	put_digits(out + 8, (unsigned)day, 2, 'T');
+	put_digits(out + 11, (unsigned)(rest / 3600), 2, ':');
+	put_digits(out + 14, (unsigned)(rest / 60 % 60), 2, ':');
+	put_digits(out + 17, (unsigned)(rest % 60), 2, '\0');
+	return FORMATTED_SECONDS;
 }
 
 void time_format_rfc3339(struct wall_time t, char *out)
 {
-	int n = format_seconds(t.sec, out, 32);
-	snprintf(out + n, 32 - (size_t)n, "Z");
+	memcpy(out + format_seconds(t.sec, out), "Z", 2);
 }
 
 void time_format_rfc3339_micro(struct wall_time t, char *out)
 {
-	int n = format_seconds(t.sec, out, 32);
+	int n = format_seconds(t.sec, out);
 	snprintf(out + n, 32 - (size_t)n, ".%06dZ", (int)(t.nsec / 1000 % 1000000));
 }
 
 void time_format_rfc3339_nano(struct wall_time t, char *out)
 {
-	int n = format_seconds(t.sec, out, 40);
+	int n = format_seconds(t.sec, out);
 	if (t.nsec) {
 		n += snprintf(out + n, 40 - (size_t)n, ".%09d", (int)t.nsec);
 		while (out[n - 1] == '0')

@@ -4,6 +4,8 @@
 #include <errno.h>
 #include <gnutls/crypto.h>
 #include <gnutls/gnutls.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <sys/random.h>
 
@@ -24,10 +26,47 @@ void random_bytes(void *out, size_t len)
 	}
 }
 
+/*
+ * Small values, of which servers need thousands a second, come from a supply of the thread's own; what was given is wiped. A child that was forked
+ * begins without.
+ */
+enum { SUPPLY = 512 };
+static _Thread_local struct {
+	unsigned char bytes[SUPPLY];
+	size_t left;
+	unsigned generation;
+} supply;
+static atomic_uint fork_generation;
+static pthread_once_t fork_once = PTHREAD_ONCE_INIT;
+
+static void forked(void)
+{
+	atomic_fetch_add(&fork_generation, 1);
+}
+
+static void watch_forks(void)
+{
+	pthread_atfork(NULL, NULL, forked);
+}
+
+static void random_small(void *out, size_t len)
+{
+	pthread_once(&fork_once, watch_forks);
+	unsigned generation = atomic_load_explicit(&fork_generation, memory_order_relaxed);
+	if (supply.left < len || supply.generation != generation) {
+		random_bytes(supply.bytes, SUPPLY);
+		supply.left = SUPPLY;
+		supply.generation = generation;
+	}
+	supply.left -= len;
+	memcpy(out, supply.bytes + supply.left, len);
+	explicit_bzero(supply.bytes + supply.left, len);
+}
+
 uint64_t random_u64(void)
 {
 	uint64_t value;
-	random_bytes(&value, sizeof(value));
+	random_small(&value, sizeof(value));
 	return value;
 }
 
@@ -43,12 +82,18 @@ uint64_t random_below(uint64_t bound)
 
 void random_uuid(char *out)
 {
+	static const char digits[] = "0123456789abcdef";
 	unsigned char b[16];
-	random_bytes(b, sizeof(b));
+	random_small(b, sizeof(b));
 	b[6] = (unsigned char)((b[6] & 0x0f) | 0x40);
 	b[8] = (unsigned char)((b[8] & 0x3f) | 0x80);
-	snprintf(out, 37, "%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x", b[0], b[1], b[2], b[3], b[4], b[5], b[6],
-		b[7], b[8], b[9], b[10], b[11], b[12], b[13], b[14], b[15]);
+	for (size_t i = 0; i < sizeof(b); i++) {
+		if (i == 4 || i == 6 || i == 8 || i == 10)
+			*out++ = '-';
+		*out++ = digits[b[i] >> 4];
+		*out++ = digits[b[i] & 15];
+	}
+	*out = '\0';
 }
 
 void random_name_suffix(char *out, size_t len)

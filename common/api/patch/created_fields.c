@@ -69,7 +69,9 @@ static bool append_key(const struct api_type *type, const void *item, const char
 	enum api_presence presence = api_field_presence(f, at);
 	if (presence == API_LEFT_OUT && !f->default_json)
 		return false;
-	buf_printf(out, "%s\"%s\":", first ? "" : ",", key);
+	buf_append_str(out, first ? "\"" : ",\"");
+	buf_append_str(out, key);
+	buf_append(out, "\":", 2);
 	if (presence == API_LEFT_OUT)
 		buf_append_str(out, f->default_json);
 	else if (presence == API_NULL)

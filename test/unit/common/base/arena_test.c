@@ -56,12 +56,34 @@ static void deferred_run_last_first(void **state)
 	assert_null(arena_free(NULL));
 }
 
+static void kept_blocks_are_zero_again(void **state)
+{
+	arena_keep_blocks(2);
+	for (int round = 0; round < 20; round++) {
+		struct arena *arenas[4];
+		for (size_t i = 0; i < array_len(arenas); i++) {
+			arenas[i] = arena_new();
+			for (size_t size = 1; size < 9000; size = size * 2 + 3) {
+				unsigned char *p = arena_alloc(arenas[i], size);
+				for (size_t n = 0; n < size; n++)
+					assert_int_equal(p[n], 0);
+				memset(p, 0xff, size);
+			}
+		}
+		for (size_t i = 0; i < array_len(arenas); i++)
+			arena_free(arenas[i]);
+	}
+	arena_keep_blocks(0);
+	arena_drop_blocks();
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(memory_is_zeroed_aligned_and_apart),
 		cmocka_unit_test(strings_are_copied),
 		cmocka_unit_test(deferred_run_last_first),
+		cmocka_unit_test(kept_blocks_are_zero_again),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

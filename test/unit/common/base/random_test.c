@@ -8,6 +8,8 @@
 #include "common/base/random.h"
 
 #include <errno.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 static void identifiers_have_their_form(void **state)
 {
@@ -31,6 +33,26 @@ static void sha256_of_known_text(void **state)
 	char hex[65];
 	sha256_hex("abc", 3, hex);
 	assert_string_equal(hex, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+}
+
+/* What a thread keeps in store must not be given out twice. */
+static void a_forked_child_draws_other_values(void **state)
+{
+	int ends[2];
+	char ours[37], theirs[37];
+	random_uuid(ours);
+	assert_int_equal(pipe(ends), 0);
+	pid_t child = fork();
+	if (child == 0) {
+		random_uuid(theirs);
+		_exit(write(ends[1], theirs, sizeof(theirs)) == sizeof(theirs) ? 0 : 1);
+	}
+	random_uuid(ours);
+	assert_int_equal(read(ends[0], theirs, sizeof(theirs)), sizeof(theirs));
+	assert_string_not_equal(ours, theirs);
+	assert_int_equal(waitpid(child, NULL, 0), child);
+	close(ends[0]);
+	close(ends[1]);
 }
 
 static void base64_decodes_both_alphabets(void **state)
@@ -63,6 +85,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(identifiers_have_their_form),
 		cmocka_unit_test(sha256_of_known_text),
+		cmocka_unit_test(a_forked_child_draws_other_values),
 		cmocka_unit_test(base64_decodes_both_alphabets),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
