@@ -14,6 +14,8 @@
 #include "kubelet/runtime/runtime.h"
 
 #define KUBELET_MAX_ADDRESSES 2 /* one of each family */
+/* Of threads that come and go. The C library keeps 40 MB of stacks for those to come, and of each its last pages stay resident: so few large ones, whose size costs nothing. */
+#define KUBELET_THREAD_STACK (4 << 20)
 
 struct pod_manager;
 struct status_manager;

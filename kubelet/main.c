@@ -103,6 +103,7 @@ int main(int argc, char **argv) {
 	autoerror struct error err = {0};
 	sigset_t signals;
 	runtime_pause_main(argc, argv);
+	memory_be_sparing(argv);
 	if (kubelet_options_load(argc, argv, &kubelet.options, &err) < 0) {
 		fprintf(stderr, "coracle-kubelet: %s\n", error_message(&err));
 		return 2;
@@ -116,7 +117,6 @@ int main(int argc, char **argv) {
 		return 0;
 	}
 	umask(0);
-	memory_few_arenas();
 	block_signals(&signals);
 	raise_file_limit();
 	json_object_seed(0);

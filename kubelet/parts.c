@@ -170,7 +170,7 @@ static int connect_api(struct kubelet *kubelet, struct error *err) {
 	client_config_done(&config);
 	if (r < 0)
 		return r;
-	const struct informer_options pods = {.field_selector = field}, node = {.field_selector = name};
+	const struct informer_options pods = {.field_selector = field, .compact = true}, node = {.field_selector = name};
 	kubelet->informers = informer_set_new(kubelet->client);
 	kubelet->pod_informer = informer_get(kubelet->informers, &api_pods, &pods);
 	kubelet->node_informer = informer_get(kubelet->informers, &api_nodes, &node);

@@ -135,6 +135,8 @@ struct meta_v1_object_meta;
 struct meta_v1_object_meta *api_metadata(const void *object);
 /* A deep copy in a fresh arena, count 1: mutable. */
 void *api_copy(const void *object);
+/* The same in one block of about its size: for what stays long, since an arena grows by doubling. */
+void *api_copy_compact(const void *object);
 /* "namespace/name" or "name", in the object's own arena. */
 const char *api_key(const void *object);
 

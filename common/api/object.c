@@ -34,14 +34,17 @@ static struct object_header *header_of(const void *object) {
 	return header;
 }
 
-void *api_new_bare(const struct api_type *type) {
-	struct arena *arena = arena_new();
+static void *new_in(struct arena *arena, const struct api_type *type) {
 	struct object_header *header = arena_alloc(arena, sizeof(*header) + type->size);
 	header->type = type;
 	header->arena = arena;
 	header->magic = OBJECT_MAGIC;
 	atomic_init(&header->refs, 1);
 	return header + 1;
+}
+
+void *api_new_bare(const struct api_type *type) {
+	return new_in(arena_new(), type);
 }
 
 void *api_new(const struct api_type *type) {
@@ -93,6 +96,15 @@ struct meta_v1_object_meta *api_metadata(const void *object) {
 void *api_copy(const void *object) {
 	const struct api_type *type = api_type_of(object);
 	void *copy = api_new_bare(type);
+	api_copy_value(type, copy, object, api_arena(copy));
+	return copy;
+}
+
+void *api_copy_compact(const void *object) {
+	const struct api_type *type = api_type_of(object);
+	/* In another order, texts and what must be aligned leave other gaps. */
+	size_t used = arena_used(api_arena(object)), gaps = used / 32 + 64;
+	void *copy = new_in(arena_new_sized(used + gaps), type);
 	api_copy_value(type, copy, object, api_arena(copy));
 	return copy;
 }

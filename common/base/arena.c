@@ -119,11 +119,28 @@ void arena_drop_blocks(void)
 
 /* ---- arenas ---- */
 
+static struct block *block_new(struct arena *arena, size_t size)
+{
+	struct block *block = block_kept(size);
+	if (!block)
+		block = xcalloc(1, sizeof(*block) + size);
+	block->size = size;
+	arena->total += sizeof(*block) + size;
+	return block;
+}
+
 struct arena *arena_new(void)
 {
 	struct arena *arena = xnew(struct arena);
 	arena->next_size = BLOCK_MIN;
 	arena->total = sizeof(*arena);
+	return arena;
+}
+
+struct arena *arena_new_sized(size_t size)
+{
+	struct arena *arena = arena_new();
+	arena->blocks = block_new(arena, size);
 	return arena;
 }
 
@@ -139,16 +156,6 @@ struct arena *arena_free(struct arena *arena)
 	}
 	free(arena);
 	return NULL;
-}
-
-static struct block *block_new(struct arena *arena, size_t size)
-{
-	struct block *block = block_kept(size);
-	if (!block)
-		block = xcalloc(1, sizeof(*block) + size);
-	block->size = size;
-	arena->total += sizeof(*block) + size;
-	return block;
 }
 
 /* Texts are packed; whatever else comes next starts on an aligned address again. */
@@ -248,4 +255,12 @@ void arena_defer(struct arena *arena, void (*free_fn)(void *), void *ptr)
 size_t arena_size(const struct arena *arena)
 {
 	return arena->total;
+}
+
+size_t arena_used(const struct arena *arena)
+{
+	size_t used = 0;
+	for (const struct block *block = arena->blocks; block; block = block->next)
+		used += block->used;
+	return used;
 }

@@ -14,6 +14,8 @@ struct arena;
 
 /* A new, empty arena; the first block is made on the first allocation. */
 struct arena *arena_new(void);
+/* One whose first block holds `size` bytes. */
+struct arena *arena_new_sized(size_t size);
 /* Takes NULL. Returns NULL. */
 struct arena *arena_free(struct arena *arena);
 static inline void cleanup_arena(struct arena **arena) {
@@ -35,6 +37,8 @@ char *arena_vprintf(struct arena *arena, const char *fmt, va_list args) __attrib
 void arena_defer(struct arena *arena, void (*free_fn)(void *), void *ptr);
 /* Bytes taken from the allocator, for accounting. */
 size_t arena_size(const struct arena *arena);
+/* Bytes given out, with what lies between them to align them. */
+size_t arena_used(const struct arena *arena);
 
 /*
  * How many freed blocks of each usual size are kept for later arenas, of whatever thread (0, as it begins: none). For who makes and frees thousands of arenas

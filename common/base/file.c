@@ -193,6 +193,37 @@ int file_remove_all(const char *path, struct error *err)
 	return r ? error_set_errno(err, r, "remove %s", path) : 0;
 }
 
+static void empty_children(int fd, int depth)
+{
+	int again = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+	DIR *dir = again < 0 ? NULL : fdopendir(again);
+	if (!dir) {
+		cleanup_close(&again);
+		return;
+	}
+	for (struct dirent *entry; (entry = readdir(dir));) {
+		struct stat st;
+		if (str_equal(entry->d_name, ".") || str_equal(entry->d_name, "..") || fstatat(fd, entry->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+			continue;
+		if (S_ISDIR(st.st_mode) && depth < MAX_DEPTH) {
+			autoclose int child = open_child_dir(fd, entry->d_name);
+			if (child >= 0)
+				empty_children(child, depth + 1);
+		} else if (S_ISREG(st.st_mode) && st.st_blocks) {
+			struct open_how how = {.flags = O_WRONLY | O_TRUNC | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, .resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_XDEV};
+			autoclose int file unused = (int)syscall(SYS_openat2, fd, entry->d_name, &how, sizeof(how));
+		}
+	}
+	closedir(dir);
+}
+
+void file_empty_all(const char *path)
+{
+	autoclose int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (fd >= 0)
+		empty_children(fd, 0);
+}
+
 bool file_exists(const char *path)
 {
 	return faccessat(AT_FDCWD, path, F_OK, AT_SYMLINK_NOFOLLOW) == 0;

@@ -18,6 +18,11 @@ int file_write(int dirfd, const char *path, const void *data, size_t len, mode_t
 int file_mkdir_all(const char *path, mode_t mode, struct error *err);
 /* rm -rf; absent is success. Never follows a symlink and never crosses into another mounted file system. */
 int file_remove_all(const char *path, struct error *err);
+/*
+ * Cuts all regular files below a folder to nothing, as far as it can: frees their space even where somebody holds them, by a copy of a mount, say. Never
+ * follows a symlink and never crosses into another mounted file system. What they hold is lost under all their names.
+ */
+void file_empty_all(const char *path);
 bool file_exists(const char *path);
 /* "a/b" from its parts with one slash between; the caller frees. */
 char *path_join(const char *first, ...) __attribute__((sentinel));

@@ -5,15 +5,42 @@
 #include "common/base/file.h"
 
 #include <fcntl.h>
+#include <limits.h>
 #include <malloc.h>
 #include <stdio.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #define ARENAS 2
 #define MAX_MAPS (4u << 20)
 
-void memory_few_arenas(void)
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define OWN_MALLOC 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define OWN_MALLOC 1
+#endif
+#endif
+#ifndef OWN_MALLOC
+#define OWN_MALLOC 0
+#endif
+
+void memory_be_sparing(char **argv)
 {
+	static const char name[] = "GLIBC_TUNABLES", wanted[] = "glibc.malloc.tcache_count=0";
+	const char *set = getenv(name);
+	char self[PATH_MAX];
+	if (set && str_equal(set, wanted)) {
+		unsetenv(name);
+	} else if (!set && !OWN_MALLOC) {
+		/* By its own path, of which the kernel takes the name of the process. */
+		ssize_t len = readlink("/proc/self/exe", self, sizeof(self));
+		if (len > 0 && (size_t)len < sizeof(self) && setenv(name, wanted, 1) == 0) {
+			self[len] = '\0';
+			execv(self, argv);
+			unsetenv(name); /* an upgrade took the file away: without it, then */
+		}
+	}
 	mallopt(M_ARENA_MAX, ARENAS);
 }
 

@@ -3,8 +3,12 @@
 #ifndef CORACLE_BASE_TRIM_H
 #define CORACLE_BASE_TRIM_H
 
-/* Few arenas for malloc: call before threads start. A daemon of many short threads otherwise keeps a heap for each. */
-void memory_few_arenas(void);
+/*
+ * Makes malloc sparing, for a daemon of many threads: two heaps for all of them, and no chunks kept aside for each, which would hold whole pages. The C library
+ * takes the latter from the environment alone (GLIBC_TUNABLES): the program starts itself anew with it, once, unless the variable was set by somebody else; it is
+ * not left to children. Call first in main.
+ */
+void memory_be_sparing(char **argv);
 /*
  * Returns free heap, and lets go of pages of programs and libraries as they stand on disk (what is still used comes back from the
  * page cache). Thread safe; takes a few milliseconds: for quiet moments.

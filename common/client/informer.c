@@ -35,6 +35,7 @@ struct informer {
 	char *ns, *label_selector, *field_selector;
 	void (*transform)(void *object);
 	const struct api_field **skip; /* NULL terminated */
+	bool compact;
 	struct informer_store store;
 	/* Held while the store changes and handlers hear of it: everybody hears the same order. Recursive: a handler may add handlers. */
 	pthread_mutex_t dispatch;
@@ -192,7 +193,11 @@ static void *decode(struct informer *informer, const char *json, size_t len, str
 	}
 	if (informer->transform)
 		informer->transform(object);
-	return object;
+	if (!informer->compact)
+		return object;
+	void *compact = api_copy_compact(object);
+	api_unref(object);
+	return compact;
 }
 
 static bool stopping(const struct informer *informer)
@@ -546,6 +551,7 @@ static struct informer *informer_new(struct informer_set *set, const struct api_
 	informer->field_selector = copy(options->field_selector);
 	informer->transform = options->transform;
 	informer->skip = fields_to_skip(options);
+	informer->compact = options->compact;
 	informer_store_init(&informer->store, options->packed ? resource->type : NULL);
 	pthread_mutexattr_t attr;
 	pthread_mutexattr_init(&attr);

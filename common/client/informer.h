@@ -24,6 +24,8 @@ struct informer_options {
 	const char *const *skip;
 	/* Keep objects packed, and as structs only while they are asked for (informer_store.h): for what is many and seldom looked at. */
 	bool packed;
+	/* Keep objects in blocks of just their size, at the price of copying each once: for what stays long and changes seldom. */
+	bool compact;
 };
 struct informer_handler {
 	/* On the informer's thread, in order; must not block. `object` is borrowed. on_update gets old and new. */

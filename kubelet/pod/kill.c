@@ -8,7 +8,6 @@
 
 #define DEFAULT_GRACE 30
 #define LEAST_GRACE 2 /* seconds left to a container after its hook */
-#define KILLER_STACK (256 << 10)
 
 static int signal_number(const char *name) {
 	int64_t number;
@@ -143,7 +142,7 @@ void pod_kill_all(struct pod *pod, struct core_v1_pod *object, const struct pod_
 	qsort(killers, count, sizeof(*killers), by_end);
 	pthread_attr_t attr;
 	pthread_attr_init(&attr);
-	pthread_attr_setstacksize(&attr, KILLER_STACK);
+	pthread_attr_setstacksize(&attr, KUBELET_THREAD_STACK);
 	for (size_t i = 0; i < count; i++) {
 		killers[i].all = killers;
 		killers[i].index = i;

@@ -12,7 +12,6 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-#define WORKER_STACK (512 << 10)
 #define STOP_SECONDS 5
 #define STARTS_AT_ONCE 8
 
@@ -167,7 +166,7 @@ static void wake_locked(struct pod_manager *manager, struct pod *pod) {
 	pthread_t thread;
 	pthread_attr_init(&attr);
 	pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
-	pthread_attr_setstacksize(&attr, WORKER_STACK);
+	pthread_attr_setstacksize(&attr, KUBELET_THREAD_STACK);
 	if (pthread_create(&thread, &attr, work, pod) == 0) {
 		pod->working = true;
 		manager->workers++;

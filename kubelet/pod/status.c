@@ -467,8 +467,9 @@ void pod_status_update(struct pod *pod, const struct core_v1_pod *object, const 
 	}
 	struct conditions conditions = {.arena = a, .object = object, .old = old, .status = status};
 	make_conditions(pod, &conditions, view);
-	struct core_v1_pod *told = told_pod(object);
-	api_copy_value(&core_v1_pod_status_type, &told->status, status, api_arena(told));
+	autounref struct core_v1_pod *loose = told_pod(object);
+	api_copy_value(&core_v1_pod_status_type, &loose->status, status, api_arena(loose));
+	struct core_v1_pod *told = api_copy_compact(loose);
 	status_manager_set(pod->kubelet->status, api_ref(told), pod->stage >= POD_ENDED);
 	pthread_mutex_lock(&pod->lock);
 	struct core_v1_pod *before = pod->told;

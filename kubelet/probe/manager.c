@@ -10,7 +10,6 @@
 #include <time.h>
 
 #define MAX_THREADS 32
-#define THREAD_STACK (256 << 10)
 #define IDLE_SECONDS 15
 #define EVENT_OUTPUT 1024 /* bytes of a probe's output told in events */
 
@@ -193,7 +192,7 @@ static void add_thread(struct probe_manager *manager) {
 	pthread_t thread;
 	pthread_attr_init(&attr);
 	pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
-	pthread_attr_setstacksize(&attr, THREAD_STACK);
+	pthread_attr_setstacksize(&attr, KUBELET_THREAD_STACK);
 	if (pthread_create(&thread, &attr, work, manager) == 0)
 		manager->threads++;
 	pthread_attr_destroy(&attr);

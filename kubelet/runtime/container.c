@@ -233,11 +233,22 @@ static int lay_out(const struct creation *c, struct error *err)
 	return r == 0 ? container_save(runtime, c->container, true, err) : r;
 }
 
+/*
+ * What the container wrote. Every start of a container anywhere on the machine copies all mounts for a moment, and a copy of the overlay holds
+ * the files that are removed below it: but what is full now needs its space now.
+ */
+static void drop_files(struct runtime *runtime, const struct container *container)
+{
+	autofree char *rootfs = container_root(runtime, container->id, "rootfs"), *upper = container_root(runtime, container->id, "upper");
+	umount2(rootfs, MNT_DETACH);
+	file_empty_all(upper);
+}
+
 int container_take_away(struct runtime *runtime, const struct container *container, struct error *err)
 {
 	autofree char *root = container_root(runtime, container->id, NULL), *bundle = bundle_path(runtime, container->id, NULL);
-	autofree char *rootfs = container_root(runtime, container->id, "rootfs"), *exit = xprintf("%s/exits/%s", runtime->run, container->id);
-	umount2(rootfs, MNT_DETACH);
+	autofree char *exit = xprintf("%s/exits/%s", runtime->run, container->id);
+	drop_files(runtime, container);
 	for (size_t i = 0; i < 1024; i++) {
 		char name[32];
 		snprintf(name, sizeof(name), "image-%zu", i);
@@ -329,14 +340,13 @@ int runtime_container_remove(struct runtime *runtime, const char *id, struct err
 
 static void shed(struct runtime *runtime, struct container *container)
 {
-	autofree char *rootfs = container_root(runtime, container->id, "rootfs"), *upper = container_root(runtime, container->id, "upper");
-	autofree char *work = container_root(runtime, container->id, "work");
+	autofree char *upper = container_root(runtime, container->id, "upper"), *work = container_root(runtime, container->id, "work");
 	pthread_mutex_lock(&runtime->lock);
 	bool over = container->state == CONTAINER_EXITED;
 	pthread_mutex_unlock(&runtime->lock);
 	if (!over || container->removed)
 		return;
-	umount2(rootfs, MNT_DETACH);
+	drop_files(runtime, container);
 	file_remove_all(work, NULL);
 	file_remove_all(upper, NULL);
 	pthread_mutex_lock(&container->size_lock);

@@ -10,7 +10,6 @@
 #include <pthread.h>
 #include <stdarg.h>
 
-#define THREAD_STACK (256 << 10)
 #define MAX_BODY (1u << 20)
 #define MAX_TEXT 65536
 
@@ -57,7 +56,7 @@ bool route_thread(void *(*fn)(void *arg), void *arg) {
 	pthread_t thread;
 	pthread_attr_init(&attr);
 	pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
-	pthread_attr_setstacksize(&attr, THREAD_STACK);
+	pthread_attr_setstacksize(&attr, KUBELET_THREAD_STACK);
 	bool started = pthread_create(&thread, &attr, fn, arg) == 0;
 	pthread_attr_destroy(&attr);
 	return started;

@@ -24,6 +24,8 @@ static void check_round_trip(const struct api_type *type, const char *json) {
 	assert_string_equal(out, json);
 	autounref void *copy = api_copy(object);
 	assert_true(api_equal(type, object, copy));
+	autounref void *compact = api_copy_compact(object);
+	assert_true(api_equal(type, object, compact));
 	assert_int_equal(api_hash(type, object), api_hash(type, copy));
 	autofree char *again = encoded(copy);
 	assert_string_equal(again, json);

@@ -77,6 +77,20 @@ static void kept_blocks_are_zero_again(void **state)
 	arena_drop_blocks();
 }
 
+static void a_first_block_may_be_sized(void **state)
+{
+	autoarena struct arena *arena = arena_new_sized(3000);
+	size_t empty = arena_size(arena);
+	char *text = arena_strndup(arena, "abc", 3);
+	arena_alloc(arena, 2900);
+	assert_string_equal(text, "abc");
+	assert_int_equal(arena_size(arena), empty);
+	assert_in_range(arena_used(arena), 2904, 2904 + 16);
+	arena_alloc(arena, 2000);
+	assert_true(arena_size(arena) > empty);
+	assert_in_range(arena_used(arena), 4904, 4904 + 32);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -84,6 +98,7 @@ int main(void)
 		cmocka_unit_test(strings_are_copied),
 		cmocka_unit_test(deferred_run_last_first),
 		cmocka_unit_test(kept_blocks_are_zero_again),
+		cmocka_unit_test(a_first_block_may_be_sized),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -84,6 +84,26 @@ static void paths_join_with_one_slash(void **state)
 	}
 }
 
+static void emptied_files_hold_nothing(void **state)
+{
+	autofree char *sub = path_join(dir, "empty/sub", NULL), *inside = path_join(dir, "empty/sub/file", NULL), *top = path_join(dir, "empty", NULL), *outside = path_join(dir, "outside", NULL);
+	autofree char *link = path_join(dir, "empty/link", NULL), *folder_link = path_join(dir, "empty/folder", NULL);
+	autoerror struct error err = {0};
+	assert_int_equal(file_mkdir_all(sub, 0755, &err), 0);
+	assert_int_equal(file_write(AT_FDCWD, inside, "hello", 5, 0400, &err), 0);
+	assert_int_equal(file_write(AT_FDCWD, outside, "stays", 5, 0600, &err), 0);
+	assert_int_equal(symlink(outside, link), 0);
+	assert_int_equal(symlink(dir, folder_link), 0);
+	autoclose int held = open(inside, O_RDONLY | O_CLOEXEC);
+	file_empty_all(top);
+	struct stat st;
+	assert_int_equal(fstat(held, &st), 0);
+	assert_int_equal(st.st_size, 0);
+	assert_int_equal(stat(outside, &st), 0);
+	assert_int_equal(st.st_size, 5);
+	file_empty_all("/nowhere/at/all");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -91,6 +111,7 @@ int main(void)
 		cmocka_unit_test(proc_files_are_read),
 		cmocka_unit_test(removal_spares_what_links_point_at),
 		cmocka_unit_test(paths_join_with_one_slash),
+		cmocka_unit_test(emptied_files_hold_nothing),
 	};
 	return cmocka_run_group_tests(tests, make_dir, remove_dir);
 }
