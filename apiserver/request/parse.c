@@ -132,8 +132,15 @@ int request_parse(struct request *r, struct error *err) {
 		r->verb = request_flag(r, "watch") ? "watch" : "list";
 	else if (!r->name && strcmp(r->verb, "delete") == 0)
 		r->verb = "deletecollection";
-	if (old_watch && (strcmp(r->verb, "get") == 0 || strcmp(r->verb, "list") == 0))
+	if (old_watch && (strcmp(r->verb, "get") == 0 || strcmp(r->verb, "list") == 0)) {
 		r->verb = "watch";
+		r->watches_one = r->name && !r->subresource;
+	}
+	if (r->watches_one) {
+		r->selected_name = r->name;
+		r->name = NULL;
+		return 0;
+	}
 	/* GET of one name with ?watch is not a watch but a get, as the Go server has it since 1.11. */
 	if (!r->name && (strcmp(r->verb, "list") == 0 || strcmp(r->verb, "watch") == 0 || strcmp(r->verb, "deletecollection") == 0)) {
 		const char *name = name_of_selector(r);

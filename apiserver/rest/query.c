@@ -97,8 +97,11 @@ static bool find_unknown(const char *key, void *arg) {
 }
 
 static int parse_fields(struct request *r, struct list_query *query, struct error *err) {
-	const char *text = http_query(r->http, "fieldSelector");
-	if (str_empty(text))
+	const char *text = str_or(http_query(r->http, "fieldSelector"), "");
+	autofree char *one = r->watches_one ? xprintf("metadata.name=%s%s%s", r->selected_name, *text ? "," : "", text) : NULL;
+	if (one)
+		text = one;
+	if (!*text)
 		return 0;
 	int rc = field_selector_parse(text, &query->fields, err);
 	if (rc < 0)

@@ -54,6 +54,7 @@ enum api_list_type { API_LIST_NONE, API_LIST_ATOMIC, API_LIST_SET, API_LIST_MAP 
 #define API_FIELD_WIRE_ONLY   (1u << 10) /* on the protobuf wire only */
 #define API_FIELD_NO_JSON     (1u << 11)
 #define API_FIELD_REST        (1u << 12) /* map<json>, the last field: holds the members that no other field names, and writes them into the parent */
+#define API_FIELD_MAP_GRANULAR (1u << 13) /* its members have managers of their own, though its type is atomic elsewhere */
 #define API_MAX_REST 4096                /* of such members */
 
 struct api_type;

@@ -182,4 +182,18 @@ def test_thousand(site):
     [c.close() for c in watchers]
 
 
-run([test_websocket, test_ends, test_stalled, test_thousand])
+def test_old_paths(site):
+    """Paths that began with watch/, one object's too: whoever still uses them sees what they name."""
+    api = site.start_server().api
+    one, all_of_them = Watch(api, CM.replace("/v1/", "/v1/watch/") + "/mine"), Watch(api, CM.replace("/v1/", "/v1/watch/"))
+    for name in ("other", "mine"):
+        api.call("POST", CM, {"metadata": {"name": name}})
+    names = [e["object"]["metadata"]["name"] for e in all_of_them.wait(2)][-2:]
+    check("a collection", names == ["other", "mine"], names)
+    events = [(e["type"], e["object"]["metadata"]["name"]) for e in one.wait(1)]
+    check("one object", events == [("ADDED", "mine")], events)
+    one.close()
+    all_of_them.close()
+
+
+run([test_websocket, test_ends, test_old_paths, test_stalled, test_thousand])

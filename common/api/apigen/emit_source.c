@@ -26,7 +26,7 @@ static void emit_flags(FILE *out, const struct field *f) {
 		{f->pointer, "API_FIELD_POINTER"}, {f->omit_empty, "API_FIELD_OMIT_EMPTY"}, {f->omit_zero, "API_FIELD_OMIT_ZERO"},
 		{f->required, "API_FIELD_REQUIRED"}, {f->inlined, "API_FIELD_INLINE"}, {f->map_atomic, "API_FIELD_MAP_ATOMIC"},
 		{f->merge, "API_FIELD_MERGE"}, {f->retain_keys, "API_FIELD_RETAIN_KEYS"}, {f->replace, "API_FIELD_REPLACE"},
-		{f->self, "API_FIELD_SELF"}, {f->wire, "API_FIELD_WIRE_ONLY"},
+		{f->map_granular, "API_FIELD_MAP_GRANULAR"}, {f->self, "API_FIELD_SELF"}, {f->wire, "API_FIELD_WIRE_ONLY"},
 	};
 	fputs(".flags = 0", out);
 	for (size_t i = 0; i < lengthof(flags); i++)

@@ -153,7 +153,7 @@ static void parse_field_word(struct reader *r, struct field *f, const char *word
 		{"inline", &f->inlined}, {"self", &f->self}, {"wire", &f->wire}, {"closed", &f->closed},
 		{"omitempty", &f->omit_empty}, {"omitzero", &f->omit_zero}, {"required", &f->required},
 		{"need", &f->need}, {"fixed", &f->fixed}, {"labels", &f->labels}, {"oneof", &f->one_of}, {"judged", &f->judged},
-		{"mapatomic", &f->map_atomic}, {"merge", &f->merge}, {"retainKeys", &f->retain_keys}, {"replace", &f->replace},
+		{"mapatomic", &f->map_atomic}, {"mapgranular", &f->map_granular}, {"merge", &f->merge}, {"retainKeys", &f->retain_keys}, {"replace", &f->replace},
 	};
 	for (size_t i = 0; i < lengthof(flags); i++)
 		if (!strcmp(word, flags[i].word)) {

@@ -55,7 +55,7 @@ struct field {
 	struct type *type;
 	char *alias;
 	bool inlined, self, wire, closed;
-	bool omit_empty, omit_zero, required, map_atomic, merge, retain_keys, replace;
+	bool omit_empty, omit_zero, required, map_atomic, map_granular, merge, retain_keys, replace;
 	const char *list_type; /* symbol of enum api_list_type */
 	struct words keys, values;
 	char *merge_key, *default_json, *fill_json, *gate, *doc;

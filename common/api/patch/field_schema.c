@@ -36,6 +36,8 @@ enum field_form field_form_of(const struct api_field *f) {
 		return FORM_LEAF;
 	if (f->type->custom_json)
 		return f->type->custom_json == API_CUSTOM_SELF ? FORM_LEAF : FORM_ANY;
+	if (f->flags & API_FIELD_MAP_GRANULAR)
+		return FORM_STRUCT;
 	return f->type->map_atomic || f->flags & API_FIELD_MAP_ATOMIC ? FORM_LEAF : FORM_STRUCT;
 }
 
