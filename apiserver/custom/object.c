@@ -136,6 +136,10 @@ static void strip_v2(json_t *schema) {
 	}
 	if (!json_is_object(schema))
 		return;
+	/* What may be null has no type there. */
+	static const char *const typed[] = {"type", "items", "properties", "additionalProperties"};
+	for (size_t i = 0; json_is_true(json_object_get(schema, "nullable")) && i < array_len(typed); i++)
+		json_object_del(schema, typed[i]);
 	for (size_t i = 0; i < array_len(gone); i++)
 		json_object_del(schema, gone[i]);
 	if (json_is_true(json_object_get(schema, "x-kubernetes-preserve-unknown-fields")) || json_is_true(json_object_get(schema, "x-kubernetes-int-or-string"))) {
@@ -152,12 +156,29 @@ static void strip_v2(json_t *schema) {
 	strip_v2(json_object_get(schema, "additionalProperties"));
 }
 
+/* What is a number or a string says so in words that other tools know, too. */
+static void spell_out(json_t *schema) {
+	static const char *const below[] = {"items", "additionalProperties"};
+	if (!json_is_object(schema))
+		return;
+	if (json_is_true(json_object_get(schema, "x-kubernetes-int-or-string")) && !json_object_get(schema, "anyOf") && !json_object_get(schema, "allOf"))
+		json_object_set_new(schema, "anyOf", json_pack("[{s:s}, {s:s}]", "type", "integer", "type", "string"));
+	const char *key;
+	json_t *inner;
+	json_object_foreach(json_object_get(schema, "properties"), key, inner)
+		spell_out(inner);
+	for (size_t i = 0; i < array_len(below); i++)
+		spell_out(json_object_get(schema, below[i]));
+}
+
 void custom_openapi(const struct custom_resource *custom, bool v2, struct buf *out) {
 	bool open = !custom->schema || json_is_true(json_object_get(custom->schema, "x-kubernetes-preserve-unknown-fields"));
 	/* v2 cannot say "these and any others": what is open says nothing. */
 	json_t *schema = open && (v2 || !custom->schema) ? json_pack("{s:s}", "type", "object") : json_deep_copy(custom->schema);
 	if (v2)
 		strip_v2(schema);
+	else
+		spell_out(schema);
 	if (!open || !v2) {
 		json_t *properties = json_object_get(schema, "properties");
 		if (!properties) {

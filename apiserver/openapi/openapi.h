@@ -15,6 +15,12 @@ enum openapi_form { OPENAPI_V2, OPENAPI_V3 };
 /* Types reached so far, in order of discovery. */
 struct schema_set {
 	struct map seen;
+	unsigned scalars; /* those of schema.c that were referred to, as bits */
+	/* Of what the document tells of: kinds that belong to every group and version name them. */
+	struct schema_version {
+		char *group, *version; /* owned */
+	} *versions;
+	size_t version_count;
 	const struct api_type **types;
 	size_t len, cap;
 };
@@ -25,7 +31,5 @@ void schema_set_done(struct schema_set *set);
 void schema_write_all(struct schema_set *set, enum openapi_form form, struct buf *out);
 /* The v2 document as protobuf, from its JSON (proto.c). */
 void openapi_v2_protobuf(const char *json, size_t len, struct buf *out);
-/* Appends the paths of a resource, each preceded by a comma unless *first. */
-void paths_write(const struct resource *resource, enum openapi_form form, bool *first, struct schema_set *set, struct buf *out);
 
 #endif

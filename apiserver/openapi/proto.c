@@ -16,6 +16,7 @@ enum how {
 	HOW_NAMED,    /* the members of an object, each {name = 1, value = 2: `of`} in field `number` */
 	HOW_NAMED_IN, /* the same in field 1 of a message of its own */
 	HOW_PARAMETERS, /* by where they stand */
+	HOW_PARAMETERS_NAMED,
 };
 
 struct message;
@@ -53,6 +54,7 @@ MESSAGE(query_parameter, 23, {"required", 1, HOW_BOOL, NULL}, {"in", 2, HOW_STRI
 	{"format", 7, HOW_STRING, NULL}, {"uniqueItems", 20, HOW_BOOL, NULL});
 MESSAGE(path_parameter, 22, {"required", 1, HOW_BOOL, NULL}, {"in", 2, HOW_STRING, NULL}, {"description", 3, HOW_STRING, NULL}, {"name", 4, HOW_STRING, NULL}, {"type", 5, HOW_STRING, NULL},
 	{"format", 6, HOW_STRING, NULL}, {"uniqueItems", 19, HOW_BOOL, NULL});
+MESSAGE(reference, 0, {"$ref", 1, HOW_STRING, NULL}, {"description", 2, HOW_STRING, NULL});
 MESSAGE(response, 5, {"description", 1, HOW_STRING, NULL}, {"schema", 2, HOW_WRAPPED, &schema});
 MESSAGE(response_value, 0, {"*", 1, HOW_MESSAGE, &response});
 MESSAGE(responses, 2, {"*", 1, HOW_NAMED, &response_value});
@@ -66,7 +68,7 @@ MESSAGE(info, 7, {"title", 1, HOW_STRING, NULL}, {"version", 2, HOW_STRING, NULL
 MESSAGE(key_definition, 5, {"type", 1, HOW_STRING, NULL}, {"name", 2, HOW_STRING, NULL}, {"in", 3, HOW_STRING, NULL}, {"description", 4, HOW_STRING, NULL});
 MESSAGE(security_definition, 0, {"*", 2, HOW_MESSAGE, &key_definition});
 MESSAGE(document, 16, {"swagger", 1, HOW_STRING, NULL}, {"info", 2, HOW_MESSAGE, &info}, {"paths", 8, HOW_MESSAGE, &paths}, {"definitions", 9, HOW_NAMED_IN, &schema},
-	{"securityDefinitions", 13, HOW_NAMED_IN, &security_definition});
+	{"parameters", 10, HOW_PARAMETERS_NAMED, NULL}, {"securityDefinitions", 13, HOW_NAMED_IN, &security_definition});
 
 /* ---- the wire ---- */
 
@@ -136,9 +138,9 @@ static void put_named(struct buf *out, unsigned number, const struct message *m,
 	}
 }
 
-/* ParametersItem {Parameter {BodyParameter | NonBodyParameter {... | query | path}}} */
+/* Parameter {BodyParameter | NonBodyParameter {... | query | path}} */
 static void put_parameter(struct buf *out, unsigned number, json_t *value, unsigned depth) {
-	autobuf struct buf parameter = BUF_INIT(MAX_MESSAGE), item = BUF_INIT(MAX_MESSAGE), other = BUF_INIT(MAX_MESSAGE);
+	autobuf struct buf parameter = BUF_INIT(MAX_MESSAGE), other = BUF_INIT(MAX_MESSAGE);
 	const char *in = json_string_value(json_object_get(value, "in"));
 	if (str_equal(in, "body")) {
 		put_inner(&parameter, 1, &body_parameter, value, depth);
@@ -147,8 +149,31 @@ static void put_parameter(struct buf *out, unsigned number, json_t *value, unsig
 		put_inner(&other, path ? 4 : 3, path ? &path_parameter : &query_parameter, value, depth);
 		put_buf(&parameter, 2, &other);
 	}
-	put_buf(&item, 1, &parameter);
+	put_buf(out, number, &parameter);
+}
+
+/* ParametersItem {Parameter | JsonReference} */
+static void put_parameter_item(struct buf *out, unsigned number, json_t *value, unsigned depth) {
+	autobuf struct buf item = BUF_INIT(MAX_MESSAGE);
+	if (json_object_get(value, "$ref"))
+		put_inner(&item, 2, &reference, value, depth);
+	else
+		put_parameter(&item, 1, value, depth);
 	put_buf(out, number, &item);
+}
+
+/* ParameterDefinitions {repeated NamedParameter {name, Parameter}} */
+static void put_parameter_definitions(struct buf *out, unsigned number, json_t *members, unsigned depth) {
+	autobuf struct buf definitions = BUF_INIT(MAX_MESSAGE);
+	const char *name;
+	json_t *value;
+	json_object_foreach(members, name, value) {
+		autobuf struct buf pair = BUF_INIT(MAX_MESSAGE);
+		put_text(&pair, 1, name);
+		put_parameter(&pair, 2, value, depth);
+		put_buf(&definitions, 1, &pair);
+	}
+	put_buf(out, number, &definitions);
 }
 
 static void put_wrapped(struct buf *out, const struct row *row, json_t *value, unsigned depth) {
@@ -229,7 +254,10 @@ static void put_row(struct buf *out, const struct row *row, json_t *value, unsig
 	}
 	case HOW_PARAMETERS:
 		for (size_t i = 0; i < json_array_size(value); i++)
-			put_parameter(out, row->number, json_array_get(value, i), depth);
+			put_parameter_item(out, row->number, json_array_get(value, i), depth);
+		break;
+	case HOW_PARAMETERS_NAMED:
+		put_parameter_definitions(out, row->number, value, depth);
 		break;
 	}
 }

@@ -154,8 +154,7 @@ static int make_deleted(struct write *w, struct error *err) {
 	return 0;
 }
 
-/* Kinds that answer a deletion with the object, where it is gone at once. */
-static bool returns_object(const struct resource *resource) {
+bool rest_delete_answers_object(const struct resource *resource) {
 	static const char *const kinds[] = {
 		"pods", "services", "podtemplates", "persistentvolumes", "persistentvolumeclaims", "resourcequotas", "serviceaccounts",
 		"storageclasses", "csidrivers", "csinodes", "volumeattachments", "volumeattributesclasses",
@@ -169,7 +168,7 @@ static bool returns_object(const struct resource *resource) {
 
 static void answer_deleted(struct write *w, struct entry *entry) {
 	struct request *r = w->r;
-	if (w->action == WRITE_REMOVE && !returns_object(w->resource)) {
+	if (w->action == WRITE_REMOVE && !rest_delete_answers_object(w->resource)) {
 		const struct meta_v1_object_meta *meta = api_metadata(w->old);
 		char *name = arena_strdup(r->arena, meta->name), *uid = arena_strdup(r->arena, meta->uid);
 		write_end(w);

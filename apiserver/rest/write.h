@@ -116,6 +116,8 @@ int rest_create(struct request *r, struct error *err);
 int rest_update(struct request *r, struct error *err);
 int rest_patch(struct request *r, struct error *err);
 int rest_delete(struct request *r, struct error *err);
+/* Whether the kind answers a deletion with the object where it is gone at once, and not with a Status. */
+bool rest_delete_answers_object(const struct resource *resource);
 int rest_delete_collection(struct request *r, struct error *err);
 
 #endif

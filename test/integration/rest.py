@@ -365,10 +365,83 @@ def test_openapi(site):
     check("numbers and maps", struct.unpack("<d", number[9][0])[0] == 0.5 and struct.unpack("<d", number[6][0])[0] == 2 and fields(fields(fields(mapping[21][0])[1][0])[22][0])[1] == [b"string"], number)
     paths = named(fields(top[8][0])[2])
     get = fields(fields(paths["/api/v1/namespaces/{namespace}/pods"])[2][0])
+    check("parameters, told once", set(named(fields(top[10][0])[1])) == set(document["parameters"]) and b"#/parameters/limit" in [fields(fields(p)[2][0])[1][0] for p in get[8]], get.get(8))
     check("paths and operations", set(paths) == set(document["paths"]) and get[5][0].decode() == document["paths"]["/api/v1/namespaces/{namespace}/pods"]["get"]["operationId"], get)
     check("JSON where that comes first", raw(api, "/openapi/v2", Accept="application/json, application/com.github.proto-openapi.spec.v2@v1.0+protobuf")[0].getheader("Content-Type") == "application/json")
     tag = r.getheader("ETag")
     check("unchanged", raw(api, "/openapi/v2", Accept="application/com.github.proto-openapi.spec.v2@v1.0+protobuf", **{"If-None-Match": tag})[0].status == 304)
+
+
+def references(value):
+    """Every $ref below."""
+    if isinstance(value, dict):
+        return [v for k, v in value.items() if k == "$ref" and isinstance(v, str)] + [r for v in value.values() for r in references(v)]
+    return [r for v in value for r in references(v)] if isinstance(value, list) else []
+
+
+def at(document, reference):
+    for part in reference.split("/")[1:]:
+        document = document.get(part) if isinstance(document, dict) else None
+    return document
+
+
+def test_openapi_v3(site):
+    api = site.start_server().api
+    define(api, "Gizmo", {"type": "object", "properties": {"spec": {"type": "object", "properties": {"port": {"x-kubernetes-int-or-string": True}}}}}, subresources={"status": {}})
+    wait_for(lambda: "apis/example.com/v1" in json.loads(raw(api, "/openapi/v3")[1])["paths"])
+    r, data = raw(api, "/openapi/v3")
+    index = json.loads(data)["paths"]
+    check("the index", r.status == 200 and r.getheader("Content-Type") == "text/plain; charset=utf-8" and {"api", "api/v1", "apis", "apis/apps", "apis/apps/v1", "version", "openid/v1/jwks"} <= set(index) and
+          list(index) == sorted(index) and "apis/example.com" not in index, list(index)[:9])
+    documents = {key: api.get(entry["serverRelativeURL"]) for key, entry in index.items()}
+    check("every reference leads to a schema", not [(k, x) for k, d in documents.items() for x in references(d) if at(d, x) is None])
+    discover = {"Accept": "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"}
+    for group in [g for path in ("/api", "/apis") for g in api.call("GET", path, headers=discover)[1]["items"]]:
+        name = group["metadata"].get("name", "")
+        for version in group["versions"]:
+            key = ("apis/" + name + "/" if name else "api/") + version["version"]
+            for resource in version["resources"]:
+                told = {o["x-kubernetes-action"] for p, item in documents[key]["paths"].items() for m, o in item.items() if m != "parameters" and
+                        o.get("x-kubernetes-group-version-kind", {}).get("kind") == resource["responseKind"]["kind"] and "/" + resource["resource"] in p}
+                verbs = {{"create": "post", "update": "put"}.get(v, v) for v in resource["verbs"]} - (set() if not key.startswith("apis/example") else {"watch"})
+                check("%s: operations of %s" % (key, resource["resource"]), verbs <= told, (verbs, told))
+    one = documents["api/v1"]["paths"]["/api/v1/namespaces/{namespace}/pods/{name}"]
+    check("what all operations take stands with the path", [p["name"] for p in one["parameters"]] == ["name", "namespace", "pretty"] and "parameters" not in one["get"] and
+          [p["name"] for p in one["patch"]["parameters"]] == ["dryRun", "fieldManager", "fieldValidation", "force"], one["parameters"])
+    check("answers by code and form", set(one["put"]["responses"]) == {"200", "201", "401"} and set(one["get"]["responses"]["200"]["content"]) == {"application/json", "application/yaml", "application/vnd.kubernetes.protobuf"} and
+          one["delete"]["responses"]["202"]["content"]["application/json"]["schema"]["$ref"].endswith("core.v1.Pod"), one["put"]["responses"].keys())
+    run_in = documents["api/v1"]["paths"]["/api/v1/namespaces/{namespace}/pods/{name}/exec"]
+    check("options of a connection", set(run_in) == {"get", "post", "parameters"} and [p["name"] for p in run_in["parameters"]] == ["command", "container", "name", "namespace", "stderr", "stdin", "stdout", "tty"], run_in["parameters"])
+    gizmo = documents["apis/example.com/v1"]
+    check("a custom resource", gizmo["info"]["title"] == "Kubernetes CRD Swagger" and gizmo["components"]["schemas"]["com.example.v1.Gizmo"]["properties"]["spec"]["properties"]["port"]["anyOf"] == [{"type": "integer"}, {"type": "string"}] and
+          "strategic" not in json.dumps(gizmo), gizmo["info"])
+    url = index["apis/apps/v1"]["serverRelativeURL"]
+    r, _ = raw(api, url)
+    check("what the hash names may be kept", r.getheader("Cache-Control") == "public, immutable" and r.getheader("Expires", "").endswith(" UTC") and r.getheader("ETag") == '"%s"' % url.split("=")[1], r.getheaders())
+    r, data = raw(api, "/openapi/v3/apis/apps/v1?hash=OLD")
+    check("an old hash leads to the new", r.status == 301 and r.getheader("Location") == url and data == b"", (r.status, r.getheaders()))
+    check("no other may be kept", raw(api, "/openapi/v3/apis/apps/v1")[0].getheader("Cache-Control") == "no-cache, private")
+    for path in ("/openapi/v3/", "/openapi/v3/v2", "/openapi/v3/apis/none/v1", "/openapi/v3/api/v1/pods"):
+        r, data = raw(api, path)
+        check("not there: " + path, r.status == 404 and data == b"", (r.status, data[:80]))
+    document = api.get("/openapi/v2")
+    check("every reference of v2 leads somewhere", not [x for x in references(document) if at(document, x) is None] and "watch" in document["parameters"])
+    define(api, "Gimmick", {"type": "object"})
+    wait_for(lambda: json.loads(raw(api, "/openapi/v3")[1])["paths"]["apis/example.com/v1"] != index["apis/example.com/v1"])
+    after = json.loads(raw(api, "/openapi/v3")[1])["paths"]
+    check("only what changed has another hash", [k for k in after if after[k] != index.get(k)] == ["apis/example.com/v1"], after.get("apis/example.com/v1"))
+
+
+def test_claim_ref(site):
+    """The type of a volume's claimRef is owned as a whole elsewhere; here each of its fields has an owner of its own."""
+    api = site.start_server().api
+    path = "/api/v1/persistentvolumes/ours"
+    volume = {"apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": "ours"}, "spec": {"capacity": {"storage": "1Gi"}, "accessModes": ["ReadWriteOnce"], "hostPath": {"path": "/x"}}}
+    s, o, _ = api.call("PATCH", path + "?fieldManager=a", dict(volume, spec=dict(volume["spec"], claimRef={"name": "c", "namespace": "default"})), "application/apply-patch+yaml")
+    check("applied", s == 201, o)
+    s, o, _ = api.call("PATCH", path + "?fieldManager=b", {"spec": {"claimRef": {"uid": "u"}}}, MERGE)
+    owned = {m["manager"]: sorted(m["fieldsV1"]["f:spec"]["f:claimRef"]) for m in o["metadata"]["managedFields"]}
+    check("each field has its owner", s == 200 and owned == {"a": ["f:name", "f:namespace"], "b": ["f:uid"]}, owned)
 
 
 def test_headers(site):
@@ -458,4 +531,4 @@ def test_answers(site):
     check("defaults that their schema refuses", s == 422 and [c[0].rsplit("openAPIV3Schema.", 1)[1] for c in causes(o)] == ["properties[spec].default.a", "properties[spec].properties[b].default"], o)
 
 
-run([test_ownership, test_status_metadata, test_lists, test_deletes, test_identity, test_unconditional, test_warnings, test_custom, test_gzip, test_options, test_expiry, test_openapi, test_headers, test_yaml, test_answers])
+run([test_ownership, test_status_metadata, test_lists, test_deletes, test_identity, test_unconditional, test_warnings, test_custom, test_gzip, test_options, test_expiry, test_openapi, test_openapi_v3, test_claim_ref, test_headers, test_yaml, test_answers])
