@@ -278,12 +278,29 @@ static struct entry *build(struct collection *collection, const char *path, size
 	return entry;
 }
 
+/*
+ * glibc grows the heap of a thread by what the request at hand needs, with a system call for every few kilobytes: asked for more at once, and given back, it keeps
+ * the pages for what comes next.
+ */
+static void grow_heap(size_t bytes)
+{
+	enum { STEP = 64 << 10 };
+	static _Thread_local size_t since;
+
+	since += bytes;
+	if (since < STEP / 2)
+		return;
+	since = 0;
+	free(xmalloc(STEP));
+}
+
 struct entry *entry_from_value(struct collection *collection, const char *path, size_t path_len, const char *value, size_t len, uint64_t revision, uint64_t create_revision)
 {
 	struct scan_object object;
 
 	if (path_len > UINT32_MAX / 2 || len > UINT32_MAX / 2 || scan_object(value, len, &object) < 0)
 		return NULL;
+	grow_heap(len);
 	return build(collection, path, path_len, scan_splice(value, &object, revision), revision, create_revision, &object, value, len);
 }
 

@@ -75,6 +75,8 @@ static void check_container_profiles(const struct meta_v1_object_meta *meta, con
 	const struct core_v1_pod_security_context *pod = spec->security_context;
 	for (uint32_t i = 0; i < list->len; i++) {
 		const struct core_v1_security_context *sc = list->items[i].security_context;
+		if (!(sc && (sc->app_armor_profile || sc->seccomp_profile)) && !(pod && pod->app_armor_profile))
+			continue;
 		autofree char *apparmor = xprintf(APPARMOR "%s", str_or(list->items[i].name, "")), *seccomp = xprintf(SECCOMP "%s", str_or(list->items[i].name, ""));
 		struct path context = PATH(AT_INDEX(name, i), "securityContext");
 		const struct core_v1_app_armor_profile *profile = sc && sc->app_armor_profile ? sc->app_armor_profile : pod ? pod->app_armor_profile : NULL;

@@ -192,8 +192,10 @@ static void check_names(const struct core_v1_pod_spec *spec, const struct path *
 			duplicate(err, &PATH(AT_INDEX("containers", i), "name"), container->name);
 		for (uint32_t n = 0; n < container->ports.len; n++) {
 			const struct core_v1_container_port *port = &container->ports.items[n];
+			if (!port->host_port)
+				continue;
 			autofree char *key = xprintf("%s/%s/%d", str_or(port->protocol, ""), str_or(port->host_ip, ""), port->host_port);
-			if (port->host_port && seen_before(&ports, key))
+			if (seen_before(&ports, key))
 				duplicate(err, &PATH(&PATH_INDEX(AT_INDEX("containers", i), "ports", n), "hostPort"), key);
 		}
 	}
@@ -201,6 +203,8 @@ static void check_names(const struct core_v1_pod_spec *spec, const struct path *
 		if (!str_empty(spec->init_containers.items[i].name) && seen_before(&names, spec->init_containers.items[i].name))
 			duplicate(err, &PATH(AT_INDEX("initContainers", i), "name"), spec->init_containers.items[i].name);
 	automap struct map targets = MAP_INIT(NULL);
+	if (!spec->ephemeral_containers.len)
+		return;
 	for (uint32_t i = 0; i < spec->containers.len; i++)
 		set_add(&targets, str_or(spec->containers.items[i].name, ""));
 	for (uint32_t i = 0; i < spec->init_containers.len; i++)

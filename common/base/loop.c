@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #define EVENTS_PER_WAIT 64
+#define POST_ROUNDS 4 /* posts that posts make are run before descriptors are looked at again, so often */
 #define MAX_SIGNAL 65
 #define NOT_ARMED SIZE_MAX
 
@@ -55,8 +56,9 @@ struct loop {
 	sigset_t signals;
 	struct signal_handler handlers[MAX_SIGNAL];
 	bool stopped; /* atomic */
-	pthread_mutex_t lock; /* guards the posts */
+	pthread_mutex_t lock; /* guards what follows */
 	struct post *posts, **posts_end;
+	bool awake; /* it looks at the posts before it sleeps: nobody need wake it */
 };
 
 /* Timers measure real time even where a test has replaced the clock: they wake a real epoll. */
@@ -129,19 +131,36 @@ static void on_timer_fd(uint32_t events, void *arg)
 	set_timer_fd(loop);
 }
 
+/* It only ends the wait. */
 static void on_wake_fd(uint32_t events, void *arg)
 {
-	struct loop *loop = arg;
+}
+
+/* False where there were none. */
+static bool run_posts(struct loop *loop)
+{
 	pthread_mutex_lock(&loop->lock);
 	struct post *post = loop->posts;
 	loop->posts = NULL;
 	loop->posts_end = &loop->posts;
+	loop->awake = true;
 	pthread_mutex_unlock(&loop->lock);
+	bool any = post != NULL;
 	for (struct post *next; post; post = next) {
 		next = post->next;
 		post->fn(post->arg);
 		free(post);
 	}
+	return any;
+}
+
+static bool may_sleep(struct loop *loop)
+{
+	pthread_mutex_lock(&loop->lock);
+	bool may = !loop->posts;
+	loop->awake = !may;
+	pthread_mutex_unlock(&loop->lock);
+	return may;
 }
 
 static void on_signal_fd(uint32_t events, void *arg)
@@ -212,12 +231,14 @@ void loop_run(struct loop *loop)
 {
 	struct epoll_event events[EVENTS_PER_WAIT];
 	while (!__atomic_load_n(&loop->stopped, __ATOMIC_ACQUIRE)) {
-		int n = epoll_wait(loop->epoll_fd, events, array_len(events), -1);
+		int n = epoll_wait(loop->epoll_fd, events, array_len(events), may_sleep(loop) ? -1 : 0);
 		for (int i = 0; i < n; i++) {
 			struct loop_fd *watch = events[i].data.ptr;
 			if (!watch->dead)
 				watch->fn(events[i].events, watch->arg);
 		}
+		for (int i = 0; i < POST_ROUNDS && run_posts(loop); i++)
+			;
 		free_removed(loop);
 	}
 	__atomic_store_n(&loop->stopped, false, __ATOMIC_RELEASE);
@@ -326,10 +347,11 @@ void loop_post(struct loop *loop, void (*fn)(void *arg), void *arg)
 	struct post *post = xnew(struct post);
 	*post = (struct post){.fn = fn, .arg = arg};
 	pthread_mutex_lock(&loop->lock);
-	bool was_empty = !loop->posts;
 	*loop->posts_end = post;
 	loop->posts_end = &post->next;
+	bool asleep = !loop->awake;
+	loop->awake = true;
 	pthread_mutex_unlock(&loop->lock);
-	if (was_empty)
+	if (asleep)
 		wake(loop);
 }

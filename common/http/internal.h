@@ -79,7 +79,7 @@ struct io_thread {
 	struct list posts;
 	struct list answers;         /* direct requests that were answered elsewhere */
 	bool resumed; /* a connection of libmicrohttpd is to go on */
-	bool woken;
+	bool woken; /* or awake: it looks at all of this before it sleeps */
 };
 
 struct http_server {

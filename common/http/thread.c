@@ -67,10 +67,12 @@ void thread_answered(struct io_thread *thread, struct http_request *req)
 	unlock_and_wake(thread);
 }
 
+/* Where there are none, whoever posts wakes the thread from now on: it is about to sleep. */
 static bool has_posts(struct io_thread *thread)
 {
 	pthread_mutex_lock(&thread->lock);
 	bool any = !list_empty(&thread->posts) || !list_empty(&thread->answers) || thread->resumed;
+	thread->woken = any;
 	pthread_mutex_unlock(&thread->lock);
 	return any;
 }
@@ -82,7 +84,7 @@ static void run_posts(struct io_thread *thread)
 	list_init(&answers);
 	pthread_mutex_lock(&thread->lock);
 	list_splice_back(&answers, &thread->answers);
-	thread->woken = false;
+	thread->woken = true; /* until it sleeps again, it looks by itself */
 	if (thread->resumed)
 		thread->mhd_pending = true;
 	thread->resumed = false;
