@@ -18,7 +18,10 @@
 struct owner {
 	char *manager, *operation, *api_version, *subresource;
 	char *time; /* as written; NULL: none */
+	/* What it owns: as a set, or (set NULL) as the text it was read from, which is kept as long as nothing is changed. See set_of(). */
 	json_t *set;
+	const char *text;
+	size_t text_len;
 };
 struct owners {
 	struct owner *items;
@@ -116,6 +119,15 @@ static void owners_write(struct owners *owners, json_t *object) {
 	json_decref(list);
 }
 
+static json_t *set_of(struct owner *o) {
+	if (!o->set) {
+		json_t *fields = o->text ? json_loadb(o->text, o->text_len, JSON_ALLOW_NUL, NULL) : NULL;
+		o->set = field_set_read(fields);
+		json_decref(fields);
+	}
+	return o->set;
+}
+
 static struct owner *find_owner(struct owners *owners, const struct managed_options *options, const char *operation) {
 	for (size_t i = 0; i < owners->len; i++) {
 		struct owner *o = &owners->items[i];
@@ -145,11 +157,12 @@ static void set_time(struct owner *o) {
 static void replace_set(struct owner *o, json_t *take_set) {
 	json_decref(o->set);
 	o->set = take_set;
+	o->text = NULL;
 }
 
 static void drop_empty(struct owners *owners) {
 	for (size_t i = owners->len; i-- > 0;)
-		if (field_set_empty(owners->items[i].set))
+		if ((owners->items[i].set || !owners->items[i].text) && field_set_empty(set_of(&owners->items[i])))
 			owners_remove(owners, i);
 }
 
@@ -295,6 +308,18 @@ static int refuse_rest(const struct owners *owners, json_t *const *conflicts, js
 	return r;
 }
 
+/* True where the owner has nothing of the set, as far as its text tells: none of the set's parts at the root is named in it. */
+static bool is_apart(const struct owner *o, json_t *set) {
+	const char *key;
+	json_t *child;
+	if (o->set || !o->text)
+		return false;
+	json_object_foreach(set, key, child)
+		if (memmem(o->text, o->text_len, key, strlen(key)))
+			return false;
+	return true;
+}
+
 /*
  * Takes from all owners but `self` what the change took or removed. Where force is not set, what it took and they own is a
  * conflict, and nothing is changed.
@@ -309,7 +334,9 @@ static int yield(struct owners *owners, const struct owner *self, const struct t
 	for (size_t i = 0; i < owners->len; i++) {
 		if (&owners->items[i] == self)
 			continue;
-		json_t *both = field_set_intersection(owners->items[i].set, taken);
+		if (is_apart(&owners->items[i], taken))
+			continue;
+		json_t *both = field_set_intersection(set_of(&owners->items[i]), taken);
 		if (field_set_empty(both)) {
 			json_decref(both);
 			continue;
@@ -324,8 +351,9 @@ static int yield(struct owners *owners, const struct owner *self, const struct t
 		if (o == self)
 			continue;
 		if (conflicts[i])
-			replace_set(o, field_set_difference(o->set, conflicts[i]));
-		replace_set(o, field_set_difference(o->set, d->removed));
+			replace_set(o, field_set_difference(set_of(o), conflicts[i]));
+		if (!field_set_empty(d->removed) && !is_apart(o, d->removed))
+			replace_set(o, field_set_difference(set_of(o), d->removed));
 	}
 	for (size_t i = 0; i < owners->len; i++)
 		json_decref(conflicts[i]);
@@ -354,7 +382,7 @@ static void cap_updaters(struct owners *owners) {
 			else
 				first = o;
 		}
-		replace_set(second, field_set_union(first->set, second->set));
+		replace_set(second, field_set_union(set_of(first), set_of(second)));
 		free(second->manager);
 		second->manager = xstrdup("ancient-changes");
 		owners_remove(owners, (size_t)(first - owners->items));
@@ -380,15 +408,28 @@ static void read_live_or_new(const struct managed_options *options, json_t *live
 		owners_done(ret);
 }
 
+/* Who writes the same fields again owns them already: what is written of him stays as it is. */
+static bool owns_all(const struct managed_options *options, struct owner *self, const struct typed_difference *d) {
+	if (!field_set_empty(d->removed))
+		return false;
+	json_t *both = field_set_union(d->added, d->modified), *taken = strip(options, json_deep_copy(both));
+	bool all = !is_apart(self, taken) && field_set_covers(set_of(self), taken);
+	json_decref(taken);
+	json_decref(both);
+	return all;
+}
+
 /* Gives what changed to the manager. Takes the difference. */
 static void record_difference(const struct managed_options *options, struct owners *owners, struct typed_difference *take_d) {
-	yield(owners, NULL, take_d, true, NULL, NULL);
+	struct owner *self = find_owner(owners, options, OP_UPDATE);
+	bool owned = self && owns_all(options, self, take_d);
+	yield(owners, owned ? self : NULL, take_d, true, NULL, NULL);
 	json_t *taken = strip(options, field_set_union(take_d->added, take_d->modified));
 	if (!field_set_empty(taken)) {
-		struct owner *self = find_owner(owners, options, OP_UPDATE);
 		if (!self)
 			self = add_owner(owners, options, OP_UPDATE);
-		replace_set(self, field_set_union(self->set, taken));
+		if (!owned)
+			replace_set(self, field_set_union(set_of(self), taken));
 		set_time(self);
 	}
 	json_decref(taken);
@@ -426,23 +467,26 @@ int managed_update(const struct managed_options *options, json_t *live, json_t *
 
 typedef struct meta_v1_managed_fields_entry_array entries;
 
-static int read_entries(const entries *list, struct owners *ret) {
+/* `stored`: as they were written here, in order; those of a client are put in order. They must outlive the owners. */
+static int read_entries(const entries *list, bool stored, struct owners *ret) {
 	*ret = (struct owners){.items = xcalloc(list->len + 1, sizeof(struct owner))};
 	for api_list_each (entry, list) {
 		if (!str_equal(entry->operation, OP_APPLY) && !str_equal(entry->operation, OP_UPDATE))
 			return -EINVAL;
 		if (!str_empty(entry->fields_type) && strcmp(entry->fields_type, "FieldsV1"))
 			return -EINVAL;
-		json_t *fields = entry->fields_v1.json ? json_loadb(entry->fields_v1.json, entry->fields_v1.len, JSON_ALLOW_NUL, NULL) : NULL;
 		struct owner *o = &ret->items[ret->len++];
 		*o = (struct owner){.manager = xstrdup(str_or(entry->manager, "")), .operation = xstrdup(entry->operation), .api_version = xstrdup(str_or(entry->api_version, "")),
-				    .subresource = xstrdup(str_or(entry->subresource, "")), .set = field_set_read(fields)};
+				    .subresource = xstrdup(str_or(entry->subresource, "")), .text = entry->fields_v1.json, .text_len = entry->fields_v1.len};
 		if (entry->time.set) {
 			char text[40];
 			time_format_rfc3339(entry->time.t, text);
 			o->time = xstrdup(text);
 		}
-		json_decref(fields);
+		if (!stored) {
+			set_of(o);
+			o->text = NULL;
+		}
 	}
 	return 0;
 }
@@ -454,9 +498,10 @@ static void write_entries(struct owners *owners, struct arena *arena, entries *r
 	for (size_t i = 0; i < owners->len; i++) {
 		const struct owner *o = &owners->items[i];
 		autobuf struct buf fields = BUF_INIT(BUF_MAX_DEFAULT);
-		json_t *written = field_set_write(o->set);
-		api_append_json_tree(&fields, written, 0);
-		json_decref(written);
+		if (o->text)
+			buf_append(&fields, o->text, o->text_len);
+		else
+			field_set_append(o->set, &fields);
 		struct meta_v1_managed_fields_entry *entry = api_list_add(arena, ret);
 		*entry = (struct meta_v1_managed_fields_entry){
 			.manager = arena_strdup(arena, o->manager), .operation = arena_strdup(arena, o->operation), .api_version = arena_strdup(arena, o->api_version),
@@ -473,6 +518,12 @@ static bool entry_is_empty(const struct meta_v1_managed_fields_entry *entry) {
 
 /* What of a difference is anybody's: taken or removed. */
 static bool touches_owners(const struct managed_options *options, const struct typed_difference *d) {
+	json_t *const sets[] = {d->added, d->modified, d->removed}, *child;
+	const char *key;
+	for (size_t i = 0; i < array_len(sets); i++)
+		json_object_foreach(sets[i], key, child)
+			if (strcmp(key, "f:metadata") && strcmp(key, "f:kind") && strcmp(key, "f:apiVersion"))
+				return true;
 	json_t *all = field_set_union(d->added, d->modified), *with_removed = field_set_union(all, d->removed);
 	with_removed = strip(options, with_removed);
 	bool any = !field_set_empty(with_removed);
@@ -491,10 +542,10 @@ int managed_update_object(const struct managed_options *options, const void *liv
 	if (r < 0)
 		return r;
 	leave_reset_fields(options, &d);
-	bool theirs = main && given->len && !reset && read_entries(given, &owners) == 0;
+	bool theirs = main && given->len && !reset && read_entries(given, false, &owners) == 0;
 	if (!theirs)
 		owners_done(&owners);
-	if (!theirs && !reset && read_entries(before, &owners) < 0)
+	if (!theirs && !reset && read_entries(before, true, &owners) < 0)
 		owners_done(&owners);
 	/* What was never tracked is not tracked from the middle on. */
 	if (!reset && owners.len && touches_owners(options, &d)) {

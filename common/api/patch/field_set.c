@@ -83,6 +83,17 @@ json_t *field_set_read(json_t *fields_v1) {
 	return read_node(fields_v1, true);
 }
 
+bool field_set_covers(json_t *set, json_t *part) {
+	const char *key;
+	json_t *child;
+	json_object_foreach(part, key, child) {
+		json_t *own = json_object_get(set, key);
+		if (!own || (strcmp(key, ".") && !field_set_covers(own, child)))
+			return false;
+	}
+	return true;
+}
+
 static int order_keys(const void *a, const void *b) {
 	return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
@@ -112,6 +123,26 @@ json_t *field_set_write(json_t *set) {
 			json_object_set_new(out, keys[i], json_object());
 	}
 	return out;
+}
+
+void field_set_append(json_t *set, struct buf *out) {
+	size_t count, written = 0;
+	autofree const char **keys = sorted_keys(set, &count);
+	buf_append_char(out, '{');
+	for (size_t i = 0; i < count; i++) {
+		bool self = !strcmp(keys[i], ".");
+		if (self && count == 1)
+			continue;
+		if (written++)
+			buf_append_char(out, ',');
+		api_append_json_string(out, keys[i], strlen(keys[i]));
+		buf_append_char(out, ':');
+		if (self)
+			buf_append(out, "{}", 2);
+		else
+			field_set_append(json_object_get(set, keys[i]), out);
+	}
+	buf_append_char(out, '}');
 }
 
 static void append_keys(struct buf *path, const char *text) {

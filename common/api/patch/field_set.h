@@ -34,6 +34,10 @@ void field_set_remove_tree(json_t *set, const char *const *names, size_t count);
 /* Between the two forms; new references. */
 json_t *field_set_read(json_t *fields_v1);
 json_t *field_set_write(json_t *set);
+/* The same as text. */
+void field_set_append(json_t *set, struct buf *out);
+/* True where all of `part` is in the set. */
+bool field_set_covers(json_t *set, json_t *part);
 /* Calls fn with each path in the set, spelled .spec.containers[name="a"].image. */
 void field_set_each(json_t *set, void (*fn)(const char *path, void *arg), void *arg);
 

@@ -145,7 +145,7 @@ static void test_created_fields(void **state) {
 }
 
 /* An update of structs says of owners what an update of trees says. */
-static void check_updated(const struct api_type *type, const char *before, const char *after, const char *subresource) {
+static void check_updated(const struct api_type *type, const char *before, const char *after, const char *subresource, const char *updater) {
 	autoerror struct error err = {0};
 	static const char *const resets[] = {"f:status", NULL};
 	struct managed_options options = {.type = type, .api_version = "v1", .manager = "a", .subresource = subresource, .reset_fields = resets};
@@ -159,7 +159,7 @@ static void check_updated(const struct api_type *type, const char *before, const
 	json_decref(second);
 	live = api_to_json(type, old);
 	second = api_to_json(type, object);
-	options.manager = "b";
+	options.manager = updater;
 	assert_int_equal(managed_update(&options, live, second, &general, NULL), 0);
 	assert_int_equal(managed_update_object(&options, old, object), 0);
 	json_t *fast = api_to_json(type, object), *trees[] = {fast, general};
@@ -199,12 +199,44 @@ static void test_updated_structs(void **state) {
 	};
 	for (size_t i = 0; i < array_len(pods); i++)
 		for (size_t k = 0; k < array_len(pods); k++) {
-			check_updated(&core_v1_pod_type, pods[i], pods[k], "");
-			check_updated(&core_v1_pod_type, pods[i], pods[k], "status");
+			check_updated(&core_v1_pod_type, pods[i], pods[k], "", "b");
+			check_updated(&core_v1_pod_type, pods[i], pods[k], "", "a");
+			check_updated(&core_v1_pod_type, pods[i], pods[k], "status", "a");
 		}
 	for (size_t i = 0; i < array_len(services); i++)
 		for (size_t k = 0; k < array_len(services); k++)
-			check_updated(&core_v1_service_type, services[i], services[k], "");
+			check_updated(&core_v1_service_type, services[i], services[k], "", i % 2 ? "a" : "b");
+}
+
+/* Who writes the same fields again keeps the entry that is there; who comes to more, or takes some away, gets another. */
+static void test_updated_again(void **state) {
+	static const struct { const char *object, *fields; } steps[] = {
+		{"{\"metadata\":{\"name\":\"m\"},\"data\":{\"x\":\"1\",\"y\":\"1\"}}", "{\"f:data\":{\".\":{},\"f:x\":{},\"f:y\":{}}}"},
+		{"{\"metadata\":{\"name\":\"m\"},\"data\":{\"x\":\"2\",\"y\":\"1\"}}", "{\"f:data\":{\".\":{},\"f:x\":{},\"f:y\":{}}}"},
+		{"{\"metadata\":{\"name\":\"m\"},\"data\":{\"x\":\"3\",\"y\":\"1\",\"z\":\"1\"}}", "{\"f:data\":{\".\":{},\"f:x\":{},\"f:y\":{},\"f:z\":{}}}"},
+		{"{\"metadata\":{\"name\":\"m\"},\"data\":{\"x\":\"3\",\"z\":\"2\"}}", "{\"f:data\":{\".\":{},\"f:x\":{},\"f:z\":{}}}"},
+		{"{\"metadata\":{\"name\":\"m\",\"labels\":{\"a\":\"b\"}},\"data\":{\"x\":\"3\",\"z\":\"2\"}}", "{\"f:data\":{\".\":{},\"f:x\":{},\"f:z\":{}},\"f:metadata\":{\"f:labels\":{\".\":{},\"f:a\":{}}}}"},
+	};
+	struct managed_options options = {.type = &core_v1_config_map_type, .api_version = "v1", .manager = "a"};
+	void *live = NULL;
+	for (size_t i = 0; i < array_len(steps); i++) {
+		json_t *given = tree(steps[i].object), *created = NULL;
+		void *object;
+		if (!live)
+			assert_int_equal(managed_update(&options, NULL, given, &created, NULL), 0);
+		assert_int_equal(api_from_json(options.type, created ? created : given, NULL, &object, NULL), 0);
+		if (live)
+			assert_int_equal(managed_update_object(&options, live, object), 0);
+		json_decref(given);
+		json_decref(created);
+		api_unref(live);
+		live = object;
+		json_t *shown = api_to_json(options.type, live);
+		assert_int_equal(owner_count(shown), 1);
+		check_equal(fields_of(shown, 0), steps[i].fields);
+		json_decref(shown);
+	}
+	api_unref(live);
 }
 
 static void test_update_takes_over(void **state) {
@@ -339,7 +371,7 @@ static void test_custom_resource(void **state) {
 int main(void) {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_create),
-		cmocka_unit_test(test_created_fields), cmocka_unit_test(test_updated_structs), cmocka_unit_test(test_update_takes_over), cmocka_unit_test(test_apply),
+		cmocka_unit_test(test_created_fields), cmocka_unit_test(test_updated_structs), cmocka_unit_test(test_updated_again), cmocka_unit_test(test_update_takes_over), cmocka_unit_test(test_apply),
 		cmocka_unit_test(test_from_client_side),
 		cmocka_unit_test(test_keyed_lists), cmocka_unit_test(test_refusals), cmocka_unit_test(test_custom_resource),
 	};
