@@ -36,7 +36,7 @@ int write_prepare_create(struct write *w, struct error *err) {
 	meta->deletion_timestamp = (struct api_time){0};
 	meta->deletion_grace_period_seconds = NULL;
 	meta->self_link = NULL;
-	meta->generation = w->strategy->generation ? 1 : 0;
+	meta->generation = w->strategy->generation && !w->strategy->generation_from_zero ? 1 : 0;
 	if (!w->strategy->keep_status_on_create && api_resource_subresource(w->resource->api, "status"))
 		api_field_clear(w->object, "status");
 	if (w->strategy->prepare_create)
@@ -168,10 +168,10 @@ int write_validate(struct write *w, struct error *err) {
 			w->strategy->validate_status(w->object, w->old, &causes);
 		else if (!status && w->strategy->validate)
 			w->strategy->validate(w->object, w->created ? NULL : w->old, &causes);
-		if (!status && w->strategy->warn)
-			w->strategy->warn(w->r, w->object, w->created ? NULL : w->old);
 	}
 	if (!error_has_causes(&causes)) {
+		if (!w->skip_validation && !str_equal(w->subresource, "status") && w->strategy->warn)
+			w->strategy->warn(w->r, w->object, w->created ? NULL : w->old);
 		if (w->operation != WRITE_DELETE && !w->skip_validation && str_empty(w->subresource) && !resource->custom)
 			warn_of_object(w);
 		return 0;

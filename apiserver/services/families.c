@@ -99,9 +99,16 @@ static void normalize_addresses(struct arena *arena, struct core_v1_service_spec
 		api_string_list_add(arena, &spec->cluster_ips, spec->cluster_ip);
 }
 
+/* Nothing inside the cluster is balanced to an external name. */
+static void drop_internal_policy(struct core_v1_service_spec *spec) {
+	if (str_equal(spec->type, "ExternalName"))
+		spec->internal_traffic_policy = NULL;
+}
+
 void service_prepare_create(struct request *r, void *object) {
 	struct core_v1_service *service = object;
 	normalize_addresses(api_arena(object), &service->spec, NULL);
+	drop_internal_policy(&service->spec);
 }
 
 /* ---- updates ---- */
@@ -183,6 +190,7 @@ void service_prepare_update(struct request *r, void *object, const void *old_obj
 	keep_values(api_arena(object), &service->spec, &old->spec);
 	normalize_addresses(api_arena(object), &service->spec, &old->spec);
 	drop_values(service, old);
+	drop_internal_policy(&service->spec);
 }
 
 /* ---- families ---- */

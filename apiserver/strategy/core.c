@@ -6,6 +6,8 @@
 #include "api/core_v1.h"
 #include "common/api/codec.h"
 
+#include <gnutls/gnutls.h>
+
 /* ---- Namespace ---- */
 
 #define NAMESPACE_FINALIZER "kubernetes"
@@ -70,8 +72,41 @@ static void secret_prepare_update(struct request *r, void *object, const void *o
 		secret->type = arena_strdup(api_arena(object), ((const struct core_v1_secret *)old)->type);
 }
 
+static gnutls_datum_t secret_datum(const struct core_v1_secret *secret, const char *key) {
+	for (uint32_t i = 0; i < secret->data.len; i++)
+		if (str_equal(secret->data.items[i].key, key))
+			return (gnutls_datum_t){.data = (unsigned char *)secret->data.items[i].value.data, .size = secret->data.items[i].value.len};
+	return (gnutls_datum_t){0};
+}
+
+static bool has_pem(gnutls_datum_t datum) {
+	return datum.size && memmem(datum.data, datum.size, "-----BEGIN ", 11);
+}
+
+/* A pair that no server can use is stored, but told of. */
+static void secret_warn(struct request *r, const void *object, const void *old) {
+	const struct core_v1_secret *secret = object;
+	if (!str_equal(secret->type, "kubernetes.io/tls"))
+		return;
+	gnutls_datum_t cert = secret_datum(secret, "tls.crt"), key = secret_datum(secret, "tls.key");
+	gnutls_certificate_credentials_t pair = NULL;
+	if (!has_pem(cert)) {
+		request_warn(r, "tls: failed to find any PEM data in certificate input");
+	} else if (!has_pem(key)) {
+		request_warn(r, "tls: failed to find any PEM data in key input");
+	} else if (gnutls_certificate_allocate_credentials(&pair) == 0) {
+		int rc = gnutls_certificate_set_x509_key_mem(pair, &cert, &key, GNUTLS_X509_FMT_PEM);
+		if (rc == GNUTLS_E_CERTIFICATE_KEY_MISMATCH)
+			request_warn(r, "tls: private key does not match public key");
+		else if (rc < 0)
+			request_warn(r, "tls: failed to parse the pair: %s", gnutls_strerror(rc));
+		gnutls_certificate_free_credentials(pair);
+	}
+}
+
 static const struct strategy secrets = {
 	.group = "", .plural = "secrets",
+	.warn = secret_warn,
 	.prepare_create = secret_prepare_create,
 	.prepare_update = secret_prepare_update,
 };

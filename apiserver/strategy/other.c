@@ -114,7 +114,7 @@ static const struct strategy device_classes = {.group = "resource.k8s.io", .plur
 static const struct strategy resource_slices = {.group = "resource.k8s.io", .plural = "resourceslices", .generation = true};
 static const struct strategy service_cidrs = {.group = "networking.k8s.io", .plural = "servicecidrs", .status_keeps = STATUS_KEEPS_METADATA};
 static const struct strategy resource_claims = {.group = "resource.k8s.io", .plural = "resourceclaims", .status_keeps = STATUS_KEEPS_METADATA};
-static const struct strategy csi_drivers = {.group = "storage.k8s.io", .plural = "csidrivers", .no_unconditional_update = true};
+static const struct strategy csi_drivers = {.group = "storage.k8s.io", .plural = "csidrivers", .generation = true, .generation_from_zero = true, .no_unconditional_update = true};
 static const struct strategy csi_nodes = {.group = "storage.k8s.io", .plural = "csinodes", .no_unconditional_update = true};
 static const struct strategy csi_capacities = {.group = "storage.k8s.io", .plural = "csistoragecapacities", .no_unconditional_update = true};
 static const struct strategy volume_attachments = {.group = "storage.k8s.io", .plural = "volumeattachments", .no_unconditional_update = true, .status_keeps = STATUS_KEEPS_METADATA};

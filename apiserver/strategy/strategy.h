@@ -25,6 +25,7 @@ struct strategy {
 	const char *group, *plural;
 	enum name_rule name;
 	bool generation;                 /* metadata.generation counts changes of spec */
+	bool generation_from_zero;       /* a new object has none */
 	bool allow_create_on_update;     /* PUT of what is not there creates it */
 	bool no_unconditional_update;    /* PUT must carry resourceVersion */
 	bool keep_status_on_create;      /* .status is not a subresource's alone */

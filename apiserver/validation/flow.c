@@ -168,6 +168,9 @@ CHECK(flowcontrol_v1_queuing_configuration, q) {
 
 CHECK(flowcontrol_v1_limit_response, response) {
 	static const char *const types[] = {"Queue", "Reject", NULL};
+	const struct flowcontrol_v1_priority_level_configuration *level = c->object;
+	if (!str_equal(level->spec.type, "Limited"))
+		return; /* it should not be there at all */
 	if (str_equal(response->type, "Reject")) {
 		if (response->queuing)
 			forbidden(err, AT("queuing"), "must be nil if limited.limitResponse.type is not Limited");

@@ -48,8 +48,11 @@ static void check_owners(const struct meta_v1_object_meta *meta, const struct pa
 	struct path path = PATH(parent, "ownerReferences"), *at = &path;
 	for (uint32_t i = 0; i < meta->owner_references.len; i++) {
 		const struct meta_v1_owner_reference *ref = &meta->owner_references.items[i];
+		const char *slash = strchr(str_or(ref->api_version, ""), '/');
+		if (str_empty(ref->api_version) || (slash && (!slash[1] || strchr(slash + 1, '/'))))
+			invalid(err, AT("apiVersion"), str_or(ref->api_version, ""), "version must not be empty");
 		const struct { const char *value, *field, *text; } needed[] = {
-			{ref->api_version, "apiVersion", "version must not be empty"}, {ref->kind, "kind", "must not be empty"},
+			{ref->kind, "kind", "must not be empty"},
 			{ref->name, "name", "must not be empty"}, {ref->uid, "uid", "must not be empty"},
 		};
 		for (size_t n = 0; n < array_len(needed); n++)

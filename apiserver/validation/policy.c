@@ -25,7 +25,7 @@ static void check_target_ref(const char *kind, const char *name, const char *ver
 	const char *slash = strchr(str_or(version, ""), '/');
 	if (slash && strchr(slash + 1, '/'))
 		invalid(err, AT("apiVersion"), version, "unexpected GroupVersion string: %s", version);
-	else if (!core && (!slash || slash == version) && !str_empty(version) && strcmp(version, "v1") != 0)
+	else if (!core && (!slash || slash == version))
 		invalid(err, AT("apiVersion"), version, "apiVersion must specify API group");
 }
 
@@ -40,14 +40,30 @@ static void check_replicas(const int32_t *min, int32_t max, const struct path *a
 		invalid_int(err, AT("maxReplicas"), max, "must be greater than or equal to `minReplicas`");
 }
 
+/* A version is looked at where it or the kind is new; only one kind of the core can be scaled. */
+static void check_scale_target(const char *kind, const char *name, const char *version, bool same, const struct path *at, struct error *err) {
+	check_target_ref(kind, name, same ? "a/b" : version, str_equal(kind, "ReplicationController"), at, err);
+}
+
+static void check_zero_replicas(const int32_t *min, bool object_or_external, const struct path *at, struct error *err) {
+	if (min && *min == 0 && !object_or_external)
+		forbidden(err, AT("metrics"), "must specify at least one Object or External metric to support scaling to zero replicas");
+}
+
 CHECK(autoscaling_v1_horizontal_pod_autoscaler_spec, spec) {
+	bool same = old && str_equal(spec->scale_target_ref.kind, old->scale_target_ref.kind) && str_equal(spec->scale_target_ref.api_version, old->scale_target_ref.api_version);
 	check_replicas(spec->min_replicas, spec->max_replicas, at, err);
-	check_target_ref(spec->scale_target_ref.kind, spec->scale_target_ref.name, spec->scale_target_ref.api_version, true, AT("scaleTargetRef"), err);
+	check_zero_replicas(spec->min_replicas, false, at, err);
+	check_scale_target(spec->scale_target_ref.kind, spec->scale_target_ref.name, spec->scale_target_ref.api_version, same, AT("scaleTargetRef"), err);
 }
 
 CHECK(autoscaling_v2_horizontal_pod_autoscaler_spec, spec) {
+	bool same = old && str_equal(spec->scale_target_ref.kind, old->scale_target_ref.kind) && str_equal(spec->scale_target_ref.api_version, old->scale_target_ref.api_version), other = false;
+	for (uint32_t i = 0; i < spec->metrics.len; i++)
+		other |= str_equal(spec->metrics.items[i].type, "Object") || str_equal(spec->metrics.items[i].type, "External");
 	check_replicas(spec->min_replicas, spec->max_replicas, at, err);
-	check_target_ref(spec->scale_target_ref.kind, spec->scale_target_ref.name, spec->scale_target_ref.api_version, true, AT("scaleTargetRef"), err);
+	check_zero_replicas(spec->min_replicas, other, at, err);
+	check_scale_target(spec->scale_target_ref.kind, spec->scale_target_ref.name, spec->scale_target_ref.api_version, same, AT("scaleTargetRef"), err);
 }
 
 CHECK(autoscaling_v2_hpa_scaling_rules, rules) {

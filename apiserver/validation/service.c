@@ -216,7 +216,7 @@ static void check_traffic(const spec_t *spec, const struct path *at, struct erro
 	} else {
 		check_port_number(spec->health_check_node_port, AT("healthCheckNodePort"), err);
 	}
-	if (!spec->internal_traffic_policy && !is_type(spec, "ExternalName"))
+	if (!spec->internal_traffic_policy && (is_type(spec, "ClusterIP") || is_type(spec, "NodePort") || is_type(spec, "LoadBalancer")))
 		required(err, AT("internalTrafficPolicy"), NULL);
 }
 

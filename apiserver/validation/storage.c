@@ -260,8 +260,10 @@ CHECK(storage_v1_volume_attachment_source, source) {
 		required(err, at, "must specify exactly one of inlineVolumeSpec and persistentVolumeName");
 	else if (source->inline_volume_spec && source->persistent_volume_name)
 		forbidden(err, at, "must specify exactly one of inlineVolumeSpec and persistentVolumeName");
-	else if (source->persistent_volume_name && !*source->persistent_volume_name)
+	else if (source->persistent_volume_name && !*source->persistent_volume_name) {
 		required(err, AT("persistentVolumeName"), "must specify non empty persistentVolumeName");
+		check_format(format_dns_subdomain, "", AT("persistentVolumeName"), err);
+	}
 }
 
 CHECK(storage_v1_volume_attachment_spec, spec) {
@@ -283,10 +285,10 @@ CHECK(storage_v1_csi_node_driver, driver) {
 	automap struct map seen = MAP_INIT(NULL);
 	for (uint32_t i = 0; i < driver->topology_keys.len; i++) {
 		if (!*driver->topology_keys.items[i])
-			required(err, AT("topologyKeys"), "");
+			required(err, at, "");
 		if (seen_before(&seen, driver->topology_keys.items[i]))
-			duplicate(err, AT("topologyKeys"), driver->topology_keys.items[i]);
-		check_format(format_qualified_name, driver->topology_keys.items[i], AT("topologyKeys"), err);
+			duplicate(err, at, driver->topology_keys.items[i]);
+		check_format(format_qualified_name, driver->topology_keys.items[i], at, err);
 	}
 }
 
@@ -305,7 +307,13 @@ CHECK(storage_v1_csi_node_spec, spec) {
 }
 
 CHECK(storage_v1_csi_driver_spec, spec) {
+	static const char *const modes[] = {"Persistent", "Ephemeral", NULL};
 	automap struct map seen = MAP_INIT(NULL);
+	for (uint32_t i = 0; i < spec->volume_lifecycle_modes.len; i++) {
+		const char *mode = spec->volume_lifecycle_modes.items[i];
+		if (strcmp(mode, modes[0]) != 0 && strcmp(mode, modes[1]) != 0)
+			not_supported(err, AT("volumeLifecycleModes"), mode, modes);
+	}
 	if (!spec->attach_required)
 		required(err, AT("attachedRequired"), NULL);
 	if (old && spec->attach_required && old->attach_required && *spec->attach_required != *old->attach_required)

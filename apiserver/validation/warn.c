@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What is taken but odd: old fields, labels and annotations, and what will not do what it seems to say. */
 #include "apiserver/validation/validation.h"
+#include "api/apiextensions_v1.h"
 #include "api/apps_v1.h"
 #include "api/batch_v1.h"
 #include "api/discovery_v1.h"
@@ -196,6 +197,11 @@ static void warn_of_sources(const struct api_type *type, const void *value, cons
 }
 
 CHECK(core_v1_volume, volume) {
+	static const struct path nowhere = {.index = -1};
+	static const struct core_v1_volume_projection none;
+	for (uint32_t i = 0; volume->projected && i < volume->projected->sources.len; i++)
+		if (api_equal(&core_v1_volume_projection_type, &volume->projected->sources.items[i], &none))
+			warn(err, &nowhere, "volume \"%s\" (Projected) has no sources provided", str_or(volume->name, ""));
 	warn_of_sources(&core_v1_volume_type, volume, at, err);
 }
 
@@ -268,7 +274,38 @@ CHECK(networking_v1_ingress, ingress) {
 		warn(err, NULL, "annotation \"kubernetes.io/ingress.class\" is deprecated, please use 'spec.ingressClassName' instead");
 }
 
+/* ---- formats of custom resources that no server looks at ---- */
+
+static bool format_is_known(const char *type, const char *format) {
+	static const char *const numbers[][3] = {{"integer", "int32", "int64"}, {"number", "float", "double"}};
+	static const char *const texts[] = {
+		"bsonobjectid", "uri", "email", "hostname", "ipv4", "ipv6", "cidr", "mac", "uuid", "uuid3", "uuid4", "uuid5", "isbn", "isbn10", "isbn13", "creditcard", "ssn", "hexcolor",
+		"rgbcolor", "byte", "password", "date", "duration", "datetime", "k8sshortname", "k8slongname",
+	};
+	for (size_t i = 0; i < array_len(numbers); i++)
+		if (str_equal(type, numbers[i][0]))
+			return strcmp(format, numbers[i][1]) == 0 || strcmp(format, numbers[i][2]) == 0;
+	if (!str_empty(type) && strcmp(type, "string") != 0)
+		return false;
+	autofree char *plain = xstrdup(format);
+	char *end = plain;
+	for (const char *p = format; *p; p++)
+		if (*p != '-')
+			*end++ = *p;
+	*end = 0;
+	for (size_t i = 0; i < array_len(texts); i++)
+		if (strcmp(texts[i], plain) == 0)
+			return true;
+	return false;
+}
+
+CHECK(apiextensions_v1_json_schema_props, schema) {
+	static const struct path nowhere = {.index = -1};
+	if (!str_empty(schema->format) && !format_is_known(schema->type, schema->format))
+		warn(err, &nowhere, "unrecognized format \"%s\"", schema->format);
+}
+
 const struct checker warnings_other[] = {
 	ROW(apps_v1_deployment), ROW(apps_v1_replica_set), ROW(core_v1_replication_controller), ROW(batch_v1_cron_job), ROW(apps_v1_stateful_set_spec), ROW(batch_v1_job), ROW(core_v1_service), ROW(discovery_v1_endpoint_slice),
-	ROW(networking_v1_ingress), {0},
+	ROW(networking_v1_ingress), ROW(apiextensions_v1_json_schema_props), {0},
 };

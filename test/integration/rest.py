@@ -183,6 +183,20 @@ def test_warnings(site):
     api.call("POST", NS + "serviceaccounts", {"metadata": {"name": "default"}})
     s, o, _ = api.call("POST", NS + "pods", pod("gen-", runtimeClassName="none"))
     check("a refusal of what has no name yet", s == 403 and o["message"].startswith('pods "gen-" is forbidden: pod rejected: RuntimeClass "none" not found') and o["details"]["name"] == "gen-", o)
+    for kind, body, text in (
+            ("pods", pod("w", volumes=[{"name": "v", "projected": {"sources": [{}]}}]), 'volume "v" (Projected) has no sources provided'),
+            ("secrets", {"metadata": {"name": "t"}, "type": "kubernetes.io/tls", "stringData": {"tls.crt": "a", "tls.key": "b"}}, "tls: failed to find any PEM data in certificate input")):
+        s, o, h = api.call("POST", NS + kind + "?dryRun=All", body)
+        check("odd " + kind, s == 201 and h.get_all("Warning") == ['299 - "%s"' % text.replace('"', '\\"')], (o, h.get_all("Warning")))
+    s, o, h = api.call("POST", NS + "secrets", {"metadata": {"name": "t"}, "type": "kubernetes.io/tls"})
+    check("who is refused is not warned", s == 422 and h.get_all("Warning") is None, h.get_all("Warning"))
+    schema = {"type": "object", "properties": {"a": {"type": "string", "format": "date-time"}, "b": {"type": "array", "items": {"type": "string", "format": "odd"}}, "c": {"type": "integer", "format": "int16"}}}
+    s, o, h = api.call("POST", CRDS, {"metadata": {"name": "ts.w.example.com"}, "spec": {"group": "w.example.com", "scope": "Cluster", "names": {"plural": "ts", "kind": "T"}, "versions": [
+        {"name": "v1", "served": True, "storage": True, "schema": {"openAPIV3Schema": schema}}]}})
+    check("formats that nobody looks at", s == 201 and sorted(h.get_all("Warning") or []) == ['299 - "unrecognized format \\"int16\\""', '299 - "unrecognized format \\"odd\\""'], (o, h.get_all("Warning")))
+    api.call("POST", NS + "services", {"metadata": {"name": "out"}, "spec": {"type": "ClusterIP", "ports": [{"port": 1}]}})
+    s, o, _ = api.call("PATCH", NS + "services/out", {"spec": {"type": "ExternalName", "externalName": "a.b", "clusterIP": "", "clusterIPs": None}}, MERGE)
+    check("a name outside has no traffic inside", s == 200 and "internalTrafficPolicy" not in o["spec"], o)
     hashes = {r["name"]: r.get("storageVersionHash") for r in api.get("/apis/apiextensions.k8s.io/v1")["resources"]}
     check("the hash of what is stored", hashes["customresourcedefinitions"] == "jfWCUB31mvA=", hashes)
 

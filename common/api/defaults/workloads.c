@@ -33,6 +33,15 @@ void apps_v1_daemon_set_update_strategy_defaults(void *value, struct arena *aren
 		strategy->rolling_update->max_surge = new_int_or_string(arena, NULL, 0);
 }
 
+/* Templates of claims say what they are, as clients have always seen them. */
+void apps_v1_stateful_set_spec_defaults(void *value, struct arena *arena, const void *root) {
+	struct apps_v1_stateful_set_spec *spec = value;
+	for (uint32_t i = 0; i < spec->volume_claim_templates.len; i++) {
+		spec->volume_claim_templates.items[i].kind = "PersistentVolumeClaim";
+		spec->volume_claim_templates.items[i].api_version = "v1";
+	}
+}
+
 void apps_v1_stateful_set_update_strategy_defaults(void *value, struct arena *arena, const void *root) {
 	struct apps_v1_stateful_set_update_strategy *strategy = value;
 	if (str_empty(strategy->type)) {

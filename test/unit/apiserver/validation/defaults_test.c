@@ -127,6 +127,7 @@ static void workloads(void **state) {
 		{JOB("completions: 3"), "spec.completions=3\nspec.parallelism=1"},
 		{JOB("completionMode: Indexed, completions: 2, backoffLimitPerIndex: 1"), "spec.backoffLimit=2147483647"},
 		{JOB("podFailurePolicy: {rules: [{action: Ignore, onPodConditions: [{type: DisruptionTarget}]}]}"), "spec.podReplacementPolicy=\"Failed\"\nspec.podFailurePolicy.rules[0].onPodConditions[0].status=\"True\""},
+		{APPS("StatefulSet", "volumeClaimTemplates: [{metadata: {name: v}}]"), "spec.volumeClaimTemplates[0].kind=\"PersistentVolumeClaim\"\nspec.volumeClaimTemplates[0].apiVersion=\"v1\""},
 		{"{kind: CronJob, apiVersion: batch/v1, spec: {schedule: '@daily'}}", "spec.concurrencyPolicy=\"Allow\"\nspec.suspend=false\nspec.successfulJobsHistoryLimit=3\nspec.failedJobsHistoryLimit=1"},
 	};
 	run_defaults(rows, array_len(rows));

@@ -128,6 +128,7 @@ static const char csidriver_base[] = "{apiVersion: storage.k8s.io/v1, kind: CSID
 static void csidriver_create(void **state) {
 	static const struct validation_case rows[] = {
 		{NULL, ""},
+		{"spec.volumeLifecycleModes=[Odd]", "spec.volumeLifecycleModes NotSupported", "Unsupported value: \"Odd\": supported values: \"Persistent\", \"Ephemeral\""},
 		{"spec.fsGroupPolicy=Odd", "spec.fsGroupPolicy NotSupported", "Unsupported value: \"Odd\": supported values: \"File\", \"None\", \"ReadWriteOnceWithFSType\""},
 		{"spec.tokenRequests=[{audience: a},{audience: a}]", "spec.tokenRequests[1].audience Duplicate", "Duplicate value: \"a\""},
 		{"spec.tokenRequests=[{audience: a, expirationSeconds: 5}]", "spec.tokenRequests[0].expirationSeconds Invalid", "Invalid value: 5: may not specify a duration less than 10 minutes"},
@@ -151,6 +152,8 @@ static void csinode_create(void **state) {
 		{NULL, ""},
 		{"spec.drivers[0].name=", "spec.drivers[0].name Required", "Required value"},
 		{"spec.drivers[0].name=A_", "spec.drivers[0].name Invalid"},
+		{"spec.drivers[0].topologyKeys=[\"a b\"]", "spec.drivers[0] Invalid"},
+		{"spec.drivers[0].topologyKeys=[a, a]", "spec.drivers[0] Duplicate", "Duplicate value: \"a\""},
 		{"spec.drivers[0].nodeID=", "spec.drivers[0].nodeID Required", "Required value"},
 		{"spec.drivers[0].allocatable={count: -1}", "spec.drivers[0].allocatable.count Invalid", "Invalid value: -1: must be greater than or equal to 0"},
 		{"spec.drivers[1]={name: a.b, nodeID: \"n\"}", "spec.drivers[1].name Duplicate", "Duplicate value: \"a.b\""},
@@ -171,6 +174,7 @@ static const char volumeattachment_base[] = "{apiVersion: storage.k8s.io/v1, kin
 static void volumeattachment_create(void **state) {
 	static const struct validation_case rows[] = {
 		{NULL, ""},
+		{"spec.source={persistentVolumeName: \"\"}", "spec.source.persistentVolumeName Invalid, spec.source.persistentVolumeName Required"},
 		{"spec.attacher=", "spec.attacher Required", "Required value"},
 		{"spec.attacher=A_", "spec.attacher Invalid"},
 		{"spec.nodeName=", "spec.nodeName Invalid"},
