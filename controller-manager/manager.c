@@ -322,9 +322,14 @@ static void tap_cache(struct manager *manager, struct running *running, const st
 /* Not before it leads: a standby that queued what it sees would fill up with the names of what has long gone. The handler is told of all that is there. */
 static void open_taps(struct manager *manager)
 {
-	for (size_t i = 0; i < manager->tap_count; i++) {
-		struct informer_handler handler = {.on_add = on_add, .on_update = on_update, .on_delete = on_delete, .arg = manager->taps[i]};
-		informer_add_handler(manager->caches[manager->taps[i]->watch->what], &handler);
+	autofree struct informer_handler *handlers = xcalloc(max_of(manager->tap_count, (size_t)1), sizeof(*handlers));
+	for (enum cached what = CACHED_NONE + 1; what < CACHED_COUNT; what++) {
+		size_t count = 0;
+		for (size_t i = 0; i < manager->tap_count; i++)
+			if (manager->taps[i]->watch->what == what)
+				handlers[count++] = (struct informer_handler){.on_add = on_add, .on_update = on_update, .on_delete = on_delete, .arg = manager->taps[i]};
+		if (count)
+			informer_add_handlers(manager->caches[what], handlers, count);
 	}
 }
 

@@ -153,6 +153,8 @@ uint64_t api_hash(const struct api_type *type, const void *value);
 #define api_list_add(arena, list) \
 	((__typeof__((list)->items))api_list_grow((arena), (list), sizeof(*(list)->items)))
 void *api_list_grow(struct arena *arena, void *list, size_t element_size);
+/* Memory for exactly `count` elements of a list, or entries of a map, that has none yet. */
+void api_list_reserve(struct arena *arena, void *list, size_t element_size, uint32_t count);
 #define api_list_each(it, list) (__typeof__((list)->items + 0) it = (list)->items; it && it < (list)->items + (list)->len; it++)
 /* for api_list_each (container, &pod->spec.containers) { ... } */
 /* Drops element `index` in place. */

@@ -68,6 +68,8 @@ void *api_map_find(const void *map, size_t entry_size, const char *key);
 void *api_map_insert(struct arena *arena, void *map, size_t entry_size, const char *key);
 /* As api_new, but kind and apiVersion stay empty. */
 void *api_new_bare(const struct api_type *type);
+/* The same in one block of memory, where all it points at takes about `content` bytes. */
+void *api_new_bare_sized(const struct api_type *type, size_t content);
 /* Length of the valid UTF-8 sequence at p, of `left` bytes; 0 where there is none. */
 size_t api_utf8_length(const unsigned char *p, size_t left);
 /* Appends `s` as a JSON string with quotes, as the Kubernetes serializer does: <, > and & are escaped, bad UTF-8 becomes U+FFFD. */

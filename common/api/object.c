@@ -47,6 +47,10 @@ void *api_new_bare(const struct api_type *type) {
 	return new_in(arena_new(), type);
 }
 
+void *api_new_bare_sized(const struct api_type *type, size_t content) {
+	return new_in(arena_new_sized(sizeof(struct object_header) + type->size + content), type);
+}
+
 void *api_new(const struct api_type *type) {
 	void *object = api_new_bare(type);
 	if (type->is_kind && type->kind) {

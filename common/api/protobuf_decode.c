@@ -11,6 +11,7 @@
 #define WIRE_BYTES 2
 #define WIRE_FIXED32 5
 #define MAX_NESTING 200
+#define TEXT_ABOVE 8192
 
 struct wire {
 	struct arena *arena;
@@ -241,11 +242,31 @@ static int decode_entry(struct wire *w, const struct api_field *f, void *map, st
 	return found ? decode_element(w, f, entry + f->value_offset, &value, wire) : 0;
 }
 
+/* How many values of the field stand here one after the other, the first of them without its tag. */
+static uint32_t count_values(struct cursor c, unsigned wire, uint64_t number) {
+	uint32_t count = 1;
+	skip(&c, wire);
+	while (cursor_left(&c) && !c.failed) {
+		uint64_t tag = cursor_varint(&c);
+		if (tag >> 3 != number)
+			break;
+		skip(&c, tag & 7);
+		count += !c.failed;
+	}
+	return count;
+}
+
+static bool is_empty(const void *list) {
+	return !((const struct api_any_list *)list)->items;
+}
+
 static int decode_field(struct wire *w, const struct api_field *f, void *value, struct cursor *c, unsigned wire) {
 	void *at = api_field_at(f, value);
 	if (f->shape == API_MAP) {
 		if (wire != WIRE_BYTES)
 			return -EINVAL;
+		if (is_empty(at))
+			api_list_reserve(w->arena, at, f->entry_size, count_values(*c, wire, f->number));
 		struct cursor inner = take_bytes(c);
 		return c->failed ? -EINVAL : decode_entry(w, f, at, inner);
 	}
@@ -254,6 +275,8 @@ static int decode_field(struct wire *w, const struct api_field *f, void *value, 
 			struct cursor inner = take_bytes(c);
 			return c->failed ? -EINVAL : decode_packed(w, f, at, inner);
 		}
+		if (is_empty(at))
+			api_list_reserve(w->arena, at, f->element_size, count_values(*c, wire, f->number));
 		return decode_element(w, f, api_list_grow(w->arena, at, f->element_size), c, wire);
 	}
 	if (api_field_indirect(f)) {
@@ -295,7 +318,8 @@ static int decode_message(struct wire *w, const struct api_type *type, void *val
 }
 
 int api_decode_protobuf_message(const struct api_type *type, const void *data, size_t len, void **ret_object, struct error *err) {
-	void *object = api_new_bare(type);
+	/* As structs an object takes about three times what it does here, unless it is mostly text. */
+	void *object = api_new_bare_sized(type, min_of(len * 3, len + TEXT_ABOVE));
 	struct wire w = {.arena = api_arena(object)};
 	if (decode_message(&w, type, object, cursor_of(data, len)) < 0) {
 		api_unref(object);

@@ -38,6 +38,14 @@ int int_or_string_scaled(const struct int_or_string *v, int total, bool round_up
 	return 0;
 }
 
+void api_list_reserve(struct arena *arena, void *list, size_t element_size, uint32_t count) {
+	struct api_any_list *l = list;
+	if (l->items || !count)
+		return;
+	l->items = arena_calloc(arena, count, element_size);
+	l->cap = count;
+}
+
 /* Grows a list's memory to hold one more; elements never move within an arena that others read. */
 void *api_list_grow(struct arena *arena, void *list, size_t element_size) {
 	struct api_any_list *l = list;

@@ -56,6 +56,8 @@ struct informer_set {
 	struct list informers;
 	int stop_fd; /* readable: stop */
 	_Atomic bool stopping;
+	bool tidying;     /* there is such a thread */
+	pthread_t tidier;
 };
 
 /* ---- telling the handlers; `dispatch` is held ---- */
@@ -100,16 +102,21 @@ static void note_version(struct informer *informer, const char *text)
 		atomic_store(&informer->version, version);
 }
 
-/* Added or changed. Consumes the object. */
-static void take_object(struct informer *informer, void *object, bool is_initial)
+static void tell_put(struct informer *informer, void *old, void *object, bool is_initial)
 {
-	note_version(informer, version_of(object));
-	api_ref(object); /* keeps it through the handlers, whatever the store does */
-	void *old = informer_store_put(&informer->store, object);
 	if (!old)
 		tell_add(informer, object, is_initial);
 	else if (!str_equal(version_of(old), version_of(object)))
 		tell_update(informer, old, object);
+}
+
+/* Added or changed. Consumes the object. */
+static void take_object(struct informer *informer, void *object)
+{
+	note_version(informer, version_of(object));
+	api_ref(object); /* keeps it through the handlers, whatever the store does */
+	void *old = informer_store_put(&informer->store, object);
+	tell_put(informer, old, object, false);
 	api_unref(old);
 	api_unref(object);
 }
@@ -125,29 +132,28 @@ static void take_deletion(struct informer *informer, void *object)
 	api_unref(object);
 }
 
-/* Makes the store what `fresh` (key -> object, consumed) holds. */
-static void replace_all(struct informer *informer, struct map *fresh)
+/* Makes the store what the batch holds. */
+static void replace_all(struct informer *informer, struct informer_batch *batch)
 {
 	bool is_initial = !atomic_load(&informer->synced);
-	struct informer_list before = INFORMER_LIST_INIT;
+	void *old, *object;
 	pthread_mutex_lock(&informer->dispatch);
-	informer_store_list(&informer->store, NULL, NULL, &before);
-	for (size_t i = 0; i < before.len; i++)
-		if (!map_has(fresh, api_key(before.items[i])))
-			take_deletion(informer, (void *)api_ref(before.items[i]));
-	size_t pos = 0;
-	for (struct map_entry *e; (e = map_next(fresh, &pos));) {
-		void *object = e->value;
-		e->value = NULL;
-		take_object(informer, object, is_initial);
+	while (informer_batch_next_gone(batch, &old)) {
+		note_version(informer, version_of(old));
+		tell_delete(informer, old);
+		api_unref(old);
 	}
-	map_clear(fresh);
+	while (informer_batch_next_put(batch, &old, &object)) {
+		note_version(informer, version_of(object));
+		tell_put(informer, old, object, is_initial);
+		api_unref(old);
+		api_unref(object);
+	}
 	if (is_initial) {
 		atomic_store(&informer->synced, true);
 		eventfd_write(informer->synced_fd, 1);
 	}
 	pthread_mutex_unlock(&informer->dispatch);
-	informer_list_done(&before);
 	informer_store_pack(&informer->store);
 }
 
@@ -220,22 +226,7 @@ static bool append_data(const char *data, size_t len, void *arg)
 	return !buf_failed(arg);
 }
 
-static void fresh_set(struct map *fresh, void *object)
-{
-	void *old = map_take(fresh, api_key(object));
-	api_unref(old);
-	map_set(fresh, api_key(object), object);
-}
-
-static void fresh_done(struct map *fresh)
-{
-	size_t pos = 0;
-	for (struct map_entry *e; (e = map_next(fresh, &pos));)
-		api_unref(e->value);
-	map_done(fresh);
-}
-
-static int take_page(struct informer *informer, const struct buf *body, struct map *fresh, char **ret_continue, char **ret_version, struct error *err)
+static int take_page(struct informer *informer, const struct buf *body, struct informer_batch *fresh, char **ret_continue, char **ret_version, struct error *err)
 {
 	struct json_slice meta, items, part;
 	if (json_scan_member(body->data, body->len, "metadata", &meta) || json_scan_member(body->data, body->len, "items", &items) || !meta.data)
@@ -246,7 +237,7 @@ static int take_page(struct informer *informer, const struct buf *body, struct m
 		void *object = decode(informer, part.data, part.len, err);
 		if (!object)
 			return -EINVAL;
-		fresh_set(fresh, object);
+		informer_batch_add(fresh, object);
 	}
 	if (more < 0)
 		return error_set(err, EPROTO, "the list of %s could not be read", informer->resource->plural);
@@ -280,10 +271,11 @@ static int list_page(struct informer *informer, const char *token, bool paged, s
 
 static int list_all(struct informer *informer, bool paged, struct error *err)
 {
-	struct map fresh = MAP_INIT(NULL);
+	struct informer_batch fresh;
 	autobuf struct buf body = BUF_INIT(CLIENT_MAX_BODY);
 	char *token = NULL, *version = NULL;
 	int rc;
+	informer_batch_init(&fresh, &informer->store);
 	do {
 		rc = list_page(informer, token, paged, &body, err);
 		free(token);
@@ -299,7 +291,7 @@ static int list_all(struct informer *informer, bool paged, struct error *err)
 	}
 	free(token);
 	free(version);
-	fresh_done(&fresh);
+	informer_batch_done(&fresh);
 	return rc;
 }
 
@@ -309,7 +301,7 @@ struct watch_round {
 	struct informer *informer;
 	bool initial;     /* events up to the bookmark are the list */
 	bool relisted;    /* the bookmark came */
-	struct map fresh;
+	struct informer_batch fresh;
 	uint64_t events;
 };
 
@@ -347,24 +339,24 @@ static bool on_event(const char *type, const char *json, size_t len, void *arg, 
 	if (str_equal(type, "BOOKMARK")) {
 		on_bookmark(round, object);
 	} else if (round->initial) {
-		fresh_set(&round->fresh, object);
+		informer_batch_add(&round->fresh, object);
 	} else {
 		pthread_mutex_lock(&informer->dispatch);
 		if (str_equal(type, "DELETED"))
 			take_deletion(informer, object);
 		else
-			take_object(informer, object, false);
+			take_object(informer, object);
 		pthread_mutex_unlock(&informer->dispatch);
 	}
 	informer->failures = 0;
-	informer_store_tidy(&informer->store);
 	return true;
 }
 
 /* Watches until the stream ends. `initial`: begins with a streaming list. */
 static int watch_once(struct informer *informer, bool initial, bool *ret_relisted, struct error *err)
 {
-	struct watch_round round = {.informer = informer, .initial = initial, .fresh = MAP_INIT(NULL)};
+	struct watch_round round = {.informer = informer, .initial = initial};
+	informer_batch_init(&round.fresh, &informer->store);
 	autobuf struct buf path = BUF_INIT(64 * 1024);
 	base_path(informer, &path);
 	char text[32];
@@ -383,7 +375,7 @@ static int watch_once(struct informer *informer, bool initial, bool *ret_reliste
 	if (!rc && round.initial && !stopping(informer))
 		rc = error_set(err, ECONNRESET, "the streaming list of %s ended before its end", informer->resource->plural);
 	*ret_relisted = round.relisted;
-	fresh_done(&round.fresh);
+	informer_batch_done(&round.fresh);
 	return rc;
 }
 
@@ -480,6 +472,21 @@ static void *informer_run(void *arg)
 	return NULL;
 }
 
+/* Stores keep what they unpacked for who asks again; when all is quiet nobody but the clock says that it is enough. */
+static void *tidy_run(void *arg)
+{
+	struct informer_set *set = arg;
+	struct pollfd stop = {.fd = set->stop_fd, .events = POLLIN};
+	while (poll(&stop, 1, STORE_IDLE_S * 1000 / 2) == 0) {
+		struct informer *informer;
+		pthread_mutex_lock(&set->lock);
+		list_for_each (informer, &set->informers, in_set)
+			informer_store_tidy(&informer->store);
+		pthread_mutex_unlock(&set->lock);
+	}
+	return NULL;
+}
+
 /* ---- the public side ---- */
 
 struct informer_set *informer_set_new(struct client *client)
@@ -519,6 +526,9 @@ void informer_set_stop(struct informer_set *set)
 			pthread_join(informer->thread, NULL);
 		informer->started = false;
 	}
+	if (set->tidying)
+		pthread_join(set->tidier, NULL);
+	set->tidying = false;
 }
 
 void informer_set_free(struct informer_set *set)
@@ -582,17 +592,32 @@ struct informer *informer_get(struct informer_set *set, const struct api_resourc
 	return found;
 }
 
+struct newcomers {
+	const struct informer_handler *handlers;
+	size_t count;
+};
+
+static void tell_newcomers(void *object, void *arg)
+{
+	const struct newcomers *new = arg;
+	for (size_t i = 0; i < new->count; i++)
+		if (new->handlers[i].on_add)
+			new->handlers[i].on_add(object, true, new->handlers[i].arg);
+}
+
+void informer_add_handlers(struct informer *informer, const struct informer_handler *handlers, size_t count)
+{
+	pthread_mutex_lock(&informer->dispatch);
+	informer_store_each(&informer->store, tell_newcomers, &(struct newcomers){handlers, count});
+	informer->handlers = xreallocarray(informer->handlers, informer->handler_count + count, sizeof(*handlers));
+	memcpy(informer->handlers + informer->handler_count, handlers, count * sizeof(*handlers));
+	informer->handler_count += count;
+	pthread_mutex_unlock(&informer->dispatch);
+}
+
 void informer_add_handler(struct informer *informer, const struct informer_handler *handler)
 {
-	struct informer_list known = INFORMER_LIST_INIT;
-	pthread_mutex_lock(&informer->dispatch);
-	informer_store_list(&informer->store, NULL, NULL, &known);
-	for (size_t i = 0; handler->on_add && i < known.len; i++)
-		handler->on_add(known.items[i], true, handler->arg);
-	informer->handlers = xreallocarray(informer->handlers, informer->handler_count + 1, sizeof(*handler));
-	informer->handlers[informer->handler_count++] = *handler;
-	pthread_mutex_unlock(&informer->dispatch);
-	informer_list_done(&known);
+	informer_add_handlers(informer, handler, 1);
 }
 
 void informer_add_index(struct informer *informer, const char *name, informer_index_fn fn)
@@ -602,13 +627,20 @@ void informer_add_index(struct informer *informer, const char *name, informer_in
 
 void informer_set_start(struct informer_set *set)
 {
+	bool packs = false;
 	pthread_mutex_lock(&set->lock);
 	struct informer *informer;
 	list_for_each (informer, &set->informers, in_set) {
 		if (informer->started)
 			continue;
 		informer->started = true;
+		packs |= informer->store.packed != NULL;
 		if (pthread_create(&informer->thread, NULL, informer_run, informer))
+			abort();
+	}
+	if (packs && !set->tidying) {
+		set->tidying = true;
+		if (pthread_create(&set->tidier, NULL, tidy_run, set))
 			abort();
 	}
 	pthread_mutex_unlock(&set->lock);

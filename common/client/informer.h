@@ -44,6 +44,8 @@ void informer_set_free(struct informer_set *set);
 /* options NULL: everything. Handlers and indexes are added before informer_set_start, or later (then the store is replayed to them). */
 struct informer *informer_get(struct informer_set *set, const struct api_resource *resource, const struct informer_options *options);
 void informer_add_handler(struct informer *informer, const struct informer_handler *handler);
+/* Several at once: each object is looked at once for all of them. */
+void informer_add_handlers(struct informer *informer, const struct informer_handler *handlers, size_t count);
 /* fn appends the index values of an object by calling emit(value, emit_arg) for each. */
 typedef void (*informer_index_fn)(const void *object, void (*emit)(const char *value, void *emit_arg), void *emit_arg);
 void informer_add_index(struct informer *informer, const char *name, informer_index_fn fn);

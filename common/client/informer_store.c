@@ -3,6 +3,7 @@
 
 #include "common/api/codec.h"
 #include "common/base/clock.h"
+#include "common/base/delta.h"
 
 #include <malloc.h>
 #include <stdatomic.h>
@@ -12,14 +13,29 @@
 
 #define FIRST_CAPACITY 8
 #define PACKED_MAX ((size_t)16 << 20)
-#define TRIM_AFTER 1000 /* so many let go of at once are worth giving their memory back to the system */
+#define TRIM_AFTER 1000    /* so many let go of at once are worth giving their memory back to the system */
+#define UNPACKED_MAX 4096  /* what is asked for beyond that is unpacked each time */
+#define EACH_AT_ONCE 64
+
+/*
+ * Packed objects that are alike (pods of one owner) are told by a model that they share, as deltas. The first of them is the model; one of which a delta
+ * takes more than half of its bytes becomes the model of those that come after it.
+ */
+struct model {
+	size_t users;      /* guarded by the store's lock for writing */
+	size_t group_size; /* with its NUL */
+	size_t len;
+	char text[];       /* group, NUL, bytes */
+};
 
 struct stored {
-	_Atomic(void *) object; /* one reference; NULL: only packed. Set and cleared under the lock for writing */
-	struct bytes *packed;   /* NULL in a plain store */
+	_Atomic(void *) object;  /* one reference; NULL: only packed. Cleared under the lock for writing */
+	struct model *model;     /* of a packed store */
+	uint64_t version;        /* 0: unknown */
 	_Atomic uint32_t used_s; /* when it was last asked for */
-	uint32_t hash;          /* of the key */
-	char key[];
+	uint32_t hash;           /* of the key */
+	uint32_t delta_at, delta_len;
+	char text[];             /* key, NUL, delta */
 };
 
 static uint32_t now_s(void)
@@ -92,37 +108,87 @@ static void set_remove(struct stored_set *set, const struct stored *stored, bool
 		set_resize(set, set->cap / 2, by_key);
 }
 
-static struct stored *find(const struct informer_store *store, const char *key)
+static struct stored *find_in(const struct stored_set *set, const char *key)
 {
-	const struct stored_set *set = &store->objects;
 	uint32_t hash = (uint32_t)hash_bytes(key, strlen(key));
 	if (!set->cap)
 		return NULL;
 	for (size_t at = hash & (set->cap - 1); set->slots[at]; at = (at + 1) & (set->cap - 1))
-		if (set->slots[at]->hash == hash && str_equal(set->slots[at]->key, key))
+		if (set->slots[at]->hash == hash && str_equal(set->slots[at]->text, key))
 			return set->slots[at];
 	return NULL;
 }
 
-/* ---- packing ---- */
-
-static struct bytes *pack(const struct informer_store *store, const void *object)
+static struct stored *find(const struct informer_store *store, const char *key)
 {
-	autobuf struct buf out = BUF_INIT(PACKED_MAX);
-	if (!store->packed)
-		return NULL;
-	api_encode_protobuf_message(store->packed, object, &out);
-	return buf_failed(&out) ? NULL : buf_to_bytes(&out);
+	return find_in(&store->objects, key);
 }
 
-/* A reference to the object of an entry, made where it is not there. The lock is held. */
-static void *unpack(const struct informer_store *store, struct stored *stored)
+/* ---- packing ---- */
+
+static const char *model_bytes(const struct model *model)
 {
-	void *object = atomic_load(&stored->object);
-	if (object)
-		return (void *)api_ref(object);
+	return model->text + model->group_size;
+}
+
+/* The lock is held for writing. */
+static void model_unref(struct informer_store *store, struct model *model)
+{
+	if (!model || --model->users)
+		return;
+	if (map_get(&store->models, model->text) == model)
+		map_take(&store->models, model->text);
+	free(model);
+}
+
+static struct model *model_new(struct informer_store *store, const char *group, const struct buf *packed)
+{
+	size_t group_size = strlen(group) + 1;
+	struct model *model = xmalloc(sizeof(*model) + group_size + packed->len);
+	*model = (struct model){.users = 1, .group_size = group_size, .len = packed->len};
+	memcpy(model->text, group, group_size);
+	memcpy(model->text + group_size, packed->data, packed->len);
+	map_set(&store->models, group, model);
+	return model;
+}
+
+/* What is alike: the pods of an owner, or those of a namespace that have none. */
+static const char *group_of(const void *object)
+{
+	const struct meta_v1_object_meta *meta = api_metadata(object);
+	for (uint32_t i = 0; i < meta->owner_references.len; i++) {
+		const struct meta_v1_owner_reference *owner = &meta->owner_references.items[i];
+		if (owner->controller && *owner->controller)
+			return str_or(owner->uid, "");
+	}
+	return str_or(meta->namespace, "");
+}
+
+/* The lock is held for writing. Returns the model, with a reference, by which the delta is told. */
+static struct model *tell_by_model(struct informer_store *store, const char *group, const struct buf *packed, struct buf *delta)
+{
+	struct model *model = map_get(&store->models, group);
+	if (model) {
+		delta_encode(model_bytes(model), model->len, packed->data, packed->len, delta);
+		if (delta->len <= packed->len / 2) {
+			model->users++;
+			return model;
+		}
+	}
+	model = model_new(store, group, packed);
+	buf_reset(delta);
+	delta_encode(model_bytes(model), model->len, packed->data, packed->len, delta);
+	return model;
+}
+
+/* The object itself, from its packed form. The lock is held. */
+static void *unpack_fresh(const struct informer_store *store, const struct stored *stored)
+{
+	autobuf struct buf packed = BUF_INIT(PACKED_MAX);
+	void *object;
 	/* Our own bytes: they can be read, or memory is broken. */
-	if (api_decode_protobuf_message(store->packed, stored->packed->data, stored->packed->len, &object, NULL))
+	if (delta_decode(model_bytes(stored->model), stored->model->len, stored->text + stored->delta_at, stored->delta_len, &packed) ||
+		api_decode_protobuf_message(store->packed, packed.data, packed.len, &object, NULL))
 		abort();
 	struct {
 		const char *kind, *api_version;
@@ -132,23 +198,68 @@ static void *unpack(const struct informer_store *store, struct stored *stored)
 	return object;
 }
 
-static struct stored *stored_new(const struct informer_store *store, void *take_object)
+/* A reference to the object of an entry, made where it is not there. The lock is held. */
+static void *unpack(const struct informer_store *store, const struct stored *stored)
 {
-	const char *key = api_key(take_object);
-	size_t size = strlen(key) + 1;
-	struct stored *stored = xcalloc(1, sizeof(*stored) + size);
-	memcpy(stored->key, key, size);
-	stored->hash = (uint32_t)hash_bytes(key, size - 1);
-	stored->packed = pack(store, take_object);
-	stored->used_s = now_s();
-	atomic_store(&stored->object, take_object);
+	void *object = atomic_load(&stored->object);
+	return object ? (void *)api_ref(object) : unpack_fresh(store, stored);
+}
+
+static uint64_t version_of(const void *object)
+{
+	const struct meta_v1_object_meta *meta = api_metadata(object);
+	return strtoull(meta ? str_or(meta->resource_version, "") : "", NULL, 10);
+}
+
+/* Borrows the object. The lock is not held. */
+static struct stored *stored_new(struct informer_store *store, const void *object)
+{
+	const char *key = api_key(object);
+	size_t key_size = strlen(key) + 1;
+	autobuf struct buf packed = BUF_INIT(PACKED_MAX), delta = BUF_INIT(2 * PACKED_MAX);
+	struct model *model = NULL;
+	if (store->packed) {
+		api_encode_protobuf_message(store->packed, object, &packed);
+		if (!buf_failed(&packed) && packed.len) {
+			pthread_rwlock_wrlock(&store->lock);
+			model = tell_by_model(store, group_of(object), &packed, &delta);
+			pthread_rwlock_unlock(&store->lock);
+		}
+	}
+	struct stored *stored = xmalloc(sizeof(*stored) + key_size + delta.len);
+	*stored = (struct stored){.model = model, .version = version_of(object), .used_s = now_s(), .hash = (uint32_t)hash_bytes(key, key_size - 1),
+		.delta_at = (uint32_t)key_size, .delta_len = (uint32_t)delta.len};
+	memcpy(stored->text, key, key_size);
+	if (delta.len)
+		memcpy(stored->text + key_size, delta.data, delta.len);
 	return stored;
 }
 
-static void stored_free(struct stored *stored)
+/* Keeps the object as structs, where there is room; a store that packs nothing always has. Takes a reference of its own. */
+static void keep(struct informer_store *store, struct stored *stored, const void *object)
 {
-	api_unref(atomic_load(&stored->object));
-	bytes_unref(stored->packed);
+	void *none = NULL;
+	if (stored->model && atomic_load(&store->unpacked) >= UNPACKED_MAX)
+		return;
+	if (atomic_compare_exchange_strong(&stored->object, &none, api_ref(object)))
+		atomic_fetch_add(&store->unpacked, 1);
+	else
+		api_unref(object);
+}
+
+static void let_go_of(struct informer_store *store, struct stored *stored)
+{
+	void *object = atomic_exchange(&stored->object, NULL);
+	if (object)
+		atomic_fetch_sub(&store->unpacked, 1);
+	api_unref(object);
+}
+
+/* The lock is held for writing, unless nobody else knows of it. */
+static void stored_free(struct informer_store *store, struct stored *stored)
+{
+	let_go_of(store, stored);
+	model_unref(store, stored->model);
 	free(stored);
 }
 
@@ -185,7 +296,7 @@ void informer_index_pod_node(const void *object, void (*emit)(const char *value,
 
 void informer_store_init(struct informer_store *store, const struct api_type *packed)
 {
-	*store = (struct informer_store){.packed = packed, .swept_ns = clock_monotonic_ns()};
+	*store = (struct informer_store){.packed = packed, .models = MAP_INIT(NULL), .swept_ns = clock_monotonic_ns()};
 	pthread_rwlock_init(&store->lock, NULL);
 	informer_store_add_index(store, INFORMER_INDEX_NAMESPACE, index_by_namespace);
 }
@@ -196,8 +307,9 @@ void informer_store_done(struct informer_store *store)
 		map_done(&store->indexes[i].values);
 	for (size_t i = 0; i < store->objects.cap; i++)
 		if (store->objects.slots[i])
-			stored_free(store->objects.slots[i]);
+			stored_free(store, store->objects.slots[i]);
 	free(store->objects.slots);
+	map_done(&store->models);
 	pthread_rwlock_destroy(&store->lock);
 }
 
@@ -263,21 +375,105 @@ static void *take_out(struct informer_store *store, struct stored *stored)
 	void *old = unpack(store, stored);
 	index_update(store, stored, old, true);
 	set_remove(&store->objects, stored, true);
-	stored_free(stored);
+	stored_free(store, stored);
+	return old;
+}
+
+static void *put(struct informer_store *store, struct stored *fresh, const void *object)
+{
+	pthread_rwlock_wrlock(&store->lock);
+	struct stored *there = find(store, fresh->text);
+	void *old = there ? take_out(store, there) : NULL;
+	set_put(&store->objects, fresh, true);
+	index_update(store, fresh, object, false);
+	pthread_rwlock_unlock(&store->lock);
 	return old;
 }
 
 void *informer_store_put(struct informer_store *store, void *take_object)
 {
-	/* The object is not shared yet: its key may be made in its own arena, and it may be packed without a lock. */
 	struct stored *fresh = stored_new(store, take_object);
-	pthread_rwlock_wrlock(&store->lock);
-	struct stored *there = find(store, fresh->key);
-	void *old = there ? take_out(store, there) : NULL;
-	set_put(&store->objects, fresh, true);
-	index_update(store, fresh, take_object, false);
-	pthread_rwlock_unlock(&store->lock);
+	keep(store, fresh, take_object);
+	void *old = put(store, fresh, take_object);
+	api_unref(take_object);
 	return old;
+}
+
+/* ---- what is to replace everything ---- */
+
+void informer_batch_init(struct informer_batch *batch, struct informer_store *store)
+{
+	*batch = (struct informer_batch){.store = store};
+}
+
+void informer_batch_done(struct informer_batch *batch)
+{
+	pthread_rwlock_wrlock(&batch->store->lock);
+	for (size_t i = 0; i < batch->fresh.cap; i++)
+		if (batch->fresh.slots[i])
+			stored_free(batch->store, batch->fresh.slots[i]);
+	pthread_rwlock_unlock(&batch->store->lock);
+	free(batch->fresh.slots);
+	batch->fresh = (struct stored_set){0};
+}
+
+void informer_batch_add(struct informer_batch *batch, void *take_object)
+{
+	struct stored *fresh = stored_new(batch->store, take_object), *before = find_in(&batch->fresh, fresh->text);
+	if (before) {
+		set_remove(&batch->fresh, before, true);
+		pthread_rwlock_wrlock(&batch->store->lock);
+		stored_free(batch->store, before);
+		pthread_rwlock_unlock(&batch->store->lock);
+	}
+	if (!fresh->model)
+		keep(batch->store, fresh, take_object);
+	set_put(&batch->fresh, fresh, true);
+	api_unref(take_object);
+}
+
+bool informer_batch_next_gone(struct informer_batch *batch, void **ret_old)
+{
+	struct informer_store *store = batch->store;
+	pthread_rwlock_wrlock(&store->lock);
+	struct stored *gone = NULL;
+	while (!gone && batch->at < store->objects.cap) {
+		struct stored *stored = store->objects.slots[batch->at];
+		if (stored && !find_in(&batch->fresh, stored->text))
+			gone = stored; /* another may take its place here: the same place is looked at again */
+		else
+			batch->at++;
+	}
+	size_t cap = store->objects.cap;
+	if (gone)
+		*ret_old = take_out(store, gone);
+	if (store->objects.cap != cap)
+		batch->at = 0;
+	pthread_rwlock_unlock(&store->lock);
+	return gone;
+}
+
+bool informer_batch_next_put(struct informer_batch *batch, void **ret_old, void **ret_object)
+{
+	struct informer_store *store = batch->store;
+	while (batch->put_at < batch->fresh.cap) {
+		/* Its place is left empty: the set is only walked from here on. */
+		struct stored **slot = &batch->fresh.slots[batch->put_at++], *fresh = take_ptr(*slot);
+		if (!fresh)
+			continue;
+		pthread_rwlock_wrlock(&store->lock);
+		struct stored *there = find(store, fresh->text);
+		bool same = there && there->version && there->version == fresh->version;
+		if (same)
+			stored_free(store, fresh);
+		pthread_rwlock_unlock(&store->lock);
+		if (same)
+			continue;
+		*ret_object = unpack(store, fresh);
+		*ret_old = put(store, fresh, *ret_object);
+		return true;
+	}
+	return false;
 }
 
 void *informer_store_remove(struct informer_store *store, const char *key)
@@ -293,12 +489,10 @@ void *informer_store_remove(struct informer_store *store, const char *key)
 static void *hand_out(struct informer_store *store, struct stored *stored, uint32_t now)
 {
 	atomic_store_explicit(&stored->used_s, now, memory_order_relaxed);
-	void *object = unpack(store, stored), *none = NULL;
-	if (store->packed && !atomic_load(&stored->object)) {
-		/* Of several who unpack at once the first one's is kept; nobody clears it while we hold the lock. */
-		if (atomic_compare_exchange_strong(&stored->object, &none, object))
-			api_ref(object);
-	}
+	void *object = unpack(store, stored);
+	/* Of several who unpack at once the first one's is kept; nobody clears it while we hold the lock. */
+	if (!atomic_load(&stored->object))
+		keep(store, stored, object);
 	return object;
 }
 
@@ -343,17 +537,34 @@ size_t informer_store_count(struct informer_store *store)
 	return count;
 }
 
+void informer_store_each(struct informer_store *store, void (*fn)(void *object, void *arg), void *arg)
+{
+	void *some[EACH_AT_ONCE];
+	for (size_t at = 0, len = 1; len;) {
+		len = 0;
+		pthread_rwlock_rdlock(&store->lock);
+		for (; at < store->objects.cap && len < EACH_AT_ONCE; at++)
+			if (store->objects.slots[at])
+				some[len++] = unpack(store, store->objects.slots[at]);
+		pthread_rwlock_unlock(&store->lock);
+		for (size_t i = 0; i < len; i++) {
+			fn(some[i], arg);
+			api_unref(some[i]);
+		}
+	}
+}
+
 static void let_go(struct informer_store *store, uint32_t idle_s)
 {
-	int64_t now = clock_monotonic_ns();
+	uint32_t now = now_s();
 	size_t count = 0;
 	pthread_rwlock_wrlock(&store->lock);
-	__atomic_store_n(&store->swept_ns, now, __ATOMIC_RELAXED);
+	__atomic_store_n(&store->swept_ns, clock_monotonic_ns(), __ATOMIC_RELAXED);
 	for (size_t i = 0; i < store->objects.cap; i++) {
 		struct stored *stored = store->objects.slots[i];
-		if (!stored || !stored->packed || !atomic_load(&stored->object) || now_s() - stored->used_s < idle_s)
+		if (!stored || !stored->model || !atomic_load(&stored->object) || now - stored->used_s < idle_s)
 			continue;
-		api_unref(atomic_exchange(&stored->object, NULL));
+		let_go_of(store, stored);
 		count++;
 	}
 	pthread_rwlock_unlock(&store->lock);
@@ -363,24 +574,21 @@ static void let_go(struct informer_store *store, uint32_t idle_s)
 
 void informer_store_tidy(struct informer_store *store)
 {
-	if (store->packed && clock_monotonic_ns() - __atomic_load_n(&store->swept_ns, __ATOMIC_RELAXED) >= STORE_IDLE_S * NSEC_PER_SEC / 2)
+	if (store->packed && atomic_load(&store->unpacked) && clock_monotonic_ns() - __atomic_load_n(&store->swept_ns, __ATOMIC_RELAXED) >= STORE_IDLE_S * NSEC_PER_SEC / 2)
 		let_go(store, STORE_IDLE_S);
 }
 
 void informer_store_pack(struct informer_store *store)
 {
-	if (store->packed)
-		let_go(store, 0);
+	if (!store->packed)
+		return;
+	let_go(store, 0);
+	malloc_trim(0);
 }
 
 size_t informer_store_unpacked(struct informer_store *store)
 {
-	size_t count = 0;
-	pthread_rwlock_rdlock(&store->lock);
-	for (size_t i = 0; i < store->objects.cap; i++)
-		count += store->objects.slots[i] && atomic_load(&store->objects.slots[i]->object);
-	pthread_rwlock_unlock(&store->lock);
-	return count;
+	return atomic_load(&store->unpacked);
 }
 
 void informer_list_done(struct informer_list *list)

@@ -116,11 +116,99 @@ static void what_is_asked_for_stays_unpacked(void **state)
 	informer_store_done(&store);
 }
 
+/* What replaces everything: what it lacks goes, what is new or changed is told, what is the same is not. */
+static void batches_replace_everything(void **state)
+{
+	for (int packed = 0; packed < 2; packed++) {
+		struct informer_store store;
+		informer_store_init(&store, packed ? &core_v1_pod_type : NULL);
+		informer_store_add_index(&store, "node", informer_index_pod_node);
+		for (int i = 0; i < 200; i++)
+			api_unref(informer_store_put(&store, pod_of(i, 0, 1)));
+		struct informer_batch batch;
+		void *old, *object;
+		informer_batch_init(&batch, &store);
+		for (int i = 150; i < 400; i++) {
+			informer_batch_add(&batch, pod_of(i, 6, 99)); /* overtaken by what follows */
+			informer_batch_add(&batch, pod_of(i, i < 175 ? 0 : 1, i < 175 ? 1 : 2));
+		}
+		size_t gone = 0, added = 0, changed = 0;
+		for (; informer_batch_next_gone(&batch, &old); gone++)
+			api_unref(old);
+		while (informer_batch_next_put(&batch, &old, &object)) {
+			const struct core_v1_pod *pod = object;
+			assert_string_equal(pod->spec.node_name, "node-1");
+			added += !old;
+			changed += old != NULL;
+			api_unref(old);
+			api_unref(object);
+		}
+		informer_batch_done(&batch);
+		assert_int_equal(gone, 150);
+		assert_int_equal(changed, 25);
+		assert_int_equal(added, 200);
+		assert_int_equal(informer_store_count(&store), 250);
+		assert_int_equal(count_of(&store, "node", "node-0"), 25);
+		assert_int_equal(count_of(&store, "node", "node-1"), 225);
+		assert_int_equal(count_of(&store, "node", "node-6"), 0);
+		informer_store_done(&store);
+	}
+}
+
+/* A batch that is given up half way leaves nothing behind. */
+static void batches_can_be_dropped(void **state)
+{
+	struct informer_store store;
+	informer_store_init(&store, &core_v1_pod_type);
+	struct informer_batch batch;
+	void *old, *object;
+	informer_batch_init(&batch, &store);
+	for (int i = 0; i < 100; i++)
+		informer_batch_add(&batch, pod_of(i, 0, 1));
+	assert_false(informer_batch_next_gone(&batch, &old));
+	for (int i = 0; i < 10; i++) {
+		assert_true(informer_batch_next_put(&batch, &old, &object));
+		assert_null(old);
+		api_unref(object);
+	}
+	informer_batch_done(&batch);
+	assert_int_equal(informer_store_count(&store), 10);
+	informer_store_done(&store);
+}
+
+static void count_one(void *object, void *arg)
+{
+	const struct core_v1_pod *pod = object;
+	assert_string_equal(pod->spec.containers.items[0].name, "c");
+	++*(size_t *)arg;
+}
+
+/* More than are kept as structs: all are seen, and few of them stay. */
+static void many_are_looked_at_one_by_one(void **state)
+{
+	struct informer_store store;
+	size_t seen = 0;
+	informer_store_init(&store, &core_v1_pod_type);
+	for (int i = 0; i < 5000; i++)
+		api_unref(informer_store_put(&store, pod_of(i, i % 3, i)));
+	assert_true(informer_store_unpacked(&store) < 5000);
+	informer_store_pack(&store);
+	informer_store_each(&store, count_one, &seen);
+	assert_int_equal(seen, 5000);
+	assert_int_equal(informer_store_unpacked(&store), 0);
+	assert_int_equal(count_of(&store, NULL, NULL), 5000);
+	assert_true(informer_store_unpacked(&store) < 5000);
+	informer_store_done(&store);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(stores_hold_what_was_put),
 		cmocka_unit_test(what_is_asked_for_stays_unpacked),
+		cmocka_unit_test(batches_replace_everything),
+		cmocka_unit_test(batches_can_be_dropped),
+		cmocka_unit_test(many_are_looked_at_one_by_one),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
