@@ -429,6 +429,18 @@ def test_openapi_v3(site):
     gizmo = documents["apis/example.com/v1"]
     check("a custom resource", gizmo["info"]["title"] == "Kubernetes CRD Swagger" and gizmo["components"]["schemas"]["com.example.v1.Gizmo"]["properties"]["spec"]["properties"]["port"]["anyOf"] == [{"type": "integer"}, {"type": "string"}] and
           "strategic" not in json.dumps(gizmo), gizmo["info"])
+    written = ("Pod Deployment StatefulSet DaemonSet ReplicaSet ReplicationController Job CronJob HorizontalPodAutoscaler Service Endpoints EndpointSlice Ingress IngressClass NetworkPolicy ConfigMap Secret "
+               "PersistentVolume PersistentVolumeClaim StorageClass VolumeAttributesClass CSIDriver Role RoleBinding ClusterRole ClusterRoleBinding ServiceAccount PodDisruptionBudget ResourceQuota LimitRange "
+               "Namespace PriorityClass RuntimeClass Lease CustomResourceDefinition ValidatingAdmissionPolicy ValidatingWebhookConfiguration FlowSchema ResourceClaim").split()
+    schemas = {name: schema for d in documents.values() for name, schema in d["components"]["schemas"].items()}
+    reached, ahead = set(), [name for name in schemas if name.split(".")[-1] in written]
+    while ahead:
+        name = ahead.pop()
+        if name not in reached and not name.endswith("Status"):
+            reached.add(name)
+            ahead += [r.split("/")[-1] for r in references({k: v for k, v in schemas[name].get("properties", {}).items() if k != "status"})]
+    silent = [name + "." + field for name in reached for field, schema in schemas[name].get("properties", {}).items() if "description" not in schema and field != "status"]
+    check("all that people write is described", len(reached) > 300 and silent == [], (len(reached), sorted(silent)[:20]))
     url = index["apis/apps/v1"]["serverRelativeURL"]
     r, _ = raw(api, url)
     check("what the hash names may be kept", r.getheader("Cache-Control") == "public, immutable" and r.getheader("Expires", "").endswith(" UTC") and r.getheader("ETag") == '"%s"' % url.split("=")[1], r.getheaders())
