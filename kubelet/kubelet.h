@@ -24,6 +24,7 @@ struct token_cache;
 struct node_agent;
 struct eviction;
 struct logind;
+struct device_manager;
 
 struct kubelet {
 	struct kubelet_options options;
@@ -53,6 +54,7 @@ struct kubelet {
 	struct status_manager *status;
 	struct probe_manager *probes;
 	struct eviction *eviction;
+	struct device_manager *devices;
 	struct node_agent *node;
 	struct logind *logind; /* NULL where the machine's shutdown is not waited for */
 };

@@ -37,6 +37,8 @@ static const struct flag flags[] = {
 	{"cni-conf-dir", 0, FLAG_STRING, FIELD(cni_conf_dir), "/etc/cni/net.d", "folder of CNI configurations", 0, 0},
 	{"cni-bin-dir", 0, FLAG_STRING_LIST, FIELD(cni_bin_dirs), NULL, "folders of CNI plugins", 0, 0},
 	{"cni-cache-dir", 0, FLAG_STRING, FIELD(cni_cache_dir), "", "folder of CNI results; default <root-dir>/cni", 0, 0},
+	{"device-plugins-dir", 0, FLAG_STRING, FIELD(device_plugins_dir), "", "folder of the sockets of device plugins; default <root-dir>/device-plugins", 0, 0},
+	{"pod-resources-dir", 0, FLAG_STRING, FIELD(pod_resources_dir), "", "folder of the socket that tells who has which device; default <root-dir>/pod-resources", 0, 0},
 	{"bridge-name", 0, FLAG_STRING, FIELD(bridge_name), "cni0", "bridge of the CNI configuration that is made where there is none", 0, 0},
 	{"address", 0, FLAG_STRING, FIELD(address), "0.0.0.0", "address to serve on", 0, 0},
 	{"port", 0, FLAG_INT, FIELD(port), "10250", "port to serve on; 0: none", 0, 65535},
@@ -388,6 +390,8 @@ int kubelet_options_load(int argc, char *const *argv, struct kubelet_options *re
 	}
 	default_path(&options.runtime_root, options.root_dir, "runtime");
 	default_path(&options.cni_cache_dir, options.root_dir, "cni");
+	default_path(&options.device_plugins_dir, options.root_dir, "device-plugins");
+	default_path(&options.pod_resources_dir, options.root_dir, "pod-resources");
 	default_path(&options.cert_dir, options.root_dir, "pki");
 	default_path(&options.seccomp_dir, options.root_dir, "seccomp");
 	*ret = options;

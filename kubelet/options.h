@@ -17,6 +17,7 @@ struct kubelet_options {
 	char *cluster_domain, *resolv_conf;
 	struct flag_list pod_cidr;
 	char *cni_conf_dir, *cni_cache_dir, *bridge_name;
+	char *device_plugins_dir, *pod_resources_dir;
 	struct flag_list cni_bin_dirs;
 	char *address;
 	int64_t port, read_only_port, healthz_port;

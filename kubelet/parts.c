@@ -5,6 +5,7 @@
 #include "common/base/file.h"
 #include "common/base/log.h"
 #include "common/client/client.h"
+#include "kubelet/device/device.h"
 #include "kubelet/node/eviction.h"
 #include "kubelet/metrics.h"
 #include "kubelet/node/logind.h"
@@ -188,10 +189,16 @@ int kubelet_parts_start(struct kubelet *kubelet, struct error *err) {
 		r = connect_api(kubelet, err);
 	if (r < 0)
 		return r;
+	r = device_manager_new(kubelet, &kubelet->devices, err);
+	if (r < 0)
+		return r;
 	kubelet->status = status_manager_new(kubelet);
 	kubelet->probes = probe_manager_new(kubelet);
 	node_allocatable_enforce(kubelet);
 	kubelet->node = node_agent_start(kubelet);
+	r = device_manager_open(kubelet->devices, err);
+	if (r < 0)
+		return r;
 	if (kubelet->client) {
 		source_api_start(kubelet);
 		informer_set_start(kubelet->informers);
@@ -202,6 +209,7 @@ int kubelet_parts_start(struct kubelet *kubelet, struct error *err) {
 
 void kubelet_parts_close(struct kubelet *kubelet) {
 	logind_stop(kubelet->logind);
+	device_manager_shut(kubelet->devices);
 	node_agent_stop(kubelet->node);
 	/* No new word about pods, from the API or from a probe, then no worker, then what workers use. */
 	informer_set_stop(kubelet->informers);
@@ -209,6 +217,7 @@ void kubelet_parts_close(struct kubelet *kubelet) {
 	pod_manager_free(kubelet->pods);
 	probe_manager_free(kubelet->probes);
 	status_manager_free(kubelet->status);
+	device_manager_free(kubelet->devices);
 	eviction_free(kubelet->eviction);
 	object_cache_free(kubelet->objects);
 	runtime_close(kubelet->runtime);

@@ -6,6 +6,7 @@
 #include "kubelet/container/env.h"
 #include "kubelet/container/expand.h"
 #include "kubelet/container/resources.h"
+#include "kubelet/device/device.h"
 #include "kubelet/volume/mount.h"
 #include "kubelet/volume/subpath.h"
 
@@ -239,6 +240,28 @@ static void build_labels(const struct build_container_input *in, const char *ter
 	ret->label_count = array_len(rows);
 }
 
+/* What plugins give with the devices that the container has; the spec's own variables come before theirs. */
+static int add_devices(const struct build_container_input *in, struct env_list *env, struct arena *arena, struct container_config *ret, struct error *err) {
+	struct device_grant grant;
+	int r = device_manager_grant(in->kubelet->devices, in->pod, in->container->name, arena, &grant, err);
+	if (r < 0)
+		return r;
+	for (size_t i = 0; i < grant.env_count; i++)
+		if (!env_get(env, grant.envs[i].key))
+			env_set(env, grant.envs[i].key, grant.envs[i].value);
+	if (grant.mount_count) {
+		struct container_mount *mounts = arena_calloc(arena, grant.mount_count + ret->mount_count, sizeof(*mounts));
+		memcpy(mounts, grant.mounts, grant.mount_count * sizeof(*mounts));
+		if (ret->mount_count)
+			memcpy(mounts + grant.mount_count, ret->mounts, ret->mount_count * sizeof(*mounts));
+		ret->mounts = mounts;
+		ret->mount_count += grant.mount_count;
+	}
+	ret->devices = grant.devices;
+	ret->device_count = grant.device_count;
+	return 0;
+}
+
 int build_container(const struct build_container_input *in, struct arena *arena, struct container_config *ret, struct error *err) {
 	const struct core_v1_container *c = in->container;
 	struct container_config config = {.name = c->name, .attempt = in->attempt, .image = in->image_id, .target_id = in->target_id, .stdin_open = c->stdin, .stdin_once = c->stdin_once, .tty = c->tty};
@@ -258,6 +281,9 @@ int build_container(const struct build_container_input *in, struct arena *arena,
 	build_hostname(in->kubelet, in->pod, arena, &hostname, &domain);
 	if (!in->pod->spec.host_network && !env_get(&env, "HOSTNAME"))
 		env_set(&env, "HOSTNAME", hostname);
+	r = add_devices(in, &env, arena, &config, err);
+	if (r < 0)
+		return r;
 	config.env = env_strings(&env);
 	config.working_dir = str_empty(c->working_dir) ? NULL : c->working_dir;
 	config.log_path = arena_printf(arena, "%s/%u.log", c->name, in->attempt);

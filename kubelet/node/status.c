@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "kubelet/device/device.h"
 #include "kubelet/node/eviction.h"
 #include "kubelet/node/node.h"
 
@@ -43,6 +44,7 @@ struct core_v1_node *node_status_make(struct kubelet *kubelet, const struct core
 	node->metadata.name = arena_strdup(arena, kubelet->node_name);
 	node_info_capacity(kubelet, arena, &status->capacity);
 	node_info_allocatable(kubelet, &status->capacity, arena, &status->allocatable);
+	device_manager_capacity(kubelet->devices, arena, &status->capacity, &status->allocatable);
 	for (size_t i = 0; i < kubelet->node_ip_count; i++)
 		*(struct core_v1_node_address *)api_list_add(arena, &status->addresses) = (struct core_v1_node_address){CORE_V1_NODE_ADDRESS_TYPE_INTERNAL_IP, kubelet->node_ips[i]};
 	*(struct core_v1_node_address *)api_list_add(arena, &status->addresses) = (struct core_v1_node_address){CORE_V1_NODE_ADDRESS_TYPE_HOSTNAME, kubelet->node_name};

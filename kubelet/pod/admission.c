@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Whether a pod can run on this node at all: what the scheduler saw may be outdated, and static pods have no scheduler. */
 #include "kubelet/container/resources.h"
+#include "kubelet/device/device.h"
 #include "kubelet/node/eviction.h"
 #include "kubelet/node/node.h"
 #include "kubelet/pod/pod.h"
@@ -152,22 +153,8 @@ static bool wants_apparmor(const struct core_v1_pod *object) {
 	return false;
 }
 
-int pod_admit(struct pod *pod, const struct core_v1_pod *object, struct error *err) {
-	struct kubelet *kubelet = pod->kubelet;
-	autounref struct core_v1_node *node = kubelet->node_informer ? informer_find(kubelet->node_informer, NULL, kubelet->node_name) : NULL;
-	if (object->spec.os && str_equal(object->spec.os->name, "windows"))
-		return reject(err, "PodOSNotSupported", "Failed to admit pod as the OS field doesn't match node OS");
-	autoerror struct error forbidden = {0};
-	if (sysctl_check(object, &kubelet->options.allowed_unsafe_sysctls, &forbidden) < 0)
-		return reject(err, "SysctlForbidden", error_message(&forbidden));
-	if (!apparmor_is_enabled() && wants_apparmor(object))
-		return reject(err, "AppArmor", "Cannot enforce AppArmor: AppArmor is not enabled on the host");
-	if (node_shuts_down(kubelet))
-		return reject(err, "NodeShutdown", "Pod was rejected as the node is shutting down.");
-	if (eviction_admit(kubelet->eviction, object, err) < 0)
-		return -EPERM;
-	if (!node)
-		return 0;
+/* Whether there is room for it beside the others. */
+static int fits(struct pod *pod, const struct core_v1_pod *object, const struct core_v1_node *node, struct error *err) {
 	bool is_static = !str_equal(pod->source, "api");
 	autoarena struct arena *arena = arena_new();
 	struct usage usage = {.pod = object, .arena = arena};
@@ -183,8 +170,39 @@ int pod_admit(struct pod *pod, const struct core_v1_pod *object, struct error *e
 	for (uint32_t i = 0; r == 0 && !is_static && i < node->spec.taints.len; i++)
 		if (str_equal(node->spec.taints.items[i].effect, CORE_V1_TAINT_EFFECT_NO_EXECUTE) && !tolerates(object, &node->spec.taints.items[i]))
 			r = reject(err, "TaintToleration", "Predicate TaintToleration failed: node(s) had taints that the pod didn't tolerate");
-	if (r == 0)
-		pod->admitted = true;
+	/* From here it counts, for those that come next. */
+	pod->admitted = r == 0;
 	pthread_mutex_unlock(lock);
 	return r;
+}
+
+/* After all else, and without the lock: a plugin may take its time. */
+static int take_devices(struct pod *pod, const struct core_v1_pod *object, struct error *err) {
+	autoerror struct error problem = {0};
+	if (device_manager_allocate(pod->kubelet->devices, object, &problem) == 0)
+		return 0;
+	pthread_mutex_t *lock = pod_manager_admission_lock(pod->manager);
+	pthread_mutex_lock(lock);
+	pod->admitted = false;
+	pthread_mutex_unlock(lock);
+	autofree char *message = xprintf("Allocate failed due to %s, which is unexpected", error_message(&problem));
+	return reject(err, "UnexpectedAdmissionError", message);
+}
+
+int pod_admit(struct pod *pod, const struct core_v1_pod *object, struct error *err) {
+	struct kubelet *kubelet = pod->kubelet;
+	autounref struct core_v1_node *node = kubelet->node_informer ? informer_find(kubelet->node_informer, NULL, kubelet->node_name) : NULL;
+	if (object->spec.os && str_equal(object->spec.os->name, "windows"))
+		return reject(err, "PodOSNotSupported", "Failed to admit pod as the OS field doesn't match node OS");
+	autoerror struct error forbidden = {0};
+	if (sysctl_check(object, &kubelet->options.allowed_unsafe_sysctls, &forbidden) < 0)
+		return reject(err, "SysctlForbidden", error_message(&forbidden));
+	if (!apparmor_is_enabled() && wants_apparmor(object))
+		return reject(err, "AppArmor", "Cannot enforce AppArmor: AppArmor is not enabled on the host");
+	if (node_shuts_down(kubelet))
+		return reject(err, "NodeShutdown", "Pod was rejected as the node is shutting down.");
+	if (eviction_admit(kubelet->eviction, object, err) < 0)
+		return -EPERM;
+	int r = node ? fits(pod, object, node, err) : 0;
+	return r < 0 ? r : take_devices(pod, object, err);
 }

@@ -2,6 +2,7 @@
 /* What is on the machine of pods that no source knows: ended and removed, once all sources have spoken. */
 #include "common/base/file.h"
 #include "common/base/log.h"
+#include "kubelet/device/device.h"
 #include "kubelet/pod/pod.h"
 #include "kubelet/volume/volume.h"
 
@@ -104,6 +105,7 @@ static void *run(void *arg) {
 	end_sandboxes(manager);
 	pod_manager_set_ready(manager);
 	pod_manager_tidy(manager);
+	device_manager_tidy(pod_manager_kubelet(manager)->devices);
 	each_orphan(manager, pods, uid_of_folder, remove_folder);
 	each_orphan(manager, options->pod_log_dir, uid_of_logs, remove_logs);
 	pod_manager_work_end(manager);

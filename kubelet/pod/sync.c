@@ -8,6 +8,7 @@
 #include "common/base/log.h"
 #include "kubelet/container/resources.h"
 #include "kubelet/metrics.h"
+#include "kubelet/device/device.h"
 #include "kubelet/pod/pod.h"
 #include "kubelet/pod/resize.h"
 #include "kubelet/pod/status_manager.h"
@@ -522,7 +523,8 @@ static void sync_ending(struct pod *pod, struct core_v1_pod *object, struct pod_
 		mark_over(pod, object, view);
 	if (pod->stage < POD_ENDED) {
 		pod->stage = POD_ENDED;
-		/* What it had is free for those that wait for more. */
+		/* What it had is free for others, and for those that wait for more. */
+		device_manager_release(pod->kubelet->devices, pod->uid);
 		pod_resize_decide(pod->manager, pod->kubelet, pod);
 	}
 	pthread_mutex_lock(&pod->lock);
