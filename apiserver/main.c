@@ -73,6 +73,9 @@ int main(int argc, char **argv) {
 	autoerror struct error err = {0};
 	/* A request's memory is made on one thread and freed on another, thousands of times a second. Without fast bins, glibc need not sweep them up at each larger piece. */
 	mallopt(M_MXFAST, 0);
+	/* What is large is mapped by itself and given back when it is freed; left alone, glibc would learn otherwise from the pages of the first load. */
+	mallopt(M_MMAP_THRESHOLD, 256 << 10);
+	mallopt(M_TRIM_THRESHOLD, 1 << 20);
 	arena_keep_blocks(KEPT_BLOCKS);
 	/* Hashes are seeded before there are threads. */
 	json_object_seed(0);

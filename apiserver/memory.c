@@ -92,10 +92,8 @@ int memory_start(struct apiserver *server, struct error *err) {
 	server->memory = m;
 	if (m->statm < 0)
 		return error_set_errno(err, errno, "open /proc/self/statm");
-	/* What is freed goes back to the system: few arenas, large pieces mapped by themselves. */
+	/* What is freed goes back to the system: few arenas; large pieces are mapped by themselves anyway. */
 	mallopt(M_ARENA_MAX, 2);
-	mallopt(M_MMAP_THRESHOLD, 256 << 10);
-	mallopt(M_TRIM_THRESHOLD, 1 << 20);
 	atomic_store(&m->used, resident(m->statm));
 	m->timer = timer_start(server->timers, LOOK_NS, true, look, m);
 	return 0;

@@ -116,6 +116,12 @@ static void run_steps(struct request *r, size_t first) {
 
 /* ---- start and stop ---- */
 
+static void open_collections(struct store *store, void *arg) {
+	struct apiserver *server = arg;
+	server->store = store;
+	server->registry = registry_new(server);
+}
+
 static int open_store(struct apiserver *server, struct error *err) {
 	const struct apiserver_options *o = server->options;
 	const char **endpoints = xcalloc(o->etcd_servers.len + 1, sizeof(*endpoints));
@@ -129,8 +135,12 @@ static int open_store(struct apiserver *server, struct error *err) {
 		.key_file = str_empty(o->etcd_keyfile) ? NULL : o->etcd_keyfile,
 		.write_timeout_ms = (int)min_of(o->request_timeout / NSEC_PER_MSEC, (int64_t)INT32_MAX),
 		.compaction_interval_ns = o->etcd_compaction_interval ? o->etcd_compaction_interval : -1,
+		.opening = open_collections,
+		.arg = server,
 	};
-	int rc = store_open(&options, 60000, &server->store, err);
+	struct store *store = NULL;
+	int rc = store_open(&options, 60000, &store, err);
+	server->store = store;
 	free(endpoints);
 	return rc;
 }
@@ -187,7 +197,6 @@ int apiserver_start(const struct apiserver_options *options, struct apiserver **
 	if (rc == 0)
 		rc = memory_start(server, err);
 	if (rc == 0) {
-		server->registry = registry_new(server);
 		custom_start(server);
 		rc = authn_new(server, &server->authn, err);
 	}

@@ -16,9 +16,15 @@
 #include <stdio.h>
 
 #define PAGE_TIMEOUT_MS 60000
-#define PAGE_BYTES ((size_t)4 << 20) /* aimed at */
+/*
+ * Aimed at: for each page etcd counts all keys that are left, so that many small ones cost more than what they bring. They grow with what was read, and so is what they
+ * hold for a moment a part of that.
+ */
+#define PAGE_BYTES_LEAST ((size_t)4 << 20)
+#define PAGE_BYTES_MOST ((size_t)16 << 20)
+#define PAGE_PART 4
 #define PAGE_FIRST 64
-#define PAGE_MAX 10000
+#define PAGE_MAX 50000
 #define RETRY_NS (200 * NSEC_PER_MSEC)
 
 struct difference {
@@ -33,6 +39,7 @@ struct load {
 	bool first;
 	int64_t revision; /* of the first page */
 	int64_t limit;
+	size_t bytes; /* of all pages so far */
 	char *next_key; /* full etcd key */
 	size_t next_len;
 	struct bytes *page; /* one that is still to be taken, while etcd makes the next; NULL: none */
@@ -80,6 +87,7 @@ static void begin(struct load *load)
 	store->load_mark++;
 	load->page = bytes_unref(load->page);
 	load->revision = 0;
+	load->bytes = 0;
 	load->limit = PAGE_FIRST;
 	free(load->next_key);
 	load->next_key = xstrdup(store->prefix);
@@ -369,7 +377,9 @@ static void request_next(struct load *load, const struct etcd_kv *last, size_t l
 	free(load->next_key);
 	load->next_len = last->key.len + 1;
 	load->next_key = xstrndup(last->key.data, last->key.len);
-	load->limit = min_of((int64_t)(PAGE_BYTES / (len / (size_t)count + 1)) + 1, (int64_t)PAGE_MAX);
+	load->bytes += len;
+	size_t aim = min_of(max_of(load->bytes / PAGE_PART, PAGE_BYTES_LEAST), PAGE_BYTES_MOST);
+	load->limit = min_of((int64_t)(aim / (len / (size_t)count + 1)) + 1, (int64_t)PAGE_MAX);
 	request_page(load);
 }
 

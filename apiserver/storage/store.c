@@ -281,6 +281,8 @@ int store_open(const struct store_options *options, int timeout_ms, struct store
 
 	if (r == 0) {
 		store->loop = etcd_client_loop(store->etcd);
+		if (options->opening)
+			options->opening(store, options->arg);
 		loop_post(store->loop, start, store);
 		r = await_load(store, timeout_ms, err);
 	}

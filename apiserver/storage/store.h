@@ -24,6 +24,9 @@ struct store_options {
 	const char *ca_file, *cert_file, *key_file;
 	int write_timeout_ms;           /* of one write; 0, and at most: 10 seconds */
 	int64_t compaction_interval_ns; /* 0: 5 minutes; negative: never */
+	/* Called before anything is read: collections that are opened in it get their objects at once, those opened later only after all were read. May be NULL. */
+	void (*opening)(struct store *store, void *arg);
+	void *arg;
 	size_t history_events;        /* watch history kept per collection; 0: as much as grows with load, within bounds */
 };
 /* Connects, loads everything under the prefix, starts the watch. Blocks until the first load is done or fails past timeout_ms; afterwards reconnects by itself for ever. */
