@@ -52,7 +52,7 @@ $(BENCH_BINS): $(BUILD)/%: $(BUILD)/%.o $$(foreach l,$$(call bench_lib,$$*),$(BU
 
 
 # Programs whose threads share data, once more under the thread sanitizer: make SANITIZE=thread threads
-THREAD_TESTS := $(filter $(addprefix $(BUILD)/test/unit/,common/base/% common/http/% common/client/% apiserver/storage/% dns/%),$(UNIT_BINS))
+THREAD_TESTS := $(filter $(addprefix $(BUILD)/test/unit/,common/base/% common/http/% common/client/% apiserver/storage/% apiserver/flow/% dns/%),$(UNIT_BINS))
 .PHONY: threads integration e2e check
 threads: $(THREAD_TESTS)
 	@TSAN_OPTIONS="halt_on_error=0 exitcode=66" test/run-unit.sh $(BUILD) $(THREAD_TESTS) | sed 's/^unit:/threads:/'; exit $${PIPESTATUS[0]}

@@ -2,10 +2,10 @@
 /*
  * Load on any Kubernetes API server, over TLS, with many connections, each with one request under way.
  *
- *	api_bench URL CA.pem [CERT.pem KEY.pem | - -] [TOKEN | -] OPERATION CONNECTIONS COUNT [NAMESPACE]
+ *	api_bench URL CA.pem [CERT.pem KEY.pem | - -] [TOKEN | -] OPERATION CONNECTIONS COUNT [NAMESPACE] [FIRST]
  *
- * OPERATION: create (COUNT pods of about 1 KB in all), status (a strategic merge patch of each one's status), get (COUNT GETs of one pod), list (COUNT LISTs of all pods), nothing (a consistent LIST
- * that matches none), delete (deletecollection). Prints "OPERATION rate_per_second megabytes_per_second p50_ms p99_ms failures".
+ * OPERATION: create (COUNT pods of about 1 KB in all, numbered from FIRST), status (a strategic merge patch of each one's status), get (COUNT GETs of one pod), list (COUNT LISTs of all pods), nothing (a consistent LIST
+ * that matches none by label), nowhere (the same by field), delete (deletecollection). Prints "OPERATION rate_per_second megabytes_per_second p50_ms p99_ms failures".
  */
 #include "test/bench/client.h"
 
@@ -18,7 +18,7 @@ struct bench {
 	char host[256], port[16];
 	gnutls_certificate_credentials_t credentials;
 	const char *token, *operation, *ns;
-	int count, connections;
+	int count, connections, first;
 	atomic_int next, seat;
 	atomic_ullong bytes;
 	atomic_int failures;
@@ -49,6 +49,8 @@ static size_t make_request(const struct bench *bench, int n, char *out, size_t s
 		return (size_t)snprintf(out, size, "GET /api/v1/namespaces/%s/pods/bench-0 HTTP/1.1\r\nHost: %s\r\n%s\r\n", bench->ns, bench->host, authorization);
 	if (str_equal(bench->operation, "list"))
 		return (size_t)snprintf(out, size, "GET /api/v1/namespaces/%s/pods?resourceVersion=0 HTTP/1.1\r\nHost: %s\r\n%s\r\n", bench->ns, bench->host, authorization);
+	if (str_equal(bench->operation, "nowhere"))
+		return (size_t)snprintf(out, size, "GET /api/v1/namespaces/%s/pods?fieldSelector=spec.nodeName%%3Dabsent HTTP/1.1\r\nHost: %s\r\n%s\r\n", bench->ns, bench->host, authorization);
 	if (str_equal(bench->operation, "nothing")) /* a consistent LIST that matches nothing */
 		return (size_t)snprintf(out, size, "GET /api/v1/namespaces/%s/pods?labelSelector=absent%%3Dtrue HTTP/1.1\r\nHost: %s\r\n%s\r\n", bench->ns, bench->host, authorization);
 	return (size_t)snprintf(out, size, "DELETE /api/v1/namespaces/%s/pods?gracePeriodSeconds=0 HTTP/1.1\r\nHost: %s\r\n%sContent-Length: 0\r\n\r\n", bench->ns, bench->host, authorization);
@@ -60,7 +62,7 @@ static bool send_next(struct bench *bench, struct client *c)
 	c->number = atomic_fetch_add(&bench->next, 1);
 	if (c->number >= bench->count)
 		return false;
-	client_send(c, request, make_request(bench, c->number, request, sizeof(request)));
+	client_send(c, request, make_request(bench, bench->first + c->number, request, sizeof(request)));
 	return true;
 }
 
@@ -104,7 +106,7 @@ static int compare(const void *a, const void *b) {
 
 int main(int argc, char **argv) {
 	if (argc < 8) {
-		fprintf(stderr, "usage: api_bench URL CA [CERT KEY | - -] [TOKEN | -] OPERATION CONNECTIONS COUNT [NAMESPACE]\n");
+		fprintf(stderr, "usage: api_bench URL CA [CERT KEY | - -] [TOKEN | -] OPERATION CONNECTIONS COUNT [NAMESPACE] [FIRST]\n");
 		return 2;
 	}
 	static struct bench bench;
@@ -124,6 +126,7 @@ int main(int argc, char **argv) {
 	bench.count = (int)count;
 	bench.connections = (int)connections;
 	bench.ns = argc > 9 ? argv[9] : "default";
+	bench.first = argc > 10 ? atoi(argv[10]) : 0;
 	bench.latencies = xcalloc((size_t)count, sizeof(*bench.latencies));
 	pthread_t threads[THREADS];
 	int64_t began = clock_monotonic_ns();

@@ -30,7 +30,7 @@ static size_t read_some(struct client *c)
 	size_t total = 0;
 	for (;;) {
 		ssize_t n = gnutls_record_recv(c->tls, buffer, sizeof(buffer));
-		if (n == GNUTLS_E_AGAIN)
+		if (client_has_no_more(c, n))
 			return total;
 		if (n < 0 && !gnutls_error_is_fatal((int)n))
 			continue;
