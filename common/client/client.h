@@ -89,6 +89,8 @@ struct client_request {
 	const char *body;
 	size_t body_len;
 	int timeout_ms; /* 0: the config's */
+	/* Of a stream: milliseconds in which what comes in is left to gather before it is looked at; it may change while the stream lasts. NULL, 0: none. */
+	const _Atomic int *lull_ms;
 };
 int client_do(struct client *client, const struct client_request *request, struct buf *body, int *ret_status, struct error *err);
 /* Streams the answer: on_data returns false to stop. Blocks until the end. cancel_fd (or -1) readable: stop. */

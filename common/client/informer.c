@@ -43,6 +43,8 @@ struct informer {
 	size_t handler_count;
 	_Atomic uint64_t version;
 	_Atomic bool synced;
+	int lull_wanted_ms;
+	_Atomic int lull_ms; /* 0 until the first list is there */
 	int synced_fd; /* readable from the first list on */
 	bool started;
 	pthread_t thread;
@@ -151,6 +153,7 @@ static void replace_all(struct informer *informer, struct informer_batch *batch)
 	}
 	if (is_initial) {
 		atomic_store(&informer->synced, true);
+		atomic_store(&informer->lull_ms, informer->lull_wanted_ms);
 		eventfd_write(informer->synced_fd, 1);
 	}
 	pthread_mutex_unlock(&informer->dispatch);
@@ -371,7 +374,8 @@ static int watch_once(struct informer *informer, bool initial, bool *ret_reliste
 		snprintf(text, sizeof(text), "%llu", (unsigned long long)atomic_load(&informer->version));
 		client_query(&path, "resourceVersion", text);
 	}
-	int rc = client_watch_raw(informer->set->client, path.data, on_event, &round, informer->set->stop_fd, err);
+	const struct client_request request = {.method = "GET", .path = path.data, .lull_ms = &informer->lull_ms};
+	int rc = client_watch_raw(informer->set->client, &request, on_event, &round, informer->set->stop_fd, err);
 	if (!rc && round.initial && !stopping(informer))
 		rc = error_set(err, ECONNRESET, "the streaming list of %s ended before its end", informer->resource->plural);
 	*ret_relisted = round.relisted;
@@ -560,6 +564,7 @@ static struct informer *informer_new(struct informer_set *set, const struct api_
 	informer->label_selector = copy(options->label_selector);
 	informer->field_selector = copy(options->field_selector);
 	informer->transform = options->transform;
+	informer->lull_wanted_ms = options->lull_ms;
 	informer->skip = fields_to_skip(options);
 	informer->compact = options->compact;
 	informer_store_init(&informer->store, options->packed ? resource->type : NULL);

@@ -24,6 +24,11 @@ struct informer_options {
 	const char *const *skip;
 	/* Keep objects packed, and as structs only while they are asked for (informer_store.h): for what is many and seldom looked at. */
 	bool packed;
+	/*
+	 * Once the first list is there, changes are left to gather for so many milliseconds: for what changes all the time and is no hurry, where each change
+	 * by itself would cost more than it says. 0: each is taken as it comes.
+	 */
+	int lull_ms;
 	/* Keep objects in blocks of just their size, at the price of copying each once: for what stays long and changes seldom. */
 	bool compact;
 };

@@ -379,13 +379,37 @@ static void *take_out(struct informer_store *store, struct stored *stored)
 	return old;
 }
 
+/* Nothing but the object changes: the entry stays where it is, and in the index of its namespace. Frees the fresh one. Returns the object it held. */
+static void *exchange(struct informer_store *store, struct stored *there, struct stored *fresh)
+{
+	void *old = atomic_load(&there->object), *object = atomic_load(&fresh->object);
+	for (size_t i = 1; i < store->index_count; i++) {
+		struct emit emit = {.index = &store->indexes[i], .stored = there, .remove = true};
+		store->indexes[i].fn(old, emit_value, &emit);
+		emit.remove = false;
+		store->indexes[i].fn(object, emit_value, &emit);
+	}
+	atomic_store(&there->object, object);
+	atomic_store(&fresh->object, old);
+	there->version = fresh->version;
+	atomic_store(&there->used_s, fresh->used_s);
+	old = api_ref(old);
+	stored_free(store, fresh);
+	return old;
+}
+
 static void *put(struct informer_store *store, struct stored *fresh, const void *object)
 {
 	pthread_rwlock_wrlock(&store->lock);
 	struct stored *there = find(store, fresh->text);
-	void *old = there ? take_out(store, there) : NULL;
-	set_put(&store->objects, fresh, true);
-	index_update(store, fresh, object, false);
+	void *old = NULL;
+	if (there && !there->model && !fresh->model) {
+		old = exchange(store, there, fresh);
+	} else {
+		old = there ? take_out(store, there) : NULL;
+		set_put(&store->objects, fresh, true);
+		index_update(store, fresh, object, false);
+	}
 	pthread_rwlock_unlock(&store->lock);
 	return old;
 }

@@ -51,7 +51,7 @@ int client_error_from_status(struct error *err, const char *json, size_t len);
 
 /* Calls on_event for each event of a watch on `path` (with its query); the object as JSON text. See client_watch for the rest. */
 typedef bool (*client_event_fn)(const char *type, const char *object, size_t len, void *arg, struct error *err);
-int client_watch_raw(struct client *client, const char *path, client_event_fn on_event, void *arg, int cancel_fd, struct error *err);
+int client_watch_raw(struct client *client, const struct client_request *request, client_event_fn on_event, void *arg, int cancel_fd, struct error *err);
 
 /* Cuts a watch's bytes into events; fed with pieces of any size. */
 struct watch_frames {

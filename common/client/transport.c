@@ -4,6 +4,7 @@
 #include "common/client/internal.h"
 
 #include <errno.h>
+#include <stdatomic.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
@@ -271,6 +272,11 @@ static CURLcode perform_cancellable(struct transfer *t, CURLM *multi, int cancel
 		pools_tidy(clock_monotonic_ns()); /* a watch waits at most a minute: this is the timer of handles that nobody uses */
 		struct pollfd now = {.fd = cancel_fd, .events = POLLIN};
 		if (cancel_fd >= 0 && poll(&now, 1, 0) > 0) {
+			*ret_cancelled = true;
+			break;
+		}
+		int lull = t->request->lull_ms ? atomic_load_explicit(t->request->lull_ms, memory_order_relaxed) : 0;
+		if (lull && poll(&now, 1, lull) > 0) {
 			*ret_cancelled = true;
 			break;
 		}

@@ -184,5 +184,6 @@ int client_watch(struct client *client, const struct api_resource *resource, con
 	client_query(&path, "allowWatchBookmarks", "true");
 	list_query(&path, options);
 	struct typed_watch watch = {.type = resource->type, .on_event = on_event, .arg = arg};
-	return client_watch_raw(client, path.data, on_typed_event, &watch, cancel_fd, err);
+	const struct client_request request = {.method = "GET", .path = path.data};
+	return client_watch_raw(client, &request, on_typed_event, &watch, cancel_fd, err);
 }

@@ -68,12 +68,11 @@ bool watch_frames_feed(const char *data, size_t len, void *arg)
 	return !frames->stopped;
 }
 
-int client_watch_raw(struct client *client, const char *path, client_event_fn on_event, void *arg, int cancel_fd, struct error *err)
+int client_watch_raw(struct client *client, const struct client_request *request, client_event_fn on_event, void *arg, int cancel_fd, struct error *err)
 {
 	struct watch_frames frames;
 	watch_frames_init(&frames, on_event, arg, err);
-	struct client_request request = {.method = "GET", .path = path};
-	int rc = client_stream(client, &request, watch_frames_feed, &frames, cancel_fd, err);
+	int rc = client_stream(client, request, watch_frames_feed, &frames, cancel_fd, err);
 	if (frames.stopped)
 		rc = frames.result;
 	watch_frames_done(&frames);

@@ -6,7 +6,12 @@
 #include <errno.h>
 #include <pthread.h>
 
-/* A thread waits for the next key, as many more as there are keys under work live only while they last: a manager of forty queues idles cheaply. */
+#define LINGER_NS (5 * NSEC_PER_SEC)
+
+/*
+ * A thread waits for the next key; as many more as there are keys under work live while they last, and a moment longer, since making a thread for each key of a
+ * trickle costs more than the key. So a manager of forty queues idles cheaply.
+ */
 struct worker {
 	struct workers *workers;
 	pthread_t thread;
@@ -83,7 +88,7 @@ static bool start_one(struct workers *workers)
 static char *next_key(struct worker *worker)
 {
 	struct workers *workers = worker->workers;
-	char *key = workqueue_try_get(workers->queue);
+	char *key = workqueue_get_within(workers->queue, LINGER_NS);
 	pthread_mutex_lock(&workers->lock);
 	bool wait = !key && workers->idle <= 1;
 	if (!key && !wait) {

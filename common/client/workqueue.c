@@ -36,6 +36,7 @@ struct workqueue {
 	struct item **delayed; /* binary heap, the earliest first */
 	size_t delayed_len;
 	size_t delayed_cap;
+	int64_t timed_until; /* for which delayed item a worker waits; INT64_MAX: none does */
 	bool shutdown;
 	int64_t base_delay;
 	int64_t max_delay;
@@ -116,6 +117,7 @@ struct workqueue *workqueue_new(const struct workqueue_options *options)
 {
 	pthread_once(&metrics_once, register_metrics);
 	struct workqueue *queue = xnew(struct workqueue);
+	queue->timed_until = INT64_MAX;
 	pthread_condattr_t attr;
 	pthread_condattr_init(&attr);
 	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
@@ -274,9 +276,9 @@ static void add_after_locked(struct workqueue *queue, struct item *item, int64_t
 		item->delay_until = until;
 		heap_push(queue, item);
 	}
-	/* A waiting worker may have to wake earlier than it thinks. */
-	if (item->delay_index == 0)
-		pthread_cond_broadcast(&queue->wake);
+	/* A worker has to wake earlier than any thinks: whoever hears of it keeps that time. */
+	if (item->delay_index == 0 && until < queue->timed_until)
+		pthread_cond_signal(&queue->wake);
 }
 
 static void move_due(struct workqueue *queue)
@@ -342,19 +344,26 @@ unsigned workqueue_retries(struct workqueue *queue, const char *key)
 	return retries;
 }
 
-/* Waits for a signal, or until the next delayed item is due. */
-static void wait_for_work(struct workqueue *queue)
+/* Waits for a signal, or for so long at most; one of those who wait keeps the time of the next delayed item. */
+static void wait_for_work(struct workqueue *queue, int64_t most_ns)
 {
-	if (!queue->delayed_len) {
+	int64_t due = queue->delayed_len ? queue->delayed[0]->delay_until : INT64_MAX, left = most_ns;
+	bool keeps_time = due < queue->timed_until;
+	if (keeps_time) {
+		queue->timed_until = due;
+		left = min_of(due - clock_monotonic_ns(), most_ns);
+	}
+	if (left == INT64_MAX) {
 		pthread_cond_wait(&queue->wake, &queue->lock);
 		return;
 	}
-	int64_t left = queue->delayed[0]->delay_until - clock_monotonic_ns();
 	struct timespec until;
 	clock_gettime(CLOCK_MONOTONIC, &until);
 	int64_t at = (int64_t)until.tv_sec * NSEC_PER_SEC + until.tv_nsec + max_of(left, (int64_t)0);
 	until = (struct timespec){.tv_sec = at / NSEC_PER_SEC, .tv_nsec = at % NSEC_PER_SEC};
 	pthread_cond_timedwait(&queue->wake, &queue->lock, &until);
+	if (keeps_time && queue->timed_until == due)
+		queue->timed_until = INT64_MAX;
 }
 
 /* Hands the first ready key to a worker; NULL: none is ready. */
@@ -372,20 +381,31 @@ static char *take_ready(struct workqueue *queue)
 	return xstrdup(item->key);
 }
 
-char *workqueue_get(struct workqueue *queue)
+char *workqueue_get_within(struct workqueue *queue, int64_t most_ns)
 {
+	int64_t end = most_ns == INT64_MAX ? INT64_MAX : clock_monotonic_ns() + most_ns, left = most_ns;
 	pthread_mutex_lock(&queue->lock);
 	char *key;
 	for (;;) {
 		if (!queue->shutdown)
 			move_due(queue);
 		key = take_ready(queue);
-		if (key || queue->shutdown)
+		if (key || queue->shutdown || left <= 0)
 			break;
-		wait_for_work(queue);
+		wait_for_work(queue, left);
+		if (end != INT64_MAX)
+			left = end - clock_monotonic_ns();
 	}
+	/* This one is busy from here on: another keeps the time. */
+	if (queue->delayed_len && queue->timed_until == INT64_MAX)
+		pthread_cond_signal(&queue->wake);
 	pthread_mutex_unlock(&queue->lock);
 	return key;
+}
+
+char *workqueue_get(struct workqueue *queue)
+{
+	return workqueue_get_within(queue, INT64_MAX);
 }
 
 char *workqueue_try_get(struct workqueue *queue)

@@ -26,6 +26,8 @@ void workqueue_forget(struct workqueue *queue, const char *key);
 unsigned workqueue_retries(struct workqueue *queue, const char *key);
 /* Blocks for a key (the caller frees it, after workqueue_done); NULL once shut down and drained. */
 char *workqueue_get(struct workqueue *queue);
+/* The same, for so long at most: NULL also where none was due until then. */
+char *workqueue_get_within(struct workqueue *queue, int64_t most_ns);
 /* The same without waiting: NULL where no key is due. For workers that are not threads (a simulator's). */
 char *workqueue_try_get(struct workqueue *queue);
 /* Monotonic time at which the next key is due, in the past where one waits already; INT64_MAX: none. */

@@ -313,14 +313,37 @@ static int to_ms(int64_t ns)
 	return ns <= 0 ? 1 : (int)min_of(ns / NSEC_PER_MSEC + 1, (int64_t)INT32_MAX);
 }
 
+/* Nearly always: ready, known to be, and with no taint to add or remove. */
+static bool is_settled(struct reconciler *r, const struct core_v1_node *node)
+{
+	struct state *state = r->state;
+	if (!str_equal(condition_status(node, "Ready"), "True") || has_taint(node, TAINT_NOT_READY, NO_EXECUTE) || has_taint(node, TAINT_UNREACHABLE, NO_EXECUTE))
+		return false;
+	for (size_t i = 0; i < array_len(condition_taints); i++) {
+		const struct condition_taint *row = &condition_taints[i];
+		const struct core_v1_node_condition *condition = find_condition(node, row->type);
+		if (has_taint(node, row->key, NO_SCHEDULE) != (condition && str_equal(condition->status, row->status)))
+			return false;
+	}
+	if (has_taint(node, TAINT_UNSCHEDULABLE, NO_SCHEDULE) != node->spec.unschedulable)
+		return false;
+	pthread_mutex_lock(&state->lock);
+	const struct health *health = map_get(&state->nodes, node->metadata.name);
+	bool known = health && health->was_ready;
+	pthread_mutex_unlock(&state->lock);
+	return known;
+}
+
 static int reconcile(struct reconciler *r, const char *ns, const char *name, struct error *err)
 {
 	autounref struct core_v1_node *cached = world_find(r->world, CACHED_NODES, NULL, name);
 	if (!cached)
 		return 0;
-	autounref struct core_v1_node *node = api_copy(cached), *written = NULL;
 	int64_t left = patience_left(r, cached);
 	int wait_ms = 0, result = 0;
+	if (left > 0 && is_settled(r, cached))
+		return to_ms(left);
+	autounref struct core_v1_node *node = api_copy(cached), *written = NULL;
 	if (left <= 0 && make_unknown(node)) {
 		result = world_update_status(r->world, CACHED_NODES, node, (void **)&written, err);
 		if (result)
@@ -342,10 +365,29 @@ static int reconcile(struct reconciler *r, const char *ns, const char *name, str
 	return wait_ms && (!silence_ms || wait_ms < silence_ms) ? wait_ms : silence_ms;
 }
 
+/*
+ * Leases are renewed all the time, a hundred a second where there are a thousand nodes: of a node that is well that is noted here, and its own timer finds
+ * it so. Anything else is looked at.
+ */
 static void wake_by_lease(struct reconciler *r, const void *object)
 {
 	const struct coordination_v1_lease *lease = object;
-	reconciler_add(r, NULL, lease->metadata.name);
+	struct state *state = r->state;
+	pthread_mutex_lock(&state->lock);
+	struct health *health = map_get(&state->nodes, lease->metadata.name);
+	bool well = health && health->was_ready;
+	if (well && !same_time(health->renewed, lease->spec.renew_time.t)) {
+		health->renewed = lease->spec.renew_time.t;
+		health->seen_ns = clock_monotonic_ns();
+	}
+	pthread_mutex_unlock(&state->lock);
+	if (!well)
+		reconciler_add(r, NULL, lease->metadata.name);
+}
+
+static void on_gone_lease(struct reconciler *r, const void *object)
+{
+	reconciler_add(r, NULL, api_metadata(object)->name);
 }
 
 static void on_gone(struct reconciler *r, const void *object)
@@ -365,7 +407,7 @@ const struct controller node_lifecycle_controller = {
 	.component = "node-controller",
 	.workers = 4,
 	.watches = (const struct controller_watch[]){{.what = CACHED_NODES, .gone = on_gone},
-		{.what = CACHED_LEASES, .wake = wake_by_lease},
+		{.what = CACHED_LEASES, .wake = wake_by_lease, .gone = on_gone_lease, .latest_only = true},
 		{.what = CACHED_PODS, .read_only = true},
 		{.what = CACHED_NONE}},
 	.reconcile = reconcile,

@@ -192,10 +192,31 @@ static void test_eviction_is_called_off(void **state)
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, fake_setup, fake_teardown)
 
+/* What a lease says is noted when it says it, not when somebody looks: silence begins there. */
+static void test_leases_are_noted_as_they_come(void **state)
+{
+	struct reconciler r = fake_reconciler(&node_lifecycle_controller);
+	const struct controller_watch *leases = node_lifecycle_controller.watches;
+	while (leases->what != CACHED_LEASES)
+		leases++;
+	add_node("n0", "a", "True");
+	fake_reconcile_all(&r, CACHED_NODES);
+	clock_advance_test(30 * NSEC_PER_SEC);
+	renew("n0");
+	reconciler_observe(&r, leases, NULL, fake_live(CACHED_LEASES, "kube-node-lease", "n0"));
+	clock_advance_test(30 * NSEC_PER_SEC);
+	fake_reconcile_all(&r, CACHED_NODES);
+	assert_string_equal(ready_of("n0"), "True");
+	clock_advance_test(21 * NSEC_PER_SEC);
+	fake_reconcile_all(&r, CACHED_NODES);
+	assert_string_equal(ready_of("n0"), "Unknown");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(test_silent_node_becomes_unknown),
+		TEST(test_leases_are_noted_as_they_come),
 		TEST(test_eviction_rates),
 		TEST(test_zones_are_apart),
 		TEST(test_toleration_seconds),
