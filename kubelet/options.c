@@ -51,6 +51,9 @@ static const struct flag flags[] = {
 	{"anonymous-auth", 0, FLAG_BOOL, FIELD(anonymous_auth), "false", "let anonymous requests reach authorization", 0, 0},
 	{"authentication-token-webhook", 0, FLAG_BOOL, FIELD(token_webhook), "true", "check bearer tokens by TokenReview", 0, 0},
 	{"authorization-mode", 0, FLAG_STRING, FIELD(authorization_mode), "Webhook", "AlwaysAllow or Webhook", 0, 0},
+	{"enable-system-log-handler", 0, FLAG_BOOL, FIELD(system_log_handler), "true", "serve the files of the system's log folder at /logs/", 0, 0},
+	{"enable-system-log-query", 0, FLAG_BOOL, FIELD(system_log_query), "false", "let /logs/ be asked for the logs of services", 0, 0},
+	{"system-log-dir", 0, FLAG_STRING, FIELD(system_log_dir), "/var/log", "the system's log folder", 0, 0},
 	{"max-pods", 0, FLAG_INT, FIELD(max_pods), "110", "most pods on this node", 1, 100000},
 	{"pods-per-core", 0, FLAG_INT, FIELD(pods_per_core), "0", "most pods for each core; 0: no limit", 0, 10000},
 	{"pod-max-pids", 0, FLAG_INT, FIELD(pod_max_pids), "-1", "most processes of a pod", -1, INT64_MAX},
@@ -191,6 +194,8 @@ static const struct {
 	{"cpuCFSQuota", "cpu-cfs-quota"},
 	{"singleProcessOOMKill", "single-process-oom-kill"},
 	{"nodeStatusMaxImages", "node-status-max-images"},
+	{"enableSystemLogHandler", "enable-system-log-handler"},
+	{"enableSystemLogQuery", "enable-system-log-query"},
 	{"logging.format", "logging-format"},
 	{"logging.verbosity", "v"},
 };
@@ -205,8 +210,9 @@ static const char *const ignored_fields[] = {
 	"kubeAPIBurst", "mergeDefaultEvictionSettings", "enableControllerAttachDetach", "protectKernelDefaults", "makeIPTablesUtilChains", "iptablesMasqueradeBit",
 	"iptablesDropBit", "featureGates", "failSwapOn", "memorySwap", "containerLogMaxWorkers", "containerLogMonitorInterval",
 	"configMapAndSecretChangeDetectionStrategy", "reservedSystemCPUs", "showHiddenMetricsForVersion", "volumePluginDir", "kernelMemcgNotification",
-	"enableSystemLogHandler", "enableSystemLogQuery", "reservedMemory", "enableProfilingHandler", "enableDebugFlagsHandler", "memoryThrottlingFactor",
-	"memoryReservationPolicy", "tracing", "localStorageCapacityIsolation", "containerRuntimeEndpoint", "imageServiceEndpoint", "failCgroupV1", "userNamespaces",
+	"reservedMemory", "enableProfilingHandler", "enableDebugFlagsHandler", "memoryThrottlingFactor",
+	"memoryReservationPolicy", "tracing", "localStorageCapacityIsolation", "containerRuntimeEndpoint", "imageServiceEndpoint", "failCgroupV1", "userNamespaces", "authentication.webhook.cacheTTL", "authorization.webhook",
+	"logging.flushFrequency", "logging.vmodule", "logging.options",
 };
 
 static int set_value(struct kubelet_options *options, const char *flag, const char *text, struct error *err) {
@@ -290,30 +296,37 @@ static int set_shutdown(struct kubelet_options *options, json_t *list, struct er
 	return set_value(options, "shutdown-grace-period-by-pod-priority", text.data ? text.data : "", err);
 }
 
-static bool is_field(const char *name) {
+enum field_kind { FIELD_UNKNOWN, FIELD_KNOWN, FIELD_SECTION, FIELD_IGNORED };
+
+/* name: with dots, as the fields' rows have it. */
+static enum field_kind field_kind(const char *name) {
 	static const char *const others[] = {"apiVersion", "kind", "registerWithTaints", "shutdownGracePeriodByPodPriority"};
 	size_t len = strlen(name);
 	for (size_t i = 0; i < array_len(others); i++)
 		if (str_equal(others[i], name))
-			return true;
+			return FIELD_KNOWN;
 	for (size_t i = 0; i < array_len(fields); i++)
 		if (strncmp(fields[i].field, name, len) == 0 && (!fields[i].field[len] || fields[i].field[len] == '.'))
-			return true;
-	return false;
+			return fields[i].field[len] ? FIELD_SECTION : FIELD_KNOWN;
+	for (size_t i = 0; i < array_len(ignored_fields); i++)
+		if (str_equal(ignored_fields[i], name))
+			return FIELD_IGNORED;
+	return FIELD_UNKNOWN;
 }
 
 /* A word for each field that will not do what its writer hopes for. */
-static void warn_of_fields(json_t *root) {
-	const char *name;
+static void warn_of_fields(json_t *object, const char *section) {
+	const char *key;
 	json_t *value;
-	json_object_foreach(root, name, value) {
-		bool ignored = false;
-		for (size_t i = 0; i < array_len(ignored_fields); i++)
-			ignored = ignored || str_equal(ignored_fields[i], name);
-		if (ignored)
+	json_object_foreach(object, key, value) {
+		autofree char *name = xprintf("%s%s%s", section, *section ? "." : "", key);
+		enum field_kind kind = field_kind(name);
+		if (kind == FIELD_IGNORED)
 			log_warning("field of KubeletConfiguration has no effect", LOG_STR("field", name));
-		else if (!is_field(name))
+		else if (kind == FIELD_UNKNOWN)
 			log_warning("unknown field of KubeletConfiguration", LOG_STR("field", name));
+		else if (kind == FIELD_SECTION)
+			warn_of_fields(value, name);
 	}
 }
 
@@ -325,7 +338,7 @@ int kubelet_options_apply_config(struct kubelet_options *options, const char *te
 	if (!str_equal(json_string_value(json_object_get(root, "kind")), "KubeletConfiguration"))
 		r = error_set(err, EINVAL, "no kind \"KubeletConfiguration\"");
 	else
-		warn_of_fields(root);
+		warn_of_fields(root, "");
 	for (size_t i = 0; r == 0 && i < array_len(fields); i++) {
 		json_t *value = field_get(root, fields[i].field);
 		if (value && (r = set_json(options, fields[i].flag, value, err)) < 0)

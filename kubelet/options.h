@@ -17,7 +17,8 @@ struct kubelet_options {
 	char *cluster_domain, *resolv_conf;
 	struct flag_list pod_cidr;
 	char *cni_conf_dir, *cni_cache_dir, *bridge_name;
-	char *device_plugins_dir, *pod_resources_dir;
+	char *device_plugins_dir, *pod_resources_dir, *system_log_dir;
+	bool system_log_handler, system_log_query;
 	struct flag_list cni_bin_dirs;
 	char *address;
 	int64_t port, read_only_port, healthz_port;

@@ -185,11 +185,12 @@ int kubelet_server_start(struct kubelet *kubelet, struct kubelet_server **ret, s
 	*server = (struct kubelet_server){.kubelet = kubelet, .health = health_new(), .auth = auth_new(kubelet), .own = SELFSIGNED_INIT};
 	pthread_mutex_init(&server->lock, NULL);
 	pthread_cond_init(&server->idle, NULL);
-	int r = open_plain(server, o->healthz_bind_address, o->healthz_port, on_healthz, &server->healthz, err);
+	/* Who is told that all is well finds the rest there. */
+	int r = open_main(server, err);
 	if (r == 0)
 		r = open_plain(server, o->address, o->read_only_port, on_read_only, &server->read_only, err);
 	if (r == 0)
-		r = open_main(server, err);
+		r = open_plain(server, o->healthz_bind_address, o->healthz_port, on_healthz, &server->healthz, err);
 	if (r < 0) {
 		kubelet_server_stop(server);
 		return r;

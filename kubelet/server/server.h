@@ -57,6 +57,7 @@ void route_healthz(struct route_request *r);
 void route_pods(struct route_request *r);
 void route_running_pods(struct route_request *r);
 void route_logs(struct route_request *r);
+void route_node_logs(struct route_request *r);
 void route_remote_command(struct route_request *r);
 void route_port_forward(struct route_request *r);
 void route_run(struct route_request *r);

@@ -16,6 +16,7 @@ const struct route routes[] = {
 	{"/metrics/cadvisor", 0, 0, "metrics", true, false, route_metrics_cadvisor},
 	{"/metrics/probes", 0, 0, "metrics", true, false, route_metrics_probes},
 	{"/metrics", 0, 0, "metrics", true, false, route_metrics},
+	{"/logs", 0, ROUTE_MAX_PARTS, "log", false, false, route_node_logs},
 	{"/configz", 0, 0, "configz", false, false, route_configz},
 };
 const size_t route_count = array_len(routes);

@@ -4,10 +4,13 @@
 
 usage: kubelet_node.py BUILD [TEST...]
 """
+import gzip
+import http.client
 import json
 import os
 import signal
 import sys
+import threading
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 from rig import NODE, NODE_IP, Failure, Rig, main, read, wait_until  # noqa: E402
@@ -126,6 +129,88 @@ def test_configuration_file(rig):
     rig.kill_kubelet(signal.SIGTERM)
     rig.flags = saved
     rig.up()
+
+
+def test_logs_of_the_node(rig):
+    logs = f"{rig.dir}/var-log"
+    os.makedirs(f"{logs}/sub/service")
+    for path, text in (("plain.log", "plain\n"), ("sub/<b>&.txt", "odd\n"), ("service.log", "of the service\n"), ("big", "x" * 300000), ("../outside", "secret\n")):
+        with open(f"{logs}/{path}", "w") as f:
+            f.write(text)
+    os.makedirs(f"{logs}/other")
+    with open(f"{logs}/other/other.log", "w") as f:
+        f.write("of the other\n")
+    os.symlink(f"{rig.dir}/outside", f"{logs}/away")
+    os.symlink(f"{logs}/plain.log", f"{logs}/here")
+    rig.restart_kubelet(**{"system-log-dir": logs})
+
+    def get(path):
+        status, text = rig.call("GET", f"/logs/{path}", raw=True, port=10250)
+        return status, text.decode()
+    status, page = get("")
+    expect(status == 200 and '<a href="plain.log">plain.log</a>' in page and '<a href="sub/">sub/</a>' in page, page)
+    expect('<a href="%3Cb%3E&.txt">&lt;b&gt;&amp;.txt</a>' in get("sub/")[1], get("sub/"))
+    expect(get("plain.log") == (200, "plain\n") and get("here") == (200, "plain\n") and get("sub/%3Cb%3E&.txt") == (200, "odd\n"), "files")
+    expect(get("big")[1] == "x" * 300000, "a larger one")
+    for path in ("none", "away", "../outside", "sub/../../outside", "%2e%2e/outside"):
+        expect(get(path)[0] == 404, f"{path}: {get(path)}")
+    expect("plain.log" in get("?query=service")[1], "not asked for services, unless that is switched on")
+    rig.restart_kubelet(**{"enable-system-log-query": "true"})
+    expect(get("?query=service") == (200, "of the service\n") and get("?query=other")[1] == "of the other\n", get("?query=service"))
+    expect(get("?query=none")[1] == "\nlog not found for none\n" and get("?query=/plain.log") == (200, "plain\n"), get("?query=none"))
+    expect("try without specifying options" in get("?query=service&tailLines=3")[1], "no options for files")
+    for query, want in (("query=", 400), ("query=a&sinceTime=yesterday", 400), ("query=a%3Breboot", 406), ("query=a&query=/b", 406), ("tailLines=3", 406), ("query=a&tailLines=-1", 406), ("query=a&boot=1", 406),
+                        ("query=a&query=b&query=c&query=d&query=e", 406), ("query=../outside", 404)):
+        expect(get("?" + query)[0] == want, f"{query}: {get('?' + query)}")
+    rig.restart_kubelet(**{"enable-system-log-handler": "false"})
+    expect(get("")[0] == 405, "switched off")
+    rig.restart_kubelet(**{"enable-system-log-handler": None, "enable-system-log-query": None, "system-log-dir": None})
+
+
+class Follower(threading.Thread):
+    """Follows a container's log and keeps its lines."""
+
+    def __init__(self, rig, name):
+        super().__init__(daemon=True)
+        self.lines = []
+        self.c = http.client.HTTPSConnection("127.0.0.1", 10250, context=rig.tls, timeout=60)
+        self.c.request("GET", f"/containerLogs/default/{name}/main?follow=true")
+        self.r = self.c.getresponse()
+        self.start()
+
+    def run(self):
+        for line in self.r:
+            self.lines.append(line.decode().strip())
+            if self.lines[-1] == "end":
+                return
+
+
+def test_logs_are_rotated(rig):
+    rig.restart_kubelet(**{"container-log-max-size": "50Ki", "container-log-max-files": "3"})
+    # Batches, so that it is rotated while it is written and read.
+    rig.create("talks", container={"command": ["sh", "-c", "i=0; while [ $i -lt 6000 ]; do echo number $i; i=$((i+1)); [ $((i % 300)) -ne 0 ] || sleep 0.3; done; echo end; sleep 1000"]})
+    rig.wait_phase("talks", "Running")
+    follower = Follower(rig, "talks")
+    folder = f"{rig.dir}/pods-log/default_talks_{rig.pod('talks')['metadata']['uid']}/main"
+    most = {"files": 0}
+
+    def over():
+        most["files"] = max(most["files"], len([f for f in os.listdir(folder) if not f.endswith(".tmp")]))
+        return not follower.is_alive()
+    wait_until(120, "the follower to see the end", over)
+    expect(follower.lines == [f"number {i}" for i in range(6000)] + ["end"], f"each line once, though it was rotated: {len(follower.lines)}, {follower.lines[:2]}, {follower.lines[-2:]}")
+    files = wait_until(60, "an older one to be compressed", lambda: [f for f in os.listdir(folder) if f.endswith(".gz")] and sorted(os.listdir(folder)))
+    expect(2 < most["files"] <= 3 and "0.log" in files, f"{most} {files}")
+    for name in files:
+        if name.endswith(".gz"):
+            with gzip.open(f"{folder}/{name}", "rt") as f:
+                text = f.read().splitlines()
+            expect(len(text) > 100 and all(" stdout F number " in line for line in text), text[:2])
+    status, text = rig.call("GET", "/containerLogs/default/talks/main?tailLines=1", raw=True, port=10250)
+    expect(text == b"end\n", text)
+    rig.delete("talks", grace=0)
+    rig.wait_gone("talks")
+    rig.restart_kubelet(**{"container-log-max-size": None, "container-log-max-files": None})
 
 
 def test_the_machine_shuts_down(rig):

@@ -36,7 +36,7 @@ static void test_flags_and_config(void **state) {
 }
 
 static void test_fields_without_effect_are_named(void **state) {
-	static const char config[] = "apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\nmaxPods: 42\nauthentication: {webhook: {enabled: true}}\nseccompDefault: true\ncpuCFSQuota: false\n"
+	static const char config[] = "apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\nmaxPods: 42\nauthentication: {webhook: {enabled: true, cacheTTL: 1m, else: 1}}\nlogging: {format: text, colour: red}\nseccompDefault: true\ncpuCFSQuota: false\n"
 				     "topologyManagerPolicy: none\nsomeFieldOfTomorrow: 1\n";
 	char *argv[] = {(char *)"kubelet", NULL}, said[4096] = "";
 	struct kubelet_options o = {0};
@@ -50,7 +50,11 @@ static void test_fields_without_effect_are_named(void **state) {
 	assert_non_null(strstr(said, "no effect\" field=\"topologyManagerPolicy\""));
 	assert_non_null(strstr(said, "unknown field of KubeletConfiguration\" field=\"someFieldOfTomorrow\""));
 	assert_null(strstr(said, "maxPods"));
-	assert_null(strstr(said, "authentication"));
+	assert_non_null(strstr(said, "no effect\" field=\"authentication.webhook.cacheTTL\""));
+	assert_non_null(strstr(said, "unknown field of KubeletConfiguration\" field=\"authentication.webhook.else\""));
+	assert_non_null(strstr(said, "unknown field of KubeletConfiguration\" field=\"logging.colour\""));
+	assert_null(strstr(said, "authentication.webhook.enabled"));
+	assert_null(strstr(said, "logging.format"));
 	assert_true(o.seccomp_default);
 	assert_false(o.cpu_cfs_quota);
 	kubelet_options_done(&o);
