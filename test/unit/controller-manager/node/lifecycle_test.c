@@ -210,6 +210,7 @@ static void test_leases_are_noted_as_they_come(void **state)
 	clock_advance_test(21 * NSEC_PER_SEC);
 	fake_reconcile_all(&r, CACHED_NODES);
 	assert_string_equal(ready_of("n0"), "Unknown");
+	fake_reconciler_done(&r);
 }
 
 int main(void)
