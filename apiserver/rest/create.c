@@ -10,8 +10,7 @@
 
 int input_check_namespace(struct write *w, struct meta_v1_object_meta *meta, struct error *err) {
 	if (!w->resource->api->namespaced) {
-		if (!str_empty(meta->namespace))
-			return error_bad_request(err, "namespace not allowed on this type");
+		meta->namespace = NULL; /* said in vain */
 		return 0;
 	}
 	if (!str_empty(meta->namespace) && strcmp(meta->namespace, w->ns) != 0)

@@ -138,6 +138,8 @@ CHECK(core_v1_env_from_source, from) {
 /* ---- handlers and probes ---- */
 
 CHECK(core_v1_http_get_action, action) {
+	for (uint32_t i = 0; i < action->http_headers.len; i++)
+		check_format(format_http_header, str_or(action->http_headers.items[i].name, ""), AT("httpHeaders"), err);
 	check_port(&action->port, AT("port"), err);
 }
 
@@ -382,8 +384,10 @@ static void check_claims(const struct core_v1_resource_requirements *r, const st
 	automap struct map seen = MAP_INIT(NULL), whole = MAP_INIT(NULL), part = MAP_INIT(NULL);
 	for (uint32_t i = 0; i < r->claims.len; i++) {
 		const struct core_v1_resource_claim *claim = &r->claims.items[i];
-		if (str_empty(claim->name))
+		if (str_empty(claim->name)) {
+			required(err, AT_INDEX("claims", i), NULL);
 			continue;
+		}
 		autofree char *key = str_empty(claim->request) ? xstrdup(claim->name) : xprintf("%s/%s", claim->name, claim->request);
 		/* A claim stands whole or by its requests, each once. */
 		bool again = map_has(&whole, claim->name) || seen_before(&seen, key) || (str_empty(claim->request) && map_has(&part, claim->name));

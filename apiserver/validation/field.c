@@ -264,8 +264,13 @@ void check_union(const struct api_type *type, const void *value, const char *con
 		const struct api_field *f = &type->fields[i];
 		if ((f->flags & API_FIELD_INLINE) || is_named(not, f->name) || !api_field_is_set(f, value))
 			continue;
-		if (count++)
-			forbidden(err, AT(f->name), "may not specify more than 1 %s", what);
+		if (!count++)
+			continue;
+		/* What is forbidden is not judged as well. */
+		autobuf struct buf member = BUF_INIT(64u << 10);
+		path_write(AT(f->name), &member);
+		error_drop_causes(err, member.data);
+		forbidden(err, AT(f->name), "may not specify more than 1 %s", what);
 	}
 	if (!count) {
 		autofree char *text = xprintf("must specify a %s", what);

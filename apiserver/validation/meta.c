@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* ObjectMeta, labels and selectors of every kind. */
 #include "apiserver/validation/validation.h"
+#include "api/admissionregistration_v1.h"
 #include "api/policy_v1.h"
 #include "api/resource_v1.h"
 
@@ -202,7 +203,7 @@ CHECK(meta_v1_condition, condition) {
 	static const char *const statuses[] = {"False", "True", "Unknown", NULL};
 	/* Kubernetes looks at the conditions of few kinds; others may hold what they like. */
 	const struct api_type *kind = api_type_of(c->object);
-	if (kind != &policy_v1_pod_disruption_budget_type && kind != &resource_v1_resource_claim_type)
+	if (kind != &policy_v1_pod_disruption_budget_type && kind != &resource_v1_resource_claim_type && kind != &admissionregistration_v1_validating_admission_policy_type)
 		return;
 	check_format(format_qualified_name, condition->type, AT("type"), err);
 	bool known = false;

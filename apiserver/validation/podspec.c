@@ -47,6 +47,12 @@ static bool is_privileged(const container_t *container) {
 	return container->security_context && container->security_context->privileged && *container->security_context->privileged;
 }
 
+static bool is_among(const char *const *choices, const char *value) {
+	while (*choices && strcmp(*choices, value) != 0)
+		choices++;
+	return *choices;
+}
+
 static void check_mounts(const struct scope *scope, const container_t *container, int kind, const struct path *parent, struct error *err) {
 	automap struct map paths = MAP_INIT(NULL);
 	for (uint32_t i = 0; i < container->volume_mounts.len; i++) {
@@ -70,6 +76,14 @@ static void check_mounts(const struct scope *scope, const container_t *container
 			forbidden(err, AT("subPathExpr"), "cannot be set for an Ephemeral Container");
 		if (str_equal(mount->mount_propagation, "Bidirectional") && !is_privileged(container))
 			forbidden(err, AT("mountPropagation"), "Bidirectional mount propagation is available only to privileged containers");
+		static const char *const propagations[] = {"Bidirectional", "HostToContainer", "None", NULL};
+		if (mount->mount_propagation && !is_among(propagations, mount->mount_propagation))
+			not_supported(err, &PATH(&PATH(parent, "volumeMounts"), "mountPropagation"), mount->mount_propagation, propagations);
+		static const char *const recursions[] = {"Disabled", "Enabled", "IfPossible", NULL};
+		if (mount->recursive_read_only && !is_among(recursions, mount->recursive_read_only)) {
+			not_supported(err, &PATH(&PATH(parent, "volumeMounts"), "recursiveReadOnly"), mount->recursive_read_only, recursions);
+			continue;
+		}
 		if (!mount->recursive_read_only || strcmp(mount->recursive_read_only, "Disabled") == 0)
 			continue;
 		if (!mount->read_only)
@@ -139,11 +153,24 @@ static void check_restart_rules(const container_t *container, const struct path 
 		required(err, AT("restartPolicy"), "must specify restartPolicy when restart rules are used");
 }
 
+/* Needed, and one of these. */
+static void check_choice(const char *value, const char *const *choices, const struct path *at, struct error *err) {
+	if (str_empty(value)) {
+		required(err, at, NULL);
+		return;
+	}
+	if (!is_among(choices, value))
+		not_supported(err, at, value, choices);
+}
+
 static void check_resize_policy(const struct core_v1_pod_spec *spec, const container_t *container, const struct path *at, struct error *err) {
 	automap struct map seen = MAP_INIT(NULL);
 	bool sidecar = str_equal(container->restart_policy, "Always");
 	for (uint32_t i = 0; i < container->resize_policy.len; i++) {
+		static const char *const resources[] = {"cpu", "memory", NULL}, *const policies[] = {"NotRequired", "RestartContainer", NULL};
 		const struct core_v1_container_resize_policy *policy = &container->resize_policy.items[i];
+		check_choice(policy->resource_name, resources, AT("resizePolicy"), err);
+		check_choice(policy->restart_policy, policies, AT("resizePolicy"), err);
 		if (seen_before(&seen, policy->resource_name))
 			duplicate(err, AT_INDEX("resizePolicy", i), policy->resource_name);
 		if (str_equal(spec->restart_policy, "Never") && !str_equal(policy->restart_policy, "NotRequired"))
@@ -512,6 +539,8 @@ static void check_spread(const struct core_v1_pod_spec *spec, const struct path 
 /* ---- affinity ---- */
 
 CHECK(core_v1_pod_affinity_term, term) {
+	if (str_empty(term->topology_key))
+		check_format(format_qualified_name, "", AT("topologyKey"), err);
 	check_label_keys(&term->match_label_keys, "matchLabelKeys", term->label_selector, at, err);
 	check_label_keys(&term->mismatch_label_keys, "mismatchLabelKeys", term->label_selector, at, err);
 	for (uint32_t i = 0; i < term->match_label_keys.len; i++)
@@ -608,6 +637,12 @@ CHECK(core_v1_pod_spec, spec) {
 	const struct apps_v1_stateful_set *set = api_type_of(c->object) == &apps_v1_stateful_set_type ? c->object : NULL;
 	struct scope scope = {.spec = spec, .claims = set ? &set->spec.volume_claim_templates : NULL};
 	bool own_users = spec->host_users && !*spec->host_users;
+	static const char *const systems[] = {"linux", "windows", NULL};
+	for (uint32_t i = 0; i < spec->host_aliases.len; i++)
+		if (str_empty(spec->host_aliases.items[i].ip))
+			check_format(format_ip, "", &PATH(AT_INDEX("hostAliases", i), "ip"), err);
+	if (spec->os && !str_empty(spec->os->name) && !is_among(systems, spec->os->name))
+		not_supported(err, AT("os"), spec->os->name, systems);
 	if (!set && !str_empty(spec->hostname))
 		check_format(format_dns_label, spec->hostname, AT("hostname"), err);
 	if (!set && !str_empty(spec->subdomain))

@@ -260,10 +260,8 @@ CHECK(storage_v1_volume_attachment_source, source) {
 		required(err, at, "must specify exactly one of inlineVolumeSpec and persistentVolumeName");
 	else if (source->inline_volume_spec && source->persistent_volume_name)
 		forbidden(err, at, "must specify exactly one of inlineVolumeSpec and persistentVolumeName");
-	else if (source->persistent_volume_name && !*source->persistent_volume_name) {
+	else if (source->persistent_volume_name && !*source->persistent_volume_name)
 		required(err, AT("persistentVolumeName"), "must specify non empty persistentVolumeName");
-		check_format(format_dns_subdomain, "", AT("persistentVolumeName"), err);
-	}
 }
 
 CHECK(storage_v1_volume_attachment_spec, spec) {

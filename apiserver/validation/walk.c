@@ -85,12 +85,14 @@ static void check_scalar(const struct api_field *f, const void *at, bool plain, 
 	switch ((enum api_kind)f->kind) {
 	case API_STRING: {
 		const char *text = *(const char *const *)at;
-		bool empty = str_empty(text);
+		/* Only a pointer can tell an empty string from none. */
+		bool pointer = f->flags & API_FIELD_POINTER && !(check && check->blank);
+		bool empty = !text || (!*text && f->shape == API_SINGLE && !pointer);
 		if (f->enum_values && !empty && !(check && (check->judged || check->one_of)))
 			closed_set(f->enum_values, text, path, err);
 		if (check && check->one_of && !empty)
 			closed_set(check->one_of, text, path, err);
-		if (!check || (empty && f->shape == API_SINGLE))
+		if (!check || empty)
 			return;
 		if (check->format)
 			check_format(check->format, str_or(text, ""), path, err);
@@ -143,7 +145,7 @@ static void check_field(const struct check *c, const struct api_field *f, const 
 	/* What is embedded stands in its parent's place. */
 	struct path here = PATH(at, f->flags & (API_FIELD_INLINE | API_FIELD_SELF) ? NULL : f->name);
 	bool set = api_field_is_set(f, value);
-	if (check && !c->warn && check->need && (!set || (f->kind == API_STRING && f->shape == API_SINGLE && str_empty(*(const char *const *)api_field_at_const(f, value)))))
+	if (check && !c->warn && check->need && (!set || (f->kind == API_STRING && f->shape == API_SINGLE && (!(f->flags & API_FIELD_POINTER) || check->blank) && str_empty(*(const char *const *)api_field_at_const(f, value)))))
 		required(err, &here, NULL);
 	if (check && !c->warn && check->fixed && old && !api_field_same(f, value, old)) {
 		autobuf struct buf text = BUF_INIT(1u << 20);

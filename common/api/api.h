@@ -71,6 +71,7 @@ struct api_check {
 	bool fixed;           /* an update keeps it */
 	bool labels;          /* a map of labels */
 	bool judged;          /* its enum is left to the check of the type that holds it */
+	bool blank;           /* of a pointer to a string: one that is empty is no more looked at than none */
 };
 
 struct api_field {

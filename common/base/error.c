@@ -155,6 +155,24 @@ void error_cause(struct error *err, const char *reason, const char *field, const
 	};
 }
 
+void error_drop_causes(struct error *err, const char *field)
+{
+	size_t kept = 0, len = strlen(field);
+	for (size_t i = 0; err && i < err->cause_count; i++) {
+		struct error_cause *cause = &err->causes[i];
+		bool beneath = strncmp(cause->field, field, len) == 0 && (cause->field[len] == '.' || cause->field[len] == '[');
+		if (!beneath) {
+			err->causes[kept++] = *cause;
+			continue;
+		}
+		free(cause->reason);
+		free(cause->field);
+		free(cause->message);
+	}
+	if (err)
+		err->cause_count = kept;
+}
+
 static bool cause_is_repeated(const struct error *err, size_t index)
 {
 	const struct error_cause *cause = &err->causes[index];

@@ -52,7 +52,7 @@ static void probes(void **state) {
 		{C "readinessProbe={exec: {command: [a]}, terminationGracePeriodSeconds: 1}", C "readinessProbe.terminationGracePeriodSeconds Invalid"},
 		{C "startupProbe={tcpSocket: {port: no_such}, terminationGracePeriodSeconds: 0}", C "startupProbe.tcpSocket.port Invalid, " C "startupProbe.terminationGracePeriodSeconds Invalid"},
 		{C "startupProbe={grpc: {port: 0}}", C "startupProbe.grpc.port Invalid"},
-		{C "livenessProbe={httpGet: {port: 80, scheme: FTP, httpHeaders: [{name: 'a b', value: c}]}}", C "livenessProbe.httpGet.httpHeaders[0].name Invalid, " C "livenessProbe.httpGet.scheme NotSupported"},
+		{C "livenessProbe={httpGet: {port: 80, scheme: FTP, httpHeaders: [{name: 'a b', value: c}]}}", C "livenessProbe.httpGet.httpHeaders Invalid, " C "livenessProbe.httpGet.scheme NotSupported"},
 		{C "lifecycle={preStop: {sleep: {seconds: 31}}}", C "lifecycle.preStop.sleep Invalid"},
 		{C "lifecycle={preStop: {sleep: {seconds: 30}}, postStart: {}}", C "lifecycle.postStart Required"},
 		{"spec.initContainers=[{name: x, image: i, livenessProbe: {tcpSocket: {port: 1}}}]", "spec.initContainers[0].livenessProbe Forbidden"},
@@ -81,7 +81,7 @@ static void resources(void **state) {
 		{"spec.resources={limits: {ephemeral-storage: 1}}", "spec.resources.limits[ephemeral-storage] NotSupported"},
 		{"spec.overhead={cpu: -1}", "spec.overhead.limits[cpu] Invalid"},
 		{C "resizePolicy=[{resourceName: cpu, restartPolicy: NotRequired}, {resourceName: cpu, restartPolicy: RestartContainer}]", C "resizePolicy[1] Duplicate"},
-		{C "resizePolicy=[{resourceName: disk, restartPolicy: NotRequired}]", C "resizePolicy[0].resourceName NotSupported"},
+		{C "resizePolicy=[{resourceName: disk, restartPolicy: NotRequired}]", C "resizePolicy NotSupported"},
 	};
 	RUN(pod, rows);
 }
@@ -158,7 +158,7 @@ static void spec(void **state) {
 		 "spec.affinity.nodeAffinity.preferredDuringSchedulingIgnoredDuringExecution[0].weight Invalid"},
 		{"spec.affinity={podAffinity: {requiredDuringSchedulingIgnoredDuringExecution: [{topologyKey: '', labelSelector: {matchExpressions: [{key: a, operator: Exists, values: [b]}]}}]}}",
 		 "spec.affinity.podAffinity.requiredDuringSchedulingIgnoredDuringExecution[0].labelSelector.matchExpressions[0].values Forbidden, "
-		 "spec.affinity.podAffinity.requiredDuringSchedulingIgnoredDuringExecution[0].topologyKey Required"},
+		 "spec.affinity.podAffinity.requiredDuringSchedulingIgnoredDuringExecution[0].topologyKey Invalid, spec.affinity.podAffinity.requiredDuringSchedulingIgnoredDuringExecution[0].topologyKey Invalid, spec.affinity.podAffinity.requiredDuringSchedulingIgnoredDuringExecution[0].topologyKey Required"},
 		{"spec.securityContext={runAsUser: -1, fsGroup: 2147483648, supplementalGroups: [1, -1], sysctls: [{name: kernel.shm_rmid_forced, value: '1'}, {name: foo-, value: b}]}",
 		 "spec.securityContext.fsGroup Invalid, spec.securityContext.runAsUser Invalid, spec.securityContext.supplementalGroups[1] Invalid, spec.securityContext.sysctls[1].name Invalid"},
 		{"spec.hostNetwork=true\nspec.securityContext={sysctls: [{name: net.core.somaxconn, value: '1'}]}", "spec.securityContext.sysctls[0].name Invalid"},
@@ -167,7 +167,14 @@ static void spec(void **state) {
 		{C "securityContext={privileged: true, allowPrivilegeEscalation: false}", C "securityContext Invalid"},
 		{C "securityContext={procMount: Unmasked}", C "securityContext.procMount Invalid"},
 		{"spec.hostUsers=false\nspec.hostPID=true", "spec.HostPID Forbidden"},
-		{"spec.os={name: plan9}", "spec.os.name NotSupported"},
+		{C "resizePolicy=[{}]", C "resizePolicy Required, " C "resizePolicy Required"},
+		{C "restartPolicy=\"\"", C "restartPolicy NotSupported"},
+		{"spec.runtimeClassName=\"\"", "spec.runtimeClassName Invalid"},
+		{"spec.hostAliases=[{ip: \"\"}]", "spec.hostAliases[0].ip Invalid"},
+		{"spec.volumes=[{name: v, emptyDir: {}}]\n" C "volumeMounts=[{name: v, mountPath: /a, mountPropagation: Odd, recursiveReadOnly: Odd}]", C "volumeMounts.mountPropagation NotSupported, " C "volumeMounts.recursiveReadOnly NotSupported"},
+		{C "livenessProbe={exec: {command: [a]}, httpGet: {port: 0}}", C "livenessProbe.httpGet Forbidden"},
+		{C "resources={claims: [{}]}", C "resources.claims[0] Required"},
+		{"spec.os={name: plan9}", "spec.os NotSupported"},
 		{"spec.os={name: windows}\nspec.securityContext={runAsUser: 1}\n" C "securityContext={privileged: true}", C "securityContext.privileged Forbidden, spec.securityContext.runAsUser Forbidden"},
 		{"spec.os={name: linux}\n" C "securityContext={windowsOptions: {runAsUserName: a}}", C "securityContext.windowsOptions Forbidden"},
 		{C "securityContext={windowsOptions: {runAsUserName: ''}}", C "securityContext.windowsOptions.runAsUserName Invalid"},
