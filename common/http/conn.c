@@ -260,6 +260,20 @@ static size_t pair_send(struct http_conn *conn, const uint8_t *data, size_t len)
 	return sent;
 }
 
+ssize_t conn_receive(struct http_conn *conn)
+{
+	if (!conn->readable)
+		return -EAGAIN;
+	ssize_t n = transport_recv(conn, conn->thread->buffer, HTTP_IO_BUFFER);
+	if (n == -EAGAIN)
+		conn->readable = false;
+	else if (n < 0)
+		conn_close(conn);
+	else if (n == 0)
+		conn->client_eof = true;
+	return n;
+}
+
 /* One step from the client to the server side. Returns true where something moved. */
 static bool pump_in(struct http_conn *conn)
 {
@@ -275,6 +289,9 @@ static bool pump_in(struct http_conn *conn)
 		want_pair_write(conn, false);
 	}
 	if (conn->client_eof) {
+		/* Told together with the last bytes, libmicrohttpd takes those and misses the end. It is told once it has run: run_expecting() comes back here. */
+		if (!list_empty(&conn->expecting_link))
+			return false;
 		if (!conn->pair_shut && conn->pair >= 0) {
 			conn->pair_shut = true;
 			shutdown(conn->pair, SHUT_WR);
@@ -283,22 +300,10 @@ static bool pump_in(struct http_conn *conn)
 		}
 		return false;
 	}
-	if (!conn->readable)
-		return false;
 	uint8_t *buffer = conn->thread->buffer;
-	ssize_t n = transport_recv(conn, buffer, HTTP_IO_BUFFER);
-	if (n == -EAGAIN) {
-		conn->readable = false;
-		return false;
-	}
-	if (n < 0) {
-		conn_close(conn);
-		return false;
-	}
-	if (n == 0) {
-		conn->client_eof = true;
-		return true;
-	}
+	ssize_t n = conn_receive(conn);
+	if (n <= 0)
+		return n == 0;
 	if (conn->deadline_kind == DEADLINE_IDLE)
 		conn_set_deadline(conn, DEADLINE_HEADER, HTTP_HEADER_SECONDS);
 	size_t taken = pair_send(conn, buffer, (size_t)n);

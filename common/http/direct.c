@@ -193,25 +193,12 @@ bool direct_pump(struct http_conn *conn)
 		conn->pair_eof = conn->pair_gone = true;
 		return true;
 	}
-	if (!conn->readable)
-		return false;
-	char *buffer = (char *)conn->thread->buffer;
-	ssize_t n = transport_recv(conn, buffer, HTTP_IO_BUFFER);
-	if (n == -EAGAIN) {
-		conn->readable = false;
-		return false;
-	}
-	if (n < 0) {
-		conn_close(conn);
-		return false;
-	}
-	if (n == 0) {
-		conn->client_eof = true;
-		return true;
-	}
+	ssize_t n = conn_receive(conn);
+	if (n <= 0)
+		return n == 0;
 	if (is_read_out(conn))
 		conn->readable = false;
-	return take(conn, buffer, (size_t)n);
+	return take(conn, (const char *)conn->thread->buffer, (size_t)n);
 }
 
 /* ---- answering ---- */
@@ -349,20 +336,12 @@ static bool write_answer(struct http_request *req, struct http_conn *conn)
 void direct_finish(struct http_request *req)
 {
 	struct http_conn *conn = req->conn;
-	list_remove(&req->link);
-	conn->current = NULL;
-	conn->request = REQUEST_NONE;
-	if (req->counted)
-		server_request_end(req->server);
+	request_leave(req);
 	if (!conn->dead && !write_answer(req, conn))
 		conn_close(conn);
 	if (!conn->dead && (conn->readable || conn->client_eof || conn->closing || conn->held.len || conn->streaming || inject_first(conn)))
 		thread_activate(conn->thread, conn);
-	if (req->stream)
-		stream_closed(take_ptr(req->stream));
-	if (req->upgrade)
-		upgrade_lost(take_ptr(req->upgrade));
-	request_unref(req);
+	request_end(req);
 }
 
 void direct_cancel(struct http_request *req)
@@ -374,9 +353,6 @@ void direct_cancel(struct http_request *req)
 	pthread_mutex_unlock(&thread->resume_lock);
 	if (!ours)
 		return; /* its answer is in the thread's list */
-	list_remove(&req->link);
-	req->conn->current = NULL;
-	if (req->counted)
-		server_request_end(req->server);
+	request_leave(req);
 	request_unref(req);
 }

@@ -225,6 +225,8 @@ int conn_open_pair(struct http_conn *conn);
 /* Takes the socket. */
 void conn_start(struct io_thread *thread, int sock, const struct sockaddr_storage *peer);
 void conn_run(struct http_conn *conn);
+/* Reads from the client into its thread's buffer. 0: it sends no more, which is noted; -EAGAIN: nothing now; other failures: the connection is closed. */
+ssize_t conn_receive(struct http_conn *conn);
 void conn_close(struct http_conn *conn);
 void conn_check_deadline(struct http_conn *conn, int64_t now);
 /* Something was given to the client: how long it may take over that, or over its next request. */
@@ -266,6 +268,12 @@ void request_on_completed(void *cls, struct MHD_Connection *mhd, void **con_cls,
 /* A request of the connection, with one reference. Nothing of it is read yet. */
 struct http_request *request_new(struct http_conn *conn, struct MHD_Connection *mhd);
 void request_unref(struct http_request *req);
+/* It is under way no more: the connection and the server are told. */
+void request_leave(struct http_request *req);
+/* It is over: what it still holds of a stream or an upgrade is lost, and the server side's reference goes. */
+void request_end(struct http_request *req);
+/* It does not hold up the end of the server any more. */
+void request_uncount(struct http_request *req);
 /* Answers 503 in place of a handler that still holds the request; what the handler answers later is dropped. */
 void request_cancel(struct http_request *req);
 

@@ -84,15 +84,37 @@ static enum MHD_Result queue(struct http_request *req, int status, struct MHD_Re
 	return rc;
 }
 
+void request_uncount(struct http_request *req)
+{
+	if (req->counted)
+		server_request_end(req->server);
+	req->counted = false;
+}
+
+void request_leave(struct http_request *req)
+{
+	list_remove(&req->link);
+	req->conn->current = NULL;
+	req->conn->request = REQUEST_NONE;
+	request_uncount(req);
+}
+
+void request_end(struct http_request *req)
+{
+	if (req->stream)
+		stream_closed(take_ptr(req->stream));
+	if (req->upgrade)
+		upgrade_lost(take_ptr(req->upgrade));
+	request_unref(req);
+}
+
 /* Puts what was decided before libmicrohttpd. */
 static enum MHD_Result queue_answer(struct http_request *req)
 {
 	if (atomic_load(&req->state) == STATE_CANCELLED)
 		return queue(req, 503, respond_error(503));
-	if (req->counted && (req->stream || req->upgrade)) {
-		req->counted = false;
-		server_request_end(req->server);
-	}
+	if (req->stream || req->upgrade)
+		request_uncount(req);
 	/* A switch of protocols that libmicrohttpd does not grant: an HTTP/1.0 client. */
 	if (req->upgrade && !req->http11)
 		return queue(req, 400, respond_error(400));
@@ -183,15 +205,8 @@ void request_on_completed(void *cls, struct MHD_Connection *mhd, void **con_cls,
 	if (!req)
 		return;
 	*con_cls = NULL;
-	list_remove(&req->link);
-	req->conn->request = REQUEST_NONE;
-	if (req->counted)
-		server_request_end(req->server);
-	if (req->stream)
-		stream_closed(take_ptr(req->stream));
-	if (req->upgrade)
-		upgrade_lost(take_ptr(req->upgrade));
-	request_unref(req);
+	request_leave(req);
+	request_end(req);
 }
 
 void request_cancel(struct http_request *req)
