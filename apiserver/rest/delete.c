@@ -8,6 +8,8 @@
 
 #include <errno.h>
 
+#define FRESH_TIMEOUT_MS 10000
+
 #define FINALIZER_ORPHAN "orphan"
 #define FINALIZER_FOREGROUND "foregroundDeletion"
 
@@ -229,22 +231,20 @@ int rest_delete(struct request *r, struct error *err) {
 /* ---- collections ---- */
 
 /*
- * The objects of a collection are deleted one after the other. Whichever of "the write was started" and "the write has ended" comes
- * second goes on, so that writes which end at once do not pile up on the stack.
+ * The objects of a collection are deleted in order, a few at a time. All of it runs on the store's thread, where writes are called back anyway, so that
+ * those under way share the request without locks.
  */
-enum { TURN_RUNNING, TURN_RETURNED, TURN_ENDED };
+#define BATCH_WINDOW 16
 
 struct delete_batch {
 	struct request *r;
 	struct delete_request *options;
 	struct entry **entries; /* referenced */
-	size_t len, next;
-	unsigned turn;          /* atomic */
-	struct error error;
+	size_t len, next, flying;
+	bool pumping;
+	struct error error;     /* the first; nothing is begun after it */
 	uint64_t revision;
 };
-
-static void batch_pump(struct delete_batch *batch);
 
 static void batch_finish(struct delete_batch *batch) {
 	struct request *r = batch->r;
@@ -260,15 +260,13 @@ static void batch_finish(struct delete_batch *batch) {
 	request_fail(r, &err);
 }
 
-static void batch_ended(struct delete_batch *batch) {
-	if (__atomic_exchange_n(&batch->turn, TURN_ENDED, __ATOMIC_ACQ_REL) == TURN_RETURNED)
-		batch_pump(batch);
-}
+static void batch_pump(struct delete_batch *batch);
 
 static void batch_done(struct write *w, struct entry *entry) {
 	struct delete_batch *batch = w->owner;
 	write_end(w);
-	batch_ended(batch);
+	batch->flying--;
+	batch_pump(batch);
 }
 
 static void batch_failed(struct write *w, const struct error *err) {
@@ -277,25 +275,40 @@ static void batch_failed(struct write *w, const struct error *err) {
 	if (err->http_code != 404 && !batch->error.errnum)
 		error_status(&batch->error, err->http_code, err->reason, "%s", error_message(err));
 	write_end(w);
-	batch_ended(batch);
+	batch->flying--;
+	batch_pump(batch);
+}
+
+static bool batch_has_more(const struct delete_batch *batch) {
+	return batch->next < batch->len && !batch->error.errnum;
 }
 
 static void batch_pump(struct delete_batch *batch) {
-	do {
-		if (batch->next == batch->len || batch->error.errnum) {
-			batch_finish(batch);
-			return;
-		}
+	if (batch->pumping)
+		return; /* a write that ended at once: the loop below goes on */
+	batch->pumping = true;
+	while (batch_has_more(batch) && batch->flying < BATCH_WINDOW) {
 		struct entry *entry = batch->entries[batch->next++];
-		__atomic_store_n(&batch->turn, TURN_RUNNING, __ATOMIC_RELEASE);
 		struct write *w = delete_new(batch->r, batch->options);
 		w->ns = entry->ns;
 		w->name = entry->name;
 		w->owner = batch;
+		w->quick = true;
 		w->done = batch_done;
 		w->failed = batch_failed;
+		batch->flying++;
 		write_start(w);
-	} while (__atomic_exchange_n(&batch->turn, TURN_RETURNED, __ATOMIC_ACQ_REL) == TURN_ENDED);
+	}
+	batch->pumping = false;
+	if (!batch->flying && !batch_has_more(batch))
+		batch_finish(batch);
+}
+
+static void batch_begin(int errnum, void *arg) {
+	struct delete_batch *batch = arg;
+	if (errnum < 0)
+		error_status(&batch->error, 504, "Timeout", "Timeout: the server could not reach its storage in time");
+	batch_pump(batch);
 }
 
 static int start_collection(struct request *r, struct list_query *query, struct error *err) {
@@ -305,7 +318,8 @@ static int start_collection(struct request *r, struct list_query *query, struct 
 	autosnapshot struct snapshot *snapshot = collection_snapshot(r->resource->collection);
 	batch->revision = snapshot->revision;
 	list_select(query, snapshot, &batch->entries, &batch->len);
-	batch_pump(batch);
+	/* A revision that is there already: to get onto the store's thread. */
+	store_wait_quick(r->server->store, 1, request_time_left_ms(r, FRESH_TIMEOUT_MS), batch_begin, batch);
 	return REQUEST_TAKEN;
 }
 

@@ -137,7 +137,11 @@ static bool may_be_stale(const struct write *w, const struct error *err) {
 static void attempt_failed(struct write *w, struct error *err) {
 	if (may_be_stale(w, err)) {
 		drop_attempt(w);
-		store_wait(w->r->server->store, 0, request_time_left_ms(w->r, FRESH_TIMEOUT_MS), on_fresh, w);
+		int left = request_time_left_ms(w->r, FRESH_TIMEOUT_MS);
+		if (w->quick)
+			store_wait_quick(w->r->server->store, 0, left, on_fresh, w);
+		else
+			store_wait(w->r->server->store, 0, left, on_fresh, w);
 		return;
 	}
 	write_fail(w, WRITE_NOT_STORED, err);

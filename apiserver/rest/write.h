@@ -58,6 +58,7 @@ struct write {
 	void *object;
 	enum write_action action;
 	bool created;
+	bool quick; /* all of it runs on the store's thread */
 	bool fresh;                   /* current is known to be no older than the request */
 	bool track_fields;            /* managedFields are to be brought up to date with what make made */
 	bool remove_after_update;     /* the last finalizer of a deleted object went */
