@@ -4,98 +4,153 @@
 #include "common/base/list.h"
 #include "common/base/map.h"
 
-#include <inttypes.h>
-#include <stdio.h>
-
 /*
  * What is asked for is long (whole messages), there is much of it, and it is kept for long: so only its digest is. That two digests are the same by chance,
  * 128 bits of them, is less likely than anything that could follow from it.
+ *
+ * Entries stand in blocks of their own: each strewn among what comes and goes would hold a page of it.
  */
-#define DIGEST_SIZE 33
+#define BLOCK_ENTRIES 64
+#define MIN_BUCKETS 64
+
+struct digest {
+	uint64_t high, low;
+};
 
 /* One remembered thing; which of the fields count depends on the table it is in. */
 struct entry {
 	struct list age;
-	char key[DIGEST_SIZE];
-	uint8_t message_count;
+	struct entry *next; /* in its bucket, or among those that are free */
+	struct digest key;
 	union {
 		struct event_seen seen;
 		struct {
 			int64_t last;
-			uint64_t *messages; /* hashes of those of alike events */
 			double tokens;
+		};
+		struct {
+			int64_t last_alike;
+			uint32_t messages[EVENT_AGGREGATE_AFTER]; /* parts of the hashes of those of alike events */
+			uint8_t message_count;
 		};
 	};
 };
 
+struct block {
+	struct block *next;
+	struct entry entries[BLOCK_ENTRIES];
+};
+
 /* A bounded table that forgets what was used longest ago. */
 struct table {
-	struct map entries;
+	struct entry **buckets; /* a power of two of them */
+	size_t bucket_count, len;
 	struct list ages; /* the most recent first */
-	bool has_seen;
+	struct block *blocks;
+	struct entry *free;
 };
 
 struct event_correlator {
 	struct table alike, seen, spam;
 };
 
-static void digest(const char *text, char ret[DIGEST_SIZE])
+static struct digest digest_of(const char *text)
 {
 	size_t len = strlen(text);
-	snprintf(ret, DIGEST_SIZE, "%016" PRIx64 "%016" PRIx64, hash_bytes(text, len), hash_fnv64(text, len));
+	return (struct digest){hash_bytes(text, len), hash_fnv64(text, len)};
 }
 
-static void entry_free(struct table *table, struct entry *entry)
+static struct entry **bucket_of(struct table *table, const struct digest *key)
 {
-	map_remove(&table->entries, entry->key);
+	return &table->buckets[key->high & (table->bucket_count - 1)];
+}
+
+static struct entry *entry_take(struct table *table)
+{
+	if (!table->free) {
+		struct block *block = xnew(struct block);
+		block->next = table->blocks;
+		table->blocks = block;
+		for (size_t i = 0; i < BLOCK_ENTRIES; i++) {
+			block->entries[i].next = table->free;
+			table->free = &block->entries[i];
+		}
+	}
+	struct entry *entry = table->free;
+	table->free = entry->next;
+	*entry = (struct entry){.next = NULL};
+	return entry;
+}
+
+static void forget_oldest(struct table *table)
+{
+	struct entry *entry = list_entry(table->ages.prev, struct entry, age), **at = bucket_of(table, &entry->key);
+	while (*at != entry)
+		at = &(*at)->next;
+	*at = entry->next;
 	list_remove(&entry->age);
-	if (table->has_seen)
-		free(entry->seen.name);
-	else
-		free(entry->messages);
-	free(entry);
+	entry->next = table->free;
+	table->free = entry;
+	table->len--;
+}
+
+static void grow(struct table *table)
+{
+	struct entry **old = table->buckets;
+	size_t count = table->bucket_count;
+	table->bucket_count = count ? count * 2 : MIN_BUCKETS;
+	table->buckets = xcalloc(table->bucket_count, sizeof(struct entry *));
+	for (size_t i = 0; i < count; i++) {
+		for (struct entry *entry = old[i], *next; entry; entry = next) {
+			struct entry **bucket = bucket_of(table, &entry->key);
+			next = entry->next;
+			entry->next = *bucket;
+			*bucket = entry;
+		}
+	}
+	free(old);
 }
 
 static struct entry *table_get(struct table *table, const char *what, bool *ret_new)
 {
-	char key[DIGEST_SIZE];
-	digest(what, key);
-	struct entry *entry = map_get(&table->entries, key);
+	const struct digest key = digest_of(what);
+	if (table->len >= table->bucket_count)
+		grow(table);
+	struct entry *entry = *bucket_of(table, &key);
+	while (entry && (entry->key.high != key.high || entry->key.low != key.low))
+		entry = entry->next;
 	*ret_new = !entry;
 	if (entry) {
 		list_remove(&entry->age);
 	} else {
-		if (table->entries.len >= EVENT_CACHE_SIZE)
-			entry_free(table, list_entry(table->ages.prev, struct entry, age));
-		entry = xnew(struct entry);
-		memcpy(entry->key, key, sizeof(key));
-		if (table->has_seen)
-			entry->seen.name = xstrdup("");
-		map_set(&table->entries, key, entry);
+		if (table->len >= EVENT_CACHE_SIZE)
+			forget_oldest(table);
+		entry = entry_take(table);
+		entry->key = key;
+		struct entry **bucket = bucket_of(table, &key);
+		entry->next = *bucket;
+		*bucket = entry;
+		table->len++;
 	}
 	list_push_front(&table->ages, &entry->age);
 	return entry;
 }
 
-static void table_init(struct table *table)
-{
-	list_init(&table->ages);
-}
-
 static void table_done(struct table *table)
 {
-	while (!list_empty(&table->ages))
-		entry_free(table, list_entry(table->ages.next, struct entry, age));
-	map_done(&table->entries);
+	for (struct block *block = table->blocks, *next; block; block = next) {
+		next = block->next;
+		free(block);
+	}
+	free(table->buckets);
 }
 
 struct event_correlator *event_correlator_new(void)
 {
 	struct event_correlator *correlator = xnew(struct event_correlator);
-	table_init(&correlator->alike);
-	table_init(&correlator->seen);
-	table_init(&correlator->spam);
-	correlator->seen.has_seen = true;
+	list_init(&correlator->alike.ages);
+	list_init(&correlator->seen.ages);
+	list_init(&correlator->spam.ages);
 	return correlator;
 }
 
@@ -125,12 +180,11 @@ static bool is_spam(struct event_correlator *correlator, const struct event_fact
 	return false;
 }
 
-static void remember(struct entry *entry, uint64_t message)
+static void remember(struct entry *entry, uint32_t message)
 {
 	for (size_t i = 0; i < entry->message_count; i++)
 		if (entry->messages[i] == message)
 			return;
-	entry->messages = xreallocarray(entry->messages, entry->message_count + 1u, sizeof(*entry->messages));
 	entry->messages[entry->message_count++] = message;
 }
 
@@ -139,11 +193,11 @@ static bool is_aggregated(struct event_correlator *correlator, const struct even
 {
 	bool is_new;
 	struct entry *entry = table_get(&correlator->alike, alike_key, &is_new);
-	if (!is_new && now - entry->last > EVENT_AGGREGATE_WITHIN_S)
+	if (!is_new && now - entry->last_alike > EVENT_AGGREGATE_WITHIN_S)
 		entry->message_count = 0;
-	entry->last = now;
+	entry->last_alike = now;
 	if (entry->message_count < EVENT_AGGREGATE_AFTER)
-		remember(entry, hash_bytes(facts->message, strlen(facts->message)));
+		remember(entry, (uint32_t)hash_bytes(facts->message, strlen(facts->message)));
 	return entry->message_count >= EVENT_AGGREGATE_AFTER;
 }
 

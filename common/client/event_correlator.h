@@ -27,12 +27,12 @@ struct event_facts {
 };
 /* An event as it stands on the server, shared by those alike. */
 struct event_seen {
-	char *name;    /* of the Event object; "" where none was made yet */
+	uint64_t made; /* what the name of the Event object ends in; 0 where none was made yet */
 	int64_t count; /* occurrences, this one included */
 	bool aggregated;
 	int64_t first; /* seconds since 1970 */
 };
-/* Returns false where it is to be dropped. *ret is the correlator's, to be updated (name) once the event is written; valid until the next call. */
+/* Returns false where it is to be dropped. *ret is the correlator's, to be updated (made) once the event is written; valid until the next call. */
 bool event_correlate(struct event_correlator *correlator, const struct event_facts *facts, int64_t now_s, struct event_seen **ret);
 
 #endif

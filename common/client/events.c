@@ -55,11 +55,17 @@ static void pending_free(struct pending *p)
 	free(p);
 }
 
+static char *event_name(const char *object, uint64_t made)
+{
+	return xprintf("%s.%llx", object, (unsigned long long)made);
+}
+
 static struct core_v1_event *build_event(const struct event_recorder *recorder, const struct pending *p, const struct event_seen *seen)
 {
 	struct core_v1_event *event = api_new_of(core_v1_event);
 	struct arena *arena = api_arena(event);
-	event->metadata.name = arena_printf(arena, "%s.%llx", p->name, (unsigned long long)(p->at.sec * NSEC_PER_SEC + p->at.nsec));
+	autofree char *name = event_name(p->name, (uint64_t)(p->at.sec * NSEC_PER_SEC + p->at.nsec));
+	event->metadata.name = arena_strdup(arena, name);
 	event->metadata.namespace = arena_strdup(arena, str_or(p->ns, "default"));
 	event->involved_object = (struct core_v1_object_reference){
 		.kind = arena_strdup(arena, p->kind),
@@ -95,12 +101,13 @@ static int send_count(const struct event_recorder *recorder, const struct core_v
 	buf_printf(&patch, "{\"count\":%d,\"lastTimestamp\":\"%s\",\"message\":", event->count, when);
 	buf_append_json_string(&patch, event->message, strlen(event->message));
 	buf_append_char(&patch, '}');
-	return client_patch(recorder->client, recorder->resource, event->metadata.namespace, seen->name, NULL, "application/strategic-merge-patch+json", patch.data, NULL, err);
+	autofree char *name = event_name(event->involved_object.name, seen->made);
+	return client_patch(recorder->client, recorder->resource, event->metadata.namespace, name, NULL, "application/strategic-merge-patch+json", patch.data, NULL, err);
 }
 
 static int send_event(const struct event_recorder *recorder, struct core_v1_event *event, struct event_seen *seen, struct error *err)
 {
-	if (!str_empty(seen->name)) {
+	if (seen->made) {
 		int rc = send_count(recorder, event, seen, err);
 		if (!rc || err->http_code != 404)
 			return rc;
@@ -109,10 +116,8 @@ static int send_event(const struct event_recorder *recorder, struct core_v1_even
 		*err = (struct error){0};
 	}
 	int rc = send_create(recorder, event, err);
-	if (!rc) {
-		free(seen->name);
-		seen->name = xstrdup(event->metadata.name);
-	}
+	if (!rc)
+		seen->made = strtoull(strrchr(event->metadata.name, '.') + 1, NULL, 16);
 	return rc;
 }
 
