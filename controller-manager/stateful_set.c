@@ -367,9 +367,9 @@ static int step_condemned(struct sync *s, size_t i, const struct core_v1_pod *fi
 	const struct core_v1_pod *pod = s->condemned[i];
 	if (pod->metadata.deletion_timestamp.set)
 		return !s->parallel;
-	if (!s->parallel && !runs_ready(pod) && pod != first_unhealthy)
-		return 1;
-	if (!s->parallel && runs_ready(pod) && !is_available(s, pod) && pod != first_unhealthy)
+	/* One that has ended will never be ready: Kubernetes waits for it for ever. */
+	bool waits = !s->parallel && pod != first_unhealthy && pod_is_active(pod);
+	if (waits && (!runs_ready(pod) || !is_available(s, pod)))
 		return 1;
 	int r = tend_claims(s, pod, true, err);
 	r = r ? r : remove_pod(s, pod, err);

@@ -38,6 +38,8 @@ static const struct {
 	{{.name = "the last goes first", .owner = SET("0", ""), .pods = ORDERED_TWO}, "delete pods default/db-1\n"},
 	{{.name = "and is waited for", .owner = SET("0", ""), .pods = "db-0" UP MINE("db-0") "\ndb-1 Running going" MINE("db-1")}, ""},
 	{{.name = "one that is sick below holds it up", .owner = SET("0", ""), .pods = "db-0 Running unready node=n" MINE("db-0") "\ndb-1" UP MINE("db-1")}, "delete pods default/db-1\n"},
+	{{.name = "one that is not ready waits for those below", .owner = SET("0", ""), .pods = "db-0 Running unready node=n" MINE("db-0") "\ndb-1 Running unready node=n" MINE("db-1")}, ""},
+	{{.name = "one that has ended does not", .owner = SET("0", ""), .pods = "db-0 Failed node=n" MINE("db-0") "\ndb-1 Failed node=n" MINE("db-1")}, "delete pods default/db-1\n"},
 	{{.name = "in parallel all go", .owner = SET("0", PARALLEL), .pods = ORDERED_TWO}, "delete pods default/db-1\ndelete pods default/db-0\n"},
 	{{.name = "a failed one is made anew", .owner = SET("2", ""), .pods = "db-0 Failed node=n" MINE("db-0"), .event = "event db Warning RecreatingFailedPod"}, "delete pods default/db-0\n"},
 	{{.name = "a succeeded one too", .owner = SET("2", ""), .pods = "db-0 Succeeded node=n" MINE("db-0"), .event = "event db Normal RecreatingTerminatedPod"}, "delete pods default/db-0\n"},
