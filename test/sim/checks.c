@@ -28,6 +28,7 @@ struct memory {
 };
 
 static struct map memories;  /* by uid */
+static struct map losses;    /* "ns/name" -> struct loss of the pod of that name */
 static struct map processes; /* "ns/name" -> uid of the pod of that name that runs */
 
 static void memory_free(void *value)
@@ -42,12 +43,14 @@ static void memory_free(void *value)
 void checks_start(void)
 {
 	memories = MAP_INIT(memory_free);
+	losses = MAP_INIT(free);
 	processes = MAP_INIT(free);
 }
 
 void checks_done(void)
 {
 	map_done(&memories);
+	map_done(&losses);
 	map_done(&processes);
 }
 
@@ -233,6 +236,64 @@ static bool is_ready_member(const char *ns, const char *set, int32_t ordinal)
 	return pod && pod_is_active(pod) && pod_is_ready(pod);
 }
 
+/* ---- what a controller may not know yet ---- */
+
+/* A pod that somebody else than its owner's controller took down: an eviction, say. */
+struct loss {
+	char owner[64], by[64];
+	uint64_t version; /* of the change */
+	size_t seen_at;   /* the step at which the cache showed it; SIZE_MAX: not yet */
+};
+
+static bool serves(const struct core_v1_pod *pod)
+{
+	return pod && pod_is_active(pod) && !pod->metadata.deletion_timestamp.set && pod_is_ready(pod);
+}
+
+static void note_loss(const struct core_v1_pod *old, const struct core_v1_pod *pod)
+{
+	const struct meta_v1_owner_reference *owner = owner_controller(&old->metadata);
+	if (!owner || serves(pod) || !serves(old))
+		return;
+	autofree char *key = xprintf("%s/%s", old->metadata.namespace, old->metadata.name);
+	struct loss *loss = xnew(struct loss);
+	*loss = (struct loss){.version = server.version, .seen_at = SIZE_MAX};
+	snprintf(loss->owner, sizeof(loss->owner), "%s", owner->uid);
+	snprintf(loss->by, sizeof(loss->by), "%s", server.actor == ACTOR_MANAGER ? server.controller : "");
+	map_set(&losses, key, loss);
+}
+
+void checks_on_step(void)
+{
+	struct map_entry *e;
+	for (size_t i = 0; (e = map_next(&losses, &i));) {
+		struct loss *loss = e->value;
+		if (loss->seen_at == SIZE_MAX && manager_sim_cache_version(CACHED_PODS) >= loss->version)
+			loss->seen_at = sim.step;
+	}
+}
+
+/* Whether whoever works for this controller now may have begun when its cache still showed the pod. */
+static bool may_be_unknown(const struct loss *loss, const char *controller)
+{
+	return loss && strcmp(loss->by, controller) != 0 && (loss->seen_at == SIZE_MAX || loss->seen_at >= manager_sim_oldest_work(controller));
+}
+
+static bool may_seem_ready(const char *ns, const char *set, int32_t ordinal, const char *controller)
+{
+	autofree char *key = xprintf("%s/%s-%d", ns, set, ordinal);
+	return may_be_unknown(map_get(&losses, key), controller);
+}
+
+static int32_t unknown_losses(const char *owner, const char *controller)
+{
+	int32_t count = 0;
+	struct map_entry *e;
+	for (size_t i = 0; (e = map_next(&losses, &i));)
+		count += str_equal(((struct loss *)e->value)->owner, owner) && may_be_unknown(e->value, controller);
+	return count;
+}
+
 static int32_t ordinal_of(const struct core_v1_pod *pod)
 {
 	const char *dash = strrchr(pod->metadata.name, '-');
@@ -247,7 +308,7 @@ static void on_new_member(const struct core_v1_pod *pod, const struct meta_v1_ow
 	if (set->metadata.deletion_timestamp.set)
 		return; /* who deletes it takes its pods in any order, while a cache may not show that yet */
 	for (int32_t i = set->spec.ordinals ? set->spec.ordinals->start : 0; i < ordinal_of(pod); i++)
-		if (!is_ready_member(pod->metadata.namespace, set->metadata.name, i))
+		if (!is_ready_member(pod->metadata.namespace, set->metadata.name, i) && !may_seem_ready(pod->metadata.namespace, set->metadata.name, i, server.controller))
 			sim_fail("StatefulSet %s/%s: pod %s is made before %d is ready", pod->metadata.namespace, set->metadata.name, pod->metadata.name, i);
 }
 
@@ -455,7 +516,8 @@ static void check_healthy_member_goes(const struct core_v1_pod *pod, const struc
 	if (ordinal < start || ordinal >= start + limits.least)
 		return; /* one too many: it goes whatever the others do */
 	for (int32_t i = start; i < start + limits.least; i++)
-		missing += i != ordinal && !is_ready_member(pod->metadata.namespace, set->metadata.name, i);
+		missing += i != ordinal && !is_ready_member(pod->metadata.namespace, set->metadata.name, i) &&
+			   !may_seem_ready(pod->metadata.namespace, set->metadata.name, i, server.controller);
 	if (missing + 1 > limits.slack)
 		sim_fail("StatefulSet %s/%s: %s is taken down while %d others are", pod->metadata.namespace, set->metadata.name, pod->metadata.name, missing);
 }
@@ -468,7 +530,7 @@ static void check_set_keeps_enough(const struct core_v1_pod *pod, const struct m
 		if (!by_controller(counting[i].controller) || counting[i].what == CACHED_JOBS || !pod_is_active(pod))
 			continue;
 		struct limits limits = widest(owner->uid, counting[i].what, server.controller);
-		int32_t left = tally_of(owner->uid, 0).active - 1;
+		int32_t left = tally_of(owner->uid, 0).active - 1 + unknown_losses(owner->uid, server.controller);
 		if (left < limits.least)
 			sim_fail("%s %s/%s: %d pods are left, at least %d are wanted", counting[i].kind, pod->metadata.namespace, owner->name, left, limits.least);
 	}
@@ -590,8 +652,10 @@ static void tell_pod(const struct core_v1_pod *old, const struct core_v1_pod *po
 
 void checks_on_change(enum cached what, const void *old, const void *object)
 {
-	if (what == CACHED_PODS && old)
+	if (what == CACHED_PODS && old) {
 		tell_pod(old, object);
+		note_loss(old, object);
+	}
 	if (object)
 		note_ownership(old, object);
 	if (old)

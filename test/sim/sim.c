@@ -96,9 +96,8 @@ static void change_weather(void)
 	sim_log("weather: %u refused, %u lost, %u conflicts, %u reads in a thousand", sim.faults.refused, sim.faults.lost, sim.faults.conflict, sim.faults.reads);
 }
 
-static void step(void)
+static void act(void)
 {
-	sim.step++;
 	if (sim.step % 40 == 0)
 		manager_sim_weather();
 	if (sim.step % 700 == 0)
@@ -128,6 +127,13 @@ static void step(void)
 	pass_time(sim_chance(100) ? (int64_t)sim_random(20000) * NSEC_PER_MSEC : (int64_t)sim_random(300) * NSEC_PER_MSEC);
 }
 
+static void step(void)
+{
+	sim.step++;
+	act();
+	checks_on_step();
+}
+
 /* No faults, no users: all that is under way comes to its end. */
 static void settle(void)
 {
@@ -138,6 +144,7 @@ static void settle(void)
 	users_leave();
 	int64_t until = clock_monotonic_ns() + SETTLE_NS;
 	for (size_t i = 0; i < SETTLE_STEPS; i++) {
+		checks_on_step();
 		sim.step++;
 		if (i % 64 == 0)
 			manager_sim_trim();

@@ -151,6 +151,8 @@ void checks_done(void);
 /* Told of each change in the server's state. old NULL: created; object NULL: gone. */
 void checks_on_change(enum cached what, const void *old_object, const void *object);
 void checks_on_delete_request(enum cached what, const void *object, const struct client_delete_options *options);
+/* After each step. */
+void checks_on_step(void);
 /* A process of this pod starts on its node, or ends. */
 void checks_on_process(const struct core_v1_pod *pod, bool runs);
 /* Once everything has settled. */
