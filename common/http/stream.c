@@ -50,10 +50,10 @@ static void on_post(struct io_thread *thread, struct post *post)
 	http_stream_unref(stream);
 }
 
-/* Has the I/O thread look; the lock is held. */
+/* Has the I/O thread look; the lock is held. A closed stream has nothing to look at, and its thread may be gone with its server. */
 static void notify(struct http_stream *stream)
 {
-	if (!stream->attached || stream->posted)
+	if (!stream->attached || stream->closed || stream->posted)
 		return;
 	stream->posted = true;
 	atomic_fetch_add(&stream->refs, 1);

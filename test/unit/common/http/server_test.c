@@ -813,6 +813,30 @@ static void test_stop_hard(void **state)
 	setup(state, tls, 0);
 }
 
+/* Who feeds a stream may learn of the server's end late: what it says then goes nowhere, and nothing is kept for it. */
+static void test_stop_before_stream_ends(void **state)
+{
+	struct fixture *f = *state;
+	struct peer peer = peer_connect(f->port, &f->peer);
+	peer_say(&peer, "GET /watch HTTP/1.1\r\nHost: x\r\n\r\n");
+	wait_parked();
+	struct answer a = {0};
+	assert_true(peer_head(&peer, &a));
+	bool ok, tls = f->peer.tls;
+	send_text("one");
+	assert_true(peer_chunk(&peer, &a, &ok));
+	http_server_stop(f->server, 10);
+	wait_count(&streams_closed, 1);
+	autobytes struct bytes *late = bytes_new("x", 1);
+	assert_false(http_stream_send(stream, late));
+	http_stream_end(stream);
+	http_stream_unref(stream);
+	free(a.body);
+	peer_close(&peer);
+	free(f);
+	setup(state, tls, 0);
+}
+
 /* Bodies that nobody reads hold a stopping server no longer than its grace. */
 static void test_stop_while_bodies_flow(void **state)
 {
@@ -886,6 +910,7 @@ int main(void)
 		BOTH(test_client_leaves_while_parked),
 		BOTH(test_stop),
 		BOTH(test_stop_hard),
+		BOTH(test_stop_before_stream_ends),
 		BOTH(test_stop_while_bodies_flow),
 		BOTH(test_many_clients),
 		{"test_memory_limit", test_memory_limit, setup_small, teardown, NULL},
