@@ -27,6 +27,8 @@ struct schema_set {
 void schema_set_add(struct schema_set *set, const struct api_type *type);
 void schema_set_done(struct schema_set *set);
 
+/* What stands before a schema's name in a reference to it. */
+const char *schema_ref_prefix(enum openapi_form form);
 /* Appends `"name":{schema}` for every type of the set and what they refer to, comma separated, and the schemas of scalars. */
 void schema_write_all(struct schema_set *set, enum openapi_form form, struct buf *out);
 /* The v2 document as protobuf, from its JSON (proto.c). */

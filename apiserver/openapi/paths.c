@@ -7,8 +7,6 @@
 
 #include <ctype.h>
 
-#define META "io.k8s.apimachinery.pkg.apis.meta.v1."
-
 /* ---- what an operation is ---- */
 
 enum where { COLLECTION = 1, NAMED = 2, WATCHED = 4 };
@@ -66,13 +64,9 @@ struct place {
 	char *tag, *id_group;   /* rbacAuthorization, RbacAuthorizationV1 */
 };
 
-static const char *ref_prefix(enum openapi_form form) {
-	return form == OPENAPI_V2 ? "#/definitions/" : "#/components/schemas/";
-}
-
 /* The schema of a value: NULL is a text. */
 static char *schema_of(const struct writing *w, const char *name) {
-	return name ? xprintf("{\"$ref\":\"%s%s\"}", ref_prefix(w->form), name) : xstrdup("{\"type\":\"string\"}");
+	return name ? xprintf("{\"$ref\":\"%s%s\"}", schema_ref_prefix(w->form), name) : xstrdup("{\"type\":\"string\"}");
 }
 
 static const char *name_of(const struct writing *w, const struct api_type *type) {

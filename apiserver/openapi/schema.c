@@ -7,7 +7,7 @@
 
 #include <ctype.h>
 
-static const char *ref_prefix(enum openapi_form form) {
+const char *schema_ref_prefix(enum openapi_form form) {
 	return form == OPENAPI_V2 ? "#/definitions/" : "#/components/schemas/";
 }
 
@@ -136,9 +136,9 @@ static void value_members(const struct api_field *field, enum openapi_form form,
 	if (name) {
 		/* In v3 a reference that may have neighbours is wrapped in allOf. */
 		if (form == OPENAPI_V3 && !alone)
-			buf_printf(out, "\"allOf\":[{\"$ref\":\"%s%s\"}]", ref_prefix(form), name);
+			buf_printf(out, "\"allOf\":[{\"$ref\":\"%s%s\"}]", schema_ref_prefix(form), name);
 		else
-			buf_printf(out, "\"$ref\":\"%s%s\"", ref_prefix(form), name);
+			buf_printf(out, "\"$ref\":\"%s%s\"", schema_ref_prefix(form), name);
 	} else {
 		buf_append_str(out, plain_type(field->kind));
 		if (field->enum_values) {
@@ -223,7 +223,7 @@ static void required_names(const struct api_type *type, bool *first, struct buf 
 /* Types of which one member of several is to be given, told by a discriminator where there is one. */
 static const struct union_row {
 	const char *type, *discriminator;
-	const char *members[4]; /* field, then the discriminator's value for it; by name */
+	const char *members[4]; /* the fields, by name; NULL terminated */
 } union_rows[] = {
 	{"io.k8s.api.core.v1.AppArmorProfile", "type", {"localhostProfile"}},
 	{"io.k8s.api.core.v1.PodSchedulingGroup", NULL, {"podGroupName"}},
@@ -299,7 +299,7 @@ static void object_schema(const struct api_type *type, enum openapi_form form, s
 /* The list of a custom resource: its type's kind is the items'. */
 static void custom_list_schema(const struct api_type *type, enum openapi_form form, struct schema_set *set, struct buf *out) {
 	schema_set_add(set, &meta_v1_list_meta_type);
-	const char *prefix = ref_prefix(form), *meta = meta_v1_list_meta_type.openapi;
+	const char *prefix = schema_ref_prefix(form), *meta = meta_v1_list_meta_type.openapi;
 	const char *name = strrchr(type->openapi, '.') + 1;
 	buf_printf(out, "\"description\":\"A list of %.*s objects.\",\"type\":\"object\",\"required\":[\"items\"],\"properties\":{", (int)(strlen(name) - strlen("List")), name);
 	buf_append_str(out, "\"apiVersion\":{\"description\":\"" OPENAPI_API_VERSION_DOC "\",\"type\":\"string\"},\"kind\":{\"description\":\"" OPENAPI_KIND_DOC "\",\"type\":\"string\"},");
