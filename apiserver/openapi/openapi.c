@@ -10,18 +10,30 @@
 #include <time.h>
 
 #define MAX_DOCUMENT (256u << 20)
-#define V2_PROTOBUF "v2 protobuf" /* key */
-/* The first names the version as media types may not, and is what clients ask for. */
-#define PROTOBUF_V2_ASKED "application/com.github.proto-openapi.spec.v2@v1.0+protobuf"
-#define PROTOBUF_V2_TYPE "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"
+/* What there is of each form, in order of liking. Names with an @ are what older clients ask for; media types may not contain one. */
+static const struct offer {
+	const char *asked, *answered;
+	bool protobuf;
+} offers[][3] = {
+	[OPENAPI_V2] = {
+		{"application/json", "application/json", false},
+		{"application/com.github.proto-openapi.spec.v2@v1.0+protobuf", "application/com.github.proto-openapi.spec.v2.v1.0+protobuf", true},
+		{"application/com.github.proto-openapi.spec.v2.v1.0+protobuf", "application/com.github.proto-openapi.spec.v2.v1.0+protobuf", true},
+	},
+	[OPENAPI_V3] = {
+		{"application/json", "application/json", false},
+		{"application/com.github.proto-openapi.spec.v3.v1.0+protobuf", "application/com.github.proto-openapi.spec.v3.v1.0+protobuf", true},
+		{"application/com.github.proto-openapi.spec.v3@v1.0+protobuf", "application/com.github.proto-openapi.spec.v3.v1.0+protobuf", true},
+	},
+};
 
 /*
  * v3 has a document for each group and version (api/v1, apis/apps/v1), one for each group (apis/apps) and a few more. Its index tells
  * the hash of each, so all of them are made when it is first asked for; bytes are kept only of those that are asked for themselves.
  */
 struct document {
-	struct bytes *bytes; /* NULL: only its hash is known */
-	char hash[129];
+	struct bytes *json, *protobuf; /* NULL: not asked for yet */
+	char hash[129];                /* of the JSON; which of them a client has, it knows by Vary */
 	time_t made;
 	bool custom;         /* may change with custom resources */
 };
@@ -31,7 +43,8 @@ static uint64_t documents_generation;
 
 static void document_free(void *arg) {
 	struct document *document = arg;
-	bytes_unref(document->bytes);
+	bytes_unref(document->json);
+	bytes_unref(document->protobuf);
 	free(document);
 }
 
@@ -190,29 +203,36 @@ static void forget_old(struct apiserver *server) {
 	documents_generation = generation;
 }
 
+enum wanted { WANTED_HASH, WANTED_JSON, WANTED_PROTOBUF };
+
+static bool document_has(const struct document *document, enum wanted wanted) {
+	return wanted == WANTED_HASH || (wanted == WANTED_JSON ? document->json : document->protobuf);
+}
+
 /* Under the lock: makes it where it is not there, its bytes where they are wanted. NULL: no such document. */
-static struct document *find_document(struct apiserver *server, const struct catalogue *catalogue, const char *key, bool bytes) {
+static struct document *find_document(struct apiserver *server, const struct catalogue *catalogue, const char *key, enum wanted wanted) {
 	struct document *document = map_get(&documents, key);
-	bool v2 = strncmp(key, "v2", 2) == 0;
+	bool v2 = strcmp(key, "v2") == 0;
 	const char *kind = v2 ? "custom" : map_get((struct map *)&catalogue->seen, key);
-	if (!kind || (document && (document->bytes || !bytes)))
+	if (!kind || (document && document_has(document, wanted)))
 		return kind ? document : NULL;
-	autobuf struct buf out = BUF_INIT(MAX_DOCUMENT);
-	make_document(server, catalogue, v2 ? OPENAPI_V2 : OPENAPI_V3, v2 ? NULL : key, &out);
-	if (strcmp(key, V2_PROTOBUF) == 0) {
-		struct buf packed = BUF_INIT(MAX_DOCUMENT);
-		openapi_v2_protobuf(out.data, out.len, &packed);
-		buf_done(&out);
-		out = packed;
-	}
+	autobuf struct buf made = BUF_INIT(MAX_DOCUMENT), packed = BUF_INIT(MAX_DOCUMENT);
+	if (!document || !document->json)
+		make_document(server, catalogue, v2 ? OPENAPI_V2 : OPENAPI_V3, v2 ? NULL : key, &made);
+	else
+		buf_append(&made, document->json->data, document->json->len);
 	if (!document) {
 		document = xnew(struct document);
 		*document = (struct document){.made = time(NULL), .custom = *kind};
-		hash_text(out.data, out.len, document->hash);
+		hash_text(made.data, made.len, document->hash);
 		map_set(&documents, key, document);
 	}
-	if (bytes)
-		document->bytes = buf_to_bytes(&out);
+	if (wanted == WANTED_JSON) {
+		document->json = buf_to_bytes(&made);
+	} else if (wanted == WANTED_PROTOBUF) {
+		(v2 ? openapi_v2_protobuf : openapi_v3_protobuf)(made.data, made.len, &packed);
+		document->protobuf = buf_to_bytes(&packed);
+	}
 	return document;
 }
 
@@ -226,25 +246,63 @@ static void add_time(struct request *r, const char *header, time_t at, const cha
 	http_add_header(r->http, header, text);
 }
 
+/* True where the clause of Accept, `len` bytes at p, takes the media type. */
+static bool clause_takes(const char *p, size_t len, const char *type) {
+	size_t group = strcspn(type, "/") + 1;
+	if (len == 3 && strncmp(p, "*/*", len) == 0)
+		return true;
+	if (len == group + 1 && p[group] == '*')
+		return strncmp(p, type, group) == 0;
+	return len == strlen(type) && strncmp(p, type, len) == 0;
+}
+
+/* The clause with the highest q that takes something, the first of equals. NULL: none does. */
+static const struct offer *negotiate(const struct request *r, enum openapi_form form) {
+	const struct offer *best = NULL;
+	double best_q = -1;
+	const char *accept = http_header(r->http, "Accept");
+	for (const char *p = str_empty(accept) ? "*/*" : accept; *p; p += strcspn(p, ",")) {
+		p += strspn(p, " \t,");
+		size_t len = strcspn(p, ";, \t"), whole = strcspn(p, ",");
+		const char *q = memmem(p, whole, "q=", 2);
+		double weight = q ? strtod(q + 2, NULL) : 1;
+		for (size_t i = 0; weight > best_q && i < array_len(offers[form]); i++)
+			if (clause_takes(p, len, offers[form][i].asked)) {
+				best = &offers[form][i];
+				best_q = weight;
+			}
+	}
+	return best;
+}
+
+static int respond_bare(struct request *r, int status, const char *content_type) {
+	request_finished(r, status);
+	http_respond(r->http, status, content_type, "", 0);
+	return REQUEST_TAKEN;
+}
+
 /* `hash`: what the URL says the document is, NULL where it says nothing. */
-static int respond(struct request *r, const char *key, const char *hash, const char *content_type) {
+static int respond(struct request *r, enum openapi_form form, const char *key, const char *hash) {
 	struct catalogue catalogue;
+	const struct offer *offer = negotiate(r, form);
 	catalogue_fill(&catalogue, r->server);
 	pthread_mutex_lock(&lock);
 	forget_old(r->server);
-	struct document *document = find_document(r->server, &catalogue, key, true);
+	struct document *document = find_document(r->server, &catalogue, key, !offer ? WANTED_HASH : offer->protobuf ? WANTED_PROTOBUF : WANTED_JSON);
 	struct document copy = document ? *document : (struct document){0};
-	bytes_ref(copy.bytes);
+	struct bytes *body = offer && offer->protobuf ? copy.protobuf : copy.json;
+	bytes_ref(body);
 	pthread_mutex_unlock(&lock);
 	catalogue_done(&catalogue);
-	if (!document) {
-		request_finished(r, 404);
-		http_respond(r->http, 404, NULL, "", 0);
-		return REQUEST_TAKEN;
+	if (!document)
+		return respond_bare(r, 404, NULL);
+	http_add_header(r->http, "Vary", "Accept");
+	if (!offer) {
+		bytes_unref(body);
+		return respond_bare(r, 406, NULL);
 	}
 	autofree char *etag = xprintf("\"%s\"", copy.hash);
 	http_add_header(r->http, "ETag", etag);
-	http_add_header(r->http, "Vary", "Accept");
 	int status = 200;
 	if (!str_empty(hash) && strcmp(hash, copy.hash) != 0) {
 		autofree char *location = xprintf("/openapi/v3/%s?hash=%s", key, copy.hash);
@@ -260,42 +318,18 @@ static int respond(struct request *r, const char *key, const char *hash, const c
 		if (str_equal(http_header(r->http, "If-None-Match"), etag))
 			status = 304;
 	}
-	request_finished(r, status);
-	if (status == 200) {
-		request_respond_large(r, 200, content_type, copy.bytes);
-	} else {
-		bytes_unref(copy.bytes);
-		http_respond(r->http, status, content_type, "", 0);
+	if (status != 200) {
+		bytes_unref(body);
+		return respond_bare(r, status, offer->answered);
 	}
+	request_finished(r, 200);
+	request_respond_large(r, 200, offer->answered, body);
 	return REQUEST_TAKEN;
 }
 
-static bool accepts_json(const struct request *r) {
-	const char *accept = http_header(r->http, "Accept");
-	return str_empty(accept) || strstr(accept, "json") || strstr(accept, "*/*") || strstr(accept, "application/*");
-}
-
-/* True where protobuf stands before anything that JSON would do for. */
-static bool prefers_protobuf(const struct request *r) {
-	const char *p = str_or(http_header(r->http, "Accept"), "");
-	while (*p) {
-		p += strspn(p, " \t,");
-		size_t len = strcspn(p, ";, \t");
-		if ((len == strlen(PROTOBUF_V2_ASKED) && strncmp(p, PROTOBUF_V2_ASKED, len) == 0) || (len == strlen(PROTOBUF_V2_TYPE) && strncmp(p, PROTOBUF_V2_TYPE, len) == 0))
-			return true;
-		if (memmem(p, len, "json", 4) || memmem(p, len, "*", 1))
-			return false;
-		p += strcspn(p, ",");
-	}
-	return false;
-}
-
 int openapi_v2(struct request *r, struct error *err) {
-	if (prefers_protobuf(r))
-		return respond(r, V2_PROTOBUF, NULL, PROTOBUF_V2_TYPE);
-	if (!accepts_json(r))
-		return error_status(err, 406, "NotAcceptable", "only the following media types are accepted: application/json");
-	return respond(r, "v2", NULL, "application/json");
+	(void)err;
+	return respond(r, OPENAPI_V2, "v2", NULL);
 }
 
 static int respond_index(struct request *r) {
@@ -307,7 +341,7 @@ static int respond_index(struct request *r) {
 	forget_old(r->server);
 	bool first = true;
 	for (size_t i = 0; i < catalogue.len; i++) {
-		const struct document *document = find_document(r->server, &catalogue, catalogue.keys[i], false);
+		const struct document *document = find_document(r->server, &catalogue, catalogue.keys[i], WANTED_HASH);
 		buf_printf(&out, "%s\"%s\":{\"serverRelativeURL\":\"/openapi/v3/%s?hash=%s\"}", first ? "" : ",", catalogue.keys[i], catalogue.keys[i], document->hash);
 		first = false;
 	}
@@ -321,10 +355,9 @@ static int respond_index(struct request *r) {
 }
 
 int openapi_v3(struct request *r, struct error *err) {
+	(void)err;
 	if (str_equal(r->path, "/openapi/v3"))
 		return respond_index(r);
-	if (!accepts_json(r))
-		return error_status(err, 406, "NotAcceptable", "only the following media types are accepted: application/json");
 	const char *key = str_starts_with(r->path, "/openapi/v3/") ? r->path + strlen("/openapi/v3/") : "";
-	return respond(r, str_starts_with(key, "v2") ? "" : key, http_query(r->http, "hash"), "application/json");
+	return respond(r, OPENAPI_V3, str_starts_with(key, "v2") ? "" : key, http_query(r->http, "hash"));
 }

@@ -31,7 +31,8 @@ void schema_set_done(struct schema_set *set);
 const char *schema_ref_prefix(enum openapi_form form);
 /* Appends `"name":{schema}` for every type of the set and what they refer to, comma separated, and the schemas of scalars. */
 void schema_write_all(struct schema_set *set, enum openapi_form form, struct buf *out);
-/* The v2 document as protobuf, from its JSON (proto.c). */
+/* A document as protobuf, from its JSON (proto_v2.c, proto_v3.c). */
 void openapi_v2_protobuf(const char *json, size_t len, struct buf *out);
+void openapi_v3_protobuf(const char *json, size_t len, struct buf *out);
 
 #endif

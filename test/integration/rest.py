@@ -446,6 +446,14 @@ def test_openapi_v3(site):
     check("what the hash names may be kept", r.getheader("Cache-Control") == "public, immutable" and r.getheader("Expires", "").endswith(" UTC") and r.getheader("ETag") == '"%s"' % url.split("=")[1], r.getheaders())
     r, data = raw(api, "/openapi/v3/apis/apps/v1?hash=OLD")
     check("an old hash leads to the new", r.status == 301 and r.getheader("Location") == url and data == b"", (r.status, r.getheaders()))
+    for accept in ("application/com.github.proto-openapi.spec.v3.v1.0+protobuf", "application/com.github.proto-openapi.spec.v3@v1.0+protobuf", "application/json;q=0.5, application/com.github.proto-openapi.spec.v3.v1.0+protobuf"):
+        r, data = raw(api, url, Accept=accept)
+        top = fields(data)
+        check("in protobuf: " + accept, r.status == 200 and r.getheader("Content-Type") == "application/com.github.proto-openapi.spec.v3.v1.0+protobuf" and r.getheader("ETag") == '"%s"' % url.split("=")[1] and
+              r.getheader("Cache-Control") == "public, immutable" and top[1] == [b"3.0.0"] and set(named(fields(top[4][0])[1])) == set(documents["apis/apps/v1"]["paths"]), r.getheaders())
+    for path in (url, "/openapi/v2"):
+        r, data = raw(api, path, Accept="text/html")
+        check("no other form: " + path, r.status == 406 and data == b"" and r.getheader("Vary") == "Accept", (r.status, data[:80]))
     check("no other may be kept", raw(api, "/openapi/v3/apis/apps/v1")[0].getheader("Cache-Control") == "no-cache, private")
     for path in ("/openapi/v3/", "/openapi/v3/v2", "/openapi/v3/apis/none/v1", "/openapi/v3/api/v1/pods"):
         r, data = raw(api, path)

@@ -165,4 +165,5 @@ func testDiscovery(c clients) {
 	check("OpenAPI v3", err == nil && paths["api/v1"] != nil && paths["apis/apps/v1"] != nil && paths["apis/example.com/v1"] != nil, err)
 	document, err := discovery.OpenAPISchema()
 	check("OpenAPI v2 in protobuf", err == nil && document.Definitions != nil && len(document.Definitions.AdditionalProperties) > 300, err)
+	testDocuments(paths)
 }
