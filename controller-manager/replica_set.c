@@ -36,6 +36,14 @@ struct replicated {
 	struct apps_v1_replica_set_condition_array *conditions;
 };
 
+/* What one look at a set has done: the status counts it in, for the cache does not show it yet. */
+struct done {
+	size_t created; /* atomic */
+	const struct core_v1_pod **pods; /* active; those to delete first once they are ranked */
+	bool *deleted;                   /* of pods */
+	size_t pod_count;
+};
+
 /*
  * While hundreds of pods of one set come or go, each would change the counts in its status, and each of these writes would wake others: they are
  * written a few times a second, and at once where the set has arrived.
@@ -116,25 +124,31 @@ struct creation {
 	const struct replicated *set;
 	const struct core_v1_pod *pod;
 	const char *key;
+	struct done *done;
 };
 
 static int create_one(size_t index, void *arg, struct error *err)
 {
 	struct creation *c = arg;
-	return pod_create(c->r, c->set->object, c->pod, ((struct state *)c->r->state)->expectations, c->key, err);
+	int r = pod_create(c->r, c->set->object, c->pod, ((struct state *)c->r->state)->expectations, c->key, err);
+	if (!r)
+		__atomic_add_fetch(&c->done->created, 1, __ATOMIC_RELAXED);
+	return r;
 }
 
 struct deletion {
 	struct reconciler *r;
 	const struct replicated *set;
-	const struct core_v1_pod **pods;
 	const char *key;
+	struct done *done;
 };
 
 static int delete_one(size_t index, void *arg, struct error *err)
 {
 	struct deletion *d = arg;
-	return pod_delete(d->r, d->set->object, d->pods[index], ((struct state *)d->r->state)->expectations, d->key, err);
+	int r = pod_delete(d->r, d->set->object, d->done->pods[index], ((struct state *)d->r->state)->expectations, d->key, err);
+	d->done->deleted[index] = !r;
+	return r;
 }
 
 /* How many active pods of the same Deployment stand on the node of each of these: spread is kept by deleting where most stand. */
@@ -168,33 +182,28 @@ static void count_related(struct reconciler *r, const struct replicated *set, co
 	}
 }
 
-static int remove_surplus(struct reconciler *r, const struct replicated *set, const char *key, const struct core_v1_pod **active, size_t count,
-	size_t surplus, struct error *err)
+static void remove_surplus(struct reconciler *r, const struct replicated *set, const char *key, struct done *done, size_t surplus, struct error *err)
 {
-	autofree int *ranks = xcalloc(count, sizeof(int));
-	if (surplus < count) {
+	autofree int *ranks = xcalloc(done->pod_count, sizeof(int));
+	if (surplus < done->pod_count) {
 		if (set->kind->what == CACHED_REPLICA_SETS)
-			count_related(r, set, active, count, ranks);
-		pods_rank_for_deletion(active, ranks, count, clock_wall());
+			count_related(r, set, done->pods, done->pod_count, ranks);
+		pods_rank_for_deletion(done->pods, ranks, done->pod_count, clock_wall());
 	}
-	struct deletion deletion = {.r = r, .set = set, .pods = active, .key = key};
-	return slow_start(r->world, min_of(surplus, (size_t)BURST_REPLICAS), delete_one, &deletion, err) == surplus || !err || !err->errnum ? 0 : -err->errnum;
+	struct deletion deletion = {.r = r, .set = set, .key = key, .done = done};
+	slow_start(r->world, min_of(surplus, (size_t)BURST_REPLICAS), delete_one, &deletion, err);
 }
 
-/* *ret_diff: active pods less wanted, before anything was done. */
-static int manage(struct reconciler *r, const struct replicated *set, const char *key, const struct core_v1_pod **active, size_t count,
-	struct error *err)
+static void manage(struct reconciler *r, const struct replicated *set, const char *key, struct done *done, struct error *err)
 {
-	if ((int64_t)count == set->replicas)
-		return 0;
-	if ((int64_t)count > set->replicas)
-		return remove_surplus(r, set, key, active, count, count - (size_t)max_of(set->replicas, 0), err);
-	size_t missing = min_of((size_t)set->replicas - count, (size_t)BURST_REPLICAS);
+	if ((int64_t)done->pod_count > set->replicas)
+		remove_surplus(r, set, key, done, done->pod_count - (size_t)max_of(set->replicas, 0), err);
+	if ((int64_t)done->pod_count >= set->replicas)
+		return;
+	size_t missing = min_of((size_t)set->replicas - done->pod_count, (size_t)BURST_REPLICAS);
 	autounref struct core_v1_pod *pod = pod_from_template(set->template, set->object, set->meta->name);
-	struct creation creation = {.r = r, .set = set, .pod = pod, .key = key};
-	autoerror struct error failed = {0};
-	slow_start(r->world, missing, create_one, &creation, &failed);
-	return error_move(err, &failed);
+	struct creation creation = {.r = r, .set = set, .pod = pod, .key = key, .done = done};
+	slow_start(r->world, missing, create_one, &creation, err);
 }
 
 /* ---- status ---- */
@@ -240,16 +249,22 @@ static bool labels_match_template(const struct core_v1_pod *pod, const struct re
 	return api_map_contains(&pod->metadata.labels, &set->template->metadata.labels);
 }
 
-/* Returns milliseconds until the next pod becomes available, or 0. */
-static int compute_status(struct replicated *set, const struct informer_list *pods)
+/*
+ * Counts what is there once this look's own writes are seen: a pod that it has just deleted would else still count as available, and a Deployment that
+ * trusts the count would take another one. Returns milliseconds until the next pod becomes available, or 0.
+ */
+static int compute_status(struct replicated *set, const struct informer_list *pods, const struct done *done)
 {
 	struct wall_time now = clock_wall(), soonest = {.sec = INT64_MAX};
-	int32_t replicas = 0, labeled = 0, ready = 0, available = 0, terminating = 0;
-	for (size_t i = 0; i < pods->len; i++) {
-		const struct core_v1_pod *pod = pods->items[i];
+	int32_t terminating = 0, created = (int32_t)done->created;
+	int32_t replicas = created, labeled = created, ready = 0, available = 0;
+	for (size_t i = 0; i < pods->len; i++)
+		terminating += pod_is_terminating(pods->items[i]);
+	for (size_t i = 0; i < done->pod_count; i++) {
+		const struct core_v1_pod *pod = done->pods[i];
 		struct wall_time then;
-		terminating += pod_is_terminating(pod);
-		if (!pod_is_active(pod))
+		terminating += done->deleted[i];
+		if (done->deleted[i])
 			continue;
 		replicas++;
 		labeled += labels_match_template(pod, set);
@@ -298,13 +313,19 @@ static void forget(struct state *state, const char *key)
 	pthread_mutex_unlock(&state->lock);
 }
 
-static int collect_active(const struct informer_list *pods, const struct core_v1_pod **active)
+static void done_free(struct done *done)
 {
-	int count = 0;
+	free(done->pods);
+	free(done->deleted);
+}
+
+static void collect_active(const struct informer_list *pods, struct done *done)
+{
+	done->pods = xcalloc(pods->len, sizeof(*done->pods));
+	done->deleted = xcalloc(pods->len, sizeof(*done->deleted));
 	for (size_t i = 0; i < pods->len; i++)
 		if (pod_is_active(pods->items[i]))
-			active[count++] = pods->items[i];
-	return count;
+			done->pods[done->pod_count++] = pods->items[i];
 }
 
 /* A finished pod is nobody's to adopt. */
@@ -327,28 +348,27 @@ static int sync_set(struct reconciler *r, const struct replicated_kind *kind, in
 	int result = view(&set, err);
 	if (result)
 		return result;
+	/* What the cache of pods does not show yet wakes us when it comes. */
 	int may_manage = expectations_check(state->expectations, r->world, CACHED_PODS, key, err);
-	if (may_manage < 0)
+	if (may_manage <= 0)
 		return may_manage;
 	autolist struct informer_list pods = INFORMER_LIST_INIT;
 	result = owner_claim(r->world, kind->what, cached, CACHED_PODS, set.selector, may_claim, NULL, &pods, err);
 	if (result)
 		return result;
-	autofree const struct core_v1_pod **active = xcalloc(pods.len, sizeof(*active));
-	size_t count = (size_t)collect_active(&pods, active);
+	cleanup(done_free) struct done done = {0};
+	collect_active(&pods, &done);
 	autoerror struct error failed = {0};
-	bool creating = (int64_t)count < set.replicas;
+	bool creating = (int64_t)done.pod_count < set.replicas;
 	if (!template_is_selected(set.selector, set.template)) {
 		set_mismatch(r, &set);
-	} else if (may_manage && !set.meta->deletion_timestamp.set) {
-		manage(r, &set, key, active, count, &failed);
+	} else if (!set.meta->deletion_timestamp.set) {
+		manage(r, &set, key, &done, &failed);
 		set_failure(&set, creating ? "FailedCreate" : "FailedDelete", failed.errnum ? error_message(&failed) : NULL);
 	}
 	bool observed = *set.observed_generation == set.meta->generation;
-	int after_ms = compute_status(&set, &pods), wait_ms = 0;
-	/* Counted from a cache that lacks our own writes, the pods may be those of another size. */
-	if (may_manage)
-		*set.observed_generation = set.meta->generation;
+	int after_ms = compute_status(&set, &pods, &done), wait_ms = 0;
+	*set.observed_generation = set.meta->generation;
 	if (!api_equal(api_type_of(cached), cached, set.object)) {
 		wait_ms = observed && !failed.errnum && pods.len >= PACED_FROM && !has_arrived(&set, pods.len) ? pace(state, key) : 0;
 		result = wait_ms ? 0 : world_update_status(r->world, kind->what, set.object, NULL, err);
