@@ -4,6 +4,7 @@
 #include "common/pod/resources.h"
 
 #include <stdint.h>
+#include <stdio.h>
 
 /* What a container that asks for nothing is taken for in scores, so that such pods spread too (Kubernetes' own figures). */
 #define DEFAULT_SCORE_CPU 100
@@ -21,11 +22,14 @@ static void free_namespace(void *value) {
 	api_unref(value);
 }
 
+static void pod_info_free(struct cluster *cluster, struct pod_info *info);
+
 void cluster_init(struct cluster *cluster) {
 	static const char *const names[] = {"cpu", "memory", "ephemeral-storage", "pods"};
 	*cluster = (struct cluster){0};
 	cluster->by_name = MAP_INIT(NULL);
 	cluster->pods = MAP_INIT(NULL);
+	cluster->facts = MAP_INIT(NULL);
 	cluster->owners = MAP_INIT(free_owner);
 	cluster->namespaces = MAP_INIT(free_namespace);
 	cluster->zone_numbers = MAP_INIT(NULL);
@@ -37,7 +41,7 @@ void cluster_init(struct cluster *cluster) {
 void cluster_done(struct cluster *cluster) {
 	struct map_entry *e;
 	for (size_t i = 0; (e = map_next(&cluster->pods, &i));)
-		pod_info_free(e->value);
+		pod_info_free(cluster, e->value);
 	for (uint32_t row = 0; row < cluster->row_count; row++)
 		api_unref(cluster->rows[row].node);
 	for (uint16_t i = 0; i < cluster->column_count; i++) {
@@ -52,6 +56,7 @@ void cluster_done(struct cluster *cluster) {
 	map_done(&cluster->zone_numbers);
 	map_done(&cluster->by_name);
 	map_done(&cluster->pods);
+	map_done(&cluster->facts);
 	map_done(&cluster->owners);
 	map_done(&cluster->namespaces);
 }
@@ -130,7 +135,7 @@ static void owner_add_to_row(struct owner_pods *owner, const struct cluster *clu
 }
 
 static struct owner_pods *owner_of(const struct cluster *cluster, const struct pod_info *info) {
-	return info->owner_uid ? map_get(&cluster->owners, info->owner_uid) : NULL;
+	return info->facts->owner_uid ? map_get(&cluster->owners, info->facts->owner_uid) : NULL;
 }
 
 static void owner_count_row(struct cluster *cluster, const struct pod_info *info) {
@@ -157,14 +162,16 @@ static void owner_uncount_row(struct cluster *cluster, const struct pod_info *in
 
 static void count(struct cluster *cluster, struct pod_info *info, uint32_t row) {
 	info->node = row;
+	free(info->node_name);
+	info->node_name = NULL;
 	owner_count_row(cluster, info);
 	list_push_back(&cluster->rows[row].pods, &info->on_node);
 	cluster->rows[row].pod_count++;
-	for (size_t i = 0; i < info->request_count; i++)
-		cluster->columns[info->requests[i].id].requested[row] += info->requests[i].amount;
+	for (size_t i = 0; i < info->facts->request_count; i++)
+		cluster->columns[info->facts->requests[i].id].requested[row] += info->facts->requests[i].amount;
 	cluster->columns[RESOURCE_PODS].requested[row]++;
-	cluster->score_cpu[row] += info->score_cpu;
-	cluster->score_memory[row] += info->score_memory;
+	cluster->score_cpu[row] += info->facts->score_cpu;
+	cluster->score_memory[row] += info->facts->score_memory;
 }
 
 static void uncount(struct cluster *cluster, struct pod_info *info) {
@@ -174,11 +181,11 @@ static void uncount(struct cluster *cluster, struct pod_info *info) {
 	owner_uncount_row(cluster, info);
 	list_remove(&info->on_node);
 	cluster->rows[row].pod_count--;
-	for (size_t i = 0; i < info->request_count; i++)
-		cluster->columns[info->requests[i].id].requested[row] -= info->requests[i].amount;
+	for (size_t i = 0; i < info->facts->request_count; i++)
+		cluster->columns[info->facts->requests[i].id].requested[row] -= info->facts->requests[i].amount;
 	cluster->columns[RESOURCE_PODS].requested[row]--;
-	cluster->score_cpu[row] -= info->score_cpu;
-	cluster->score_memory[row] -= info->score_memory;
+	cluster->score_cpu[row] -= info->facts->score_cpu;
+	cluster->score_memory[row] -= info->facts->score_memory;
 	info->node = NO_NODE;
 }
 
@@ -187,7 +194,7 @@ static void count_waiting(struct cluster *cluster, const char *name, uint32_t ro
 	struct map_entry *e;
 	for (size_t i = 0; (e = map_next(&cluster->pods, &i));) {
 		struct pod_info *info = e->value;
-		if (info->node == NO_NODE && str_equal(info->pod->spec.node_name, name))
+		if (info->node == NO_NODE && str_equal(info->node_name, name))
 			count(cluster, info, row);
 	}
 }
@@ -235,8 +242,10 @@ void cluster_remove_node(struct cluster *cluster, const char *name) {
 	if (row == NO_NODE)
 		return;
 	struct pod_info *info;
-	list_for_each (info, &cluster->rows[row].pods, on_node)
+	list_for_each (info, &cluster->rows[row].pods, on_node) {
 		uncount(cluster, info);
+		info->node_name = xstrdup(name);
+	}
 	api_unref(cluster->rows[row].node);
 	cluster->rows[row].node = NULL;
 	map_remove(&cluster->by_name, name);
@@ -266,26 +275,26 @@ static void sum_requests(struct cluster *cluster, const struct core_v1_pod *pod,
 	add_list(total, &requests);
 }
 
-static void score_requests(struct pod_info *info, const struct sums *total) {
-	const struct core_v1_pod_spec *spec = &info->pod->spec;
-	info->score_cpu = total->amounts[RESOURCE_CPU];
-	info->score_memory = total->amounts[RESOURCE_MEMORY];
+static void score_requests(struct pod_facts *facts, const struct sums *total) {
+	const struct core_v1_pod_spec *spec = &facts->pod->spec;
+	facts->score_cpu = total->amounts[RESOURCE_CPU];
+	facts->score_memory = total->amounts[RESOURCE_MEMORY];
 	for api_list_each (container, &spec->containers) {
 		if (!api_quantity_get(&container->resources.requests, "cpu"))
-			info->score_cpu += DEFAULT_SCORE_CPU;
+			facts->score_cpu += DEFAULT_SCORE_CPU;
 		if (!api_quantity_get(&container->resources.requests, "memory"))
-			info->score_memory += DEFAULT_SCORE_MEMORY;
+			facts->score_memory += DEFAULT_SCORE_MEMORY;
 	}
 }
 
-static void collect_ports(struct pod_info *info) {
-	const struct core_v1_pod_spec *spec = &info->pod->spec;
+static void collect_ports(struct pod_facts *facts) {
+	const struct core_v1_pod_spec *spec = &facts->pod->spec;
 	size_t n = 0;
 	for api_list_each (container, &spec->containers)
 		n += container->ports.len;
 	for api_list_each (container, &spec->init_containers)
 		n += container->ports.len;
-	info->ports = arena_calloc(info->arena, n + 1, sizeof(*info->ports));
+	facts->ports = arena_calloc(facts->arena, n + 1, sizeof(*facts->ports));
 	for (int init = 0; init < 2; init++) {
 		const struct core_v1_container *containers = init ? spec->init_containers.items : spec->containers.items;
 		uint32_t len = init ? spec->init_containers.len : spec->containers.len;
@@ -294,45 +303,87 @@ static void collect_ports(struct pod_info *info) {
 				continue;
 			for api_list_each (port, &containers[i].ports)
 				if (port->host_port > 0)
-					info->ports[info->port_count++] = (struct host_port){str_or(port->protocol, "TCP"), str_or(port->host_ip, "0.0.0.0"), port->host_port};
+					facts->ports[facts->port_count++] = (struct host_port){str_or(port->protocol, "TCP"), str_or(port->host_ip, "0.0.0.0"), port->host_port};
 		}
 	}
 }
 
-struct pod_info *pod_info_new(struct cluster *cluster, struct core_v1_pod *pod) {
-	struct pod_info *info = xnew(struct pod_info);
+struct pod_facts *pod_facts_new(struct cluster *cluster, struct core_v1_pod *pod) {
+	struct pod_facts *facts = xnew(struct pod_facts);
 	autofree struct sums *total = xnew(struct sums);
-	info->pod = api_ref(pod);
-	info->arena = arena_new();
-	info->key = api_key(pod);
-	info->node = NO_NODE;
-	info->priority = pod->spec.priority ? *pod->spec.priority : 0;
-	list_init(&info->on_node);
-	list_init(&info->of_owner);
-	list_init(&info->anti);
+	facts->pod = api_ref(pod);
+	facts->arena = arena_new();
+	facts->priority = pod->spec.priority ? *pod->spec.priority : 0;
 	for api_list_each (owner, &pod->metadata.owner_references)
 		if (owner->controller && *owner->controller)
-			info->owner_uid = owner->uid;
+			facts->owner_uid = owner->uid;
 	sum_requests(cluster, pod, total);
 	for (unsigned i = 0; i < RESOURCES_MAX; i++)
-		info->request_count += total->amounts[i] != 0;
-	info->requests = arena_calloc(info->arena, info->request_count + 1, sizeof(*info->requests));
+		facts->request_count += total->amounts[i] != 0;
+	facts->requests = arena_calloc(facts->arena, facts->request_count + 1, sizeof(*facts->requests));
 	for (unsigned i = 0, n = 0; i < RESOURCES_MAX; i++)
 		if (total->amounts[i])
-			info->requests[n++] = (struct resource_request){(uint16_t)i, total->amounts[i]};
-	score_requests(info, total);
-	collect_ports(info);
+			facts->requests[n++] = (struct resource_request){(uint16_t)i, total->amounts[i]};
+	score_requests(facts, total);
+	collect_ports(facts);
 	const struct core_v1_affinity *affinity = pod->spec.affinity;
-	info->has_affinity = affinity && affinity->pod_affinity && affinity->pod_affinity->required_during_scheduling_ignored_during_execution.len;
-	info->has_anti_affinity = affinity && affinity->pod_anti_affinity && affinity->pod_anti_affinity->required_during_scheduling_ignored_during_execution.len;
-	return info;
+	facts->has_affinity = affinity && affinity->pod_affinity && affinity->pod_affinity->required_during_scheduling_ignored_during_execution.len;
+	facts->has_anti_affinity = affinity && affinity->pod_anti_affinity && affinity->pod_anti_affinity->required_during_scheduling_ignored_during_execution.len;
+	return facts;
 }
 
-void pod_info_free(struct pod_info *info) {
-	if (!info)
+void pod_facts_free(struct pod_facts *facts) {
+	if (!facts)
 		return;
-	api_unref(info->pod);
-	arena_free(info->arena);
+	api_unref(facts->pod);
+	arena_free(facts->arena);
+	free(facts);
+}
+
+#define FACTS_KEY 20
+static void facts_key(uint64_t hash, char out[FACTS_KEY]) {
+	snprintf(out, FACTS_KEY, "%llx", (unsigned long long)hash);
+}
+
+/* The facts of a pod on a node, one use counted: those of a pod like it, where there is one. */
+static struct pod_facts *share_facts(struct cluster *cluster, const struct core_v1_pod *pod) {
+	const struct core_v1_pod_spec *all = &pod->spec;
+	const struct meta_v1_object_meta meta = {.namespace = pod->metadata.namespace, .labels = pod->metadata.labels, .owner_references = pod->metadata.owner_references};
+	const struct core_v1_pod_spec spec = {.containers = all->containers, .init_containers = all->init_containers, .overhead = all->overhead, .resources = all->resources,
+		.affinity = all->affinity, .priority = all->priority};
+	uint64_t hash = api_hash(&core_v1_pod_spec_type, &spec) * 31 + api_hash(&meta_v1_object_meta_type, &meta);
+	char key[FACTS_KEY];
+	facts_key(hash, key);
+	struct pod_facts *there = map_get(&cluster->facts, key);
+	if (there && api_equal(&core_v1_pod_spec_type, &there->pod->spec, &spec) && api_equal(&meta_v1_object_meta_type, &there->pod->metadata, &meta)) {
+		there->users++;
+		return there;
+	}
+	autounref struct core_v1_pod *copy = api_new_of(core_v1_pod);
+	api_copy_value(&meta_v1_object_meta_type, &copy->metadata, &meta, api_arena(copy));
+	api_copy_value(&core_v1_pod_spec_type, &copy->spec, &spec, api_arena(copy));
+	struct pod_facts *facts = pod_facts_new(cluster, copy);
+	facts->users = 1;
+	facts->hash = hash;
+	if (!there)
+		map_set(&cluster->facts, key, facts);
+	return facts;
+}
+
+static void facts_unref(struct cluster *cluster, struct pod_facts *facts) {
+	char key[FACTS_KEY];
+	if (--facts->users)
+		return;
+	facts_key(facts->hash, key);
+	if (map_get(&cluster->facts, key) == facts)
+		map_take(&cluster->facts, key);
+	pod_facts_free(facts);
+}
+
+static void pod_info_free(struct cluster *cluster, struct pod_info *info) {
+	facts_unref(cluster, info->facts);
+	free(info->key);
+	free(info->node_name);
 	free(info);
 }
 
@@ -349,29 +400,49 @@ void cluster_remove_pod(struct cluster *cluster, const char *key) {
 	list_remove(&info->of_owner);
 	struct owner_pods *owner = owner_of(cluster, info);
 	if (owner && --owner->count == 0)
-		map_remove(&cluster->owners, info->owner_uid);
-	pod_info_free(info);
+		map_remove(&cluster->owners, info->facts->owner_uid);
+	pod_info_free(cluster, info);
 }
 
-void cluster_add_pod(struct cluster *cluster, struct pod_info *take_info, const char *node_name) {
-	struct pod_info *info = take_info;
-	cluster_remove_pod(cluster, info->key);
-	map_set(&cluster->pods, info->key, info);
-	if (info->owner_uid) {
-		struct owner_pods *owner = map_get(&cluster->owners, info->owner_uid);
-		if (!owner) {
-			owner = xnew(struct owner_pods);
-			list_init(&owner->pods);
-			map_set(&cluster->owners, info->owner_uid, owner);
-		}
-		list_push_back(&owner->pods, &info->of_owner);
-		owner->count++;
+static void join_owner(struct cluster *cluster, struct pod_info *info) {
+	if (!info->facts->owner_uid)
+		return;
+	struct owner_pods *owner = map_get(&cluster->owners, info->facts->owner_uid);
+	if (!owner) {
+		owner = xnew(struct owner_pods);
+		list_init(&owner->pods);
+		map_set(&cluster->owners, info->facts->owner_uid, owner);
 	}
-	if (info->has_anti_affinity)
-		list_push_back(&cluster->anti_affine, &info->anti);
+	list_push_back(&owner->pods, &info->of_owner);
+	owner->count++;
+}
+
+bool cluster_add_pod(struct cluster *cluster, const struct core_v1_pod *pod, const char *node_name, bool assumed) {
+	const char *key = api_key(pod);
+	struct pod_facts *facts = share_facts(cluster, pod);
+	struct pod_info *info = map_get(&cluster->pods, key);
 	uint32_t row = cluster_find_node(cluster, node_name);
+	bool going = pod->metadata.deletion_timestamp.set;
+	if (info && info->facts == facts && info->node == row && row != NO_NODE) {
+		bool changed = info->going != going;
+		facts_unref(cluster, facts);
+		info->assumed = assumed;
+		info->going = going;
+		return changed;
+	}
+	cluster_remove_pod(cluster, key);
+	info = xnew(struct pod_info);
+	*info = (struct pod_info){.facts = facts, .key = xstrdup(key), .node = NO_NODE, .node_name = row == NO_NODE ? xstrdup(node_name) : NULL, .assumed = assumed, .going = going};
+	list_init(&info->on_node);
+	list_init(&info->of_owner);
+	list_init(&info->anti);
+	map_set(&cluster->pods, info->key, info);
+	join_owner(cluster, info);
+	if (facts->has_anti_affinity)
+		list_push_back(&cluster->anti_affine, &info->anti);
 	if (row != NO_NODE)
 		count(cluster, info, row);
+	return true;
 }
 
 const struct core_v1_namespace *cluster_namespace(const struct cluster *cluster, const char *name) {

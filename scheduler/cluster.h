@@ -29,11 +29,12 @@ struct host_port {
 	int32_t port;
 };
 
-/* A pod as the scheduler sees it: the object, and what is computed from it once. */
-struct pod_info {
-	struct core_v1_pod *pod; /* a reference */
+/* What counts of a pod, computed once. Pods on nodes that are alike, as those of one ReplicaSet are, share it. */
+struct pod_facts {
+	struct core_v1_pod *pod; /* a reference; of a shared one a copy that holds namespace, labels, owners and what the pod asks for, and no more */
 	struct arena *arena;     /* what follows lives here */
-	const char *key;         /* ns/name */
+	uint64_t hash;           /* of a shared one */
+	size_t users;            /* pods on nodes that share it; 0: it is its maker's alone */
 	const char *owner_uid;   /* of its controller; NULL: none */
 	int32_t priority;
 	struct resource_request *requests;
@@ -42,9 +43,16 @@ struct pod_info {
 	struct host_port *ports;
 	size_t port_count;
 	bool has_affinity, has_anti_affinity; /* required terms between pods */
-	/* where it counts */
-	uint32_t node; /* NO_NODE: nowhere */
+};
+
+/* A pod that has a node. */
+struct pod_info {
+	struct pod_facts *facts; /* shared */
+	char *key;               /* ns/name */
+	uint32_t node;           /* NO_NODE: the node it has is not known (yet, or any more) */
+	char *node_name;         /* that node's name; NULL where the node is known */
 	bool assumed;
+	bool going; /* it is being deleted */
 	struct list on_node;  /* node's pods */
 	struct list of_owner; /* pods of the same controller */
 	struct list anti;     /* pods with required anti-affinity, while on a node */
@@ -71,7 +79,8 @@ struct cluster {
 	int64_t *zones;     /* number of the node's zone, by node; 0: it names none */
 	struct map zone_numbers; /* zone -> its number */
 	struct map by_name; /* node name -> row + 1 */
-	struct map pods;    /* key -> struct pod_info on a node */
+	struct map pods;    /* key -> struct pod_info */
+	struct map facts;   /* hash in hexadecimal -> struct pod_facts that are shared */
 	struct map owners;  /* controller uid -> struct owner_pods */
 	struct list anti_affine;
 	struct map namespaces; /* name -> struct core_v1_namespace reference */
@@ -96,11 +105,11 @@ uint32_t cluster_find_node(const struct cluster *cluster, const char *name);
 /* The number of a resource by name, made on first use; RESOURCES_MAX where there are too many. */
 uint16_t cluster_resource_id(struct cluster *cluster, const char *name);
 
-/* Computes what is needed of a pod. Takes its own reference. */
-struct pod_info *pod_info_new(struct cluster *cluster, struct core_v1_pod *pod);
-void pod_info_free(struct pod_info *info);
-/* Counts the pod on a node (takes `info`), replacing what was counted under its key. */
-void cluster_add_pod(struct cluster *cluster, struct pod_info *take_info, const char *node_name);
+/* Computes what is needed of a pod that looks for a node. Takes its own reference. */
+struct pod_facts *pod_facts_new(struct cluster *cluster, struct core_v1_pod *pod);
+void pod_facts_free(struct pod_facts *facts);
+/* Counts the pod on a node, in place of what was counted under its key. Returns whether it counts for anything else than it did. */
+bool cluster_add_pod(struct cluster *cluster, const struct core_v1_pod *pod, const char *node_name, bool assumed);
 void cluster_remove_pod(struct cluster *cluster, const char *key);
 struct pod_info *cluster_find_pod(const struct cluster *cluster, const char *key);
 const struct core_v1_namespace *cluster_namespace(const struct cluster *cluster, const char *name);

@@ -23,7 +23,7 @@
 
 struct attempt {
 	const struct cluster *cluster;
-	const struct pod_info *pod;
+	const struct pod_facts *pod;
 	struct arena *arena;
 	const char **reasons; /* by row; NULL: the node is still in */
 	int64_t *scores;      /* by row: sum of what plugins gave, times their weights */

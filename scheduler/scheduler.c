@@ -98,10 +98,12 @@ static void take_pod(struct scheduler *s, struct core_v1_pod *old, struct core_v
 	if (!str_empty(pod->spec.node_name)) {
 		forget_waiting(s, key);
 		bool new = !counted || counted->assumed;
-		bool labels = counted && !api_map_equal(&counted->pod->metadata.labels, &pod->metadata.labels);
-		cluster_add_pod(&s->cluster, pod_info_new(&s->cluster, pod), pod->spec.node_name);
-		uint32_t events = (new ? EVENT_POD_ADD : 0) | (labels ? EVENT_POD_LABEL : 0) | (new ? 0 : EVENT_POD_DELETE); /* a resize may free room */
-		enqueue_event(s, events);
+		bool labels = counted && !api_map_equal(&counted->facts->pod->metadata.labels, &pod->metadata.labels);
+		bool changed = cluster_add_pod(&s->cluster, pod, pod->spec.node_name, false);
+		/* A resize may free room. Most of what is told of a pod on a node is its status: of no concern to those that wait. */
+		uint32_t events = (new ? EVENT_POD_ADD : 0) | (labels ? EVENT_POD_LABEL : 0) | (!new && changed ? EVENT_POD_DELETE : 0);
+		if (events)
+			enqueue_event(s, events);
 		return;
 	}
 	if (!ours(s, pod) || pod->metadata.deletion_timestamp.set) {
@@ -209,16 +211,15 @@ static void namespace_deleted(void *object, void *arg) {
 /* One attempt; the lock is held. What it decides is written by a binder. */
 static void decide(struct scheduler *s, struct queued_pod *queued) {
 	int64_t began = clock_monotonic_ns();
-	struct pod_info *info = pod_info_new(&s->cluster, queued->pod);
-	struct attempt attempt = {.cluster = &s->cluster, .pod = info, .arena = arena_new()};
+	struct pod_facts *facts = pod_facts_new(&s->cluster, queued->pod);
+	struct attempt attempt = {.cluster = &s->cluster, .pod = facts, .arena = arena_new()};
 	uint32_t row = attempt_run(&attempt);
 	const char *result = row == NO_NODE ? "unschedulable" : "scheduled";
 	if (row != NO_NODE) {
 		const char *node = s->cluster.rows[row].node->metadata.name;
 		push_work(s, WORK_BIND, queued->pod, node, NULL, queued->since_ns);
-		info->assumed = true;
-		cluster_add_pod(&s->cluster, info, node);
-		queue_remove(&s->queue, info->key);
+		cluster_add_pod(&s->cluster, facts->pod, node, true);
+		queue_remove(&s->queue, api_key(facts->pod));
 		queue_event(&s->queue, EVENT_POD_ADD);
 	} else {
 		const char *message = attempt_explain(&attempt);
@@ -228,8 +229,8 @@ static void decide(struct scheduler *s, struct queued_pod *queued) {
 		}
 		push_work(s, WORK_FAIL, queued->pod, NULL, message, 0);
 		queue_park(&s->queue, queued, attempt_helping_events(&attempt));
-		pod_info_free(info);
 	}
+	pod_facts_free(facts);
 	arena_free(attempt.arena);
 	metric_add(metric_label(&scheduler_metrics[0], result, s->options.name), 1);
 	metric_observe(metric_label(&scheduler_metrics[1], result, s->options.name), (double)(clock_monotonic_ns() - began) / 1e9);
@@ -409,10 +410,21 @@ struct scheduler *scheduler_new(struct client *client, const struct scheduler_op
 	return s;
 }
 
+/* What no plugin reads of a pod. Pods are many: they are kept packed, and written by patches and bindings alone. */
+static const char *const unread_of_pods[] = {"core/v1.PodSpec.volumes", "core/v1.PodSpec.securityContext", "core/v1.PodSpec.imagePullSecrets",
+	"core/v1.PodSpec.dnsConfig", "core/v1.PodSpec.dnsPolicy", "core/v1.PodSpec.hostAliases", "core/v1.PodSpec.enableServiceLinks", "core/v1.PodSpec.serviceAccountName",
+	"core/v1.PodSpec.serviceAccount", "core/v1.PodSpec.hostname", "core/v1.PodSpec.subdomain", "core/v1.PodSpec.ephemeralContainers", "core/v1.Container.command",
+	"core/v1.Container.args", "core/v1.Container.workingDir", "core/v1.Container.env", "core/v1.Container.envFrom", "core/v1.Container.volumeMounts",
+	"core/v1.Container.volumeDevices", "core/v1.Container.livenessProbe", "core/v1.Container.readinessProbe", "core/v1.Container.startupProbe", "core/v1.Container.lifecycle",
+	"core/v1.Container.securityContext", "core/v1.Container.terminationMessagePath", "core/v1.Container.terminationMessagePolicy", "core/v1.Container.imagePullPolicy",
+	"core/v1.PodStatus.containerStatuses", "core/v1.PodStatus.initContainerStatuses", "core/v1.PodStatus.ephemeralContainerStatuses", "core/v1.PodStatus.podIPs",
+	"core/v1.PodStatus.hostIPs", NULL};
+static const struct informer_options packed_pods = {.skip = unread_of_pods, .packed = true};
+
 bool scheduler_start(struct scheduler *s, int cancel_fd) {
 	informer_add_handler(informer_get(s->informers, &api_nodes, NULL), &(struct informer_handler){node_added, node_updated, node_deleted, s});
 	informer_add_handler(informer_get(s->informers, &api_namespaces, NULL), &(struct informer_handler){namespace_added, namespace_updated, namespace_deleted, s});
-	informer_add_handler(informer_get(s->informers, &api_pods, NULL), &(struct informer_handler){pod_added, pod_updated, pod_deleted, s});
+	informer_add_handler(informer_get(s->informers, &api_pods, &packed_pods), &(struct informer_handler){pod_added, pod_updated, pod_deleted, s});
 	informer_set_start(s->informers);
 	/* Deciding on half a picture would put pods where there is no room. */
 	if (!informer_set_wait_synced(s->informers, cancel_fd))

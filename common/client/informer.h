@@ -19,7 +19,7 @@ struct informer_options {
 	void (*transform)(void *object);
 	/*
 	 * Fields nobody reads, "core/v1.Container.env", which are left out wherever they stand; NULL terminated, NULL: none. What such a store gives is a part
-	 * of the object: never write it back whole.
+	 * of the object: never write it back whole. Annotations cannot be among them: one of them ends a streamed list.
 	 */
 	const char *const *skip;
 	/* Keep objects packed, and as structs only while they are asked for (informer_store.h): for what is many and seldom looked at. */

@@ -66,7 +66,7 @@ static struct map domains_with(const struct cluster *cluster, const struct term 
 			continue;
 		struct pod_info *pod;
 		list_for_each (pod, &cluster->rows[row].pods, on_node) {
-			if (term_matches(cluster, term, pod->pod)) {
+			if (term_matches(cluster, term, pod->facts->pod)) {
 				set_add(&domains, domain);
 				break;
 			}
@@ -111,10 +111,10 @@ static void filter_existing(struct attempt *attempt) {
 	list_for_each (other, &attempt->cluster->anti_affine, anti) {
 		if (other->node == NO_NODE)
 			continue;
-		for api_list_each (from, &other->pod->spec.affinity->pod_anti_affinity->required_during_scheduling_ignored_during_execution) {
+		for api_list_each (from, &other->facts->pod->spec.affinity->pod_anti_affinity->required_during_scheduling_ignored_during_execution) {
 			struct term term;
 			const char *theirs = domain_of(attempt->cluster, other->node, from->topology_key);
-			if (!theirs || !term_init(&term, from, other->pod))
+			if (!theirs || !term_init(&term, from, other->facts->pod))
 				continue;
 			if (term_matches(attempt->cluster, &term, attempt->pod->pod)) {
 				attempt_each_row (row, attempt)

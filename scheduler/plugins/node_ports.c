@@ -7,12 +7,12 @@ static bool conflict(const struct host_port *a, const struct host_port *b) {
 	return str_equal(a->ip, b->ip) || str_equal(a->ip, "0.0.0.0") || str_equal(b->ip, "0.0.0.0") || str_equal(a->ip, "::") || str_equal(b->ip, "::");
 }
 
-static bool taken(const struct node_row *row, const struct pod_info *pod) {
+static bool taken(const struct node_row *row, const struct pod_facts *pod) {
 	struct pod_info *other;
 	list_for_each (other, &row->pods, on_node)
-		for (size_t i = 0; i < other->port_count; i++)
+		for (size_t i = 0; i < other->facts->port_count; i++)
 			for (size_t k = 0; k < pod->port_count; k++)
-				if (conflict(&other->ports[i], &pod->ports[k]))
+				if (conflict(&other->facts->ports[i], &pod->ports[k]))
 					return true;
 	return false;
 }

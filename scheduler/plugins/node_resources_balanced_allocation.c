@@ -6,7 +6,7 @@
 
 static bool score(struct attempt *attempt, int64_t *points) {
 	const struct cluster *cluster = attempt->cluster;
-	const struct pod_info *pod = attempt->pod;
+	const struct pod_facts *pod = attempt->pod;
 	bool asks = false;
 	for (size_t i = 0; i < pod->request_count; i++)
 		asks |= pod->requests[i].id <= RESOURCE_MEMORY;

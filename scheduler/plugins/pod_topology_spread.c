@@ -42,15 +42,15 @@ static void count_domains(const struct attempt *attempt, struct spread *spread, 
 /* ---- the pod's own constraints ---- */
 
 struct like {
-	const struct pod_info *self;
+	const struct pod_facts *self;
 	struct selector *selector;
 	const struct core_v1_topology_spread_constraint *constraint;
 };
 
 static bool is_like(const struct pod_info *other, void *arg) {
 	const struct like *like = arg;
-	const struct core_v1_pod *pod = other->pod, *self = like->self->pod;
-	if (pod->metadata.deletion_timestamp.set || !str_equal(pod->metadata.namespace, self->metadata.namespace) ||
+	const struct core_v1_pod *pod = other->facts->pod, *self = like->self->pod;
+	if (other->going || !str_equal(pod->metadata.namespace, self->metadata.namespace) ||
 		!selector_matches_labels(like->selector, &pod->metadata.labels))
 		return false;
 	for (uint32_t i = 0; i < like->constraint->match_label_keys.len; i++) {

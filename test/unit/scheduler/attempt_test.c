@@ -152,7 +152,7 @@ static void add_pod(char *line)
 	((struct core_v1_container *)api_list_add(api_arena(pod), &pod->spec.containers))->name = "c";
 	while ((word = strtok_r(NULL, " ", &rest)))
 		node = pod_word(pod, word, node);
-	cluster_add_pod(&cluster, pod_info_new(&cluster, pod), node);
+	cluster_add_pod(&cluster, pod, node, false);
 }
 
 static void each_line(const char *text, void (*add)(char *line))
@@ -182,9 +182,9 @@ static void play(const struct row *row)
 	each_line(row->nodes, add_node);
 	each_line(row->pods, add_pod);
 	autounref struct core_v1_pod *pod = pod_to_place(row);
-	struct pod_info *info = pod_info_new(&cluster, pod);
+	struct pod_facts *facts = pod_facts_new(&cluster, pod);
 	autoarena struct arena *arena = arena_new();
-	struct attempt attempt = {.cluster = &cluster, .pod = info, .arena = arena};
+	struct attempt attempt = {.cluster = &cluster, .pod = facts, .arena = arena};
 	uint32_t chosen = attempt_run(&attempt);
 	autobuf struct buf fits = BUF_INIT(1 << 16);
 	buf_append_str(&fits, "");
@@ -202,7 +202,7 @@ static void play(const struct row *row)
 		fail_msg("%s: %s", row->name, attempt_explain(&attempt));
 	if (row->helped_by)
 		assert_int_equal(attempt_helping_events(&attempt) & row->helped_by, row->helped_by);
-	pod_info_free(info);
+	pod_facts_free(facts);
 	cluster_done(&cluster);
 }
 
@@ -312,13 +312,14 @@ static void spread_pods(const char *nodes, size_t node_count, int pods)
 		pod->metadata.namespace = "default";
 		((struct core_v1_container *)api_list_add(api_arena(pod), &pod->spec.containers))->name = "c";
 		pod_word(pod, owner, NULL);
-		struct pod_info *info = pod_info_new(&cluster, pod);
+		struct pod_facts *facts = pod_facts_new(&cluster, pod);
 		autoarena struct arena *arena = arena_new();
-		struct attempt attempt = {.cluster = &cluster, .pod = info, .arena = arena};
+		struct attempt attempt = {.cluster = &cluster, .pod = facts, .arena = arena};
 		uint32_t row = attempt_run(&attempt);
 		assert_int_not_equal(row, NO_NODE);
 		on[row]++;
-		cluster_add_pod(&cluster, info, cluster.rows[row].node->metadata.name);
+		cluster_add_pod(&cluster, pod, cluster.rows[row].node->metadata.name, true);
+		pod_facts_free(facts);
 		/* One of the earlier ones goes now and then. */
 		if (i % 10 == 9) {
 			autofree char *key = xprintf("default/p%d", i - 5);
@@ -353,12 +354,63 @@ static void zones_share_alike(void **state)
 	pod->metadata.namespace = "default";
 	((struct core_v1_container *)api_list_add(api_arena(pod), &pod->spec.containers))->name = "c";
 	pod_word(pod, owner, NULL);
-	struct pod_info *info = pod_info_new(&cluster, pod);
+	struct pod_facts *facts = pod_facts_new(&cluster, pod);
 	autoarena struct arena *arena = arena_new();
-	struct attempt attempt = {.cluster = &cluster, .pod = info, .arena = arena};
+	struct attempt attempt = {.cluster = &cluster, .pod = facts, .arena = arena};
 	assert_int_equal(attempt_run(&attempt), cluster_find_node(&cluster, "n3"));
 	assert_true(attempt.scores[cluster_find_node(&cluster, "n2")] > attempt.scores[cluster_find_node(&cluster, "n1")]);
-	pod_info_free(info);
+	pod_facts_free(facts);
+	cluster_done(&cluster);
+}
+
+static struct core_v1_pod *small_pod(const char *name, const char *more)
+{
+	autofree char *words = xprintf("owner=u1 %s", more);
+	struct core_v1_pod *pod = api_new_of(core_v1_pod);
+	pod->metadata.name = arena_strdup(api_arena(pod), name);
+	pod->metadata.namespace = "default";
+	((struct core_v1_container *)api_list_add(api_arena(pod), &pod->spec.containers))->name = "c";
+	for (char *save = NULL, *word = strtok_r(words, " ", &save); word; word = strtok_r(NULL, " ", &save))
+		pod_word(pod, word, NULL);
+	return pod;
+}
+
+static const struct pod_facts *facts_of(const char *key)
+{
+	return cluster_find_pod(&cluster, key)->facts;
+}
+
+static void pods_that_are_alike_share_what_counts(void **state)
+{
+	cluster_init(&cluster);
+	each_line("n1\nn2", add_node);
+	autounref struct core_v1_pod *a = small_pod("a", "label=app:web"), *b = small_pod("b", "label=app:web"), *c = small_pod("c", "label=app:mail");
+	assert_true(cluster_add_pod(&cluster, a, "n1", true));
+	assert_true(cluster_add_pod(&cluster, b, "n2", false));
+	assert_true(cluster_add_pod(&cluster, c, "n2", false));
+	assert_ptr_equal(facts_of("default/a"), facts_of("default/b"));
+	assert_ptr_not_equal(facts_of("default/a"), facts_of("default/c"));
+	assert_int_equal(facts_of("default/a")->users, 2);
+	assert_ptr_not_equal(facts_of("default/a")->pod, a); /* the object itself is not kept */
+	/* Another status is of no concern; that it goes is, and so is another label. */
+	autounref struct core_v1_pod *seen = api_copy(a), *going = api_copy(a), *relabeled = api_copy(b);
+	seen->status.phase = "Running";
+	assert_false(cluster_add_pod(&cluster, seen, "n1", false));
+	assert_false(cluster_find_pod(&cluster, "default/a")->assumed);
+	going->metadata.deletion_timestamp = api_time_now();
+	assert_true(cluster_add_pod(&cluster, going, "n1", false));
+	assert_true(cluster_find_pod(&cluster, "default/a")->going);
+	api_map_set(api_arena(relabeled), &relabeled->metadata.labels, "app", "mail");
+	assert_true(cluster_add_pod(&cluster, relabeled, "n2", false));
+	assert_ptr_equal(facts_of("default/b"), facts_of("default/c"));
+	assert_int_equal(facts_of("default/a")->users, 1);
+	/* A node that goes and comes back finds its pods again. */
+	cluster_remove_node(&cluster, "n2");
+	assert_int_equal(cluster_find_pod(&cluster, "default/b")->node, NO_NODE);
+	each_line("n2", add_node);
+	assert_int_equal(cluster.rows[cluster_find_node(&cluster, "n2")].pod_count, 2);
+	cluster_remove_pod(&cluster, "default/a");
+	assert_int_equal(cluster.facts.len, 1);
 	cluster_done(&cluster);
 }
 
@@ -399,6 +451,7 @@ int main(void)
 		cmocka_unit_test(plugins_judge_nodes),
 		cmocka_unit_test(pods_of_one_controller_are_spread),
 		cmocka_unit_test(zones_share_alike),
+		cmocka_unit_test(pods_that_are_alike_share_what_counts),
 		cmocka_unit_test(counts_follow_pods_and_nodes),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
