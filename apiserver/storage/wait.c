@@ -18,9 +18,13 @@
 #define READ_AGAIN_NS (100 * NSEC_PER_MSEC)
 #define MAX_WAITS 65536
 #define MAX_RUNNERS 4
-/* Under load reads come in bunches: where the last one served so many, the next is not sent sooner than this after it, which saves etcd more than it costs. */
+/*
+ * Under load reads come in bunches: where the last one served so many, the next is not sent sooner than this after it, which saves etcd more than it costs;
+ * unless so many wait again that a share of it is little, when to wait longer would only leave the processor idle.
+ */
 #define BUNCH 8
 #define BUNCH_APART_NS NSEC_PER_MSEC
+#define BUNCH_FULL 32
 #define RUN_AT_ONCE 8
 
 struct wait {
@@ -189,16 +193,17 @@ static void start_read(struct waits *waits)
 	struct buf request = BUF_INIT(4096);
 	autofree char *key = NULL;
 	int64_t since = clock_monotonic_ns() - waits->last_read_ns;
+	size_t bunch = 0;
+	struct wait *wait;
 
 	if (waits->read_sent || list_empty(&waits->unread) || waits->store->closing)
 		return;
-	if (waits->last_bunch >= BUNCH && since < BUNCH_APART_NS)
-		return arm(waits, BUNCH_APART_NS - since);
-	waits->last_bunch = 0;
-	waits->last_read_ns += since;
-	struct wait *wait;
 	list_for_each (wait, &waits->unread, link)
-		waits->last_bunch++;
+		bunch++;
+	if (waits->last_bunch >= BUNCH && since < BUNCH_APART_NS && bunch < BUNCH_FULL)
+		return arm(waits, BUNCH_APART_NS - since);
+	waits->last_bunch = bunch;
+	waits->last_read_ns += since;
 	move_all(&waits->unread, &waits->reading);
 	waits->read_sent = true;
 	key = store_key(waits->store, KEY_COMPACT);

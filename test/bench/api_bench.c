@@ -20,6 +20,8 @@ struct bench {
 	const char *token, *operation, *ns;
 	int count, connections, first;
 	atomic_int next, seat;
+	pthread_barrier_t connected; /* the clock starts here: shaking hands is no part of a request */
+	int64_t began_ns;
 	atomic_ullong bytes;
 	atomic_int failures;
 	int64_t *latencies;
@@ -76,8 +78,12 @@ static void *run(void *arg)
 		struct client *c = &clients[mine];
 		client_connect(c, bench->host, bench->port, bench->credentials);
 		epoll_ctl(poller, EPOLL_CTL_ADD, c->fd, &(struct epoll_event){.events = EPOLLIN, .data.ptr = c});
-		busy += send_next(bench, c);
 	}
+	if (pthread_barrier_wait(&bench->connected) == PTHREAD_BARRIER_SERIAL_THREAD)
+		bench->began_ns = clock_monotonic_ns();
+	pthread_barrier_wait(&bench->connected);
+	for (int i = 0; i < mine; i++)
+		busy += send_next(bench, &clients[i]);
 	while (busy) {
 		struct epoll_event events[64];
 		int n = epoll_wait(poller, events, 64, -1);
@@ -129,13 +135,13 @@ int main(int argc, char **argv) {
 	bench.first = argc > 10 ? atoi(argv[10]) : 0;
 	bench.latencies = xcalloc((size_t)count, sizeof(*bench.latencies));
 	pthread_t threads[THREADS];
-	int64_t began = clock_monotonic_ns();
+	pthread_barrier_init(&bench.connected, NULL, THREADS);
 	for (int i = 0; i < THREADS; i++)
 		if (pthread_create(&threads[i], NULL, run, &bench) != 0)
 			client_die("thread", strerror(errno));
 	for (int i = 0; i < THREADS; i++)
 		pthread_join(threads[i], NULL);
-	double seconds = (double)(clock_monotonic_ns() - began) / 1e9;
+	double seconds = (double)(clock_monotonic_ns() - bench.began_ns) / 1e9;
 	qsort(bench.latencies, (size_t)count, sizeof(*bench.latencies), compare);
 	printf("%s %.1f %.1f %.3f %.3f %d\n", bench.operation, (double)count / seconds, (double)bench.bytes / seconds / 1e6, (double)bench.latencies[count / 2] / 1e6,
 		(double)bench.latencies[count * 99 / 100] / 1e6, (int)bench.failures);
