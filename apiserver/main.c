@@ -30,10 +30,21 @@ static void beat(void *arg) {
 	loop_timer_arm(b->timer, b->interval_ns);
 }
 
-static void warn_of_gates(const struct apiserver_options *options) {
+static void close_gate(const char *gate, void *arg) {
+	(void)arg;
+	api_gate_set(gate, false);
+}
+
+/* What Kubernetes leaves off is off here too, until it is asked for. */
+static void set_gates(const struct apiserver_options *options) {
 	autobuf struct buf names = BUF_INIT(64 << 10);
-	for (size_t i = 0; i < options->feature_gates.len; i++)
-		buf_printf(&names, "%s%s", names.len ? "," : "", options->feature_gates.items[i]);
+	api_gates_each(close_gate, NULL);
+	for (size_t i = 0; i < options->feature_gates.len; i++) {
+		const char *item = options->feature_gates.items[i], *value = strchr(item, '=');
+		autofree char *gate = value ? xstrndup(item, (size_t)(value - item)) : xstrdup(item);
+		if (!value || !api_gate_set(gate, strcasecmp(value + 1, "true") == 0))
+			buf_printf(&names, "%s%s", names.len ? "," : "", item);
+	}
 	if (names.len)
 		log_warning("feature gates have no effect here", LOG_STR("gates", names.data));
 	if (!str_empty(options->storage_media_type) && strcmp(options->storage_media_type, "application/json") != 0)
@@ -46,7 +57,7 @@ static int serve(struct apiserver_options *options) {
 	loop_add_signal(loop, SIGTERM, on_signal, loop);
 	loop_add_signal(loop, SIGINT, on_signal, loop);
 	sigaction(SIGPIPE, &(struct sigaction){.sa_handler = SIG_IGN}, NULL);
-	warn_of_gates(options);
+	set_gates(options);
 	admission_check_flags(options);
 	struct apiserver *server;
 	if (apiserver_start(options, &server, &err) < 0) {

@@ -49,6 +49,21 @@ struct rbac *authz_rbac(struct authorizer *authorizer) {
 	return authorizer->rbac;
 }
 
+static bool has_mode(const struct authorizer *authorizer, enum mode mode) {
+	for (size_t i = 0; i < authorizer->mode_count; i++)
+		if (authorizer->modes[i] == mode)
+			return true;
+	return false;
+}
+
+bool authz_allows_all(const struct authorizer *authorizer) {
+	return has_mode(authorizer, MODE_ALWAYS_ALLOW);
+}
+
+bool authz_is_node(const struct authorizer *authorizer, const struct user *user) {
+	return has_mode(authorizer, MODE_NODE) && node_is_user(user);
+}
+
 enum authz_decision authz_decide(struct authorizer *authorizer, const struct authz_attributes *a, struct arena *arena, const char **ret_reason) {
 	*ret_reason = "";
 	if (user_in_group(a->user, "system:masters"))

@@ -32,7 +32,11 @@ void rbac_each_rule(struct rbac *rbac, const struct user *user, const char *ns, 
 /* True where the rule covers the attributes. */
 bool rbac_rule_allows(const struct rbac_v1_policy_rule *rule, const struct authz_attributes *a);
 struct rbac *authz_rbac(struct authorizer *authorizer); /* NULL where the mode is off */
+bool authz_allows_all(const struct authorizer *authorizer); /* by the mode AlwaysAllow */
+/* True where the mode Node may allow this user more than rules can tell. */
+bool authz_is_node(const struct authorizer *authorizer, const struct user *user);
 
+bool node_is_user(const struct user *user); /* a node, by its name and group */
 enum authz_decision node_decide(struct apiserver *server, const struct authz_attributes *a, struct arena *arena, const char **ret_reason);
 
 #endif

@@ -165,8 +165,12 @@ static bool claims_volume(struct apiserver *server, const struct core_v1_pod *po
 
 static const char *const graph_kinds[] = {"secrets", "configmaps", "persistentvolumeclaims", "serviceaccounts", "resourceclaims"};
 
+bool node_is_user(const struct user *user) {
+	return str_starts_with(user->name, NODE_PREFIX) && user_in_group(user, "system:nodes");
+}
+
 enum authz_decision node_decide(struct apiserver *server, const struct authz_attributes *a, struct arena *arena, const char **ret_reason) {
-	if (!str_starts_with(a->user->name, NODE_PREFIX) || !user_in_group(a->user, "system:nodes"))
+	if (!node_is_user(a->user))
 		return AUTHZ_NO_OPINION;
 	const char *node = a->user->name + strlen(NODE_PREFIX);
 	if (!a->is_resource)

@@ -126,6 +126,13 @@ void write_own_fields(const struct resource *resource, void *object, const char 
 		add_manager(object, &options, &fields);
 }
 
+void write_sent_fields(const struct request *r, const char *api_version, const char *subresource, void *object) {
+	struct managed_options options = {.type = api_type_of(object), .api_version = api_version, .manager = str_or(r->field_manager, "unknown"), .subresource = subresource};
+	autobuf struct buf fields = BUF_INIT(BUF_MAX_DEFAULT);
+	if (managed_created_fields(options.type, object, NULL, &fields) == 0)
+		add_manager(object, &options, &fields);
+}
+
 int write_track_fields(struct write *w, struct error *err) {
 	const struct api_type *type = w->resource->type;
 	autofree char *api_version = api_version_of(w->resource);

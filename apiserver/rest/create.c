@@ -8,19 +8,19 @@
 
 #include <errno.h>
 
-int input_check_namespace(struct write *w, struct meta_v1_object_meta *meta, struct error *err) {
-	if (!w->resource->api->namespaced) {
+int input_check_namespace(const struct resource *resource, const char *ns, struct meta_v1_object_meta *meta, struct error *err) {
+	if (!resource->api->namespaced) {
 		meta->namespace = NULL; /* said in vain */
 		return 0;
 	}
-	if (!str_empty(meta->namespace) && strcmp(meta->namespace, w->ns) != 0)
+	if (!str_empty(meta->namespace) && strcmp(meta->namespace, ns) != 0)
 		return error_bad_request(err, "the namespace of the provided object does not match the namespace sent on the request");
-	meta->namespace = w->ns;
+	meta->namespace = (char *)ns;
 	return 0;
 }
 
 int input_check_identity(struct write *w, struct meta_v1_object_meta *meta, struct error *err) {
-	int rc = input_check_namespace(w, meta, err);
+	int rc = input_check_namespace(w->resource, w->ns, meta, err);
 	if (rc < 0)
 		return rc;
 	if (str_empty(meta->name))
@@ -58,7 +58,7 @@ int rest_create(struct request *r, struct error *err) {
 	w->input = input;
 	w->make = make_created;
 	struct meta_v1_object_meta *meta = api_metadata(input);
-	rc = input_check_namespace(w, meta, err);
+	rc = input_check_namespace(w->resource, w->ns, meta, err);
 	uint64_t version;
 	if (rc == 0 && !str_empty(meta->resource_version) && error_of_version(meta->resource_version, &version, NULL, NULL) == 0 && version)
 		rc = error_status(err, 500, "", "resourceVersion should not be set on objects to be created");
@@ -96,7 +96,9 @@ static int make_updated(struct write *w, struct error *err) {
 	}
 	const struct meta_v1_object_meta *old = api_metadata(w->old);
 	if (!str_empty(given->uid) && strcmp(given->uid, str_or(old->uid, "")) != 0) {
-		autofree char *text = xprintf("Precondition failed: UID in precondition: %s, UID in object meta: %s", given->uid, str_or(old->uid, ""));
+		/* The key is that of the object in etcd; a dry run knows it without its root. */
+		autofree char *key = xprintf("%s/%s/%s", w->dry_run ? "" : "/registry", w->resource->etcd_prefix, w->key);
+		autofree char *text = xprintf("StorageError: invalid object, Code: 4, Key: %s, ResourceVersion: 0, AdditionalErrorMsg: Precondition failed: UID in precondition: %s, UID in object meta: %s", key, given->uid, str_or(old->uid, ""));
 		return error_conflict(err, w->resource, w->name, text);
 	}
 	bool unconditional = str_empty(given->resource_version) || strcmp(given->resource_version, "0") == 0;
@@ -131,7 +133,7 @@ int rest_update(struct request *r, struct error *err) {
 	else if (strcmp(meta->name, r->name) != 0)
 		rc = error_bad_request(err, "the name of the object (%s) does not match the name on the URL (%s)", meta->name, r->name);
 	if (rc == 0)
-		rc = input_check_namespace(w, meta, err);
+		rc = input_check_namespace(w->resource, w->ns, meta, err);
 	if (rc < 0) {
 		api_unref(input);
 		return rc;

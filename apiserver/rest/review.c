@@ -2,6 +2,7 @@
 #include "apiserver/rest/review.h"
 #include "apiserver/authn/authn.h"
 #include "apiserver/authz/authz.h"
+#include "apiserver/rest/input.h"
 #include "apiserver/rest/subresource.h"
 #include "api/authentication_v1.h"
 #include "api/authorization_v1.h"
@@ -56,6 +57,20 @@ static void check_attributes(const struct authorization_v1_resource_attributes *
 		error_cause(err, "FieldValueInvalid", "spec.resourceAttributes", "Invalid value: null: exactly one of nonResourceAttributes or resourceAttributes must be specified");
 }
 
+/* `but_namespace`: which a local review has. */
+static void check_metadata(const struct meta_v1_object_meta *meta, bool but_namespace, struct error *err) {
+	autobuf struct buf rest = BUF_INIT(BUF_MAX_DEFAULT), whole = BUF_INIT(BUF_MAX_DEFAULT);
+	struct meta_v1_object_meta copy = *meta;
+	memset(&copy.managed_fields, 0, sizeof(copy.managed_fields));
+	if (but_namespace)
+		copy.namespace = NULL;
+	api_encode_json(&meta_v1_object_meta_type, &copy, &rest);
+	if (rest.len == 2)
+		return;
+	api_encode_json(&meta_v1_object_meta_type, meta, &whole);
+	error_cause(err, "FieldValueInvalid", "metadata", "Invalid value: %.*s: must be empty%s", (int)whole.len, (const char *)whole.data, but_namespace ? " except for namespace" : "");
+}
+
 /* Reviews are refused without their kind. */
 static int review_invalid(struct error *err) {
 	return error_has_causes(err) ? error_invalid(err, "authorization.k8s.io", "", "") : 0;
@@ -65,6 +80,7 @@ static int self_access(struct request *r, void *object, struct error *err) {
 	struct authorization_v1_self_subject_access_review *review = object;
 	struct authz_attributes a = {.user = r->user};
 	check_attributes(review->spec.resource_attributes, review->spec.non_resource_attributes, err);
+	check_metadata(&review->metadata, false, err);
 	int rc = review_invalid(err);
 	if (rc < 0)
 		return rc;
@@ -104,6 +120,7 @@ static int access_of(struct request *r, struct authorization_v1_subject_access_r
 static int subject_access(struct request *r, void *object, struct error *err) {
 	struct authorization_v1_subject_access_review *review = object;
 	check_access(&review->spec, err);
+	check_metadata(&review->metadata, false, err);
 	int rc = review_invalid(err);
 	return rc < 0 ? rc : access_of(r, &review->spec, &review->status, api_arena(object));
 }
@@ -112,6 +129,7 @@ static int local_access(struct request *r, void *object, struct error *err) {
 	struct authorization_v1_local_subject_access_review *review = object;
 	struct authorization_v1_resource_attributes *attributes = review->spec.resource_attributes;
 	check_access(&review->spec, err);
+	check_metadata(&review->metadata, true, err);
 	if (attributes && !str_equal(str_or(attributes->namespace, ""), r->ns))
 		error_cause(err, "FieldValueInvalid", "spec.resourceAttributes.namespace", "Invalid value: \"%s\": must match metadata.namespace", str_or(attributes->namespace, ""));
 	if (review->spec.non_resource_attributes)
@@ -152,9 +170,13 @@ static int self_rules(struct request *r, void *object, struct error *err) {
 	struct arena *arena = api_arena(object);
 	if (str_empty(review->spec.namespace))
 		return error_bad_request(err, "no namespace on request");
+	const char *ns = review->spec.namespace;
+	/* The answer is an object of its own. */
+	review->metadata = (struct meta_v1_object_meta){0};
+	review->spec.namespace = NULL;
 	review->status = (struct authorization_v1_subject_rules_review_status){0};
 	struct rules rules = {&review->status, arena};
-	if (user_in_group(r->user, "system:masters")) {
+	if (authz_allows_all(r->server->authz)) {
 		struct authorization_v1_resource_rule *all = api_list_add(arena, &review->status.resource_rules);
 		api_string_list_add(arena, &all->verbs, "*");
 		api_string_list_add(arena, &all->api_groups, "*");
@@ -164,7 +186,11 @@ static int self_rules(struct request *r, void *object, struct error *err) {
 		api_string_list_add(arena, &paths->non_resource_urls, "*");
 	}
 	if (authz_rbac(r->server->authz))
-		rbac_each_rule(authz_rbac(r->server->authz), r->user, review->spec.namespace, add_rule, &rules);
+		rbac_each_rule(authz_rbac(r->server->authz), r->user, ns, add_rule, &rules);
+	if (authz_is_node(r->server->authz, r->user)) {
+		review->status.incomplete = true;
+		review->status.evaluation_error = "node authorizer does not support user rule resolution";
+	}
 	return 0;
 }
 
@@ -187,7 +213,7 @@ static void fill_user(struct authentication_v1_user_info *info, const struct use
 static int self_review(struct request *r, void *object, struct error *err) {
 	struct authentication_v1_self_subject_review *review = object;
 	fill_user(&review->status.user_info, r->user, api_arena(object));
-	review->metadata.creation_timestamp = api_time_now();
+	review->metadata = (struct meta_v1_object_meta){.creation_timestamp = api_time_now()};
 	return 0;
 }
 
@@ -215,7 +241,9 @@ static int token_review(struct request *r, void *object, struct error *err) {
 		size_t own_count = o->api_audiences.len ? own->len : min_of(own->len, (size_t)1);
 		for (size_t i = 0; !review->spec.audiences.len && i < own_count; i++)
 			api_string_list_add(arena, &review->status.audiences, own->items[i]);
-	} else if (rc < 0) {
+	} else if (rc == 0) {
+		review->status.error = "invalid bearer token";
+	} else {
 		review->status.error = arena_printf(arena, "[invalid bearer token, %s]", error_message(&why));
 	}
 	return 0;
@@ -271,7 +299,12 @@ int review_handle(struct request *r, struct error *err) {
 			rc = request_decode_body(r, r->resource->type, &object, err);
 		if (rc < 0)
 			return rc;
-		rc = reviews[i].review(r, object, err);
+		rc = input_check_namespace(r->resource, r->ns, api_metadata(object), err);
+		if (rc == 0) {
+			autofree char *api_version = xprintf("%s/%s", r->resource->api->group, r->resource->api->version);
+			write_sent_fields(r, api_version, "", object);
+			rc = reviews[i].review(r, object, err);
+		}
 		if (rc == 0)
 			request_respond_object(r, 201, r->resource->type, object);
 		api_unref(object);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* serviceaccounts/x/token: TokenRequest. */
 #include "apiserver/authn/authn.h"
+#include "apiserver/rest/input.h"
 #include "apiserver/rest/subresource.h"
 #include "api/authentication_v1.h"
 #include "api/core_v1.h"
@@ -51,6 +52,14 @@ static int issue(struct request *r, struct authentication_v1_token_request *requ
 	struct signer *signer = authn_signer(r->server->authn);
 	struct arena *arena = api_arena(request);
 	int64_t seconds = request->spec.expiration_seconds ? *request->spec.expiration_seconds : 3600;
+	if (!str_empty(request->metadata.uid) && strcmp(request->metadata.uid, account_uid) != 0) {
+		int rc = error_status(err, 409, "Conflict", "Operation cannot be fulfilled on TokenRequest.authentication.k8s.io \"%s\": the UID in the token request (%s) does not match the UID of the service account (%s)", r->name, request->metadata.uid, account_uid);
+		error_details(err, "authentication.k8s.io", "TokenRequest", r->name);
+		return rc;
+	}
+	request->metadata.name = arena_strdup(arena, r->name);
+	request->metadata.uid = arena_strdup(arena, account_uid);
+	request->metadata.creation_timestamp = api_time_now();
 	if (seconds < MIN_SECONDS || seconds > MAX_SECONDS) {
 		error_cause(err, "FieldValueInvalid", "spec.expirationSeconds", "Invalid value: %lld: %s", (long long)seconds, seconds < MIN_SECONDS ? "may not specify a duration less than 10 minutes" : "may not specify a duration larger than 2^32 seconds");
 		return error_invalid(err, "authentication.k8s.io", "TokenRequest", "");
@@ -83,9 +92,6 @@ static int issue(struct request *r, struct authentication_v1_token_request *requ
 	request->status.expiration_timestamp = (struct api_time){.t = {.sec = t.warn_after ? expires - t.seconds + t.warn_after : expires}, .set = true};
 	memset(token, 0, strlen(token));
 	free(token);
-	request->metadata.name = arena_strdup(arena, r->name);
-	request->metadata.namespace = arena_strdup(arena, r->ns);
-	request->metadata.creation_timestamp = api_time_now();
 	return 0;
 }
 
@@ -97,6 +103,19 @@ int subresource_token(struct request *r, struct error *err) {
 	if (rc < 0)
 		return rc;
 	api_default(input);
+	struct authentication_v1_token_request *request = input;
+	rc = input_check_namespace(r->resource, r->ns, &request->metadata, err);
+	if (rc < 0) {
+		api_unref(input);
+		return rc;
+	}
+	write_sent_fields(r, "authentication.k8s.io/v1", "token", input);
+	if (!str_empty(request->metadata.name) && strcmp(request->metadata.name, r->name) != 0) {
+		error_cause(err, "FieldValueInvalid", "metadata.name", "Invalid value: \"%s\": must match the service account name if specified", request->metadata.name);
+		rc = error_invalid(err, "authentication.k8s.io", "TokenRequest", r->name);
+		api_unref(input);
+		return rc;
+	}
 	void *account = resource_read(r->resource, r->ns, r->name);
 	if (!account) {
 		rc = error_not_found(err, r->resource, r->name);

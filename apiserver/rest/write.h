@@ -102,6 +102,8 @@ int write_prepare_update(struct write *w, struct error *err);
 int write_validate(struct write *w, struct error *err);
 /* A new object of the server's own: what it says is the manager's (rest/apply.c). */
 void write_own_fields(const struct resource *resource, void *object, const char *manager);
+/* An object that is answered, not stored: what it says is the sender's. `subresource` "": none. */
+void write_sent_fields(const struct request *r, const char *api_version, const char *subresource, void *object);
 /* Brings metadata.managedFields of w->object up to date with what the request changed (rest/apply.c). */
 int write_track_fields(struct write *w, struct error *err);
 

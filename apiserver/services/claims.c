@@ -26,14 +26,18 @@ int64_t claim_age(const struct entry *entry, struct arena *arena) {
 	return clock_wall().sec - then.sec;
 }
 
+/* What the server says of an address, and so owns. */
+#define OWNED "{\"f:metadata\":{\"f:labels\":{\".\":{},\"f:" LABEL_FAMILY "\":{},\"f:" LABEL_MANAGED_BY "\":{}}},\"f:spec\":{\"f:parentRef\":{\".\":{},\"f:name\":{},\"f:namespace\":{},\"f:resource\":{}}}}"
+
 void claim_json(enum claim_kind kind, const char *key, const char *ns, const char *name, struct buf *out) {
 	char uid[37], now[32];
 	random_uuid(uid);
 	time_format_rfc3339(clock_wall(), now);
 	/* Keys, namespaces and names of Services are of letters, digits, dots, colons and dashes: nothing to escape. */
 	if (kind == CLAIM_ADDRESS)
-		buf_printf(out, "{\"kind\":\"IPAddress\",\"apiVersion\":\"networking.k8s.io/v1\",\"metadata\":{\"name\":\"%s\",\"uid\":\"%s\",\"creationTimestamp\":\"%s\",\"labels\":{\"" LABEL_FAMILY "\":\"%s\",\"" LABEL_MANAGED_BY "\":\"" MANAGED_BY "\"}}",
-			key, uid, now, strchr(key, ':') ? "IPv6" : "IPv4");
+		buf_printf(out, "{\"kind\":\"IPAddress\",\"apiVersion\":\"networking.k8s.io/v1\",\"metadata\":{\"name\":\"%s\",\"uid\":\"%s\",\"creationTimestamp\":\"%s\",\"labels\":{\"" LABEL_FAMILY "\":\"%s\",\"" LABEL_MANAGED_BY "\":\"" MANAGED_BY "\"},"
+			"\"managedFields\":[{\"manager\":\"kube-apiserver\",\"operation\":\"Update\",\"apiVersion\":\"networking.k8s.io/v1\",\"time\":\"%s\",\"fieldsType\":\"FieldsV1\",\"fieldsV1\":" OWNED "}]}",
+			key, uid, now, strchr(key, ':') ? "IPv6" : "IPv4", now);
 	else
 		buf_printf(out, "{\"kind\":\"NodePort\",\"apiVersion\":\"v1\",\"metadata\":{\"name\":\"%s\",\"uid\":\"%s\",\"creationTimestamp\":\"%s\"}", key, uid, now);
 	buf_printf(out, ",\"spec\":{\"parentRef\":{\"resource\":\"services\",\"namespace\":\"%s\",\"name\":\"%s\"}}}", ns, name);

@@ -185,7 +185,7 @@ static void walk(const struct check *c, const struct api_type *type, const void 
 	for (size_t i = 0; i < type->field_count && err->cause_count < ERROR_MAX_CAUSES; i++) {
 		const struct api_field *f = &type->fields[i];
 		bool status = value == c->object && strcmp(f->name, "status") == 0;
-		if (f->gate || (value == c->object && status != check_is_status(c)))
+		if (api_field_is_closed(f) || (value == c->object && status != check_is_status(c)))
 			continue;
 		if (f->kind == API_STRUCT || f->check || f->enum_values)
 			check_field(c, f, value, old, &here, err);

@@ -96,8 +96,20 @@ struct api_field {
 	const char *fill_json;     /* what defaulting puts where the field is absent, empty or zero; NULL: none */
 	const char *doc;           /* one line of our own; NULL: none */
 	const struct api_check *check; /* NULL: anything goes */
-	const char *gate;          /* feature gate that guards it, off by default at 1.36: the field is dropped; NULL: none */
+	const char *gate;          /* feature gate that guards it, off by default at 1.36: the field is dropped where it is closed; NULL: none */
 };
+
+/*
+ * Gates of features that are built stand open until they are closed, all others are closed for good. An API server closes what its operator did
+ * not ask for; other daemons read what it lets through. Set before threads start.
+ */
+bool api_gate_is_open(const char *gate);
+/* False where there is no such gate to be set. */
+bool api_gate_set(const char *gate, bool open);
+/* Calls fn for every gate that can be set. */
+void api_gates_each(void (*fn)(const char *gate, void *arg), void *arg);
+/* True for a field that is not there: behind a closed gate. */
+#define api_field_is_closed(f) ((f)->gate && !api_gate_is_open((f)->gate))
 
 struct api_type {
 	const char *id;       /* core/v1.PodSpec */

@@ -61,7 +61,7 @@ static void visit_field(const struct visit *v, const struct api_field *f, void *
 
 static void visit_struct(const struct visit *v, const struct api_type *type, void *value) {
 	for (size_t i = 0; i < type->field_count; i++)
-		if (type->fields[i].fill_json && !type->fields[i].gate)
+		if (type->fields[i].fill_json && !api_field_is_closed(&type->fields[i]))
 			fill(v, &type->fields[i], value);
 	if (type->defaults)
 		type->defaults(value, v->arena, v->root);

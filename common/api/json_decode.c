@@ -220,10 +220,10 @@ static int decode_time(struct json_reader *r, const struct api_field *f, struct 
 		return json_skip(r) < 0 ? -EINVAL : json_fail(r, "json: cannot unmarshal %s into Go value of type string", c == '{' ? "object" : c == '[' ? "array" : c == 't' || c == 'f' ? "bool" : "number");
 	if (json_read_string(r, &text, &len) < 0)
 		return -EINVAL;
-	if (time_parse_rfc3339(text, len, &at->t) < 0) {
-		static const char layout[] = "2006-01-02T15:04:05Z07:00", micro_layout[] = "2006-01-02T15:04:05.000000Z07:00";
-		return json_fail(r, "parsing time \"%.*s\" as \"%s\": cannot parse \"%.*s\" as \"2006\"", (int)min_of(len, (size_t)64), text, micro ? micro_layout : layout,
-				 (int)min_of(len, (size_t)64), text);
+	if (time_parse_rfc3339(text, len, &at->t) < 0 || (micro && !time_text_is_micro(text, len))) {
+		autobuf struct buf why = BUF_INIT(1024);
+		time_text_explain(text, len, micro, &why);
+		return json_fail(r, "%.*s", (int)why.len, (const char *)why.data);
 	}
 	/* What storage would keep. */
 	at->t.nsec = micro ? at->t.nsec - at->t.nsec % 1000 : 0;
@@ -486,7 +486,7 @@ static int decode_null(struct json_reader *r, const struct api_field *f, void *a
 }
 
 static int decode_field(struct json_reader *r, const struct api_field *f, void *at, const struct json_path *path) {
-	if (f->gate || (f->flags & API_FIELD_WIRE_ONLY))
+	if (api_field_is_closed(f) || (f->flags & API_FIELD_WIRE_ONLY))
 		return json_skip(r);
 	for (const struct api_field *const *skip = r->skip; skip && *skip; skip++)
 		if (*skip == f)

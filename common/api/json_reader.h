@@ -56,6 +56,11 @@ int json_read_raw(struct json_reader *r, struct api_raw *ret);
 char *json_path_text(const struct json_path *path, bool with_index);
 void json_found(struct json_reader *r, const char *what, const struct json_path *path);
 
+/* A time that was parsed has the six digits of a fraction that a MicroTime must have. */
+bool time_text_is_micro(const char *text, size_t len);
+/* Appends why the text is no Time or MicroTime, in Go's words. */
+void time_text_explain(const char *text, size_t len, bool micro, struct buf *out);
+
 /* Opens an object or list already peeked; counts depth. */
 int json_enter(struct json_reader *r);
 static inline void json_leave(struct json_reader *r) {

@@ -308,7 +308,7 @@ static int decode_message(struct wire *w, const struct api_type *type, void *val
 	while (cursor_left(&c) && !c.failed) {
 		uint64_t tag = cursor_varint(&c);
 		const struct api_field *f = field_by_number(type, tag >> 3);
-		if (!f || f->gate)
+		if (!f || api_field_is_closed(f))
 			skip(&c, tag & 7);
 		else if (decode_field(w, f, value, &c, tag & 7) < 0)
 			return -EINVAL;

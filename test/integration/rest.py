@@ -505,6 +505,58 @@ def test_yaml(site):
     check("a review says for which audience", s == 201 and o["status"]["audiences"] == ["https://kubernetes.default.svc"], o)
 
 
+def test_reviews(site):
+    """What is asked is answered as an object: whose field managers are told, whose metadata is checked, which is filled in."""
+    api = site.start_server().api
+    authz = "/apis/authorization.k8s.io/v1/"
+    owned = lambda o: [(m["manager"], m["operation"], m["apiVersion"], m.get("subresource"), m["fieldsV1"]) for m in o["metadata"].get("managedFields", [])]
+    s, o, _ = api.call("POST", "/apis/authentication.k8s.io/v1/tokenreviews?fieldManager=m", {"metadata": {"namespace": "said-in-vain"}, "spec": {"token": "unknown"}})
+    check("a token that nobody knows", s == 201 and o["status"] == {"user": {}, "error": "invalid bearer token"} and "namespace" not in o["metadata"], o)
+    check("the sender's fields", owned(o) == [("m", "Update", "authentication.k8s.io/v1", None, {"f:spec": {"f:token": {}}})], o)
+    attributes = {"verb": "get", "resource": "pods", "namespace": "default"}
+    s, o, _ = api.call("POST", authz + "selfsubjectaccessreviews?fieldManager=m", {"spec": {"resourceAttributes": attributes}})
+    check("of an access review", s == 201 and owned(o)[0][4] == {"f:spec": {"f:resourceAttributes": {".": {}, "f:namespace": {}, "f:resource": {}, "f:verb": {}}}}, o)
+    for path, kind in ((authz + "selfsubjectaccessreviews", ""), (authz + "subjectaccessreviews", ""), (authz + "namespaces/default/localsubjectaccessreviews", " except for namespace")):
+        s, o, _ = api.call("POST", path, {"metadata": {"labels": {"a": "b"}}, "spec": {"user": "u", "resourceAttributes": attributes}})
+        check("metadata of no use: " + path, s == 422 and [(f, m.startswith('Invalid value: {') and m.endswith(": must be empty" + kind)) for f, m in causes(o)] == [("metadata", True)], o)
+    s, o, _ = api.call("POST", authz + "namespaces/default/localsubjectaccessreviews", {"metadata": {"namespace": "other"}, "spec": {"user": "u", "resourceAttributes": attributes}})
+    check("another namespace", s == 400 and "does not match the namespace" in o["message"], o)
+    s, o, _ = api.call("POST", authz + "selfsubjectrulesreviews", {"metadata": {"name": "x"}, "spec": {"namespace": "default"}})
+    everything = [r for r in o["status"]["resourceRules"] if r["resources"] == ["*"] and r["verbs"] == ["*"]]
+    check("rules are an answer of their own", s == 201 and o["metadata"] == {} and o["spec"] == {} and len(everything) == 1 and o["status"]["incomplete"] is False, o)
+    account = api.call("POST", NS + "serviceaccounts", {"metadata": {"name": "asker"}})[1]["metadata"]
+    token = NS + "serviceaccounts/asker/token?fieldManager=m"
+    s, o, _ = api.call("POST", token, {"spec": {"expirationSeconds": 700}})
+    check("a token's request is filled in", s == 201 and o["metadata"]["uid"] == account["uid"] and o["metadata"]["name"] == "asker" and
+          owned(o) == [("m", "Update", "authentication.k8s.io/v1", "token", {"f:spec": {"f:expirationSeconds": {}}})], o)
+    s, o, _ = api.call("POST", token, {"metadata": {"name": "other"}, "spec": {}})
+    check("for another account", s == 422 and causes(o) == [("metadata.name", 'Invalid value: "other": must match the service account name if specified')], o)
+    s, o, _ = api.call("POST", token, {"metadata": {"uid": "other"}, "spec": {}})
+    check("for one that was before", s == 409 and o["details"] == {"group": "authentication.k8s.io", "kind": "TokenRequest", "name": "asker"}, o)
+
+
+def test_times(site):
+    api = site.start_server().api
+    leases = "/apis/coordination.k8s.io/v1/namespaces/default/leases?dryRun=All"
+    for text, why in (("2024-01-01T00:00:00.123456Z", None), ("2024-01-01T00:00:00.123456+02:00", None), ("2024-01-01T00:00:00Z", 'cannot parse "Z" as ".000000"'), ("2024-01-01T00:00:00.1Z", 'cannot parse ".1Z" as ".000000"'),
+                      ("2024-01-01T00:00:00.123456789Z", 'cannot parse "789Z" as "Z07:00"'), ("2024-13-01T00:00:00.123456Z", ": month out of range"), ("2024-02-30T00:00:00.123456Z", ": day out of range"),
+                      ("2024-01-01T25:00:00.123456Z", ": hour out of range"), ("2024-01-01", 'cannot parse "" as "T"'), ("2024-01-01T05:01:00.123456Zz", ': extra text: "z"'), ("x", 'cannot parse "x" as "2006"')):
+        s, o, _ = api.call("POST", leases, {"metadata": {"name": "l"}, "spec": {"renewTime": text}})
+        check("a time to the microsecond: " + text, s == 201 if not why else s == 400 and o["message"].endswith(why), o)
+    for text, why in (("2024-01-01T00:00:00Z", None), ("2024-01-01T00:00:00.5Z", None), ("2024-01-01 00:00:00Z", 'cannot parse " 00:00:00Z" as "T"'), ("2024-01-01T00:00:00", 'cannot parse "" as "Z07:00"')):
+        s, o, _ = api.call("POST", NS + "configmaps?dryRun=All", {"metadata": {"name": "l", "creationTimestamp": text}})
+        check("a time: " + text, s == 201 if not why else s == 400 and o["message"].endswith(why), o)
+
+
+def test_gates(site):
+    """Fields behind gates that are off are dropped, until the operator asks for them."""
+    template = {"metadata": {"labels": {"a": "b"}}, "spec": {"os": {"name": "linux"}, "containers": [{"name": "c", "image": "i", "lifecycle": {"stopSignal": "SIGUSR1", "preStop": {"sleep": {"seconds": 1}}}}]}}
+    wanted = {"metadata": {"name": "s"}, "spec": {"serviceName": "s", "selector": {"matchLabels": {"a": "b"}}, "template": template, "updateStrategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 2, "partition": 1}}}}
+    for gates, rolling, signal in ([], {"partition": 1}, None), (["--feature-gates=ContainerStopSignals=true,MaxUnavailableStatefulSet=true"], {"partition": 1, "maxUnavailable": 2}, "SIGUSR1"):
+        s, o, _ = site.start_server(*gates).api.call("POST", "/apis/apps/v1/namespaces/default/statefulsets?dryRun=All", wanted)
+        check("with %s" % gates, s == 201 and o["spec"]["updateStrategy"]["rollingUpdate"] == rolling and o["spec"]["template"]["spec"]["containers"][0]["lifecycle"].get("stopSignal") == signal, o)
+
+
 def test_answers(site):
     """Codes and words that are told from the request alone: forms asked for, numbers that are none, paths that are not served."""
     api = site.start_server().api
@@ -541,6 +593,8 @@ def test_answers(site):
     check("force is of apply", s == 422 and causes(o)[0][0] == "force", o)
     s, o, _ = api.call("PATCH", maps + "/m", "{}", "text/plain")
     check("a patch of no known form", s == 415 and o["details"] == {}, o)
+    s, o, _ = api.call("PUT", maps + "/m", {"metadata": {"name": "m", "uid": "other"}})
+    check("another's uid", s == 409 and "StorageError: invalid object, Code: 4, Key: /registry/configmaps/default/m, ResourceVersion: 0, AdditionalErrorMsg: Precondition failed: UID in precondition: other, " in o["message"], o)
     s, o, _ = api.call("DELETE", maps + "/m", {"preconditions": {"uid": "other"}})
     check("a precondition names the kind", s == 409 and o["details"] == {"name": "m", "kind": "ConfigMap"}, o)
     s, o, _ = api.call("GET", "/api/v1/nodes/none/proxy/x")
@@ -565,4 +619,4 @@ def test_answers(site):
     check("defaults that their schema refuses", s == 422 and [c[0].rsplit("openAPIV3Schema.", 1)[1] for c in causes(o)] == ["properties[spec].default.a", "properties[spec].properties[b].default"], o)
 
 
-run([test_ownership, test_status_metadata, test_lists, test_deletes, test_identity, test_unconditional, test_warnings, test_custom, test_gzip, test_options, test_expiry, test_openapi, test_openapi_v3, test_claim_ref, test_headers, test_yaml, test_answers])
+run([test_ownership, test_status_metadata, test_lists, test_deletes, test_identity, test_unconditional, test_warnings, test_custom, test_gzip, test_options, test_expiry, test_openapi, test_openapi_v3, test_claim_ref, test_headers, test_yaml, test_reviews, test_times, test_gates, test_answers])
