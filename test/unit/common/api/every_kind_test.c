@@ -122,7 +122,7 @@ static void fill_members(struct filling *f, const struct api_type *type, bool *f
 			fill_members(f, field->type, first);
 			continue;
 		}
-		if (field->gate || field->flags & (API_FIELD_WIRE_ONLY | API_FIELD_NO_JSON | API_FIELD_REST))
+		if (api_field_is_closed(field) || field->flags & (API_FIELD_WIRE_ONLY | API_FIELD_NO_JSON | API_FIELD_REST))
 			continue; /* what a gate is closed for is dropped */
 		bool head = type->is_kind && (strcmp(field->name, "kind") == 0 || strcmp(field->name, "apiVersion") == 0);
 		if (head && f->depth > 1)
