@@ -9,11 +9,33 @@
 
 #include <stdio.h>
 
+/* A change, and since when the manager's cache shows it. */
+struct sight {
+	uint64_t version;
+	size_t seen_at; /* step; SIZE_MAX: not yet */
+};
+
+static struct sight sight_of(uint64_t version)
+{
+	return (struct sight){version, SIZE_MAX};
+}
+
+static void look(struct sight *sight, enum cached what)
+{
+	if (sight->seen_at == SIZE_MAX && manager_sim_cache_version(what) >= sight->version)
+		sight->seen_at = sim.step;
+}
+
+/* Whether whoever works for this controller now may have begun when its cache did not show the change. */
+static bool may_be_unseen(const struct sight *sight, const char *controller)
+{
+	return sight->seen_at == SIZE_MAX || sight->seen_at >= manager_sim_oldest_work(controller);
+}
+
 /* One version of an object's specification, by the numbers that limit what may be done for it. */
 struct limits {
-	uint64_t version;
+	struct sight sight;
 	int32_t most, least, slack; /* of a kind's own meaning */
-	size_t seen_at;             /* step at which the cache had it; SIZE_MAX: not yet */
 };
 
 /* All that is remembered of one object, by uid. */
@@ -28,7 +50,7 @@ struct memory {
 };
 
 static struct map memories;  /* by uid */
-static struct map losses;    /* "ns/name" -> struct loss of the pod of that name */
+static struct map turns;     /* "ns/name" -> struct turn of the pod of that name */
 static struct map processes; /* "ns/name" -> uid of the pod of that name that runs */
 
 static void memory_free(void *value)
@@ -43,14 +65,14 @@ static void memory_free(void *value)
 void checks_start(void)
 {
 	memories = MAP_INIT(memory_free);
-	losses = MAP_INIT(free);
+	turns = MAP_INIT(free);
 	processes = MAP_INIT(free);
 }
 
 void checks_done(void)
 {
 	map_done(&memories);
-	map_done(&losses);
+	map_done(&turns);
 	map_done(&processes);
 }
 
@@ -85,7 +107,7 @@ static void open_window(const void *object, int32_t most, int32_t least, int32_t
 	if (last && last->most == most && last->least == least && last->slack == slack)
 		return;
 	m->windows = xreallocarray(m->windows, m->count + 1, sizeof(m->windows[0]));
-	m->windows[m->count++] = (struct limits){object_version(object), most, least, slack, SIZE_MAX};
+	m->windows[m->count++] = (struct limits){sight_of(object_version(object)), most, least, slack};
 }
 
 /* Closes those that no worker can be looking through any more; what is left, as the widest of all. */
@@ -95,11 +117,10 @@ static struct limits widest(const char *uid, enum cached what, const char *contr
 	struct limits all = {.most = INT32_MAX, .slack = INT32_MAX};
 	if (!m || !m->count)
 		return all; /* it is gone, and its controller does not know yet */
-	size_t oldest = manager_sim_oldest_work(controller), keep = 0;
+	size_t keep = 0;
 	for (size_t i = 0; i < m->count; i++) {
-		if (m->windows[i].seen_at == SIZE_MAX && manager_sim_cache_version(what) >= m->windows[i].version)
-			m->windows[i].seen_at = sim.step;
-		if (m->windows[i].seen_at != SIZE_MAX && oldest > m->windows[i].seen_at)
+		look(&m->windows[i].sight, what);
+		if (!may_be_unseen(&m->windows[i].sight, controller))
 			keep = i;
 	}
 	memmove(m->windows, m->windows + keep, (m->count - keep) * sizeof(m->windows[0]));
@@ -238,11 +259,11 @@ static bool is_ready_member(const char *ns, const char *set, int32_t ordinal)
 
 /* ---- what a controller may not know yet ---- */
 
-/* A pod that somebody else than its owner's controller took down: an eviction, say. */
-struct loss {
-	char owner[64], by[64];
-	uint64_t version; /* of the change */
-	size_t seen_at;   /* the step at which the cache showed it; SIZE_MAX: not yet */
+/* The last time that a pod came to serve, or ceased to: it became ready, or was evicted, say. */
+struct turn {
+	char owner[64], by[64]; /* by: the controller that took it down; "": somebody else */
+	bool serves;
+	struct sight sight;
 };
 
 static bool serves(const struct core_v1_pod *pod)
@@ -250,47 +271,54 @@ static bool serves(const struct core_v1_pod *pod)
 	return pod && pod_is_active(pod) && !pod->metadata.deletion_timestamp.set && pod_is_ready(pod);
 }
 
-static void note_loss(const struct core_v1_pod *old, const struct core_v1_pod *pod)
+static void note_turn(const struct core_v1_pod *old, const struct core_v1_pod *pod)
 {
 	const struct meta_v1_owner_reference *owner = owner_controller(&old->metadata);
-	if (!owner || serves(pod) || !serves(old))
+	if (!owner || serves(pod) == serves(old))
 		return;
 	autofree char *key = xprintf("%s/%s", old->metadata.namespace, old->metadata.name);
-	struct loss *loss = xnew(struct loss);
-	*loss = (struct loss){.version = server.version, .seen_at = SIZE_MAX};
-	snprintf(loss->owner, sizeof(loss->owner), "%s", owner->uid);
-	snprintf(loss->by, sizeof(loss->by), "%s", server.actor == ACTOR_MANAGER ? server.controller : "");
-	map_set(&losses, key, loss);
+	struct turn *turn = xnew(struct turn);
+	*turn = (struct turn){.serves = serves(pod), .sight = sight_of(server.version)};
+	snprintf(turn->owner, sizeof(turn->owner), "%s", owner->uid);
+	snprintf(turn->by, sizeof(turn->by), "%s", server.actor == ACTOR_MANAGER ? server.controller : "");
+	map_set(&turns, key, turn);
 }
 
 void checks_on_step(void)
 {
 	struct map_entry *e;
-	for (size_t i = 0; (e = map_next(&losses, &i));) {
-		struct loss *loss = e->value;
-		if (loss->seen_at == SIZE_MAX && manager_sim_cache_version(CACHED_PODS) >= loss->version)
-			loss->seen_at = sim.step;
-	}
+	for (size_t i = 0; (e = map_next(&turns, &i));)
+		look(&((struct turn *)e->value)->sight, CACHED_PODS);
 }
 
-/* Whether whoever works for this controller now may have begun when its cache still showed the pod. */
-static bool may_be_unknown(const struct loss *loss, const char *controller)
+/* Whether this controller may not know of the turn yet. Who took the pod down itself knows. */
+static bool turn_may_be_unseen(const struct turn *turn, const char *controller)
 {
-	return loss && strcmp(loss->by, controller) != 0 && (loss->seen_at == SIZE_MAX || loss->seen_at >= manager_sim_oldest_work(controller));
+	return turn && strcmp(turn->by, controller) != 0 && may_be_unseen(&turn->sight, controller);
+}
+
+/* Whether the pod of this name, which serves or does not, may seem to do the contrary. */
+static bool may_seem_otherwise(const char *ns, const char *name, bool served, const char *controller)
+{
+	autofree char *key = xprintf("%s/%s", ns, name);
+	const struct turn *turn = map_get(&turns, key);
+	return turn && turn->serves == served && turn_may_be_unseen(turn, controller);
 }
 
 static bool may_seem_ready(const char *ns, const char *set, int32_t ordinal, const char *controller)
 {
-	autofree char *key = xprintf("%s/%s-%d", ns, set, ordinal);
-	return may_be_unknown(map_get(&losses, key), controller);
+	autofree char *name = xprintf("%s-%d", set, ordinal);
+	return may_seem_otherwise(ns, name, false, controller);
 }
 
 static int32_t unknown_losses(const char *owner, const char *controller)
 {
 	int32_t count = 0;
 	struct map_entry *e;
-	for (size_t i = 0; (e = map_next(&losses, &i));)
-		count += str_equal(((struct loss *)e->value)->owner, owner) && may_be_unknown(e->value, controller);
+	for (size_t i = 0; (e = map_next(&turns, &i));) {
+		const struct turn *turn = e->value;
+		count += !turn->serves && str_equal(turn->owner, owner) && turn_may_be_unseen(turn, controller);
+	}
 	return count;
 }
 
@@ -515,6 +543,9 @@ static void check_healthy_member_goes(const struct core_v1_pod *pod, const struc
 	int32_t start = set->spec.ordinals ? set->spec.ordinals->start : 0, ordinal = ordinal_of(pod);
 	if (ordinal < start || ordinal >= start + limits.least)
 		return; /* one too many: it goes whatever the others do */
+	/* One that serves nobody goes whatever the others do, and a cache may not show that it does by now. */
+	if (may_seem_otherwise(pod->metadata.namespace, pod->metadata.name, true, server.controller))
+		return;
 	for (int32_t i = start; i < start + limits.least; i++)
 		missing += i != ordinal && !is_ready_member(pod->metadata.namespace, set->metadata.name, i) &&
 			   !may_seem_ready(pod->metadata.namespace, set->metadata.name, i, server.controller);
@@ -654,7 +685,7 @@ void checks_on_change(enum cached what, const void *old, const void *object)
 {
 	if (what == CACHED_PODS && old) {
 		tell_pod(old, object);
-		note_loss(old, object);
+		note_turn(old, object);
 	}
 	if (object)
 		note_ownership(old, object);
