@@ -38,12 +38,14 @@ struct sync {
 	struct index_set succeeded, failed;  /* indexes */
 	int32_t succeeded_count, failed_count; /* counted, uncounted and new */
 	int32_t terminating, ready, restarts;
+	int32_t created, deleted, deleted_ready; /* by this round, atomic: the status counts them, though the cache does not show them yet */
 	struct wall_time last_failure, last_success;
 	int32_t failures_in_row;             /* failed pods that ended after the last success */
 	const struct core_v1_pod **last_failed; /* by index: the one that has failed most; NULL without backoffLimitPerIndex */
 	char *fail_reason, *fail_message; /* the job is to fail */
 	char *success_message;            /* the success policy holds */
 	int after_ms;
+	int32_t superfluous;              /* active pods that do not count for the job */
 	bool over;                        /* what is deleted now still counts: the job has come to its end */
 	const int32_t *create_indexes;    /* of the creation under way; NULL: not indexed */
 };
@@ -333,7 +335,10 @@ static int create_one(size_t i, void *arg, struct error *err)
 	if (s->create_indexes)
 		add_index(pod, s, s->create_indexes[i]);
 	api_string_list_add(api_arena(pod), &pod->metadata.finalizers, JOB_FINALIZER);
-	return pod_create(s->r, s->job, pod, state_of(s)->pods, s->key, err);
+	int result = pod_create(s->r, s->job, pod, state_of(s)->pods, s->key, err);
+	if (!result)
+		__atomic_add_fetch(&s->created, 1, __ATOMIC_RELAXED);
+	return result;
 }
 
 static int remove_finalizer(struct sync *s, const struct core_v1_pod *pod, struct error *err)
@@ -355,9 +360,12 @@ static int delete_one(size_t i, void *arg, struct error *err)
 	struct sync *s = arg;
 	/* A pod that is one too many (suspended, less parallelism) has not failed: nobody is to count it. */
 	int result = s->over ? 0 : remove_finalizer(s, s->doomed[i], err);
+	result = result ? result : pod_delete(s->r, s->job, s->doomed[i], state_of(s)->pods, s->key, err);
 	if (result)
 		return result;
-	return pod_delete(s->r, s->job, s->doomed[i], state_of(s)->pods, s->key, err);
+	__atomic_add_fetch(&s->deleted, 1, __ATOMIC_RELAXED);
+	__atomic_add_fetch(&s->deleted_ready, pod_is_ready(s->doomed[i]), __ATOMIC_RELAXED);
+	return 0;
 }
 
 static int delete_active(struct sync *s, size_t count, struct error *err)
@@ -462,6 +470,7 @@ static int delete_superfluous(struct sync *s, struct error *err)
 		return 0;
 	memcpy(s->active, kept, kept_count * sizeof(*kept));
 	s->active_count = kept_count;
+	s->superfluous = (int32_t)doomed_count;
 	autoerror struct error failed = {0};
 	s->doomed = doomed;
 	slow_start(s->r->world, min_of(doomed_count, (size_t)BURST_REPLICAS), delete_one, s, &failed);
@@ -554,7 +563,7 @@ static void conclude(struct sync *s)
 	}
 }
 
-static int act(struct sync *s, bool may_manage, struct error *err)
+static int act(struct sync *s, struct error *err)
 {
 	struct batch_v1_job *job = s->job;
 	bool met = job_condition(job, "SuccessCriteriaMet") != NULL;
@@ -575,7 +584,7 @@ static int act(struct sync *s, bool may_manage, struct error *err)
 		if (job->spec.active_deadline_seconds)
 			s->after_ms = (int)min_of(*job->spec.active_deadline_seconds * 1000, (int64_t)INT32_MAX);
 	}
-	return may_manage && !job->metadata.deletion_timestamp.set ? manage(s, err) : 0;
+	return job->metadata.deletion_timestamp.set ? 0 : manage(s, err);
 }
 
 static int write_status(struct sync *s, struct error *err)
@@ -590,17 +599,17 @@ static int write_status(struct sync *s, struct error *err)
 	return error_move(err, &written_not);
 }
 
-static int sync_job(struct sync *s, bool may_manage, struct error *err)
+static int sync_job(struct sync *s, struct error *err)
 {
 	struct batch_v1_job *job = s->job;
 	autoerror struct error failed = {0};
 	s->active = xcalloc(s->pods.len, sizeof(*s->active));
 	s->finished = xcalloc(s->pods.len, sizeof(*s->finished));
 	look_at_pods(s);
-	act(s, may_manage, &failed);
-	job->status.active = (int32_t)s->active_count;
-	job->status.ready = api_int32(api_arena(job), s->ready);
-	job->status.terminating = api_int32(api_arena(job), s->terminating);
+	act(s, &failed);
+	job->status.active = (int32_t)s->active_count + s->superfluous + s->created - s->deleted;
+	job->status.ready = api_int32(api_arena(job), s->ready - s->deleted_ready);
+	job->status.terminating = api_int32(api_arena(job), s->terminating + s->deleted);
 	if (job_is_finished(job)) {
 		job->status.active = 0;
 		job->status.ready = api_int32(api_arena(job), 0);
@@ -699,9 +708,9 @@ static int reconcile(struct reconciler *r, const char *ns, const char *name, str
 	int is_current = expectations_check(state->jobs, r->world, CACHED_JOBS, key, err);
 	if (is_current <= 0)
 		return is_current;
-	/* Asked before the pods are listed: what the cache learns in between is not in the list. */
+	/* Asked before the pods are listed: what the cache learns in between is not in the list. What it does not show yet wakes us when it comes. */
 	int may_manage = expectations_check(state->pods, r->world, CACHED_PODS, key, err);
-	if (may_manage < 0)
+	if (may_manage <= 0)
 		return may_manage;
 	struct selector *selector = NULL;
 	int result = label_selector_from(cached->spec.selector, &selector, err);
@@ -714,7 +723,7 @@ static int reconcile(struct reconciler *r, const char *ns, const char *name, str
 	selector_free(selector);
 	if (result)
 		return result;
-	return job_is_finished(cached) ? release_all(&s, err) : sync_job(&s, may_manage, err);
+	return job_is_finished(cached) ? release_all(&s, err) : sync_job(&s, err);
 }
 
 static void wake_by_pod(struct reconciler *r, const void *object)
