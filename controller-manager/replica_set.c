@@ -45,23 +45,31 @@ struct done {
 };
 
 /*
- * While hundreds of pods of one set come or go, each would change the counts in its status, and each of these writes would wake others: they are
- * written a few times a second, and at once where the set has arrived.
+ * While hundreds of pods of one set come or go, each would lead to a look at all of them, to other counts in the status, and to a write that wakes
+ * others: such a set is looked at a few times a second, and the less often the longer a look takes. Only while there is nothing to be done but counting.
  */
 #define PACED_FROM 64 /* pods */
 #define PACE_NS (100 * NSEC_PER_MSEC)
+#define PACE_SHARE 10 /* at most a tenth of the time is spent on looks at one set */
+
+/* The last look at a set. */
+struct look {
+	int64_t ended_ns, took_ns;
+	int64_t generation;
+	bool counted; /* there was nothing to do but count many pods */
+};
 
 struct state {
 	struct expectations *expectations;
 	pthread_mutex_t lock;
-	struct map written; /* key -> int64_t: when the status of a paced set was last written */
+	struct map looks; /* key -> struct look */
 };
 
 static void *state_new(void)
 {
 	struct state *state = xnew(struct state);
 	state->expectations = expectations_new();
-	state->written = MAP_INIT(free);
+	state->looks = MAP_INIT(free);
 	pthread_mutex_init(&state->lock, NULL);
 	return state;
 }
@@ -70,7 +78,7 @@ static void state_free(void *arg)
 {
 	struct state *state = arg;
 	expectations_free(state->expectations);
-	map_done(&state->written);
+	map_done(&state->looks);
 	pthread_mutex_destroy(&state->lock);
 	free(state);
 }
@@ -285,31 +293,30 @@ static int compute_status(struct replicated *set, const struct informer_list *po
 	return ready > available && soonest.sec != INT64_MAX ? milliseconds_until(soonest) : 0;
 }
 
-/* All pods are there, and none besides. */
-static bool has_arrived(const struct replicated *set, size_t pods)
+/* Milliseconds until the set is worth another look; 0: now. */
+static int pace(struct state *state, const char *key, int64_t generation)
 {
-	return *set->available == set->replicas && *set->status_replicas == set->replicas && pods == (size_t)max_of(set->replicas, 0);
+	pthread_mutex_lock(&state->lock);
+	const struct look *last = map_get(&state->looks, key);
+	int64_t left = 0;
+	if (last && last->counted && last->generation == generation)
+		left = last->ended_ns + max_of(PACE_NS, last->took_ns * PACE_SHARE) - clock_monotonic_ns();
+	pthread_mutex_unlock(&state->lock);
+	return left > 0 ? (int)(left / NSEC_PER_MSEC + 1) : 0;
 }
 
-/* Milliseconds to wait before the status is written; 0: now. */
-static int pace(struct state *state, const char *key)
+static void note_look(struct state *state, const char *key, const struct look *look)
 {
-	int64_t now = clock_monotonic_ns(), left = 0;
 	pthread_mutex_lock(&state->lock);
-	const int64_t *last = map_get(&state->written, key);
-	if (last && now - *last < PACE_NS)
-		left = PACE_NS - (now - *last);
-	else
-		map_set(&state->written, key, xmemdup(&now, sizeof(now)));
+	map_set(&state->looks, key, xmemdup(look, sizeof(*look)));
 	pthread_mutex_unlock(&state->lock);
-	return left ? (int)(left / NSEC_PER_MSEC + 1) : 0;
 }
 
 static void forget(struct state *state, const char *key)
 {
 	expectations_forget(state->expectations, key);
 	pthread_mutex_lock(&state->lock);
-	map_remove(&state->written, key);
+	map_remove(&state->looks, key);
 	pthread_mutex_unlock(&state->lock);
 }
 
@@ -352,6 +359,10 @@ static int sync_set(struct reconciler *r, const struct replicated_kind *kind, in
 	int may_manage = expectations_check(state->expectations, r->world, CACHED_PODS, key, err);
 	if (may_manage <= 0)
 		return may_manage;
+	int wait_ms = pace(state, key, set.meta->generation);
+	if (wait_ms)
+		return wait_ms;
+	int64_t begun = clock_monotonic_ns();
 	autolist struct informer_list pods = INFORMER_LIST_INIT;
 	result = owner_claim(r->world, kind->what, cached, CACHED_PODS, set.selector, may_claim, NULL, &pods, err);
 	if (result)
@@ -366,18 +377,17 @@ static int sync_set(struct reconciler *r, const struct replicated_kind *kind, in
 		manage(r, &set, key, &done, &failed);
 		set_failure(&set, creating ? "FailedCreate" : "FailedDelete", failed.errnum ? error_message(&failed) : NULL);
 	}
-	bool observed = *set.observed_generation == set.meta->generation;
-	int after_ms = compute_status(&set, &pods, &done), wait_ms = 0;
+	int after_ms = compute_status(&set, &pods, &done);
 	*set.observed_generation = set.meta->generation;
+	int64_t now = clock_monotonic_ns();
+	bool counted = pods.len >= PACED_FROM && !failed.errnum && (int64_t)done.pod_count == set.replicas;
+	note_look(state, key, &(struct look){now, now - begun, set.meta->generation, counted});
 	if (!api_equal(api_type_of(cached), cached, set.object)) {
-		wait_ms = observed && !failed.errnum && pods.len >= PACED_FROM && !has_arrived(&set, pods.len) ? pace(state, key) : 0;
-		result = wait_ms ? 0 : world_update_status(r->world, kind->what, set.object, NULL, err);
+		result = world_update_status(r->world, kind->what, set.object, NULL, err);
 		if (result)
 			return result;
 	}
-	if (failed.errnum)
-		return error_move(err, &failed);
-	return wait_ms && (!after_ms || wait_ms < after_ms) ? wait_ms : after_ms;
+	return failed.errnum ? error_move(err, &failed) : after_ms;
 }
 
 /* ---- what wakes them ---- */

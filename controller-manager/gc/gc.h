@@ -28,7 +28,7 @@ struct gc_node {
 	size_t owner_count;
 	bool deleting, foreground, orphan;
 	bool virtual_;         /* known only by references to it: ref says how it is called */
-	bool absent;           /* virtual, and the server has said that there is none: uids do not come again */
+	bool absent;           /* virtual, and known to be gone for good: uids do not come again */
 	struct owner_ref ref;
 };
 
@@ -65,12 +65,14 @@ void graph_init(struct gc_graph *graph);
 void graph_done(struct gc_graph *graph);
 /* Takes in what a watch says of one object. Queues what has to be looked at again. */
 void graph_observe(struct gc *gc, struct discovered *resource, const json_t *metadata);
+/* The object is gone. */
 void graph_forget(struct gc *gc, const char *uid);
 /* The same from an object of an informer. */
 void graph_observe_object(struct gc *gc, struct discovered *resource, const void *object);
 /* Marks an object as listed in this round, and forgets those of the resource that were not. A resource's rounds count up from 1. */
 void graph_mark(struct gc *gc, const char *uid, uint32_t round);
-void graph_forget_unlisted(struct gc *gc, const struct discovered *resource, const char *but_ns, uint32_t round); /* but_ns: a namespace that is left out; NULL: none */
+/* but_ns: a namespace that is left out; NULL: none. absent: they are gone; else nobody can tell. */
+void graph_forget_unlisted(struct gc *gc, const struct discovered *resource, const char *but_ns, uint32_t round, bool absent);
 /* The server has no object of this uid. */
 void graph_mark_absent(struct gc *gc, const char *uid);
 /* A private copy of a node, without its dependents; NULL: not known. */

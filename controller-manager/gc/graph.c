@@ -416,10 +416,10 @@ void graph_observe_object(struct gc *gc, struct discovered *resource, const void
 }
 
 /*
- * The lock is held. One that still has dependents lives on as a virtual one: they go on referring to it, and whoever refers to it anew makes the
- * collector ask again.
+ * The lock is held. One that still has dependents lives on as a virtual one: they go on referring to it. Absent: it is known to be gone for good, or else
+ * the server will be asked.
  */
-static void drop(struct gc *gc, struct gc_vertex *vertex)
+static void drop(struct gc *gc, struct gc_vertex *vertex, bool absent)
 {
 	queue_dependents(gc, vertex);
 	relink(gc, vertex, NULL, 0);
@@ -435,16 +435,22 @@ static void drop(struct gc *gc, struct gc_vertex *vertex)
 	}
 	vertex->resource = NULL;
 	vertex->virtual_ = true;
+	vertex->absent |= absent;
 	vertex->deleting = vertex->foreground = vertex->orphan = false;
 }
 
-void graph_forget(struct gc *gc, const char *uid)
+static void forget(struct gc *gc, const char *uid, bool absent)
 {
 	pthread_mutex_lock(&gc->graph.lock);
 	struct gc_vertex *vertex = find(&gc->graph, uid);
 	if (vertex)
-		drop(gc, vertex);
+		drop(gc, vertex, absent);
 	pthread_mutex_unlock(&gc->graph.lock);
+}
+
+void graph_forget(struct gc *gc, const char *uid)
+{
+	forget(gc, uid, true);
 }
 
 void graph_mark_absent(struct gc *gc, const char *uid)
@@ -465,7 +471,7 @@ void graph_mark(struct gc *gc, const char *uid, uint32_t round)
 	pthread_mutex_unlock(&gc->graph.lock);
 }
 
-void graph_forget_unlisted(struct gc *gc, const struct discovered *resource, const char *but_ns, uint32_t round)
+void graph_forget_unlisted(struct gc *gc, const struct discovered *resource, const char *but_ns, uint32_t round, bool absent)
 {
 	struct flag_list gone = {0};
 	pthread_mutex_lock(&gc->graph.lock);
@@ -476,7 +482,7 @@ void graph_forget_unlisted(struct gc *gc, const struct discovered *resource, con
 	}
 	pthread_mutex_unlock(&gc->graph.lock);
 	for (size_t i = 0; i < gone.len; i++)
-		graph_forget(gc, gone.items[i]);
+		forget(gc, gone.items[i], absent);
 	flag_list_done(&gone);
 }
 

@@ -78,7 +78,7 @@ static int list_all(struct monitor *m, struct error *err)
 	while (!r && !str_empty(token));
 	if (r)
 		return r;
-	graph_forget_unlisted(m->gc, m->resource, m->fed_ns, m->round);
+	graph_forget_unlisted(m->gc, m->resource, m->fed_ns, m->round, true);
 	__atomic_store_n(&m->synced, true, __ATOMIC_RELEASE);
 	return 0;
 }
@@ -182,8 +182,9 @@ static void monitor_free(struct monitor *m, bool forget_objects)
 	ssize_t ignored = write(m->cancel_fd, &(uint64_t){1}, sizeof(uint64_t));
 	(void)ignored;
 	pthread_join(m->thread, NULL);
+	/* That nobody serves them any more does not say that they are gone. */
 	if (forget_objects)
-		graph_forget_unlisted(m->gc, m->resource, m->fed_ns, m->round + 1);
+		graph_forget_unlisted(m->gc, m->resource, m->fed_ns, m->round + 1, false);
 	close(m->cancel_fd);
 	buf_done(&m->line);
 	free(m->version);

@@ -143,7 +143,7 @@ static void what_a_list_no_longer_has_is_forgotten(void **state)
 		uid_of(i, uid);
 		graph_mark(gc, uid, i < 4 ? 2 : 1);
 	}
-	graph_forget_unlisted(gc, &things, "ns2", 2);
+	graph_forget_unlisted(gc, &things, "ns2", 2, true);
 	for (int i = 0; i < 9; i++) {
 		char uid[16];
 		uid_of(i, uid);
@@ -175,12 +175,43 @@ static void deletion_shows(void **state)
 	}
 }
 
+static bool is_known_absent(const char *uid)
+{
+	struct gc_node *node = graph_copy(&gc->graph, uid);
+	bool absent = node && node->virtual_ && node->absent;
+	gc_node_free(node);
+	return absent;
+}
+
+/* The server need not be asked for an owner that was seen to go; for one that was only heard of, or that nobody serves any more, it must. */
+static void an_owner_that_went_is_known_to_be_absent(void **state)
+{
+	model[1].count = 2;
+	model[1].owners[0] = 2;
+	model[1].owners[1] = 3;
+	tell(2, "");
+	tell(1, "");
+	assert_false(is_known_absent("uid-2"));
+	assert_false(is_known_absent("uid-3")); /* only heard of */
+	graph_forget(gc, "uid-2");
+	assert_true(is_known_absent("uid-2"));
+	assert_false(is_known_absent("uid-3"));
+	tell(3, "");
+	graph_mark(gc, "uid-1", 2);
+	graph_forget_unlisted(gc, &things, NULL, 2, false);
+	assert_false(is_known_absent("uid-3"));
+	/* Where an older answer shows it once more, what is there counts. */
+	tell(2, "");
+	assert_false(is_known_absent("uid-2"));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(edges_are_what_was_told, setup, teardown),
 		cmocka_unit_test_setup_teardown(what_a_list_no_longer_has_is_forgotten, setup, teardown),
 		cmocka_unit_test_setup_teardown(deletion_shows, setup, teardown),
+		cmocka_unit_test_setup_teardown(an_owner_that_went_is_known_to_be_absent, setup, teardown),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
