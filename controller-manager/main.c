@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* coracle-controller-manager: flags, the leader's lease, and the life of the controllers. */
+#include "common/base/trim.h"
 #include "common/client/leader.h"
 #include "controller-manager/manager.h"
 
@@ -175,6 +176,7 @@ static void program_done(struct program *program)
 
 int main(int argc, char **argv)
 {
+	memory_be_sparing(argv);
 	struct program program = {.lock = PTHREAD_MUTEX_INITIALIZER};
 	size_t flag_count;
 	autofree struct flag *flags = collect_flags(&flag_count);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* coracle-scheduler: gives pods their nodes. */
 #include "common/base/log.h"
+#include "common/base/trim.h"
 #include "common/client/leader.h"
 #include "common/daemon/daemon.h"
 #include "scheduler/scheduler.h"
@@ -102,6 +103,7 @@ static int serve(struct daemon *daemon, const struct options *options, struct er
 }
 
 int main(int argc, char **argv) {
+	memory_be_sparing(argv);
 	struct options options = {0};
 	struct daemon *daemon = NULL;
 	int r = daemon_start(&program, argc, argv, &options, &daemon);

@@ -13,6 +13,7 @@
 
 #define ARENAS 2
 #define MAX_MAPS (4u << 20)
+#define WORTH_TRIMMING ((size_t)2 << 20)
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 #define OWN_MALLOC 1
@@ -62,6 +63,21 @@ static bool read_header(const char *line, struct mapping *ret)
 		return false;
 	ret->is_file = inode && permissions[0] == 'r' && permissions[1] == '-' && permissions[3] == 'p';
 	return true;
+}
+
+bool memory_tidy(void)
+{
+	/* What was returned already still counts as free, so only what came on top of it tells. Two at once do no harm. */
+	static size_t left;
+	size_t last = __atomic_load_n(&left, __ATOMIC_RELAXED), now = mallinfo2().fordblks;
+	bool worth = now > last + WORTH_TRIMMING;
+	if (worth) {
+		malloc_trim(0);
+		now = mallinfo2().fordblks;
+	}
+	if (worth || now < last)
+		__atomic_store_n(&left, now, __ATOMIC_RELAXED);
+	return worth;
 }
 
 void memory_trim(void)

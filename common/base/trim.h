@@ -3,6 +3,8 @@
 #ifndef CORACLE_BASE_TRIM_H
 #define CORACLE_BASE_TRIM_H
 
+#include <stdbool.h>
+
 /*
  * Makes malloc sparing, for a daemon of many threads: two heaps for all of them, and no chunks kept aside for each, which would hold whole pages. The C library
  * takes the latter from the environment alone (GLIBC_TUNABLES): the program starts itself anew with it, once, unless the variable was set by somebody else; it is
@@ -14,5 +16,10 @@ void memory_be_sparing(char **argv);
  * page cache). Thread safe; takes a few milliseconds: for quiet moments.
  */
 void memory_trim(void);
+/*
+ * Returns free heap where so much was freed since the last time that it is worth it: for a clock of a few seconds. Costs next to nothing where it is not.
+ * Thread safe. Returns whether it did.
+ */
+bool memory_tidy(void);
 
 #endif

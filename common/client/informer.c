@@ -10,6 +10,7 @@
 #include "common/base/list.h"
 #include "common/base/log.h"
 #include "common/base/random.h"
+#include "common/base/trim.h"
 #include "common/client/informer_store.h"
 #include "common/client/internal.h"
 
@@ -487,6 +488,8 @@ static void *tidy_run(void *arg)
 		list_for_each (informer, &set->informers, in_set)
 			informer_store_tidy(&informer->store);
 		pthread_mutex_unlock(&set->lock);
+		/* Work comes in bursts, and what a burst took lies free between what lasts. */
+		memory_tidy();
 	}
 	return NULL;
 }

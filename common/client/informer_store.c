@@ -14,7 +14,7 @@
 #define FIRST_CAPACITY 8
 #define PACKED_MAX ((size_t)16 << 20)
 #define TRIM_AFTER 1000    /* so many let go of at once are worth giving their memory back to the system */
-#define UNPACKED_MAX 4096  /* what is asked for beyond that is unpacked each time */
+#define UNPACKED_MAX 1024  /* what is asked for beyond that is unpacked each time */
 #define EACH_AT_ONCE 64
 
 /*
