@@ -12,7 +12,6 @@
 #include <signal.h>
 #include <stdio.h>
 
-#define KEPT_BLOCKS 96 /* of each size: two megabytes in all at most, after as many requests at once */
 #define SUMMARY "Serves the Kubernetes API out of etcd."
 
 static void on_signal(int signo, void *arg) {
@@ -87,7 +86,6 @@ int main(int argc, char **argv) {
 	/* What is large is mapped by itself and given back when it is freed; left alone, glibc would learn otherwise from the pages of the first load. */
 	mallopt(M_MMAP_THRESHOLD, 256 << 10);
 	mallopt(M_TRIM_THRESHOLD, 1 << 20);
-	arena_keep_blocks(KEPT_BLOCKS);
 	/* Hashes are seeded before there are threads. */
 	json_object_seed(0);
 	if (flags_parse(apiserver_flags, apiserver_flag_count, argc, argv, &options, NULL, &err) < 0) {

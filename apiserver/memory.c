@@ -3,6 +3,7 @@
 #include "apiserver/timers.h"
 #include "common/base/log.h"
 #include "common/base/metrics.h"
+#include "common/base/trim.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -72,8 +73,7 @@ static void look(void *arg) {
 		log_warning("memory runs short", LOG_INT("used", used), LOG_INT("limit", m->limit));
 	m->told = true;
 	store_shrink(m->server->store);
-	arena_drop_blocks();
-	malloc_trim(0);
+	heap_trim();
 }
 
 size_t memory_limit(const struct apiserver *server) {

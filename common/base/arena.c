@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "common/base/arena.h"
 
-#include <pthread.h>
-#include <stdatomic.h>
+#include "common/base/blocks.h"
+
 #include <stdio.h>
 
 /*
@@ -34,100 +34,41 @@ struct arena {
 	size_t total;
 };
 
-/* ---- blocks kept for the next arena ---- */
+/* ---- blocks ---- */
 
-#define SHELVES 5 /* of sizes BLOCK_MIN << shelf */
-
-static struct shelf {
-	atomic_flag busy; /* who finds it so does without: nobody waits here */
-	struct block *blocks;
-	unsigned count;
-} shelves[SHELVES] = {[0 ... SHELVES - 1] = {.busy = ATOMIC_FLAG_INIT}};
-static atomic_uint shelf_room;
-
-void arena_keep_blocks(unsigned count)
+/*
+ * The class of blocks.h that has blocks of just this size; BLOCKS_CLASSES: none. Under a sanitizer all come from malloc: who reads beyond one, or after its end, is
+ * found out.
+ */
+static unsigned class_of(size_t size)
 {
-	atomic_store(&shelf_room, count);
+	unsigned class = SANITIZED ? BLOCKS_CLASSES : 0;
+	while (class < BLOCKS_CLASSES && BLOCK_MIN << class != size)
+		class++;
+	return class;
 }
 
-static struct shelf *shelf_take(size_t size)
+static struct block *block_new(struct arena *arena, size_t size)
 {
-	for (size_t i = 0; i < SHELVES; i++) {
-		if (BLOCK_MIN << i == size)
-			return !atomic_flag_test_and_set_explicit(&shelves[i].busy, memory_order_acquire) ? &shelves[i] : NULL;
-	}
-	return NULL;
-}
+	unsigned class = class_of(size);
+	struct block *block;
 
-static void shelf_give(struct shelf *shelf)
-{
-	atomic_flag_clear_explicit(&shelf->busy, memory_order_release);
-}
-
-static struct block *block_kept(size_t size)
-{
-	struct shelf *shelf = atomic_load_explicit(&shelf_room, memory_order_relaxed) ? shelf_take(size) : NULL;
-	if (!shelf)
-		return NULL;
-	struct block *block = shelf->blocks;
-	if (block) {
-		shelf->blocks = block->next;
-		shelf->count--;
-	}
-	shelf_give(shelf);
-	if (block) {
-		/* Behind what was used it is zero still. */
-		memset(block->data, 0, block->used);
-		block->used = 0;
-		block->next = NULL;
-	}
+	_Static_assert(sizeof(*block) + (BLOCK_MIN << 1) == BLOCKS_SIZE(1), "a usual block must be one of those kept apart");
+	block = class < BLOCKS_CLASSES ? blocks_take(class) : xcalloc(1, sizeof(*block) + size);
+	block->size = size;
+	arena->total += sizeof(*block) + size;
 	return block;
 }
 
 static void block_free(struct block *block)
 {
-	unsigned room = atomic_load_explicit(&shelf_room, memory_order_relaxed);
-	struct shelf *shelf = room ? shelf_take(block->size) : NULL;
-	bool kept = shelf && shelf->count < room;
-	if (kept) {
-		block->next = shelf->blocks;
-		shelf->blocks = block;
-		shelf->count++;
-	}
-	if (shelf)
-		shelf_give(shelf);
-	if (!kept)
+	if (class_of(block->size) < BLOCKS_CLASSES)
+		blocks_put(block, sizeof(*block) + block->used);
+	else
 		free(block);
 }
 
-void arena_drop_blocks(void)
-{
-	for (size_t i = 0; i < SHELVES; i++) {
-		struct block *blocks = NULL, *next;
-		struct shelf *shelf = shelf_take(BLOCK_MIN << i);
-		if (shelf) {
-			blocks = take_ptr(shelf->blocks);
-			shelf->count = 0;
-			shelf_give(shelf);
-		}
-		for (; blocks; blocks = next) {
-			next = blocks->next;
-			free(blocks);
-		}
-	}
-}
-
 /* ---- arenas ---- */
-
-static struct block *block_new(struct arena *arena, size_t size)
-{
-	struct block *block = block_kept(size);
-	if (!block)
-		block = xcalloc(1, sizeof(*block) + size);
-	block->size = size;
-	arena->total += sizeof(*block) + size;
-	return block;
-}
 
 struct arena *arena_new(void)
 {

@@ -40,13 +40,6 @@ size_t arena_size(const struct arena *arena);
 /* Bytes given out, with what lies between them to align them. */
 size_t arena_used(const struct arena *arena);
 
-/*
- * How many freed blocks of each usual size are kept for later arenas, of whatever thread (0, as it begins: none). For who makes and frees thousands of arenas
- * a second, often on one thread and another: the allocator is slow at just that. arena_drop_blocks() lets go of those kept now.
- */
-void arena_keep_blocks(unsigned count);
-void arena_drop_blocks(void);
-
 #define arena_new_type(arena, type) ((type *)arena_alloc((arena), sizeof(type)))
 
 #endif

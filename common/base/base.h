@@ -30,6 +30,18 @@
 /* The same for a file descriptor; leaves -1. */
 #define take_fd(var) ({ int taken_ = (var); (var) = -1; taken_; })
 
+/* Built with a sanitizer that watches the heap: memory is best left to malloc then. */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define SANITIZED 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define SANITIZED 1
+#endif
+#endif
+#ifndef SANITIZED
+#define SANITIZED 0
+#endif
+
 /* Allocate; never return NULL, abort the process instead. xcalloc zeroes; sizes that overflow abort. */
 void *xmalloc(size_t size) __attribute__((malloc, returns_nonnull));
 void *xcalloc(size_t count, size_t size) __attribute__((malloc, returns_nonnull));

@@ -2,6 +2,7 @@
 #include "common/base/trim.h"
 
 #include "common/base/base.h"
+#include "common/base/blocks.h"
 #include "common/base/file.h"
 
 #include <fcntl.h>
@@ -15,17 +16,6 @@
 #define MAX_MAPS (4u << 20)
 #define WORTH_TRIMMING ((size_t)2 << 20)
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define OWN_MALLOC 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define OWN_MALLOC 1
-#endif
-#endif
-#ifndef OWN_MALLOC
-#define OWN_MALLOC 0
-#endif
-
 void memory_be_sparing(char **argv)
 {
 	static const char name[] = "GLIBC_TUNABLES", wanted[] = "glibc.malloc.tcache_count=0";
@@ -33,7 +23,7 @@ void memory_be_sparing(char **argv)
 	char self[PATH_MAX];
 	if (set && str_equal(set, wanted)) {
 		unsetenv(name);
-	} else if (!set && !OWN_MALLOC) {
+	} else if (!set && !SANITIZED) {
 		/* By its own path, of which the kernel takes the name of the process. */
 		ssize_t len = readlink("/proc/self/exe", self, sizeof(self));
 		if (len > 0 && (size_t)len < sizeof(self) && setenv(name, wanted, 1) == 0) {
@@ -65,26 +55,35 @@ static bool read_header(const char *line, struct mapping *ret)
 	return true;
 }
 
+void heap_trim(void)
+{
+	blocks_trim();
+	malloc_trim(0);
+}
+
 bool memory_tidy(void)
 {
 	/* What was returned already still counts as free, so only what came on top of it tells. Two at once do no harm. */
 	static size_t left;
 	size_t last = __atomic_load_n(&left, __ATOMIC_RELAXED), now = mallinfo2().fordblks;
-	bool worth = now > last + WORTH_TRIMMING;
-	if (worth) {
+	bool worth_trimming = now > last + WORTH_TRIMMING, of_blocks = blocks_count().dirty > WORTH_TRIMMING / 4;
+
+	if (of_blocks)
+		blocks_trim();
+	if (worth_trimming) {
 		malloc_trim(0);
 		now = mallinfo2().fordblks;
 	}
-	if (worth || now < last)
+	if (worth_trimming || now < last)
 		__atomic_store_n(&left, now, __ATOMIC_RELAXED);
-	return worth;
+	return worth_trimming || of_blocks;
 }
 
 void memory_trim(void)
 {
 	autofree char *maps = NULL;
 	size_t len;
-	malloc_trim(0);
+	heap_trim();
 	if (file_read(AT_FDCWD, "/proc/self/smaps", MAX_MAPS, &maps, &len, NULL) < 0)
 		return;
 	struct mapping mapping = {0};

@@ -11,6 +11,8 @@
  * not left to children. Call first in main.
  */
 void memory_be_sparing(char **argv);
+/* Returns free heap to the system. Thread safe; takes a millisecond or few. */
+void heap_trim(void);
 /*
  * Returns free heap, and lets go of pages of programs and libraries as they stand on disk (what is still used comes back from the
  * page cache). Thread safe; takes a few milliseconds: for quiet moments.

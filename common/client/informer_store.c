@@ -4,8 +4,8 @@
 #include "common/api/codec.h"
 #include "common/base/clock.h"
 #include "common/base/delta.h"
+#include "common/base/trim.h"
 
-#include <malloc.h>
 #include <stdatomic.h>
 
 #include "api/core_v1.h"
@@ -593,7 +593,7 @@ static void let_go(struct informer_store *store, uint32_t idle_s)
 	}
 	pthread_rwlock_unlock(&store->lock);
 	if (count >= TRIM_AFTER)
-		malloc_trim(0);
+		heap_trim();
 }
 
 void informer_store_tidy(struct informer_store *store)
@@ -607,7 +607,7 @@ void informer_store_pack(struct informer_store *store)
 	if (!store->packed)
 		return;
 	let_go(store, 0);
-	malloc_trim(0);
+	heap_trim();
 }
 
 size_t informer_store_unpacked(struct informer_store *store)

@@ -2,9 +2,9 @@
 #include "common/client/pool.h"
 
 #include "common/base/clock.h"
+#include "common/base/trim.h"
 
 #include <errno.h>
-#include <malloc.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <sys/mman.h>
@@ -243,5 +243,5 @@ void pools_tidy(int64_t now)
 	pthread_mutex_unlock(&pools_lock);
 	/* So many were in use at once: a burst is over, or the first lists are. What they took lies free in the middle of the heap. */
 	if (closed >= TRIM_AFTER)
-		malloc_trim(0);
+		heap_trim();
 }
