@@ -65,6 +65,7 @@ struct request {
 	enum api_validation validation;
 	struct api_warning_list warnings;
 	const char *field_manager;
+	const char *fence_lease, *fence_holder; /* request/fence.c: key of the Lease and who must hold it; NULL: not fenced */
 };
 
 /* Splits the path into resource, name and so on. Returns 0, or an error for the client. */

@@ -15,6 +15,11 @@ int step_impersonate(struct request *r, struct error *err);
 int step_limit(struct request *r, struct error *err);
 int step_authorize(struct request *r, struct error *err);
 int step_fence(struct request *r, struct error *err);
+/*
+ * Looks at the Lease of a fenced request once more. 0: it is not fenced; 1: its sender holds the Lease, and goes on holding it for as long as the Lease stays as
+ * *ret_guard says; or the error for the client.
+ */
+int fence_look(struct request *r, struct store_guard *ret_guard, struct error *err);
 int step_dispatch(struct request *r, struct error *err);
 
 /* Entry point: the HTTP server's handler. */

@@ -2,6 +2,7 @@
 #include "apiserver/rest/write.h"
 #include "apiserver/admission/admission.h"
 #include "apiserver/custom/custom.h"
+#include "apiserver/request/steps.h"
 #include "apiserver/strategy/strategy.h"
 #include "api/meta_v1.h"
 
@@ -247,6 +248,20 @@ void write_claimed(struct write *w, enum claim_result result, struct error *err)
 	}
 }
 
+/* What its sender may only write while it leads: the fence is one more guard. */
+static void send_put(struct write *w, const struct buf *value, const struct store_guard *fence, size_t fenced) {
+	struct collection *collection = w->resource->collection;
+	uint64_t expected = w->current && !w->created ? w->current->resource_version : 0;
+	if (fenced && !w->lease_seconds)
+		collection_put_guarded(collection, w->key, value->data, value->len, expected, fence, fenced, on_stored, w);
+	else
+		collection_put(collection, w->key, value->data, value->len, expected, w->lease_seconds, on_stored, w);
+}
+
+static void send_delete(struct write *w, const struct store_guard *fence, size_t fenced) {
+	collection_delete_guarded(w->resource->collection, w->key, w->current->resource_version, fence, fenced, on_stored, w);
+}
+
 static void write_store(struct write *w) {
 	struct collection *collection = w->resource->collection;
 	if (w->r->deadline_ns && clock_monotonic_ns() > w->r->deadline_ns) {
@@ -256,15 +271,21 @@ static void write_store(struct write *w) {
 		write_fail(w, WRITE_NOT_STORED, &late);
 		return;
 	}
+	autoerror struct error err = {0};
+	struct store_guard fence;
+	int fenced = fence_look(w->r, &fence, &err);
+	if (fenced < 0) {
+		write_fail(w, WRITE_NOT_STORED, &err);
+		return;
+	}
 	if (w->action == WRITE_REMOVE) {
 		if (w->dry_run)
 			write_succeed(w, WRITE_NOT_STORED, w->current);
 		else
-			collection_delete(collection, w->key, w->current->resource_version, on_stored, w);
+			send_delete(w, &fence, (size_t)fenced);
 		return;
 	}
 	autobuf struct buf value = BUF_INIT(BUF_MAX_DEFAULT);
-	autoerror struct error err = {0};
 	buf_reserve(&value, w->current ? w->current->json->len + USUAL_GROWTH : USUAL_SIZE);
 	if (resource_encode_stored(w->resource, w->object, &value, &err) < 0) {
 		write_fail(w, WRITE_NOT_STORED, &err);
@@ -284,7 +305,7 @@ static void write_store(struct write *w) {
 	}
 	if (w->remove_after_update) {
 		w->action = WRITE_REMOVE;
-		collection_delete(collection, w->key, w->current->resource_version, on_stored, w);
+		send_delete(w, &fence, (size_t)fenced);
 		return;
 	}
 	w->guard_count = 0;
@@ -292,7 +313,7 @@ static void write_store(struct write *w) {
 		w->strategy->claim(w);
 		return;
 	}
-	collection_put(collection, w->key, value.data, value.len, w->current && !w->created ? w->current->resource_version : 0, w->lease_seconds, on_stored, w);
+	send_put(w, &value, &fence, (size_t)fenced);
 }
 
 /* ---- the phases ---- */

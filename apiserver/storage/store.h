@@ -166,6 +166,8 @@ void collection_put_guarded(struct collection *collection, const char *key, cons
 	store_write_done done, void *arg);
 /* expected 0: whatever is there (-ENOENT where nothing is). `current` on success is the last state, with the revision of its deletion as resource_version. */
 void collection_delete(struct collection *collection, const char *key, uint64_t expected, store_write_done done, void *arg);
+/* With guards, as collection_put_guarded; expected is not 0. */
+void collection_delete_guarded(struct collection *collection, const char *key, uint64_t expected, const struct store_guard *guards, size_t count, store_write_done done, void *arg);
 
 /* ---- watch ---- */
 

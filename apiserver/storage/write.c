@@ -374,12 +374,27 @@ void collection_put(struct collection *c, const char *key, const char *value, si
 	send_request(write, &request);
 }
 
+static void send_guarded(struct write *write, struct etcd_slice value, const struct store_guard *guards, size_t count)
+{
+	struct buf request = BUF_INIT(ETCD_MAX_REQUEST);
+	struct etcd_guard compare[STORE_MAX_GUARDS] = {0};
+	char *keys[STORE_MAX_GUARDS];
+
+	write->guarded = count > 0;
+	for (size_t i = 0; i < count; i++) {
+		autofree char *path = xconcat(guards[i].collection->prefix, guards[i].key);
+		keys[i] = store_key(write->collection->store, path);
+		compare[i] = (struct etcd_guard){ETCD_SLICE(keys[i]), (int64_t)guards[i].revision};
+	}
+	write_transaction(write, value, compare, count, &request);
+	for (size_t i = 0; i < count; i++)
+		free(keys[i]);
+	send_request(write, &request);
+}
+
 void collection_put_guarded(struct collection *c, const char *key, const char *value, size_t len, uint64_t expected, const struct store_guard *guards, size_t count,
 	store_write_done done, void *arg)
 {
-	struct buf request = BUF_INIT(ETCD_MAX_REQUEST);
-	struct etcd_guard compare[STORE_MAX_GUARDS];
-	char *keys[STORE_MAX_GUARDS];
 	struct write *write;
 
 	if (len > ETCD_MAX_REQUEST / 2 || count > STORE_MAX_GUARDS || !collection_owns(c, key, strlen(key)))
@@ -388,29 +403,23 @@ void collection_put_guarded(struct collection *c, const char *key, const char *v
 	if (!write)
 		return refuse(c->store, -EBUSY, done, arg);
 	write->is_put = true;
-	write->guarded = count > 0;
-	for (size_t i = 0; i < count; i++) {
-		autofree char *path = xconcat(guards[i].collection->prefix, guards[i].key);
-		keys[i] = store_key(c->store, path);
-		compare[i] = (struct etcd_guard){ETCD_SLICE(keys[i]), (int64_t)guards[i].revision};
-	}
-	write_transaction(write, (struct etcd_slice){value, len}, compare, count, &request);
-	for (size_t i = 0; i < count; i++)
-		free(keys[i]);
-	send_request(write, &request);
+	send_guarded(write, (struct etcd_slice){value, len}, guards, count);
 }
 
-void collection_delete(struct collection *c, const char *key, uint64_t expected, store_write_done done, void *arg)
+void collection_delete_guarded(struct collection *c, const char *key, uint64_t expected, const struct store_guard *guards, size_t count, store_write_done done, void *arg)
 {
-	struct buf request = BUF_INIT(ETCD_MAX_REQUEST);
 	struct write *write;
 
-	if (!collection_owns(c, key, strlen(key)))
-		return refuse(c->store, -ENOENT, done, arg);
+	if (count > STORE_MAX_GUARDS || !collection_owns(c, key, strlen(key)))
+		return refuse(c->store, count > STORE_MAX_GUARDS ? -EINVAL : -ENOENT, done, arg);
 	write = write_new(c, key, expected, done, arg);
 	if (!write)
 		return refuse(c->store, -EBUSY, done, arg);
 	write->before = collection_get(c, key);
-	write_transaction(write, (struct etcd_slice){0}, NULL, 0, &request);
-	send_request(write, &request);
+	send_guarded(write, (struct etcd_slice){0}, guards, count);
+}
+
+void collection_delete(struct collection *c, const char *key, uint64_t expected, store_write_done done, void *arg)
+{
+	collection_delete_guarded(c, key, expected, NULL, 0, done, arg);
 }

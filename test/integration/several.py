@@ -4,9 +4,9 @@
 
 usage: test/integration/several.py BUILD_DIR [TEST...]     prints "N passed, N failed"; exit status 1 where one failed
 """
-import json, os, signal, sys, threading
+import json, os, signal, socket, sys, threading
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "lib"))
-from servers import Watch, check, run, server_ready, wait_for
+from servers import Api, Watch, check, run, server_ready, wait_for
 
 CM = "/api/v1/namespaces/default/configmaps"
 ENDPOINTS = "/api/v1/namespaces/default/endpoints/kubernetes"
@@ -70,6 +70,73 @@ def test_members(site):
     check("deleted endpoints come back", wait_for(lambda: members(a.api) == ["127.0.0.1"]))
 
 
+class Road(threading.Thread):
+    """A way to etcd that can be closed: what is sent meanwhile waits, and arrives later."""
+
+    def __init__(self, url):
+        super().__init__(daemon=True)
+        host, port = url.split("//")[1].rsplit(":", 1)
+        self.to, self.open, self.waiting = (host, int(port)), threading.Event(), b""
+        self.open.set()
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.url = "http://127.0.0.1:%d" % self.listener.getsockname()[1]
+        self.start()
+
+    def run(self):
+        while True:
+            near, _ = self.listener.accept()
+            try:
+                far = socket.create_connection(self.to)
+            except OSError:  # etcd is not there yet: who came comes again
+                near.close()
+                continue
+            for source, sink, held in ((near, far, True), (far, near, False)):
+                threading.Thread(target=self.carry, args=(source, sink, held), daemon=True).start()
+
+    def carry(self, source, sink, held):
+        try:
+            while data := source.recv(65536):
+                if held and not self.open.is_set():
+                    self.waiting += data
+                    self.open.wait()
+                sink.sendall(data)
+        except OSError:
+            pass
+        sink.close()
+
+
+def test_fence_holds_on_the_way_to_etcd(site):
+    """A leader's write was looked at and is on its way when another takes the lease: it must not be done."""
+    road = Road(site.etcd_url)
+    a, b = site.start_server(etcd_url=road.url), site.start_server()
+    leases = "/apis/coordination.k8s.io/v1/namespaces/default/leases"
+    config_map = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "there"}, "data": {"n": "0"}}
+    fence = {"Coracle-Fence": "default/lead/old"}
+    b.api.call("POST", leases, {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": {"name": "lead"}, "spec": {"holderIdentity": "old"}})
+    b.api.call("POST", CM, config_map)
+    check("a write of the holder", wait_for(lambda: a.api.call("PATCH", CM + "/there", {"data": {"n": "1"}}, MERGE, fence)[0] == 200))
+    check("and while it renews", all(a.api.call("PATCH", leases + "/lead", {"spec": {"leaseTransitions": n}}, MERGE, fence)[0] == 200 and
+                                     a.api.call("PATCH", CM + "/there", {"data": {"n": str(n)}}, MERGE, fence)[0] == 200 for n in range(2, 30)))
+    for what, mark, *request in (("create", b"late", "POST", CM, dict(config_map, metadata={"name": "late"}), "application/json", fence),
+                                 ("patch", b"mended", "PATCH", CM + "/there", {"data": {"n": "mended"}}, MERGE, fence),
+                                 ("delete", b"configmaps/default/there", "DELETE", CM + "/there", None, None, fence)):
+        b.api.call("PATCH", leases + "/lead", {"spec": {"holderIdentity": "old"}}, MERGE)
+        check("it leads (%s)" % what, wait_for(lambda: a.api.get(leases + "/lead")["spec"]["holderIdentity"] == "old"))
+        before = b.api.get(CM + "/there")
+        road.waiting = b""
+        road.open.clear()
+        answer = []
+        sent = threading.Thread(target=lambda: answer.append(Api(a.port).call(*request)[0]))
+        sent.start()
+        check("the %s is on its way" % what, wait_for(lambda: mark in road.waiting))
+        check("another leads", b.api.call("PATCH", leases + "/lead", {"spec": {"holderIdentity": "new"}}, MERGE)[0] == 200)
+        road.open.set()
+        sent.join()
+        check("the %s is refused" % what, answer == [409], answer)
+        check("and was not done", b.api.call("GET", CM + "/late")[0] == 404 and b.api.get(CM + "/there") == before)
+    check("the new one writes", a.api.call("DELETE", CM + "/there", headers={"Coracle-Fence": "default/lead/new"})[0] == 200)
+
+
 def test_reconciled_at_start(site):
     a = site.start_server()
     api = a.api
@@ -102,4 +169,4 @@ def test_reconciled_at_start(site):
     check("a start that finds all in place writes nothing", unchanged == again, [n for n in again if again[n] != unchanged.get(n)])
 
 
-run([test_side_by_side, test_members, test_reconciled_at_start])
+run([test_side_by_side, test_members, test_fence_holds_on_the_way_to_etcd, test_reconciled_at_start])

@@ -199,14 +199,14 @@ class Site:
         env = dict(os.environ, ETCDCTL_API="3")
         return subprocess.run(["etcdctl", "--endpoints", self.etcd_url, *args], check=True, env=env, input=stdin.encode() if stdin else None, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=30).stdout.decode()
 
-    def start_server(self, *args, advertise=None, port=None, wait=True, cert_dir=None, build=BUILD):
+    def start_server(self, *args, advertise=None, port=None, wait=True, cert_dir=None, build=BUILD, etcd_url=None):
         """One more API server; its `api` speaks to it."""
         self.count += 1
         name = "apiserver-%d" % self.count
         port = port or free_port()
         folder = cert_dir or os.path.join(self.folder, name)
         os.makedirs(folder, exist_ok=True)
-        server = Process(self, name, [os.path.join(build, "bin/coracle-apiserver"), "--etcd-servers", self.etcd_url, "--secure-port", str(port), "--bind-address", "127.0.0.1",
+        server = Process(self, name, [os.path.join(build, "bin/coracle-apiserver"), "--etcd-servers", etcd_url or self.etcd_url, "--secure-port", str(port), "--bind-address", "127.0.0.1",
                                       "--advertise-address", advertise or "127.0.0.%d" % self.count, "--cert-dir", folder, "--token-auth-file", self.tokens, "--service-account-signing-key-file", self.key,
                                       "--service-account-key-file", self.key, "--service-account-issuer", "https://kubernetes.default.svc", "--service-cluster-ip-range", self.ranges, *args])
         server.port, server.api = port, Api(port)
