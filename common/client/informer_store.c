@@ -19,10 +19,12 @@
 
 /*
  * Packed objects that are alike (pods of one owner) are told by a model that they share, as deltas. The first of them is the model; one of which a delta
- * takes more than half of its bytes becomes the model of those that come after it.
+ * takes more than half of its bytes becomes the model of those that come after it. So does one of which it takes more than a quarter, now and then: objects
+ * are born small, and their status would be told by each of them anew.
  */
+#define TOLD_ENOUGH 16
 struct model {
-	size_t users;      /* guarded by the store's lock for writing */
+	size_t users, told; /* guarded by the store's lock for writing */
 	size_t group_size; /* with its NUL */
 	size_t len;
 	char text[];       /* group, NUL, bytes */
@@ -170,8 +172,9 @@ static struct model *tell_by_model(struct informer_store *store, const char *gro
 	struct model *model = map_get(&store->models, group);
 	if (model) {
 		delta_encode(model_bytes(model), model->len, packed->data, packed->len, delta);
-		if (delta->len <= packed->len / 2) {
+		if (delta->len <= packed->len / 4 || (delta->len <= packed->len / 2 && model->told < TOLD_ENOUGH)) {
 			model->users++;
+			model->told++;
 			return model;
 		}
 	}
@@ -613,6 +616,19 @@ void informer_store_pack(struct informer_store *store)
 size_t informer_store_unpacked(struct informer_store *store)
 {
 	return atomic_load(&store->unpacked);
+}
+
+size_t informer_store_packed_bytes(struct informer_store *store)
+{
+	size_t sum = 0;
+	pthread_rwlock_rdlock(&store->lock);
+	for (size_t i = 0; i < store->objects.cap; i++) {
+		const struct stored *stored = store->objects.slots[i];
+		if (stored && stored->model)
+			sum += stored->delta_len + stored->model->len / stored->model->users;
+	}
+	pthread_rwlock_unlock(&store->lock);
+	return sum;
 }
 
 void informer_list_done(struct informer_list *list)

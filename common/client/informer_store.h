@@ -63,6 +63,8 @@ void informer_store_tidy(struct informer_store *store);
 void informer_store_pack(struct informer_store *store);
 /* How many objects are there as structs, for tests. */
 size_t informer_store_unpacked(struct informer_store *store);
+/* What packed objects take, with their models, for tests. */
+size_t informer_store_packed_bytes(struct informer_store *store);
 
 /*
  * What is to replace everything, such as a new list: packed as it comes in. First what it lacks is asked for until there is none, then what it brings;

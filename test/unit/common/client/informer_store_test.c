@@ -201,11 +201,58 @@ static void many_are_looked_at_one_by_one(void **state)
 	informer_store_done(&store);
 }
 
+/* A pod of a set: as it is born, or once it runs. */
+static struct core_v1_pod *member(int number, bool runs)
+{
+	struct core_v1_pod *pod = pod_of(number, number % 9, number + (runs ? 10000 : 0));
+	struct arena *arena = api_arena(pod);
+	pod->metadata.namespace = "default";
+	for (int i = 0; i < 20; i++)
+		api_map_set(arena, &pod->metadata.labels, arena_printf(arena, "example.com/label-%d", i), "value");
+	pod->status.phase = runs ? "Running" : "Pending";
+	for (int i = 0; runs && i < 8; i++) {
+		struct core_v1_pod_condition *condition = api_list_add(arena, &pod->status.conditions);
+		condition->type = arena_printf(arena, "Condition%d", i);
+		condition->status = "True";
+		condition->message = "all is as it should be with it";
+	}
+	return pod;
+}
+
+/* Objects that were born small take no more than those that were there as they are. */
+static void what_grows_takes_no_more(void **state)
+{
+	enum { MEMBERS = 400 };
+	size_t taken[2];
+	for (int grown = 0; grown < 2; grown++) {
+		struct informer_store store;
+		informer_store_init(&store, &core_v1_pod_type);
+		for (int i = 0; i < MEMBERS && grown; i++)
+			api_unref(informer_store_put(&store, member(i, false)));
+		for (int i = 0; i < MEMBERS; i++)
+			api_unref(informer_store_put(&store, member(i, true)));
+		taken[grown] = informer_store_packed_bytes(&store);
+		informer_store_pack(&store);
+		for (int i = 0; i < MEMBERS; i++) {
+			char key[32];
+			snprintf(key, sizeof(key), "default/pod-%d", i);
+			autounref struct core_v1_pod *got = informer_store_get(&store, key), *expected = member(i, true);
+			expected->kind = got->kind;
+			expected->api_version = got->api_version;
+			expected->metadata.creation_timestamp = got->metadata.creation_timestamp;
+			assert_true(api_equal(&core_v1_pod_type, got, expected));
+		}
+		informer_store_done(&store);
+	}
+	assert_true(taken[1] < taken[0] * 5 / 4);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(stores_hold_what_was_put),
 		cmocka_unit_test(what_is_asked_for_stays_unpacked),
+		cmocka_unit_test(what_grows_takes_no_more),
 		cmocka_unit_test(batches_replace_everything),
 		cmocka_unit_test(batches_can_be_dropped),
 		cmocka_unit_test(many_are_looked_at_one_by_one),
