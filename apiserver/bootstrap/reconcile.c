@@ -178,19 +178,7 @@ static bool change_flow(void *object, const void *wanted, struct arena *arena) {
 /* ---- the default ServiceCIDR ---- */
 
 /* In Kubernetes a controller says that it is ready, by an apply; others look for it under that name. */
-static void own_readiness(struct networking_v1_service_cidr *cidr, struct arena *arena) {
-	static const char fields[] = "{\"f:status\":{\"f:conditions\":{\"k:{\\\"type\\\":\\\"Ready\\\"}\":{\".\":{},\"f:lastTransitionTime\":{},\"f:message\":{},\"f:status\":{},\"f:type\":{}}}}}";
-	static const char manager[] = "kubernetes-service-cidr-controller";
-	__typeof__(cidr->metadata.managed_fields) *owners = &cidr->metadata.managed_fields;
-	for (uint32_t i = 0; i < owners->len; i++)
-		if (str_equal(owners->items[i].manager, manager))
-			return;
-	api_list_add(arena, owners);
-	memmove(owners->items + 1, owners->items, (owners->len - 1) * sizeof(*owners->items));
-	owners->items[0] = (struct meta_v1_managed_fields_entry){
-		.manager = manager, .operation = "Apply", .api_version = "networking.k8s.io/v1", .time = api_time_now(), .fields_type = "FieldsV1", .fields_v1 = {.json = fields, .len = sizeof(fields) - 1}, .subresource = "status",
-	};
-}
+#define READY_FIELDS "{\"f:status\":{\"f:conditions\":{\"k:{\\\"type\\\":\\\"Ready\\\"}\":{\".\":{},\"f:lastTransitionTime\":{},\"f:message\":{},\"f:status\":{},\"f:type\":{}}}}}"
 
 static bool change_service_cidr(void *object, const void *wanted, struct arena *arena) {
 	struct networking_v1_service_cidr *cidr = object;
@@ -217,7 +205,7 @@ static bool change_service_cidr(void *object, const void *wanted, struct arena *
 	if (!ready)
 		ready = api_list_add(arena, &cidr->status.conditions);
 	*ready = (struct meta_v1_condition){.type = "Ready", .status = "True", .message = "Kubernetes default Service CIDR is ready", .reason = "", .last_transition_time = api_time_now()};
-	own_readiness(cidr, arena);
+	worker_own_status(object, "kubernetes-service-cidr-controller", "networking.k8s.io/v1", READY_FIELDS);
 	return true;
 }
 

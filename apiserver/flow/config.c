@@ -302,6 +302,8 @@ void flow_adjust(struct flow *flow) {
 
 /* ---- status ---- */
 
+#define OWNED "{\"f:status\":{\"f:conditions\":{\"k:{\\\"type\\\":\\\"Dangling\\\"}\":{\".\":{},\"f:lastTransitionTime\":{},\"f:message\":{},\"f:reason\":{},\"f:status\":{},\"f:type\":{}}}}}"
+
 static int write_condition(struct worker *worker, const struct resource *resource, const struct flowcontrol_v1_flow_schema *schema, bool dangling) {
 	const char *level = str_or(schema->spec.priority_level_configuration.name, "");
 	const char *status = dangling ? "True" : "False", *reason = dangling ? "NotFound" : "Found";
@@ -324,6 +326,7 @@ static int write_condition(struct worker *worker, const struct resource *resourc
 	condition->message = arena_strdup(arena, message);
 	if (turned)
 		condition->last_transition_time = api_time_now();
+	worker_own_status(copy, "api-priority-and-fairness-config-consumer-v1", GROUP "/v1", OWNED);
 	int rc = worker_put_object(worker, resource, copy, worker_revision(schema));
 	return rc == -EAGAIN || rc == -ENOENT ? 0 : rc; /* its event brings us back */
 }

@@ -252,7 +252,7 @@ static int choose_view(struct request *r, struct list_query *query, uint64_t rev
 		return expired(r, query, start, err);
 	if (rc < 0) {
 		rc = error_status(err, 504, "Timeout", "Timeout: Too large resource version: %llu, current: %llu", (unsigned long long)revision, (unsigned long long)store_revision(r->server->store));
-		err->retry_after_seconds = 1;
+		error_cause(err, "ResourceVersionTooLarge", NULL, "Too large resource version");
 		return rc;
 	}
 	return 0;
@@ -268,7 +268,7 @@ static void choose_page(struct list_query *query, struct list_stream *s, size_t 
 		s->end = end - first > limit ? first + limit : end;
 		s->scan = snapshot_scan_over(snapshot, first, s->end, 0);
 		if (s->end < end) {
-			meta->continue_token = continue_encode((int64_t)meta->revision, snapshot_entry(snapshot, s->end)->key, query->prefix);
+			meta->continue_token = continue_encode((int64_t)meta->revision, snapshot_entry(snapshot, s->end - 1)->key, query->prefix);
 			meta->remaining = (int64_t)(end - s->end);
 		}
 		return;
@@ -279,7 +279,7 @@ static void choose_page(struct list_query *query, struct list_stream *s, size_t 
 		if (!list_query_matches(query, entry))
 			continue;
 		if (len == limit) {
-			meta->continue_token = continue_encode((int64_t)meta->revision, entry->key, query->prefix);
+			meta->continue_token = continue_encode((int64_t)meta->revision, s->entries[len - 1]->key, query->prefix);
 			break;
 		}
 		if (len == cap) {
@@ -295,13 +295,15 @@ static void choose_page(struct list_query *query, struct list_stream *s, size_t 
 
 static int answer(struct request *r, struct list_query *query, struct error *err) {
 	uint64_t revision = query->rv;
-	bool exact = query->match == RV_EXACT || (query->limit > 0 && query->rv_given && query->rv > 0 && query->match == RV_UNSET);
+	bool exact = list_query_is_exact(query);
 	autofree char *start = NULL;
 	if (query->continue_token) {
 		bool any;
 		int rc = continue_decode(query->continue_token, query->prefix, &revision, &any, &start, err);
 		if (rc < 0)
 			return rc;
+		if (query->rv_given && query->rv)
+			return error_bad_request(err, "specifying resource version is not allowed when using continue");
 		exact = !any;
 	}
 	autosnapshot struct snapshot *snapshot = NULL;

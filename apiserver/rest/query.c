@@ -8,35 +8,87 @@
 
 /* ---- continue tokens ---- */
 
-char *continue_encode(int64_t revision, const char *start_key, const char *prefix) {
-	const char *relative = str_starts_with(start_key, prefix) ? start_key + strlen(prefix) : start_key;
+/* No key has a character before this one: what begins with a key and it comes right after that key. */
+#define AFTER_KEY '\x01'
+
+char *continue_encode(int64_t revision, const char *last_key, const char *prefix) {
+	const char *relative = str_starts_with(last_key, prefix) ? last_key + strlen(prefix) : last_key;
+	size_t len = strlen(relative);
+	if (len && relative[len - 1] == AFTER_KEY)
+		len--;
 	autobuf struct buf json = BUF_INIT(64 << 10);
 	buf_append_str(&json, "{\"v\":\"meta.k8s.io/v1\",\"rv\":");
 	buf_append_int(&json, revision);
 	buf_append_str(&json, ",\"start\":");
-	autofree char *start = xprintf("%s", relative);
-	buf_append_json_string(&json, start, strlen(start));
-	buf_append_char(&json, '}');
+	buf_append_json_string(&json, relative, len);
+	json.len--; /* the quote */
+	buf_append_str(&json, "\\u0000\"}");
 	return base64url_encode(json.data, json.len);
+}
+
+static int bad_token(struct error *err, const char *fmt, ...) printf_like(2, 3);
+static int bad_token(struct error *err, const char *fmt, ...) {
+	autobuf struct buf why = BUF_INIT(64 << 10);
+	va_list args;
+	va_start(args, fmt);
+	buf_vprintf(&why, fmt, args);
+	va_end(args);
+	return error_bad_request(err, "invalid continue token: continue key is not valid%.*s", (int)why.len, why.len ? (const char *)why.data : "");
+}
+
+/* Where the text stops being base64 of the URL's alphabet. */
+static size_t base64_fault(const char *text) {
+	size_t len = strlen(text), good = strspn(text, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_");
+	return good < len ? good : len - 1;
+}
+
+/* Relative keys are taken below their prefix alone. */
+static bool is_clean_key(const char *key) {
+	for (const char *part = key + (*key == '/');;) {
+		size_t len = strcspn(part, "/");
+		if (!len || (len == 1 && *part == '.') || (len == 2 && part[0] == '.' && part[1] == '.'))
+			return false;
+		if (!part[len])
+			return true;
+		part += len + 1;
+	}
+}
+
+static int continue_read(json_t *tree, const char *prefix, uint64_t *ret_revision, bool *ret_any_revision, char **ret_start, struct error *err) {
+	const char *version = str_or(json_string_value(json_object_get(tree, "v")), "");
+	json_t *rv = json_object_get(tree, "rv"), *from = json_object_get(tree, "start");
+	if (rv && !json_is_integer(rv))
+		return bad_token(err, ": json: cannot unmarshal %s into Go struct field continueToken.rv of type int64", json_is_string(rv) ? "string" : json_is_object(rv) ? "object" : json_is_array(rv) ? "array" : json_is_boolean(rv) ? "bool" : "number");
+	if (strcmp(version, "meta.k8s.io/v1") != 0)
+		return bad_token(err, ": server does not recognize this encoded version %s", version);
+	if (!json_integer_value(rv))
+		return bad_token(err, ": incorrect encoded start resourceVersion (version meta.k8s.io/v1)");
+	if (!json_string_length(from))
+		return bad_token(err, ": encoded start key empty (version meta.k8s.io/v1)");
+	size_t len = json_string_length(from);
+	autofree char *start = xmalloc(len + 1);
+	memcpy(start, json_string_value(from), len + 1);
+	for (size_t i = 0; i < len; i++)
+		start[i] = start[i] ? start[i] : AFTER_KEY;
+	if (!is_clean_key(start))
+		return bad_token(err, ": %s", json_string_value(from));
+	*ret_any_revision = json_integer_value(rv) < 0;
+	*ret_revision = *ret_any_revision ? 0 : (uint64_t)json_integer_value(rv);
+	*ret_start = xprintf("%s%s", prefix, start + (*start == '/'));
+	return 0;
 }
 
 int continue_decode(const char *token, const char *prefix, uint64_t *ret_revision, bool *ret_any_revision, char **ret_start, struct error *err) {
 	autofree uint8_t *data = NULL;
 	size_t len;
-	if (strlen(token) > MAX_CONTINUE_TOKEN || base64_decode(token, strlen(token), MAX_CONTINUE_TOKEN, &data, &len) < 0)
-		return error_bad_request(err, "continue key is not valid: illegal base64 data");
-	json_t *tree = json_loadb((const char *)data, len, 0, NULL);
-	const char *start = json_string_value(json_object_get(tree, "start"));
-	json_int_t rv = json_integer_value(json_object_get(tree, "rv"));
-	if (!tree || !str_equal(json_string_value(json_object_get(tree, "v")), "meta.k8s.io/v1") || str_empty(start)) {
-		json_decref(tree);
-		return error_bad_request(err, "continue key is not valid: incorrect encoded start resourceVersion (version meta.k8s.io/v1)");
-	}
-	*ret_any_revision = rv < 0;
-	*ret_revision = rv < 0 ? 0 : (uint64_t)rv;
-	*ret_start = xprintf("%s%s", prefix, start);
+	if (!*token || strlen(token) > MAX_CONTINUE_TOKEN)
+		return bad_token(err, "%s", "");
+	if (base64_decode(token, strlen(token), MAX_CONTINUE_TOKEN, &data, &len) < 0)
+		return bad_token(err, ": illegal base64 data at input byte %zu", base64_fault(token));
+	json_t *tree = json_loadb((const char *)data, len, JSON_ALLOW_NUL, NULL);
+	int rc = json_is_object(tree) ? continue_read(tree, prefix, ret_revision, ret_any_revision, ret_start, err) : bad_token(err, ": the token is no JSON object%s", "");
 	json_decref(tree);
-	return 0;
+	return rc;
 }
 
 /* ---- parsing ---- */
@@ -248,6 +300,10 @@ void list_query_free(struct list_query *query) {
 
 /* ---- matching ---- */
 
+bool list_query_is_exact(const struct list_query *query) {
+	return query->match == RV_EXACT || (query->limit > 0 && query->rv_given && query->rv > 0 && query->match == RV_UNSET);
+}
+
 bool list_query_selects_all(const struct list_query *query) {
 	return !query->labels && !query->fields;
 }
@@ -315,7 +371,7 @@ static void on_fresh(int errnum, void *arg) {
 	if (errnum == -ETIMEDOUT && query->rv) {
 		rc = error_status(&err, 504, "Timeout", "Timeout: Too large resource version: %llu, current: %llu", (unsigned long long)query->rv, (unsigned long long)store_revision(r->server->store));
 		error_cause(&err, "ResourceVersionTooLarge", NULL, "Too large resource version");
-		err.retry_after_seconds = 1;
+		err.retry_after_seconds = list_query_is_exact(query) ? 0 : 1;
 	} else if (errnum < 0) {
 		rc = error_status(&err, 504, "Timeout", "Timeout: the server could not reach its storage in time");
 	} else {

@@ -32,6 +32,8 @@ int error_bad_number(struct error *err, const char *text);
 int error_of_version(const char *text, uint64_t *ret, const char *where, struct error *err);
 void list_query_free(struct list_query *query);
 
+/* True where the state of that very revision is asked for. */
+bool list_query_is_exact(const struct list_query *query);
 bool list_query_selects_all(const struct list_query *query);
 bool list_query_matches(const struct list_query *query, const struct entry *entry);
 /* The references of all that match within the prefix; the array is the caller's to free. */
@@ -44,9 +46,9 @@ int list_when_fresh(struct request *r, struct list_query *query, int (*fn)(struc
 void list_respond_entries(struct request *r, struct entry **entries, size_t len, uint64_t revision);
 
 /* Continue tokens: opaque to clients; base64 of JSON {"v":"meta.k8s.io/v1","rv":5,"start":"ns/name\u0000"} as the Go server's. */
-/* revision -1: whatever is there then. */
-char *continue_encode(int64_t revision, const char *start_key, const char *prefix);
-/* start is the key to begin at (not below), relative to the collection. */
+/* revision -1: whatever is there then. What follows is to begin after `last_key`, which may also be what continue_decode() gave. */
+char *continue_encode(int64_t revision, const char *last_key, const char *prefix);
+/* start is a bound of the keys to begin at, relative to the collection. */
 int continue_decode(const char *token, const char *prefix, uint64_t *ret_revision, bool *ret_any_revision, char **ret_start, struct error *err);
 
 #endif

@@ -535,6 +535,37 @@ def test_reviews(site):
     check("for one that was before", s == 409 and o["details"] == {"group": "authentication.k8s.io", "kind": "TokenRequest", "name": "asker"}, o)
 
 
+def test_continue_tokens(site):
+    """Tokens are those of Kubernetes, so that a list goes on through another server, of whatever make."""
+    api = site.start_server().api
+    maps = NS + "configmaps?labelSelector=of%3Dpages&limit=2"
+    for name in "abcde":
+        api.call("POST", NS + "configmaps", {"metadata": {"name": name, "labels": {"of": "pages"}}})
+    names = lambda o: [i["metadata"]["name"] for i in o["items"]]
+    _, page, _ = api.call("GET", maps)
+    token = page["metadata"]["continue"]
+    told = json.loads(base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)))
+    check("a token", told == {"v": "meta.k8s.io/v1", "rv": int(page["metadata"]["resourceVersion"]), "start": "b\0"} and "=" not in token, told)
+    api.call("POST", NS + "configmaps", {"metadata": {"name": "b-later", "labels": {"of": "pages"}}})
+
+    def go_on(**change):
+        text = json.dumps(dict(told, **change)).encode()
+        return api.call("GET", maps + "&continue=" + base64.urlsafe_b64encode(text).decode().rstrip("="))
+
+    for change, want in (({}, ["c", "d"]), ({"start": "/b\0"}, ["c", "d"]), ({"start": "b"}, ["b", "c"]), ({"rv": -1}, ["b-later", "c"])):
+        s, o, _ = go_on(**change)
+        check("goes on: %s" % change, s == 200 and names(o) == want, o)
+    for change, code, words in (({"rv": 0}, 400, ": incorrect encoded start resourceVersion (version meta.k8s.io/v1)"), ({"start": ""}, 400, ": encoded start key empty (version meta.k8s.io/v1)"),
+                                ({"v": "meta.k8s.io/v2"}, 400, ": server does not recognize this encoded version meta.k8s.io/v2"), ({"start": "/../x"}, 400, "continue key is not valid: /../x"),
+                                ({"rv": "1"}, 400, "cannot unmarshal string into Go struct field continueToken.rv of type int64"), ({"rv": 1 << 40}, 504, "Too large resource version: 1099511627776, current: ")):
+        s, o, h = go_on(**change)
+        check("refused: %s" % change, s == code and words in o["message"] and (code == 400) == o["message"].startswith("invalid continue token: ") and h["Retry-After"] is None, o)
+    s, o, _ = api.call("GET", maps + "&continue=abc!")
+    check("no token", s == 400 and o["message"].endswith("illegal base64 data at input byte 3"), o)
+    s, o, _ = api.call("GET", maps + "&resourceVersion=1&continue=" + token)
+    check("with a revision of another", s == 400 and o["message"] == "specifying resource version is not allowed when using continue", o)
+
+
 def test_times(site):
     api = site.start_server().api
     leases = "/apis/coordination.k8s.io/v1/namespaces/default/leases?dryRun=All"
@@ -619,4 +650,4 @@ def test_answers(site):
     check("defaults that their schema refuses", s == 422 and [c[0].rsplit("openAPIV3Schema.", 1)[1] for c in causes(o)] == ["properties[spec].default.a", "properties[spec].properties[b].default"], o)
 
 
-run([test_ownership, test_status_metadata, test_lists, test_deletes, test_identity, test_unconditional, test_warnings, test_custom, test_gzip, test_options, test_expiry, test_openapi, test_openapi_v3, test_claim_ref, test_headers, test_yaml, test_reviews, test_times, test_gates, test_answers])
+run([test_ownership, test_status_metadata, test_lists, test_deletes, test_identity, test_unconditional, test_warnings, test_custom, test_gzip, test_options, test_expiry, test_openapi, test_openapi_v3, test_claim_ref, test_headers, test_yaml, test_reviews, test_continue_tokens, test_times, test_gates, test_answers])

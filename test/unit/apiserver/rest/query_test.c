@@ -14,7 +14,23 @@ static void continue_tokens_come_back(void **state) {
 	assert_int_equal(continue_decode(token, "ns/", &revision, &any, &start, &err), 0);
 	assert_int_equal(revision, 42);
 	assert_false(any);
-	assert_string_equal(start, "ns/name");
+	/* Right after what it names, before what could follow. */
+	assert_true(strcmp(start, "ns/name") > 0 && strcmp(start, "ns/name-") < 0);
+	autofree char *again = continue_encode(42, start, "ns/");
+	assert_string_equal(again, token);
+}
+
+/* {"v":"meta.k8s.io/v1","rv":3123,"start":"template-0016\u0000"}, and the same with a slash before: both were given out by Kubernetes. */
+static void tokens_of_others_are_read(void **state) {
+	static const char *const tokens[] = {"eyJ2IjoibWV0YS5rOHMuaW8vdjEiLCJydiI6MzEyMywic3RhcnQiOiJ0ZW1wbGF0ZS0wMDE2XHUwMDAwIn0", "eyJ2IjoibWV0YS5rOHMuaW8vdjEiLCJydiI6MzEyMywic3RhcnQiOiIvdGVtcGxhdGUtMDAxNlx1MDAwMCJ9"};
+	for (size_t i = 0; i < array_len(tokens); i++) {
+		uint64_t revision;
+		bool any;
+		autofree char *start = NULL;
+		assert_int_equal(continue_decode(tokens[i], "ns/", &revision, &any, &start, NULL), 0);
+		assert_int_equal(revision, 3123);
+		assert_string_equal(start, "ns/template-0016\x01");
+	}
 }
 
 static void a_token_of_no_revision_takes_any(void **state) {
@@ -57,7 +73,7 @@ static void queries_match_by_prefix_name_and_labels(void **state) {
 
 int main(void) {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(continue_tokens_come_back), cmocka_unit_test(a_token_of_no_revision_takes_any),
+		cmocka_unit_test(continue_tokens_come_back), cmocka_unit_test(tokens_of_others_are_read), cmocka_unit_test(a_token_of_no_revision_takes_any),
 		cmocka_unit_test(foreign_tokens_are_refused), cmocka_unit_test(queries_match_by_prefix_name_and_labels),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
