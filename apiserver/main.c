@@ -5,6 +5,7 @@
 #include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/base/loop.h"
+#include "common/base/trim.h"
 #include "common/daemon/notify.h"
 
 #include <jansson.h>
@@ -22,6 +23,16 @@ struct beat {
 	struct loop_timer *timer;
 	int64_t interval_ns;
 };
+
+struct tidier {
+	struct loop_timer *timer;
+	unsigned step;
+};
+
+static void tidy(void *arg) {
+	struct tidier *t = arg;
+	loop_timer_arm(t->timer, memory_look(&t->step) * NSEC_PER_MSEC);
+}
 
 static void beat(void *arg) {
 	struct beat *b = arg;
@@ -70,6 +81,8 @@ static int serve(struct apiserver_options *options) {
 		watchdog.timer = loop_timer_new(loop, beat, &watchdog);
 		loop_timer_arm(watchdog.timer, watchdog.interval_ns);
 	}
+	struct tidier tidier = {.timer = loop_timer_new(loop, tidy, &tidier)};
+	tidy(&tidier);
 	loop_run(loop);
 	log_info("stopping");
 	notify_send("STOPPING=1");

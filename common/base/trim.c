@@ -15,6 +15,8 @@
 #define ARENAS 2
 #define MAX_MAPS (4u << 20)
 #define WORTH_TRIMMING ((size_t)2 << 20)
+#define START_MS 10000 /* then first lists are read and first connections made */
+#define TIDY_MS 30000
 
 void memory_be_sparing(char **argv)
 {
@@ -97,4 +99,18 @@ void memory_trim(void)
 			read_header(line, &mapping);
 		}
 	}
+}
+
+int memory_look(unsigned *step)
+{
+	if (*step == 0) {
+		*step = 1;
+		return START_MS;
+	}
+	if (*step == 1)
+		memory_trim();
+	else
+		memory_tidy();
+	*step = 2;
+	return TIDY_MS;
 }

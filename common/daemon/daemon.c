@@ -2,7 +2,9 @@
 /* The start of every daemon, and its end. */
 #include "common/daemon/daemon.h"
 
+#include "common/base/clock.h"
 #include "common/base/log.h"
+#include "common/base/trim.h"
 #include "common/daemon/health.h"
 #include "common/daemon/notify.h"
 #include "common/http/selfsigned.h"
@@ -273,14 +275,22 @@ static void end_wait(struct daemon *daemon)
 
 void daemon_wait(struct daemon *daemon)
 {
-	int interval = notify_watchdog_ms();
+	const int64_t interval = notify_watchdog_ms() * NSEC_PER_MSEC;
+	unsigned step = 0;
+	int64_t now = clock_monotonic_ns(), next_look = now + memory_look(&step) * NSEC_PER_MSEC, next_beat = interval > 0 ? now + interval : INT64_MAX;
 	struct pollfd fds[2] = {{.fd = daemon->signal_fd, .events = POLLIN}, {.fd = daemon->stop_fd, .events = POLLIN}};
 	for (;;) {
-		int n = poll(fds, array_len(fds), interval);
+		int64_t left = max_of(min_of(next_look, next_beat) - now, (int64_t)0);
+		int n = poll(fds, array_len(fds), (int)((left + NSEC_PER_MSEC - 1) / NSEC_PER_MSEC));
 		if (n > 0 || (n < 0 && errno != EINTR))
 			break;
-		if (n == 0)
+		now = clock_monotonic_ns();
+		if (now >= next_beat) {
 			beat(daemon);
+			next_beat = now + interval;
+		}
+		if (now >= next_look)
+			next_look = now + memory_look(&step) * NSEC_PER_MSEC;
 	}
 	end_wait(daemon);
 }

@@ -63,7 +63,29 @@ static void test_trim(void **state) {
 	unlink(path);
 }
 
+/* Nothing at once, when a daemon has its hands full; what the start took later; then seldom. */
+static void test_look(void **state) {
+	char path[] = "/tmp/trim-test-XXXXXX";
+	int fd = mkstemp(path);
+	assert_int_equal(ftruncate(fd, SIZE), 0);
+	close(fd);
+	volatile char *clean = map_file(path, PROT_READ);
+	unlink(path);
+	(void)clean[0];
+	unsigned step = 0;
+	int first = memory_look(&step);
+	assert_true(first > 0);
+	assert_true(resident((char *)clean) > 0);
+	int then = memory_look(&step);
+	assert_true(then >= first);
+	assert_int_equal(resident((char *)clean), 0);
+	(void)clean[0];
+	assert_int_equal(memory_look(&step), then);
+	assert_true(resident((char *)clean) > 0); /* pages in use are not taken away again and again */
+	munmap((char *)clean, SIZE);
+}
+
 int main(void) {
-	const struct CMUnitTest tests[] = {cmocka_unit_test(test_trim)};
+	const struct CMUnitTest tests[] = {cmocka_unit_test(test_trim), cmocka_unit_test(test_look)};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
