@@ -114,3 +114,14 @@ int memory_look(unsigned *step)
 	*step = 2;
 	return TIDY_MS;
 }
+
+struct memory_use memory_use(void)
+{
+	autofree char *text = NULL;
+	size_t len;
+	unsigned long resident, shared;
+	if (file_read(AT_FDCWD, "/proc/self/statm", PATH_MAX, &text, &len, NULL) < 0 || sscanf(text, "%*u %lu %lu", &resident, &shared) != 2 || shared > resident)
+		return (struct memory_use){0};
+	size_t page = (size_t)sysconf(_SC_PAGESIZE);
+	return (struct memory_use){.resident = resident * page, .anonymous = (resident - shared) * page};
+}

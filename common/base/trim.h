@@ -4,6 +4,7 @@
 #define CORACLE_BASE_TRIM_H
 
 #include <stdbool.h>
+#include <stddef.h>
 
 /*
  * Makes malloc sparing, for a daemon of many threads: two heaps for all of them, and no chunks kept aside for each, which would hold whole pages. The C library
@@ -28,5 +29,12 @@ bool memory_tidy(void);
  * the start needed, once that is over, and what bursts leave from then on. *step begins as 0 and is the clock's to keep.
  */
 int memory_look(unsigned *step);
+
+struct memory_use {
+	size_t resident;  /* bytes */
+	size_t anonymous; /* of them those that stand in no file */
+};
+/* Of this process; zeros where the kernel does not tell. */
+struct memory_use memory_use(void);
 
 #endif

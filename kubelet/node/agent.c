@@ -15,13 +15,18 @@
 #include <unistd.h>
 
 #define LEASE_FRACTION 4 /* renewals in one lease duration */
+#define SETTLE_NS NSEC_PER_SEC
+#define MAX_GROWTH (512u << 10)     /* bytes since memory was given back last; of the heap */
+#define MAX_FILE_GROWTH (1u << 20)  /* together with pages of the program */
 
 struct node_agent {
 	struct kubelet *kubelet;
 	pthread_t thread;
 	int stop_fd, wake_fd, notify_fd;
-	bool threaded, network_was_ready, trimmed;
-	uint64_t trimmed_at; /* workers of pods that had ever run then */
+	bool threaded, network_was_ready;
+	bool settled;                 /* pods were quiet for a while, and memory was given back since */
+	uint64_t workers;             /* of pods, that had ever run when it was last asked */
+	struct memory_use after_trim;
 	int64_t last_report; /* monotonic */
 };
 
@@ -113,14 +118,24 @@ static void look(struct node_agent *agent) {
 	pod_manager_tidy(kubelet->pods);
 }
 
-/* After a burst, and after the start, memory is given back once it is quiet. */
+/*
+ * After a burst, and after the start, memory is given back once it was quiet for a moment; later whenever it has grown: what informers
+ * unpacked for the burst goes seconds after it, and each look and each reader of measurements touches pages of the program.
+ */
 static void trim(struct node_agent *agent) {
-	uint64_t events = 0;
-	if (!pod_manager_idle(agent->kubelet->pods, &events) || (agent->trimmed && events == agent->trimmed_at))
+	uint64_t workers = 0;
+	bool idle = pod_manager_idle(agent->kubelet->pods, &workers);
+	if (!idle || workers != agent->workers) {
+		agent->workers = workers;
+		agent->settled = false;
+		return;
+	}
+	struct memory_use use = memory_use();
+	if (agent->settled && use.anonymous <= agent->after_trim.anonymous + MAX_GROWTH && use.resident <= agent->after_trim.resident + MAX_FILE_GROWTH)
 		return;
 	memory_trim();
-	agent->trimmed = true;
-	agent->trimmed_at = events;
+	agent->after_trim = memory_use();
+	agent->settled = true;
 }
 
 static void renew(struct node_agent *agent) {
@@ -150,10 +165,12 @@ static void *run(void *arg) {
 		}
 		if (now >= next_look) {
 			look(agent);
-			trim(agent);
 			next_look = clock_monotonic_ns() + status_ns;
 		}
+		trim(agent);
 		int64_t until = kubelet->client ? min_of(next_lease, next_look) : next_look;
+		if (!agent->settled)
+			until = min_of(until, clock_monotonic_ns() + SETTLE_NS);
 		struct pollfd fds[] = {{.fd = agent->stop_fd, .events = POLLIN}, {.fd = agent->wake_fd, .events = POLLIN}, {.fd = agent->notify_fd, .events = POLLIN}};
 		poll(fds, 3, (int)max_of((until - clock_monotonic_ns()) / NSEC_PER_MSEC + 1, (int64_t)0));
 		if (fds[0].revents)

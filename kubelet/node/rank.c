@@ -24,7 +24,7 @@ static void add_containers(struct kubelet *kubelet, const struct core_v1_pod *po
 		return;
 	for (size_t i = 0; i < count; i++) {
 		struct container_usage usage = {0};
-		if (runtime_container_usage(kubelet->runtime, list[i]->id, &usage, NULL) == 0) {
+		if (runtime_container_usage(kubelet->runtime, list[i]->id, CONTAINER_USAGE_DISK, &usage, NULL) == 0) {
 			ret->disk += (int64_t)((rootfs ? usage.rootfs_bytes : 0) + (logs ? usage.log_bytes : 0));
 			ret->inodes += (int64_t)((rootfs ? usage.rootfs_inodes : 0) + (logs ? usage.log_inodes : 0));
 		}
@@ -127,7 +127,7 @@ char *rank_blame(struct kubelet *kubelet, const struct core_v1_pod *pod, const c
 	for (size_t i = 0; i < count; i++) {
 		struct container_usage usage = {0};
 		const struct core_v1_container *spec = fieldref_container(pod, list[i]->name);
-		if (spec && list[i]->state == CONTAINER_RUNNING && runtime_container_usage(kubelet->runtime, list[i]->id, &usage, NULL) == 0)
+		if (spec && list[i]->state == CONTAINER_RUNNING && runtime_container_usage(kubelet->runtime, list[i]->id, memory ? CONTAINER_USAGE_CGROUP : CONTAINER_USAGE_DISK, &usage, NULL) == 0)
 			blame_one(&out, spec, (int64_t)(memory ? usage.cgroup.memory_working_set : usage.rootfs_bytes + usage.log_bytes), resource);
 		container_status_free(list[i]);
 	}

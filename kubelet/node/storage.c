@@ -71,7 +71,7 @@ static int64_t written_by(struct kubelet *kubelet, const struct core_v1_pod *pod
 	runtime_container_list(kubelet->runtime, NULL, pod->metadata.uid, &list, &count, NULL);
 	for (size_t i = 0; i < count; i++) {
 		struct container_usage usage = {0};
-		if (list[i]->state == CONTAINER_RUNNING && str_equal(list[i]->name, name) && runtime_container_usage(kubelet->runtime, list[i]->id, &usage, NULL) == 0)
+		if (list[i]->state == CONTAINER_RUNNING && str_equal(list[i]->name, name) && runtime_container_usage(kubelet->runtime, list[i]->id, CONTAINER_USAGE_DISK, &usage, NULL) == 0)
 			bytes += (int64_t)(usage.rootfs_bytes + usage.log_bytes);
 		container_status_free(list[i]);
 	}

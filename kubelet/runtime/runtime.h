@@ -323,9 +323,13 @@ struct container_usage {
 	uint64_t log_bytes;     /* rotated ones too */
 	uint64_t log_inodes;
 };
+/* What is looked at; the rest stays zero. Some files of each container's cgroup, and a walk over what it wrote, are most of the work of a node at rest. */
+#define CONTAINER_USAGE_CGROUP (1u << 0)
+#define CONTAINER_USAGE_DISK (1u << 1)
+#define CONTAINER_USAGE_ALL (CONTAINER_USAGE_CGROUP | CONTAINER_USAGE_DISK)
+int runtime_container_usage(struct runtime *runtime, const char *id, unsigned parts, struct container_usage *ret, struct error *err);
 /* Deletes what ended containers wrote; their states and logs stay. */
 void runtime_reclaim(struct runtime *runtime);
-int runtime_container_usage(struct runtime *runtime, const char *id, struct container_usage *ret, struct error *err);
 
 /* The default seccomp profile as runc takes it (linux.seccomp), a const JSON text; for tests and fuzzers. */
 const char *runtime_seccomp_default(void);

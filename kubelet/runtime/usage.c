@@ -68,19 +68,22 @@ static void measure_logs(const char *log, uint64_t *ret_bytes, uint64_t *ret_ino
 	*ret_inodes = inodes;
 }
 
-int runtime_container_usage(struct runtime *runtime, const char *id, struct container_usage *ret, struct error *err)
+int runtime_container_usage(struct runtime *runtime, const char *id, unsigned parts, struct container_usage *ret, struct error *err)
 {
 	struct container *container = container_find(runtime, id);
 	if (!container)
 		return container_missing(id, err);
 	struct container_usage usage = {.cgroup = {.time = clock_wall(), .memory_limit = UINT64_MAX, .pids_limit = UINT64_MAX}};
-	cgroup_stats_read(runtime->cgroups, container->cgroup_path, &usage.cgroup, NULL); /* gone once it ended: zeros */
-	pthread_mutex_lock(&container->size_lock);
-	measure_rootfs(runtime, container);
-	usage.rootfs_bytes = container->rootfs_bytes;
-	usage.rootfs_inodes = container->rootfs_inodes;
-	pthread_mutex_unlock(&container->size_lock);
-	measure_logs(container->log_path, &usage.log_bytes, &usage.log_inodes);
+	if (parts & CONTAINER_USAGE_CGROUP)
+		cgroup_stats_read(runtime->cgroups, container->cgroup_path, &usage.cgroup, NULL); /* gone once it ended: zeros */
+	if (parts & CONTAINER_USAGE_DISK) {
+		pthread_mutex_lock(&container->size_lock);
+		measure_rootfs(runtime, container);
+		usage.rootfs_bytes = container->rootfs_bytes;
+		usage.rootfs_inodes = container->rootfs_inodes;
+		pthread_mutex_unlock(&container->size_lock);
+		measure_logs(container->log_path, &usage.log_bytes, &usage.log_inodes);
+	}
 	container_put(runtime, container);
 	*ret = usage;
 	return 0;

@@ -183,7 +183,7 @@ static void write_tables(struct kubelet *kubelet, const struct row *rows, size_t
 	for (size_t i = 0; i < list.len; i++) {
 		if (cadvisor)
 			add_pod(&t, list.items[i]);
-		usage_each(kubelet, list.items[i], add_container, &t);
+		usage_each(kubelet, list.items[i], cadvisor ? CONTAINER_USAGE_ALL : CONTAINER_USAGE_CGROUP, add_container, &t);
 	}
 	for (size_t i = 0; i < count; i++) {
 		buf_append(out, t.out[i].data ? t.out[i].data : "", t.out[i].len);

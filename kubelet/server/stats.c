@@ -70,7 +70,7 @@ static json_t *network_json(const struct netns_interface *all, int count) {
 static json_t *pod_json(struct kubelet *kubelet, const struct core_v1_pod *pod) {
 	struct summary s = {.kubelet = kubelet, .containers = json_array()};
 	struct cgroup_stats stats;
-	usage_each(kubelet, pod, add_container, &s);
+	usage_each(kubelet, pod, CONTAINER_USAGE_ALL, add_container, &s);
 	if (!usage_of_pod(kubelet, pod, &stats)) {
 		json_decref(s.containers);
 		return NULL;

@@ -3,13 +3,13 @@
 
 #include "kubelet/container/resources.h"
 
-void usage_each(struct kubelet *kubelet, const struct core_v1_pod *pod, void (*fn)(const struct usage_visit *v, void *arg), void *arg) {
+void usage_each(struct kubelet *kubelet, const struct core_v1_pod *pod, unsigned parts, void (*fn)(const struct usage_visit *v, void *arg), void *arg) {
 	struct container_status **list = NULL;
 	size_t count = 0;
 	runtime_container_list(kubelet->runtime, NULL, pod->metadata.uid, &list, &count, NULL);
 	for (size_t i = 0; i < count; i++) {
 		struct container_usage usage = {0};
-		if (list[i]->state == CONTAINER_RUNNING && runtime_container_usage(kubelet->runtime, list[i]->id, &usage, NULL) == 0)
+		if (list[i]->state == CONTAINER_RUNNING && runtime_container_usage(kubelet->runtime, list[i]->id, parts, &usage, NULL) == 0)
 			fn(&(struct usage_visit){pod, list[i], &usage}, arg);
 		container_status_free(list[i]);
 	}

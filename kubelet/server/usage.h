@@ -13,8 +13,8 @@ struct usage_visit {
 	const struct container_status *container;
 	const struct container_usage *usage;
 };
-/* Calls fn for each running container of the pod. */
-void usage_each(struct kubelet *kubelet, const struct core_v1_pod *pod, void (*fn)(const struct usage_visit *v, void *arg), void *arg);
+/* Calls fn for each running container of the pod; parts: CONTAINER_USAGE_*. */
+void usage_each(struct kubelet *kubelet, const struct core_v1_pod *pod, unsigned parts, void (*fn)(const struct usage_visit *v, void *arg), void *arg);
 /* False where the pod has no cgroup. */
 bool usage_of_pod(struct kubelet *kubelet, const struct core_v1_pod *pod, struct cgroup_stats *ret);
 /* The interfaces of a pod that has a network of its own; `out` has room for USAGE_MAX_INTERFACES. Returns how many. */

@@ -591,7 +591,7 @@ static void test_memory_limit_and_resize(void **state)
 	config = (struct container_config){.resources = {.memory_limit = 32 << 20, .cpu_shares = 100}};
 	autofree char *resized = run_shell(sandbox, "sleep 1000", &config);
 	struct container_usage usage;
-	assert_int_equal(runtime_container_usage(t.runtime, resized, &usage, NULL), 0);
+	assert_int_equal(runtime_container_usage(t.runtime, resized, CONTAINER_USAGE_ALL, &usage, NULL), 0);
 	assert_int_equal(usage.cgroup.memory_limit, 32 << 20);
 	assert_true(usage.cgroup.memory_usage > 0);
 	assert_true(usage.cgroup.cpu_usage_ns > 0);
@@ -599,7 +599,7 @@ static void test_memory_limit_and_resize(void **state)
 	autoerror struct error err = {0};
 	struct cgroup_resources more = {.memory_limit = 64 << 20, .cpu_quota_us = 20000};
 	assert_ok(runtime_container_update(t.runtime, resized, &more, &err), &err);
-	assert_int_equal(runtime_container_usage(t.runtime, resized, &usage, NULL), 0);
+	assert_int_equal(runtime_container_usage(t.runtime, resized, CONTAINER_USAGE_ALL, &usage, NULL), 0);
 	assert_int_equal(usage.cgroup.memory_limit, 64 << 20);
 	assert_int_equal(runtime_sandbox_remove(t.runtime, sandbox, NULL), 0);
 }
@@ -767,7 +767,7 @@ static void test_log_rotation(void **state)
 	assert_has(now, "stdout F after\n");
 	assert_null(strstr(now, "line number 1 "));
 	struct container_usage usage;
-	assert_int_equal(runtime_container_usage(t.runtime, id, &usage, NULL), 0);
+	assert_int_equal(runtime_container_usage(t.runtime, id, CONTAINER_USAGE_ALL, &usage, NULL), 0);
 	assert_int_equal(usage.log_inodes, 2);
 	assert_int_equal(runtime_sandbox_remove(t.runtime, sandbox, NULL), 0);
 }

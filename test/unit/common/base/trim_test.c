@@ -85,7 +85,22 @@ static void test_look(void **state) {
 	munmap((char *)clean, SIZE);
 }
 
+/* What was written to counts as anonymous, what a file holds does not. */
+static void test_use(void **state) {
+	const size_t size = 32u << 20;
+	struct memory_use before = memory_use();
+	assert_true(before.anonymous > 0 && before.anonymous <= before.resident);
+	char *at = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	assert_true(at != MAP_FAILED);
+	memset(at, 1, size);
+	struct memory_use after = memory_use();
+	assert_true(after.anonymous > before.anonymous + size / 2);
+	assert_true(after.resident > before.resident + size / 2);
+	munmap(at, size);
+	assert_true(memory_use().anonymous < before.anonymous + size / 2);
+}
+
 int main(void) {
-	const struct CMUnitTest tests[] = {cmocka_unit_test(test_trim), cmocka_unit_test(test_look)};
+	const struct CMUnitTest tests[] = {cmocka_unit_test(test_trim), cmocka_unit_test(test_look), cmocka_unit_test(test_use)};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
