@@ -93,6 +93,24 @@ int make_applied(struct write *w, struct error *err) {
 	return 0;
 }
 
+int make_applied_part(struct write *w, json_t *part, bool force, const char *told_version, struct error *err) {
+	const struct api_type *type = w->resource->type;
+	autofree char *api_version = api_version_of(w->resource);
+	struct managed_options options = options_of(w, api_version, force);
+	options.told_version = told_version;
+	json_object_set_new(part, "apiVersion", json_string(api_version));
+	json_object_set_new(part, "kind", json_string(w->resource->api->kind));
+	json_object_set_new(part, "metadata", json_pack("{s:s}", "name", w->name));
+	json_t *live = api_to_json(type, w->old), *result = NULL;
+	int rc = managed_apply(&options, live, part, &result, err);
+	json_decref(live);
+	if (rc < 0)
+		return rc;
+	rc = api_from_json(type, result, NULL, &w->object, err);
+	json_decref(result);
+	return rc;
+}
+
 static void add_manager(void *object, const struct managed_options *options, const struct buf *fields) {
 	struct meta_v1_object_meta *meta = api_metadata(object);
 	struct arena *arena = api_arena(object);

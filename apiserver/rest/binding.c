@@ -62,14 +62,13 @@ static void answer_bound(struct write *w, struct entry *entry) {
 static int bind_pod(struct request *r, const char *name, void *input, struct error *err) {
 	const struct core_v1_binding *binding = input;
 	int rc = 0;
-	if (!str_empty(binding->metadata.name) && strcmp(binding->metadata.name, name) != 0)
+	/* What is wrong with a target is no Invalid there either, but a bare error. */
+	if (!str_equal(binding->metadata.name, name))
 		rc = error_bad_request(err, "name in URL does not match name in Binding object");
 	else if (str_empty(binding->target.name)) {
-		error_cause(err, "FieldValueRequired", "target.name", "Required value");
-		rc = error_invalid(err, NULL, "Binding", name);
+		rc = error_status(err, 500, "", "target.name: Required value");
 	} else if (!str_empty(binding->target.kind) && strcmp(binding->target.kind, "Node") != 0) {
-		error_cause(err, "FieldValueNotSupported", "target.kind", "Unsupported value: \"%s\": supported values: \"Node\", \"<empty>\"", binding->target.kind);
-		rc = error_invalid(err, NULL, "Binding", name);
+		rc = error_status(err, 500, "", "target.kind: Unsupported value: \"%s\": supported values: \"Node\", \"<empty>\"", binding->target.kind);
 	}
 	if (rc < 0) {
 		api_unref(input);

@@ -244,12 +244,14 @@ struct delete_batch {
 	bool pumping;
 	struct error error;     /* the first; nothing is begun after it */
 	uint64_t revision;
+	char *continue_token;   /* NULL: no more was chosen; in the request's arena */
+	int64_t remaining;
 };
 
 static void batch_finish(struct delete_batch *batch) {
 	struct request *r = batch->r;
 	if (!batch->error.errnum) {
-		list_respond_entries(r, batch->entries, batch->len, batch->revision);
+		list_respond_entries(r, batch->entries, batch->len, batch->revision, batch->continue_token, batch->remaining);
 		return;
 	}
 	autoerror struct error err = {0};
@@ -311,6 +313,33 @@ static void batch_begin(int errnum, void *arg) {
 	batch_pump(batch);
 }
 
+/* A page where one is asked for: no more is deleted, and a token tells where to go on. */
+static int choose_page(struct request *r, const struct list_query *query, struct delete_batch *batch, struct error *err) {
+	uint64_t revision;
+	bool any;
+	autofree char *start = NULL;
+	size_t first = 0;
+	batch->remaining = -1;
+	if (query->continue_token) {
+		int rc = continue_decode(query->continue_token, query->prefix, &revision, &any, &start, err);
+		if (rc < 0)
+			return rc;
+		while (first < batch->len && strcmp(batch->entries[first]->key, start) < 0)
+			entry_unref(batch->entries[first++]);
+		batch->len -= first;
+		memmove(batch->entries, batch->entries + first, batch->len * sizeof(*batch->entries));
+	}
+	if (query->limit <= 0 || batch->len <= (size_t)query->limit)
+		return 0;
+	autofree char *token = continue_encode((int64_t)batch->revision, batch->entries[query->limit - 1]->key, query->prefix);
+	batch->continue_token = arena_strdup(r->arena, token);
+	if (list_query_selects_all(query))
+		batch->remaining = (int64_t)batch->len - query->limit;
+	while (batch->len > (size_t)query->limit)
+		entry_unref(batch->entries[--batch->len]);
+	return 0;
+}
+
 static int start_collection(struct request *r, struct list_query *query, struct error *err) {
 	struct delete_batch *batch = arena_new_type(r->arena, struct delete_batch);
 	batch->r = r;
@@ -318,12 +347,22 @@ static int start_collection(struct request *r, struct list_query *query, struct 
 	autosnapshot struct snapshot *snapshot = collection_snapshot(r->resource->collection);
 	batch->revision = snapshot->revision;
 	list_select(query, snapshot, &batch->entries, &batch->len);
+	int rc = choose_page(r, query, batch, err);
+	if (rc < 0) {
+		while (batch->len)
+			entry_unref(batch->entries[--batch->len]);
+		free(batch->entries);
+		return rc;
+	}
 	/* A revision that is there already: to get onto the store's thread. */
 	store_wait_quick(r->server->store, 1, request_time_left_ms(r, FRESH_TIMEOUT_MS), batch_begin, batch);
 	return REQUEST_TAKEN;
 }
 
 int rest_delete_collection(struct request *r, struct error *err) {
+	/* Nobody deletes of all namespaces at once. */
+	if (r->resource->api->namespaced && str_empty(r->ns))
+		return error_method_not_allowed(err);
 	struct delete_request *d = arena_new_type(r->arena, struct delete_request);
 	int rc = parse_options(r, d, err);
 	if (rc < 0)

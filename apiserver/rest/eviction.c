@@ -110,6 +110,17 @@ static void free_eviction(void *arg) {
 	api_unref(((struct eviction *)arg)->input);
 }
 
+static int check_dry_run(struct request *r, const struct meta_v1_delete_options *options, struct error *err) {
+	for (uint32_t i = 0; options && i < options->dry_run.len; i++) {
+		r->dry_run = true;
+		if (strcmp(options->dry_run.items[i], "All") == 0)
+			continue;
+		error_cause(err, "FieldValueNotSupported", "dryRun", "Unsupported value: [\"%s\"]: supported values: \"All\"", options->dry_run.items[i]);
+		return error_invalid(err, "meta.k8s.io", "DeleteOptions", "");
+	}
+	return 0;
+}
+
 int subresource_eviction(struct request *r, struct error *err) {
 	int rc = request_parse_write_options(r, err);
 	struct eviction *e = arena_new_type(r->arena, struct eviction);
@@ -121,10 +132,11 @@ int subresource_eviction(struct request *r, struct error *err) {
 	arena_defer(r->arena, free_eviction, e);
 	const struct policy_v1_eviction *eviction = e->input;
 	e->options = eviction->delete_options;
-	if (!str_empty(eviction->metadata.name) && strcmp(eviction->metadata.name, r->name) != 0)
+	if (!str_equal(eviction->metadata.name, r->name))
 		return error_bad_request(err, "name in URL does not match name in Eviction object");
-	if (eviction->delete_options && eviction->delete_options->dry_run.len)
-		r->dry_run = true;
+	rc = check_dry_run(r, eviction->delete_options, err);
+	if (rc < 0)
+		return rc;
 	struct core_v1_pod *pod = resource_read(r->resource, r->ns, r->name);
 	if (!pod)
 		return error_not_found(err, r->resource, r->name);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "apiserver/rest/input.h"
 #include "apiserver/request/render.h"
+#include "api/policy_v1.h"
 #include "common/api/yaml.h"
 
 #include <errno.h>
@@ -23,6 +24,9 @@ static int decode_json(struct request *r, const struct api_type *type, const cha
 	/* The body's kind must be the endpoint's, where it names one. */
 	char *kind = json_text_string(r->arena, json, len, "kind");
 	char *version = json_text_string(r->arena, json, len, "apiVersion");
+	/* Evictions of before are the same, and still taken. */
+	if (type == &policy_v1_eviction_type && str_equal(version, "policy/v1beta1"))
+		version = NULL;
 	autofree char *want = str_empty(type->group) ? xstrdup(type->version ? type->version : "") : xprintf("%s/%s", type->group, type->version);
 	if (type->kind && ((!str_empty(kind) && strcmp(kind, type->kind) != 0) || (!str_empty(version) && strcmp(version, want) != 0))) {
 		const char *group, *named_version;

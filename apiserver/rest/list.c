@@ -220,11 +220,11 @@ static void respond_stream(struct request *r, struct list_stream *s, const struc
 	request_respond_pull(r, 200, "application/json", total, stream_next, stream_free, s);
 }
 
-void list_respond_entries(struct request *r, struct entry **entries, size_t len, uint64_t revision) {
+void list_respond_entries(struct request *r, struct entry **entries, size_t len, uint64_t revision, const char *continue_token, int64_t remaining) {
 	struct list_stream *s = xnew(struct list_stream);
 	s->entries = entries;
 	s->end = len;
-	respond_stream(r, s, &(struct list_meta){.revision = revision, .remaining = -1});
+	respond_stream(r, s, &(struct list_meta){.revision = revision, .continue_token = (char *)continue_token, .remaining = remaining});
 }
 
 /* ---- choosing the view ---- */

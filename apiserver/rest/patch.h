@@ -19,4 +19,10 @@ int patch_decode(struct request *r, const struct api_type *type, json_t *tree, v
 /* The make hook of server-side apply (rest/apply.c). */
 int make_applied(struct write *w, struct error *err);
 
+/*
+ * Merges a part of the object (in its own version, with its name), which a subresource says, as an apply does; conflicts are told in the version that the
+ * client speaks.
+ */
+int make_applied_part(struct write *w, json_t *part, bool force, const char *told_version, struct error *err);
+
 #endif

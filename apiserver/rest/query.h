@@ -42,8 +42,8 @@ void list_select(const struct list_query *query, const struct snapshot *snapshot
 /* Calls fn once the cache is as fresh as the query's resourceVersion asks; at once where it is already. fn may run on another thread; its error is answered. Takes the query (fn does not). */
 int list_when_fresh(struct request *r, struct list_query *query, int (*fn)(struct request *r, struct list_query *query, struct error *err), struct error *err);
 
-/* Answers with a list of entries; takes their references and the array (from malloc). */
-void list_respond_entries(struct request *r, struct entry **entries, size_t len, uint64_t revision);
+/* Answers with a list of entries; takes their references and the array (from malloc). continue_token NULL: it is whole; remaining -1: not said. */
+void list_respond_entries(struct request *r, struct entry **entries, size_t len, uint64_t revision, const char *continue_token, int64_t remaining);
 
 /* Continue tokens: opaque to clients; base64 of JSON {"v":"meta.k8s.io/v1","rv":5,"start":"ns/name\u0000"} as the Go server's. */
 /* revision -1: whatever is there then. What follows is to begin after `last_key`, which may also be what continue_decode() gave. */

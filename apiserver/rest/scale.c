@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The scale subresource of whatever has spec.replicas, status.replicas and a selector. */
 #include "apiserver/custom/custom.h"
+#include "apiserver/printers/printer.h"
+#include "apiserver/request/render.h"
+#include "apiserver/rest/input.h"
 #include "apiserver/rest/patch.h"
 #include "apiserver/rest/subresource.h"
 #include "api/autoscaling_v1.h"
@@ -102,9 +105,40 @@ static struct autoscaling_v1_scale *scale_of(const void *object) {
 	return scale;
 }
 
+/* The columns of a Scale, which no resource has. */
+#define COLUMN(name, type, doc) "{\"name\":\"" name "\",\"type\":\"" type "\",\"format\":\"\",\"description\":\"" doc "\",\"priority\":0}"
+#define COLUMNS "\"columnDefinitions\":[" COLUMN("Name", "string", "Name of the scaled object.") "," COLUMN("Desired", "integer", "Instances wanted.") "," COLUMN("Available", "integer", "Instances seen.") "," \
+	COLUMN("Age", "string", "Time since the object was made.") "]"
+
+static void respond_as(struct request *r, const struct autoscaling_v1_scale *scale) {
+	autobuf struct buf json = BUF_INIT(BUF_MAX_DEFAULT), out = BUF_INIT(BUF_MAX_DEFAULT);
+	api_encode(scale, &json);
+	if (r->accept.form == FORM_PARTIAL) {
+		partial_metadata(&r->accept, json.data, json.len, &out);
+	} else {
+		enum include_object include = request_include_object(r);
+		struct cells cells = {.out = &out};
+		buf_printf(&out, "{\"kind\":\"Table\",\"apiVersion\":\"%s\",\"metadata\":{\"resourceVersion\":\"%s\"}," COLUMNS ",\"rows\":[{\"cells\":[", render_meta_version(&r->accept), str_or(scale->metadata.resource_version, ""));
+		cell_string(&cells, scale->metadata.name);
+		cell_int(&cells, scale->spec.replicas);
+		cell_int(&cells, scale->status.replicas);
+		cell_age(&cells, &scale->metadata.creation_timestamp);
+		buf_append_str(&out, include == INCLUDE_NONE ? "]" : "],\"object\":");
+		if (include == INCLUDE_METADATA)
+			partial_metadata(&r->accept, json.data, json.len, &out);
+		else if (include == INCLUDE_OBJECT)
+			buf_append(&out, json.data, json.len);
+		buf_append_str(&out, "}]}");
+	}
+	request_respond_json(r, 200, out.data, out.len);
+}
+
 static void respond_scale(struct request *r, const void *object) {
 	struct autoscaling_v1_scale *scale = scale_of(object);
-	request_respond_object(r, 200, &autoscaling_v1_scale_type, scale);
+	if (r->accept.form == FORM_OBJECT || r->accept.media != MEDIA_JSON)
+		request_respond_object(r, 200, &autoscaling_v1_scale_type, scale);
+	else
+		respond_as(r, scale);
 	api_unref(scale);
 }
 
@@ -125,7 +159,7 @@ static void answer_scale(struct write *w, struct entry *entry) {
 	api_unref(object);
 }
 
-static int apply_scale(struct write *w, const struct autoscaling_v1_scale *scale, struct error *err) {
+static int check_scale(const struct write *w, const struct autoscaling_v1_scale *scale, struct error *err) {
 	const struct meta_v1_object_meta *old = api_metadata(w->old);
 	if (!str_empty(scale->metadata.resource_version) && !str_equal(scale->metadata.resource_version, old->resource_version))
 		return error_conflict(err, w->resource, w->name, CONFLICT_MODIFIED);
@@ -137,10 +171,55 @@ static int apply_scale(struct write *w, const struct autoscaling_v1_scale *scale
 		error_cause(err, "FieldValueInvalid", "spec.replicas", "Invalid value: %d: must be greater than or equal to 0", scale->spec.replicas);
 		return error_invalid(err, "autoscaling", "Scale", w->name);
 	}
+	return 0;
+}
+
+static int apply_scale(struct write *w, const struct autoscaling_v1_scale *scale, struct error *err) {
+	int rc = check_scale(w, scale, err);
+	if (rc < 0)
+		return rc;
 	w->object = api_copy(w->old);
 	set_replicas(w->object, scale->spec.replicas);
 	w->track_fields = true;
 	return 0;
+}
+
+/* {"spec":{"replicas":n}}, wherever the kind has it. */
+static json_t *part_of_scale(const struct write *w, json_t *replicas) {
+	const struct custom_resource *custom = w->resource->custom;
+	const char *path = custom && custom->scale_spec ? custom->scale_spec : "spec.replicas";
+	json_t *part = json_object(), *at = part;
+	for (; strchr(path, '.'); path += strcspn(path, ".") + 1) {
+		autofree char *key = xstrndup(path, strcspn(path, "."));
+		json_object_set_new(at, key, json_object());
+		at = json_object_get(at, key);
+	}
+	if (replicas)
+		json_object_set(at, path, replicas);
+	return part;
+}
+
+/* Whoever applies a Scale owns the replicas of what is scaled, and is told who else does. */
+static int make_scale_applied(struct write *w, struct error *err) {
+	const struct patch_input *input = w->arg;
+	if (!w->old)
+		return error_not_found(err, w->resource, w->name);
+	void *decoded;
+	int rc = patch_decode(w->r, &autoscaling_v1_scale_type, input->tree, &decoded, err);
+	if (rc < 0)
+		return rc;
+	const struct autoscaling_v1_scale *scale = decoded;
+	if (!str_equal(scale->metadata.name, w->name))
+		rc = error_bad_request(err, "the name of the object (%s) does not match the name on the URL (%s)", str_or(scale->metadata.name, ""), w->name);
+	else
+		rc = check_scale(w, scale, err);
+	api_unref(decoded);
+	if (rc < 0)
+		return rc;
+	json_t *part = part_of_scale(w, json_object_get(json_object_get(input->tree, "spec"), "replicas"));
+	rc = make_applied_part(w, part, input->force, "autoscaling/v1", err);
+	json_decref(part);
+	return rc;
 }
 
 static int make_scaled(struct write *w, struct error *err) {
@@ -179,6 +258,20 @@ static int read_scale(struct request *r, struct error *err) {
 	return REQUEST_TAKEN;
 }
 
+static int check_name(struct write *w, struct error *err) {
+	struct meta_v1_object_meta *meta = &((struct autoscaling_v1_scale *)w->input)->metadata;
+	int rc = 0;
+	if (str_empty(meta->name))
+		rc = error_bad_request(err, "name must be provided");
+	else if (strcmp(meta->name, w->name) != 0)
+		rc = error_bad_request(err, "the name of the object (%s) does not match the name on the URL (%s)", meta->name, w->name);
+	if (rc == 0)
+		rc = input_check_namespace(w->resource, w->ns, meta, err);
+	if (rc < 0)
+		api_unref(take_ptr(w->input));
+	return rc;
+}
+
 int subresource_scale(struct request *r, struct error *err) {
 	if (strcmp(r->verb, "get") == 0)
 		return read_scale(r, err);
@@ -190,11 +283,13 @@ int subresource_scale(struct request *r, struct error *err) {
 	if (strcmp(r->verb, "update") == 0) {
 		rc = request_decode_body(r, &autoscaling_v1_scale_type, &w->input, err);
 		w->make = make_scaled;
+		if (rc == 0)
+			rc = check_name(w, err);
 	} else {
 		struct patch_input *input = arena_new_type(r->arena, struct patch_input);
 		rc = patch_parse(r, input, err);
 		w->arg = input;
-		w->make = make_scale_patched;
+		w->make = input->kind == PATCH_APPLY ? make_scale_applied : make_scale_patched;
 	}
 	if (rc < 0)
 		return rc;

@@ -566,6 +566,51 @@ def test_continue_tokens(site):
     check("with a revision of another", s == 400 and o["message"] == "specifying resource version is not allowed when using continue", o)
 
 
+def test_pods_subresources(site):
+    """Bindings, evictions and scales: what they refuse, and in whose words."""
+    api = site.start_server("--disable-admission-plugins=ServiceAccount").api
+    pod = {"metadata": {"name": "p"}, "spec": {"containers": [{"name": "c", "image": "i"}]}}
+    api.call("POST", NS + "pods", pod)
+    for body, code, message in (({"target": {"kind": "Node", "name": "n"}}, 400, "name in URL does not match name in Binding object"),
+                                ({"metadata": {"name": "p"}, "target": {"kind": "Foo", "name": "n"}}, 500, 'target.kind: Unsupported value: "Foo": supported values: "Node", "<empty>"'),
+                                ({"metadata": {"name": "p"}, "target": {}}, 500, "target.name: Required value")):
+        s, o, _ = api.call("POST", NS + "pods/p/binding", body)
+        check("a binding: %s" % body, s == code and o["message"] == message, o)
+    evict = NS + "pods/p/eviction"
+    for body, code in (({}, 400), ({"metadata": {"name": "other"}}, 400), ({"metadata": {"name": "p"}, "deleteOptions": {"dryRun": ["Foo"]}}, 422), ({"apiVersion": "policy/v2", "kind": "Eviction", "metadata": {"name": "p"}}, 400),
+                       ({"apiVersion": "policy/v1beta1", "kind": "Eviction", "metadata": {"name": "p"}, "deleteOptions": {"dryRun": ["All"]}}, 201), ({"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": "p"}}, 201)):
+        s, o, _ = api.call("POST", evict, body)
+        check("an eviction: %s" % body, s == code, o)
+    check("the last did it", api.call("GET", NS + "pods/p")[0] == 404)
+    deployments = "/apis/apps/v1/namespaces/default/deployments"
+    labels = {"a": "b"}
+    api.call("POST", deployments + "?fieldManager=maker", {"metadata": {"name": "d"}, "spec": {"replicas": 2, "selector": {"matchLabels": labels}, "template": {"metadata": {"labels": labels}, "spec": pod["spec"]}}})
+    scale = deployments + "/d/scale?fieldManager=scaler"
+    wanted = {"apiVersion": "autoscaling/v1", "kind": "Scale", "metadata": {"name": "d"}, "spec": {"replicas": 9}}
+    s, o, _ = api.call("PATCH", scale, wanted, APPLY)
+    check("an applied scale meets the owner", s == 409 and o["details"]["causes"] == [{"reason": "FieldManagerConflict", "message": 'conflict with "maker" using autoscaling/v1', "field": ".spec.replicas"}], o)
+    s, o, _ = api.call("PATCH", scale + "&force=true", wanted, APPLY)
+    check("and takes it by force", s == 200 and o["spec"]["replicas"] == 9 and o["kind"] == "Scale", o)
+    owners = {m["manager"]: m for m in api.get(deployments + "/d")["metadata"]["managedFields"]}
+    check("as its owner", owners["scaler"]["fieldsV1"] == {"f:spec": {"f:replicas": {}}} and owners["scaler"]["operation"] == "Apply" and owners["scaler"]["subresource"] == "scale" and "f:replicas" not in owners["maker"]["fieldsV1"]["f:spec"], owners)
+    s, o, _ = api.call("PATCH", scale, dict(wanted, spec={"replicas": 3}), APPLY)
+    check("its own it may change", s == 200 and o["spec"]["replicas"] == 3, o)
+    s, o, _ = api.call("PUT", scale, dict(wanted, metadata={"name": "other"}))
+    check("a scale of another", s == 400 and o["message"] == "the name of the object (other) does not match the name on the URL (d)", o)
+    s, o, _ = api.call("GET", deployments + "/d/scale", headers={"Accept": "application/json;as=Table;g=meta.k8s.io;v=v1"})
+    check("a scale's Table", s == 200 and [c["name"] for c in o["columnDefinitions"]] == ["Name", "Desired", "Available", "Age"] and o["rows"][0]["cells"][:3] == ["d", 3, 0] and o["rows"][0]["object"]["kind"] == "PartialObjectMetadata", o)
+    s, o, _ = api.call("GET", deployments + "/d/scale", headers={"Accept": "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"})
+    check("its bare metadata", s == 200 and o["kind"] == "PartialObjectMetadata" and o["metadata"]["name"] == "d" and "spec" not in o, o)
+    for path in ("/api/v1/configmaps", "/apis/apps/v1/deployments"):
+        check("of all namespaces nobody deletes: " + path, api.call("DELETE", path)[0] == 405)
+    for name in "abc":
+        api.call("POST", NS + "configmaps", {"metadata": {"name": "page-" + name, "labels": {"page": "yes"}}})
+    s, o, _ = api.call("DELETE", NS + "configmaps?labelSelector=page&limit=2")
+    check("a page of deletions", s == 200 and [i["metadata"]["name"] for i in o["items"]] == ["page-a", "page-b"] and o["metadata"]["continue"], o)
+    s, o, _ = api.call("DELETE", NS + "configmaps?labelSelector=page&limit=2&continue=" + o["metadata"]["continue"])
+    check("and the last", s == 200 and [i["metadata"]["name"] for i in o["items"]] == ["page-c"] and "continue" not in o["metadata"], o)
+
+
 def test_times(site):
     api = site.start_server().api
     leases = "/apis/coordination.k8s.io/v1/namespaces/default/leases?dryRun=All"
@@ -650,4 +695,4 @@ def test_answers(site):
     check("defaults that their schema refuses", s == 422 and [c[0].rsplit("openAPIV3Schema.", 1)[1] for c in causes(o)] == ["properties[spec].default.a", "properties[spec].properties[b].default"], o)
 
 
-run([test_ownership, test_status_metadata, test_lists, test_deletes, test_identity, test_unconditional, test_warnings, test_custom, test_gzip, test_options, test_expiry, test_openapi, test_openapi_v3, test_claim_ref, test_headers, test_yaml, test_reviews, test_continue_tokens, test_times, test_gates, test_answers])
+run([test_ownership, test_status_metadata, test_lists, test_deletes, test_identity, test_unconditional, test_warnings, test_custom, test_gzip, test_options, test_expiry, test_openapi, test_openapi_v3, test_claim_ref, test_headers, test_yaml, test_reviews, test_continue_tokens, test_pods_subresources, test_times, test_gates, test_answers])

@@ -26,6 +26,7 @@ struct owner {
 struct owners {
 	struct owner *items;
 	size_t len;
+	const char *told_version; /* NULL: each its own */
 };
 
 static void owner_done(struct owner *o) {
@@ -245,13 +246,13 @@ struct conflicts {
 	struct buf lines;
 };
 
-static char *describe(const struct owner *o) {
+static char *describe(const struct owner *o, const char *told_version) {
 	autobuf struct buf text = BUF_INIT(4096);
 	buf_printf(&text, "\"%s\"", o->manager);
 	if (!str_empty(o->subresource))
 		buf_printf(&text, " with subresource \"%s\"", o->subresource);
 	if (!strcmp(o->operation, OP_UPDATE))
-		buf_printf(&text, " using %s", o->api_version);
+		buf_printf(&text, " using %s", told_version ? told_version : o->api_version);
 	return buf_take(&text);
 }
 
@@ -271,7 +272,7 @@ static int refuse_conflicts(const struct owners *owners, json_t *const *sets, st
 	for (size_t i = 0; i < owners->len; i++) {
 		if (!sets[i])
 			continue;
-		autofree char *by = describe(&owners->items[i]);
+		autofree char *by = describe(&owners->items[i], owners->told_version);
 		c.by = by;
 		buf_printf(&c.lines, "%sconflicts with %s:", c.total ? "\n" : "", by);
 		field_set_each(sets[i], add_conflict, &c);
@@ -680,6 +681,7 @@ int managed_apply(const struct managed_options *options, json_t *live, json_t *c
 		return r;
 	if (live && owners_read(live, &owners) < 0)
 		owners_done(&owners);
+	owners.told_version = options->told_version;
 	json_t *old = live ? without_managed(live) : empty_of(options), *given = without_managed(config);
 	if (live && !owners.len)
 		adopt(options, &owners, old);

@@ -17,6 +17,7 @@ struct managed_options {
 	bool force;                  /* apply only: take what others own */
 	/* Paths whose ownership is never recorded for this resource and version, as "f:status"; NULL terminated; may be NULL. */
 	const char *const *reset_fields;
+	const char *told_version;    /* the version that conflicts are told in; NULL: the owner's own */
 };
 
 /*
