@@ -36,12 +36,15 @@ struct sync {
 	const struct core_v1_pod **active, **doomed, **finished; /* finished: finalizers to remove once the status is written */
 	size_t active_count, doomed_count, finished_count;
 	struct index_set succeeded, failed;  /* indexes */
+	struct index_set busy;               /* indexes with an active pod; only with backoffLimitPerIndex */
 	int32_t succeeded_count, failed_count; /* counted, uncounted and new */
 	int32_t terminating, ready, restarts;
 	int32_t created, deleted, deleted_ready; /* by this round, atomic: the status counts them, though the cache does not show them yet */
 	struct wall_time last_failure, last_success;
 	int32_t failures_in_row;             /* failed pods that ended after the last success */
 	const struct core_v1_pod **last_failed; /* by index: the one that has failed most; NULL without backoffLimitPerIndex */
+	size_t kept;                         /* failed pods that are kept, uncounted, until another takes their index up */
+	int32_t kept_failures;
 	char *fail_reason, *fail_message; /* the job is to fail */
 	char *success_message;            /* the success policy holds */
 	int after_ms;
@@ -171,6 +174,24 @@ static void count_row(struct sync *s)
 			s->failures_in_row++;
 }
 
+static bool is_met(const struct batch_v1_job *job, const char *type)
+{
+	const struct batch_v1_job_condition *condition = job_condition(job, type);
+	return condition && str_equal(condition->status, "True");
+}
+
+/*
+ * How often an index has failed is told by its last failed pod alone, until the next pod of the index has it from there: that long the pod must not go, whoever
+ * deletes it.
+ */
+static bool is_needed(const struct sync *s, const struct core_v1_pod *pod)
+{
+	int32_t index = job_pod_index(pod);
+	bool ending = s->job->metadata.deletion_timestamp.set || is_met(s->job, "FailureTarget") || is_met(s->job, "SuccessCriteriaMet");
+	return s->last_failed && !ending && index >= 0 && index < s->failed.size && s->last_failed[index] == pod && !index_set_has(&s->failed, index) &&
+	       !index_set_has(&s->succeeded, index) && !index_set_has(&s->busy, index);
+}
+
 static void take_finished(struct sync *s, const struct core_v1_pod *pod, bool succeeded)
 {
 	struct arena *arena = api_arena(s->job);
@@ -181,16 +202,35 @@ static void take_finished(struct sync *s, const struct core_v1_pod *pod, bool su
 		s->after_ms = 1; /* the next round counts them */
 		return;
 	}
-	s->finished[s->finished_count++] = pod;
-	if (indexed && succeeded) {
-		/* A set counts an index once however often it is added: it needs no list of uids. */
-		index_set_add(&s->succeeded, job_pod_index(pod));
+	bool counts = succeeded || known || judge_failure(s, pod);
+	if (!succeeded && !known && is_needed(s, pod)) {
+		s->kept++;
+		s->kept_failures += counts;
 		return;
 	}
-	if (known)
-		return;
-	if (succeeded || judge_failure(s, pod))
+	s->finished[s->finished_count++] = pod;
+	/* A set counts an index once however often it is added: it needs no list of uids. */
+	if (indexed && succeeded)
+		index_set_add(&s->succeeded, job_pod_index(pod));
+	else if (!known && counts)
 		api_string_list_add(arena, list, arena_strdup(arena, pod->metadata.uid));
+}
+
+static void take_active(struct sync *s, const struct core_v1_pod *pod)
+{
+	s->active[s->active_count++] = pod;
+	s->ready += pod_is_ready(pod);
+	if (s->last_failed)
+		index_set_add(&s->busy, job_pod_index(pod));
+}
+
+/* Of containers that are started anew in the same pod. */
+static void count_restarts(struct sync *s, const struct core_v1_pod *pod)
+{
+	const struct core_v1_container_status_array *lists[] = {&pod->status.init_container_statuses, &pod->status.container_statuses};
+	for (size_t i = 0; i < array_len(lists) && !pod_is_terminal(pod); i++)
+		for (uint32_t j = 0; j < lists[i]->len; j++)
+			s->restarts += lists[i]->items[j].restart_count;
 }
 
 static void look_at_pods(struct sync *s)
@@ -203,25 +243,27 @@ static void look_at_pods(struct sync *s)
 	index_set_parse(&s->failed, s->job->status.failed_indexes);
 	if (s->job->spec.backoff_limit_per_index)
 		s->last_failed = xcalloc((size_t)s->failed.size, sizeof(*s->last_failed));
+	index_set_init(&s->busy, s->last_failed ? size : 0);
 	settle_uncounted(s, &uncounted->succeeded, &s->job->status.succeeded);
 	settle_uncounted(s, &uncounted->failed, &s->job->status.failed);
 	for (size_t i = 0; i < s->pods.len; i++) {
 		const struct core_v1_pod *pod = s->pods.items[i];
-		bool succeeded = str_equal(pod->status.phase, CORE_V1_POD_PHASE_SUCCEEDED), failed = pod_failed(s->job, pod);
+		bool succeeded = str_equal(pod->status.phase, CORE_V1_POD_PHASE_SUCCEEDED);
 		s->terminating += pod_is_terminating(pod);
-		if (succeeded || failed)
+		count_restarts(s, pod);
+		if (succeeded || pod_failed(s->job, pod))
 			note_end(s, pod, succeeded);
-		if ((succeeded || failed) && has_finalizer(pod))
+		if (pod_is_active(pod))
+			take_active(s, pod);
+	}
+	for (size_t i = 0; i < s->pods.len; i++) {
+		const struct core_v1_pod *pod = s->pods.items[i];
+		bool succeeded = str_equal(pod->status.phase, CORE_V1_POD_PHASE_SUCCEEDED);
+		if ((succeeded || pod_failed(s->job, pod)) && has_finalizer(pod))
 			take_finished(s, pod, succeeded);
-		if (!pod_is_active(pod))
-			continue;
-		s->active[s->active_count++] = pod;
-		s->ready += pod_is_ready(pod);
-		for (uint32_t j = 0; j < pod->status.container_statuses.len; j++)
-			s->restarts += pod->status.container_statuses.items[j].restart_count;
 	}
 	count_row(s);
-	s->failed_count = s->job->status.failed + (int32_t)uncounted->failed.len;
+	s->failed_count = s->job->status.failed + (int32_t)uncounted->failed.len + s->kept_failures;
 	if (job_is_indexed(s->job)) {
 		s->job->status.succeeded = s->succeeded.count;
 		s->job->status.completed_indexes = index_set_format(&s->succeeded, api_arena(s->job));
@@ -240,13 +282,21 @@ static bool is_suspended(const struct batch_v1_job *job)
 	return job->spec.suspend && *job->spec.suspend;
 }
 
+/* Why the job is to fail, by the first of the reasons that hold. */
 static void check_failure(struct sync *s)
 {
 	const struct batch_v1_job *job = s->job;
 	int32_t limit = job->spec.backoff_limit ? *job->spec.backoff_limit : 6;
-	const struct batch_v1_job_condition *target = job_condition(job, "FailureTarget");
-	if (target && str_equal(target->status, "True"))
+	const struct batch_v1_job_condition *target = is_met(job, "FailureTarget") ? job_condition(job, "FailureTarget") : NULL;
+	if (target) {
+		/* Said already: it stays with that. */
+		free(take_ptr(s->fail_reason));
+		free(take_ptr(s->fail_message));
 		fail_job(s, target->reason, target->message);
+	}
+	bool on_failure = str_equal(job->spec.template.spec.restart_policy, "OnFailure");
+	if (s->failed_count > limit || (on_failure && s->restarts > 0 && s->restarts >= limit))
+		fail_job(s, "BackoffLimitExceeded", "Job has reached the specified backoff limit");
 	if (job->spec.active_deadline_seconds && job->status.start_time.set && !is_suspended(job)) {
 		struct wall_time deadline = time_after(job->status.start_time.t, *job->spec.active_deadline_seconds);
 		if (time_diff_ns(clock_wall(), deadline) >= 0)
@@ -254,9 +304,6 @@ static void check_failure(struct sync *s)
 		else
 			s->after_ms = milliseconds_until(deadline);
 	}
-	bool on_failure = str_equal(job->spec.template.spec.restart_policy, "OnFailure");
-	if (s->failed_count > limit || (on_failure && s->restarts > 0 && s->restarts >= limit))
-		fail_job(s, "BackoffLimitExceeded", "Job has reached the specified backoff limit");
 	if (!job->spec.backoff_limit_per_index)
 		return;
 	if (job->spec.max_failed_indexes && s->failed.count > *job->spec.max_failed_indexes)
@@ -358,8 +405,8 @@ static int remove_finalizer(struct sync *s, const struct core_v1_pod *pod, struc
 static int delete_one(size_t i, void *arg, struct error *err)
 {
 	struct sync *s = arg;
-	/* A pod that is one too many (suspended, less parallelism) has not failed: nobody is to count it. */
-	int result = s->over ? 0 : remove_finalizer(s, s->doomed[i], err);
+	/* A pod that is one too many (suspended, less parallelism, the job has succeeded without it) has not failed: nobody is to count it. */
+	int result = s->over && s->fail_reason ? 0 : remove_finalizer(s, s->doomed[i], err);
 	result = result ? result : pod_delete(s->r, s->job, s->doomed[i], state_of(s)->pods, s->key, err);
 	if (result)
 		return result;
@@ -534,7 +581,7 @@ static bool all_counted(const struct sync *s)
 	for (size_t i = 0; i < s->pods.len; i++)
 		if (has_finalizer(s->pods.items[i]) && !pod_is_terminal(s->pods.items[i]))
 			return false;
-	return !uncounted || (!uncounted->succeeded.len && !uncounted->failed.len);
+	return !s->kept && (!uncounted || (!uncounted->succeeded.len && !uncounted->failed.len));
 }
 
 /* The end: conditions first say where it goes, and that it is there once every pod has been counted. */
@@ -559,6 +606,8 @@ static void conclude(struct sync *s)
 	autofree char *reason = xstrdup(met->reason), *message = xstrdup(met->message);
 	if (set_condition(job, "Complete", "True", reason, message)) {
 		job->status.completion_time = api_time_now();
+		if (job->spec.completions && job->status.succeeded > *job->spec.completions)
+			reconciler_event(s->r, job, EVENT_WARNING, "TooManySucceededPods", "Too many succeeded pods running after completion count reached");
 		reconciler_event(s->r, job, EVENT_NORMAL, "Completed", "Job completed");
 	}
 }
@@ -566,9 +615,17 @@ static void conclude(struct sync *s)
 static int act(struct sync *s, struct error *err)
 {
 	struct batch_v1_job *job = s->job;
-	bool met = job_condition(job, "SuccessCriteriaMet") != NULL;
-	check_failure(s);
-	if (!s->fail_reason && job_is_indexed(job))
+	bool met = is_met(job, "SuccessCriteriaMet");
+	if (!job->status.start_time.set && !is_suspended(job))
+		job->status.start_time = api_time_now();
+	if (met) {
+		/* What fails after the success does not undo it. */
+		free(take_ptr(s->fail_reason));
+		free(take_ptr(s->fail_message));
+	} else {
+		check_failure(s);
+	}
+	if (!met && !s->fail_reason && job_is_indexed(job))
 		s->success_message = job_success_policy(job, &s->succeeded);
 	if (s->fail_reason || s->success_message || met || is_complete(s)) {
 		s->over = true;
@@ -579,11 +636,6 @@ static int act(struct sync *s, struct error *err)
 	note_suspension(s);
 	if (is_suspended(job))
 		return s->active_count ? delete_active(s, s->active_count, err) : 0;
-	if (!job->status.start_time.set) {
-		job->status.start_time = api_time_now();
-		if (job->spec.active_deadline_seconds)
-			s->after_ms = (int)min_of(*job->spec.active_deadline_seconds * 1000, (int64_t)INT32_MAX);
-	}
 	return job->metadata.deletion_timestamp.set ? 0 : manage(s, err);
 }
 
@@ -643,6 +695,7 @@ static void sync_done(struct sync *s)
 	free(s->last_failed);
 	index_set_done(&s->succeeded);
 	index_set_done(&s->failed);
+	index_set_done(&s->busy);
 	free(s->fail_reason);
 	free(s->fail_message);
 	free(s->success_message);

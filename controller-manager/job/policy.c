@@ -21,8 +21,8 @@ static const struct core_v1_container_status *failed_container(const struct core
 
 static const struct core_v1_pod_condition *matching_condition(const struct core_v1_pod *pod, const struct batch_v1_pod_failure_policy_rule *rule)
 {
-	for (uint32_t i = 0; i < rule->on_pod_conditions.len; i++)
-		for (uint32_t j = 0; j < pod->status.conditions.len; j++)
+	for (uint32_t j = 0; j < pod->status.conditions.len; j++)
+		for (uint32_t i = 0; i < rule->on_pod_conditions.len; i++)
 			if (str_equal(pod->status.conditions.items[j].type, rule->on_pod_conditions.items[i].type) &&
 				str_equal(pod->status.conditions.items[j].status, str_or(rule->on_pod_conditions.items[i].status, "True")))
 				return &pod->status.conditions.items[j];
@@ -75,20 +75,20 @@ enum failure_action job_failure_action(const struct batch_v1_job *job, const str
 char *job_success_policy(const struct batch_v1_job *job, const struct index_set *succeeded)
 {
 	const struct batch_v1_success_policy *policy = job->spec.success_policy;
-	for (uint32_t i = 0; policy && i < policy->rules.len; i++) {
+	for (uint32_t i = 0; policy && succeeded->count && i < policy->rules.len; i++) {
 		const struct batch_v1_success_policy_rule *rule = &policy->rules.items[i];
 		int32_t wanted = succeeded->size, have = succeeded->count;
 		if (!str_empty(rule->succeeded_indexes)) {
 			struct index_set named;
 			index_set_init(&named, succeeded->size);
 			index_set_parse(&named, rule->succeeded_indexes);
-			wanted = named.count;
+			wanted = named.count ? named.count : INT32_MAX; /* one that names no index of this job never holds */
 			have = 0;
 			for (int32_t n = 0; n < named.size; n++)
 				have += index_set_has(&named, n) && index_set_has(succeeded, n);
 			index_set_done(&named);
 		}
-		if (rule->succeeded_count)
+		if (rule->succeeded_count && wanted != INT32_MAX)
 			wanted = *rule->succeeded_count;
 		if (have >= wanted)
 			return xprintf("Matched rules at index %u", i);

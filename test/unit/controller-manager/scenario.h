@@ -6,7 +6,7 @@
  *	web-1 Running ready node=n1 age=60 of=ReplicaSet/web label=app:web
  *
  * Words: a phase; ready, unready; going (being deleted); node=NAME; age=SECONDS since it was made and became ready; of=KIND/NAME (its controller);
- * label=KEY:VALUE; note=KEY:VALUE (an annotation); finalizer=NAME; restarts=N; exit=CODE (its container has ended so); image=NAME.
+ * condition=TYPE (True); label=KEY:VALUE; note=KEY:VALUE (an annotation); finalizer=NAME; restarts=N; exit=CODE (its container has ended so); image=NAME.
  * The time is always the same moment. Writes are compared as the world logs them, one line each, in order; events only where the row asks.
  */
 #ifndef CORACLE_TEST_SCENARIO_H
@@ -26,6 +26,7 @@ struct scenario {
 	const char *writes;                    /* NULL: not compared */
 	const char *skip;                      /* writes that begin so are not compared; NULL: none */
 	const char *status;                    /* JSON that the owner's status holds afterwards; NULL: any */
+	const char *conditions;                /* all that its status holds afterwards, each a line "Type Status Reason"; NULL: any */
 	const char *event;                     /* a part of an event's line; NULL: none asked for. "!" before it: there must be none */
 	int after_s;                           /* to be looked at again then; 0: not asked; -1: never */
 	const char *error;                     /* a part of the last round's error; NULL: it succeeds */
@@ -92,6 +93,8 @@ static void scenario_word(struct core_v1_pod *pod, char *word, int64_t *age)
 		assert_true(str_to_int64(value, 0, 1000000, age));
 	else if (str_equal(word, "of"))
 		scenario_owner(arena, pod, value);
+	else if (str_equal(word, "condition"))
+		pod_set_condition(arena, pod, value, "True", NULL, NULL);
 	else if (str_equal(word, "label"))
 		scenario_pair(arena, &pod->metadata.labels, value);
 	else if (str_equal(word, "note"))
@@ -164,6 +167,22 @@ static void scenario_check_status(const struct scenario *s, const void *owner)
 	json_decref(want);
 }
 
+static void scenario_check_conditions(const struct scenario *s, const void *owner)
+{
+	json_t *tree = api_to_json(api_type_of(owner), owner);
+	const json_t *conditions = json_object_get(json_object_get(tree, "status"), "conditions");
+	autobuf struct buf have = BUF_INIT(BUF_MAX_DEFAULT);
+	buf_append_str(&have, "");
+	for (size_t i = 0; i < json_array_size(conditions); i++) {
+		const json_t *condition = json_array_get(conditions, i);
+		buf_printf(&have, "%s %s %s\n", json_string_value(json_object_get(condition, "type")), json_string_value(json_object_get(condition, "status")),
+			str_or(json_string_value(json_object_get(condition, "reason")), ""));
+	}
+	json_decref(tree);
+	if (!str_equal(str_or(have.data, ""), s->conditions))
+		fail_msg("%s: the conditions are\n%s", s->name, have.data);
+}
+
 /* The log without its events, and without lines that begin with `skip` (NULL: none). */
 static char *scenario_writes(const char *skip)
 {
@@ -209,6 +228,8 @@ static void scenario_play(const struct scenario *s, const struct controller *con
 		assert_non_null(fake_live(what, "default", key));
 		scenario_check_status(s, fake_live(what, "default", key));
 	}
+	if (s->conditions)
+		scenario_check_conditions(s, fake_live(what, "default", key));
 	if (s->event && (fake.log.len && strstr(fake.log.data, s->event + (s->event[0] == '!')) != NULL) == (s->event[0] == '!'))
 		fail_msg("%s: the log is\n%s", s->name, fake.log.len ? fake.log.data : "");
 	if (s->after_s && (s->after_s < 0 ? result != 0 : result < (s->after_s - 1) * 1000 || result > (s->after_s + 1) * 1000))
