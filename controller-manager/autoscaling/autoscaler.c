@@ -309,6 +309,9 @@ static int propose_all(struct looked_at *l, int32_t *ret, const char **ret_metri
 		struct proposal proposal = {0};
 		autoerror struct error failed = {0};
 		const char *reason;
+		/* One that cannot be read has its place too: whoever shows them goes by the order of the specification. */
+		metric_status *status = api_list_add(arena, &hpa->status.current_metrics);
+		status->type = "";
 		if (propose(l, &hpa->spec.metrics.items[i], &proposal, &reason, &failed) < 0) {
 			reconciler_event(l->r, hpa, EVENT_WARNING, reason, "%s", error_message(&failed));
 			if (!invalid++) {
@@ -317,7 +320,6 @@ static int propose_all(struct looked_at *l, int32_t *ret, const char **ret_metri
 			}
 			continue;
 		}
-		metric_status *status = api_list_add(arena, &hpa->status.current_metrics);
 		*status = proposal.status;
 		if (proposal.replicas > most) {
 			most = proposal.replicas;
@@ -469,7 +471,7 @@ static int look(struct looked_at *l, const char *key, struct error *err)
 	const char *reason = "";
 	int r = 0;
 	set_condition(hpa, ABLE, true, "SucceededGetScale", "the HPA controller was able to get the target's current scale");
-	hpa->status.current_replicas = l->scale->current;
+	hpa->status.current_replicas = current;
 	if (!current && minimum(hpa)) {
 		wanted = 0;
 		set_condition(hpa, ACTIVE, false, "ScalingDisabled", "scaling is disabled since the replica count of the target is zero");

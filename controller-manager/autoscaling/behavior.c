@@ -140,7 +140,7 @@ static void say_stabilized(struct behavior_answer *answer, const struct behavior
 	if (answer->replicas == in->wanted) {
 		answer->able_reason = "ReadyForNewScale";
 		answer->able_message = "recommended size matches current size";
-	} else if (in->wanted >= in->current) {
+	} else if (in->behavior && in->wanted >= in->current) {
 		answer->able_reason = "ScaleUpStabilized";
 		answer->able_message = "recent recommendations were lower than current one, applying the lowest recent recommendation";
 	} else {

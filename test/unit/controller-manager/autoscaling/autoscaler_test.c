@@ -324,6 +324,78 @@ static void test_bounds_and_zero(void **state)
 	fake_reconciler_done(&r);
 }
 
+#define UP(rules) CPU50 ",\"behavior\":{\"scaleUp\":{" rules "}}"
+#define DOWN(rules) CPU50 ",\"behavior\":{\"scaleDown\":{\"stabilizationWindowSeconds\":0," rules "}}"
+#define POLICIES(list) "\"policies\":[" list "]"
+#define BY(type, value) "{\"type\":\"" type "\",\"value\":" value ",\"periodSeconds\":60}"
+#define UNREADABLE "{\"type\":\"External\",\"external\":{\"metric\":{\"name\":\"q\"},\"target\":{\"type\":\"Value\",\"value\":\"1\"}}}"
+#define RESTING "True ReadyForNewScale"
+#define SCALED "True SucceededRescale"
+#define FREE "False DesiredWithinRange"
+#define VALID "True ValidMetricFound"
+
+/* One look at four pods that ask for 100m each, of which a half is the target; use: -1: not known. */
+static void test_one_look(void **state)
+{
+	static const struct {
+		const char *name, *spec;
+		int32_t replicas;
+		int64_t use[4];
+		int32_t wanted;
+		const char *able, *limited, *active, *event;
+	} rows[] = {
+		{"on target", CPU50, 4, {50, 50, 50, 50}, 4, RESTING, FREE, VALID, NULL},
+		{"the mean counts", CPU50, 4, {100, 100, 0, 0}, 4, RESTING, FREE, VALID, NULL},
+		{"up", CPU50, 4, {70, 70, 70, 70}, 6, SCALED, FREE, VALID, "SuccessfulRescale: New size: 6; reason: cpu resource utilization (percentage of request) above target"},
+		{"up by pods", UP(POLICIES(BY("Pods", "1"))), 4, {100, 100, 100, 100}, 5, SCALED, "True ScaleUpLimit", VALID, NULL},
+		{"up by per cent", UP(POLICIES(BY("Percent", "50"))), 4, {100, 100, 100, 100}, 6, SCALED, "True ScaleUpLimit", VALID, NULL},
+		{"a part of a pod is one", UP(POLICIES(BY("Percent", "10"))), 4, {100, 100, 100, 100}, 5, SCALED, "True ScaleUpLimit", VALID, NULL},
+		{"the boldest policy", UP(POLICIES(BY("Pods", "1") "," BY("Percent", "50"))), 4, {100, 100, 100, 100}, 6, SCALED, "True ScaleUpLimit", VALID, NULL},
+		{"or the most careful", UP("\"selectPolicy\":\"Min\"," POLICIES(BY("Pods", "1") "," BY("Percent", "50"))), 4, {100, 100, 100, 100}, 5, SCALED, "True ScaleUpLimit", VALID, NULL},
+		{"up is forbidden", UP("\"selectPolicy\":\"Disabled\""), 4, {100, 100, 100, 100}, 4, RESTING, "True ScaleUpLimit", VALID, NULL},
+		{"down", DOWN(POLICIES(BY("Percent", "100"))), 4, {20, 20, 20, 20}, 2, SCALED, FREE, VALID, "SuccessfulRescale: New size: 2; reason: All metrics below target"},
+		{"down by pods", DOWN(POLICIES(BY("Pods", "1"))), 4, {20, 20, 20, 20}, 3, SCALED, "True ScaleDownLimit", VALID, NULL},
+		{"down is forbidden", DOWN("\"selectPolicy\":\"Disabled\""), 4, {20, 20, 20, 20}, 4, RESTING, "True ScaleDownLimit", VALID, NULL},
+		{"down waits as ever", CPU50, 4, {20, 20, 20, 20}, 4, "True ScaleDownStabilized", FREE, VALID, NULL},
+		{"not below the least", DOWN(POLICIES(BY("Percent", "100"))) ",\"minReplicas\":3", 4, {10, 10, 10, 10}, 3, SCALED, "True TooFewReplicas", VALID, NULL},
+		{"a tolerance of its own", UP("\"tolerance\":\"500m\""), 4, {70, 70, 70, 70}, 4, RESTING, FREE, VALID, NULL},
+		{"of nothing", UP("\"tolerance\":\"0\""), 4, {51, 51, 51, 51}, 5, SCALED, FREE, VALID, NULL},
+		{"downwards", DOWN("\"tolerance\":\"500m\""), 4, {30, 30, 30, 30}, 4, RESTING, FREE, VALID, NULL},
+		{"who says nothing used all it asks for, when it would go down", DOWN(POLICIES(BY("Percent", "100"))), 4, {10, 10, 10, -1}, 3, SCALED, FREE, VALID, NULL},
+		{"and nothing, when it would go up", CPU50, 4, {90, 90, 90, -1}, 6, SCALED, FREE, VALID, NULL},
+		{"too little is known to turn", CPU50, 4, {60, -1, -1, -1}, 4, RESTING, FREE, VALID, NULL},
+		{"nothing is known", CPU50, 4, {-1, -1, -1, -1}, 4, "True SucceededGetScale", "", "False FailedGetResourceMetric", "Warning FailedGetResourceMetric: failed to get cpu utilization"},
+		{"what can be read asks for more", ",\"metrics\":[" UNREADABLE ",{\"type\":\"Resource\",\"resource\":{\"name\":\"cpu\",\"target\":{\"type\":\"Utilization\",\"averageUtilization\":50}}}]", 4, {100, 100, 100, 100}, 8, SCALED, FREE, VALID,
+			"Warning FailedGetExternalMetric"},
+		{"or less, which is not believed", ",\"metrics\":[" UNREADABLE ",{\"type\":\"Resource\",\"resource\":{\"name\":\"cpu\",\"target\":{\"type\":\"Utilization\",\"averageUtilization\":50}}}]", 4, {10, 10, 10, 10}, 4, "True SucceededGetScale", "",
+			"False FailedGetExternalMetric", "Warning FailedComputeMetricsReplicas: invalid metrics (1 invalid out of 2), first error is:"},
+		{"a target that asks for nothing", ",\"metrics\":[{\"type\":\"Resource\",\"resource\":{\"name\":\"cpu\",\"target\":{\"type\":\"Utilization\"}}}]", 4, {50, 50, 50, 50}, 4, "True SucceededGetScale", "", "False FailedGetResourceMetric", NULL},
+		{"above the most, whatever they use", CPU50, 30, {50, 50, 50, 50}, 20, SCALED, "", "", "reason: Current number of replicas above Spec.MaxReplicas"},
+	};
+	for (size_t i = 0; i < array_len(rows); i++) {
+		fake_teardown(state);
+		setup(state);
+		print_message("  %s\n", rows[i].name);
+		struct reconciler r = fake_reconciler(&horizontal_pod_autoscaler_controller);
+		play.replicas = rows[i].replicas;
+		add_pods(4);
+		memcpy(play.use, rows[i].use, sizeof(rows[i].use));
+		add_hpa("h", rows[i].spec);
+		fake_reconcile_all(&r, CACHED_HORIZONTAL_POD_AUTOSCALERS);
+		const hpa_t *hpa = fake_live(CACHED_HORIZONTAL_POD_AUTOSCALERS, "n", "h");
+		assert_int_equal(play.replicas, rows[i].wanted);
+		assert_string_equal(condition("h", "AbleToScale"), rows[i].able);
+		assert_string_equal(condition("h", "ScalingLimited"), rows[i].limited);
+		assert_string_equal(condition("h", "ScalingActive"), rows[i].active);
+		assert_int_equal(hpa->status.current_replicas, rows[i].replicas);
+		/* Each metric has its place, also one that could not be read. */
+		assert_int_equal(hpa->status.current_metrics.len, *rows[i].active ? hpa->spec.metrics.len : 0);
+		if (rows[i].event && !strstr(fake.log.data, rows[i].event))
+			fail_msg("%s", fake.log.data);
+		fake_reconciler_done(&r);
+	}
+}
+
 /* Two autoscalers pull at the same pods: neither moves them once both are known. */
 static void test_ambiguous(void **state)
 {
@@ -371,6 +443,7 @@ int main(void)
 		TEST(test_kinds_of_metric),
 		TEST(test_what_cannot_be_read),
 		TEST(test_bounds_and_zero),
+		TEST(test_one_look),
 		TEST(test_ambiguous),
 		TEST(test_lost_race),
 	};
