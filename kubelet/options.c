@@ -20,6 +20,7 @@ static const struct flag flags[] = {
 	{"runtime-root", 0, FLAG_STRING, FIELD(runtime_root), "", "folder of containers' bundles; default <root-dir>/runtime", 0, 0},
 	{"image-root", 0, FLAG_STRING, FIELD(image_root), "/var/lib/coracle/images", "folder of images", 0, 0},
 	{"pod-log-dir", 0, FLAG_STRING, FIELD(pod_log_dir), "/var/log/pods", "folder of containers' logs", 0, 0},
+	{"container-log-links-dir", 0, FLAG_STRING, FIELD(container_log_links_dir), "", "folder of links to them, one a container, for collectors (default: containers, beside the folder of logs)", 0, 0},
 	{"cert-dir", 0, FLAG_STRING, FIELD(cert_dir), "", "folder for a self-signed certificate; default <root-dir>/pki", 0, 0},
 	{"hostname-override", 0, FLAG_STRING, FIELD(hostname_override), "", "name of the node instead of the machine's", 0, 0},
 	{"node-ip", 0, FLAG_STRING, FIELD(node_ip), "", "address of the node, or one of each family with a comma", 0, 0},

@@ -79,10 +79,21 @@ static void find_addresses(struct kubelet *kubelet) {
 
 /* ---- what stands on the machine ---- */
 
+static char *log_links_dir(const struct kubelet_options *options) {
+	if (!str_empty(options->container_log_links_dir))
+		return xstrdup(options->container_log_links_dir);
+	autofree char *logs = xstrdup(options->pod_log_dir);
+	char *slash = strrchr(logs, '/');
+	if (slash)
+		*slash = '\0';
+	return path_join(slash ? logs : ".", "containers", NULL);
+}
+
 static int make_folders(struct kubelet *kubelet, struct error *err) {
 	const struct kubelet_options *o = &kubelet->options;
 	autofree char *pods = path_join(o->root_dir, "pods", NULL);
-	const char *const folders[] = {o->root_dir, pods, o->run_dir, o->runtime_root, o->image_root, o->pod_log_dir, o->cni_cache_dir, o->seccomp_dir};
+	autofree char *links = log_links_dir(o);
+	const char *const folders[] = {o->root_dir, pods, o->run_dir, o->runtime_root, o->image_root, o->pod_log_dir, links, o->cni_cache_dir, o->seccomp_dir};
 	for (size_t i = 0; i < array_len(folders); i++) {
 		int r = file_mkdir_all(folders[i], i == 0 ? 0711 : i == 1 ? 0750 : 0755, err);
 		if (r < 0)
@@ -118,12 +129,14 @@ static int open_runtime(struct kubelet *kubelet, struct error *err) {
 	struct quantity log_size = {0};
 	if (quantity_parse(o->container_log_max_size, strlen(o->container_log_max_size), &log_size) < 0)
 		return error_set(err, EINVAL, "container-log-max-size: \"%s\" is no quantity", o->container_log_max_size);
+	autofree char *links = log_links_dir(o);
 	const struct runtime_options options = {
 		.root_dir = o->runtime_root,
 		.run_dir = o->run_dir,
 		.runc_path = str_empty(o->runc_path) ? NULL : o->runc_path,
 		.conmon_path = str_empty(o->conmon_path) ? NULL : o->conmon_path,
 		.seccomp_dir = o->seccomp_dir,
+		.log_links_dir = links,
 		.log_max_bytes = quantity_value(&log_size),
 		.log_max_files = (int)o->container_log_max_files,
 		.images = kubelet->images,

@@ -140,7 +140,6 @@ static int pull(struct pod *pod, struct core_v1_pod *object, struct slot *slot, 
 		const char *reason = str_or(err.reason, "ErrImagePull");
 		const char *message = error_message(&err);
 		kubelet_event(kubelet, object, field, "Warning", "Failed", "Failed to pull image \"%s\": %s", image, message);
-		kubelet_event(kubelet, object, field, "Warning", "Failed", "Error: %s", reason);
 		raise_backoff(slot, reason, message);
 		return fail(slot, reason, message);
 	}
@@ -154,7 +153,7 @@ static int pull(struct pod *pod, struct core_v1_pod *object, struct slot *slot, 
 	return 0;
 }
 
-int pod_ensure_image(struct pod *pod, struct core_v1_pod *object, struct slot *slot, const char *image, const char *policy) {
+static int ensure(struct pod *pod, struct core_v1_pod *object, struct slot *slot, const char *image, const char *policy) {
 	struct image_reference parsed = {0};
 	autoerror struct error err = {0};
 	autoimage struct image *have = NULL;
@@ -181,5 +180,14 @@ int pod_ensure_image(struct pod *pod, struct core_v1_pod *object, struct slot *s
 		r = pull(pod, object, slot, image, &parsed);
 	}
 	image_reference_done(&parsed);
+	return r;
+}
+
+int pod_ensure_image(struct pod *pod, struct core_v1_pod *object, struct slot *slot, const char *image, const char *policy) {
+	int r = ensure(pod, object, slot, image, policy);
+	if (r < 0) {
+		autofree char *field = slot_field_path(slot);
+		kubelet_event(pod->kubelet, object, field, "Warning", "Failed", "Error: %s", slot->waiting_reason);
+	}
 	return r;
 }

@@ -325,6 +325,7 @@ int runtime_container_remove(struct runtime *runtime, const char *id, struct err
 		r = container_take_away(runtime, container, err);
 	}
 	if (r == 0 && !container->removed) {
+		log_link_remove(runtime, container);
 		container->removed = true;
 		pthread_mutex_lock(&runtime->lock);
 		map_take(&runtime->containers, id);

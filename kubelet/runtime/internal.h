@@ -75,7 +75,7 @@ struct container {
 };
 
 struct runtime {
-	char *root, *run, *runc, *conmon, *seccomp_dir, *version;
+	char *root, *run, *runc, *conmon, *seccomp_dir, *log_links_dir, *version;
 	char boot_id[40];
 	int64_t log_max_bytes;
 	int log_max_files;
@@ -95,6 +95,17 @@ struct runtime {
 	pthread_t event_thread;
 	bool event_thread_runs;
 };
+
+/* ---- launch.c, for tests ---- */
+/* What of an OCI runtime's complaint somebody wants to read: of logrus' lines (time="..." level=error msg="...") the last message, of other text all of it. The caller frees. */
+char *runc_message(const char *text);
+
+/* ---- log_links.c ---- */
+/* Of one that runs; without a place for links, or a pod's name among its labels: nothing. */
+void log_link_make(const struct runtime *runtime, const struct container *container);
+void log_link_remove(const struct runtime *runtime, const struct container *container);
+/* Removes links of containers that are gone, with their logs, while nobody looked. Before the runtime is used. */
+void log_links_sweep(const struct runtime *runtime);
 
 /* ---- state.c ---- */
 struct sandbox *sandbox_new(const char *id);

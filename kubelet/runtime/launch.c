@@ -71,6 +71,23 @@ const char *signal_name(int number)
 
 /* ---- starting ---- */
 
+char *runc_message(const char *text)
+{
+	static const char key[] = " msg=\"";
+	const char *found = NULL;
+	autobuf struct buf out = BUF_INIT(MAX_SYNC);
+	for (const char *p = str_starts_with(text, "time=\"") ? strstr(text, key) : NULL; p; p = strstr(found, key))
+		found = p + strlen(key);
+	if (!found)
+		return xstrndup(text, strcspn(text, "\n") == strlen(text) ? strlen(text) : (size_t)(strrchr(text, '\n') - text));
+	for (const char *p = found; *p && *p != '"'; p++) {
+		bool escaped = *p == '\\' && p[1];
+		p += escaped;
+		buf_append(&out, escaped && *p == 'n' ? " " : p, 1);
+	}
+	return out.len ? buf_take(&out) : xstrdup("");
+}
+
 /* conmon's answer on the sync pipe: {"data": pid} or {"data": -1, "message": "..."}. */
 static int read_sync(int fd, pid_t *ret_pid, struct error *err)
 {
@@ -98,7 +115,8 @@ static int read_sync(int fd, pid_t *ret_pid, struct error *err)
 		return 0;
 	}
 	const char *message = json_string_value(json_object_get(answer, "message"));
-	return error_set(err, EIO, "%s", str_or(message, "the container's monitor ended before the container was created"));
+	autofree char *plain = runc_message(str_or(message, "the container's monitor ended before the container was created"));
+	return error_set(err, EIO, "%s", plain);
 }
 
 struct conmon_paths {
@@ -303,6 +321,7 @@ static int start_locked(struct runtime *runtime, struct container *container, st
 		return r;
 	}
 	container_place_monitor(runtime, container);
+	log_link_make(runtime, container);
 	pthread_mutex_lock(&runtime->lock);
 	container->starting = false;
 	pthread_mutex_unlock(&runtime->lock);

@@ -243,6 +243,7 @@ void runtime_recover(struct runtime *runtime)
 	struct kind sandbox = {&runtime->sandboxes, recover_sandbox}, container = {&runtime->containers, recover_container};
 	each_id(sandboxes, recover_one, runtime, &sandbox);
 	each_id(containers, recover_one, runtime, &container);
+	log_links_sweep(runtime);
 	end_half_starts(runtime);
 	settle_containers(runtime);
 	sweep(runtime, "sandboxes", &runtime->sandboxes);

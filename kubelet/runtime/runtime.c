@@ -242,6 +242,7 @@ int runtime_open(const struct runtime_options *options, struct runtime **ret, st
 		.runc = find_program(options->runc_path, "runc"),
 		.conmon = find_program(options->conmon_path, "conmon"),
 		.seccomp_dir = xstrdup(options->seccomp_dir ? options->seccomp_dir : "/var/lib/kubelet/seccomp"),
+		.log_links_dir = options->log_links_dir ? xstrdup(options->log_links_dir) : NULL,
 		.log_max_bytes = options->log_max_bytes > 0 ? options->log_max_bytes : 10 << 20,
 		.log_max_files = options->log_max_files > 1 ? options->log_max_files : 5,
 		.images = options->images,
@@ -294,6 +295,7 @@ struct runtime *runtime_close(struct runtime *runtime)
 	free(runtime->runc);
 	free(runtime->conmon);
 	free(runtime->seccomp_dir);
+	free(runtime->log_links_dir);
 	free(runtime->version);
 	free(runtime);
 	return NULL;

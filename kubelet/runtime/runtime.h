@@ -51,6 +51,7 @@ struct runtime_options {
 	const char *runc_path;   /* NULL: found in PATH */
 	const char *conmon_path; /* NULL: found in PATH */
 	const char *seccomp_dir; /* of Localhost profiles; NULL: /var/lib/kubelet/seccomp */
+	const char *log_links_dir; /* where collectors look for containers' logs; NULL: no links */
 	int64_t log_max_bytes;   /* --container-log-max-size; 0: 10 MiB */
 	int log_max_files;       /* --container-log-max-files; 0: 5 */
 	struct image_store *images;   /* all three borrowed: they outlive the runtime */

@@ -58,9 +58,9 @@ def label_of(rig, name):
     return wait_until(30, "the log", log).strip()
 
 
-def event(rig, name, reason):
+def event(rig, name, reason, message=""):
     """Events are told beside the status, and may be seen after it."""
-    wait_until(30, f"an event {reason} about {name}", lambda: reason in [e["reason"] for e in rig.events(name)])
+    wait_until(30, f"an event {reason} {message} about {name}", lambda: [e for e in rig.events(name) if e["reason"] == reason and message in e["message"]])
 
 
 def show(rig, name, image, policy="IfNotPresent", **spec):
@@ -111,6 +111,7 @@ def test_policies(rig):
         rig.wait_phase(name, "Running")
         expect(label_of(rig, name) == want, f"{name} runs {label_of(rig, name)}")
     fails(rig, "never", "ErrImageNeverPull", text="is not present with pull policy of Never")
+    event(rig, "never", "Failed", "Error: ErrImageNeverPull")
     done(rig, "a", "b", "c", "d", "never")
 
 
@@ -120,10 +121,13 @@ def test_bad_names_and_absent_images(rig):
     show(rig, "unreachable", "127.0.0.1:1/x:y")
     show(rig, "digest", f"{OPEN}/app@sha256:" + "0" * 64)
     fails(rig, "bad", "InvalidImageName")
+    event(rig, "bad", "Failed", "Error: InvalidImageName")
     fails(rig, "absent", "ErrImagePull", "ImagePullBackOff", f"{OPEN}/nothing:here")
     fails(rig, "unreachable", "RegistryUnavailable", "ImagePullBackOff", "refused")
     fails(rig, "digest", "ErrImagePull", "ImagePullBackOff")
     event(rig, "absent", "BackOff")
+    event(rig, "absent", "Failed", "Error: ErrImagePull")
+    event(rig, "absent", "Failed", "Error: ImagePullBackOff")
     # The image appears: the next pull, when its turn comes, takes it.
     push(rig, f"{OPEN}/nothing:here", "one")
     rig.wait_phase("absent", "Running", 120)

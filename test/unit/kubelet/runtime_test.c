@@ -3,7 +3,7 @@
  * Containers for real: runc, conmon, CNI plugins, overlayfs. In mount and network namespaces, a cgroup and folders of its own;
  * nothing of it is left on the machine. Needs root. Past 800 lines because its parts share one costly set-up.
  */
-#include "kubelet/runtime/runtime.h"
+#include "kubelet/runtime/internal.h"
 #include "test/lib/busybox_image.h"
 
 #include <arpa/inet.h>
@@ -85,8 +85,9 @@ static void wait_exit_of(const char *id)
 static void open_runtime(void)
 {
 	autoerror struct error err = {0};
-	autofree char *root = under("root"), *run = under("run");
-	struct runtime_options options = {.root_dir = root, .run_dir = run, .images = t.images, .network = t.network, .cgroups = t.cgroups,
+	autofree char *root = under("root"), *run = under("run"), *links = under("containers");
+	file_mkdir_all(links, 0755, NULL);
+	struct runtime_options options = {.root_dir = root, .run_dir = run, .log_links_dir = links, .images = t.images, .network = t.network, .cgroups = t.cgroups,
 		.on_event = on_event, .log_max_bytes = 2000, .log_max_files = 3};
 	assert_ok(runtime_open(&options, &t.runtime, &err), &err);
 }
@@ -770,6 +771,50 @@ static void test_log_rotation(void **state)
 	assert_int_equal(runtime_sandbox_remove(t.runtime, sandbox, NULL), 0);
 }
 
+/* Collectors find a container's log by its name while the container is there; what was left behind goes, what is another's stays. */
+static void test_log_links(void **state)
+{
+	autofree char *links = under("containers");
+	autofree char *sandbox = start_sandbox("linked", NULL);
+	static const struct runtime_label labels[] = {{"io.kubernetes.pod.name", "linked"}, {"io.kubernetes.pod.namespace", "default"}};
+	struct container_config config = {.labels = labels, .label_count = 2};
+	autofree char *id = run_shell(sandbox, "echo collected", &config);
+	wait_exit_of(id);
+	autofree char *path = xprintf("%s/linked_default_c-%s.log", links, id), *text = NULL;
+	size_t len;
+	assert_int_equal(file_read(AT_FDCWD, path, 4096, &text, &len, NULL), 0);
+	assert_has(text, "collected");
+
+	autofree char *dangling = xprintf("%s/gone_default_c-%064d.log", links, 1), *others = xprintf("%s/other_default_c-%064d.log", links, 2), *target = under("busybox.tar");
+	assert_int_equal(symlink("/nothing/0.log", dangling), 0);
+	assert_int_equal(symlink(target, others), 0);
+	t.runtime = runtime_close(t.runtime);
+	open_runtime();
+	assert_true(faccessat(AT_FDCWD, dangling, F_OK, AT_SYMLINK_NOFOLLOW) < 0);
+	assert_int_equal(access(others, F_OK), 0);
+	assert_int_equal(access(path, F_OK), 0);
+	assert_int_equal(runtime_sandbox_remove(t.runtime, sandbox, NULL), 0);
+	assert_true(faccessat(AT_FDCWD, path, F_OK, AT_SYMLINK_NOFOLLOW) < 0);
+	unlink(others);
+}
+
+static void test_runc_message(void **state)
+{
+	static const struct { const char *text, *message; } rows[] = {
+		{"time=\"2026-01-01T00:00:00Z\" level=error msg=\"runc create failed: exec: \\\"x\\\": not found\"\n", "runc create failed: exec: \"x\": not found"},
+		{"time=\"2\" level=warning msg=\"one\"\ntime=\"3\" level=error msg=\"two\\nlines\"\n", "two lines"},
+		{"time=\"2\" level=error msg=\"cut off \\", "cut off \\"},
+		{"time=\"2\" level=error msg=\"", ""},
+		{"time=\"2\"", "time=\"2\""},
+		{"plain msg=\"text\"\n", "plain msg=\"text\""},
+		{"", ""},
+	};
+	for (size_t i = 0; i < array_len(rows); i++) {
+		autofree char *message = runc_message(rows[i].text);
+		assert_string_equal(message, rows[i].message);
+	}
+}
+
 static void with_ports(struct sandbox_config *config)
 {
 	static const struct network_port ports[] = {{.host_port = 18080, .container_port = 8080, .protocol = "TCP"}};
@@ -861,6 +906,8 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_monitor_killed),
 		cmocka_unit_test(test_attach_to_terminal),
 		cmocka_unit_test(test_log_rotation),
+		cmocka_unit_test(test_log_links),
+		cmocka_unit_test(test_runc_message),
 		cmocka_unit_test(test_port_forward_socket),
 		cmocka_unit_test(test_start_latency),
 	};
