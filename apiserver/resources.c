@@ -351,6 +351,9 @@ int resource_encode_stored(const struct resource *resource, void *object, struct
 	} else {
 		void *stored;
 		rc = convert(resource, object, resource->storage_type, &stored, err);
+		/* What is kept is judged by the schema of the version that is kept. */
+		if (rc == 0 && resource->custom)
+			custom_process(NULL, &custom_of_type(resource->storage_type)->resource, stored, NULL);
 		if (rc == 0) {
 			api_encode(stored, out);
 			api_unref(stored);

@@ -200,16 +200,16 @@ int worker_put_object(struct worker *worker, const struct resource *resource, vo
 	return put_object(worker, resource, object, expected, 0);
 }
 
-void worker_own_status(void *object, const char *manager, const char *api_version, const char *fields) {
+void worker_own_status(void *object, const char *manager, const char *operation, const char *api_version, const char *fields) {
 	struct meta_v1_object_meta *meta = api_metadata(object);
 	for (uint32_t i = 0; i < meta->managed_fields.len; i++)
 		if (str_equal(meta->managed_fields.items[i].manager, manager))
 			return;
-	/* Applies come before updates. */
+	/* Applies come before updates, and the oldest of those first. */
 	api_list_add(api_arena(object), &meta->managed_fields);
 	memmove(meta->managed_fields.items + 1, meta->managed_fields.items, (meta->managed_fields.len - 1) * sizeof(*meta->managed_fields.items));
 	meta->managed_fields.items[0] = (struct meta_v1_managed_fields_entry){
-		.manager = manager, .operation = "Apply", .api_version = api_version, .time = api_time_now(), .fields_type = "FieldsV1", .fields_v1 = {.json = fields, .len = strlen(fields)}, .subresource = "status",
+		.manager = manager, .operation = operation, .api_version = api_version, .time = api_time_now(), .fields_type = "FieldsV1", .fields_v1 = {.json = fields, .len = strlen(fields)}, .subresource = "status",
 	};
 }
 

@@ -34,8 +34,8 @@ int worker_delete(struct worker *worker, struct collection *collection, const ch
 /* Stores the object as it is; expected as for collection_put(). */
 int worker_put_object(struct worker *worker, const struct resource *resource, void *object, uint64_t expected);
 /* Gives a new object its manager, uid, time and generation, and what its strategy prepares. */
-/* Notes in the object's metadata that this manager applied these fields of its status (fieldsV1, which must outlive the object); where it owns some already, nothing. */
-void worker_own_status(void *object, const char *manager, const char *api_version, const char *fields);
+/* Notes in the object's metadata that this manager wrote these fields of its status (fieldsV1, which must outlive the object); where it owns some already, nothing. */
+void worker_own_status(void *object, const char *manager, const char *operation, const char *api_version, const char *fields);
 void worker_fill(const struct resource *resource, void *object);
 /* The Status of an etcd that a deletion or update must meet: the object's resourceVersion as a number. */
 uint64_t worker_revision(const void *object);

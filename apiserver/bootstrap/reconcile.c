@@ -205,7 +205,7 @@ static bool change_service_cidr(void *object, const void *wanted, struct arena *
 	if (!ready)
 		ready = api_list_add(arena, &cidr->status.conditions);
 	*ready = (struct meta_v1_condition){.type = "Ready", .status = "True", .message = "Kubernetes default Service CIDR is ready", .reason = "", .last_transition_time = api_time_now()};
-	worker_own_status(object, "kubernetes-service-cidr-controller", "networking.k8s.io/v1", READY_FIELDS);
+	worker_own_status(object, "kubernetes-service-cidr-controller", "Apply", "networking.k8s.io/v1", READY_FIELDS);
 	return true;
 }
 

@@ -94,6 +94,8 @@ static void make_columns(struct custom_resource *custom, json_t *given) {
 		json_t *c = json_array_get(given, i);
 		columns[i + 1] = (struct api_column){.name = text(c, "name"), .type = text(c, "type"), .format = text(c, "format"), .doc = text(c, "description"), .priority = (int)json_integer_value(json_object_get(c, "priority"))};
 		custom->column_paths[i + 1] = (char *)text(c, "jsonPath");
+		if (!*columns[i + 1].doc)
+			columns[i + 1].doc = xprintf("Custom resource definition column (in JSONPath format): %s", custom->column_paths[i + 1]);
 	}
 	if (!count) {
 		columns[1] = (struct api_column){.name = "Age", .type = "date", .format = "", .doc = "When the object was created."};
@@ -136,6 +138,24 @@ static void index_fields(const char *json, size_t len, struct arena *arena, stru
 	}
 }
 
+/* What is indexed of an object: all that any version selects by, since the versions share one collection. */
+static const char *const *selectable_of_all(struct custom_resource *const *versions, size_t count) {
+	size_t cap = 1, len = 0;
+	for (size_t i = 0; i < count; i++)
+		for (const char *const *label = versions[i]->api.field_selectors; *label; label++)
+			cap++;
+	const char **labels = xcalloc(cap, sizeof(*labels));
+	for (size_t i = 0; i < count; i++)
+		for (const char *const *label = versions[i]->api.field_selectors; *label; label++) {
+			bool known = false;
+			for (size_t n = 0; n < len; n++)
+				known |= strcmp(labels[n], *label) == 0;
+			if (!known)
+				labels[len++] = *label;
+		}
+	return labels;
+}
+
 static const char *const *selectable(json_t *version) {
 	json_t *given = json_object_get(version, "selectableFields");
 	const char **labels = xcalloc(json_array_size(given) + 3, sizeof(*labels));
@@ -148,6 +168,26 @@ static const char *const *selectable(json_t *version) {
 			labels[count++] = xstrdup(*path == '.' ? path + 1 : path);
 	}
 	return labels;
+}
+
+/* ---- deprecation ---- */
+
+/* What is said to whoever uses a version that goes; NULL: it stays. The newest that does not is what to use. */
+static char *deprecation(json_t *spec, json_t *version) {
+	json_t *versions = json_object_get(spec, "versions");
+	const char *told = json_string_value(json_object_get(version, "deprecationWarning")), *name = json_string_value(json_object_get(version, "name")), *best = NULL;
+	const char *group = json_string_value(json_object_get(spec, "group")), *kind = json_string_value(json_path(spec, "names.kind"));
+	if (!json_is_true(json_object_get(version, "deprecated")))
+		return NULL;
+	if (!str_empty(told))
+		return xstrdup(told);
+	for (size_t i = 0; i < json_array_size(versions); i++) {
+		json_t *other = json_array_get(versions, i);
+		const char *its = json_string_value(json_object_get(other, "name"));
+		if (its && json_is_true(json_object_get(other, "served")) && !json_is_true(json_object_get(other, "deprecated")) && api_version_compare(its, best ? best : name) < 0)
+			best = its;
+	}
+	return best ? xprintf("%s/%s %s is deprecated; use %s/%s %s", group, name, kind, group, best, kind) : xprintf("%s/%s %s is deprecated", group, name, kind);
 }
 
 /* ---- registration ---- */
@@ -175,15 +215,18 @@ static struct custom_resource *make_custom(json_t *spec, json_t *version, const 
 	make_columns(custom, json_object_get(version, "additionalPrinterColumns"));
 	make_subresources(custom, json_object_get(version, "subresources"), group, name);
 	custom->api.etcd_prefix = xprintf("%s/%s", group, custom->api.plural);
+	struct strategy *strategy = xnew(struct strategy);
+	*strategy = custom_strategy;
+	strategy->deprecated = deprecation(spec, version);
 	custom->resource = (struct resource){
-		.api = &custom->api, .type = &custom->type, .storage_type = &custom->type, .strategy = &custom_strategy,
+		.api = &custom->api, .type = &custom->type, .storage_type = &custom->type, .strategy = strategy,
 		.group_resource = xprintf("%s.%s", custom->api.plural, group), .etcd_prefix = custom->api.etcd_prefix, .custom = custom,
 	};
 	return custom;
 }
 
 /* Index arguments live as long as their collections; a changed definition swaps the labels. */
-static struct collection *open_collection(struct apiserver *server, const struct custom_resource *custom) {
+static struct collection *open_collection(struct apiserver *server, const struct custom_resource *custom, const char *const *labels) {
 	static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 	static struct map arguments; /* etcd prefix -> const char *const ** */
 	pthread_mutex_lock(&lock);
@@ -194,7 +237,7 @@ static struct collection *open_collection(struct apiserver *server, const struct
 		argument = xcalloc(1, sizeof(*argument));
 		map_set(&arguments, custom->api.etcd_prefix, argument);
 	}
-	*argument = custom->api.field_selectors;
+	*argument = labels;
 	pthread_mutex_unlock(&lock);
 	return store_collection(server->store, custom->api.etcd_prefix, custom->api.namespaced, index_fields, argument);
 }
@@ -218,10 +261,11 @@ static void define(struct apiserver *server, json_t *crd) {
 		else
 			registry_remove(server->registry, custom->api.group, custom->api.version, custom->api.plural);
 	}
+	const char *const *labels = selectable_of_all(made, count);
 	for (size_t i = 0; i < count; i++) {
 		if (storage_type)
 			made[i]->resource.storage_type = storage_type;
-		made[i]->resource.collection = open_collection(server, made[i]);
+		made[i]->resource.collection = open_collection(server, made[i], labels);
 		registry_add(server->registry, &made[i]->resource);
 	}
 }

@@ -40,6 +40,8 @@ const struct custom_resource *custom_of_type(const struct api_type *type);
 
 /* Prunes and defaults an object by its schema. Unknown fields become warnings or, where asked for, an error. */
 int custom_process(struct request *r, const struct resource *resource, void *object, struct error *err);
+/* The kind and version that a body of a custom resource says, which it must. NULL: it does not. */
+int custom_check_head(const struct api_type *type, const char *json, size_t len, const char *kind, const char *version, const char *name, struct error *err);
 void custom_validate(const struct resource *resource, const void *object, struct error *causes);
 /* Appends the cells of a Table row. */
 void custom_cells(const struct resource *resource, const void *object, struct buf *out);
@@ -60,6 +62,8 @@ void custom_set_number_at(void *object, const char *path, int64_t value);
 /* Removes what the schema does not know; names it ("spec.x") by unknown() where given. `root`: apiVersion, kind and metadata are known. */
 void schema_prune(json_t *schema, json_t *value, bool root, void (*unknown)(const char *path, void *arg), void *arg);
 void schema_default(json_t *schema, json_t *value);
+/* Takes away members that are null and may not be. */
+void schema_drop_nulls(json_t *schema, json_t *value);
 bool schema_has_defaults(json_t *schema);
 void schema_validate(json_t *schema, json_t *value, const char *path, struct error *causes);
 /* The first value at a path such as ".spec.items[0].name" or "spec['a.b']"; borrowed; NULL where there is none. */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* CustomResourceDefinition itself: its status says at once what was accepted, since registering it needs nobody else. */
 #include "apiserver/custom/custom.h"
+#include "apiserver/worker.h"
 #include "api/apiextensions_v1.h"
 
 #include <ctype.h>
@@ -68,11 +69,22 @@ static void set_status(struct request *r, crd_t *crd) {
 	set_condition(crd, "Established", true, "InitialNamesAccepted", "the initial names have been accepted");
 }
 
+#define CONDITION(type) "\"k:{\\\"type\\\":\\\"" type "\\\"}\":{\".\":{},\"f:lastTransitionTime\":{},\"f:message\":{},\"f:observedGeneration\":{},\"f:reason\":{},\"f:status\":{},\"f:type\":{}}"
+
+/* What a new definition's status says is the server's own. */
+static void own_status(crd_t *crd) {
+	const struct apiextensions_v1_custom_resource_definition_names *names = &crd->status.accepted_names;
+	worker_own_status(crd, "kube-apiserver", "Update", "apiextensions.k8s.io/v1", arena_printf(api_arena(crd),
+		"{\"f:status\":{\"f:acceptedNames\":{%s\"f:kind\":{},\"f:listKind\":{},\"f:plural\":{},%s\"f:singular\":{}},\"f:conditions\":{" CONDITION("Established") "," CONDITION("NamesAccepted") "},\"f:observedGeneration\":{}}}",
+		names->categories.len ? "\"f:categories\":{}," : "", names->short_names.len ? "\"f:shortNames\":{}," : ""));
+}
+
 void crd_prepare_create(struct request *r, void *object) {
 	crd_t *crd = object;
 	default_names(&crd->spec.names, api_arena(object));
 	memset(&crd->status, 0, sizeof(crd->status));
 	set_status(r, crd);
+	own_status(crd);
 }
 
 void crd_prepare_update(struct request *r, void *object, const void *old) {

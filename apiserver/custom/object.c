@@ -9,15 +9,35 @@
 #include <errno.h>
 
 struct unknowns {
-	struct buf list;
-	struct request *r;
+	char **paths;
+	size_t len;
 };
 
 static void note_unknown(const char *path, void *arg) {
 	struct unknowns *u = arg;
-	buf_printf(&u->list, "%sunknown field \"%s\"", u->list.len ? ", " : "", path);
-	if (u->r && u->r->validation == API_WARN)
-		request_warn(u->r, "unknown field \"%s\"", path);
+	u->paths = xreallocarray(u->paths, u->len + 1, sizeof(*u->paths));
+	u->paths[u->len++] = xstrdup(path);
+}
+
+static int compare_paths(const void *a, const void *b) {
+	return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+/* What the schema does not know, in order: told as the client asked to be told. */
+static int tell_unknowns(struct request *r, const struct resource *resource, struct unknowns *u, struct error *err) {
+	autobuf struct buf list = BUF_INIT(BUF_MAX_DEFAULT);
+	if (u->len)
+		qsort(u->paths, u->len, sizeof(*u->paths), compare_paths);
+	for (size_t i = 0; i < u->len; i++) {
+		buf_printf(&list, "%sunknown field \"%s\"", list.len ? ", " : "", u->paths[i]);
+		if (r && r->validation == API_WARN)
+			request_warn(r, "unknown field \"%s\"", u->paths[i]);
+		free(u->paths[i]);
+	}
+	free(u->paths);
+	if (!list.len || !r || r->validation != API_STRICT)
+		return 0;
+	return error_bad_request(err, "%s in version \"%s\" cannot be handled as a %s: strict decoding error: %s", resource->api->kind, resource->api->version, resource->api->kind, list.data);
 }
 
 /* Puts the members of the tree back into the object. */
@@ -75,16 +95,25 @@ int custom_process(struct request *r, const struct resource *resource, void *obj
 	if (!schema)
 		return 0;
 	json_t *tree = api_to_json(api_type_of(object), object);
-	struct unknowns unknowns = {.list = BUF_INIT(64 << 10), .r = r};
+	struct unknowns unknowns = {0};
 	schema_prune(schema, tree, true, note_unknown, &unknowns);
 	schema_default(schema, tree);
+	schema_drop_nulls(schema, tree);
 	take_back(object, tree);
 	json_decref(tree);
-	int rc = 0;
-	if (unknowns.list.len && r && r->validation == API_STRICT)
-		rc = error_bad_request(err, "%s in version \"%s\" cannot be handled as a %s: strict decoding error: %s", resource->api->kind, resource->api->version, resource->api->kind, unknowns.list.data);
-	buf_done(&unknowns.list);
-	return rc;
+	return tell_unknowns(r, resource, &unknowns, err);
+}
+
+int custom_check_head(const struct api_type *type, const char *json, size_t len, const char *kind, const char *version, const char *name, struct error *err) {
+	autofree char *want = xprintf("%s/%s", type->group, type->version);
+	if (str_empty(kind))
+		return error_bad_request(err, "the object provided is unrecognized (must be of type %s): Object 'Kind' is missing in '%.*s' (%.*s%s)", type->kind, (int)min_of(len, (size_t)4096), json, (int)min_of(len, (size_t)30), json, len > 30 ? " ..." : "");
+	if (!str_equal(version, want))
+		return error_bad_request(err, "the API version in the data (%s) does not match the expected API version (%s)", str_or(version, ""), want);
+	if (strcmp(kind, type->kind) == 0)
+		return 0;
+	error_cause(err, "FieldValueInvalid", "kind", "Invalid value: \"%s\": must be %s", kind, type->kind);
+	return error_invalid(err, type->group, kind, str_or(name, ""));
 }
 
 void custom_validate(const struct resource *resource, const void *object, struct error *causes) {

@@ -25,6 +25,24 @@ struct pruning {
 	void *arg;
 };
 
+/* The metadata of an embedded resource has what all metadata has. */
+static void prune_metadata(json_t *metadata, const char *path, const struct pruning *p) {
+	const char *key;
+	json_t *member;
+	void *next;
+	json_object_foreach_safe(metadata, next, key, member) {
+		bool known = false;
+		for (size_t i = 0; i < meta_v1_object_meta_type.field_count && !known; i++)
+			known = str_equal(meta_v1_object_meta_type.fields[i].name, key);
+		if (known)
+			continue;
+		autofree char *inner = xprintf("%s.%s", path, key);
+		if (p->unknown)
+			p->unknown(inner, p->arg);
+		json_object_del(metadata, key);
+	}
+}
+
 static void prune(json_t *schema, json_t *value, const char *path, bool resource, const struct pruning *p) {
 	if (json_is_array(value)) {
 		json_t *items = json_object_get(schema, "items");
@@ -43,8 +61,11 @@ static void prune(json_t *schema, json_t *value, const char *path, bool resource
 	json_object_foreach_safe(value, next, key, member) {
 		json_t *inner_schema = property(schema, key);
 		autofree char *inner = *path ? xprintf("%s.%s", path, key) : xstrdup(key);
-		if (resource && (strcmp(key, "apiVersion") == 0 || strcmp(key, "kind") == 0 || strcmp(key, "metadata") == 0))
+		if (resource && (strcmp(key, "apiVersion") == 0 || strcmp(key, "kind") == 0 || strcmp(key, "metadata") == 0)) {
+			if (*path && *key == 'm')
+				prune_metadata(member, inner, p);
 			continue;
+		}
 		if (inner_schema) {
 			prune(inner_schema, member, inner, flag(inner_schema, "x-kubernetes-embedded-resource"), p);
 		} else if (!keep) {
@@ -60,6 +81,28 @@ void schema_prune(json_t *schema, json_t *value, bool root, void (*unknown)(cons
 }
 
 /* ---- defaults ---- */
+
+/* Null where the schema does not allow it is as good as nothing; what has a default got it before. */
+void schema_drop_nulls(json_t *schema, json_t *value) {
+	if (json_is_array(value)) {
+		json_t *items = json_object_get(schema, "items");
+		for (size_t i = 0; items && i < json_array_size(value); i++)
+			schema_drop_nulls(items, json_array_get(value, i));
+		return;
+	}
+	if (!json_is_object(value))
+		return;
+	const char *key;
+	json_t *member;
+	void *next;
+	json_object_foreach_safe(value, next, key, member) {
+		json_t *inner = property(schema, key);
+		if (inner && json_is_null(member) && !flag(inner, "nullable"))
+			json_object_del(value, key);
+		else if (inner)
+			schema_drop_nulls(inner, member);
+	}
+}
 
 void schema_default(json_t *schema, json_t *value) {
 	if (json_is_array(value)) {
@@ -130,10 +173,13 @@ static bool type_fits(const char *type, json_t *value) {
 		return true;
 	if (strcmp(type, "number") == 0)
 		return json_is_number(value);
-	return strcmp(type, "integer") == 0 && json_is_real(value) && floor(json_real_value(value)) == json_real_value(value);
+	return strcmp(type, "integer") == 0 && json_is_real(value) && floor(json_real_value(value)) == json_real_value(value) && fabs(json_real_value(value)) < 0x1p63;
 }
 
 static char *text_of(json_t *value) {
+	/* Whole numbers are written as such, however they came. */
+	if (json_is_real(value) && floor(json_real_value(value)) == json_real_value(value) && fabs(json_real_value(value)) < 1e21)
+		return xprintf("%.0f", json_real_value(value));
 	char *text = json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY);
 	return text ? text : xstrdup("null");
 }
@@ -188,7 +234,7 @@ static void check_string(json_t *schema, json_t *value, const char *path, struct
 	const char *format = json_string_value(json_object_get(schema, "format"));
 	struct wall_time t;
 	if (str_equal(format, "date-time") && time_parse_rfc3339(s, strlen(s), &t) < 0)
-		wrong(causes, path, value, "must be of type date-time: %s", path);
+		error_cause(causes, "FieldValueTypeInvalid", path, "Invalid value: \"%s\": %s in body must be of type date-time: \"%s\"", s, path, s);
 }
 
 static void check_enum(json_t *schema, json_t *value, const char *path, struct error *causes) {
@@ -212,22 +258,45 @@ static bool valid(json_t *schema, json_t *value, const char *path) {
 	return !error_has_causes(&causes);
 }
 
+/* What holds of several schemas together is told of no field. */
+static void wrong_together(struct error *causes, const char *path, const char *fmt, ...) printf_like(3, 4);
+static void wrong_together(struct error *causes, const char *path, const char *fmt, ...) {
+	struct buf text = BUF_INIT(4096);
+	va_list args;
+	va_start(args, fmt);
+	buf_vprintf(&text, fmt, args);
+	va_end(args);
+	error_cause(causes, "FieldValueInvalid", "<nil>", "Invalid value: \"\": \"%s\" must %s", path, text.data);
+	buf_done(&text);
+}
+
 static void check_combined(json_t *schema, json_t *value, const char *path, struct error *causes) {
 	json_t *all = json_object_get(schema, "allOf"), *any = json_object_get(schema, "anyOf"), *one = json_object_get(schema, "oneOf"), *not = json_object_get(schema, "not");
 	size_t fits = 0;
-	for (size_t i = 0; i < json_array_size(all); i++)
+	for (size_t i = 0; i < json_array_size(all); i++) {
+		fits += valid(json_array_get(all, i), value, path);
 		schema_validate(json_array_get(all, i), value, path, causes);
+	}
+	if (fits < json_array_size(all))
+		wrong_together(causes, path, "validate all the schemas (allOf)%s", fits ? "" : ". None validated");
+	fits = 0;
 	for (size_t i = 0; i < json_array_size(any); i++)
 		fits += valid(json_array_get(any, i), value, path);
-	if (json_array_size(any) && !fits)
-		wrong(causes, path, value, "must validate at least one schema (anyOf)");
+	if (json_array_size(any) && !fits) {
+		wrong_together(causes, path, "validate at least one schema (anyOf)");
+		schema_validate(json_array_get(any, 0), value, path, causes);
+	}
 	fits = 0;
 	for (size_t i = 0; i < json_array_size(one); i++)
 		fits += valid(json_array_get(one, i), value, path);
-	if (json_array_size(one) && fits != 1)
-		wrong(causes, path, value, "must validate one and only one schema (oneOf). Found %s valid alternatives", fits ? "several" : "none");
+	if (json_array_size(one) && fits > 1)
+		wrong_together(causes, path, "validate one and only one schema (oneOf). Found %zu valid alternatives", fits);
+	if (json_array_size(one) && !fits) {
+		wrong_together(causes, path, "validate one and only one schema (oneOf). Found none valid");
+		schema_validate(json_array_get(one, 0), value, path, causes);
+	}
 	if (json_is_object(not) && valid(not, value, path))
-		wrong(causes, path, value, "must not validate the schema (not)");
+		wrong_together(causes, path, "not validate the schema (not)");
 }
 
 static char *child_path(const char *path, const char *key) {
@@ -244,6 +313,12 @@ static void check_object(json_t *schema, json_t *value, const char *path, struct
 		autofree char *inner = child_path(path, name);
 		error_cause(causes, "FieldValueRequired", inner, "Required value");
 	}
+	static const char *const head[] = {"apiVersion", "kind"};
+	for (size_t i = 0; flag(schema, "x-kubernetes-embedded-resource") && i < array_len(head); i++)
+		if (str_empty(json_string_value(json_object_get(value, head[i])))) {
+			autofree char *inner = child_path(path, head[i]);
+			error_cause(causes, "FieldValueRequired", inner, "Required value");
+		}
 	if (number(schema, "minProperties", &bound) && (double)json_object_size(value) < bound)
 		wrong(causes, path, value, "should have at least %g properties", bound);
 	if (number(schema, "maxProperties", &bound) && (double)json_object_size(value) > bound)
@@ -257,6 +332,38 @@ static void check_object(json_t *schema, json_t *value, const char *path, struct
 	}
 }
 
+/* The keys that tell elements of a list apart, as an object; NULL where it is no such list or the element none such. */
+static json_t *keys_of(json_t *schema, json_t *element) {
+	json_t *names = json_object_get(schema, "x-kubernetes-list-map-keys");
+	if (!str_equal(json_string_value(json_object_get(schema, "x-kubernetes-list-type")), "map") || !json_is_object(element))
+		return NULL;
+	json_t *keys = json_object();
+	for (size_t i = 0; i < json_array_size(names); i++) {
+		const char *name = json_string_value(json_array_get(names, i));
+		if (name && json_object_get(element, name))
+			json_object_set(keys, name, json_object_get(element, name));
+	}
+	return keys;
+}
+
+/* Elements of sets and maps stand there once. */
+static void check_duplicates(json_t *schema, json_t *value, const char *path, struct error *causes) {
+	bool set = str_equal(json_string_value(json_object_get(schema, "x-kubernetes-list-type")), "set") || flag(schema, "uniqueItems");
+	automap struct map seen = MAP_INIT(NULL);
+	for (size_t i = 0; i < json_array_size(value); i++) {
+		json_t *keys = keys_of(schema, json_array_get(value, i)), *what = keys ? keys : set ? json_array_get(value, i) : NULL;
+		autofree char *text = what ? json_dumps(what, JSON_COMPACT | JSON_ENCODE_ANY | JSON_SORT_KEYS) : NULL;
+		json_decref(keys);
+		if (!text)
+			continue;
+		if (map_has(&seen, text)) {
+			autofree char *inner = xprintf("%s[%zu]", path, i);
+			error_cause(causes, "FieldValueDuplicate", inner, "Duplicate value: %s", text);
+		}
+		map_set(&seen, text, &seen);
+	}
+}
+
 static void check_array(json_t *schema, json_t *value, const char *path, struct error *causes) {
 	json_t *items = json_object_get(schema, "items");
 	double bound;
@@ -264,29 +371,23 @@ static void check_array(json_t *schema, json_t *value, const char *path, struct 
 		wrong(causes, path, value, "should have at least %g items", bound);
 	if (number(schema, "maxItems", &bound) && (double)json_array_size(value) > bound)
 		error_cause(causes, "FieldValueTooMany", path, "Too many: %zu: must have at most %g items", json_array_size(value), bound);
-	bool set = str_equal(json_string_value(json_object_get(schema, "x-kubernetes-list-type")), "set") || flag(schema, "uniqueItems");
-	for (size_t i = 0; i < json_array_size(value); i++) {
+	for (size_t i = 0; items && i < json_array_size(value); i++) {
 		autofree char *inner = xprintf("%s[%zu]", path, i);
-		if (items)
-			schema_validate(items, json_array_get(value, i), inner, causes);
-		for (size_t n = 0; set && n < i; n++)
-			if (patch_values_equal(json_array_get(value, n), json_array_get(value, i))) {
-				autofree char *text = text_of(json_array_get(value, i));
-				error_cause(causes, "FieldValueDuplicate", inner, "Duplicate value: %s", text);
-			}
+		schema_validate(items, json_array_get(value, i), inner, causes);
 	}
+	check_duplicates(schema, value, path, causes);
 }
 
 void schema_validate(json_t *schema, json_t *value, const char *path, struct error *causes) {
 	if (json_is_null(value)) {
 		if (!flag(schema, "nullable") && json_object_get(schema, "type"))
-			error_cause(causes, "FieldValueInvalid", path, "Invalid value: \"null\": %s in body must be of type %s: \"null\"", path, json_string_value(json_object_get(schema, "type")));
+			error_cause(causes, "FieldValueTypeInvalid", path, "Invalid value: \"null\": %s in body must be of type %s: \"null\"", path, json_string_value(json_object_get(schema, "type")));
 		return;
 	}
 	const char *type = json_string_value(json_object_get(schema, "type"));
 	bool int_or_string = flag(schema, "x-kubernetes-int-or-string");
 	if (int_or_string && !json_is_integer(value) && !json_is_string(value)) {
-		wrong(causes, path, value, "must be of type integer or string: \"%s\"", type_name(value));
+		error_cause(causes, "FieldValueTypeInvalid", path, "Invalid value: \"%s\": %s in body must be of type integer,string: \"%s\"", type_name(value), path, type_name(value));
 		return;
 	}
 	if (!str_empty(type) && !int_or_string && !type_fits(type, value)) {

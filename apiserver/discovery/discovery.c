@@ -66,9 +66,13 @@ static void collect(const struct resource *resource, void *arg) {
 	add_version(c, resource_group(resource), resource->api->version);
 }
 
+static int compare_versions(const void *a, const void *b) {
+	return api_version_compare(*(const char *const *)a, *(const char *const *)b);
+}
+
 static struct catalogue *catalogue_new(struct apiserver *server) {
 	struct catalogue *c = xnew(struct catalogue);
-	/* The groups' own order first, then custom ones as they come. */
+	/* The groups' own order first, then what is custom by preference. */
 	registry_each(server->registry, collect, c);
 	struct catalogue *ordered = xnew(struct catalogue);
 	for (size_t i = 0; i < api_group_count; i++)
@@ -77,6 +81,8 @@ static struct catalogue *catalogue_new(struct apiserver *server) {
 				for (size_t n = 0; n < c->groups[g].len; n++)
 					if (strcmp(c->groups[g].group, str_or(api_groups[i].name, "")) == 0 && strcmp(c->groups[g].versions[n], *v) == 0)
 						add_version(ordered, c->groups[g].group, c->groups[g].versions[n]);
+	for (size_t g = 0; g < c->len; g++)
+		qsort(c->groups[g].versions, c->groups[g].len, sizeof(*c->groups[g].versions), compare_versions);
 	for (size_t g = 0; g < c->len; g++)
 		for (size_t n = 0; n < c->groups[g].len; n++)
 			add_version(ordered, c->groups[g].group, c->groups[g].versions[n]);

@@ -326,7 +326,7 @@ static int write_condition(struct worker *worker, const struct resource *resourc
 	condition->message = arena_strdup(arena, message);
 	if (turned)
 		condition->last_transition_time = api_time_now();
-	worker_own_status(copy, "api-priority-and-fairness-config-consumer-v1", GROUP "/v1", OWNED);
+	worker_own_status(copy, "api-priority-and-fairness-config-consumer-v1", "Apply", GROUP "/v1", OWNED);
 	int rc = worker_put_object(worker, resource, copy, worker_revision(schema));
 	return rc == -EAGAIN || rc == -ENOENT ? 0 : rc; /* its event brings us back */
 }

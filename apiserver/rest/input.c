@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "apiserver/rest/input.h"
+#include "apiserver/custom/custom.h"
 #include "apiserver/request/render.h"
 #include "api/policy_v1.h"
 #include "common/api/yaml.h"
@@ -28,6 +29,11 @@ static int decode_json(struct request *r, const struct api_type *type, const cha
 	if (type == &policy_v1_eviction_type && str_equal(version, "policy/v1beta1"))
 		version = NULL;
 	autofree char *want = str_empty(type->group) ? xstrdup(type->version ? type->version : "") : xprintf("%s/%s", type->group, type->version);
+	if (custom_of_type(type)) {
+		int wrong = custom_check_head(type, json, len, kind, version, json_text_string(r->arena, json, len, "metadata.name"), err);
+		if (wrong < 0)
+			return wrong;
+	}
 	if (type->kind && ((!str_empty(kind) && strcmp(kind, type->kind) != 0) || (!str_empty(version) && strcmp(version, want) != 0))) {
 		const char *group, *named_version;
 		api_split_group_version(r->arena, str_or(version, ""), &group, &named_version);

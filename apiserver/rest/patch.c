@@ -34,7 +34,7 @@ int patch_parse(struct request *r, struct patch_input *ret, struct error *err) {
 	if (rc < 0)
 		return rc;
 	if (r->resource->custom && ret->kind == PATCH_STRATEGIC)
-		return error_status(err, 415, "UnsupportedMediaType", "the body of the request was in an unknown format - accepted media types include: application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml, application/apply-patch+cbor");
+		return error_status(err, 415, "UnsupportedMediaType", "the body of the request was in an unknown format - accepted media types include: application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml");
 	if (ret->kind != PATCH_APPLY && http_query(r->http, "force")) {
 		error_cause(err, "FieldValueForbidden", "force", "Forbidden: may not be specified for non-apply patch");
 		return error_invalid(err, "meta.k8s.io", "PatchOptions", "");

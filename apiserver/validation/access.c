@@ -179,7 +179,7 @@ CHECK(certificates_v1_certificate_signing_request_spec, spec) {
 		buf_append_char(&text, '"');
 		buf_append_base64(&text, spec->request.data, spec->request.len);
 		buf_append_char(&text, '"');
-		invalid_struct(err, AT("request"), NULL, text.data, "%s", wrong);
+		invalid_struct(err, AT("request"), NULL, spec->request.len ? text.data : "null", "%s", wrong);
 	}
 	check_distinct(&spec->usages, "usages", at, err);
 	if (str_equal(spec->signer_name, "kubernetes.io/legacy-unknown"))

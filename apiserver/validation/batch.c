@@ -459,7 +459,7 @@ CHECK(batch_v1_job_template_spec, template) {
 	if (template->spec.selector)
 		invalid_struct(err, &PATH(AT("spec"), "selector"), &meta_v1_label_selector_type, template->spec.selector, "`selector` will be auto-generated");
 	if (template->spec.manual_selector && *template->spec.manual_selector)
-		not_supported(err, &PATH(AT("spec"), "manualSelector"), "true", none);
+		not_supported_json(err, &PATH(AT("spec"), "manualSelector"), "true", none);
 }
 
 static void check_time_zone(const char *zone, const struct path *path, struct error *err) {

@@ -112,7 +112,7 @@ static bool is_initiator(const char *name) {
 
 static void check_initiator(const char *name, const struct path *at, struct error *err) {
 	if (!str_starts_with(name, "iqn") && !str_starts_with(name, "eui") && !str_starts_with(name, "naa"))
-		invalid(err, at, name, "must be valid format starting with iqn, eui, or naa");
+		invalid(err, at, name, "must be valid format");
 	else if (!is_initiator(name))
 		invalid(err, at, name, "must be valid format");
 }

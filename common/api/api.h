@@ -277,4 +277,7 @@ const struct api_subresource *api_resource_subresource(const struct api_resource
 /* Splits "apps/v1" or "v1". Pointers into static or arena memory. */
 void api_split_group_version(struct arena *arena, const char *api_version, const char **ret_group, const char **ret_version);
 
+/* Kubernetes' order of preference, as strcmp: v2, v1, v1beta2, v1beta1, v1alpha1, then what is no such version, by name. */
+int api_version_compare(const char *a, const char *b);
+
 #endif

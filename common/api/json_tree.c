@@ -7,7 +7,11 @@
 json_t *api_to_json(const struct api_type *type, const void *value) {
 	autobuf struct buf text = BUF_INIT(BUF_MAX_DEFAULT);
 	api_encode_json(type, value, &text);
-	return text.data ? json_loadb(text.data, text.len, JSON_DECODE_ANY | JSON_ALLOW_NUL, NULL) : NULL;
+	if (!text.data)
+		return NULL;
+	json_t *tree = json_loadb(text.data, text.len, JSON_DECODE_ANY | JSON_ALLOW_NUL, NULL);
+	/* An integer past 64 bits is a real, for all of them then. */
+	return tree ? tree : json_loadb(text.data, text.len, JSON_DECODE_ANY | JSON_ALLOW_NUL | JSON_DECODE_INT_AS_REAL, NULL);
 }
 
 static int order_keys(const void *a, const void *b) {

@@ -132,3 +132,45 @@ void api_split_group_version(struct arena *arena, const char *api_version, const
 		*ret_version = arena_strdup(arena, api_version ? api_version : "");
 	}
 }
+
+/* ---- order of versions ---- */
+
+struct version {
+	int64_t major, minor;
+	int stability; /* 0: released, 1: beta, 2: alpha */
+};
+
+/* "v1", "v1beta2", "v1alpha1"; anything else is no such version. */
+static bool version_parse(const char *text, struct version *ret) {
+	static const char *const words[] = {"", "beta", "alpha"};
+	size_t digits = *text == 'v' ? strspn(text + 1, "0123456789") : 0;
+	if (!digits || digits > 9 || text[1] == '0')
+		return false;
+	*ret = (struct version){.major = strtoll(text + 1, NULL, 10)};
+	const char *rest = text + 1 + digits;
+	if (!*rest)
+		return true;
+	for (int i = 1; i < 3; i++) {
+		size_t len = strlen(words[i]);
+		if (strncmp(rest, words[i], len) != 0)
+			continue;
+		ret->stability = i;
+		rest += len;
+		digits = strspn(rest, "0123456789");
+		ret->minor = strtoll(rest, NULL, 10);
+		return digits && digits <= 9 && *rest != '0' && !rest[digits];
+	}
+	return false;
+}
+
+int api_version_compare(const char *a, const char *b) {
+	struct version x, y;
+	bool is_x = version_parse(a, &x), is_y = version_parse(b, &y);
+	if (!is_x || !is_y)
+		return is_x != is_y ? (is_x ? -1 : 1) : strcmp(a, b);
+	if (x.stability != y.stability)
+		return x.stability - y.stability;
+	if (x.major != y.major)
+		return x.major > y.major ? -1 : 1;
+	return x.minor == y.minor ? 0 : x.minor > y.minor ? -1 : 1;
+}

@@ -611,6 +611,53 @@ def test_pods_subresources(site):
     check("and the last", s == 200 and [i["metadata"]["name"] for i in o["items"]] == ["page-c"] and "continue" not in o["metadata"], o)
 
 
+def test_custom_versions(site):
+    """Two versions of a kind: which is preferred, which goes, what is selected by; and what a structural schema refuses."""
+    api = site.start_server().api
+    spec = {"type": "object", "required": ["n"], "properties": {
+        "n": {"type": "integer"}, "color": {"type": "string", "default": "red"}, "opt": {"type": "array", "items": {"type": "string"}}, "nul": {"type": "string", "nullable": True},
+        "list": {"type": "array", "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["k"], "items": {"type": "object", "required": ["k"], "properties": {"k": {"type": "string"}}}},
+        "set": {"type": "array", "x-kubernetes-list-type": "set", "items": {"type": "string"}}, "ios": {"x-kubernetes-int-or-string": True}, "date": {"type": "string", "format": "date-time"},
+        "emb": {"type": "object", "x-kubernetes-embedded-resource": True, "x-kubernetes-preserve-unknown-fields": True},
+        "one": {"type": "object", "properties": {"a": {"type": "string"}, "b": {"type": "string"}}, "oneOf": [{"required": ["a"]}, {"required": ["b"]}]}}}
+    v1 = {"name": "v1", "served": True, "storage": True, "selectableFields": [{"jsonPath": ".spec.color"}], "additionalPrinterColumns": [{"name": "N", "type": "integer", "jsonPath": ".spec.n"}],
+          "schema": {"openAPIV3Schema": {"type": "object", "properties": {"spec": spec}}}}
+    loose = {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": True}}
+    versions = [{"name": "v1alpha1", "served": True, "storage": False, "deprecated": True, "schema": loose}, v1, {"name": "v2", "served": True, "storage": False, "schema": loose},
+                {"name": "v1beta1", "served": True, "storage": False, "deprecated": True, "deprecationWarning": "use another", "schema": loose}]
+    api.call("POST", "/apis/apiextensions.k8s.io/v1/customresourcedefinitions", {"metadata": {"name": "parts.example.org"}, "spec": {"group": "example.org", "scope": "Namespaced", "names": {"plural": "parts", "kind": "Part"}, "versions": versions}})
+    base = "/apis/example.org/%s/namespaces/default/parts"
+    parts = base % "v1"
+    wait_for(lambda: api.call("GET", parts)[0] == 200)
+    group = api.get("/apis/example.org")
+    check("versions by preference", [v["version"] for v in group["versions"]] == ["v2", "v1", "v1beta1", "v1alpha1"] and group["preferredVersion"]["version"] == "v2", group)
+    for version, warning in (("v1alpha1", "example.org/v1alpha1 Part is deprecated; use example.org/v2 Part"), ("v1beta1", "use another"), ("v1", None)):
+        h = api.call("GET", base % version)[2]
+        check("a version that goes: " + version, h["Warning"] == ('299 - "%s"' % warning if warning else None), h["Warning"])
+    part = lambda spec, **more: dict({"apiVersion": "example.org/v1", "kind": "Part", "metadata": {"name": "p"}, "spec": spec}, **more)
+    for spec, field, words in (({"n": None}, "spec.n", "Required value"), (None, None, None), ({"n": 1, "opt": None}, None, None), ({"n": 1, "nul": None}, None, None),
+                               ({"n": 1, "list": [{"k": "a"}, {"k": "b"}, {"k": "a"}]}, "spec.list[2]", 'Duplicate value: {"k":"a"}'), ({"n": 1, "set": ["a", "a"]}, "spec.set[1]", 'Duplicate value: "a"'),
+                               ({"n": 1, "ios": True}, "spec.ios", 'Invalid value: "boolean": spec.ios in body must be of type integer,string: "boolean"'), ({"n": 1, "date": "x"}, "spec.date", 'Invalid value: "x": spec.date in body must be of type date-time: "x"'),
+                               ({"n": 1, "emb": {"kind": "Pod"}}, "spec.emb.apiVersion", "Required value"), ({"n": 1, "one": {"a": "x", "b": "y"}}, "<nil>", 'Invalid value: "": "spec.one" must validate one and only one schema (oneOf). Found 2 valid alternatives'),
+                               ({"n": 1, "one": {}}, "<nil>", 'Invalid value: "": "spec.one" must validate one and only one schema (oneOf). Found none valid'), ({"n": 12345678901234567890}, "spec.n", 'Invalid value: "number": spec.n in body must be of type integer: "number"')):
+        s, o, _ = api.call("POST", parts + "?dryRun=All", part(spec))
+        check("a part: %s" % spec, s == 201 and "opt" not in (o.get("spec") or {}) if not field else s == 422 and causes(o)[0] == (field, words), o)
+    s, o, h = api.call("POST", parts + "?dryRun=All", part({"n": 1, "emb": {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "z", "foo": "bar"}}}))
+    check("metadata within is pruned", s == 201 and o["spec"]["emb"]["metadata"] == {"name": "z"} and h["Warning"] == '299 - "unknown field \\"spec.emb.metadata.foo\\""', (o, h["Warning"]))
+    for body, code, words in ((part({"n": 1}, kind="Other"), 422, 'Other.example.org "p" is invalid: kind: Invalid value: "Other": must be Part'), (part({"n": 1}, apiVersion="example.org/v2"), 400, "the API version in the data (example.org/v2) does not match the expected API version (example.org/v1)"),
+                              ({"kind": "Part"}, 400, "the API version in the data () does not match the expected API version (example.org/v1)"), ({"apiVersion": "example.org/v1"}, 400, "the object provided is unrecognized (must be of type Part): Object 'Kind' is missing in ")):
+        s, o, _ = api.call("POST", parts, body)
+        check("a head: %s" % words, s == code and o["message"].startswith(words), o)
+    api.call("POST", parts, part({"n": 1}))
+    api.call("POST", parts, part({"n": 1, "color": "blue"}, metadata={"name": "q"}))
+    for selector, want in (("spec.color=red", ["p"]), ("spec.color=blue", ["q"]), ("spec.color!=red", ["q"])):
+        check("by what one version selects by: " + selector, [i["metadata"]["name"] for i in api.get(parts + "?fieldSelector=" + selector)["items"]] == want)
+    s, o, _ = api.call("POST", base % "v2", {"apiVersion": "example.org/v2", "kind": "Part", "metadata": {"name": "r"}, "spec": {"n": 3}, "extra": 1})
+    check("what the stored version does not know is not kept", s == 201 and o["spec"] == {"n": 3, "color": "red"} and "extra" not in o and o["apiVersion"] == "example.org/v2", o)
+    o = api.call("GET", parts, headers={"Accept": "application/json;as=Table;g=meta.k8s.io;v=v1"})[1]
+    check("a column without a description", o["columnDefinitions"][1]["description"] == "Custom resource definition column (in JSONPath format): .spec.n", o["columnDefinitions"])
+
+
 def test_times(site):
     api = site.start_server().api
     leases = "/apis/coordination.k8s.io/v1/namespaces/default/leases?dryRun=All"
@@ -695,4 +742,4 @@ def test_answers(site):
     check("defaults that their schema refuses", s == 422 and [c[0].rsplit("openAPIV3Schema.", 1)[1] for c in causes(o)] == ["properties[spec].default.a", "properties[spec].properties[b].default"], o)
 
 
-run([test_ownership, test_status_metadata, test_lists, test_deletes, test_identity, test_unconditional, test_warnings, test_custom, test_gzip, test_options, test_expiry, test_openapi, test_openapi_v3, test_claim_ref, test_headers, test_yaml, test_reviews, test_continue_tokens, test_pods_subresources, test_times, test_gates, test_answers])
+run([test_ownership, test_status_metadata, test_lists, test_deletes, test_identity, test_unconditional, test_warnings, test_custom, test_gzip, test_options, test_expiry, test_openapi, test_openapi_v3, test_claim_ref, test_headers, test_yaml, test_reviews, test_continue_tokens, test_pods_subresources, test_custom_versions, test_times, test_gates, test_answers])
