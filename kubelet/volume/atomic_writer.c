@@ -73,12 +73,20 @@ static bool is_current(int dirfd, const char *stamp, const struct volume_file *f
 	return true;
 }
 
+/* A folder that belongs to a group is the group's to enter, and what is made in it belongs to the group, too. */
+static int give_folder(int dirfd, const char *name, gid_t gid, struct error *err) {
+	if (gid != (gid_t)-1 && (fchownat(dirfd, name, (uid_t)-1, gid, AT_SYMLINK_NOFOLLOW) < 0 || fchmodat(dirfd, name, 02755, 0) < 0))
+		return error_set_errno(err, errno, "chown %s", name);
+	return 0;
+}
+
 static int make_parents(int dirfd, const char *path, const struct volume_file *file, struct error *err) {
 	for (const char *slash = strchr(path, '/'); slash; slash = strchr(slash + 1, '/')) {
 		autofree char *parent = xstrndup(path, (size_t)(slash - path));
 		if (mkdirat(dirfd, parent, 0755) == 0) {
-			if (fchownat(dirfd, parent, (uid_t)-1, file->gid, AT_SYMLINK_NOFOLLOW) < 0)
-				return error_set_errno(err, errno, "chown %s", parent);
+			int r = give_folder(dirfd, parent, file->gid, err);
+			if (r < 0)
+				return r;
 		} else if (errno != EEXIST) {
 			return error_set_errno(err, errno, "mkdir %s", parent);
 		}
@@ -110,14 +118,12 @@ static int write_stamp_dir(int dirfd, const char *stamp, const struct volume_fil
 	autoclose int fd = openat(dirfd, stamp, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	if (fd < 0)
 		return error_set_errno(err, errno, "open %s", stamp);
-	if (fchmod(fd, 0755) < 0 || (count && fchown(fd, (uid_t)-1, files[0].gid) < 0))
+	if (fchmod(fd, 0755) < 0)
 		return error_set_errno(err, errno, "chmod %s", stamp);
-	for (size_t i = 0; i < count; i++) {
-		int r = write_one(fd, &files[i], err);
-		if (r < 0)
-			return r;
-	}
-	return 0;
+	int r = count ? give_folder(dirfd, stamp, files[0].gid, err) : 0;
+	for (size_t i = 0; r == 0 && i < count; i++)
+		r = write_one(fd, &files[i], err);
+	return r;
 }
 
 static int link_names(int dirfd, const struct map *names, struct error *err) {

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #define DEFAULT_MODE 0644
 #define TOKEN_SECONDS 3600
@@ -146,7 +147,8 @@ int payload_add_token(struct payload *payload, struct volume_pod *pod, const str
 int payload_write(struct payload *payload, struct volume_pod *pod, const char *dir, bool in_memory, char **ret_path, struct error *err) {
 	if (in_memory && !mount_is_point(dir) && mount("tmpfs", dir, "tmpfs", 0, "mode=0755") < 0)
 		return error_set_errno(err, errno, "mount tmpfs");
-	if (chmod(dir, 0777) < 0)
+	bool owned = payload->gid != (gid_t)-1;
+	if ((owned && lchown(dir, (uid_t)-1, payload->gid) < 0) || chmod(dir, owned ? 02777 : 0777) < 0)
 		return error_set_errno(err, errno, "chmod %s", dir);
 	int r = atomic_writer_write(dir, payload->files, payload->len, NULL, err);
 	if (r < 0)

@@ -74,14 +74,12 @@ gid_t volume_fs_group(const struct core_v1_pod *pod) {
 }
 
 static int own_one(int dirfd, const char *name, const struct stat *st, gid_t gid, struct error *err) {
-	if (S_ISLNK(st->st_mode))
-		return 0;
 	mode_t mode = (st->st_mode & 07777) | 0660;
 	if (S_ISDIR(st->st_mode))
 		mode |= S_ISGID | 0110;
 	if (st->st_gid != gid && fchownat(dirfd, name, (uid_t)-1, gid, AT_SYMLINK_NOFOLLOW) < 0)
 		return error_set_errno(err, errno, "chown %s", name);
-	if ((st->st_mode & 07777) != mode && fchmodat(dirfd, name, mode, 0) < 0)
+	if (!S_ISLNK(st->st_mode) && (st->st_mode & 07777) != mode && fchmodat(dirfd, name, mode, 0) < 0)
 		return error_set_errno(err, errno, "chmod %s", name);
 	return 0;
 }

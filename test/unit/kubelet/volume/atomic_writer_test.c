@@ -35,6 +35,24 @@ static void expect(const char *name, const char *text) {
 	assert_string_equal(data, text);
 }
 
+static void expect_owner(const char *name, mode_t mode, gid_t gid) {
+	autofree char *path = path_join(dir, name, NULL);
+	struct stat st;
+	assert_int_equal(stat(path, &st), 0);
+	assert_int_equal(st.st_mode & 07777, mode);
+	assert_int_equal(st.st_gid, gid);
+}
+
+/* A group that owns the volume can enter its folders, and what is made there is the group's. */
+static void test_group(void **state) {
+	struct volume_file file = row("sub/dir/b", "2", 0440);
+	file.gid = 3000;
+	assert_int_equal(atomic_writer_write(dir, &file, 1, NULL, NULL), 0);
+	expect_owner("..data", 02755, 3000);
+	expect_owner("sub/dir", 02755, 3000);
+	expect_owner("sub/dir/b", 0440, 3000);
+}
+
 static void test_write_change_remove(void **state) {
 	struct volume_file files[] = {row("a", "1", 0644), row("sub/dir/b", "2", 0400)};
 	bool changed = false;
@@ -76,6 +94,7 @@ int main(void) {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_write_change_remove, make_dir, remove_dir),
 		cmocka_unit_test_setup_teardown(test_bad_paths, make_dir, remove_dir),
+		cmocka_unit_test_setup_teardown(test_group, make_dir, remove_dir),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
