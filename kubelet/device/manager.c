@@ -205,7 +205,7 @@ static bool is_file_name(const char *name) {
 	return !str_empty(name) && !strchr(name, '/') && !str_equal(name, ".") && !str_equal(name, "..");
 }
 
-static enum grpc_status take_registration(struct device_manager *m, const struct device_registration *reg, struct error *err) {
+static enum grpc_code take_registration(struct device_manager *m, const struct device_registration *reg, struct error *err) {
 	if (!str_equal(reg->version, DEVICE_API_VERSION)) {
 		error_set(err, EINVAL, "requested API version \"%s\" is not supported by kubelet. Supported versions are [\"" DEVICE_API_VERSION "\"]", str_or(reg->version, ""));
 		return GRPC_UNKNOWN;
@@ -243,7 +243,7 @@ static enum grpc_status take_registration(struct device_manager *m, const struct
 	return GRPC_OK;
 }
 
-static enum grpc_status on_call(const char *method, const void *request, size_t len, struct buf *ret, void *arg, struct error *err) {
+static enum grpc_code on_call(const char *method, const void *request, size_t len, struct buf *ret, void *arg, struct error *err) {
 	struct device_registration reg;
 	if (!str_equal(method, "/v1beta1.Registration/Register")) {
 		error_set(err, ENOSYS, "unknown method %s", method);
@@ -253,7 +253,7 @@ static enum grpc_status on_call(const char *method, const void *request, size_t 
 		error_set(err, EBADMSG, "the request cannot be read");
 		return GRPC_INVALID_ARGUMENT;
 	}
-	enum grpc_status status = take_registration(arg, &reg, err);
+	enum grpc_code status = take_registration(arg, &reg, err);
 	device_registration_done(&reg);
 	return status;
 }

@@ -56,7 +56,7 @@ static void put_pod(struct kubelet *kubelet, const struct core_v1_pod *pod, stru
 	proto_put_bytes(out, LIST_POD, one.data, one.len);
 }
 
-static enum grpc_status list(struct kubelet *kubelet, struct cursor request, struct buf *ret, struct error *err) {
+static enum grpc_code list(struct kubelet *kubelet, struct cursor request, struct buf *ret, struct error *err) {
 	autolist struct informer_list pods = INFORMER_LIST_INIT;
 	pod_manager_list(kubelet->pods, &pods);
 	for (size_t i = 0; i < pods.len; i++) {
@@ -67,7 +67,7 @@ static enum grpc_status list(struct kubelet *kubelet, struct cursor request, str
 	return GRPC_OK;
 }
 
-static enum grpc_status get(struct kubelet *kubelet, struct cursor request, struct buf *ret, struct error *err) {
+static enum grpc_code get(struct kubelet *kubelet, struct cursor request, struct buf *ret, struct error *err) {
 	autofree char *name = NULL, *ns = NULL;
 	struct proto_field f;
 	while (proto_next(&request, &f)) {
@@ -86,16 +86,16 @@ static enum grpc_status get(struct kubelet *kubelet, struct cursor request, stru
 	return GRPC_OK;
 }
 
-static enum grpc_status allocatable(struct kubelet *kubelet, struct cursor request, struct buf *ret, struct error *err) {
+static enum grpc_code allocatable(struct kubelet *kubelet, struct cursor request, struct buf *ret, struct error *err) {
 	struct writer writer = {ret, ALLOCATABLE_DEVICES};
 	device_manager_each(kubelet->devices, NULL, NULL, put_device, &writer);
 	return GRPC_OK;
 }
 
-enum grpc_status pod_resources_call(const char *method, const void *request, size_t len, struct buf *ret, void *arg, struct error *err) {
+enum grpc_code pod_resources_call(const char *method, const void *request, size_t len, struct buf *ret, void *arg, struct error *err) {
 	static const struct {
 		const char *method;
-		enum grpc_status (*call)(struct kubelet *kubelet, struct cursor request, struct buf *ret, struct error *err);
+		enum grpc_code (*call)(struct kubelet *kubelet, struct cursor request, struct buf *ret, struct error *err);
 	} rows[] = {{"/v1.PodResourcesLister/List", list}, {"/v1.PodResourcesLister/Get", get}, {"/v1.PodResourcesLister/GetAllocatableResources", allocatable}};
 	for (size_t i = 0; i < array_len(rows); i++)
 		if (str_equal(method, rows[i].method))

@@ -6,6 +6,6 @@
 #include "kubelet/grpc/server.h"
 
 /* arg: the kubelet. */
-enum grpc_status pod_resources_call(const char *method, const void *request, size_t len, struct buf *ret, void *arg, struct error *err);
+enum grpc_code pod_resources_call(const char *method, const void *request, size_t len, struct buf *ret, void *arg, struct error *err);
 
 #endif

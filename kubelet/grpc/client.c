@@ -13,8 +13,7 @@
 struct running {
 	const struct grpc_call *call;
 	struct buf body; /* what is not a whole message yet */
-	int status;      /* of gRPC; -1: not told */
-	char message[512];
+	struct grpc_status status;
 	bool refused;
 };
 
@@ -54,8 +53,8 @@ static size_t on_header(char *data, size_t size, size_t count, void *arg) {
 	char text[16];
 	int64_t status;
 	if (header_value(data, size * count, "grpc-status:", text, sizeof(text)) && str_to_int64(text, 0, 255, &status))
-		r->status = (int)status;
-	header_value(data, size * count, "grpc-message:", r->message, sizeof(r->message));
+		r->status.code = (int)status;
+	header_value(data, size * count, "grpc-message:", r->status.message, sizeof(r->status.message));
 	return size * count;
 }
 
@@ -75,16 +74,43 @@ static int step(CURLM *multi, const struct grpc_call *call, CURLcode *ret) {
 	return extra.revents ? -ECANCELED : -EAGAIN;
 }
 
-static int outcome(const struct running *r, CURLcode code, struct error *err) {
-	if (code == CURLE_OPERATION_TIMEDOUT)
+/* As Go's library prints them. */
+static const char *code_name(int code) {
+	static const char *const names[] = {
+		[GRPC_OK] = "OK",
+		[GRPC_CANCELED] = "Canceled",
+		[GRPC_UNKNOWN] = "Unknown",
+		[GRPC_INVALID_ARGUMENT] = "InvalidArgument",
+		[GRPC_DEADLINE_EXCEEDED] = "DeadlineExceeded",
+		[GRPC_NOT_FOUND] = "NotFound",
+		[GRPC_ALREADY_EXISTS] = "AlreadyExists",
+		[GRPC_PERMISSION_DENIED] = "PermissionDenied",
+		[GRPC_RESOURCE_EXHAUSTED] = "ResourceExhausted",
+		[GRPC_FAILED_PRECONDITION] = "FailedPrecondition",
+		[GRPC_ABORTED] = "Aborted",
+		[GRPC_OUT_OF_RANGE] = "OutOfRange",
+		[GRPC_UNIMPLEMENTED] = "Unimplemented",
+		[GRPC_INTERNAL] = "Internal",
+		[GRPC_UNAVAILABLE] = "Unavailable",
+		[GRPC_DATA_LOSS] = "DataLoss",
+		[GRPC_UNAUTHENTICATED] = "Unauthenticated",
+	};
+	return code >= 0 && code < (int)array_len(names) ? names[code] : names[GRPC_UNKNOWN];
+}
+
+static int outcome(const struct running *r, CURL *curl, CURLcode code, struct error *err) {
+	const char *peer = r->call->socket ? r->call->socket : r->call->address;
+	curl_off_t connected = 0;
+	curl_easy_getinfo(curl, CURLINFO_CONNECT_TIME_T, &connected);
+	if (code == CURLE_OPERATION_TIMEDOUT && connected)
 		return error_set(err, ETIMEDOUT, "%s did not answer in time", r->call->method);
 	if (r->refused)
 		return error_set(err, EBADMSG, "%s gave an answer that cannot be read", r->call->method);
-	if (r->status > 0)
-		return error_set(err, EREMOTEIO, "rpc error: code = %d desc = %s", r->status, r->message);
+	if (r->status.code > 0)
+		return error_set(err, EREMOTEIO, "rpc error: code = %s desc = %s", code_name(r->status.code), r->status.message);
 	if (code != CURLE_OK)
-		return error_set(err, ECONNREFUSED, "%s at %s: %s", r->call->method, r->call->socket, curl_easy_strerror(code));
-	return r->status < 0 ? error_set(err, EBADMSG, "%s ended without a status", r->call->method) : 0;
+		return error_set(err, ECONNREFUSED, "%s at %s: %s", r->call->method, peer, curl_easy_strerror(code));
+	return r->status.code < 0 ? error_set(err, EBADMSG, "%s ended without a status", r->call->method) : 0;
 }
 
 int grpc_call(const struct grpc_call *call, struct error *err) {
@@ -95,15 +121,18 @@ int grpc_call(const struct grpc_call *call, struct error *err) {
 		curl_multi_cleanup(multi);
 		return error_set(err, ENOMEM, "no handle for a call");
 	}
-	struct running running = {.call = call, .body = BUF_INIT(GRPC_MAX_MESSAGE + (1u << 20)), .status = -1};
+	struct running running = {.call = call, .body = BUF_INIT(GRPC_MAX_MESSAGE + (1u << 20)), .status.code = -1};
 	autobuf struct buf request = BUF_INIT(GRPC_MAX_MESSAGE + GRPC_FRAME);
 	grpc_frame(&request, call->request ? call->request->data : NULL, call->request ? call->request->len : 0);
-	autofree char *url = xprintf("http://localhost%s", call->method);
+	autofree char *url = xprintf("http://%s%s", call->socket ? "localhost" : call->address, call->method);
 	struct curl_slist *headers = curl_slist_append(NULL, "Content-Type: application/grpc");
 	headers = curl_slist_append(headers, "TE: trailers");
 	headers = curl_slist_append(headers, "Expect:");
+	if (call->user_agent)
+		curl_easy_setopt(curl, CURLOPT_USERAGENT, call->user_agent);
 	curl_easy_setopt(curl, CURLOPT_URL, url);
-	curl_easy_setopt(curl, CURLOPT_UNIX_SOCKET_PATH, call->socket);
+	if (call->socket)
+		curl_easy_setopt(curl, CURLOPT_UNIX_SOCKET_PATH, call->socket);
 	curl_easy_setopt(curl, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_2_PRIOR_KNOWLEDGE);
 	curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers);
 	curl_easy_setopt(curl, CURLOPT_POST, 1L);
@@ -122,7 +151,9 @@ int grpc_call(const struct grpc_call *call, struct error *err) {
 	do
 		r = step(multi, call, &code);
 	while (r == -EAGAIN);
-	r = r == 0 ? outcome(&running, code, err) : error_set_errno(err, r, "%s", call->method);
+	r = r == 0 ? outcome(&running, curl, code, err) : error_set_errno(err, r, "%s", call->method);
+	if (call->ret_status)
+		*call->ret_status = running.status;
 	curl_multi_remove_handle(multi, curl);
 	curl_easy_cleanup(curl);
 	curl_multi_cleanup(multi);

@@ -74,7 +74,7 @@ static ssize_t read_reply(nghttp2_session *session, int32_t id, uint8_t *out, si
 	return (ssize_t)len;
 }
 
-static void refuse(struct connection *c, int32_t id, struct stream *stream, enum grpc_status status, const char *message) {
+static void refuse(struct connection *c, int32_t id, struct stream *stream, enum grpc_code status, const char *message) {
 	autobuf struct buf text = BUF_INIT(8192);
 	/* As the protocol has it: what is not printable, and the sign itself, by a percent sign and two digits. */
 	for (const unsigned char *p = (const unsigned char *)message; *p && text.len < 4096; p++) {
@@ -96,7 +96,7 @@ static void answer(struct connection *c, int32_t id, struct stream *stream) {
 		refuse(c, id, stream, GRPC_INVALID_ARGUMENT, "no whole message");
 		return;
 	}
-	enum grpc_status status = c->server->handler(stream->path, stream->body.data + GRPC_FRAME, len, &message, c->server->arg, &err);
+	enum grpc_code status = c->server->handler(stream->path, stream->body.data + GRPC_FRAME, len, &message, c->server->arg, &err);
 	if (status == GRPC_OK && buf_failed(&message))
 		status = GRPC_RESOURCE_EXHAUSTED;
 	if (status != GRPC_OK) {

@@ -5,13 +5,12 @@
 
 #include "common/base/buf.h"
 #include "common/base/error.h"
+#include "kubelet/grpc/message.h"
 
 #define GRPC_MAX_CONNECTIONS 32 /* at once, of one server */
 
-enum grpc_status { GRPC_OK = 0, GRPC_UNKNOWN = 2, GRPC_INVALID_ARGUMENT = 3, GRPC_NOT_FOUND = 5, GRPC_RESOURCE_EXHAUSTED = 8, GRPC_UNIMPLEMENTED = 12, GRPC_INTERNAL = 13 };
-
 /* method: "/v1beta1.Registration/Register". Appends the answer's message to `ret`, or says why not in err. May block. */
-typedef enum grpc_status (*grpc_handler)(const char *method, const void *request, size_t len, struct buf *ret, void *arg, struct error *err);
+typedef enum grpc_code (*grpc_handler)(const char *method, const void *request, size_t len, struct buf *ret, void *arg, struct error *err);
 
 struct grpc_server;
 /* Makes the socket's folder where it is missing, takes away a socket that was left there, listens. */
