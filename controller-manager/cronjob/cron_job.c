@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <time.h>
 
 #define MAX_MISSED 100
 #define SECONDS_NEAR 86400
@@ -42,14 +43,53 @@ static bool succeeded(const struct batch_v1_job *job)
 	return complete && str_equal(complete->status, "True");
 }
 
+static bool is_active(const struct batch_v1_cron_job *cron, const char *uid)
+{
+	for (uint32_t i = 0; i < cron->status.active.len; i++)
+		if (str_equal(cron->status.active.items[i].uid, uid))
+			return true;
+	return false;
+}
+
+/* The job of this name as the server has it, a reference; NULL: there is none. */
+static int live_job(const struct sync *s, const char *name, struct batch_v1_job **ret, struct error *err)
+{
+	autoerror struct error failed = {0};
+	*ret = NULL;
+	int r = world_get(s->r->world, CACHED_JOBS, s->cron->metadata.namespace, name, (void **)ret, &failed);
+	return r && !error_is(&failed, "NotFound") ? error_move(err, &failed) : 0;
+}
+
+/* Jobs of ours that the status knows nothing of. The cache of CronJobs may be the one that is behind: then the server's status knows. */
+static int find_forgotten(struct sync *s, struct error *err)
+{
+	autounref struct batch_v1_cron_job *live = NULL;
+	for (size_t i = 0; i < s->jobs.len; i++) {
+		const struct batch_v1_job *job = s->jobs.items[i];
+		if (job_is_finished(job) || is_active(s->cron, job->metadata.uid))
+			continue;
+		autoerror struct error failed = {0};
+		if (!live && world_get(s->r->world, CACHED_CRON_JOBS, s->cron->metadata.namespace, s->cron->metadata.name, (void **)&live, &failed))
+			return error_is(&failed, "NotFound") ? 0 : error_move(err, &failed);
+		if (!is_active(live, job->metadata.uid))
+			reconciler_event(s->r, s->cron, EVENT_WARNING, "UnexpectedJob", "Saw a job that the controller did not create or forgot: %s", job->metadata.name);
+	}
+	return 0;
+}
+
 /* Brings the list of active jobs up to date. */
-static void mind_active(struct sync *s)
+static int mind_active(struct sync *s, struct error *err)
 {
 	struct batch_v1_cron_job *cron = s->cron;
 	for (uint32_t i = 0; i < cron->status.active.len;) {
 		const struct core_v1_object_reference *ref = &cron->status.active.items[i];
 		const struct batch_v1_job *job = job_by_uid(s, ref->uid);
-		if (job && !job_is_finished(job)) {
+		autounref struct batch_v1_job *live = NULL;
+		/* One that was just made may be news to the cache. */
+		int r = job ? 0 : live_job(s, ref->name, &live, err);
+		if (r)
+			return r;
+		if (job ? !job_is_finished(job) : live && str_equal(live->metadata.uid, ref->uid)) {
 			i++;
 			continue;
 		}
@@ -67,6 +107,7 @@ static void mind_active(struct sync *s)
 				time_diff_ns(job->status.completion_time.t, cron->status.last_successful_time.t) > 0))
 			cron->status.last_successful_time = job->status.completion_time;
 	}
+	return find_forgotten(s, err);
 }
 
 static int compare_started(const void *a, const void *b)
@@ -146,15 +187,25 @@ static struct batch_v1_job *make_job(const struct sync *s, int64_t when)
 /* Deletes what still runs, for concurrencyPolicy Replace. */
 static int replace_active(struct sync *s, struct error *err)
 {
-	for (uint32_t i = 0; i < s->cron->status.active.len; i++) {
-		const struct batch_v1_job *job = job_by_uid(s, s->cron->status.active.items[i].uid);
-		int r = job ? world_delete(s->r->world, CACHED_JOBS, job, "Background", err) : 0;
-		if (r)
-			return r;
-		if (job)
+	struct core_v1_object_reference_array *active = &s->cron->status.active;
+	while (active->len) {
+		autounref struct batch_v1_job *job = NULL;
+		autoerror struct error failed = {0};
+		int r = live_job(s, active->items[0].name, &job, &failed);
+		if (r) {
+			reconciler_event(s->r, s->cron, EVENT_WARNING, "FailedGet", "Get job: %s", error_message(&failed));
+			return error_move(err, &failed);
+		}
+		if (job && str_equal(job->metadata.uid, active->items[0].uid)) {
+			r = world_delete(s->r->world, CACHED_JOBS, job, "Background", &failed);
+			if (r) {
+				reconciler_event(s->r, s->cron, EVENT_WARNING, "FailedDelete", "Deleted job: %s", error_message(&failed));
+				return error_move(err, &failed);
+			}
 			reconciler_event(s->r, s->cron, EVENT_NORMAL, "SuccessfulDelete", "Deleted job %s", job->metadata.name);
+		}
+		api_list_remove(active, 0);
 	}
-	s->cron->status.active.len = 0;
 	return 0;
 }
 
@@ -169,8 +220,9 @@ static int start_job(struct sync *s, int64_t when, struct error *err)
 		r = world_get(s->r->world, CACHED_JOBS, job->metadata.namespace, job->metadata.name, (void **)&created, err);
 		if (r)
 			return r;
+		/* Whoever made it minds it. */
 		if (!owner_is_controller(&created->metadata, cron->metadata.uid))
-			return error_set(err, EEXIST, "job %s is there and belongs to another", job->metadata.name);
+			return 0;
 	} else if (r) {
 		reconciler_event(s->r, cron, EVENT_WARNING, "FailedCreate", "Error creating job: %s", error_message(&failed));
 		return error_move(err, &failed);
@@ -179,7 +231,7 @@ static int start_job(struct sync *s, int64_t when, struct error *err)
 	}
 	struct arena *arena = api_arena(cron);
 	cron->status.last_schedule_time = (struct api_time){.t = {.sec = when}, .set = true};
-	if (created && !job_is_finished(created)) {
+	if (created && !job_is_finished(created) && !is_active(cron, created->metadata.uid)) {
 		struct core_v1_object_reference *ref = api_list_add(arena, &cron->status.active);
 		ref->kind = "Job";
 		ref->api_version = "batch/v1";
@@ -203,7 +255,10 @@ static int run_schedule(struct sync *s, struct error *err)
 	if (!due)
 		return 0;
 	if (cron->spec.starting_deadline_seconds && due + *cron->spec.starting_deadline_seconds < now) {
-		reconciler_event(s->r, cron, EVENT_WARNING, "MissSchedule", "Missed scheduled time to start a job");
+		char when[48];
+		struct tm tm;
+		strftime(when, sizeof(when), "%a, %d %b %Y %H:%M:%S +0000", gmtime_r(&(time_t){due}, &tm));
+		reconciler_event(s->r, cron, EVENT_WARNING, "MissSchedule", "Missed scheduled time to start a job: %s", when);
 		return 0;
 	}
 	if (s->cron->status.active.len && str_equal(cron->spec.concurrency_policy, "Forbid")) {
@@ -230,23 +285,24 @@ static int sync_cron(struct sync *s, struct error *err)
 {
 	struct batch_v1_cron_job *cron = s->cron;
 	autoerror struct error bad = {0}, failed = {0};
-	mind_active(s);
-	int r = trim_history(s, true, cron->spec.successful_jobs_history_limit, err);
+	int r = mind_active(s, err);
+	r = r ? r : trim_history(s, true, cron->spec.successful_jobs_history_limit, err);
 	r = r ? r : trim_history(s, false, cron->spec.failed_jobs_history_limit, err);
 	if (r)
 		return r;
-	bool runs = !(cron->spec.suspend && *cron->spec.suspend) && !cron->metadata.deletion_timestamp.set;
-	if (runs && cron_parse(cron->spec.schedule, &s->schedule, &bad) < 0) {
-		reconciler_event(s->r, cron, EVENT_WARNING, "UnparseableSchedule", "unparseable schedule: %s : %s", cron->spec.schedule, error_message(&bad));
-		runs = false;
-	}
+	bool runs = !cron->metadata.deletion_timestamp.set;
 	if (runs && time_zone_load(cron->spec.time_zone, &s->zone, &bad) < 0) {
 		reconciler_event(s->r, cron, EVENT_WARNING, "UnknownTimeZone", "invalid timeZone: \"%s\": %s", cron->spec.time_zone, error_message(&bad));
 		runs = false;
 	}
+	runs &= !(cron->spec.suspend && *cron->spec.suspend);
+	if (runs && cron_parse(cron->spec.schedule, &s->schedule, &bad) < 0) {
+		reconciler_event(s->r, cron, EVENT_WARNING, "UnparseableSchedule", "unparseable schedule: \"%s\" : %s", cron->spec.schedule, error_message(&bad));
+		runs = false;
+	}
 	if (runs && cron_next(&s->schedule, s->zone, clock_wall().sec) < 0) {
 		/* "0 0 30 2 *" is well formed, and in vain. */
-		reconciler_event(s->r, cron, EVENT_WARNING, "ScheduleNeverDue", "the schedule \"%s\" names no time that ever comes", cron->spec.schedule);
+		reconciler_event(s->r, cron, EVENT_WARNING, "InvalidSchedule", "invalid schedule: %s : it names no time that ever comes", cron->spec.schedule);
 		runs = false;
 	}
 	if (runs)
