@@ -402,9 +402,9 @@ static int roll(struct sync *s, struct error *err)
 		bool going = !pod || pod->metadata.deletion_timestamp.set;
 		if (!going && !is_of(pod, s->update)) {
 			bool idle = !is_healthy(pod) || !is_available(s, pod);
-			/* One that serves nobody may always go: a broken revision must not block its own repair. */
+			/* One that serves nobody may always go: a broken revision must not block its own repair, also where it is that of a lower ordinal. */
 			if (!idle && unavailable >= limit)
-				return 0;
+				continue;
 			int r = remove_pod(s, pod, err);
 			if (r)
 				return r;

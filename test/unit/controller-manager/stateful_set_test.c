@@ -26,6 +26,9 @@ static const struct {
 } rows[] = {
 	{{.name = "the first is made, the next waits", .owner = SET("3", "")}, "create pods default/db-0\n"},
 	{{.name = "one that is not ready holds up the next", .owner = SET("3", ""), .pods = "db-0 Running unready node=n" MINE("db-0")}, ""},
+	{{.name = "an old one that serves nobody is replaced before those that do", .owner = SET("3", PARALLEL), .pods = "db-0" UP MINE("db-0") "\ndb-1 Running unready node=n" MINE("db-1") "\ndb-2" UP MINE("db-2")},
+		"delete pods default/db-1\n"},
+	{{.name = "the highest goes first", .owner = SET("3", PARALLEL), .pods = "db-0" UP MINE("db-0") "\ndb-1" UP MINE("db-1") "\ndb-2" UP MINE("db-2")}, "delete pods default/db-2\n"},
 	{{.name = "a ready one lets the next be made", .owner = SET("3", ""), .pods = "db-0" UP MINE("db-0")}, "create pods default/db-1\n"},
 	{{.name = "one that is going holds up the next", .owner = SET("3", ""), .pods = "db-0 Running ready going" MINE("db-0")}, ""},
 	{{.name = "a gap is filled first", .owner = SET("3", ""), .pods = "db-1" UP MINE("db-1")}, "create pods default/db-0\n"},
