@@ -56,7 +56,17 @@ static bool is_of_group(const struct meta_v1_owner_reference *owner, const char 
 	return strlen(group) == len && strncmp(str_or(owner->api_version, ""), group, len) == 0;
 }
 
-/* The scale of a kind that only the server knows: its subresource tells. *ret_found false: it has none, or is gone. */
+/* There is no scale: because the owner is not there, which is no error here, or because its kind has none. */
+static int refuse_unscaled(struct reconciler *r, const struct discovered *d, const char *path, struct error *err)
+{
+	autobuf struct buf body = BUF_INIT(SCALE_MAX_BYTES);
+	struct client_request request = {.method = "GET", .path = path};
+	if (r->world->ops->request(r->world, &request, &body, NULL, NULL))
+		return 0;
+	return error_set(err, EINVAL, "%s%s%s does not implement the scale subresource", d->plural, *d->group ? "." : "", d->group);
+}
+
+/* The scale of a kind that only the server knows: its subresource tells. *ret_found false: the owner is gone. */
 static int ask_scale(struct reconciler *r, const char *ns, const struct meta_v1_owner_reference *owner, bool *ret_found, int32_t *ret, struct error *err)
 {
 	cleanup(discovery_done) struct discovery discovery = {0};
@@ -70,8 +80,10 @@ static int ask_scale(struct reconciler *r, const char *ns, const struct meta_v1_
 		autoerror struct error failed = {0};
 		struct client_request request = {.method = "GET", .path = path};
 		result = r->world->ops->request(r->world, &request, &body, NULL, &failed);
+		if (result && failed.http_code == 404)
+			return refuse_unscaled(r, d, base, err);
 		if (result)
-			return failed.http_code == 404 ? 0 : error_move(err, &failed);
+			return error_move(err, &failed);
 		json_t *scale = json_loadb(body.data, body.len, 0, NULL);
 		*ret = (int32_t)json_integer_value(json_object_get(json_object_get(scale, "spec"), "replicas"));
 		*ret_found = scale != NULL;
@@ -170,13 +182,16 @@ static const struct core_v1_pod *pod_named(const struct informer_list *pods, con
 }
 
 /* Forgets evictions that have come true or did not within the time. Returns milliseconds until the next is forgotten. */
-static int clean_disrupted(struct policy_v1_pod_disruption_budget *pdb, const struct informer_list *pods)
+static int clean_disrupted(struct reconciler *r, struct policy_v1_pod_disruption_budget *pdb, const struct informer_list *pods)
 {
 	int soonest = 0;
 	for (uint32_t i = 0; i < pdb->status.disrupted_pods.len;) {
 		const struct core_v1_pod *pod = pod_named(pods, pdb->status.disrupted_pods.items[i].key);
 		struct wall_time due = time_after(pdb->status.disrupted_pods.items[i].value.t, DISRUPTION_TIMEOUT_S);
-		if (!pod || pod->metadata.deletion_timestamp.set || time_diff_ns(due, clock_wall()) <= 0) {
+		bool over = time_diff_ns(due, clock_wall()) <= 0;
+		if (pod && !pod->metadata.deletion_timestamp.set && over)
+			reconciler_event(r, pod, EVENT_WARNING, "NotDeleted", "Pod was expected by PDB %s/%s to be deleted but it wasn't", pdb->metadata.namespace, pdb->metadata.name);
+		if (!pod || pod->metadata.deletion_timestamp.set || over) {
 			api_list_remove(&pdb->status.disrupted_pods, i);
 			continue;
 		}
@@ -265,7 +280,7 @@ static int reconcile(struct reconciler *r, const char *ns, const char *name, str
 	size_t unmanaged = 0;
 	if (!pods.len)
 		reconciler_event(r, cached, EVENT_NORMAL, "NoPods", "No matching pods found");
-	int wait = clean_disrupted(pdb, &pods);
+	int wait = clean_disrupted(r, pdb, &pods);
 	result = count_needed(r, cached, &pods, &expected, &needed, &unmanaged, &failed);
 	if (result) {
 		reconciler_event(r, cached, EVENT_WARNING, "CalculateExpectedPodCountFailed", "Failed to calculate the number of expected pods: %s",
@@ -303,11 +318,18 @@ static void wake_by_pod(struct reconciler *r, const void *object)
 	}
 	autolist struct informer_list all = INFORMER_LIST_INIT;
 	world_list_namespace(r->world, CACHED_POD_DISRUPTION_BUDGETS, pod->metadata.namespace, &all);
+	const char *first = NULL;
 	for (size_t i = 0; i < all.len; i++) {
 		const struct policy_v1_pod_disruption_budget *pdb = all.items[i];
 		struct selector *selector = NULL;
-		if (label_selector_from(pdb->spec.selector, &selector, NULL) == 0 && selector_matches_labels(selector, &pod->metadata.labels))
+		if (label_selector_from(pdb->spec.selector, &selector, NULL) == 0 && selector_matches_labels(selector, &pod->metadata.labels)) {
 			reconciler_add(r, pdb->metadata.namespace, pdb->metadata.name);
+			/* Each of them counts it, but an eviction is refused as long as there are several. */
+			if (first)
+				reconciler_event(r, pod, EVENT_WARNING, "MultiplePodDisruptionBudgets", "Pod \"%s\"/\"%s\" matches multiple PodDisruptionBudgets, \"%s\" and \"%s\" among them",
+					pod->metadata.namespace, pod->metadata.name, first, pdb->metadata.name);
+			first = first ? first : pdb->metadata.name;
+		}
 		selector_free(selector);
 	}
 }

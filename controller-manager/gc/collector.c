@@ -174,6 +174,19 @@ static int work_orphan(struct reconciler *r, const struct gc_node *node, struct 
 
 enum owner_state { OWNER_SOLID, OWNER_WAITING, OWNER_GONE, OWNER_UNKNOWN };
 
+/* An owner outside the dependent's namespace is none: the dependent says so, for it will be collected, or stay for ever. */
+static void tell_wrong_namespace(struct reconciler *r, const struct gc_node *node, const struct owner_ref *ref)
+{
+	autounref struct meta_v1_partial_object_metadata *object = api_new_of(meta_v1_partial_object_metadata);
+	struct arena *arena = api_arena(object);
+	const struct discovered *d = node->resource;
+	object->kind = d->kind;
+	object->api_version = str_empty(d->group) ? d->version : arena_printf(arena, "%s/%s", d->group, d->version);
+	object->metadata = (struct meta_v1_object_meta){.name = node->name, .namespace = str_empty(node->ns) ? NULL : node->ns, .uid = node->uid};
+	reconciler_event(r, object, EVENT_WARNING, "OwnerRefInvalidNamespace", "ownerRef [%s/%s, namespace: %s, name: %s, uid: %s] does not exist in namespace \"%s\"", ref->api_version, ref->kind,
+		node->ns, ref->name, ref->uid, node->ns);
+}
+
 static int judge_owner(struct reconciler *r, const struct gc_node *node, const struct owner_ref *ref, enum owner_state *ret, struct error *err)
 {
 	struct gc *gc = gc_of(r);
@@ -184,6 +197,7 @@ static int judge_owner(struct reconciler *r, const struct gc_node *node, const s
 	}
 	/* An object outside namespaces cannot be owned by one inside: which namespace would that be? */
 	if (resource->namespaced && !node->resource->namespaced) {
+		tell_wrong_namespace(r, node, ref);
 		*ret = OWNER_UNKNOWN;
 		return 0;
 	}
@@ -191,6 +205,8 @@ static int judge_owner(struct reconciler *r, const struct gc_node *node, const s
 	bool known = owner && !owner->virtual_ && owner->resource == resource && str_equal(owner->name, ref->name) &&
 		     (!resource->namespaced || str_equal(owner->ns, node->ns));
 	bool waiting = known && owner->foreground;
+	if (owner && !owner->virtual_ && resource->namespaced && !str_equal(owner->ns, node->ns))
+		tell_wrong_namespace(r, node, ref);
 	/* Asked before, under the same name: one answer does for all its dependents. */
 	bool absent = owner && owner->absent && str_equal(owner->ref.name, ref->name) && str_equal(owner->ref.kind, ref->kind) && str_equal(owner->ref.api_version, ref->api_version) &&
 		      (!resource->namespaced || str_equal(owner->ns, node->ns));

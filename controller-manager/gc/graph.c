@@ -249,6 +249,15 @@ static bool links_are(const struct gc_vertex *vertex, const struct owner_ref *ow
 	return true;
 }
 
+/* Whether the owner is what the reference calls it: of that kind and name, and in the namespace of its dependent or in none. */
+static bool answers_to(const struct gc_vertex *owner, const struct owner_ref *ref, const struct gc_vertex *dependent)
+{
+	const struct discovered *d = owner->resource;
+	size_t group_len = strlen(d->group);
+	bool group = group_len ? strncmp(ref->api_version, d->group, group_len) == 0 && ref->api_version[group_len] == '/' : !strchr(ref->api_version, '/');
+	return group && str_equal(d->kind, ref->kind) && str_equal(owner->name, ref->name) && (!owner->ns || str_equal(owner->ns, dependent->ns));
+}
+
 /* Tells the owners, old and new, of their dependent. */
 static void relink(struct gc *gc, struct gc_vertex *vertex, const struct owner_ref *owners, size_t count)
 {
@@ -263,6 +272,8 @@ static void relink(struct gc *gc, struct gc_vertex *vertex, const struct owner_r
 			struct gc_vertex *owner = find(&gc->graph, owners[i].uid);
 			if (owner && owner->virtual_)
 				queue(gc, owner->text);
+			else if (owner && !answers_to(owner, &owners[i], vertex))
+				queue(gc, vertex->text); /* what it refers to is not there, though the uid is */
 			link_up(vertex, vertex->link_count++, owner ? owner : add_virtual(gc, &owners[i], vertex->ns), owners[i].block);
 		}
 		for (uint32_t i = 0; i < old_count; i++) {

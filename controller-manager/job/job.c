@@ -543,7 +543,7 @@ const struct controller job_controller = {
 	.account = "job-controller",
 	.alias = "job",
 	.concurrency_flag = "concurrent-job-syncs",
-	.workers = 5,
+	.workers = 16, /* a job of one pod is five writes, and each of them waits for etcd */
 	.watches = (const struct controller_watch[]){{.what = CACHED_JOBS, .wake = wake_by_job}, {.what = CACHED_PODS, .wake = wake_by_pod}, {.what = CACHED_NONE}},
 	.reconcile = reconcile,
 	.state_new = state_new,

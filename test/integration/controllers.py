@@ -104,11 +104,21 @@ def play(cluster):
     write(cluster, "POST", "/apis/policy/v1/namespaces/default/poddisruptionbudgets",
           {"apiVersion": "policy/v1", "kind": "PodDisruptionBudget", "metadata": {"name": "db"}, "spec": {"maxUnavailable": 1, "selector": {"matchLabels": {"app": "db"}}}})
     check("a budget allows one", lambda: status("/apis/policy/v1/namespaces/default/poddisruptionbudgets/db", disruptionsAllowed=1, expectedPods=3, desiredHealthy=2))
+    budgets = "/apis/policy/v1/namespaces/default/poddisruptionbudgets"
+    write(cluster, "POST", budgets, {"apiVersion": "policy/v1", "kind": "PodDisruptionBudget", "metadata": {"name": "agent"}, "spec": {"maxUnavailable": 1, "selector": {"matchLabels": {"app": "agent"}}}})
+    check("a budget of pods without a scale says so", lambda: any(c["reason"] == "SyncFailed" and c["message"] == "daemonsets.apps does not implement the scale subresource"
+                                                                  for c in get(budgets + "/agent").get("status", {}).get("conditions", ())))
     write(cluster, "DELETE", APPS + "daemonsets/agent")
     check("what a deleted owner had is collected", lambda: not pods("agent"))
     write(cluster, "DELETE", APPS + "statefulsets/db?propagationPolicy=Orphan")
     check("or left where asked for", lambda: get(APPS + "statefulsets/db").get("code") == 404 and all(not p["metadata"].get("ownerReferences") for p in pods("db")) and len(pods("db")) == 3)
     write(cluster, "POST", APPS + "statefulsets", workload("StatefulSet", "db", 3, serviceName="db"))
+    call(cluster, "POST", "/api/v1/namespaces", {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "elsewhere"}})
+    foreign = get(APPS + "statefulsets/db")["metadata"]
+    write(cluster, "POST", "/api/v1/namespaces/elsewhere/configmaps", {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {
+        "name": "lost", "ownerReferences": [{"apiVersion": "apps/v1", "kind": "StatefulSet", "name": "db", "uid": foreign["uid"]}]}})
+    check("an owner in another namespace is none", lambda: get("/api/v1/namespaces/elsewhere/configmaps/lost").get("code") == 404)
+    check("and the dependent said so", lambda: any(e["reason"] == "OwnerRefInvalidNamespace" and e["involvedObject"]["name"] == "lost" for e in get("/api/v1/namespaces/elsewhere/events")["items"]))
     check("and taken in again", lambda: all(p["metadata"].get("ownerReferences") for p in pods("db")) and len(pods("db")) == 3)
 
 

@@ -32,11 +32,29 @@ static const struct scenario rows[] = {
 	{.name = "pods of nobody do not count for it", .owner = PDB("\"maxUnavailable\":1"), .objects = {RS}, .pods = "a" W("ready") OF "\nb" W("ready"), .status = "{\"expectedPods\":4}", .event = "event web Warning UnmanagedPods"},
 	{.name = "a controller that is not there", .owner = PDB("\"maxUnavailable\":1"), .pods = "a" W("ready") OF, .status = "{\"disruptionsAllowed\":0}", .event = "event web Warning CalculateExpectedPodCountFailed: Failed to calculate the number of expected pods: found no controllers for pod \"a\""},
 	{.name = "a granted eviction counts as gone", .owner = PDB_WITH("\"minAvailable\":1", ",\"disruptedPods\":{\"a\":\"2027-01-15T07:59:30Z\"}"), .pods = "a" W("ready") "\nb" W("ready"), .status = SAYS("0", "1", "1", "2"), .after_s = 90},
-	{.name = "one that did not come true is forgotten", .owner = PDB_WITH("\"minAvailable\":1", ",\"disruptedPods\":{\"a\":\"2027-01-15T07:50:00Z\"}"), .pods = "a" W("ready") "\nb" W("ready"), .status = "{\"disruptionsAllowed\":1,\"disruptedPods\":null}"},
-	{.name = "one that came true too", .owner = PDB_WITH("\"minAvailable\":1", ",\"disruptedPods\":{\"z\":\"2027-01-15T07:59:30Z\"}"), .pods = "a" W("ready") "\nb" W("ready"), .status = "{\"disruptionsAllowed\":1,\"disruptedPods\":null}"},
+	{.name = "one that did not come true is forgotten", .owner = PDB_WITH("\"minAvailable\":1", ",\"disruptedPods\":{\"a\":\"2027-01-15T07:50:00Z\"}"), .pods = "a" W("ready") "\nb" W("ready"), .status = "{\"disruptionsAllowed\":1,\"disruptedPods\":null}",
+		.event = "event a Warning NotDeleted: Pod was expected by PDB default/web to be deleted but it wasn't"},
+	{.name = "one that came true too", .owner = PDB_WITH("\"minAvailable\":1", ",\"disruptedPods\":{\"z\":\"2027-01-15T07:59:30Z\"}"), .pods = "a" W("ready") "\nb" W("ready"), .status = "{\"disruptionsAllowed\":1,\"disruptedPods\":null}", .event = "!NotDeleted"},
 	{.name = "conditions of others stay", .owner = PDB_WITH("\"minAvailable\":1", ",\"conditions\":[{\"type\":\"Mine\",\"status\":\"True\",\"reason\":\"r\",\"message\":\"\",\"lastTransitionTime\":\"2027-01-15T07:00:00Z\"}]"), .pods = "a" W("ready") "\nb" W("ready"),
 		.status = "{\"conditions\":[{\"type\":\"Mine\",\"status\":\"True\",\"reason\":\"r\",\"message\":\"\",\"lastTransitionTime\":\"2027-01-15T07:00:00Z\"},{\"type\":\"DisruptionAllowed\",\"status\":\"True\",\"reason\":\"SufficientPods\",\"message\":\"\",\"observedGeneration\":1,\"lastTransitionTime\":\"2027-01-15T08:00:00Z\"}]}"},
 };
+
+/* Who looks at a pod that cannot be evicted is told why. */
+static void a_pod_of_two_budgets_says_so(void **state)
+{
+	fake_setup(state);
+	struct reconciler r = fake_reconciler(&disruption_controller);
+	scenario_put(PDB("\"minAvailable\":1"));
+	scenario_pods("a" W("ready"));
+	const void *pod = fake_live(CACHED_PODS, "default", "a");
+	disruption_controller.watches[1].wake(&r, pod);
+	assert_null(strstr(str_or(fake.log.data, ""), "MultiplePodDisruptionBudgets"));
+	scenario_put("{\"apiVersion\":\"policy/v1\",\"kind\":\"PodDisruptionBudget\",\"metadata\":{\"name\":\"second\",\"namespace\":\"default\"},\"spec\":{\"minAvailable\":1,\"selector\":{\"matchLabels\":{\"app\":\"web\"}}}}");
+	disruption_controller.watches[1].wake(&r, pod);
+	assert_non_null(strstr(fake.log.data, "event a Warning MultiplePodDisruptionBudgets: Pod \"default\"/\"a\" matches multiple PodDisruptionBudgets, \"web\" and \"second\""));
+	fake_reconciler_done(&r);
+	fake_teardown(state);
+}
 
 static void budgets(void **state)
 {
@@ -60,7 +78,7 @@ static void a_disruption_that_does_not_come_is_taken_back(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(budgets),
+		cmocka_unit_test(budgets), cmocka_unit_test(a_pod_of_two_budgets_says_so),
 		cmocka_unit_test(a_disruption_that_does_not_come_is_taken_back),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
