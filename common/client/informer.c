@@ -410,9 +410,27 @@ static bool streaming_refused(const struct error *err)
 	return err->http_code == 422 || err->http_code == 400;
 }
 
+/* A server over a store that cannot tell its progress (etcd before 3.4.25) takes the parameters, and fails; its lists are as good as any. */
+static bool streaming_failed(const struct error *err)
+{
+	return err->http_code == 500;
+}
+
 static bool is_gone(const struct error *err)
 {
 	return err->http_code == 410 || error_is(err, "Expired") || error_is(err, "Gone");
+}
+
+static int list_pages(struct informer *informer, struct error *err)
+{
+	int rc = list_all(informer, true, err);
+	if (rc && is_gone(err)) {
+		/* The list was compacted away between two pages. */
+		error_done(err);
+		*err = (struct error){0};
+		rc = list_all(informer, false, err);
+	}
+	return rc;
 }
 
 /* Brings the store up to date from nothing. A streaming list goes on as a watch. Returns true where a watch may follow. */
@@ -420,23 +438,18 @@ static bool list_round(struct informer *informer)
 {
 	autoerror struct error err = {0};
 	bool relisted = false;
-	int rc;
+	int rc = 0;
 	if (!informer->no_streaming) {
 		rc = watch_once(informer, true, &relisted, &err);
 		if (relisted)
 			return !is_gone(&err);
-		if (rc && streaming_refused(&err)) {
+		if (rc && streaming_refused(&err))
 			informer->no_streaming = true;
-			return false;
-		}
-	} else {
-		rc = list_all(informer, true, &err);
-		if (rc && is_gone(&err)) {
-			/* The list was compacted away between two pages. */
-			error_done(&err);
-			err = (struct error){0};
-			rc = list_all(informer, false, &err);
-		}
+	}
+	if (informer->no_streaming || (rc && streaming_failed(&err))) {
+		error_done(&err);
+		err = (struct error){0};
+		rc = list_pages(informer, &err);
 	}
 	if (stopping(informer))
 		return false;

@@ -87,6 +87,7 @@ static void teardown(struct fixture *f)
 struct script {
 	_Atomic int calls;
 	char paths[16][256];
+	bool store_is_old; /* of a server that knows streaming lists and cannot do them */
 };
 
 static int step(struct script *s, struct fake_request *req)
@@ -196,10 +197,13 @@ static void test_a_dropped_watch_goes_on_where_it_was(void **state)
 	teardown(&f);
 }
 
-static void old_server(struct fake_request *req, void *arg)
+static void answer_by_pages(struct fake_request *req, void *arg)
 {
+	const struct script *script = arg;
 	int n = step(arg, req);
-	if (strstr(req->path, "sendInitialEvents")) {
+	if (strstr(req->path, "sendInitialEvents") && script->store_is_old) {
+		fake_status(req, 500, "InternalError", "the store cannot tell its progress", NULL);
+	} else if (strstr(req->path, "sendInitialEvents")) {
 		fake_status(req, 422, "Invalid", "sendInitialEvents is forbidden", NULL);
 	} else if (strstr(req->path, "continue=next")) {
 		fake_respond(req, 200, NULL, "{\"kind\":\"PodList\",\"apiVersion\":\"v1\",\"metadata\":{\"resourceVersion\":\"20\"},\"items\":[" ITEM("c", "3") "]}");
@@ -214,11 +218,10 @@ static void old_server(struct fake_request *req, void *arg)
 	(void)n;
 }
 
-static void test_without_streaming_lists_it_pages(void **state)
+static void list_in_pages(struct script *s)
 {
-	struct script s = {0};
 	struct fixture f;
-	setup(&f, old_server, &s);
+	setup(&f, answer_by_pages, s);
 	wait_heard(&f.heard, "-b@21;");
 	struct core_v1_pod *pod = informer_find(f.informer, "ns", "c");
 	assert_string_equal(pod->kind, "Pod");
@@ -226,6 +229,13 @@ static void test_without_streaming_lists_it_pages(void **state)
 	api_unref(pod);
 	assert_int_equal(informer_count(f.informer), 2);
 	teardown(&f);
+}
+
+static void test_without_streaming_lists_it_pages(void **state)
+{
+	struct script old_server = {0}, old_store = {.store_is_old = true};
+	list_in_pages(&old_server);
+	list_in_pages(&old_store);
 }
 
 static void test_sets_share_informers(void **state)
