@@ -14,6 +14,8 @@
 
 #define BACKOFF_FIRST_NS NSEC_PER_SEC
 #define BACKOFF_MOST_NS (15 * 60 * NSEC_PER_SEC)
+#define ANNOTATION_TEMPLATE_GENERATION "deprecated.daemonset.template.generation"
+#define LABEL_TEMPLATE_GENERATION "pod-template-generation"
 
 /* Pods that fail over and over on one node are replaced ever later. */
 struct backoff {
@@ -101,9 +103,19 @@ static const char *pod_node(const struct core_v1_pod *pod)
 	return "";
 }
 
+/* The API server's count of templates, which pods have carried since before there were revisions. NULL: none that is a number. */
+static const char *template_generation(const struct sync *s)
+{
+	const char *text = api_map_get(&s->ds->metadata.annotations, ANNOTATION_TEMPLATE_GENERATION);
+	int64_t generation;
+	return text && str_to_int64(text, INT64_MIN, INT64_MAX, &generation) ? text : NULL;
+}
+
 static bool is_updated(const struct sync *s, const struct core_v1_pod *pod)
 {
-	return str_equal(api_map_get(&pod->metadata.labels, LABEL_REVISION_HASH), s->hash);
+	const char *generation = template_generation(s);
+	return str_equal(api_map_get(&pod->metadata.labels, LABEL_REVISION_HASH), s->hash) ||
+	       (generation && str_equal(api_map_get(&pod->metadata.labels, LABEL_TEMPLATE_GENERATION), generation));
 }
 
 static void want_delete(struct sync *s, const struct core_v1_pod *pod)
@@ -351,6 +363,8 @@ static int create_one(size_t index, void *arg, struct error *err)
 	struct sync *s = arg;
 	autounref struct core_v1_pod *pod = pod_from_template(&s->ds->spec.template, s->ds, s->ds->metadata.name);
 	api_map_set(api_arena(pod), &pod->metadata.labels, LABEL_REVISION_HASH, s->hash);
+	if (template_generation(s))
+		api_map_set(api_arena(pod), &pod->metadata.labels, LABEL_TEMPLATE_GENERATION, template_generation(s));
 	add_tolerations(api_arena(pod), &pod->spec);
 	pin(pod, s->create[index]);
 	return pod_create(s->r, s->ds, pod, expectations_of(s), s->key, err);

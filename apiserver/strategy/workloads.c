@@ -9,7 +9,11 @@
 #include "common/pod/resources.h"
 
 static const struct strategy replication_controllers = {.group = "", .plural = "replicationcontrollers", .generation = true};
-static const struct strategy deployments = {.group = "apps", .plural = "deployments", .generation = true, .status_keeps = STATUS_KEEPS_LABELS};
+/* The controller carries a Deployment's annotations on to its ReplicaSets: a change of them is work for it. */
+static bool deployment_changed(const void *object, const void *old) {
+	return !api_field_equal(object, old, "spec") || !api_map_equal(&api_metadata(object)->annotations, &api_metadata(old)->annotations);
+}
+static const struct strategy deployments = {.group = "apps", .plural = "deployments", .generation = true, .generation_changed = deployment_changed, .status_keeps = STATUS_KEEPS_LABELS};
 static const struct strategy replica_sets = {.group = "apps", .plural = "replicasets", .generation = true};
 static const struct strategy stateful_sets = {.group = "apps", .plural = "statefulsets", .name = NAME_DNS_LABEL, .generation = true};
 /* Counts changes of the template, as clients of old expect it. */

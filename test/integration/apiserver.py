@@ -73,6 +73,8 @@ def test_patch(api):
     check("strategic merge by key", s == 200 and sorted(c["name"] for c in o["spec"]["template"]["spec"]["containers"]) == ["c", "s"], o)
     s, o, _ = api.call("PATCH", DEPLOYMENTS + "/d", {"metadata": {"labels": {"x": "y"}}}, "application/merge-patch+json")
     check("labels do not move the generation", s == 200 and o["metadata"]["generation"] == 3, o)
+    s, o, _ = api.call("PATCH", DEPLOYMENTS + "/d", {"metadata": {"annotations": {"x": "y"}}}, "application/merge-patch+json")
+    check("a Deployment's annotations do", s == 200 and o["metadata"]["generation"] == 4, o)
     s, o, _ = api.call("PATCH", DEPLOYMENTS + "/d/status", {"spec": {"replicas": 7}, "status": {"replicas": 2}}, "application/merge-patch+json")
     check("status writes status alone", s == 200 and o["spec"]["replicas"] == 3 and o["status"]["replicas"] == 2, o)
     s, o, _ = api.call("GET", DEPLOYMENTS + "/d/scale")

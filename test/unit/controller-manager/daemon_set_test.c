@@ -37,6 +37,10 @@ static const struct scenario rows[] = {
 	{ROW("an old pod waits for its user"), .owner = DS("", ",\"updateStrategy\":{\"type\":\"OnDelete\"}"), .objects = {NODE("n1", "", "")}, .pods = "a Running ready node=n1" MINE, .writes = STATUS,
 		.status = "{\"numberAvailable\":1,\"updatedNumberScheduled\":null}"},
 	{ROW("rolling takes one at a time"), .owner = DS("", ""), .objects = TWO, .pods = "a Running ready node=n1" MINE "\nb Running ready node=n2" MINE, .writes = "delete pods default/a\n" STATUS},
+	{ROW("one that tells the template's generation is up to date"), .owner = "{\"apiVersion\":\"apps/v1\",\"kind\":\"DaemonSet\",\"metadata\":{\"name\":\"agent\",\"namespace\":\"default\",\"annotations\":{"
+		"\"deprecated.daemonset.template.generation\":\"7\"}},\"spec\":{\"selector\":{\"matchLabels\":{\"app\":\"agent\"}},\"template\":{\"metadata\":{\"labels\":{\"app\":\"agent\"}},\"spec\":{\"containers\":[{\"name\":\"c\",\"image\":\"i\"}]}}}}",
+		.objects = TWO, .pods = "a Running ready node=n1 label=pod-template-generation:7" MINE "\nb Running ready node=n2 label=pod-template-generation:6" MINE, .writes = "delete pods default/b\n" STATUS,
+		.status = "{\"updatedNumberScheduled\":1}"},
 	{ROW("or as many as may be away"), .owner = DS("", ",\"updateStrategy\":{\"type\":\"RollingUpdate\",\"rollingUpdate\":{\"maxUnavailable\":\"100%\"}}"), .objects = TWO, .pods = "a Running ready node=n1" MINE "\nb Running ready node=n2" MINE,
 		.writes = "delete pods default/a\ndelete pods default/b\n" STATUS},
 	{ROW("old pods that serve nobody go at once"), .owner = DS("", ""), .objects = TWO, .pods = "a Running ready node=n1" MINE "\nb Running unready node=n2" MINE, .writes = "delete pods default/b\n" STATUS},
