@@ -386,11 +386,18 @@ static bool write_version(const struct catalogue *c, const char *group, const ch
 	return !first;
 }
 
+static void respond_nowhere(struct request *r) {
+	http_add_header(r->http, "X-Content-Type-Options", "nosniff");
+	request_respond_text(r, 404, "404 page not found\n");
+}
+
 int discovery_version(struct request *r, struct error *err) {
 	int rc = request_negotiate(r, false, &r->accept, err);
 	if (rc < 0)
 		return rc;
 	bool core = strcmp(r->parts[0], "api") == 0;
+	if (strcmp(r->method, "HEAD") == 0 && r->part_count == (core ? 2 : 3))
+		return error_method_not_allowed(err);
 	autobuf struct buf out = BUF_INIT(MAX_BODY);
 	struct catalogue *c = catalogue_new(r->server);
 	bool found = false;
@@ -407,7 +414,7 @@ int discovery_version(struct request *r, struct error *err) {
 	else if (r->part_count == (core ? 2 : 3) && registry_has_built_in_group(r->server->registry, group))
 		return error_not_served(err);
 	else
-		request_respond_text(r, 404, "404 page not found\n");
+		respond_nowhere(r);
 	return REQUEST_TAKEN;
 }
 

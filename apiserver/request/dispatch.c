@@ -97,6 +97,7 @@ static int dispatch_unstored(struct request *r, struct error *err) {
 static int not_served(struct request *r, struct error *err) {
 	if (registry_has_built_in_group(r->server->registry, r->group))
 		return error_not_served(err);
+	http_add_header(r->http, "X-Content-Type-Options", "nosniff");
 	request_respond_text(r, 404, "404 page not found\n");
 	return REQUEST_TAKEN;
 }

@@ -75,7 +75,7 @@ static enum media_type parse_clause(const char *p, const char **end, struct clau
 	return media;
 }
 
-static bool clause_form(const struct clause *c, bool can_transform, enum response_form *ret) {
+static bool clause_form(const struct request *r, const struct clause *c, bool can_transform, enum response_form *ret) {
 	*ret = FORM_OBJECT;
 	if (!c->as[0])
 		return true;
@@ -83,6 +83,8 @@ static bool clause_form(const struct clause *c, bool can_transform, enum respons
 		return false;
 	if (strcmp(c->as, "Table") == 0)
 		*ret = FORM_TABLE;
+	else if (strcmp(r->verb, "watch") != 0 && strcmp(c->as, strcmp(r->verb, "list") == 0 || strcmp(r->verb, "deletecollection") == 0 ? "PartialObjectMetadataList" : "PartialObjectMetadata") != 0)
+		return false; /* a list is asked for as a list, an object as an object */
 	else if (strcmp(c->as, "PartialObjectMetadata") == 0 || strcmp(c->as, "PartialObjectMetadataList") == 0)
 		*ret = FORM_PARTIAL;
 	else
@@ -135,7 +137,7 @@ int request_negotiate(const struct request *r, bool can_transform, struct negoti
 		while (*p == ',' || *p == ' ')
 			p++;
 		enum response_form form;
-		if (media == MEDIA_OTHER || c.q <= best_q || !clause_form(&c, can_transform, &form) || !media_fits(r, media, form))
+		if (media == MEDIA_OTHER || c.q <= best_q || !clause_form(r, &c, can_transform, &form) || !media_fits(r, media, form))
 			continue;
 		best.media = media;
 		best.form = form;

@@ -172,7 +172,7 @@ static int parse_field_validation(struct request *r, struct error *err) {
 
 int request_parse_write_options(struct request *r, struct error *err) {
 	const char *dry_run = http_query(r->http, "dryRun");
-	if (!str_empty(dry_run)) {
+	if (dry_run) {
 		if (strcmp(dry_run, "All") != 0) {
 			error_cause(err, "FieldValueNotSupported", "dryRun", "Unsupported value: [\"%s\"]: supported values: \"All\"", dry_run);
 			return error_invalid(err, "meta.k8s.io", options_kind(r), "");

@@ -63,7 +63,7 @@ static int parse_options(struct request *r, struct delete_request *d, struct err
 	r->dry_run = d->dry_run;
 	if (both)
 		error_cause(err, "FieldValueInvalid", "propagationPolicy", "Invalid value: \"%s\": orphanDependents and deletionPropagation cannot be both set", d->propagation);
-	if (!str_empty(dry_run) && strcmp(dry_run, "All") != 0)
+	if (dry_run && strcmp(dry_run, "All") != 0)
 		error_cause(err, "FieldValueNotSupported", "dryRun", "Unsupported value: [\"%s\"]: supported values: \"All\"", dry_run);
 	if (!str_empty(d->propagation) && strcmp(d->propagation, "Orphan") != 0 && strcmp(d->propagation, "Background") != 0 && strcmp(d->propagation, "Foreground") != 0) {
 		error_cause(err, "FieldValueNotSupported", "propagationPolicy", "Unsupported value: \"%s\": supported values: \"Foreground\", \"Background\", \"Orphan\", \"nil\"", d->propagation);

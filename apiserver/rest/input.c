@@ -3,6 +3,7 @@
 #include "apiserver/custom/custom.h"
 #include "apiserver/request/render.h"
 #include "api/policy_v1.h"
+#include "common/api/codec.h"
 #include "common/api/yaml.h"
 
 #include <errno.h>
@@ -39,12 +40,14 @@ static int decode_json(struct request *r, const struct api_type *type, const cha
 		api_split_group_version(r->arena, str_or(version, ""), &group, &named_version);
 		const struct api_type *named = api_type_by_kind(group, str_empty(version) ? NULL : named_version, str_or(kind, type->kind));
 		if (!named)
-			return error_bad_request(err, "no kind \"%s\" is registered for version \"%s\" in scheme \"k8s.io/kubernetes/pkg/api/legacyscheme/scheme.go:30\"", str_or(kind, type->kind), str_or(version, want));
+			return error_bad_request(err, "%s in version \"%s\" cannot be handled as a %s: no kind \"%s\" is registered for version \"%s\" in scheme \"k8s.io/kubernetes/pkg/api/legacyscheme/scheme.go:30\"", str_or(kind, type->kind),
+				str_empty(version) ? type->version : named_version, type->kind, str_or(kind, type->kind), str_or(version, want));
 		/* Options are kinds of every group: a typed client names its own. */
 		if (named != type && strcmp(str_or(version, want), want) != 0)
 			return error_bad_request(err, "the API version in the data (%s) does not match the expected API version (%s)", str_or(version, want), want);
 		if (named != type)
-			return error_bad_request(err, "%s in version \"%s\" cannot be handled as a %s: it is of another kind", kind, named_version, type->kind);
+			return error_bad_request(err, "%s in version \"%s\" cannot be handled as a %s: converting (%s.%s) to (%.*s.%s): unknown conversion", kind, str_empty(version) ? type->version : named_version, type->kind,
+				named->version, named->kind, str_empty(type->group) ? 4 : (int)strcspn(type->group, "."), str_empty(type->group) ? "core" : type->group, type->kind);
 	}
 	int rc = api_decode_json(type, json, len, &options, ret, err);
 	if (rc < 0 && err && err->http_code == 0)
@@ -78,7 +81,9 @@ int request_decode_body(struct request *r, const struct api_type *type, void **r
 	enum media_type media = media_type_of(content_type);
 	if (!len && media == MEDIA_YAML)
 		return decode_json(r, type, "{}", 2, ret, err); /* an empty document */
-	if (!len && (media == MEDIA_JSON || media == MEDIA_PROTOBUF))
+	if (!len && media == MEDIA_PROTOBUF)
+		return error_bad_request(err, "the object provided is unrecognized (must be of type %s): empty data (<empty>)", type->kind);
+	if (!len && media == MEDIA_JSON)
 		return error_bad_request(err, "the object provided is unrecognized (must be of type %s): couldn't get version/kind; json parse error: unexpected end of JSON input (<empty>)", type->kind);
 	switch (media) {
 	case MEDIA_JSON:
@@ -93,8 +98,11 @@ int request_decode_body(struct request *r, const struct api_type *type, void **r
 	case MEDIA_PROTOBUF: {
 		void *object;
 		int rc = api_decode_protobuf(body, len, &object, err);
-		if (rc < 0)
-			return error_bad_request(err, "%s", error_message(err));
+		if (rc < 0) {
+			autobuf struct buf summary = BUF_INIT(4096);
+			api_summarize(body, len, &summary);
+			return error_bad_request(err, "the object provided is unrecognized (must be of type %s): %s (%.*s)", type->kind, error_message(err), (int)summary.len, (const char *)summary.data);
+		}
 		if (api_type_of(object) != type) {
 			api_unref(object);
 			return error_bad_request(err, "the kind in the data does not match the expected kind %s", type->kind);

@@ -86,4 +86,7 @@ enum api_presence api_field_presence(const struct api_field *f, const void *at);
 /* Scalars as encoding/json writes them, through a field's element. */
 void api_encode_json_element(const struct api_field *f, const void *at, struct buf *out);
 
+/* Appends how a body that says nothing begins, as errors tell it: JSON as it is, else in hexadecimal digits. */
+void api_summarize(const char *data, size_t len, struct buf *out);
+
 #endif

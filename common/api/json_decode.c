@@ -608,6 +608,19 @@ static int decode_struct(struct json_reader *r, const struct api_type *type, voi
 
 /* ---- the whole ---- */
 
+void api_summarize(const char *data, size_t len, struct buf *out) {
+	size_t shown = min_of(len, (size_t)30);
+	if (!len)
+		buf_append_str(out, "<empty>");
+	else if (*data == '{')
+		buf_append(out, data, shown);
+	else
+		for (size_t i = 0; i < shown; i++)
+			buf_printf(out, "%02x", (unsigned char)data[i]);
+	if (len > shown)
+		buf_append_str(out, " ...");
+}
+
 /* "Pod in version "v1" cannot be handled as a Pod: ..." */
 static int wrap_error(const struct api_type *type, const char *json, size_t len, const char *message, bool syntax, struct error *err) {
 	autofree char *api_version = NULL, *kind = NULL, *peek_message = NULL;
@@ -617,9 +630,10 @@ static int wrap_error(const struct api_type *type, const char *json, size_t len,
 		const char *version = str_or(slash ? slash + 1 : api_version, type->version);
 		return error_status(err, 400, "BadRequest", "%s in version \"%s\" cannot be handled as a %s: %s", str_or(kind, type->kind), version, name, message);
 	}
-	size_t shown = min_of(len, (size_t)30);
-	return error_status(err, 400, "BadRequest", "the object provided is unrecognized (must be of type %s): couldn't get version/kind; json parse error: %s (%.*s%s)",
-			    name, message, (int)shown, len ? json : "<empty>", len > shown ? " ..." : "");
+	autobuf struct buf summary = BUF_INIT(4096);
+	api_summarize(json, len, &summary);
+	return error_status(err, 400, "BadRequest", "the object provided is unrecognized (must be of type %s): couldn't get version/kind; json parse error: %s (%.*s)",
+			    name, peek_message ? peek_message : message, (int)summary.len, (const char *)summary.data);
 }
 
 /* Strict findings: into the error, or handed to the caller. */
