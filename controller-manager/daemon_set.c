@@ -476,31 +476,10 @@ static void sync_done(struct sync *s)
 	api_unref(s->ds);
 }
 
-/* A set that could never own its pods is not worked on. Returns true where it is one; its condition goes where it is mended. */
-static bool check_selector(struct sync *s, const struct selector *selector)
-{
-	struct apps_v1_daemon_set_condition_array *conditions = &s->ds->status.conditions;
-	bool selected = template_is_selected(selector, &s->ds->spec.template);
-	for (uint32_t i = 0; i < conditions->len; i++) {
-		if (!str_equal(conditions->items[i].type, REASON_SELECTOR_MISMATCH))
-			continue;
-		if (selected)
-			api_list_remove(conditions, i);
-		return !selected;
-	}
-	if (selected)
-		return false;
-	struct apps_v1_daemon_set_condition *condition = api_list_add(api_arena(s->ds), conditions);
-	*condition = (struct apps_v1_daemon_set_condition){.type = REASON_SELECTOR_MISMATCH, .status = "True", .last_transition_time = api_time_now(),
-		.reason = REASON_SELECTOR_MISMATCH, .message = MESSAGE_SELECTOR_MISMATCH};
-	reconciler_event(s->r, s->ds, EVENT_WARNING, REASON_SELECTOR_MISMATCH, MESSAGE_SELECTOR_MISMATCH);
-	return true;
-}
-
 static int sync_set(struct sync *s, const struct selector *selector, struct error *err)
 {
 	struct apps_v1_daemon_set *ds = s->ds;
-	if (check_selector(s, selector)) {
+	if (selector_mismatches(s->r, ds, &ds->status.conditions, selector, &ds->spec.template)) {
 		ds->status.observed_generation = ds->metadata.generation;
 		return write_status(s, err);
 	}

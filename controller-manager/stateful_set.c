@@ -482,27 +482,6 @@ static void sync_done(struct sync *s)
 	api_unref(s->set);
 }
 
-/* A set that could never own its pods is not worked on. Returns true where it is one; its condition goes where it is mended. */
-static bool check_selector(struct sync *s, const struct selector *selector)
-{
-	struct apps_v1_stateful_set_condition_array *conditions = &s->set->status.conditions;
-	bool selected = template_is_selected(selector, &s->set->spec.template);
-	for (uint32_t i = 0; i < conditions->len; i++) {
-		if (!str_equal(conditions->items[i].type, REASON_SELECTOR_MISMATCH))
-			continue;
-		if (selected)
-			api_list_remove(conditions, i);
-		return !selected;
-	}
-	if (selected)
-		return false;
-	struct apps_v1_stateful_set_condition *condition = api_list_add(api_arena(s->set), conditions);
-	*condition = (struct apps_v1_stateful_set_condition){.type = REASON_SELECTOR_MISMATCH, .status = "True", .last_transition_time = api_time_now(),
-		.reason = REASON_SELECTOR_MISMATCH, .message = MESSAGE_SELECTOR_MISMATCH};
-	reconciler_event(s->r, s->set, EVENT_WARNING, REASON_SELECTOR_MISMATCH, MESSAGE_SELECTOR_MISMATCH);
-	return true;
-}
-
 static int write_status(struct sync *s, struct error *err)
 {
 	if (api_equal(&apps_v1_stateful_set_status_type, &s->set->status, &s->cached->status))
@@ -513,7 +492,9 @@ static int write_status(struct sync *s, struct error *err)
 static int sync_set(struct sync *s, const struct selector *selector, struct error *err)
 {
 	struct apps_v1_stateful_set *set = s->set;
-	if (check_selector(s, selector)) {
+	/* The conditions of both kinds have one layout. */
+	_Static_assert(sizeof(struct apps_v1_stateful_set_condition) == sizeof(struct apps_v1_daemon_set_condition), "same layout");
+	if (selector_mismatches(s->r, set, (struct apps_v1_daemon_set_condition_array *)(void *)&set->status.conditions, selector, &set->spec.template)) {
 		set->status.observed_generation = set->metadata.generation;
 		return write_status(s, err);
 	}

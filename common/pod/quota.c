@@ -89,7 +89,8 @@ static bool holds(const char *operator, bool any, bool in) {
 	return str_equal(operator, "DoesNotExist") ? !any : any;
 }
 
-static bool pod_in_scope(const struct core_v1_pod *pod, const char *scope, const char *operator, const struct api_string_list *values) {
+static bool pod_in_scope(const void *object, const char *scope, const char *operator, const struct api_string_list *values) {
+	const struct core_v1_pod *pod = object;
 	bool terminating = pod->spec.active_deadline_seconds != NULL;
 	if (str_equal(scope, "Terminating"))
 		return terminating;
@@ -107,7 +108,8 @@ static bool pod_in_scope(const struct core_v1_pod *pod, const char *scope, const
 }
 
 /* Claims have one scope: the attributes that they ask for, have, or are about to have. */
-static bool claim_in_scope(const struct core_v1_persistent_volume_claim *claim, const char *scope, const char *operator, const struct api_string_list *values) {
+static bool claim_in_scope(const void *object, const char *scope, const char *operator, const struct api_string_list *values) {
+	const struct core_v1_persistent_volume_claim *claim = object;
 	const char *classes[] = {claim->spec.volume_attributes_class_name, claim->status.current_volume_attributes_class_name,
 				 claim->status.modify_volume_status ? claim->status.modify_volume_status->target_volume_attributes_class_name : NULL};
 	bool any = false, in = false;
@@ -122,24 +124,23 @@ bool quota_has_scopes(const struct core_v1_resource_quota *quota) {
 	return quota->spec.scopes.len || (quota->spec.scope_selector && quota->spec.scope_selector->match_expressions.len);
 }
 
-bool quota_takes_pod(const struct core_v1_resource_quota *quota, const struct core_v1_pod *pod) {
+typedef bool (*in_scope_fn)(const void *object, const char *scope, const char *operator, const struct api_string_list *values);
+
+static bool takes(const struct core_v1_resource_quota *quota, const void *object, in_scope_fn in_scope) {
 	for api_list_each (scope, &quota->spec.scopes)
-		if (!pod_in_scope(pod, *scope, "Exists", NULL))
+		if (!in_scope(object, *scope, "Exists", NULL))
 			return false;
 	if (quota->spec.scope_selector)
 		for api_list_each (e, &quota->spec.scope_selector->match_expressions)
-			if (!pod_in_scope(pod, e->scope_name, e->operator, &e->values))
+			if (!in_scope(object, e->scope_name, e->operator, &e->values))
 				return false;
 	return true;
 }
 
+bool quota_takes_pod(const struct core_v1_resource_quota *quota, const struct core_v1_pod *pod) {
+	return takes(quota, pod, pod_in_scope);
+}
+
 bool quota_takes_claim(const struct core_v1_resource_quota *quota, const struct core_v1_persistent_volume_claim *claim) {
-	for api_list_each (scope, &quota->spec.scopes)
-		if (!claim_in_scope(claim, *scope, "Exists", NULL))
-			return false;
-	if (quota->spec.scope_selector)
-		for api_list_each (e, &quota->spec.scope_selector->match_expressions)
-			if (!claim_in_scope(claim, e->scope_name, e->operator, &e->values))
-				return false;
-	return true;
+	return takes(quota, claim, claim_in_scope);
 }

@@ -187,3 +187,23 @@ bool template_is_selected(const struct selector *selector, const struct core_v1_
 {
 	return !selector_is_empty(selector) && selector_matches_labels(selector, &template->metadata.labels);
 }
+
+bool selector_mismatches(struct reconciler *r, void *object, struct apps_v1_daemon_set_condition_array *conditions, const struct selector *selector,
+	const struct core_v1_pod_template_spec *template)
+{
+	bool selected = template_is_selected(selector, template);
+	for (uint32_t i = 0; i < conditions->len; i++) {
+		if (!str_equal(conditions->items[i].type, REASON_SELECTOR_MISMATCH))
+			continue;
+		if (selected)
+			api_list_remove(conditions, i);
+		return !selected;
+	}
+	if (selected)
+		return false;
+	struct apps_v1_daemon_set_condition *condition = api_list_add(api_arena(object), conditions);
+	*condition = (struct apps_v1_daemon_set_condition){.type = REASON_SELECTOR_MISMATCH, .status = "True", .last_transition_time = api_time_now(), .reason = REASON_SELECTOR_MISMATCH,
+		.message = MESSAGE_SELECTOR_MISMATCH};
+	reconciler_event(r, object, EVENT_WARNING, REASON_SELECTOR_MISMATCH, MESSAGE_SELECTOR_MISMATCH);
+	return true;
+}

@@ -6,6 +6,7 @@
 #include "common/api/selector.h"
 #include "controller-manager/controller.h"
 
+#include "api/apps_v1.h"
 #include "api/core_v1.h"
 
 struct core_v1_pod_condition *pod_condition(const struct core_v1_pod *pod, const char *type);
@@ -35,6 +36,9 @@ struct core_v1_pod *pod_from_template(const struct core_v1_pod_template_spec *te
  * unless an older one let it in. Then none is made, and a condition SelectorMismatch and an Event say so.
  */
 bool template_is_selected(const struct selector *selector, const struct core_v1_pod_template_spec *template);
+/* The same for a set whose conditions are these: also keeps its condition, and records the Event. Returns whether it does not. */
+bool selector_mismatches(struct reconciler *r, void *object, struct apps_v1_daemon_set_condition_array *conditions, const struct selector *selector,
+	const struct core_v1_pod_template_spec *template);
 #define REASON_SELECTOR_MISMATCH "SelectorMismatch"
 #define MESSAGE_SELECTOR_MISMATCH "the selector does not match the labels of the template: no pod is made"
 
