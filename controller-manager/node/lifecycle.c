@@ -140,6 +140,7 @@ static const struct condition_taint {
 	{"PIDPressure", "True", "node.kubernetes.io/pid-pressure"},
 	{"NetworkUnavailable", "True", "node.kubernetes.io/network-unavailable"},
 };
+#define LABEL_EXCLUDED "node.kubernetes.io/exclude-disruption"
 #define TAINT_UNSCHEDULABLE "node.kubernetes.io/unschedulable"
 
 /* Adds or removes one taint; returns whether that changed anything. */
@@ -182,6 +183,8 @@ static void count_zones(struct reconciler *r, const char *zone, struct zone_coun
 	*of_zone = (struct zone_count){0};
 	for (size_t i = 0; i < nodes.len; i++) {
 		bool ready = str_equal(condition_status(nodes.items[i], "Ready"), "True");
+		if (api_map_get(&api_metadata(nodes.items[i])->labels, LABEL_EXCLUDED))
+			continue;
 		any_ready |= ready;
 		if (!str_equal(zone_of(nodes.items[i], name, sizeof(name)), zone))
 			continue;
@@ -201,18 +204,22 @@ static double eviction_rate(const struct settings *s, const struct zone_count *c
 	return all > (size_t)s->large_cluster_size_threshold ? s->secondary_node_eviction_rate : 0;
 }
 
-/* Whether this node may be tainted NoExecute now; else *ret_wait_ms says when to ask again. */
-static bool may_evict(struct reconciler *r, const struct core_v1_node *node, int *ret_wait_ms)
+/* Whether this node may be tainted NoExecute now, or stay so; else *ret_wait_ms says when to ask again. */
+static bool may_evict(struct reconciler *r, const struct core_v1_node *node, bool tainted, int *ret_wait_ms)
 {
 	struct state *state = r->state;
 	char name[600];
 	struct zone_count count;
 	bool all_down;
 	count_zones(r, zone_of(node, name, sizeof(name)), &count, &all_down);
-	double rate = all_down ? 0 : eviction_rate(r->world->settings, &count);
+	double rate = eviction_rate(r->world->settings, &count);
 	*ret_wait_ms = RETRY_MS;
+	if (all_down)
+		return false; /* when everything is silent, it is more likely us who cannot hear: evictions under way are called off */
+	if (tainted)
+		return true; /* changing from one taint to the other is not a new eviction */
 	if (rate <= 0)
-		return false; /* when everything is silent, it is more likely us who cannot hear */
+		return false;
 	int64_t now = clock_monotonic_ns();
 	pthread_mutex_lock(&state->lock);
 	struct zone *zone = map_get(&state->zones, name);
@@ -249,13 +256,11 @@ static bool update_taints(struct reconciler *r, struct core_v1_node *node, int *
 	const struct core_v1_node_condition *ready = find_condition(node, "Ready");
 	bool not_ready = ready && str_equal(ready->status, "False"), unknown = ready && str_equal(ready->status, "Unknown");
 	bool tainted = has_taint(node, TAINT_NOT_READY, NO_EXECUTE) || has_taint(node, TAINT_UNREACHABLE, NO_EXECUTE);
-	/* Changing from one to the other is not a new eviction. */
-	bool evict = (not_ready || unknown) && (tainted || may_evict(r, node, ret_wait_ms));
-	if (evict || (!not_ready && !unknown)) {
-		changed |= want_taint(node, TAINT_NOT_READY, NO_EXECUTE, not_ready);
-		changed |= want_taint(node, TAINT_UNREACHABLE, NO_EXECUTE, unknown);
+	bool evict = (not_ready || unknown) && may_evict(r, node, tainted, ret_wait_ms);
+	changed |= want_taint(node, TAINT_NOT_READY, NO_EXECUTE, evict && not_ready);
+	changed |= want_taint(node, TAINT_UNREACHABLE, NO_EXECUTE, evict && unknown);
+	if (evict || (!not_ready && !unknown))
 		*ret_wait_ms = 0;
-	}
 	return changed;
 }
 

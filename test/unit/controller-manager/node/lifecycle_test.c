@@ -125,6 +125,31 @@ static void test_eviction_rates(void **state)
 	}
 }
 
+/* The last node that was heard of falls silent as well: it is us who cannot hear, and what was begun is called off. */
+static void test_evictions_end_when_all_is_silent(void **state)
+{
+	struct reconciler r = fake_reconciler(&node_lifecycle_controller);
+	for (size_t i = 0; i < 4; i++) {
+		autofree char *name = xprintf("n%zu", i);
+		add_node(name, "a", i ? "True" : "Unknown");
+	}
+	fake_reconcile_all(&r, CACHED_NODES);
+	assert_int_equal(count_evicting(0, 4), 1);
+	for (size_t i = 1; i < 4; i++) {
+		autofree char *name = xprintf("n%zu", i);
+		fake_edit(CACHED_NODES, NULL, name, "status", "{\"status\":{\"conditions\":[{\"type\":\"Ready\",\"status\":\"Unknown\"}]}}");
+	}
+	fake_reconcile_all(&r, CACHED_NODES);
+	assert_int_equal(count_evicting(0, 4), 0);
+	assert_true(tainted("n0", UNREACHABLE, "NoSchedule"));
+	/* One that does not count says nothing about the others. */
+	fake_edit(CACHED_NODES, NULL, "n3", NULL, "{\"metadata\":{\"labels\":{\"node.kubernetes.io/exclude-disruption\":\"\"}}}");
+	fake_edit(CACHED_NODES, NULL, "n3", "status", "{\"status\":{\"conditions\":[{\"type\":\"Ready\",\"status\":\"True\"}]}}");
+	fake_reconcile_all(&r, CACHED_NODES);
+	assert_int_equal(count_evicting(0, 4), 0);
+	fake_reconciler_done(&r);
+}
+
 /* One zone is lost, the other evicts nothing of its own and is not slowed. */
 static void test_zones_are_apart(void **state)
 {
@@ -219,6 +244,7 @@ int main(void)
 		TEST(test_silent_node_becomes_unknown),
 		TEST(test_leases_are_noted_as_they_come),
 		TEST(test_eviction_rates),
+		TEST(test_evictions_end_when_all_is_silent),
 		TEST(test_zones_are_apart),
 		TEST(test_toleration_seconds),
 		TEST(test_eviction_is_called_off),
