@@ -53,6 +53,7 @@ struct kubelet {
 	struct pod_manager *pods;
 	struct status_manager *status;
 	struct probe_manager *probes;
+	struct rates *rates; /* of the API server of this node */
 	struct eviction *eviction;
 	struct device_manager *devices;
 	struct node_agent *node;

@@ -24,6 +24,8 @@ void node_info_reserved(struct kubelet *kubelet, const struct api_quantity_map *
 void node_info_images(struct kubelet *kubelet, struct arena *arena, struct core_v1_container_image_array *ret);
 /* Bytes of memory the machine has. */
 int64_t node_info_memory(void);
+/* Processes that the kernel allows at once. */
+int64_t node_info_max_pids(void);
 
 /* allocatable.c: limits of the groups that hold all pods, and the shares of the burstable ones among them. */
 void node_allocatable_enforce(struct kubelet *kubelet);
@@ -45,6 +47,8 @@ bool node_threshold_parse(const char *text, int64_t whole, int64_t *ret);
 
 /* storage.c: evicts pods that take more local storage than their limits allow. Walks their folders. */
 void node_storage_enforce(struct kubelet *kubelet);
+/* Adds what stands in a folder, of its own file system, the folder counted. */
+void node_storage_folder(const char *path, int64_t *bytes, int64_t *inodes);
 /* Adds what the pod's emptyDir volumes take on disk. */
 void node_storage_volumes(struct kubelet *kubelet, const struct core_v1_pod *pod, int64_t *bytes, int64_t *inodes);
 

@@ -44,13 +44,15 @@ static void observe_disk(const char *path, struct observation *bytes, struct obs
 		*inodes = (struct observation){true, (int64_t)fs.f_favail, (int64_t)fs.f_files};
 }
 
-static void observe_pids(struct observation *pids) {
-	struct sysinfo info;
+int64_t node_info_max_pids(void) {
 	autofree char *text = NULL;
 	size_t len;
-	int64_t max = DEFAULT_PID_MAX;
-	if (file_read(AT_FDCWD, "/proc/sys/kernel/pid_max", 64, &text, &len, NULL) == 0)
-		max = atoll(text);
+	return file_read(AT_FDCWD, "/proc/sys/kernel/pid_max", 64, &text, &len, NULL) == 0 ? atoll(text) : DEFAULT_PID_MAX;
+}
+
+static void observe_pids(struct observation *pids) {
+	struct sysinfo info;
+	int64_t max = node_info_max_pids();
 	if (sysinfo(&info) == 0)
 		*pids = (struct observation){true, max_of(max - (int64_t)info.procs, (int64_t)0), max};
 }

@@ -33,12 +33,19 @@ static void usage_below(int dirfd, dev_t dev, int64_t *bytes, int64_t *inodes) {
 	closedir(dir);
 }
 
-static void add_volume(struct kubelet *kubelet, const struct core_v1_pod *pod, const char *volume, int64_t *bytes, int64_t *inodes) {
-	autofree char *pod_dir = build_pod_dir(kubelet, pod->metadata.uid), *path = path_join(pod_dir, "volumes", "kubernetes.io~empty-dir", volume, NULL);
+void node_storage_folder(const char *path, int64_t *bytes, int64_t *inodes) {
 	autoclose int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	struct stat st;
-	if (fd >= 0 && fstat(fd, &st) == 0)
-		usage_below(fd, st.st_dev, bytes, inodes);
+	if (fd < 0 || fstat(fd, &st) < 0)
+		return;
+	*bytes += st.st_blocks * 512;
+	*inodes += 1;
+	usage_below(fd, st.st_dev, bytes, inodes);
+}
+
+static void add_volume(struct kubelet *kubelet, const struct core_v1_pod *pod, const char *volume, int64_t *bytes, int64_t *inodes) {
+	autofree char *pod_dir = build_pod_dir(kubelet, pod->metadata.uid), *path = path_join(pod_dir, "volumes", "kubernetes.io~empty-dir", volume, NULL);
+	node_storage_folder(path, bytes, inodes);
 }
 
 static int64_t volume_usage(struct kubelet *kubelet, const struct core_v1_pod *pod, const char *volume) {

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "kubelet/metrics.h"
+#include "kubelet/server/rates.h"
 #include "kubelet/server/server.h"
 
 #include "common/base/log.h"
@@ -185,6 +186,7 @@ int kubelet_server_start(struct kubelet *kubelet, struct kubelet_server **ret, s
 	*server = (struct kubelet_server){.kubelet = kubelet, .health = health_new(), .auth = auth_new(kubelet), .own = SELFSIGNED_INIT};
 	pthread_mutex_init(&server->lock, NULL);
 	pthread_cond_init(&server->idle, NULL);
+	kubelet->rates = rates_new();
 	/* Who is told that all is well finds the rest there. */
 	int r = open_main(server, err);
 	if (r == 0)
@@ -217,6 +219,8 @@ void kubelet_server_stop(struct kubelet_server *server) {
 	pthread_mutex_unlock(&server->lock);
 	if (left)
 		return;
+	rates_free(server->kubelet->rates);
+	server->kubelet->rates = NULL;
 	auth_free(server->auth);
 	health_free(server->health);
 	selfsigned_done(&server->own);

@@ -109,7 +109,15 @@ spec:
     summary = json.loads(raw(c, "/stats/summary"))
     pod = [p for p in summary["pods"] if p["podRef"]["name"] == "measured"][0]
     expect(pod["containers"][0]["memory"]["workingSetBytes"] > 1 << 20 and pod["network"]["name"] == "eth0" and pod["cpu"]["usageCoreNanoSeconds"] > 0, f"{pod}")
-    expect(summary["node"]["fs"]["capacityBytes"] > 0 and summary["node"]["network"]["interfaces"], "the node's own")
+    expect(pod["containers"][0]["cpu"]["usageNanoCores"] >= 0 and pod["process_stats"]["process_count"] >= 1, f"{pod}")
+    expect(0 < pod["ephemeral-storage"]["inodesUsed"] < 1000 and "kube-api-access" in str([v["name"] for v in pod["volume"]]), f"{pod}")
+    node = summary["node"]
+    expect(node["fs"]["capacityBytes"] > 0 and node["network"]["interfaces"] and node["runtime"]["containerFs"]["capacityBytes"] > 0, "the node's own")
+    expect([s["name"] for s in node["systemContainers"]] == ["kubelet", "runtime", "pods"] and node["systemContainers"][0]["cpu"]["usageCoreNanoSeconds"] > 0, node["systemContainers"])
+    expect(node["rlimit"]["maxpid"] > node["rlimit"]["curproc"] > 0 and "swapUsageBytes" in node["swap"], "the node's limits")
+    brief = json.loads(raw(c, "/stats/summary?only_cpu_and_memory=true"))
+    pod = [p for p in brief["pods"] if p["podRef"]["name"] == "measured"][0]
+    expect(sorted(pod) == ["containers", "cpu", "memory", "podRef", "startTime"] and "fs" not in brief["node"], f"{pod}")
     c.kubectl("delete", "pod", "measured", "--wait=false")
 
 
