@@ -194,10 +194,9 @@ int metrics_handle(struct request *r, struct error *err) {
 
 int version_handle(struct request *r, struct error *err) {
 	struct utsname uts;
-	int rc = request_negotiate(r, false, &r->accept, err);
-	if (rc < 0)
-		return rc;
-	if (r->accept.media != MEDIA_JSON)
+	/* One form, for whoever takes it at all. */
+	const char *accept = http_header(r->http, "Accept");
+	if (!str_empty(accept) && !strstr(accept, "application/json") && !strstr(accept, "*/*") && !strstr(accept, "application/*"))
 		return error_status(err, 406, "NotAcceptable", "only the following media types are accepted: application/json");
 	uname(&uts);
 	const char *arch = strcmp(uts.machine, "x86_64") == 0 ? "amd64" : strcmp(uts.machine, "aarch64") == 0 ? "arm64" : uts.machine;

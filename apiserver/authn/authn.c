@@ -259,11 +259,13 @@ static int unauthorized(struct error *err) {
 /* The token of "Authorization: Bearer x", or of a WebSocket's subprotocol; NULL where none. */
 static const char *bearer(struct request *r) {
 	const char *header = http_header(r->http, "Authorization");
-	if (header && strncasecmp(header, "Bearer ", 7) == 0 && header[7]) {
-		const char *token = header + 7;
-		while (*token == ' ')
-			token++;
-		return token;
+	header = header ? header + strspn(header, " \t") : NULL;
+	if (header && strncasecmp(header, "Bearer ", 7) == 0) {
+		size_t len = strcspn(header + 7, " ");
+		if (len)
+			return arena_strndup(r->arena, header + 7, len);
+		if (header[7 + strspn(header + 7, " ")])
+			request_warn(r, "the provided Authorization header contains extra space before the bearer token, and is ignored");
 	}
 	static const char prefix[] = "base64url.bearer.authorization.k8s.io.";
 	const char *protocols = http_header(r->http, "Sec-WebSocket-Protocol");
@@ -302,7 +304,8 @@ int step_authenticate(struct request *r, struct error *err) {
 		r->user = user;
 		return 0;
 	}
-	if (http_header(r->http, "Authorization") || !r->server->options->anonymous_auth)
+	/* Whatever else says who one is says it to somebody else. */
+	if (!r->server->options->anonymous_auth)
 		return unauthorized(err);
 	static const char *const groups[] = {"system:unauthenticated", NULL};
 	static const struct user anonymous = {.name = "system:anonymous", .groups = groups};

@@ -100,6 +100,38 @@ static int check_name(struct request *r, const char *name, struct headers *h, st
 	return rc;
 }
 
+static void append_strings(struct buf *out, const char *const *values) {
+	buf_append_str(out, "[]string{");
+	for (size_t i = 0; values[i]; i++) {
+		buf_append_str(out, i ? ", " : "");
+		buf_append_json_string(out, values[i], strlen(values[i]));
+	}
+	buf_append_char(out, '}');
+}
+
+/* Who is asked for, as Go prints it. */
+static int refuse_nobody(const struct headers *h, const char *uid, struct error *err) {
+	autobuf struct buf who = BUF_INIT(64 << 10);
+	const char *groups[MAX_GROUPS + 1] = {0};
+	memcpy(groups, h->groups, h->group_count * sizeof(*groups));
+	buf_append_str(&who, "&user.DefaultInfo{Name:\"\", UID:");
+	buf_append_json_string(&who, uid, strlen(uid));
+	buf_append_str(&who, ", Groups:");
+	if (h->group_count)
+		append_strings(&who, groups);
+	else
+		buf_append_str(&who, "[]string(nil)");
+	buf_append_str(&who, h->extra_count ? ", Extra:map[string][]string{" : ", Extra:map[string][]string(nil)}");
+	for (size_t i = 0; i < h->extra_count; i++) {
+		buf_append_str(&who, i ? ", " : "");
+		buf_append_json_string(&who, h->extra[i].key, strlen(h->extra[i].key));
+		buf_append_char(&who, ':');
+		append_strings(&who, h->extra[i].values);
+	}
+	buf_append_str(&who, h->extra_count ? "}}" : "");
+	return error_bad_request(err, "requested %.*s without impersonating a user name", (int)who.len, who.len ? (const char *)who.data : "");
+}
+
 int step_impersonate(struct request *r, struct error *err) {
 	const char *name = http_header(r->http, "Impersonate-User");
 	const char *uid = http_header(r->http, "Impersonate-Uid");
@@ -107,7 +139,7 @@ int step_impersonate(struct request *r, struct error *err) {
 	http_header_each(r->http, collect, &h);
 	if (str_empty(name)) {
 		if (!str_empty(uid) || h.group_count || h.extra_count)
-			return error_status(err, 500, "InternalError", "Internal Server Error: \"%s\": requested impersonating without a user", r->path);
+			return refuse_nobody(&h, str_or(uid, ""), err);
 		return 0;
 	}
 	size_t given_groups = h.group_count;

@@ -102,7 +102,6 @@ static int forbidden(struct request *r, const struct authz_attributes *a, const 
 	const char *user = a->user->name;
 	if (!a->is_resource) {
 		buf_printf(&why, "User \"%s\" cannot %s path \"%s\"", user, a->verb, a->path);
-		err->empty_details = true;
 	} else {
 		const char *resource = str_empty(a->subresource) ? a->resource : arena_printf(r->arena, "%s/%s", a->resource, a->subresource);
 		buf_printf(&why, "User \"%s\" cannot %s resource \"%s\" in API group \"%s\"", user, a->verb, resource, a->group);
@@ -113,8 +112,11 @@ static int forbidden(struct request *r, const struct authz_attributes *a, const 
 	}
 	if (!str_empty(reason))
 		buf_printf(&why, ": %s", reason);
-	if (!a->is_resource)
-		return error_status(err, 403, "Forbidden", "forbidden: %s", why.data);
+	if (!a->is_resource) {
+		int path = error_status(err, 403, "Forbidden", "forbidden: %s", why.data);
+		err->empty_details = true;
+		return path;
+	}
 	const char *group_resource = str_empty(a->group) ? a->resource : arena_printf(r->arena, "%s.%s", a->resource, a->group);
 	int rc;
 	if (str_empty(a->name))

@@ -86,8 +86,8 @@ def test_patch(api):
     for kind in ("application/merge-patch+json", "application/strategic-merge-patch+json"):
         before = api.call("GET", DEPLOYMENTS + "/d")[1]
         s, o, _ = api.call("PATCH", DEPLOYMENTS + "/d", {"metadata": {"annotations": {"kind": kind}}}, kind)
-        same = {k: v for k, v in o["metadata"].items() if k not in ("annotations", "resourceVersion", "managedFields")} == {
-            k: v for k, v in before["metadata"].items() if k not in ("annotations", "resourceVersion", "managedFields")}
+        same = {k: v for k, v in o["metadata"].items() if k not in ("annotations", "generation", "resourceVersion", "managedFields")} == {
+            k: v for k, v in before["metadata"].items() if k not in ("annotations", "generation", "resourceVersion", "managedFields")}
         check("a patch leaves the rest " + kind, s == 200 and o["spec"] == before["spec"] and o["status"] == before["status"] and same and o["metadata"]["annotations"]["kind"] == kind and
               len(o["metadata"].get("managedFields", [])) >= len(before["metadata"].get("managedFields", [])), o)
         s, o, _ = api.call("PATCH", DEPLOYMENTS + "/d", {"metadata": {"managedFields": [{}]}}, kind)

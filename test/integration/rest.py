@@ -658,6 +658,40 @@ def test_custom_versions(site):
     check("a column without a description", o["columnDefinitions"][1]["description"] == "Custom resource definition column (in JSONPath format): .spec.n", o["columnDefinitions"])
 
 
+def test_who(site):
+    """Who asks: what is no bearer's token says nothing, and nobody cannot be impersonated in part."""
+    api = site.start_server().api
+    for header, code in (("Basic eDp5", 403), ("", 403), ("Bearer", 403), ("Bearer  admintoken", 403), ("Bearer wrong", 401), ("bearer admintoken", 200)):
+        s, o, _ = api.call("GET", NS + "configmaps", headers={"Authorization": header})
+        check("Authorization: %r" % header, s == code and (code != 403 or 'User "system:anonymous" cannot list' in o["message"]), o)
+    s, o, _ = api.call("GET", "/nope", headers={"Authorization": "Basic eDp5"})
+    check("a path is no detail", s == 403 and o["details"] == {}, o)
+    for headers, who in (({"Impersonate-Uid": "1"}, '&user.DefaultInfo{Name:"", UID:"1", Groups:[]string(nil), Extra:map[string][]string(nil)}'), ({"Impersonate-Group": "x"}, '&user.DefaultInfo{Name:"", UID:"", Groups:[]string{"x"}, Extra:map[string][]string(nil)}'),
+                         ({"Impersonate-Extra-foo": "b"}, '&user.DefaultInfo{Name:"", UID:"", Groups:[]string(nil), Extra:map[string][]string{"foo":[]string{"b"}}}')):
+        s, o, _ = api.call("GET", NS + "configmaps", headers=headers)
+        check("nobody: %s" % headers, s == 400 and o["message"] == "requested %s without impersonating a user name" % who, o)
+
+
+def test_bodies(site):
+    """What is no object, and how an answer is asked for that cannot be had."""
+    api = site.start_server().api
+    maps = NS + "configmaps?dryRun=All"
+    bad = "the object provided is unrecognized (must be of type ConfigMap): "
+    for ctype, body, message in (
+            ("application/json", "[]", bad + "couldn't get version/kind; json parse error: json: cannot unmarshal array into Go value of type struct { APIVersion string \"json:\\\"apiVersion,omitempty\\\"\"; Kind string \"json:\\\"kind,omitempty\\\"\" } (5b5d)"),
+            ("application/json", '{"kind":"Pod","apiVersion":"v1"}', 'Pod in version "v1" cannot be handled as a ConfigMap: converting (v1.Pod) to (core.ConfigMap): unknown conversion'),
+            ("application/json", '{"kind":"ConfigMap","apiVersion":"v2"}', 'ConfigMap in version "v2" cannot be handled as a ConfigMap: no kind "ConfigMap" is registered for version "v2" in scheme "k8s.io/kubernetes/pkg/api/legacyscheme/scheme.go:30"'),
+            ("application/vnd.kubernetes.protobuf", '{"metadata":{"name":"of thirty characters and more"}}', bad + 'provided data does not appear to be a protobuf message, expected prefix [107 56 115 0] ({"metadata":{"name":"of thirty ...)')):
+        s, o, _ = api.call("POST", maps, body, ctype)
+        check("a body: %s" % body, s == 400 and o["message"] == message, o)
+    s, o, _ = api.call("POST", NS + "configmaps?dryRun=", {"metadata": {"name": "m"}})
+    check("an empty dryRun", s == 422 and causes(o) == [("dryRun", 'Unsupported value: [""]: supported values: "All"')], o)
+    for path, form, code in ((NS + "configmaps", "PartialObjectMetadata", 406), (NS + "configmaps", "PartialObjectMetadataList", 200), ("/api/v1/namespaces/default", "PartialObjectMetadataList", 406), ("/api/v1/namespaces/default", "PartialObjectMetadata", 200)):
+        check("%s as %s" % (path, form), api.call("GET", path, headers={"Accept": "application/json;as=%s;g=meta.k8s.io;v=v1" % form})[0] == code)
+    for accept, code in (("text/html", 406), ("application/yaml", 406), ("application/json", 200), ("application/vnd.kubernetes.protobuf,application/json", 200), ("*/*", 200)):
+        check("the version as " + accept, api.call("GET", "/version", headers={"Accept": accept})[0] == code)
+
+
 def test_times(site):
     api = site.start_server().api
     leases = "/apis/coordination.k8s.io/v1/namespaces/default/leases?dryRun=All"
@@ -742,4 +776,4 @@ def test_answers(site):
     check("defaults that their schema refuses", s == 422 and [c[0].rsplit("openAPIV3Schema.", 1)[1] for c in causes(o)] == ["properties[spec].default.a", "properties[spec].properties[b].default"], o)
 
 
-run([test_ownership, test_status_metadata, test_lists, test_deletes, test_identity, test_unconditional, test_warnings, test_custom, test_gzip, test_options, test_expiry, test_openapi, test_openapi_v3, test_claim_ref, test_headers, test_yaml, test_reviews, test_continue_tokens, test_pods_subresources, test_custom_versions, test_times, test_gates, test_answers])
+run([test_ownership, test_status_metadata, test_lists, test_deletes, test_identity, test_unconditional, test_warnings, test_custom, test_gzip, test_options, test_expiry, test_openapi, test_openapi_v3, test_claim_ref, test_headers, test_yaml, test_reviews, test_continue_tokens, test_pods_subresources, test_custom_versions, test_who, test_bodies, test_times, test_gates, test_answers])
