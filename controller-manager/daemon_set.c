@@ -196,6 +196,15 @@ static int64_t back_off(struct sync *s, const char *node)
 	return left;
 }
 
+/* The oldest pod that is still on the node: one that has ended and is only held by a finalizer is not. */
+static const struct core_v1_pod *oldest_present(const struct placed *placed, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		if (!pod_is_terminal(placed[i].pod) || !placed[i].pod->metadata.deletion_timestamp.set)
+			return placed[i].pod;
+	return NULL;
+}
+
 static void look_again(struct sync *s, int ms)
 {
 	s->after_ms = s->after_ms ? min_of(s->after_ms, ms) : ms;
@@ -216,23 +225,20 @@ static void replace_ended(struct sync *s, const struct core_v1_pod *pod, const c
 	want_delete(s, pod);
 }
 
-/* The live pods of one node, oldest first; the caller frees. *ret_ended: pods that have ended and are still there. */
-static const struct core_v1_pod **pods_of_node(struct sync *s, const char *node, bool stay, size_t *ret_count, size_t *ret_ended)
+/* The live pods of one node, oldest first; the caller frees. Those that have ended are told to go, where pods of the set may stay. */
+static const struct core_v1_pod **pods_of_node(struct sync *s, const char *node, bool stay, size_t *ret_count)
 {
 	size_t all, count = 0;
 	const struct placed *placed = placed_on(s, node, &all);
 	const struct core_v1_pod **list = xcalloc(all, sizeof(*list));
-	*ret_ended = 0;
 	for (size_t i = 0; i < all; i++) {
 		const struct core_v1_pod *pod = placed[i].pod;
 		if (pod->metadata.deletion_timestamp.set)
 			continue;
-		if (pod_is_terminal(pod) && stay) {
+		if (pod_is_terminal(pod) && stay)
 			replace_ended(s, pod, node);
-			++*ret_ended;
-		} else {
+		else
 			list[count++] = pod;
-		}
 	}
 	*ret_count = count;
 	return list;
@@ -261,9 +267,11 @@ static void plan_node(struct sync *s, size_t at, bool surging)
 {
 	const char *node = ((const struct core_v1_node *)s->nodes.items[at])->metadata.name;
 	struct verdict verdict = s->verdicts[at];
-	size_t count, ended;
-	autofree const struct core_v1_pod **pods = pods_of_node(s, node, verdict.stay, &count, &ended);
-	if (verdict.run && !count && !ended)
+	size_t count, all;
+	autofree const struct core_v1_pod **pods = pods_of_node(s, node, verdict.stay, &count);
+	/* Two at once are only for a surge: without it the next is made when the one before has left the node. */
+	const struct placed *placed = placed_on(s, node, &all);
+	if (verdict.run && (surging ? !count : !oldest_present(placed, all)))
 		s->create[s->create_count++] = node;
 	if (!verdict.stay) {
 		for (size_t i = 0; i < count; i++)
@@ -279,7 +287,7 @@ static void plan_node(struct sync *s, size_t at, bool surging)
 		else
 			*slot = pods[i];
 	}
-	if (old && new && is_available(s, new))
+	if (old && new && (!pod_is_ready(old) || is_available(s, new)))
 		want_delete(s, old);
 }
 
@@ -398,16 +406,12 @@ static int update_status(struct sync *s, struct error *err)
 	int32_t desired = 0, current = 0, mis = 0, ready = 0, available = 0, updated = 0;
 	for (size_t i = 0; i < s->nodes.len; i++) {
 		const struct core_v1_node *node = s->nodes.items[i];
-		const struct core_v1_pod *first = NULL;
 		bool run = s->verdicts[i].run;
 		size_t count;
 		const struct placed *placed = placed_on(s, node->metadata.name, &count);
 		desired += run;
-		for (size_t j = 0; j < count; j++) {
-			const struct core_v1_pod *pod = placed[j].pod;
-			if (!pod->metadata.deletion_timestamp.set && (!first || (!is_updated(s, first) && is_updated(s, pod))))
-				first = pod;
-		}
+		/* The oldest stands for its node, also while it goes: what is to replace it counts once it is alone. */
+		const struct core_v1_pod *first = oldest_present(placed, count);
 		if (!first)
 			continue;
 		mis += !run;
