@@ -355,6 +355,107 @@ int kubelet_options_apply_config(struct kubelet_options *options, const char *te
 	return r;
 }
 
+/* "k<v" or "k=v" of a list as an object; its opposite is set_map(). */
+static json_t *map_json(const struct flag_list *list) {
+	json_t *out = json_object();
+	for (size_t i = 0; i < list->len; i++) {
+		const char *item = list->items[i];
+		size_t len = strcspn(item, "<=");
+		autofree char *key = xstrndup(item, len);
+		json_object_set_new(out, key, json_string(item[len] ? item + len + 1 : ""));
+	}
+	return out;
+}
+
+static json_t *list_json(const struct flag_list *list) {
+	json_t *out = json_array();
+	for (size_t i = 0; i < list->len; i++)
+		json_array_append_new(out, json_string(list->items[i]));
+	return out;
+}
+
+static json_t *flag_json(const struct flag *flag, const struct kubelet_options *options) {
+	const void *at = (const char *)options + flag->offset;
+	char text[64];
+	switch (flag->kind) {
+	case FLAG_STRING:
+		return str_empty(*(char *const *)at) ? NULL : json_string(*(char *const *)at);
+	case FLAG_BOOL:
+		return json_boolean(*(const bool *)at);
+	case FLAG_INT:
+		return json_integer(*(const int64_t *)at);
+	case FLAG_DOUBLE:
+		return json_real(*(const double *)at);
+	case FLAG_DURATION:
+		duration_format(*(const int64_t *)at, text);
+		return json_string(text);
+	case FLAG_STRING_LIST:
+		/* Thresholds are a list on the command line and a map in the file. */
+		return str_starts_with(flag->name, "eviction-") ? map_json(at) : list_json(at);
+	case FLAG_STRING_ARRAY:
+		return list_json(at);
+	case FLAG_STRING_MAP:
+		return map_json(at);
+	case FLAG_IGNORED:
+		break;
+	}
+	return NULL;
+}
+
+/* Makes the sections on the way. take_value may be NULL: then nothing is set. */
+static void field_set(json_t *root, const char *path, json_t *take_value) {
+	size_t len;
+	for (const char *p = path; take_value; p += len + 1) {
+		len = strcspn(p, ".");
+		autofree char *name = xstrndup(p, len);
+		if (!p[len]) {
+			json_object_set_new(root, name, take_value);
+			return;
+		}
+		if (!json_object_get(root, name))
+			json_object_set_new(root, name, json_object());
+		root = json_object_get(root, name);
+	}
+}
+
+/* key=value:effect */
+static json_t *taints_json(const struct flag_list *list) {
+	json_t *out = json_array();
+	for (size_t i = 0; i < list->len; i++) {
+		const char *item = list->items[i], *effect = strrchr(item, ':');
+		size_t key = strcspn(item, "=:"), value = item[key] == '=' && effect ? (size_t)(effect - item) - key - 1 : 0;
+		json_t *taint = json_pack("{s:s%,s:s}", "key", item, key, "effect", effect ? effect + 1 : "");
+		if (value)
+			json_object_set_new(taint, "value", json_stringn(item + key + 1, value));
+		json_array_append_new(out, taint);
+	}
+	return out;
+}
+
+static json_t *shutdown_json(const struct flag_list *list) {
+	json_t *out = json_array();
+	for (size_t i = 0; i < list->len; i++) {
+		const char *seconds = strchr(list->items[i], '=');
+		json_array_append_new(out, json_pack("{s:I,s:I}", "priority", (json_int_t)atoll(list->items[i]), "shutdownGracePeriodSeconds", (json_int_t)(seconds ? atoll(seconds + 1) : 0)));
+	}
+	return out;
+}
+
+char *kubelet_options_config(const struct kubelet_options *options) {
+	json_t *root = json_pack("{s:s,s:s}", "kind", "KubeletConfiguration", "apiVersion", "kubelet.config.k8s.io/v1beta1");
+	for (size_t i = 0; i < array_len(fields); i++)
+		for (size_t j = 0; j < array_len(flags); j++)
+			if (str_equal(flags[j].name, fields[i].flag))
+				field_set(root, fields[i].field, flag_json(&flags[j], options));
+	if (options->register_with_taints.len)
+		json_object_set_new(root, "registerWithTaints", taints_json(&options->register_with_taints));
+	if (options->shutdown_by_priority.len)
+		json_object_set_new(root, "shutdownGracePeriodByPodPriority", shutdown_json(&options->shutdown_by_priority));
+	char *text = json_dumps(root, JSON_COMPACT);
+	json_decref(root);
+	return text;
+}
+
 static int load_file(struct kubelet_options *options, struct error *err) {
 	autofree char *text = NULL;
 	size_t len;

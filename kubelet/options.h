@@ -58,6 +58,8 @@ struct kubelet_options {
 int kubelet_options_load(int argc, char *const *argv, struct kubelet_options *ret, struct error *err);
 void kubelet_options_done(struct kubelet_options *options);
 void kubelet_options_print_help(FILE *out);
+/* The options as a KubeletConfiguration: JSON, which applied again gives the same options. The caller frees. */
+char *kubelet_options_config(const struct kubelet_options *options);
 /* Applies the text of a KubeletConfiguration (YAML or JSON). Open to tests and fuzzers. */
 int kubelet_options_apply_config(struct kubelet_options *options, const char *text, size_t len, struct error *err);
 

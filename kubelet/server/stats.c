@@ -209,10 +209,6 @@ void route_stats_summary(struct route_request *r) {
 }
 
 void route_configz(struct route_request *r) {
-	const struct kubelet_options *o = &r->kubelet->options;
-	json_t *root = json_pack("{s:{s:s,s:s,s:I,s:s,s:s,s:I,s:s,s:I,s:I,s:b}}", "kubeletconfig", "kind", "KubeletConfiguration", "apiVersion", "kubelet.config.k8s.io/v1beta1", "port", (json_int_t)o->port, "address", o->address, "staticPodPath", o->pod_manifest_path,
-				 "healthzPort", (json_int_t)o->healthz_port, "clusterDomain", o->cluster_domain, "maxPods", (json_int_t)o->max_pods, "containerLogMaxFiles", (json_int_t)o->container_log_max_files, "registerNode", (int)o->register_node);
-	autofree char *text = json_dumps(root, JSON_COMPACT);
-	json_decref(root);
+	autofree char *config = kubelet_options_config(&r->kubelet->options), *text = xprintf("{\"kubeletconfig\":%s}", config);
 	http_respond(r->http, 200, "application/json", text, strlen(text));
 }

@@ -60,6 +60,33 @@ static void test_fields_without_effect_are_named(void **state) {
 	kubelet_options_done(&o);
 }
 
+/* What is told of the options is a configuration: applied to others it makes them the same. */
+static void test_config_of_options(void **state) {
+	static const char config[] = "kind: KubeletConfiguration\nmaxPods: 42\nauthentication: {anonymous: {enabled: true}, x509: {clientCAFile: /ca}}\nclusterDNS: [10.0.0.1, 10.0.0.2]\n"
+				     "evictionHard: {memory.available: 200Mi, nodefs.available: 5%}\nevictionSoft: {memory.available: 300Mi}\nevictionSoftGracePeriod: {memory.available: 90s}\nsystemReserved: {cpu: 100m}\n"
+				     "nodeStatusUpdateFrequency: 1m30s\nregisterWithTaints:\n- {key: a, value: b, effect: NoSchedule}\n- {key: only, effect: NoExecute}\n"
+				     "shutdownGracePeriodByPodPriority:\n- {priority: -5, shutdownGracePeriodSeconds: 7}\n";
+	char *argv[] = {(char *)"kubelet", NULL};
+	struct kubelet_options o = {0}, again = {0};
+	assert_int_equal(kubelet_options_load(1, argv, &o, NULL), 0);
+	assert_int_equal(kubelet_options_apply_config(&o, config, strlen(config), NULL), 0);
+	autofree char *text = kubelet_options_config(&o);
+	assert_int_equal(kubelet_options_load(1, argv, &again, NULL), 0);
+	assert_int_equal(kubelet_options_apply_config(&again, text, strlen(text), NULL), 0);
+	autofree char *text_again = kubelet_options_config(&again);
+	assert_string_equal(text_again, text);
+	static const char *const parts[] = {"\"maxPods\":42", "\"anonymous\":{\"enabled\":true}", "\"clusterDNS\":[\"10.0.0.1\",\"10.0.0.2\"]", "\"nodefs.available\":\"5%\"", "\"evictionSoftGracePeriod\":{\"memory.available\":\"90s\"}",
+					    "\"systemReserved\":{\"cpu\":\"100m\"}", "\"nodeStatusUpdateFrequency\":\"1m30s\"", "{\"key\":\"a\",\"effect\":\"NoSchedule\",\"value\":\"b\"}", "{\"key\":\"only\",\"effect\":\"NoExecute\"}",
+					    "{\"priority\":-5,\"shutdownGracePeriodSeconds\":7}"};
+	for (size_t i = 0; i < array_len(parts); i++)
+		if (!strstr(text, parts[i]))
+			fail_msg("no %s in %s", parts[i], text);
+	assert_int_equal(again.max_pods, 42);
+	assert_string_equal(again.register_with_taints.items[1], "only=:NoExecute");
+	kubelet_options_done(&o);
+	kubelet_options_done(&again);
+}
+
 static void test_bad_config(void **state) {
 	static const char *const bad[] = {"", "kind: Pod", "kind: KubeletConfiguration\nmaxPods: many", "kind: KubeletConfiguration\nclusterDNS: [{}]", "- a: [", "\t"};
 	for (size_t i = 0; i < array_len(bad); i++) {
@@ -71,6 +98,6 @@ static void test_bad_config(void **state) {
 }
 
 int main(void) {
-	const struct CMUnitTest tests[] = {cmocka_unit_test(test_flags_and_config), cmocka_unit_test(test_fields_without_effect_are_named), cmocka_unit_test(test_bad_config)};
+	const struct CMUnitTest tests[] = {cmocka_unit_test(test_flags_and_config), cmocka_unit_test(test_fields_without_effect_are_named), cmocka_unit_test(test_config_of_options), cmocka_unit_test(test_bad_config)};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
