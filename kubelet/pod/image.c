@@ -83,11 +83,36 @@ static bool is_insecure(struct kubelet *kubelet, const char *repository) {
 	return false;
 }
 
-static void raise_backoff(struct slot *slot, const char *reason, const char *message) {
-	slot->pull_backoff_ns = slot->pull_backoff_ns ? min_of(slot->pull_backoff_ns * 2, BACKOFF_MAX) : BACKOFF_FIRST;
-	slot->pull_next = clock_monotonic_ns() + slot->pull_backoff_ns;
-	free(slot->pull_error);
-	slot->pull_error = xprintf("%s: %s", reason, message);
+static void raise_backoff(struct pull_wait *wait, const char *image, const char *reason, const char *message) {
+	if (!str_equal(wait->image, image))
+		wait->backoff_ns = 0;
+	free(wait->image);
+	wait->image = xstrdup(image);
+	wait->backoff_ns = wait->backoff_ns ? min_of(wait->backoff_ns * 2, BACKOFF_MAX) : BACKOFF_FIRST;
+	wait->next = clock_monotonic_ns() + wait->backoff_ns;
+	free(wait->error);
+	wait->error = xprintf("%s: %s", reason, message);
+}
+
+int64_t slot_pull_next(const struct slot *slot) {
+	return slot->pull.backoff_ns ? slot->pull.next : slot->volume_pull.backoff_ns ? slot->volume_pull.next : 0;
+}
+
+/* An image that somebody needs. */
+struct need {
+	const char *image, *policy;
+	const char *field; /* that events are about; NULL: the pod */
+	struct pull_wait *wait;
+	char **id; /* gets the ID of what was found; may be NULL */
+};
+
+static void found(const struct need *need, const struct image *image) {
+	if (str_equal(need->wait->image, need->image))
+		need->wait->backoff_ns = 0;
+	if (need->id) {
+		free(*need->id);
+		*need->id = xstrdup(image->id);
+	}
 }
 
 /* Pulls under way, and the turn of those that wait. */
@@ -111,8 +136,8 @@ static void turn_end(void) {
 	pthread_mutex_unlock(&turn_lock);
 }
 
-static int pull(struct pod *pod, struct core_v1_pod *object, struct slot *slot, const char *image, const struct image_reference *parsed) {
-	autofree char *field = slot_field_path(slot);
+static int pull(struct pod *pod, struct core_v1_pod *object, struct slot *slot, const struct need *need, const struct image_reference *parsed) {
+	const char *image = need->image, *field = need->field;
 	autoerror struct error err = {0};
 	autoimage struct image *pulled = NULL;
 	struct kubelet *kubelet = pod->kubelet;
@@ -140,54 +165,66 @@ static int pull(struct pod *pod, struct core_v1_pod *object, struct slot *slot, 
 		const char *reason = str_or(err.reason, "ErrImagePull");
 		const char *message = error_message(&err);
 		kubelet_event(kubelet, object, field, "Warning", "Failed", "Failed to pull image \"%s\": %s", image, message);
-		raise_backoff(slot, reason, message);
+		raise_backoff(need->wait, image, reason, message);
 		return fail(slot, reason, message);
 	}
 	char took[40], total[40];
 	duration_format((ended - began) / NSEC_PER_MSEC * NSEC_PER_MSEC, took);
 	duration_format((ended - waited) / NSEC_PER_MSEC * NSEC_PER_MSEC, total);
 	kubelet_event(kubelet, object, field, "Normal", "Pulled", "Successfully pulled image \"%s\" in %s (%s including waiting). Image size: %llu bytes.", image, took, total, (unsigned long long)pulled->size);
-	slot->pull_backoff_ns = 0;
-	free(slot->image_id);
-	slot->image_id = xstrdup(pulled->id);
+	found(need, pulled);
 	return 0;
 }
 
-static int ensure(struct pod *pod, struct core_v1_pod *object, struct slot *slot, const char *image, const char *policy) {
+static int ensure(struct pod *pod, struct core_v1_pod *object, struct slot *slot, const struct need *need) {
+	const char *image = need->image, *field = need->field;
 	struct image_reference parsed = {0};
 	autoerror struct error err = {0};
 	autoimage struct image *have = NULL;
-	autofree char *field = slot_field_path(slot), *message = NULL;
+	autofree char *message = NULL;
 	if (image_reference_parse(image, &parsed, &err) < 0) {
 		message = xprintf("Failed to apply default image tag \"%s\": %s", image, error_message(&err));
 		kubelet_event(pod->kubelet, object, field, "Warning", "InspectFailed", "%s", message);
 		return fail(slot, "InvalidImageName", message);
 	}
-	int r = str_equal(policy, CORE_V1_PULL_POLICY_ALWAYS) ? -ENOENT : image_get(pod->kubelet->images, image, &have, &err);
+	int r = str_equal(need->policy, CORE_V1_PULL_POLICY_ALWAYS) ? -ENOENT : image_get(pod->kubelet->images, image, &have, &err);
 	if (r == 0) {
-		free(slot->image_id);
-		slot->image_id = xstrdup(have->id);
+		found(need, have);
 		kubelet_event(pod->kubelet, object, field, "Normal", "Pulled", "Container image \"%s\" already present on machine and can be accessed by the pod", image);
-	} else if (str_equal(policy, CORE_V1_PULL_POLICY_NEVER)) {
+	} else if (str_equal(need->policy, CORE_V1_PULL_POLICY_NEVER)) {
 		message = xprintf("Container image \"%s\" is not present with pull policy of Never", image);
 		kubelet_event(pod->kubelet, object, field, "Warning", "ErrImageNeverPull", "%s", message);
 		r = fail(slot, "ErrImageNeverPull", message);
-	} else if (slot->pull_backoff_ns && clock_monotonic_ns() < slot->pull_next) {
+	} else if (need->wait->backoff_ns && str_equal(need->wait->image, image) && clock_monotonic_ns() < need->wait->next) {
 		kubelet_event(pod->kubelet, object, field, "Normal", "BackOff", "Back-off pulling image \"%s\"", image);
-		message = xprintf("Back-off pulling image \"%s\": %s", image, slot->pull_error ? slot->pull_error : "");
+		message = xprintf("Back-off pulling image \"%s\": %s", image, str_or(need->wait->error, ""));
 		r = fail(slot, "ImagePullBackOff", message);
 	} else {
-		r = pull(pod, object, slot, image, &parsed);
+		r = pull(pod, object, slot, need, &parsed);
 	}
 	image_reference_done(&parsed);
 	return r;
 }
 
-int pod_ensure_image(struct pod *pod, struct core_v1_pod *object, struct slot *slot, const char *image, const char *policy) {
-	int r = ensure(pod, object, slot, image, policy);
-	if (r < 0) {
-		autofree char *field = slot_field_path(slot);
-		kubelet_event(pod->kubelet, object, field, "Warning", "Failed", "Error: %s", slot->waiting_reason);
+static bool mounts(const struct core_v1_container *container, const char *volume) {
+	for api_list_each (mount, &container->volume_mounts)
+		if (str_equal(mount->name, volume))
+			return true;
+	return false;
+}
+
+int pod_ensure_images(struct pod *pod, struct core_v1_pod *object, struct slot *slot) {
+	autofree char *field = slot_field_path(slot);
+	const struct need own = {.image = str_or(slot->spec->image, ""), .policy = slot->spec->image_pull_policy, .field = field, .wait = &slot->pull, .id = &slot->image_id};
+	int r = ensure(pod, object, slot, &own);
+	for (uint32_t i = 0; r == 0 && i < object->spec.volumes.len; i++) {
+		const struct core_v1_volume *volume = &object->spec.volumes.items[i];
+		if (!volume->image || !mounts(slot->spec, volume->name))
+			continue;
+		const struct need mounted = {.image = str_or(volume->image->reference, ""), .policy = volume->image->pull_policy, .wait = &slot->volume_pull};
+		r = ensure(pod, object, slot, &mounted);
 	}
+	if (r < 0)
+		kubelet_event(pod->kubelet, object, field, "Warning", "Failed", "Error: %s", slot->waiting_reason);
 	return r;
 }

@@ -56,11 +56,17 @@ static struct pod *pod_new(struct pod_manager *manager, struct core_v1_pod *obje
 	return pod;
 }
 
+static void pull_wait_done(struct pull_wait *wait) {
+	free(wait->image);
+	free(wait->error);
+}
+
 static void slot_done(struct slot *slot) {
 	free(slot->name);
 	free(slot->ended_for);
 	free(slot->backoff_for);
-	free(slot->pull_error);
+	pull_wait_done(&slot->pull);
+	pull_wait_done(&slot->volume_pull);
 	free(slot->waiting_reason);
 	free(slot->waiting_message);
 	free(slot->image_id);

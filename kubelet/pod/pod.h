@@ -16,6 +16,13 @@
 
 /* A container of the spec: of all three lists, with what the worker remembers of it. */
 enum slot_kind { SLOT_INIT, SLOT_SIDECAR, SLOT_MAIN, SLOT_EPHEMERAL };
+/* Between pulls that fail. */
+struct pull_wait {
+	char *image; /* whose pull failed last */
+	int64_t backoff_ns, next; /* monotonic: no pull before */
+	char *error;
+};
+
 struct slot {
 	char *name;
 	enum slot_kind kind;
@@ -28,8 +35,7 @@ struct slot {
 	char *ended_for;           /* id of the instance that `ended_at` (monotonic) is of */
 	int64_t ended_at;
 	char *backoff_for;         /* id of the instance it was last raised for */
-	int64_t pull_backoff_ns, pull_next; /* monotonic: no pull before */
-	char *pull_error;
+	struct pull_wait pull, volume_pull; /* of its image; of the images that it mounts */
 	char *waiting_reason, *waiting_message; /* why it does not run; NULL: nothing to say */
 	char *image_id;
 	char *resized_for; /* id of the instance that has `resources` */
@@ -132,8 +138,13 @@ bool pod_may_restart_all(const struct core_v1_pod *object);
 /* start.c: starts one container, blocking. Sets slot's waiting reason where it fails. */
 int pod_start_container(struct pod *pod, struct core_v1_pod *object, struct slot *slot, const struct pod_view *view);
 
-/* image.c: the image's ID in slot->image_id; -EAGAIN with slot's waiting reason set otherwise. */
-int pod_ensure_image(struct pod *pod, struct core_v1_pod *object, struct slot *slot, const char *image, const char *policy);
+/*
+ * image.c: the container's image, its ID in slot->image_id, and then those of the image volumes that it mounts; -EAGAIN with slot's waiting
+ * reason set otherwise.
+ */
+int pod_ensure_images(struct pod *pod, struct core_v1_pod *object, struct slot *slot);
+/* When a pull that failed may be tried again, monotonic; 0: none failed. */
+int64_t slot_pull_next(const struct slot *slot);
 
 /* kill.c: preStop, stop signal, SIGKILL. grace < 0: the pod's own, which may shrink meanwhile. message: of the Killing event. */
 void pod_kill_container(struct pod *pod, struct core_v1_pod *object, const struct container_status *status, int64_t grace, const char *message);

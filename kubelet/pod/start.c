@@ -122,7 +122,7 @@ static int run_post_start(struct pod *pod, struct core_v1_pod *object, struct sl
 int pod_start_container(struct pod *pod, struct core_v1_pod *object, struct slot *slot, const struct pod_view *view) {
 	autofree char *field = slot_field_path(slot), *id = NULL;
 	autoerror struct error err = {0};
-	int r = pod_ensure_image(pod, object, slot, slot->spec->image ? slot->spec->image : "", slot->spec->image_pull_policy);
+	int r = pod_ensure_images(pod, object, slot);
 	if (r < 0 || pod_is_ending(pod))
 		return r < 0 ? r : -EAGAIN;
 	pod_manager_start_begin(pod->manager);

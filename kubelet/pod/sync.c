@@ -262,8 +262,9 @@ static bool start(struct pod *pod, struct core_v1_pod *object, struct slot *slot
 		return false;
 	int r = pod_start_container(pod, object, slot, view);
 	/* A pull that failed turns into a back-off soon, which ends when the next pull is due. */
-	if (r < 0 && slot->pull_backoff_ns)
-		look_at(agenda, str_equal(slot->waiting_reason, "ImagePullBackOff") ? slot->pull_next : min_of(slot->pull_next, clock_monotonic_ns() + PULL_LOOK));
+	int64_t next = slot_pull_next(slot);
+	if (r < 0 && next)
+		look_at(agenda, str_equal(slot->waiting_reason, "ImagePullBackOff") ? next : min_of(next, clock_monotonic_ns() + PULL_LOOK));
 	else if (r < 0)
 		look_after(agenda, min_of((int64_t)START_RETRY, pod->kubelet->options.max_restart_period_ns));
 	reload(pod, object, view);

@@ -115,6 +115,28 @@ def test_policies(rig):
     done(rig, "a", "b", "c", "d", "never")
 
 
+def test_images_as_volumes(rig):
+    push(rig, f"{OPEN}/app:v1", "one")
+    push(rig, f"{OPEN}/data:v1", "first")
+
+    def mount(name, reference, **volume):
+        rig.create(name, image=f"{OPEN}/app:v1", container={"volumeMounts": [{"name": "data", "mountPath": "/data"}], "command": ["sh", "-c", "cat /data/etc/image-label; exec sleep 1000"]},
+                   volumes=[{"name": "data", "image": dict({"reference": reference}, **volume)}])
+    mount("reads", f"{OPEN}/data:v1")
+    rig.wait_phase("reads", "Running")
+    expect(label_of(rig, "reads") == "first", "the image that is mounted")
+    event(rig, "reads", "Pulled", f"{OPEN}/data:v1")
+    expect(f"{OPEN}/app@" in rig.pod("reads")["status"]["containerStatuses"][0]["imageID"], "the container's own image is told")
+    mount("never", f"{OPEN}/nothing:v1", pullPolicy="Never")
+    mount("late", f"{OPEN}/late:v1")
+    fails(rig, "never", "ErrImageNeverPull", text="nothing:v1")
+    fails(rig, "late", "ErrImagePull", "ImagePullBackOff", f"{OPEN}/late:v1")
+    event(rig, "late", "Failed", "Error: ImagePullBackOff")
+    push(rig, f"{OPEN}/late:v1", "late")
+    rig.wait_phase("late", "Running", 120)
+    done(rig, "reads", "never", "late")
+
+
 def test_bad_names_and_absent_images(rig):
     show(rig, "bad", "Not_A/Name:v1:v2")
     show(rig, "absent", f"{OPEN}/nothing:here")
