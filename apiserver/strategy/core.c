@@ -195,7 +195,10 @@ static const struct strategy events_k8s = {.group = "events.k8s.io", .plural = "
 static const struct strategy limit_ranges = {.group = "", .plural = "limitranges", .allow_create_on_update = true};
 
 static const struct strategy endpoints = {.group = "", .plural = "endpoints", .allow_create_on_update = true, .deprecated = "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice"};
-static const struct strategy pod_templates = {.group = "", .plural = "podtemplates", .generation = true};
+static bool template_changed(const void *object, const void *old) {
+	return !api_field_equal(object, old, "template");
+}
+static const struct strategy pod_templates = {.group = "", .plural = "podtemplates", .generation = true, .generation_changed = template_changed};
 
 const struct strategy *const strategies_core[] = {
 	&namespaces, &secrets, &config_maps, &nodes, &claims, &volumes, &events, &events_k8s, &limit_ranges, &endpoints, &pod_templates, NULL,

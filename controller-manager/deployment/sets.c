@@ -146,23 +146,11 @@ static bool renumber(struct apps_v1_replica_set *rs, int64_t revision)
 	return true;
 }
 
-/* The deployment itself carries the revision of its newest set. */
-static int number_deployment(struct rollout *rollout, const char *revision, struct error *err)
+/* The deployment itself carries the revision of its newest set; it is written along with the status, which changes no generation. */
+static void number_deployment(struct rollout *rollout, const char *revision)
 {
 	struct apps_v1_deployment *d = rollout->d;
-	if (str_equal(api_map_get(&d->metadata.annotations, ANNOTATION_REVISION), revision))
-		return 0;
-	autounref struct apps_v1_deployment *changed = api_copy(rollout->cached);
-	autounref struct apps_v1_deployment *written = NULL;
-	api_map_set(api_arena(changed), &changed->metadata.annotations, ANNOTATION_REVISION, revision);
-	int r = world_update(rollout->r->world, CACHED_DEPLOYMENTS, changed, (void **)&written, err);
-	if (r)
-		return r;
-	/* Later writes of the status build on this one. */
 	api_map_set(api_arena(d), &d->metadata.annotations, ANNOTATION_REVISION, revision);
-	if (written)
-		d->metadata.resource_version = arena_strdup(api_arena(d), written->metadata.resource_version);
-	return 0;
 }
 
 /*
@@ -223,7 +211,8 @@ static int refresh_existing(struct rollout *rollout, struct error *err)
 		autofree char *message = xprintf("Found new replica set \"%s\"", rs->metadata.name);
 		deployment_set_condition(api_arena(d), &d->status, PROGRESSING, "True", "FoundNewReplicaSet", message);
 	}
-	return number_deployment(rollout, str_or(api_map_get(&rs->metadata.annotations, ANNOTATION_REVISION), ""), err);
+	number_deployment(rollout, str_or(api_map_get(&rs->metadata.annotations, ANNOTATION_REVISION), ""));
+	return 0;
 }
 
 static struct apps_v1_replica_set *make_set(struct rollout *rollout)
@@ -309,7 +298,8 @@ static int create_set(struct rollout *rollout, struct error *err)
 	rollout->sets = xreallocarray(rollout->sets, rollout->count + 1, sizeof(rollout->sets[0]));
 	rollout->sets[rollout->count++] = created ? take_ptr(created) : take_ptr(rs);
 	sort_sets(rollout);
-	return number_deployment(rollout, revision, err);
+	number_deployment(rollout, revision);
+	return 0;
 }
 
 int rollout_find_new(struct rollout *rollout, bool create, struct error *err)

@@ -171,7 +171,7 @@ int rollout_update_status(struct rollout *rollout, bool progress, struct error *
 	count_sets(rollout, &d->status);
 	if (progress)
 		work_out_progress(rollout, &d->status);
-	if (!api_equal(&apps_v1_deployment_status_type, &rollout->cached->status, &d->status)) {
+	if (!api_equal(&apps_v1_deployment_status_type, &rollout->cached->status, &d->status) || !api_map_equal(&rollout->cached->metadata.annotations, &d->metadata.annotations)) {
 		int r = world_update_status(rollout->r->world, CACHED_DEPLOYMENTS, d, NULL, err);
 		if (r)
 			return r;

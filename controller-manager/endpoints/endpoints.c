@@ -97,16 +97,14 @@ static const char *family_of(const struct core_v1_service *service)
 	return !service_is_headless(service) && strchr(str_or(service->spec.cluster_ip, ""), ':') ? "IPv6" : "IPv4";
 }
 
-static void fill(struct reconciler *r, struct core_v1_endpoints *endpoints, const struct core_v1_service *service)
+static void fill(struct core_v1_endpoints *endpoints, const struct core_v1_service *service, const struct informer_list *pods)
 {
 	struct arena *arena = api_arena(endpoints);
-	autolist struct informer_list pods = INFORMER_LIST_INIT;
 	endpoints->subsets = (struct core_v1_endpoint_subset_array){0};
-	service_pods(r->world, service, &pods);
-	for (size_t i = 0; i < pods.len; i++) {
-		const char *address = pod_address(pods.items[i], family_of(service));
-		if (address && pod_serves(pods.items[i], service->spec.publish_not_ready_addresses))
-			add_pod(endpoints, service, pods.items[i], address);
+	for (size_t i = 0; i < pods->len; i++) {
+		const char *address = pod_address(pods->items[i], family_of(service));
+		if (address && pod_serves(pods->items[i], service->spec.publish_not_ready_addresses))
+			add_pod(endpoints, service, pods->items[i], address);
 	}
 	for (uint32_t i = 0; i < endpoints->subsets.len; i++) {
 		struct core_v1_endpoint_subset *subset = &endpoints->subsets.items[i];
@@ -133,6 +131,8 @@ static int reconcile(struct reconciler *r, const char *ns, const char *name, str
 	autounref struct core_v1_service *service = world_find(r->world, CACHED_SERVICES, ns, name);
 	autounref struct core_v1_endpoints *cached = world_find(r->world, CACHED_ENDPOINTS, ns, name);
 	if (!service) {
+		autofree char *key = xprintf("%s/%s", ns, name);
+		triggers_forget(r->state, key);
 		/* Made for a service that is gone: it had no owner reference, so nobody else removes it. */
 		bool ours = cached && str_equal(api_map_get(&cached->metadata.labels, MANAGED_BY), MANAGER);
 		return ours ? world_delete(r->world, CACHED_ENDPOINTS, cached, NULL, err) : 0;
@@ -142,15 +142,30 @@ static int reconcile(struct reconciler *r, const char *ns, const char *name, str
 	autounref struct core_v1_endpoints *wanted = cached ? api_copy(cached) : api_new_of(core_v1_endpoints);
 	wanted->metadata.name = arena_strdup(api_arena(wanted), name);
 	wanted->metadata.namespace = arena_strdup(api_arena(wanted), ns);
-	fill(r, wanted, service);
+	autolist struct informer_list pods = INFORMER_LIST_INIT;
+	char trigger[TRIGGER_TEXT];
+	service_pods(r->world, service, &pods);
+	bool triggered = triggers_look(r->state, api_key(service), service, &pods, trigger);
+	fill(wanted, service, &pods);
 	if (cached && api_equal(api_type_of(cached), cached, wanted))
 		return 0;
+	trigger_annotate(api_arena(wanted), &wanted->metadata, triggered ? trigger : NULL);
 	autoerror struct error failed = {0};
 	int result = cached ? world_update(r->world, CACHED_ENDPOINTS, wanted, NULL, &failed) : world_create(r->world, CACHED_ENDPOINTS, wanted, NULL, &failed);
 	if (result && !error_is(&failed, "Conflict") && !error_is(&failed, "AlreadyExists") && !error_is(&failed, "Forbidden"))
 		reconciler_event(r, service, EVENT_WARNING, cached ? "FailedToUpdateEndpoint" : "FailedToCreateEndpoint",
 			"Failed to %s endpoint %s/%s: %s", cached ? "update" : "create", ns, name, error_message(&failed));
 	return error_move(err, &failed);
+}
+
+static void *state_new(void)
+{
+	return triggers_new();
+}
+
+static void state_free(void *state)
+{
+	triggers_free(state);
 }
 
 const struct controller endpoints_controller = {
@@ -165,4 +180,6 @@ const struct controller endpoints_controller = {
 		{.what = CACHED_ENDPOINTS},
 		{.what = CACHED_NONE}},
 	.reconcile = reconcile,
+	.state_new = state_new,
+	.state_free = state_free,
 };

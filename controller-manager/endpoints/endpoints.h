@@ -21,6 +21,19 @@ bool service_is_headless(const struct core_v1_service *service);
 /* Queues every service that selects the pod. */
 void wake_services_of_pod(struct reconciler *r, const void *pod);
 
+/* ---- what set off a change (trigger.c) ---- */
+#define ANNOTATION_LAST_CHANGE_TRIGGER_TIME "endpoints.kubernetes.io/last-change-trigger-time"
+#define TRIGGER_TEXT 64
+/* When each service and its pods were last seen to change: whoever programs a network tells by it how late it is. Thread safe; one worker a key. */
+struct triggers;
+struct triggers *triggers_new(void);
+void triggers_free(struct triggers *triggers);
+/* The earliest change since the last look at this key; of a key never looked at, when the service was made. False: none, and nothing in ret. */
+bool triggers_look(struct triggers *triggers, const char *key, const struct core_v1_service *service, const struct informer_list *pods, char ret[TRIGGER_TEXT]);
+void triggers_forget(struct triggers *triggers, const char *key);
+/* text NULL: none. */
+void trigger_annotate(struct arena *arena, struct meta_v1_object_meta *meta, const char *text);
+
 /* ---- hints by zone (topology.c) ---- */
 struct discovery_v1_endpoint;
 bool topology_is_wanted(const struct core_v1_service *service);

@@ -14,6 +14,11 @@
 #define LABEL_HEADLESS "service.kubernetes.io/headless"
 #define LABEL_ZONE "topology.kubernetes.io/zone"
 
+struct state {
+	struct expectations *expectations;
+	struct triggers *triggers;
+};
+
 /* One set of endpoints with the same family and ports. All memory from the plan's arena. */
 struct group {
 	const char *family;
@@ -30,8 +35,15 @@ struct plan {
 	struct group *groups;
 	size_t group_count;
 	struct informer_list slices; /* ours, of the service */
+	const char *trigger;         /* when what set this off happened; NULL: unknown */
+	char trigger_text[TRIGGER_TEXT];
 	bool *kept;                  /* by index of slices: belongs to a group */
 };
+
+static struct state *state_of(const struct reconciler *r)
+{
+	return r->state;
+}
 
 static void resolve_ports(struct plan *plan, const struct core_v1_pod *pod, struct discovery_v1_endpoint_port_array *ret)
 {
@@ -152,14 +164,14 @@ static void plan_groups(struct plan *plan)
 	autolist struct informer_list pods = INFORMER_LIST_INIT;
 	families_of(plan->service, families, &family_count);
 	service_pods(plan->r->world, plan->service, &pods);
+	if (triggers_look(state_of(plan->r)->triggers, api_key(plan->service), plan->service, &pods, plan->trigger_text))
+		plan->trigger = plan->trigger_text;
 	for (size_t i = 0; i < pods.len; i++) {
 		const struct core_v1_pod *pod = pods.items[i];
 		if (!pod_serves(pod, true))
 			continue;
 		struct discovery_v1_endpoint_port_array ports;
 		resolve_ports(plan, pod, &ports);
-		if (plan->service->spec.ports.len && !ports.len)
-			continue;
 		for (size_t f = 0; f < family_count; f++) {
 			const char *address = pod_address(pod, families[f]);
 			struct discovery_v1_endpoint endpoint = {0};
@@ -260,10 +272,22 @@ static struct discovery_v1_endpoint_slice *new_slice(struct plan *plan, const st
 	slice->metadata.namespace = arena_strdup(arena, plan->service->metadata.namespace);
 	owner_set_controller(arena, &slice->metadata, plan->service);
 	wanted_labels(plan->service, arena, &slice->metadata.labels);
+	trigger_annotate(arena, &slice->metadata, plan->trigger);
 	slice->address_type = arena_strdup(arena, group->family);
 	for (uint32_t i = 0; i < group->ports.len; i++)
 		api_copy_value(&discovery_v1_endpoint_port_type, api_list_add(arena, &slice->ports), &group->ports.items[i], arena);
 	return slice;
+}
+
+/* What was written is to be seen before this service is looked at again: else the next change would be told to an old slice, and refused. */
+static int write_slice(struct plan *plan, struct discovery_v1_endpoint_slice *slice, struct error *err)
+{
+	autounref struct discovery_v1_endpoint_slice *written = NULL;
+	trigger_annotate(api_arena(slice), &slice->metadata, plan->trigger);
+	int r = world_update(plan->r->world, CACHED_ENDPOINT_SLICES, slice, (void **)&written, err);
+	if (!r && written)
+		expectations_created(state_of(plan->r)->expectations, api_key(plan->service), written);
+	return r;
 }
 
 static int update_slices(struct plan *plan, struct group *group, size_t max, size_t *ret_count, struct error *err)
@@ -296,7 +320,7 @@ static int update_slices(struct plan *plan, struct group *group, size_t max, siz
 		plan->kept[i] = copies[i]->endpoints.len || (!group->len && !*ret_count);
 		*ret_count += plan->kept[i];
 		if (!r && plan->kept[i] && changed[i])
-			r = world_update(plan->r->world, CACHED_ENDPOINT_SLICES, copies[i], NULL, err);
+			r = write_slice(plan, copies[i], err);
 		api_unref(copies[i]);
 	}
 	return r;
@@ -313,7 +337,7 @@ static int write_group(struct plan *plan, struct group *group, struct error *err
 		autounref struct discovery_v1_endpoint_slice *created = NULL;
 		r = world_create(plan->r->world, CACHED_ENDPOINT_SLICES, slice, (void **)&created, err);
 		if (!r && created)
-			expectations_created(plan->r->state, api_key(plan->service), created);
+			expectations_created(state_of(plan->r)->expectations, api_key(plan->service), created);
 	}
 	return r;
 }
@@ -359,20 +383,22 @@ static int reconcile(struct reconciler *r, const char *ns, const char *name, str
 	autofree char *key = xprintf("%s/%s", ns, name);
 	autounref struct core_v1_service *service = world_find(r->world, CACHED_SERVICES, ns, name);
 	if (!service || service->metadata.deletion_timestamp.set) {
-		expectations_forget(r->state, key);
+		expectations_forget(state_of(r)->expectations, key);
+		triggers_forget(state_of(r)->triggers, key);
 		return 0;
 	}
 	if (!service->spec.selector.len || str_equal(service->spec.type, "ExternalName"))
 		return 0;
 	/* Slices have generated names: one made twice would stay. The cache will show ours and wake us. */
-	int may_write = expectations_check(r->state, r->world, CACHED_ENDPOINT_SLICES, key, err);
+	int may_write = expectations_check(state_of(r)->expectations, r->world, CACHED_ENDPOINT_SLICES, key, err);
 	if (may_write <= 0)
 		return may_write;
 	cleanup(plan_done) struct plan plan = {.r = r, .service = service, .arena = arena_new()};
 	find_slices(&plan, key);
 	plan_groups(&plan);
 	int result = carry_out(&plan, err);
-	if (result && err)
+	/* Somebody else's change came first: that is looked at next. */
+	if (result && err && !error_is(err, "Conflict"))
 		reconciler_event(r, service, EVENT_WARNING, "FailedToUpdateEndpointSlices", "Error updating Endpoint Slices for Service %s/%s: %s", ns,
 			name, error_message(err));
 	return result;
@@ -398,12 +424,17 @@ static void wake_by_node(struct reconciler *r, const void *object)
 
 static void *state_new(void)
 {
-	return expectations_new();
+	struct state *state = xnew(struct state);
+	*state = (struct state){expectations_new(), triggers_new()};
+	return state;
 }
 
-static void state_free(void *state)
+static void state_free(void *arg)
 {
-	expectations_free(state);
+	struct state *state = arg;
+	expectations_free(state->expectations);
+	triggers_free(state->triggers);
+	free(state);
 }
 
 const struct controller endpoint_slice_controller = {

@@ -354,6 +354,13 @@ static void *merge(const void *live, const void *with, const char *subresource)
 	if (str_equal(subresource, "status")) {
 		merged = api_copy(live);
 		copy_part(merged, with, "status");
+		/* As the API server has it, where a Deployment keeps only its labels and spec. */
+		if (api_type_of(live) == &apps_v1_deployment_type) {
+			const struct api_string_map *from = &api_metadata(with)->annotations;
+			meta_of(merged)->annotations = (struct api_string_map){0};
+			for (uint32_t i = 0; i < from->len; i++)
+				api_map_set(api_arena(merged), &meta_of(merged)->annotations, from->items[i].key, from->items[i].value);
+		}
 	} else if (str_equal(subresource, "finalize")) {
 		merged = api_copy(live);
 		copy_part(merged, with, "spec");
