@@ -76,10 +76,10 @@ write_dns_manifest() {
 }
 
 wait_until() { # seconds, what, command...
-	local end=$((SECONDS + $1)) what=$2
+	local end=$((SECONDS + $1)) what=$2 seen
 	shift 2
-	until "$@" >/dev/null 2>&1; do
-		[ $SECONDS -lt $end ] || die "gave up waiting for $what; see the logs in $LOG"
+	until seen=$("$@" 2>&1); do
+		[ $SECONDS -lt $end ] || die "gave up waiting for $what; see the logs in $LOG${seen:+ (last: ${seen:0:300})}"
 		read -r -t 0.2 <> <(:) || true
 	done
 }
@@ -119,7 +119,8 @@ up() {
 		kill -HUP "$(cat "$pidfile")" # starts what the file names anew, restarts what changed
 	fi
 	wait_until "$PATIENCE" "the API server" coracle get --raw /readyz
-	[ -n "$SERVER" ] || coracle apply -f "$ETC/dns.yaml" >/dev/null
+	# On a machine that is slow for a while one call may run out of its time.
+	[ -n "$SERVER" ] || wait_until "$PATIENCE" "the service of DNS to be made" coracle apply -f "$ETC/dns.yaml"
 	wait_until "$PATIENCE" "node $NODE_NAME to be Ready" node_ready
 	[ -z "$SERVER" ] || { say "Node $NODE_NAME is Ready, in the cluster of $SERVER"; return 0; }
 	wait_until "$PATIENCE" "DNS" dns_answers
