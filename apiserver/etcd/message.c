@@ -1,39 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "apiserver/etcd/message.h"
 
+#include "common/base/proto.h"
+
 #include <errno.h>
 
 /* ---- writing ---- */
 
-enum { WIRE_VARINT = 0, WIRE_FIXED64 = 1, WIRE_BYTES = 2, WIRE_FIXED32 = 5 };
-
-static void write_varint(struct buf *buf, uint64_t value)
-{
-	char out[10];
-	size_t n = 0;
-
-	do {
-		out[n++] = (char)((value & 0x7f) | (value > 0x7f ? 0x80 : 0));
-		value >>= 7;
-	} while (value);
-	buf_append(buf, out, n);
-}
-
-static void write_int(struct buf *buf, unsigned field, int64_t value)
-{
-	if (value == 0)
-		return;
-	write_varint(buf, field << 3 | WIRE_VARINT);
-	write_varint(buf, (uint64_t)value);
-}
-
 static void write_slice(struct buf *buf, unsigned field, struct etcd_slice slice)
 {
-	if (slice.len == 0)
-		return;
-	write_varint(buf, field << 3 | WIRE_BYTES);
-	write_varint(buf, slice.len);
-	buf_append(buf, slice.data, slice.len);
+	if (slice.len)
+		proto_put_bytes(buf, field, slice.data, slice.len);
 }
 
 /* A nested message's length is not known before it is written: it gets four bytes, which a varint may always have. */
@@ -41,7 +18,7 @@ static void write_slice(struct buf *buf, unsigned field, struct etcd_slice slice
 
 static size_t nested_open(struct buf *buf, unsigned field)
 {
-	write_varint(buf, field << 3 | WIRE_BYTES);
+	proto_put_varint(buf, field << 3 | PROTO_BYTES);
 	buf_append(buf, "\x80\x80\x80\0", NESTED_LENGTH_BYTES);
 	return buf->len;
 }
@@ -75,11 +52,11 @@ void etcd_write_range(struct buf *buf, const struct etcd_range *range)
 {
 	write_slice(buf, 1, range->key);
 	write_slice(buf, 2, range->end);
-	write_int(buf, 3, range->limit);
-	write_int(buf, 4, range->revision);
-	write_int(buf, 7, range->serializable);
-	write_int(buf, 8, range->keys_only);
-	write_int(buf, 9, range->count_only);
+	proto_put_number(buf, 3, range->limit);
+	proto_put_number(buf, 4, range->revision);
+	proto_put_number(buf, 7, range->serializable);
+	proto_put_number(buf, 8, range->keys_only);
+	proto_put_number(buf, 9, range->count_only);
 }
 
 static void write_operation(struct buf *buf, unsigned field, enum etcd_operation operation, const struct etcd_txn *txn)
@@ -95,7 +72,7 @@ static void write_operation(struct buf *buf, unsigned field, enum etcd_operation
 	write_slice(buf, 1, txn->key);
 	if (operation == ETCD_PUT) {
 		write_slice(buf, 2, txn->value);
-		write_int(buf, 3, txn->lease);
+		proto_put_number(buf, 3, txn->lease);
 	}
 	nested_close(buf, inner);
 	nested_close(buf, outer);
@@ -107,11 +84,11 @@ static void write_compare(struct buf *buf, struct etcd_slice key, enum etcd_comp
 	static const unsigned places[] = {[ETCD_COMPARE_VERSION] = 4, [ETCD_COMPARE_CREATE_REVISION] = 5, [ETCD_COMPARE_MOD_REVISION] = 6};
 	size_t compare = nested_open(buf, 1);
 
-	write_int(buf, 2, target);
+	proto_put_number(buf, 2, target);
 	write_slice(buf, 3, key);
 	/* A oneof is written even where it is zero. */
-	write_varint(buf, places[target] << 3 | WIRE_VARINT);
-	write_varint(buf, (uint64_t)expected);
+	proto_put_varint(buf, places[target] << 3 | PROTO_VARINT);
+	proto_put_varint(buf, (uint64_t)expected);
 	nested_close(buf, compare);
 }
 
@@ -127,12 +104,12 @@ void etcd_write_txn(struct buf *buf, const struct etcd_txn *txn)
 
 void etcd_write_compaction(struct buf *buf, int64_t revision)
 {
-	write_int(buf, 1, revision);
+	proto_put_number(buf, 1, revision);
 }
 
 void etcd_write_lease_grant(struct buf *buf, int64_t ttl_seconds)
 {
-	write_int(buf, 1, ttl_seconds);
+	proto_put_number(buf, 1, ttl_seconds);
 }
 
 void etcd_write_status(struct buf *buf)
@@ -146,9 +123,9 @@ void etcd_write_watch_create(struct buf *buf, const struct etcd_watch_create *cr
 
 	write_slice(buf, 1, create->key);
 	write_slice(buf, 2, create->end);
-	write_int(buf, 3, create->start_revision);
-	write_int(buf, 4, create->progress_notify);
-	write_int(buf, 8, 1); /* fragment: large answers come in pieces */
+	proto_put_number(buf, 3, create->start_revision);
+	proto_put_number(buf, 4, create->progress_notify);
+	proto_put_number(buf, 8, 1); /* fragment: large answers come in pieces */
 	nested_close(buf, start);
 }
 
@@ -156,7 +133,7 @@ void etcd_write_watch_cancel(struct buf *buf, int64_t watch_id)
 {
 	size_t start = nested_open(buf, 2);
 
-	write_int(buf, 1, watch_id);
+	proto_put_number(buf, 1, watch_id);
 	nested_close(buf, start);
 }
 
@@ -167,46 +144,9 @@ void etcd_write_watch_progress(struct buf *buf)
 
 /* ---- reading ---- */
 
-/* One field of a message: its number, and its value as a number or as bytes in place. */
-struct field {
-	unsigned number;
-	unsigned wire;
-	uint64_t number_value;
-	struct etcd_slice bytes;
-};
-
-static bool next_field(struct cursor *c, struct field *ret)
+static struct etcd_slice slice_of(const struct proto_field *field)
 {
-	uint64_t tag, len;
-
-	if (c->failed || cursor_left(c) == 0)
-		return false;
-	tag = cursor_varint(c);
-	*ret = (struct field){.number = (unsigned)(tag >> 3), .wire = (unsigned)(tag & 7)};
-	if (tag >> 32 || ret->number == 0)
-		c->failed = true;
-	switch (ret->wire) {
-	case WIRE_VARINT:
-		ret->number_value = cursor_varint(c);
-		break;
-	case WIRE_FIXED64:
-		ret->number_value = cursor_le64(c);
-		break;
-	case WIRE_FIXED32:
-		ret->number_value = cursor_le32(c);
-		break;
-	case WIRE_BYTES:
-		len = cursor_varint(c);
-		if (len > cursor_left(c)) {
-			c->failed = true;
-			break;
-		}
-		ret->bytes = (struct etcd_slice){(const char *)cursor_take(c, (size_t)len), (size_t)len};
-		break;
-	default:
-		c->failed = true;
-	}
-	return !c->failed;
+	return (struct etcd_slice){(const char *)field->bytes.pos, cursor_left(&field->bytes)};
 }
 
 /* An int64 or bool of the message: where it stands and where it goes. */
@@ -215,33 +155,28 @@ struct int_row {
 	int64_t *to;
 };
 
-static void take_int(const struct field *field, const struct int_row *rows, size_t count)
+static void take_int(const struct proto_field *field, const struct int_row *rows, size_t count)
 {
 	for (size_t i = 0; i < count; i++) {
-		if (rows[i].number == field->number && field->wire == WIRE_VARINT)
-			*rows[i].to = (int64_t)field->number_value;
+		if (rows[i].number == field->number && field->wire == PROTO_VARINT)
+			*rows[i].to = (int64_t)field->value;
 	}
 }
 
-static struct cursor nested(const struct field *field)
+static bool is_bytes(const struct proto_field *field, unsigned number)
 {
-	return cursor_of(field->bytes.data ? field->bytes.data : "", field->bytes.len);
-}
-
-static bool is_bytes(const struct field *field, unsigned number)
-{
-	return field->number == number && field->wire == WIRE_BYTES;
+	return field->number == number && field->wire == PROTO_BYTES;
 }
 
 /* ResponseHeader; only its revision matters. */
-static bool read_header(const struct field *field, int64_t *ret_revision)
+static bool read_header(const struct proto_field *field, int64_t *ret_revision)
 {
-	struct cursor c = nested(field);
-	struct field f;
+	struct cursor c = field->bytes;
+	struct proto_field f;
 
-	while (next_field(&c, &f)) {
+	while (proto_next(&c, &f)) {
 		if (f.number == 3)
-			*ret_revision = (int64_t)f.number_value;
+			*ret_revision = (int64_t)f.value;
 	}
 	return !c.failed;
 }
@@ -250,13 +185,13 @@ static bool read_kv(struct cursor c, struct etcd_kv *ret)
 {
 	struct etcd_kv kv = {.key = {"", 0}, .value = {"", 0}};
 	const struct int_row rows[] = {{2, &kv.create_revision}, {3, &kv.mod_revision}, {4, &kv.version}, {6, &kv.lease}};
-	struct field f;
+	struct proto_field f;
 
-	while (next_field(&c, &f)) {
+	while (proto_next(&c, &f)) {
 		if (is_bytes(&f, 1))
-			kv.key = f.bytes;
+			kv.key = slice_of(&f);
 		else if (is_bytes(&f, 5))
-			kv.value = f.bytes;
+			kv.value = slice_of(&f);
 		else
 			take_int(&f, rows, array_len(rows));
 	}
@@ -267,9 +202,9 @@ static bool read_kv(struct cursor c, struct etcd_kv *ret)
 }
 
 /* Reads the message again from its start: the repeated field is walked in place rather than collected. */
-static bool next_of(struct cursor *c, unsigned number, struct field *ret)
+static bool next_of(struct cursor *c, unsigned number, struct proto_field *ret)
 {
-	while (next_field(c, ret)) {
+	while (proto_next(c, ret)) {
 		if (is_bytes(ret, number))
 			return true;
 	}
@@ -282,9 +217,9 @@ int etcd_read_range(const void *data, size_t len, struct etcd_range_response *re
 	struct etcd_range_response response = {.kvs = c};
 	int64_t more = 0;
 	const struct int_row rows[] = {{3, &more}, {4, &response.count}};
-	struct field f;
+	struct proto_field f;
 
-	while (next_field(&c, &f)) {
+	while (proto_next(&c, &f)) {
 		if (is_bytes(&f, 1) && !read_header(&f, &response.revision))
 			return -EBADMSG;
 		take_int(&f, rows, array_len(rows));
@@ -298,11 +233,11 @@ int etcd_read_range(const void *data, size_t len, struct etcd_range_response *re
 
 bool etcd_next_kv(struct cursor *kvs, struct etcd_kv *ret)
 {
-	struct field f;
+	struct proto_field f;
 
 	if (!next_of(kvs, 2, &f))
 		return false;
-	if (!read_kv(nested(&f), ret)) {
+	if (!read_kv(f.bytes, ret)) {
 		kvs->failed = true;
 		return false;
 	}
@@ -310,23 +245,23 @@ bool etcd_next_kv(struct cursor *kvs, struct etcd_kv *ret)
 }
 
 /* ResponseOp: what the branch taken has done. */
-static int read_operation(const struct field *field, struct etcd_txn_response *response)
+static int read_operation(const struct proto_field *field, struct etcd_txn_response *response)
 {
-	struct cursor c = nested(field);
-	struct field f, g;
+	struct cursor c = field->bytes;
+	struct proto_field f, g;
 
-	while (next_field(&c, &f)) {
+	while (proto_next(&c, &f)) {
 		if (is_bytes(&f, 1) && !response->has_kv) {
 			struct etcd_range_response range;
-			if (etcd_read_range(f.bytes.data ? f.bytes.data : "", f.bytes.len, &range) < 0)
+			if (etcd_read_range(f.bytes.pos, cursor_left(&f.bytes), &range) < 0)
 				return -EBADMSG;
 			response->has_kv = etcd_next_kv(&range.kvs, &response->kv);
 			if (range.kvs.failed)
 				return -EBADMSG;
 		} else if (is_bytes(&f, 3)) {
-			struct cursor inner = nested(&f);
+			struct cursor inner = f.bytes;
 			const struct int_row rows[] = {{2, &response->deleted}};
-			while (next_field(&inner, &g))
+			while (proto_next(&inner, &g))
 				take_int(&g, rows, array_len(rows));
 			if (inner.failed)
 				return -EBADMSG;
@@ -341,9 +276,9 @@ int etcd_read_txn(const void *data, size_t len, struct etcd_txn_response *ret)
 	struct etcd_txn_response response = {0};
 	int64_t succeeded = 0;
 	const struct int_row rows[] = {{2, &succeeded}};
-	struct field f;
+	struct proto_field f;
 
-	while (next_field(&c, &f)) {
+	while (proto_next(&c, &f)) {
 		if (is_bytes(&f, 1) && !read_header(&f, &response.revision))
 			return -EBADMSG;
 		if (is_bytes(&f, 3) && read_operation(&f, &response) < 0)
@@ -362,10 +297,10 @@ int etcd_read_lease_grant(const void *data, size_t len, struct etcd_lease_respon
 	struct cursor c = cursor_of(data, len);
 	struct etcd_lease_response response = {0};
 	const struct int_row rows[] = {{2, &response.id}, {3, &response.ttl}};
-	struct field f;
+	struct proto_field f;
 
-	while (next_field(&c, &f)) {
-		if (is_bytes(&f, 4) && f.bytes.len)
+	while (proto_next(&c, &f)) {
+		if (is_bytes(&f, 4) && cursor_left(&f.bytes))
 			return -EBADMSG; /* granted nothing */
 		take_int(&f, rows, array_len(rows));
 	}
@@ -381,13 +316,13 @@ int etcd_read_status(const void *data, size_t len, struct etcd_status_response *
 	struct etcd_status_response response = {.version = {"", 0}};
 	int64_t leader = 0;
 	const struct int_row rows[] = {{3, &response.db_size}, {4, &leader}};
-	struct field f;
+	struct proto_field f;
 
-	while (next_field(&c, &f)) {
+	while (proto_next(&c, &f)) {
 		if (is_bytes(&f, 1) && !read_header(&f, &response.revision))
 			return -EBADMSG;
 		if (is_bytes(&f, 2))
-			response.version = f.bytes;
+			response.version = slice_of(&f);
 		take_int(&f, rows, array_len(rows));
 	}
 	if (c.failed)
@@ -403,13 +338,13 @@ int etcd_read_watch(const void *data, size_t len, struct etcd_watch_response *re
 	struct etcd_watch_response response = {.cancel_reason = {"", 0}, .events = c};
 	int64_t created = 0, canceled = 0, fragment = 0;
 	const struct int_row rows[] = {{2, &response.watch_id}, {3, &created}, {4, &canceled}, {5, &response.compact_revision}, {7, &fragment}};
-	struct field f;
+	struct proto_field f;
 
-	while (next_field(&c, &f)) {
+	while (proto_next(&c, &f)) {
 		if (is_bytes(&f, 1) && !read_header(&f, &response.revision))
 			return -EBADMSG;
 		if (is_bytes(&f, 6))
-			response.cancel_reason = f.bytes;
+			response.cancel_reason = slice_of(&f);
 		if (is_bytes(&f, 11))
 			response.event_count++;
 		take_int(&f, rows, array_len(rows));
@@ -426,18 +361,18 @@ int etcd_read_watch(const void *data, size_t len, struct etcd_watch_response *re
 bool etcd_next_event(struct cursor *events, struct etcd_event *ret)
 {
 	struct etcd_event event = {0};
-	struct field outer, f;
+	struct proto_field outer, f;
 	struct cursor c;
 	bool has_kv = false;
 
 	if (!next_of(events, 11, &outer))
 		return false;
-	c = nested(&outer);
-	while (next_field(&c, &f)) {
-		if (f.number == 1 && f.wire == WIRE_VARINT)
-			event.deleted = f.number_value == 1;
+	c = outer.bytes;
+	while (proto_next(&c, &f)) {
+		if (f.number == 1 && f.wire == PROTO_VARINT)
+			event.deleted = f.value == 1;
 		else if (is_bytes(&f, 2))
-			has_kv = read_kv(nested(&f), &event.kv);
+			has_kv = read_kv(f.bytes, &event.kv);
 	}
 	if (c.failed || !has_kv) {
 		events->failed = true;

@@ -213,34 +213,39 @@ static int read_entry(struct cursor c, struct arena *arena, struct runtime_label
 	return c.failed || !*ret->key ? -EBADMSG : 0;
 }
 
-static int read_mount(struct cursor c, struct arena *arena, struct container_mount *ret) {
+/* What mounts and devices have alike: the path inside, the path outside, and a third field that each reads its own way. */
+struct place {
+	const char *inside, *outside;
+	struct proto_field third; /* number 0: absent */
+};
+
+static int read_place(struct cursor c, struct arena *arena, struct place *ret) {
 	struct proto_field f;
-	*ret = (struct container_mount){0};
+	*ret = (struct place){0};
 	while (proto_next(&c, &f)) {
 		if (f.number == 1)
-			ret->container_path = text_in(arena, &f);
+			ret->inside = text_in(arena, &f);
 		else if (f.number == 2)
-			ret->host_path = text_in(arena, &f);
+			ret->outside = text_in(arena, &f);
 		else if (f.number == 3)
-			ret->read_only = f.value;
+			ret->third = f;
 	}
-	return c.failed || str_empty(ret->container_path) || *ret->container_path != '/' || str_empty(ret->host_path) || *ret->host_path != '/' ? -EBADMSG : 0;
+	return c.failed || str_empty(ret->inside) || *ret->inside != '/' || str_empty(ret->outside) || *ret->outside != '/' ? -EBADMSG : 0;
+}
+
+static int read_mount(struct cursor c, struct arena *arena, struct container_mount *ret) {
+	struct place place;
+	int r = read_place(c, arena, &place);
+	*ret = (struct container_mount){.container_path = place.inside, .host_path = place.outside, .read_only = place.third.value};
+	return r;
 }
 
 static int read_node(struct cursor c, struct arena *arena, struct container_device *ret) {
-	struct proto_field f;
-	*ret = (struct container_device){0};
-	while (proto_next(&c, &f)) {
-		if (f.number == 1)
-			ret->container_path = text_in(arena, &f);
-		else if (f.number == 2)
-			ret->host_path = text_in(arena, &f);
-		else if (f.number == 3)
-			ret->permissions = text_in(arena, &f);
-	}
-	if (str_empty(ret->permissions))
-		ret->permissions = NULL;
-	return c.failed || str_empty(ret->container_path) || *ret->container_path != '/' || str_empty(ret->host_path) || *ret->host_path != '/' ? -EBADMSG : 0;
+	struct place place;
+	int r = read_place(c, arena, &place);
+	const char *permissions = place.third.number ? text_in(arena, &place.third) : NULL;
+	*ret = (struct container_device){.container_path = place.inside, .host_path = place.outside, .permissions = str_empty(permissions) ? NULL : permissions};
+	return r;
 }
 
 #define ADD(arena, list, count) ({ \
