@@ -198,7 +198,10 @@ static int parse_version(struct request *r, struct list_query *query, bool watch
 		const char *initial = http_query(r->http, "sendInitialEvents");
 		query->initial_given = initial != NULL;
 		query->send_initial_events = initial && request_flag(r, "sendInitialEvents");
-		if (!str_empty(match) && !str_empty(http_query(r->http, "continue")))
+		/* Who does not say where to begin begins with what there is, and is told where that ends, if bookmarks are wanted. */
+		bool implied = !query->initial_given && str_empty(match) && !query->rv;
+		query->send_initial_events |= implied;
+		if ((!str_empty(match) || implied) && !str_empty(http_query(r->http, "continue")))
 			return options_invalid(err, "resourceVersionMatch", "Forbidden: resourceVersionMatch is forbidden when continue is provided%s", "");
 		if (query->initial_given && !str_equal(match, "NotOlderThan")) {
 			error_cause(err, "FieldValueForbidden", "resourceVersionMatch", "Forbidden: sendInitialEvents requires setting resourceVersionMatch to NotOlderThan");
@@ -206,8 +209,12 @@ static int parse_version(struct request *r, struct list_query *query, bool watch
 				error_cause(err, "FieldValueNotSupported", "resourceVersionMatch", "Unsupported value: \"%s\": supported values: \"NotOlderThan\"", match);
 			return error_invalid(err, "meta.k8s.io", "ListOptions", "");
 		}
-		if (!query->initial_given && !str_empty(match))
-			return options_invalid(err, "resourceVersionMatch", "Forbidden: resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided%s", "");
+		if (!query->initial_given && !str_empty(match)) {
+			error_cause(err, "FieldValueForbidden", "resourceVersionMatch", "Forbidden: resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided");
+			if (strcmp(match, "NotOlderThan") != 0)
+				error_cause(err, "FieldValueNotSupported", "resourceVersionMatch", "Unsupported value: \"%s\": supported values: \"NotOlderThan\"", match);
+			return error_invalid(err, "meta.k8s.io", "ListOptions", "");
+		}
 		return 0;
 	}
 	if (http_query(r->http, "sendInitialEvents"))

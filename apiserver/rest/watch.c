@@ -349,7 +349,7 @@ static void pump_initial(struct watcher *w) {
 		}
 		struct snapshot *initial = take_ptr(w->initial);
 		uint64_t revision = initial->revision;
-		if (w->query->send_initial_events)
+		if (w->query->send_initial_events && w->query->allow_bookmarks)
 			send_bookmark(w, revision, true);
 		pthread_mutex_unlock(&w->lock);
 		snapshot_unref(initial);

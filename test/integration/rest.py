@@ -692,6 +692,20 @@ def test_bodies(site):
         check("the version as " + accept, api.call("GET", "/version", headers={"Accept": accept})[0] == code)
 
 
+def test_watch_from_nowhere(site):
+    """A watch that does not say where to begin is a streaming list: who takes bookmarks is told where what there is ends."""
+    api = site.start_server().api
+    api.call("POST", NS + "configmaps", {"metadata": {"name": "w"}})
+    maps = NS + "configmaps?watch=1&timeoutSeconds=1&fieldSelector=metadata.name%3Dw"
+    for query, want in (("", ["ADDED"]), ("&allowWatchBookmarks=true", ["ADDED", "BOOKMARK"]), ("&allowWatchBookmarks=true&resourceVersion=0", ["ADDED", "BOOKMARK"]), ("&sendInitialEvents=true&resourceVersionMatch=NotOlderThan", ["ADDED"]),
+                        ("&sendInitialEvents=false&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true", [])):
+        events = [json.loads(line) for line in raw(api, maps + query)[1].decode().split("\n") if line]
+        check("a watch%s" % query, [e["type"] for e in events] == want and (want[-1:] != ["BOOKMARK"] or events[-1]["object"]["metadata"]["annotations"] == {"k8s.io/initial-events-end": "true"}), events)
+    for query, count in (("&continue=x", 1), ("&resourceVersion=5&resourceVersionMatch=Exact", 2)):
+        s, o, _ = api.call("GET", maps + query)
+        check("no watch%s" % query, s == 422 and [c[0] for c in causes(o)] == ["resourceVersionMatch"] * count, o)
+
+
 def test_times(site):
     api = site.start_server().api
     leases = "/apis/coordination.k8s.io/v1/namespaces/default/leases?dryRun=All"
@@ -776,4 +790,4 @@ def test_answers(site):
     check("defaults that their schema refuses", s == 422 and [c[0].rsplit("openAPIV3Schema.", 1)[1] for c in causes(o)] == ["properties[spec].default.a", "properties[spec].properties[b].default"], o)
 
 
-run([test_ownership, test_status_metadata, test_lists, test_deletes, test_identity, test_unconditional, test_warnings, test_custom, test_gzip, test_options, test_expiry, test_openapi, test_openapi_v3, test_claim_ref, test_headers, test_yaml, test_reviews, test_continue_tokens, test_pods_subresources, test_custom_versions, test_who, test_bodies, test_times, test_gates, test_answers])
+run([test_ownership, test_status_metadata, test_lists, test_deletes, test_identity, test_unconditional, test_warnings, test_custom, test_gzip, test_options, test_expiry, test_openapi, test_openapi_v3, test_claim_ref, test_headers, test_yaml, test_reviews, test_continue_tokens, test_pods_subresources, test_custom_versions, test_who, test_bodies, test_watch_from_nowhere, test_times, test_gates, test_answers])
