@@ -446,6 +446,13 @@ static int release_orphan(struct reconciler *r, const char *ns, const char *name
 	return release_all(&s, err);
 }
 
+static void forget_row(struct job_state *state, const char *key)
+{
+	pthread_mutex_lock(&state->lock);
+	map_remove(&state->rows, key);
+	pthread_mutex_unlock(&state->lock);
+}
+
 static int reconcile(struct reconciler *r, const char *ns, const char *name, struct error *err)
 {
 	if (str_starts_with(name, ORPHAN_KEY))
@@ -455,6 +462,7 @@ static int reconcile(struct reconciler *r, const char *ns, const char *name, str
 	if (!cached) {
 		expectations_forget(((struct job_state *)r->state)->pods, key);
 		expectations_forget(((struct job_state *)r->state)->jobs, key);
+		forget_row(r->state, key);
 		return release_orphans(r, ns, name, err);
 	}
 	if (!str_empty(cached->spec.managed_by) && !str_equal(cached->spec.managed_by, RESERVED_BY))
@@ -527,6 +535,8 @@ static void *state_new(void)
 	struct job_state *state = xnew(struct job_state);
 	state->pods = expectations_new();
 	state->jobs = expectations_new();
+	state->rows = (struct map)MAP_INIT(free);
+	pthread_mutex_init(&state->lock, NULL);
 	return state;
 }
 
@@ -535,6 +545,8 @@ static void state_free(void *arg)
 	struct job_state *state = arg;
 	expectations_free(state->pods);
 	expectations_free(state->jobs);
+	map_done(&state->rows);
+	pthread_mutex_destroy(&state->lock);
 	free(state);
 }
 

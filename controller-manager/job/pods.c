@@ -40,15 +40,33 @@ int32_t job_all_failures(const struct core_v1_pod *pod)
 	return job_index_failures(pod) + number_of(pod, JOB_INDEX_IGNORED);
 }
 
-struct wall_time job_pod_end(const struct core_v1_pod *pod)
+/* False where a container runs still, or says nothing of its end. */
+static bool containers_end(const struct core_v1_pod *pod, struct wall_time *ret)
 {
-	struct wall_time when = pod->metadata.deletion_timestamp.set ? pod->metadata.deletion_timestamp.t : pod->metadata.creation_timestamp.t;
+	struct wall_time when = {0};
 	for (uint32_t i = 0; i < pod->status.container_statuses.len; i++) {
 		const struct core_v1_container_state_terminated *end = pod->status.container_statuses.items[i].state.terminated;
-		if (end && end->finished_at.set && time_diff_ns(end->finished_at.t, when) > 0)
+		if (!end || !end->finished_at.set)
+			return false;
+		if (time_diff_ns(end->finished_at.t, when) > 0)
 			when = end->finished_at.t;
 	}
-	return when;
+	*ret = when;
+	return pod->status.container_statuses.len;
+}
+
+struct wall_time job_pod_end(const struct core_v1_pod *pod)
+{
+	const struct meta_v1_object_meta *meta = &pod->metadata;
+	const struct core_v1_pod_condition *ready = pod_condition(pod, "Ready");
+	struct wall_time when;
+	if (containers_end(pod, &when))
+		return when;
+	if (ready && str_equal(ready->status, "False") && ready->last_transition_time.set)
+		return ready->last_transition_time.t;
+	if (meta->deletion_timestamp.set)
+		return time_after(meta->deletion_timestamp.t, meta->deletion_grace_period_seconds ? -*meta->deletion_grace_period_seconds : 0);
+	return meta->creation_timestamp.t;
 }
 
 static void add_index(struct core_v1_pod *pod, const struct job_sync *s, int32_t index)
@@ -180,10 +198,22 @@ static size_t pending_indexes(struct job_sync *s, size_t want, int32_t *ret)
 	return count;
 }
 
+/* By the pods that are there, and by those that were. */
+static int pause_of_job(struct job_sync *s)
+{
+	struct job_state *state = state_of(s);
+	pthread_mutex_lock(&state->lock);
+	const struct job_row *found = map_get(&state->rows, s->key);
+	const struct job_row row = found ? *found : (struct job_row){0};
+	pthread_mutex_unlock(&state->lock);
+	struct wall_time last = time_diff_ns(row.last_failure, s->last_failure) > 0 ? row.last_failure : s->last_failure;
+	return pause_after(max_of(s->failures_in_row, row.failures), last);
+}
+
 static int create_missing(struct job_sync *s, size_t missing, struct error *err)
 {
 	/* With a limit for each index, each index has its own pause. */
-	int wait = s->last_failed ? 0 : pause_after(s->failures_in_row, s->last_failure);
+	int wait = s->last_failed ? 0 : pause_of_job(s);
 	if (wait) {
 		look_again(s, wait);
 		return 0;
@@ -257,10 +287,34 @@ int job_manage(struct job_sync *s, struct error *err)
 	return running < want ? create_missing(s, (size_t)(want - running), err) : 0;
 }
 
+/* A pod that was counted may be gone by the next look; the pause that follows its failure goes by what is noted here. */
+static void note_in_row(struct job_sync *s, const struct core_v1_pod *pod)
+{
+	struct job_state *state = state_of(s);
+	struct wall_time end = job_pod_end(pod);
+	pthread_mutex_lock(&state->lock);
+	struct job_row *row = map_get(&state->rows, s->key);
+	bool succeeded = str_equal(pod->status.phase, CORE_V1_POD_PHASE_SUCCEEDED);
+	if (!row && !succeeded)
+		map_set(&state->rows, s->key, row = xnew(struct job_row));
+	if (succeeded) {
+		if (row)
+			*row = (struct job_row){.last_success = end};
+	} else if (time_diff_ns(end, row->last_success) > 0) {
+		row->failures++;
+		if (time_diff_ns(end, row->last_failure) > 0)
+			row->last_failure = end;
+	}
+	pthread_mutex_unlock(&state->lock);
+}
+
 static int release_one(size_t i, void *arg, struct error *err)
 {
 	struct job_sync *s = arg;
-	return remove_finalizer(s, s->finished[i], err);
+	int result = remove_finalizer(s, s->finished[i], err);
+	if (!result && s->key)
+		note_in_row(s, s->finished[i]);
+	return result;
 }
 
 int job_release_finished(struct job_sync *s, struct error *err)

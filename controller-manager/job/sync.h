@@ -6,6 +6,8 @@
 #include "controller-manager/job/job.h"
 #include "controller-manager/shared/pods.h"
 
+#include <pthread.h>
+
 struct job_state {
 	struct expectations *pods;
 	/*
@@ -13,6 +15,14 @@ struct job_state {
 	 * would count for nothing, and another would be made in its place.
 	 */
 	struct expectations *jobs;
+	/* Failures of each Job since its last success, of pods that may be gone since: key -> struct job_row. In memory alone, as pauses are. */
+	pthread_mutex_t lock;
+	struct map rows;
+};
+
+struct job_row {
+	int32_t failures;
+	struct wall_time last_failure, last_success;
 };
 
 struct job_sync {
@@ -47,7 +57,7 @@ bool job_replaces_only_failed(const struct batch_v1_job *job);
 /* How often the index of this pod had failed before it, and with the failures that its policy ignores. */
 int32_t job_index_failures(const struct core_v1_pod *pod);
 int32_t job_all_failures(const struct core_v1_pod *pod);
-/* When the pod's last container ended, or it was told to go. */
+/* When the pod's last container ended; where that is not told, when it ceased to be ready, or was told to go. */
 struct wall_time job_pod_end(const struct core_v1_pod *pod);
 
 /* ---- pods.c ---- */

@@ -153,6 +153,25 @@ static void a_failed_pod_is_not_replaced_at_once(void **state)
 	assert_int_equal(work()->status.active, 1);
 }
 
+/* Whoever removes the failed pod: the pause goes on. */
+static void a_pause_outlives_its_pod(void **state)
+{
+	fake_add(JOB("\"backoffLimit\":6"));
+	run(2);
+	finish_all("Failed", 1);
+	run(2);
+	assert_int_equal(work()->status.failed, 1);
+	for (size_t i = 0; i < fake.count; i++)
+		if (fake.objects[i].what == CACHED_PODS && fake.objects[i].live)
+			fake_remove(&fake.objects[i]);
+	assert_int_equal(fake_count(CACHED_PODS), 0);
+	run(3);
+	assert_int_equal(fake_count(CACHED_PODS), 0);
+	clock_advance_test(11 * NSEC_PER_SEC);
+	run(2);
+	assert_int_equal(fake_count(CACHED_PODS), 1);
+}
+
 static void indexes_are_each_done_once(void **state)
 {
 	fake_add(JOB("\"completionMode\":\"Indexed\",\"completions\":4,\"parallelism\":4"));
@@ -233,6 +252,7 @@ int main(void)
 		TEST(counts_stay_exact_whatever_write_is_lost),
 		TEST(failures_pass_the_limit_after_back_off),
 		TEST(a_failed_pod_is_not_replaced_at_once),
+		TEST(a_pause_outlives_its_pod),
 		TEST(indexes_are_each_done_once),
 		TEST(the_failure_policy_ends_the_job),
 		TEST(a_suspended_job_has_no_pods),
