@@ -149,8 +149,8 @@ static int make_claim(struct sync *s, const struct core_v1_persistent_volume_cla
 	int r = world_create(s->r->world, CACHED_PERSISTENT_VOLUME_CLAIMS, claim, NULL, &failed);
 	if (r && error_is(&failed, "AlreadyExists"))
 		return 0;
-	reconciler_event(s->r, set, r ? EVENT_WARNING : EVENT_NORMAL, r ? "FailedCreate" : "SuccessfulCreate", "create Claim %s Pod %s-%d in StatefulSet %s %s%s",
-		name, set->metadata.name, ordinal, set->metadata.name, r ? "failed error: " : "success", r ? error_message(&failed) : "");
+	reconciler_event(s->r, set, r ? EVENT_WARNING : EVENT_NORMAL, r ? "FailedCreate" : "SuccessfulCreate", "Create Claim %s%s Pod %s-%d in StatefulSet %s %s%s",
+		name, r ? " for" : "", set->metadata.name, ordinal, set->metadata.name, r ? "failed error: " : "success", r ? error_message(&failed) : "");
 	return error_move(err, &failed);
 }
 
@@ -237,7 +237,7 @@ static int make_pod(struct sync *s, int32_t ordinal, struct error *err)
 		expectations_created(pods_of(s), s->key, created);
 	if (r && error_is(&failed, "AlreadyExists"))
 		return error_move(err, &failed); /* ours, not yet in the cache; or another's: looked at again */
-	reconciler_event(s->r, set, r ? EVENT_WARNING : EVENT_NORMAL, r ? "FailedCreate" : "SuccessfulCreate", "create Pod %s in StatefulSet %s %s%s",
+	reconciler_event(s->r, set, r ? EVENT_WARNING : EVENT_NORMAL, r ? "FailedCreate" : "SuccessfulCreate", "Create Pod %s in StatefulSet %s %s%s",
 		pod->metadata.name, set->metadata.name, r ? "failed error: " : "successful", r ? error_message(&failed) : "");
 	return error_move(err, &failed);
 }
@@ -249,7 +249,7 @@ static int remove_pod(struct sync *s, const struct core_v1_pod *pod, struct erro
 	int r = world_delete(s->r->world, CACHED_PODS, pod, NULL, &failed);
 	if (r)
 		expectations_failed(pods_of(s), s->key, pod, &failed);
-	reconciler_event(s->r, s->set, r ? EVENT_WARNING : EVENT_NORMAL, r ? "FailedDelete" : "SuccessfulDelete", "delete Pod %s in StatefulSet %s %s%s",
+	reconciler_event(s->r, s->set, r ? EVENT_WARNING : EVENT_NORMAL, r ? "FailedDelete" : "SuccessfulDelete", "Delete Pod %s in StatefulSet %s %s%s",
 		pod->metadata.name, s->set->metadata.name, r ? "failed error: " : "successful", r ? error_message(&failed) : "");
 	return error_move(err, &failed);
 }

@@ -24,7 +24,7 @@ static const struct {
 	struct scenario s;
 	const char *between;
 } rows[] = {
-	{{.name = "the first is made, the next waits", .owner = SET("3", "")}, "create pods default/db-0\n"},
+	{{.name = "the first is made, the next waits", .owner = SET("3", ""), .event = "event db Normal SuccessfulCreate: Create Pod db-0 in StatefulSet db successful"}, "create pods default/db-0\n"},
 	{{.name = "one that is not ready holds up the next", .owner = SET("3", ""), .pods = "db-0 Running unready node=n" MINE("db-0")}, ""},
 	{{.name = "an old one that serves nobody is replaced before those that do", .owner = SET("3", PARALLEL), .pods = "db-0" UP MINE("db-0") "\ndb-1 Running unready node=n" MINE("db-1") "\ndb-2" UP MINE("db-2")},
 		"delete pods default/db-1\n"},
