@@ -15,8 +15,9 @@ static int reconcile(struct reconciler *r, const char *ns, const char *name, str
 	struct wall_time due = time_after(csr->metadata.creation_timestamp.t, PENDING_SECONDS);
 	for (uint32_t i = 0; i < csr->status.conditions.len; i++) {
 		const struct certificates_v1_certificate_signing_request_condition *condition = &csr->status.conditions.items[i];
-		/* An approved one is kept until it is issued, or its day is over. */
-		if (str_equal(condition->type, "Approved") && !csr->status.certificate.len)
+		/* An approved one is kept until it is issued, or its day is over; what others note decides nothing. */
+		bool decided = str_equal(condition->type, "Approved") ? csr->status.certificate.len > 0 : str_equal(condition->type, "Denied") || str_equal(condition->type, "Failed");
+		if (!decided)
 			continue;
 		struct wall_time then = time_after(condition->last_update_time.t, DECIDED_SECONDS);
 		if (time_diff_ns(then, due) < 0)
