@@ -111,9 +111,17 @@ static int look_at(struct reconciler *r, const struct core_v1_pod *pod, struct e
 	return 0;
 }
 
-static int compare_created(const void *a, const void *b)
+static bool was_evicted(const struct core_v1_pod *pod)
+{
+	return str_equal(pod->status.phase, CORE_V1_POD_PHASE_FAILED) && str_equal(pod->status.reason, "Evicted");
+}
+
+/* Those that a node evicted first, of which there may be many; then by age. */
+static int compare_worth(const void *a, const void *b)
 {
 	const struct core_v1_pod *x = *(const struct core_v1_pod *const *)a, *y = *(const struct core_v1_pod *const *)b;
+	if (was_evicted(x) != was_evicted(y))
+		return was_evicted(x) ? -1 : 1;
 	int64_t diff = time_diff_ns(x->metadata.creation_timestamp.t, y->metadata.creation_timestamp.t);
 	return diff < 0 ? -1 : diff > 0 ? 1 : strcmp(x->metadata.name, y->metadata.name);
 }
@@ -123,7 +131,7 @@ static int remove_oldest(struct reconciler *r, const struct core_v1_pod **finish
 	int64_t keep = r->world->settings->terminated_pod_gc_threshold;
 	if (keep <= 0 || count <= (size_t)keep)
 		return 0;
-	qsort(finished, count, sizeof(*finished), compare_created);
+	qsort(finished, count, sizeof(*finished), compare_worth);
 	for (size_t i = 0; i < count - (size_t)keep; i++) {
 		int result = remove_pod(r, finished[i], NULL, err);
 		if (result)
