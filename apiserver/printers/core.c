@@ -305,7 +305,7 @@ static void event_cells(const void *object, struct cells *cells) {
 	cell_printf(cells, "%.*s", (int)len, str_or(event->message, ""));
 	cell_age(cells, &first);
 	int32_t count = event->series ? event->series->count : event->count ? event->count : 1;
-	cell_printf(cells, "%d", count);
+	cell_int(cells, count);
 	cell_string(cells, event->metadata.name);
 }
 

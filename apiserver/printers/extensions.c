@@ -15,26 +15,44 @@
 
 /* ---- autoscaling ---- */
 
-static void metric_text(const struct autoscaling_v2_horizontal_pod_autoscaler *h, uint32_t i, struct buf *out) {
-	const struct autoscaling_v2_metric_spec *spec = &h->spec.metrics.items[i];
-	const struct autoscaling_v2_metric_status *status = i < h->status.current_metrics.len ? &h->status.current_metrics.items[i] : NULL;
-	if (!spec->resource) {
-		buf_append_str(out, "<unknown>/<auto>");
-		return;
-	}
-	const struct autoscaling_v2_metric_value_status *current = status && status->resource ? &status->resource->current : NULL;
+/* `utilization`: of a resource, whose target may be none. */
+static void target_text(const struct autoscaling_v2_metric_target *wanted, const struct autoscaling_v2_metric_value_status *current, bool utilization, struct buf *out) {
 	char now[64] = "<unknown>", target[64] = "<auto>";
-	if (spec->resource->target.average_value.set) {
-		quantity_format(&spec->resource->target.average_value, target);
-		if (current)
-			quantity_format(&current->average_value, now);
+	bool average = wanted->average_value.set;
+	const struct quantity *want = average ? &wanted->average_value : &wanted->value, *is = !current ? NULL : average ? &current->average_value : &current->value;
+	if (average || !utilization) {
+		quantity_format(want, target);
+		if (is && is->set)
+			quantity_format(is, now);
 	} else {
-		if (spec->resource->target.average_utilization)
-			snprintf(target, sizeof(target), "%d%%", *spec->resource->target.average_utilization);
+		if (wanted->average_utilization)
+			snprintf(target, sizeof(target), "%d%%", *wanted->average_utilization);
 		if (current && current->average_utilization)
 			snprintf(now, sizeof(now), "%d%%", *current->average_utilization);
 	}
-	buf_printf(out, "%s: %s/%s", spec->resource->name, now, target);
+	buf_printf(out, "%s/%s", now, target);
+}
+
+static void metric_text(const struct autoscaling_v2_horizontal_pod_autoscaler *h, uint32_t i, struct buf *out) {
+	const struct autoscaling_v2_metric_spec *spec = &h->spec.metrics.items[i];
+	const struct autoscaling_v2_metric_status none = {0}, *status = i < h->status.current_metrics.len ? &h->status.current_metrics.items[i] : &none;
+	if (spec->resource) {
+		buf_printf(out, "%s: ", spec->resource->name);
+		target_text(&spec->resource->target, status->resource ? &status->resource->current : NULL, true, out);
+	} else if (spec->container_resource) {
+		buf_printf(out, "%s: ", spec->container_resource->name);
+		target_text(&spec->container_resource->target, status->container_resource ? &status->container_resource->current : NULL, true, out);
+	} else if (spec->pods) {
+		target_text(&spec->pods->target, status->pods ? &status->pods->current : NULL, false, out);
+	} else if (spec->object) {
+		target_text(&spec->object->target, status->object ? &status->object->current : NULL, false, out);
+		buf_append_str(out, spec->object->target.average_value.set ? " (avg)" : "");
+	} else if (spec->external) {
+		target_text(&spec->external->target, status->external ? &status->external->current : NULL, false, out);
+		buf_append_str(out, spec->external->target.average_value.set ? " (avg)" : "");
+	} else {
+		buf_append_str(out, "<unknown type>");
+	}
 }
 
 static void autoscaler_cells(const void *object, struct cells *cells) {
@@ -56,8 +74,8 @@ static void autoscaler_cells(const void *object, struct cells *cells) {
 		cell_printf(cells, "%d", *h->spec.min_replicas);
 	else
 		cell_string(cells, "<unset>");
-	cell_printf(cells, "%d", h->spec.max_replicas);
-	cell_printf(cells, "%d", h->status.current_replicas);
+	cell_int(cells, h->spec.max_replicas);
+	cell_int(cells, h->status.current_replicas);
 	cell_age_of(cells, h);
 	api_unref(converted);
 }
@@ -153,7 +171,7 @@ static void flow_schema_cells(const void *object, struct cells *cells) {
 			missing = f->status.conditions.items[i].status;
 	cell_string(cells, f->metadata.name);
 	cell_string(cells, f->spec.priority_level_configuration.name);
-	cell_printf(cells, "%d", f->spec.matching_precedence);
+	cell_int(cells, f->spec.matching_precedence);
 	cell_string(cells, f->spec.distinguisher_method ? f->spec.distinguisher_method->type : "<none>");
 	cell_age_of(cells, f);
 	cell_string(cells, missing);
@@ -161,7 +179,7 @@ static void flow_schema_cells(const void *object, struct cells *cells) {
 
 static void optional_number(struct cells *cells, const int32_t *value) {
 	if (value)
-		cell_printf(cells, "%d", *value);
+		cell_int(cells, *value);
 	else
 		cell_string(cells, "<none>");
 }
@@ -188,6 +206,7 @@ static void ip_address_cells(const void *object, struct cells *cells) {
 		cell_string(cells, "");
 	else
 		cell_printf(cells, "%s%s%s/%s%s%s", str_or(ref->resource, ""), str_empty(ref->group) ? "" : ".", str_or(ref->group, ""), str_or(ref->namespace, ""), str_empty(ref->namespace) ? "" : "/", str_or(ref->name, ""));
+	cell_age_of(cells, ip); /* which no column names */
 }
 
 static void service_cidr_cells(const void *object, struct cells *cells) {

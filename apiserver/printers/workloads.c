@@ -72,7 +72,7 @@ static void revision_cells(const void *object, struct cells *cells) {
 	} else {
 		cell_string(cells, "<none>");
 	}
-	cell_printf(cells, "%lld", (long long)revision->revision);
+	cell_int(cells, revision->revision);
 	cell_age_of(cells, revision);
 }
 
@@ -110,7 +110,7 @@ static void cron_job_cells(const void *object, struct cells *cells) {
 	cell_string(cells, job->metadata.name);
 	cell_string(cells, job->spec.schedule);
 	cell_string(cells, str_or(job->spec.time_zone, "<none>"));
-	cell_bool(cells, job->spec.suspend && *job->spec.suspend);
+	cell_string(cells, job->spec.suspend && *job->spec.suspend ? "True" : "False");
 	cell_int(cells, job->status.active.len);
 	if (job->status.last_schedule_time.set)
 		cell_age(cells, &job->status.last_schedule_time);

@@ -161,8 +161,9 @@ static int parse_fields(struct request *r, struct list_query *query, struct erro
 	struct unknown_label unknown = {.resource = r->resource};
 	selector_each_key(query->fields, find_unknown, &unknown);
 	if (unknown.key) {
-		bool plain = !r->resource->api->field_selectors || !r->resource->api->field_selectors[0] ||
-			     (r->resource->api->field_selectors[1] && !r->resource->api->field_selectors[2]);
+		bool plain = true; /* the kind adds nothing to what all have */
+		for (const char *const *label = r->resource->api->field_selectors; label && *label; label++)
+			plain &= str_starts_with(*label, "metadata.");
 		autofree char *key = xstrdup(unknown.key);
 		return plain ? error_bad_request(err, "\"%s\" is not a known field selector: only \"metadata.name\", \"metadata.namespace\"", key)
 			     : error_bad_request(err, "field label not supported: %s", key);

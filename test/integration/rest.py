@@ -706,6 +706,29 @@ def test_watch_from_nowhere(site):
         check("no watch%s" % query, s == 422 and [c[0] for c in causes(o)] == ["resourceVersionMatch"] * count, o)
 
 
+def test_cells(site):
+    """Cells of Tables are of Kubernetes' types; an IPAddress has one more, its age, than it has columns, there as here."""
+    api = site.start_server().api
+    pod = {"spec": {"restartPolicy": "Never", "containers": [{"name": "c", "image": "i"}]}}
+    hpa = {"scaleTargetRef": {"kind": "Deployment", "name": "d", "apiVersion": "apps/v1"}, "maxReplicas": 5, "metrics": [
+        {"type": "Resource", "resource": {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 50}}}, {"type": "Pods", "pods": {"metric": {"name": "q"}, "target": {"type": "AverageValue", "averageValue": "10"}}}]}
+    external = dict(hpa, metrics=[{"type": "External", "external": {"metric": {"name": "q"}, "target": {"type": "AverageValue", "averageValue": "10"}}}])
+    for path, body, at, want in ((NS + "events", {"metadata": {"name": "t"}, "involvedObject": {"kind": "Pod", "name": "p", "namespace": "default"}, "reason": "R", "message": "m", "count": 3}, 8, [3, "t"]),
+                                 ("/apis/apps/v1/namespaces/default/controllerrevisions", {"metadata": {"name": "t"}, "revision": 4, "data": {"a": 1}}, 2, [4]),
+                                 ("/apis/batch/v1/namespaces/default/cronjobs", {"metadata": {"name": "t"}, "spec": {"schedule": "* * * * *", "jobTemplate": {"spec": {"template": pod}}}}, 3, ["False", 0]),
+                                 ("/apis/autoscaling/v2/namespaces/default/horizontalpodautoscalers", {"metadata": {"name": "t"}, "spec": hpa}, 2, ["cpu: <unknown>/50%, <unknown>/10", "1", 5, 0]),
+                                 ("/apis/autoscaling/v2/namespaces/default/horizontalpodautoscalers", {"metadata": {"name": "u"}, "spec": external}, 2, ["<unknown>/10 (avg)", "1", 5, 0]),
+                                 ("/apis/flowcontrol.apiserver.k8s.io/v1/prioritylevelconfigurations", {"metadata": {"name": "t"}, "spec": {"type": "Limited", "limited": {"nominalConcurrencyShares": 5, "limitResponse": {"type": "Reject"}}}}, 2, [5, "<none>"]),
+                                 ("/apis/networking.k8s.io/v1/ipaddresses", {"metadata": {"name": "10.96.77.7"}, "spec": {"parentRef": {"resource": "services", "namespace": "default", "name": "s"}}}, 1, ["services/default/s"])):
+        s, o, _ = api.call("POST", path, body)
+        check("made: " + path, s == 201, o)
+        row = api.call("GET", path + "/" + body["metadata"]["name"], headers={"Accept": "application/json;as=Table;g=meta.k8s.io;v=v1"})[1]
+        check("its cells: " + path, row["rows"][0]["cells"][at:at + len(want)] == want and len(row["rows"][0]["cells"]) == len(row["columnDefinitions"]) + path.endswith("ipaddresses"), row["rows"])
+    for path in ("/api/v1/nodes", "/api/v1/namespaces"):
+        s, o, _ = api.call("GET", path + "?fieldSelector=spec.foo%3Dx")
+        check("no such field: " + path, s == 400 and o["message"] == "field label not supported: spec.foo", o)
+
+
 def test_times(site):
     api = site.start_server().api
     leases = "/apis/coordination.k8s.io/v1/namespaces/default/leases?dryRun=All"
@@ -790,4 +813,4 @@ def test_answers(site):
     check("defaults that their schema refuses", s == 422 and [c[0].rsplit("openAPIV3Schema.", 1)[1] for c in causes(o)] == ["properties[spec].default.a", "properties[spec].properties[b].default"], o)
 
 
-run([test_ownership, test_status_metadata, test_lists, test_deletes, test_identity, test_unconditional, test_warnings, test_custom, test_gzip, test_options, test_expiry, test_openapi, test_openapi_v3, test_claim_ref, test_headers, test_yaml, test_reviews, test_continue_tokens, test_pods_subresources, test_custom_versions, test_who, test_bodies, test_watch_from_nowhere, test_times, test_gates, test_answers])
+run([test_ownership, test_status_metadata, test_lists, test_deletes, test_identity, test_unconditional, test_warnings, test_custom, test_gzip, test_options, test_expiry, test_openapi, test_openapi_v3, test_claim_ref, test_headers, test_yaml, test_reviews, test_continue_tokens, test_pods_subresources, test_custom_versions, test_who, test_bodies, test_watch_from_nowhere, test_cells, test_times, test_gates, test_answers])
