@@ -219,7 +219,7 @@ static int make_pod(struct sync *s, int32_t ordinal, struct error *err)
 		return r;
 	char index[16];
 	snprintf(index, sizeof(index), "%d", ordinal);
-	autounref struct core_v1_pod *pod = pod_from_template(&template, set, NULL);
+	autounref struct core_v1_pod *pod = pod_from_template(&template, set, set->metadata.name);
 	struct arena *arena = api_arena(pod);
 	pod->metadata.name = arena_printf(arena, "%s-%d", set->metadata.name, ordinal);
 	pod->spec.hostname = pod->metadata.name;

@@ -6,6 +6,7 @@
 
 #include <errno.h>
 
+#define LABEL_HASH "controller.kubernetes.io/hash" /* of a StatefulSet's revisions */
 #define MAX_TEMPLATE_BYTES ((size_t)4 << 20)
 
 void history_done(struct history *history)
@@ -18,7 +19,8 @@ void history_done(struct history *history)
 
 const char *revision_hash(const struct apps_v1_controller_revision *revision)
 {
-	return str_or(api_map_get(&revision->metadata.labels, LABEL_REVISION_HASH), "");
+	const char *hash = api_map_get(&revision->metadata.labels, LABEL_REVISION_HASH);
+	return str_or(hash ? hash : api_map_get(&revision->metadata.labels, LABEL_HASH), "");
 }
 
 struct apps_v1_controller_revision *history_find(const struct history *history, const char *name)
@@ -151,10 +153,9 @@ static struct apps_v1_controller_revision *make_revision(const void *owner, cons
 	template_hash(template, collisions ? &collisions : NULL, hash);
 	for (uint32_t i = 0; i < template->metadata.labels.len; i++)
 		api_map_set(arena, &revision->metadata.labels, template->metadata.labels.items[i].key, template->metadata.labels.items[i].value);
-	api_map_set(arena, &revision->metadata.labels, LABEL_REVISION_HASH, hash);
+	api_map_set(arena, &revision->metadata.labels, api_type_of(owner) == &apps_v1_daemon_set_type ? LABEL_REVISION_HASH : LABEL_HASH, hash);
 	for (uint32_t i = 0; i < meta->annotations.len; i++)
-		if (!str_equal(meta->annotations.items[i].key, "kubectl.kubernetes.io/last-applied-configuration"))
-			api_map_set(arena, &revision->metadata.annotations, meta->annotations.items[i].key, meta->annotations.items[i].value);
+		api_map_set(arena, &revision->metadata.annotations, meta->annotations.items[i].key, meta->annotations.items[i].value);
 	revision->metadata.name = arena_printf(arena, "%s-%s", meta->name, hash);
 	revision->metadata.namespace = arena_strdup(arena, meta->namespace);
 	owner_set_controller(arena, &revision->metadata, owner);

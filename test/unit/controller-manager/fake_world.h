@@ -340,8 +340,10 @@ static int fake_write(struct world *world, const struct write *write, void **ret
 	int r = fake.fault ? fake.fault(&fake, write, err) : 0;
 	if (!r) {
 		fake.writes++;
-		/* A generated name is told by what it was generated from. */
+		/* A generated name is told by what it was generated from; a name that was only given the like of it (db-0) by itself. */
 		const char *generate = write->verb == WRITE_CREATE && write->object ? meta_of(write->object)->generate_name : NULL;
+		if (generate && !str_empty(write->name) && strlen(write->name) != strlen(generate) + 5)
+			generate = NULL;
 		buf_printf(&fake.log, "%s %s%s%s %s%s%s\n", verbs[write->verb], write->resource->plural, write->subresource ? "/" : "",
 			str_or(write->subresource, ""), str_or(write->ns, ""), write->ns ? "/" : "",
 			str_or(generate, str_or(write->name, "")));
