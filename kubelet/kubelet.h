@@ -44,6 +44,7 @@ struct kubelet {
 	struct event_recorder *recorder;
 
 	struct image_store *images;
+	struct credential_providers *credentials; /* of registries; NULL: no plugins */
 	struct network *network;
 	struct cgroup_tree *cgroups;
 	struct runtime *runtime;

@@ -19,6 +19,8 @@ static const struct flag flags[] = {
 	{"run-dir", 0, FLAG_STRING, FIELD(run_dir), "/run/coracle", "folder of namespaces, sockets and exit files", 0, 0},
 	{"runtime-root", 0, FLAG_STRING, FIELD(runtime_root), "", "folder of containers' bundles; default <root-dir>/runtime", 0, 0},
 	{"image-root", 0, FLAG_STRING, FIELD(image_root), "/var/lib/coracle/images", "folder of images", 0, 0},
+	{"image-credential-provider-config", 0, FLAG_STRING, FIELD(credential_config), "", "file that names the plugins which know credentials of registries", 0, 0},
+	{"image-credential-provider-bin-dir", 0, FLAG_STRING, FIELD(credential_programs), "", "folder of those plugins", 0, 0},
 	{"pod-log-dir", 0, FLAG_STRING, FIELD(pod_log_dir), "/var/log/pods", "folder of containers' logs", 0, 0},
 	{"container-log-links-dir", 0, FLAG_STRING, FIELD(container_log_links_dir), "", "folder of links to them, one a container, for collectors (default: containers, beside the folder of logs)", 0, 0},
 	{"cert-dir", 0, FLAG_STRING, FIELD(cert_dir), "", "folder for a self-signed certificate; default <root-dir>/pki", 0, 0},

@@ -44,7 +44,7 @@ struct kubelet_options {
 	int64_t node_status_max_images;
 	char *seccomp_dir, *runc_path, *conmon_path;
 	bool serialize_image_pulls;
-	char *image_policy, *registry_certs_dir;
+	char *image_policy, *registry_certs_dir, *credential_config, *credential_programs;
 	struct flag_list insecure_registries;
 	struct flag_list allowed_unsafe_sysctls;
 	int64_t max_parallel_image_pulls;

@@ -5,6 +5,7 @@
 #include "common/base/file.h"
 #include "common/base/log.h"
 #include "common/client/client.h"
+#include "kubelet/credential/provider.h"
 #include "kubelet/device/device.h"
 #include "kubelet/node/eviction.h"
 #include "kubelet/metrics.h"
@@ -157,6 +158,8 @@ int kubelet_parts_open(struct kubelet *kubelet, struct error *err) {
 	int r = make_folders(kubelet, err);
 	if (r == 0)
 		r = image_store_open(kubelet->options.image_root, &kubelet->images, err);
+	if (r == 0 && !str_empty(kubelet->options.credential_config))
+		r = credential_providers_new(kubelet->options.credential_config, kubelet->options.credential_programs, &kubelet->credentials, err);
 	if (r == 0)
 		r = cgroup_open(&cgroups, &kubelet->cgroups, err);
 	if (r == 0)
@@ -237,6 +240,7 @@ void kubelet_parts_close(struct kubelet *kubelet) {
 	network_free(kubelet->network);
 	cgroup_close(kubelet->cgroups);
 	image_store_close(kubelet->images);
+	credential_providers_free(kubelet->credentials);
 	token_cache_free(kubelet->tokens);
 	if (kubelet->recorder)
 		event_recorder_free(kubelet->recorder);

@@ -3,6 +3,7 @@
 #include "common/base/file.h"
 #include "common/base/log.h"
 #include "common/base/random.h"
+#include "kubelet/credential/provider.h"
 #include "kubelet/pod/pod.h"
 
 #include <errno.h>
@@ -50,14 +51,14 @@ static void merge_node_files(struct kubelet *kubelet, json_t *auths) {
 
 /*
  * A docker config.json of the pod's pull secrets and the node's credentials; NULL where there are none. Secret number `first` comes
- * first: of several for one registry it wins. The caller frees.
+ * first: of several for one registry it wins; past the last, none of them counts. The caller frees.
  */
-static char *pull_auth(struct pod *pod, const struct core_v1_pod *object, uint32_t first) {
+static char *pull_auth(struct pod *pod, const struct core_v1_pod *object, const char *repository, uint32_t first) {
 	json_t *root = json_object(), *auths = json_object();
 	json_object_set_new(root, "auths", auths);
 	autobuf struct buf missing = BUF_INIT(4096);
 	uint32_t count = object->spec.image_pull_secrets.len;
-	for (uint32_t i = 0; i < count; i++) {
+	for (uint32_t i = 0; first < count && i < count; i++) {
 		const struct core_v1_local_object_reference *reference = &object->spec.image_pull_secrets.items[(first + i) % count];
 		autounref struct core_v1_secret *secret = NULL;
 		if (pod->kubelet->objects->get(pod->kubelet->objects, &api_secrets, pod->ns, reference->name, (void **)&secret, NULL) == 0)
@@ -66,6 +67,7 @@ static char *pull_auth(struct pod *pod, const struct core_v1_pod *object, uint32
 			buf_printf(&missing, "%s%s", missing.len ? ", " : "", reference->name);
 	}
 	merge_node_files(pod->kubelet, auths);
+	credential_providers_add(pod->kubelet->credentials, repository, auths);
 	if (missing.len && first == 0)
 		kubelet_event(pod->kubelet, object, NULL, "Warning", "FailedToRetrieveImagePullSecret", "Unable to retrieve some image pull secrets (%s); attempting to pull the image may not succeed.", missing.data);
 	char *text = json_object_size(auths) ? json_dumps(root, JSON_COMPACT) : NULL;
@@ -153,8 +155,11 @@ static int pull(struct pod *pod, struct core_v1_pod *object, struct slot *slot, 
 	turn_begin(&kubelet->options);
 	int64_t began = clock_monotonic_ns();
 	int r = -EACCES;
-	for (uint32_t first = 0; r == -EACCES && (first == 0 || first < object->spec.image_pull_secrets.len); first++) {
-		autofree char *auth = pull_auth(pod, object, first);
+	for (uint32_t first = 0; r == -EACCES && first <= object->spec.image_pull_secrets.len; first++) {
+		autofree char *auth = pull_auth(pod, object, parsed->repository, first);
+		/* Others than the secrets come last, where there are any. */
+		if (first && first == object->spec.image_pull_secrets.len && !auth)
+			break;
 		options.auth_json = auth;
 		error_done(&err);
 		r = image_pull(kubelet->images, image, &options, &pulled, &err);

@@ -137,6 +137,30 @@ def test_images_as_volumes(rig):
     done(rig, "reads", "never", "late")
 
 
+def test_credentials_by_a_plugin(rig):
+    push(rig, f"{CLOSED}/plugged:v1", "plugged", "user:s3cret")
+    plugins = f"{rig.dir}/plugins"
+    os.makedirs(plugins)
+    answer = {"kind": "CredentialProviderResponse", "apiVersion": "credentialprovider.kubelet.k8s.io/v1", "cacheKeyType": "Registry", "auth": {CLOSED: {"username": "user", "password": "s3cret"}}}
+    with open(f"{plugins}/knows", "w") as f:
+        f.write(f"#!/bin/sh\ncat >{plugins}/asked\ncat <<'E'\n{json.dumps(answer)}\nE\n")
+    os.chmod(f"{plugins}/knows", 0o755)
+    with open(f"{plugins}/config", "w") as f:
+        json.dump({"kind": "CredentialProviderConfig", "apiVersion": "kubelet.config.k8s.io/v1", "providers": [
+            {"name": "knows", "matchImages": [CLOSED], "defaultCacheDuration": "1h", "apiVersion": "credentialprovider.kubelet.k8s.io/v1"}]}, f)
+    rig.restart_kubelet(**{"image-credential-provider-config": f"{plugins}/config", "image-credential-provider-bin-dir": plugins})
+    show(rig, "plugged", f"{CLOSED}/plugged:v1")
+    rig.wait_phase("plugged", "Running")
+    with open(f"{plugins}/asked") as f:
+        expect(json.load(f)["image"] == f"{CLOSED}/plugged", "the plugin was asked for the image")
+    # A secret that is wrong does not stand in the way of what the node knows.
+    secret(rig, "mistaken", CLOSED, "user", "wrong")
+    show(rig, "both", f"{CLOSED}/plugged:v1", "Always", imagePullSecrets=[{"name": "mistaken"}])
+    rig.wait_phase("both", "Running")
+    done(rig, "plugged", "both")
+    rig.restart_kubelet(**{"image-credential-provider-config": None, "image-credential-provider-bin-dir": None})
+
+
 def test_bad_names_and_absent_images(rig):
     show(rig, "bad", "Not_A/Name:v1:v2")
     show(rig, "absent", f"{OPEN}/nothing:here")

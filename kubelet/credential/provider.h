@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Programs on the node that know the credentials of registries, as clouds hand them out: exec plugins by CredentialProviderConfig and
+ * credentialprovider.kubelet.k8s.io. Thread safe.
+ */
+#ifndef CORACLE_KUBELET_CREDENTIAL_PROVIDER_H
+#define CORACLE_KUBELET_CREDENTIAL_PROVIDER_H
+
+#include "common/base/error.h"
+
+#include <jansson.h>
+
+struct credential_providers;
+/* config: the file; programs: the folder of the plugins, which must be there. */
+int credential_providers_new(const char *config, const char *programs, struct credential_providers **ret, struct error *err);
+/* Takes NULL. */
+void credential_providers_free(struct credential_providers *providers);
+/*
+ * Asks those whose images this one is among, or remembers what they said. image: "registry/path", no tag. Adds what fits it to `auths`, the "auths" of a docker
+ * config, unless there is one for the registry. A plugin that fails is logged, and has no say. Blocks for as long as plugins take, a minute each at most.
+ */
+void credential_providers_add(struct credential_providers *providers, const char *image, json_t *auths);
+/* True where the image is among those of a pattern: "*.registry.io:8080/path", each part of the host by itself. Open to tests. */
+bool credential_pattern_matches(const char *pattern, const char *image);
+
+#endif
