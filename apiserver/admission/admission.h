@@ -44,5 +44,6 @@ ADMISSION_PLUGIN(admission_taint_nodes);
 ADMISSION_PLUGIN(admission_node_restriction);
 ADMISSION_PLUGIN(admission_storage_protection);
 ADMISSION_PLUGIN(admission_pod_resize);
+ADMISSION_PLUGIN(admission_pod_topology_labels);
 
 #endif

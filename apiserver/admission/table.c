@@ -16,6 +16,7 @@ const struct admission_plugin *const admission_plugins[] = {
 	&admission_storage_protection,
 	&admission_runtime_class,
 	&admission_pod_security,
+	&admission_pod_topology_labels,
 	&admission_pod_resize,
 	&admission_escalation,
 	&admission_resource_quota, /* last: what it counts is then sure to be admitted */

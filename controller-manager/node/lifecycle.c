@@ -86,7 +86,8 @@ static int64_t patience_left(struct reconciler *r, const struct core_v1_node *no
 	int64_t now = clock_monotonic_ns();
 	pthread_mutex_lock(&state->lock);
 	struct health *health = map_get(&state->nodes, node->metadata.name);
-	if (!health) {
+	bool is_new = !health;
+	if (is_new) {
 		health = xnew(struct health);
 		*health = (struct health){.renewed = renewed, .heartbeat = heartbeat, .seen_ns = now, .was_ready = str_equal(condition_status(node, "Ready"), "True")};
 		map_set(&state->nodes, node->metadata.name, health);
@@ -101,6 +102,8 @@ static int64_t patience_left(struct reconciler *r, const struct core_v1_node *no
 	int64_t grace = ready ? r->world->settings->node_monitor_grace_period : r->world->settings->node_startup_grace_period;
 	int64_t left = health->seen_ns + grace - now;
 	pthread_mutex_unlock(&state->lock);
+	if (is_new)
+		reconciler_event(r, node, EVENT_NORMAL, "RegisteredNode", "Node %s event: Registered Node %s in Controller", node->metadata.name, node->metadata.name);
 	return left;
 }
 
@@ -244,6 +247,32 @@ static bool has_taint(const struct core_v1_node *node, const char *key, const ch
 	return false;
 }
 
+/* Labels that are known by an older name too. */
+static const struct {
+	const char *name, *old_name;
+} twin_labels[] = {{"kubernetes.io/os", "beta.kubernetes.io/os"}, {"kubernetes.io/arch", "beta.kubernetes.io/arch"}};
+
+static bool has_twins(const struct core_v1_node *node)
+{
+	for (size_t i = 0; i < array_len(twin_labels); i++) {
+		const char *value = api_map_get(&node->metadata.labels, twin_labels[i].name);
+		if (value && !str_equal(api_map_get(&node->metadata.labels, twin_labels[i].old_name), value))
+			return false;
+	}
+	return true;
+}
+
+static bool update_labels(struct core_v1_node *node)
+{
+	bool changed = !has_twins(node);
+	for (size_t i = 0; i < array_len(twin_labels); i++) {
+		const char *value = api_map_get(&node->metadata.labels, twin_labels[i].name);
+		if (value)
+			api_map_set(api_arena(node), &node->metadata.labels, twin_labels[i].old_name, value);
+	}
+	return changed;
+}
+
 static bool update_taints(struct reconciler *r, struct core_v1_node *node, int *ret_wait_ms)
 {
 	bool changed = false;
@@ -330,7 +359,7 @@ static bool is_settled(struct reconciler *r, const struct core_v1_node *node)
 		if (has_taint(node, row->key, NO_SCHEDULE) != (condition && str_equal(condition->status, row->status)))
 			return false;
 	}
-	if (has_taint(node, TAINT_UNSCHEDULABLE, NO_SCHEDULE) != node->spec.unschedulable)
+	if (has_taint(node, TAINT_UNSCHEDULABLE, NO_SCHEDULE) != node->spec.unschedulable || !has_twins(node))
 		return false;
 	pthread_mutex_lock(&state->lock);
 	const struct health *health = map_get(&state->nodes, node->metadata.name);
@@ -358,7 +387,8 @@ static int reconcile(struct reconciler *r, const char *ns, const char *name, str
 		api_unref(node);
 		node = take_ptr(written);
 	}
-	if (update_taints(r, node, &wait_ms)) {
+	bool changed = update_labels(node);
+	if (update_taints(r, node, &wait_ms) || changed) {
 		result = world_update(r->world, CACHED_NODES, node, NULL, err);
 		if (result)
 			return result;

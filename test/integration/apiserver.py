@@ -167,8 +167,16 @@ def test_pods(api):
     check("pod", s == 201 and o["status"]["phase"] == "Pending" and o["status"]["qosClass"] == "BestEffort" and o["spec"]["serviceAccountName"] == "default" and o["spec"]["priority"] == 0, o)
     s, o, _ = api.call("PUT", PODS + "/p", dict(o, spec=dict(o["spec"], nodeName="x")))
     check("a pod's spec stays", s == 422, o)
+    api.call("POST", "/api/v1/nodes", {"metadata": {"name": "n1", "labels": {"topology.kubernetes.io/zone": "east", "topology.kubernetes.io/region": "here", "other": "x"}}})
     s, o, _ = api.call("POST", PODS + "/p/binding", {"metadata": {"name": "p"}, "target": {"kind": "Node", "name": "n1"}})
     check("binding", s == 201 and api.call("GET", PODS + "/p")[1]["spec"]["nodeName"] == "n1", o)
+    topology = {"topology.kubernetes.io/zone": "east", "topology.kubernetes.io/region": "here"}
+    check("a bound pod bears its node's place", api.call("GET", PODS + "/p")[1]["metadata"]["labels"].items() >= topology.items() and "other" not in api.call("GET", PODS + "/p")[1]["metadata"]["labels"], api.call("GET", PODS + "/p")[1])
+    placed = pod("placed")
+    placed["spec"]["nodeName"] = "n1"
+    s, o, _ = api.call("POST", PODS, placed)
+    check("so does one that is made there", s == 201 and o["metadata"]["labels"].items() >= topology.items(), o)
+    api.call("DELETE", PODS + "/placed", {"gracePeriodSeconds": 0})
     s, o, _ = api.call("POST", PODS + "/p/binding", {"metadata": {"name": "p"}, "target": {"kind": "Node", "name": "n2"}})
     check("binding twice", s == 409, o)
     s, o, _ = api.call("DELETE", PODS + "/p", {"gracePeriodSeconds": 7})
