@@ -1,135 +1,225 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* PodSecurity: the level that a namespace's label asks for (privileged, baseline, restricted) is enforced on its pods. */
+/*
+ * PodSecurity: what a namespace's labels ask of its pods. The level to enforce refuses pods; the level to warn of tells of pods, and of workloads by their
+ * templates. A namespace that gets stricter is told which of its pods would not be let in today.
+ */
+#include "apiserver/admission/podsecurity.h"
 #include "apiserver/admission/admission.h"
-#include "api/core_v1.h"
+#include "api/apps_v1.h"
+#include "api/batch_v1.h"
 
 #include <errno.h>
+#include <limits.h>
 
-#define ENFORCE "pod-security.kubernetes.io/enforce"
-#define ENFORCE_VERSION "pod-security.kubernetes.io/enforce-version"
+#define LABEL "pod-security.kubernetes.io/"
+#define MAX_TEXT (256 << 10)
+#define MAX_PODS 3000 /* that are looked at where a namespace changes */
 
-struct violations {
-	struct buf text;
-	unsigned count;
-};
+static const char *const level_names[] = {"privileged", "baseline", "restricted"};
 
-static void violate(struct violations *v, const char *fmt, ...) printf_like(2, 3);
-static void violate(struct violations *v, const char *fmt, ...) {
-	va_list args;
-	va_start(args, fmt);
-	buf_append_str(&v->text, v->count++ ? ", " : "");
-	buf_vprintf(&v->text, fmt, args);
-	va_end(args);
-}
+/* ---- what the labels say ---- */
 
-static bool listed(const char *const *list, const char *word) {
-	for (; *list; list++)
-		if (strcmp(*list, word) == 0)
+static bool parse_level(const char *text, enum pod_level *ret) {
+	for (size_t i = 0; i < array_len(level_names); i++)
+		if (strcmp(level_names[i], text) == 0) {
+			*ret = (enum pod_level)i;
 			return true;
+		}
 	return false;
 }
 
-/* ---- baseline ---- */
-
-static const char *const baseline_capabilities[] = {"AUDIT_WRITE", "CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "KILL", "MKNOD", "NET_BIND_SERVICE", "SETFCAP", "SETGID", "SETPCAP", "SETUID", "SYS_CHROOT", NULL};
-static const char *const safe_sysctls[] = {
-	"kernel.shm_rmid_forced", "net.ipv4.ip_local_port_range", "net.ipv4.tcp_syncookies", "net.ipv4.ping_group_range", "net.ipv4.ip_unprivileged_port_start",
-	"net.ipv4.ip_local_reserved_ports", "net.ipv4.tcp_keepalive_time", "net.ipv4.tcp_fin_timeout", "net.ipv4.tcp_keepalive_intvl", "net.ipv4.tcp_keepalive_probes", "net.ipv4.tcp_rmem", "net.ipv4.tcp_wmem", NULL,
-};
-
-static void baseline_container(const struct core_v1_container *c, struct violations *v) {
-	const struct core_v1_security_context *s = c->security_context;
-	if (s && s->privileged && *s->privileged)
-		violate(v, "privileged (container \"%s\" must not set securityContext.privileged=true)", c->name);
-	for (uint32_t i = 0; s && s->capabilities && i < s->capabilities->add.len; i++)
-		if (!listed(baseline_capabilities, s->capabilities->add.items[i]))
-			violate(v, "non-default capabilities (container \"%s\" must not include \"%s\" in securityContext.capabilities.add)", c->name, s->capabilities->add.items[i]);
-	if (s && str_equal(s->proc_mount, "Unmasked"))
-		violate(v, "procMount (container \"%s\" must not set securityContext.procMount to \"Unmasked\")", c->name);
-	if (s && s->seccomp_profile && str_equal(s->seccomp_profile->type, "Unconfined"))
-		violate(v, "seccompProfile (container \"%s\" must not set securityContext.seccompProfile.type to \"Unconfined\")", c->name);
-	for (uint32_t i = 0; i < c->ports.len; i++)
-		if (c->ports.items[i].host_port)
-			violate(v, "hostPort (container \"%s\" uses hostPort %d)", c->name, c->ports.items[i].host_port);
+static bool parse_version(const char *text, int *ret) {
+	int64_t minor;
+	*ret = INT_MAX;
+	if (strcmp(text, "latest") == 0)
+		return true;
+	bool good = strncmp(text, "v1.", 3) == 0 && (text[3] == '0' ? !text[4] : strspn(text + 3, "0123456789") == strlen(text + 3)) && str_to_int64(text + 3, 0, INT_MAX - 1, &minor);
+	if (good)
+		*ret = (int)minor;
+	return good;
 }
 
-static void baseline_pod(const struct core_v1_pod_spec *spec, struct violations *v) {
-	if (spec->host_network || spec->host_pid || spec->host_ipc)
-		violate(v, "host namespaces (%s%s%s)", spec->host_network ? "hostNetwork=true" : "", spec->host_pid ? (spec->host_network ? ", hostPID=true" : "hostPID=true") : "",
-			spec->host_ipc ? (spec->host_network || spec->host_pid ? ", hostIPC=true" : "hostIPC=true") : "");
-	for (uint32_t i = 0; i < spec->volumes.len; i++)
-		if (spec->volumes.items[i].host_path)
-			violate(v, "hostPath volumes (volume \"%s\")", spec->volumes.items[i].name);
-	const struct core_v1_pod_security_context *s = spec->security_context;
-	if (s && s->seccomp_profile && str_equal(s->seccomp_profile->type, "Unconfined"))
-		violate(v, "seccompProfile (pod must not set securityContext.seccompProfile.type to \"Unconfined\")");
-	for (uint32_t i = 0; s && i < s->sysctls.len; i++)
-		if (!listed(safe_sysctls, str_or(s->sysctls.items[i].name, "")))
-			violate(v, "forbidden sysctls (%s)", s->sysctls.items[i].name);
+/* `mode`: "enforce" or "warn". What cannot be read is enforced as restricted, and not warned of. */
+static struct pod_policy policy_of(const struct api_string_map *labels, const char *mode) {
+	struct pod_policy policy = {.level = POD_PRIVILEGED, .minor = INT_MAX};
+	bool enforce = strcmp(mode, "enforce") == 0;
+	autofree char *level_label = xprintf(LABEL "%s", mode), *version_label = xprintf(LABEL "%s-version", mode);
+	const char *level = api_map_get(labels, level_label), *version = api_map_get(labels, version_label);
+	if (level && !parse_level(level, &policy.level))
+		policy.level = enforce ? POD_RESTRICTED : POD_PRIVILEGED;
+	if (version)
+		parse_version(version, &policy.minor);
+	/* What is enforced is warned of too, where the labels do not say otherwise. */
+	enum pod_level enforced;
+	const char *enforce_level = api_map_get(labels, LABEL "enforce");
+	if (!enforce && !level && enforce_level && parse_level(enforce_level, &enforced)) {
+		struct pod_policy other = policy_of(labels, "enforce");
+		policy.level = other.level;
+		policy.minor = version ? policy.minor : other.minor;
+	}
+	return policy;
 }
 
-/* ---- restricted ---- */
-
-static void restricted_container(const struct core_v1_pod_spec *spec, const struct core_v1_container *c, struct violations *v) {
-	const struct core_v1_security_context *s = c->security_context;
-	const struct core_v1_pod_security_context *p = spec->security_context;
-	if (!s || !s->allow_privilege_escalation || *s->allow_privilege_escalation)
-		violate(v, "allowPrivilegeEscalation != false (container \"%s\" must set securityContext.allowPrivilegeEscalation=false)", c->name);
-	if (!s || !s->capabilities || !api_string_list_has(&s->capabilities->drop, "ALL"))
-		violate(v, "unrestricted capabilities (container \"%s\" must set securityContext.capabilities.drop=[\"ALL\"])", c->name);
-	for (uint32_t i = 0; s && s->capabilities && i < s->capabilities->add.len; i++)
-		if (strcmp(s->capabilities->add.items[i], "NET_BIND_SERVICE") != 0)
-			violate(v, "unrestricted capabilities (container \"%s\" must not include \"%s\" in securityContext.capabilities.add)", c->name, s->capabilities->add.items[i]);
-	/* In a user namespace of its own root is nobody outside. */
-	bool mapped = spec->host_users && !*spec->host_users;
-	bool non_root = mapped ? true : s && s->run_as_non_root ? *s->run_as_non_root : p && p->run_as_non_root && *p->run_as_non_root;
-	if (!non_root)
-		violate(v, "runAsNonRoot != true (pod or container \"%s\" must set securityContext.runAsNonRoot=true)", c->name);
-	if (!mapped && ((s && s->run_as_user && *s->run_as_user == 0) || (!(s && s->run_as_user) && p && p->run_as_user && *p->run_as_user == 0)))
-		violate(v, "runAsUser=0 (container \"%s\" must not set runAsUser=0)", c->name);
-	bool seccomp = (s && s->seccomp_profile) || (p && p->seccomp_profile);
-	if (!seccomp)
-		violate(v, "seccompProfile (pod or container \"%s\" must set securityContext.seccompProfile.type to \"RuntimeDefault\" or \"Localhost\")", c->name);
+static void policy_text(const struct pod_policy *policy, struct buf *out) {
+	buf_printf(out, "%s:", level_names[policy->level]);
+	if (policy->minor == INT_MAX)
+		buf_append_str(out, "latest");
+	else
+		buf_printf(out, "v1.%d", policy->minor);
 }
 
-static void restricted_volumes(const struct core_v1_pod_spec *spec, struct violations *v) {
-	for (uint32_t i = 0; i < spec->volumes.len; i++) {
-		const struct core_v1_volume *volume = &spec->volumes.items[i];
-		bool good = volume->config_map || volume->csi || volume->downward_api || volume->empty_dir || volume->ephemeral || volume->persistent_volume_claim || volume->projected || volume->secret || volume->image;
-		if (!good && !volume->host_path) /* that one was named already */
-			violate(v, "restricted volume types (volume \"%s\" uses a restricted volume type)", volume->name);
+/* ---- namespaces ---- */
+
+static void check_labels(const struct api_string_map *labels, struct error *err) {
+	static const char *const modes[] = {"enforce", "audit", "warn"};
+	enum pod_level level;
+	int minor;
+	for (size_t i = 0; i < array_len(modes); i++) {
+		autofree char *level_label = xprintf(LABEL "%s", modes[i]), *version_label = xprintf(LABEL "%s-version", modes[i]);
+		const char *given = api_map_get(labels, level_label), *version = api_map_get(labels, version_label);
+		autofree char *level_path = xprintf("metadata.labels[%s]", level_label), *version_path = xprintf("metadata.labels[%s]", version_label);
+		if (given && !parse_level(given, &level))
+			error_cause(err, "FieldValueInvalid", level_path, "Invalid value: \"%s\": must be one of privileged, baseline, restricted", given);
+		if (version && !parse_version(version, &minor))
+			error_cause(err, "FieldValueInvalid", version_path, "Invalid value: \"%s\": must be \"latest\" or \"v1.x\"", version);
 	}
 }
 
-static int validate(struct write *w, struct error *err) {
-	if (!admission_is(w, "", "pods", NULL))
+static bool labels_same(const struct api_string_map *a, const struct api_string_map *b) {
+	static const char *const labels[] = {LABEL "enforce", LABEL "enforce-version", LABEL "audit", LABEL "audit-version", LABEL "warn", LABEL "warn-version"};
+	for (size_t i = 0; i < array_len(labels); i++)
+		if (!str_equal(api_map_get(a, labels[i]), api_map_get(b, labels[i])))
+			return false;
+	return true;
+}
+
+struct offenders {
+	char *first, *reasons;
+	size_t count;
+};
+
+/* The pods that would be refused now, those of the same reasons together. */
+static void warn_of_pods(struct write *w, const struct pod_policy *policy) {
+	const struct resource *pods = registry_find(w->r->server->registry, "", "v1", "pods");
+	autosnapshot struct snapshot *snapshot = collection_snapshot(pods->collection);
+	autofree char *prefix = xprintf("%s/", w->name);
+	struct offenders *groups = NULL;
+	size_t first, end, count = 0;
+	snapshot_range(snapshot, prefix, &first, &end);
+	for (size_t i = first; i < min_of(end, first + MAX_PODS); i++) {
+		autounref struct core_v1_pod *pod = NULL;
+		autobuf struct buf reasons = BUF_INIT(MAX_TEXT);
+		if (resource_decode(pods, snapshot_entry(snapshot, i), (void **)&pod, NULL) < 0)
+			continue;
+		podsecurity_judge(policy, &pod->metadata, &pod->spec, false, &reasons);
+		if (!reasons.len)
+			continue;
+		size_t at = 0;
+		while (at < count && strcmp(groups[at].reasons, reasons.data) != 0)
+			at++;
+		if (at == count) {
+			groups = xreallocarray(groups, count + 1, sizeof(*groups));
+			groups[count++] = (struct offenders){.first = xstrdup(pod->metadata.name), .reasons = xstrdup(reasons.data)};
+		}
+		groups[at].count++;
+	}
+	autobuf struct buf text = BUF_INIT(256);
+	policy_text(policy, &text);
+	if (count)
+		request_warn(w->r, "existing pods in namespace \"%s\" violate the new PodSecurity enforce level \"%s\"", w->name, text.data);
+	for (size_t i = 0; i < count; i++) {
+		size_t others = groups[i].count - 1;
+		if (others)
+			request_warn(w->r, "%s (and %zu other %s): %s", groups[i].first, others, others == 1 ? "pod" : "pods", groups[i].reasons);
+		else
+			request_warn(w->r, "%s: %s", groups[i].first, groups[i].reasons);
+		free(groups[i].first);
+		free(groups[i].reasons);
+	}
+	free(groups);
+}
+
+static int validate_namespace(struct write *w, struct error *err) {
+	const struct api_string_map *labels = &api_metadata(w->object)->labels, none = {0};
+	const struct api_string_map *before = w->old && !w->created ? &api_metadata(w->old)->labels : &none;
+	if (labels_same(labels, before))
 		return 0;
-	autoentry struct entry *ns = collection_get(registry_find(w->r->server->registry, "", "v1", "namespaces")->collection, w->ns);
-	const char *level = ns ? api_map_get(&ns->labels, ENFORCE) : NULL;
-	const char *version = ns ? str_or(api_map_get(&ns->labels, ENFORCE_VERSION), "latest") : NULL;
-	bool restricted = str_equal(level, "restricted");
-	if (!restricted && !str_equal(level, "baseline"))
-		return 0;
+	autoerror struct error causes = {0};
+	check_labels(labels, &causes);
+	if (error_has_causes(&causes)) {
+		error_invalid(&causes, NULL, "Namespace", admission_name(w));
+		return error_move(err, &causes);
+	}
+	struct pod_policy now = policy_of(labels, "enforce"), was = policy_of(before, "enforce");
+	bool relaxed = now.minor == was.minor && now.level <= was.level;
+	if (!w->created && w->old && now.level != POD_PRIVILEGED && !relaxed)
+		warn_of_pods(w, &now);
+	return 0;
+}
+
+/* ---- pods and what makes them ---- */
+
+static const struct core_v1_pod_template_spec *template_of(const struct write *w) {
+	const void *o = w->object;
+	const struct api_type *type = api_type_of(o);
+	if (type == &core_v1_replication_controller_type)
+		return ((const struct core_v1_replication_controller *)o)->spec.template;
+	if (type == &core_v1_pod_template_type)
+		return &((const struct core_v1_pod_template *)o)->template;
+	if (type == &apps_v1_replica_set_type)
+		return &((const struct apps_v1_replica_set *)o)->spec.template;
+	if (type == &apps_v1_deployment_type)
+		return &((const struct apps_v1_deployment *)o)->spec.template;
+	if (type == &apps_v1_stateful_set_type)
+		return &((const struct apps_v1_stateful_set *)o)->spec.template;
+	if (type == &apps_v1_daemon_set_type)
+		return &((const struct apps_v1_daemon_set *)o)->spec.template;
+	if (type == &batch_v1_job_type)
+		return &((const struct batch_v1_job *)o)->spec.template;
+	return type == &batch_v1_cron_job_type ? &((const struct batch_v1_cron_job *)o)->spec.job_template.spec.template : NULL;
+}
+
+static void warn_of(struct write *w, const struct pod_policy *policy, const struct meta_v1_object_meta *meta, const struct core_v1_pod_spec *spec) {
+	autobuf struct buf violations = BUF_INIT(MAX_TEXT), text = BUF_INIT(256);
+	if (policy->level == POD_PRIVILEGED)
+		return;
+	podsecurity_judge(policy, meta, spec, true, &violations);
+	policy_text(policy, &text);
+	if (violations.len)
+		request_warn(w->r, "would violate PodSecurity \"%s\": %s", text.data, violations.data);
+}
+
+static int validate_pod(struct write *w, const struct api_string_map *labels, struct error *err) {
 	const struct core_v1_pod *pod = w->object;
 	/* An update that leaves what is judged alone is let through, as the pod runs already. */
 	if (!w->created && w->old && api_field_equal(w->object, w->old, "spec"))
 		return 0;
-	struct violations v = {.text = BUF_INIT(256 << 10)};
-	baseline_pod(&pod->spec, &v);
-	struct { const struct core_v1_container *items; uint32_t len; } lists[] = {{pod->spec.init_containers.items, pod->spec.init_containers.len}, {pod->spec.containers.items, pod->spec.containers.len}};
-	for (size_t l = 0; l < array_len(lists); l++)
-		for (uint32_t i = 0; i < lists[l].len; i++) {
-			baseline_container(&lists[l].items[i], &v);
-			if (restricted)
-				restricted_container(&pod->spec, &lists[l].items[i], &v);
-		}
-	if (restricted)
-		restricted_volumes(&pod->spec, &v);
-	int rc = 0;
-	if (v.count)
-		rc = error_forbidden(err, w->resource, admission_name(w), "violates PodSecurity \"%s:%s\": %s", level, version, v.text.data);
-	buf_done(&v.text);
-	return rc;
+	struct pod_policy enforce = policy_of(labels, "enforce"), warn = policy_of(labels, "warn");
+	autobuf struct buf violations = BUF_INIT(MAX_TEXT), text = BUF_INIT(256);
+	if (enforce.level != POD_PRIVILEGED)
+		podsecurity_judge(&enforce, &pod->metadata, &pod->spec, true, &violations);
+	policy_text(&enforce, &text);
+	if (violations.len)
+		return error_forbidden(err, w->resource, admission_name(w), "violates PodSecurity \"%s\": %s", text.data, violations.data);
+	warn_of(w, &warn, &pod->metadata, &pod->spec);
+	return 0;
+}
+
+static int validate(struct write *w, struct error *err) {
+	bool pod = admission_is(w, "", "pods", NULL) || admission_is(w, "", "pods", "ephemeralcontainers") || admission_is(w, "", "pods", "resize");
+	if (admission_is(w, "", "namespaces", NULL))
+		return validate_namespace(w, err);
+	const struct core_v1_pod_template_spec *template = pod || w->subresource || w->resource->custom ? NULL : template_of(w);
+	if (!pod && !template)
+		return 0;
+	autoentry struct entry *ns = collection_get(registry_find(w->r->server->registry, "", "v1", "namespaces")->collection, w->ns);
+	if (!ns)
+		return 0;
+	if (pod)
+		return validate_pod(w, &ns->labels, err);
+	struct pod_policy warn = policy_of(&ns->labels, "warn");
+	warn_of(w, &warn, &template->metadata, &template->spec);
+	return 0;
 }
 
 const struct admission_plugin admission_pod_security = {

@@ -729,6 +729,63 @@ def test_cells(site):
         check("no such field: " + path, s == 400 and o["message"] == "field label not supported: spec.foo", o)
 
 
+def test_pod_security(site):
+    """What a level forbids, by version; what is only told of; what labels may say; and the pods of a namespace that gets stricter."""
+    api = site.start_server("--disable-admission-plugins=ServiceAccount").api
+    label = "pod-security.kubernetes.io/"
+    for name, labels in (("restricted", {"enforce": "restricted"}), ("baseline", {"enforce": "baseline", "enforce-version": "v1.30", "warn": "privileged"}), ("old", {"enforce": "restricted", "enforce-version": "v1.18"}), ("told", {"warn": "restricted"})):
+        s, o, _ = api.call("POST", "/api/v1/namespaces", {"metadata": {"name": name, "labels": {label + k: v for k, v in labels.items()}}})
+        check("a namespace: " + name, s == 201, o)
+    good = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}, "runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
+
+    def judge(ns, own=None, pod=None, **more):
+        contexts = {"securityContext": dict(good, **own)} if own is not None else {}
+        spec = dict({"containers": [dict({"name": "c", "image": "i"}, **contexts, **more.pop("container", {}))]}, **more)
+        if pod:
+            spec["securityContext"] = pod
+        return api.call("POST", "/api/v1/namespaces/%s/pods?dryRun=All" % ns, {"metadata": {"name": "p"}, "spec": spec})
+
+    prefix = 'pods "p" is forbidden: violates PodSecurity "%s": '
+    plain = 'allowPrivilegeEscalation != false (container "c" must set securityContext.allowPrivilegeEscalation=false), unrestricted capabilities (container "c" must set securityContext.capabilities.drop=["ALL"]), ' \
+            'runAsNonRoot != true (pod or container "c" must set securityContext.runAsNonRoot=true), seccompProfile (pod or container "c" must set securityContext.seccompProfile.type to "RuntimeDefault" or "Localhost")'
+    for args, more, violation in (
+            (("restricted",), {}, plain), (("restricted", {}), {}, None), (("restricted", {"runAsUser": 0}), {}, 'runAsUser=0 (container "c" must not set runAsUser=0)'),
+            (("restricted", {"runAsNonRoot": False}), {}, 'runAsNonRoot != true (container "c" must not set securityContext.runAsNonRoot=false)'),
+            (("restricted", {"runAsNonRoot": False, "runAsUser": 0}), {"hostUsers": False}, None),
+            (("restricted", {"capabilities": {"drop": ["ALL"], "add": ["SYS_TIME", "CHOWN"]}}), {}, 'unrestricted capabilities (container "c" must not include "CHOWN", "SYS_TIME" in securityContext.capabilities.add)'),
+            (("restricted", {}), {"volumes": [{"name": "v", "hostPath": {"path": "/x"}}, {"name": "n", "nfs": {"server": "s", "path": "/"}}]}, 'restricted volume types (volumes "v", "n" use restricted volume types "hostPath", "nfs")'),
+            (("restricted", {}), {"container": {"livenessProbe": {"httpGet": {"port": 80, "host": "x"}}}}, 'probe or lifecycle host (container "c" uses probe or lifecycle host "x")'),
+            (("baseline",), {}, None), (("baseline",), {"container": {"livenessProbe": {"httpGet": {"port": 80, "host": "x"}}}}, None),
+            (("baseline",), {"hostNetwork": True, "hostPID": True}, "host namespaces (hostNetwork=true, hostPID=true)"),
+            (("baseline",), {"volumes": [{"name": "v", "hostPath": {"path": "/x"}}]}, 'hostPath volumes (volume "v")'),
+            (("baseline", None, {"seLinuxOptions": {"type": "foo", "user": "u"}}), {}, 'seLinuxOptions (pod set forbidden securityContext.seLinuxOptions: type "foo"; user may not be set)'),
+            (("baseline", None, {"seLinuxOptions": {"type": "container_engine_t"}}), {}, 'seLinuxOptions (pod set forbidden securityContext.seLinuxOptions: type "container_engine_t")'),
+            (("baseline", None, {"appArmorProfile": {"type": "Unconfined"}}), {}, 'forbidden AppArmor profile (pod must not set AppArmor profile type to "Unconfined")'),
+            (("baseline", None, {"seccompProfile": {"type": "Unconfined"}}), {}, 'seccompProfile (pod must not set securityContext.seccompProfile.type to "Unconfined")'),
+            (("baseline", None, {"sysctls": [{"name": "net.ipv4.tcp_rmem", "value": "1"}]}), {}, "forbidden sysctls (net.ipv4.tcp_rmem)"),
+            (("baseline",), {"container": {"ports": [{"containerPort": 80, "hostPort": 80}, {"containerPort": 81, "hostPort": 443}]}, "hostNetwork": False}, 'hostPort (container "c" uses hostPorts 443, 80)'),
+            (("baseline", {"privileged": True, "allowPrivilegeEscalation": True}), {}, 'privileged (container "c" must not set securityContext.privileged=true)'),
+            (("old",), {"container": {"securityContext": {"runAsNonRoot": True}}}, 'allowPrivilegeEscalation != false (container "c" must set securityContext.allowPrivilegeEscalation=false)')):
+        s, o, h = judge(*args, **more)
+        version = {"restricted": "restricted:latest", "baseline": "baseline:v1.30", "old": "restricted:v1.18"}[args[0]]
+        check("a pod in %s: %s" % (args, more), s == 201 if not violation else s == 403 and o["message"] == prefix % version + violation, o)
+    s, o, h = judge("told")
+    check("told of", s == 201 and h["Warning"] == '299 - "would violate PodSecurity \\"restricted:latest\\": %s"' % plain.replace('"', '\\"'), h["Warning"])
+    labels = {"a": "b"}
+    deployment = {"metadata": {"name": "d"}, "spec": {"selector": {"matchLabels": labels}, "template": {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "c", "image": "i"}]}}}}
+    for ns, told in (("restricted", True), ("told", True), ("baseline", False)):
+        s, o, h = api.call("POST", "/apis/apps/v1/namespaces/%s/deployments" % ns, deployment)
+        check("a workload's template in " + ns, s == 201 and bool(h["Warning"]) == told and (not told or "would violate PodSecurity" in h["Warning"]), h["Warning"])
+    s, o, _ = api.call("PATCH", "/api/v1/namespaces/told", {"metadata": {"labels": {label + "enforce": "foo", label + "warn-version": "x"}}}, MERGE)
+    check("labels that say nothing", s == 422 and causes(o) == [("metadata.labels[%senforce]" % label, 'Invalid value: "foo": must be one of privileged, baseline, restricted'), ("metadata.labels[%swarn-version]" % label, 'Invalid value: "x": must be "latest" or "v1.x"')], o)
+    for name in ("p1", "p2", "p3"):
+        api.call("POST", "/api/v1/namespaces/told/pods", {"metadata": {"name": name}, "spec": {"containers": [{"name": "c", "image": "i"}], "hostPID": name == "p3"}})
+    s, o, h = api.call("PATCH", "/api/v1/namespaces/told?dryRun=All", {"metadata": {"labels": {label + "enforce": "restricted"}}}, MERGE)
+    warnings = h.get_all("Warning")
+    check("a stricter namespace", s == 200 and len(warnings) == 3 and warnings[0] == '299 - "existing pods in namespace \\"told\\" violate the new PodSecurity enforce level \\"restricted:latest\\""' and
+          warnings[1] == '299 - "p1 (and 1 other pod): allowPrivilegeEscalation != false, unrestricted capabilities, runAsNonRoot != true, seccompProfile"' and warnings[2].startswith('299 - "p3: host namespaces, allow'), warnings)
+
+
 def test_times(site):
     api = site.start_server().api
     leases = "/apis/coordination.k8s.io/v1/namespaces/default/leases?dryRun=All"
@@ -813,4 +870,4 @@ def test_answers(site):
     check("defaults that their schema refuses", s == 422 and [c[0].rsplit("openAPIV3Schema.", 1)[1] for c in causes(o)] == ["properties[spec].default.a", "properties[spec].properties[b].default"], o)
 
 
-run([test_ownership, test_status_metadata, test_lists, test_deletes, test_identity, test_unconditional, test_warnings, test_custom, test_gzip, test_options, test_expiry, test_openapi, test_openapi_v3, test_claim_ref, test_headers, test_yaml, test_reviews, test_continue_tokens, test_pods_subresources, test_custom_versions, test_who, test_bodies, test_watch_from_nowhere, test_cells, test_times, test_gates, test_answers])
+run([test_ownership, test_status_metadata, test_lists, test_deletes, test_identity, test_unconditional, test_warnings, test_custom, test_gzip, test_options, test_expiry, test_openapi, test_openapi_v3, test_claim_ref, test_headers, test_yaml, test_reviews, test_continue_tokens, test_pods_subresources, test_custom_versions, test_who, test_bodies, test_watch_from_nowhere, test_cells, test_pod_security, test_times, test_gates, test_answers])
