@@ -238,11 +238,28 @@ static void test_leases_are_noted_as_they_come(void **state)
 	fake_reconciler_done(&r);
 }
 
+static void test_a_new_node_is_told_and_labelled(void **state)
+{
+	struct reconciler r = fake_reconciler(&node_lifecycle_controller);
+	fake_add("{\"apiVersion\":\"v1\",\"kind\":\"Node\",\"metadata\":{\"name\":\"n0\",\"labels\":{\"kubernetes.io/os\":\"linux\",\"kubernetes.io/arch\":\"arm64\",\"beta.kubernetes.io/arch\":\"amd64\"}},"
+		 "\"status\":{\"conditions\":[{\"type\":\"Ready\",\"status\":\"True\"}]}}");
+	for (int i = 0; i < 3; i++)
+		fake_reconcile_all(&r, CACHED_NODES);
+	const struct core_v1_node *node = fake_live(CACHED_NODES, NULL, "n0");
+	assert_string_equal(api_map_get(&node->metadata.labels, "beta.kubernetes.io/os"), "linux");
+	assert_string_equal(api_map_get(&node->metadata.labels, "beta.kubernetes.io/arch"), "arm64");
+	const char *told = strstr(fake.log.data, "Normal RegisteredNode: Node n0 event: Registered Node n0 in Controller");
+	assert_non_null(told);
+	assert_null(strstr(told + 30, "RegisteredNode:"));
+	fake_reconciler_done(&r);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(test_silent_node_becomes_unknown),
 		TEST(test_leases_are_noted_as_they_come),
+		TEST(test_a_new_node_is_told_and_labelled),
 		TEST(test_eviction_rates),
 		TEST(test_evictions_end_when_all_is_silent),
 		TEST(test_zones_are_apart),
