@@ -533,7 +533,7 @@ int runtime_container_set_label(struct runtime *runtime, const char *id, const c
 	int r = 0;
 	if (!container->removed) {
 		pthread_mutex_lock(&runtime->lock);
-		free(labels_set(&container->labels, key, value));
+		labels_set(&container->labels, key, value);
 		r = container_save(runtime, container, true, err);
 		pthread_mutex_unlock(&runtime->lock);
 	}

@@ -118,7 +118,8 @@ int sandbox_parse(const char *text, size_t len, struct sandbox **ret, struct err
 int container_parse(const char *text, size_t len, struct container **ret, struct error *err);
 void labels_copy(struct runtime_labels *to, const struct runtime_label *items, size_t len);
 void labels_done(struct runtime_labels *labels);
-char *labels_set(struct runtime_labels *labels, const char *key, const char *value);
+/* Adds or replaces. */
+void labels_set(struct runtime_labels *labels, const char *key, const char *value);
 
 /* ---- runtime.c: the maps. A found object is referenced; give it back with _put. ---- */
 struct sandbox *sandbox_find(struct runtime *runtime, const char *id);

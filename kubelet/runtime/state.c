@@ -89,36 +89,41 @@ const char *runtime_label_get(const struct runtime_labels *labels, const char *k
 	return NULL;
 }
 
+/* One piece of memory for all of them: they live as long as a container does, and a node has thousands. */
 void labels_copy(struct runtime_labels *to, const struct runtime_label *items, size_t len)
 {
-	to->items = xcalloc(len + 1, sizeof(*to->items));
-	to->len = len;
+	size_t size = (len + 1) * sizeof(*items);
 	for (size_t i = 0; i < len; i++)
-		to->items[i] = (struct runtime_label){xstrdup(items[i].key), xstrdup(str_or(items[i].value, ""))};
+		size += strlen(items[i].key) + strlen(str_or(items[i].value, "")) + 2;
+	struct runtime_label *copy = xmalloc(size);
+	char *at = (char *)(copy + len + 1);
+	for (size_t i = 0; i < len; i++) {
+		copy[i].key = at;
+		at = stpcpy(at, items[i].key) + 1;
+		copy[i].value = at;
+		at = stpcpy(at, str_or(items[i].value, "")) + 1;
+	}
+	*to = (struct runtime_labels){copy, len};
 }
 
 void labels_done(struct runtime_labels *labels)
 {
-	for (size_t i = 0; i < labels->len; i++) {
-		free((char *)labels->items[i].key);
-		free((char *)labels->items[i].value);
-	}
 	free(labels->items);
 	*labels = (struct runtime_labels){0};
 }
 
-char *labels_set(struct runtime_labels *labels, const char *key, const char *value)
+void labels_set(struct runtime_labels *labels, const char *key, const char *value)
 {
-	for (size_t i = 0; i < labels->len; i++) {
-		if (strcmp(labels->items[i].key, key) != 0)
-			continue;
-		char *old = (char *)labels->items[i].value;
-		labels->items[i].value = xstrdup(value);
-		return old;
-	}
-	labels->items = xreallocarray(labels->items, labels->len + 1, sizeof(*labels->items));
-	labels->items[labels->len++] = (struct runtime_label){xstrdup(key), xstrdup(value)};
-	return NULL;
+	struct runtime_labels old = *labels;
+	autofree struct runtime_label *items = xcalloc(old.len + 1, sizeof(*items));
+	size_t at = 0;
+	for (size_t i = 0; i < old.len; i++)
+		items[i] = old.items[i];
+	while (at < old.len && strcmp(items[at].key, key) != 0)
+		at++;
+	items[at] = (struct runtime_label){key, value};
+	labels_copy(labels, items, max_of(old.len, at + 1));
+	labels_done(&old);
 }
 
 static json_t *labels_to_json(const struct runtime_labels *labels)
@@ -133,7 +138,7 @@ static void labels_from_json(json_t *object, struct runtime_labels *ret)
 {
 	const char *key;
 	json_t *value;
-	json_object_foreach(object, key, value) if (json_is_string(value)) free(labels_set(ret, key, json_string_value(value)));
+	json_object_foreach(object, key, value) if (json_is_string(value)) labels_set(ret, key, json_string_value(value));
 }
 
 /* ---- rows ---- */
