@@ -106,8 +106,6 @@ struct api_field {
 bool api_gate_is_open(const char *gate);
 /* False where there is no such gate to be set. */
 bool api_gate_set(const char *gate, bool open);
-/* Calls fn for every gate that can be set. */
-void api_gates_each(void (*fn)(const char *gate, void *arg), void *arg);
 /* True for a field that is not there: behind a closed gate. */
 #define api_field_is_closed(f) ((f)->gate && !api_gate_is_open((f)->gate))
 

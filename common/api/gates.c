@@ -28,8 +28,3 @@ bool api_gate_set(const char *name, bool open) {
 		gate->open = open;
 	return gate;
 }
-
-void api_gates_each(void (*fn)(const char *gate, void *arg), void *arg) {
-	for (size_t i = 0; i < array_len(gates); i++)
-		fn(gates[i].name, arg);
-}

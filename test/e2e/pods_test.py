@@ -336,8 +336,9 @@ spec:
   containers:
   - name: main
     image: busybox:v1
-    command: [sh, -c, "while ! grep -q second /d/log; do sleep 0.1; done; echo main starts >>/d/log; trap 'sleep 1; echo main ends >>/d/log; exit 0' TERM; while :; do sleep 0.1; done"]
+    command: [sh, -c, "while ! grep -q second /d/log; do sleep 0.1; done; echo main starts >>/d/log; trap 'sleep 1; echo main ends >>/d/log; exit 0' USR1; while :; do sleep 0.1; done"]
     lifecycle:
+      stopSignal: SIGUSR1
       postStart: {{exec: {{command: [sh, -c, "touch /d/hooked"]}}}}
       preStop: {{sleep: {{seconds: 1}}}}
     volumeMounts: [{{name: d, mountPath: /d}}]
