@@ -92,10 +92,10 @@ static void make_columns(struct custom_resource *custom, json_t *given) {
 	columns[0] = (struct api_column){.name = "Name", .type = "string", .format = "name", .doc = "Name must be unique within a namespace."};
 	for (size_t i = 0; i < count; i++) {
 		json_t *c = json_array_get(given, i);
-		columns[i + 1] = (struct api_column){.name = text(c, "name"), .type = text(c, "type"), .format = text(c, "format"), .doc = text(c, "description"), .priority = (int)json_integer_value(json_object_get(c, "priority"))};
+		const char *doc = json_string_value(json_object_get(c, "description"));
+		columns[i + 1] = (struct api_column){.name = text(c, "name"), .type = text(c, "type"), .format = text(c, "format"), .priority = (int)json_integer_value(json_object_get(c, "priority"))};
 		custom->column_paths[i + 1] = (char *)text(c, "jsonPath");
-		if (!*columns[i + 1].doc)
-			columns[i + 1].doc = xprintf("Custom resource definition column (in JSONPath format): %s", custom->column_paths[i + 1]);
+		columns[i + 1].doc = str_empty(doc) ? xprintf("Custom resource definition column (in JSONPath format): %s", custom->column_paths[i + 1]) : xstrdup(doc);
 	}
 	if (!count) {
 		columns[1] = (struct api_column){.name = "Age", .type = "date", .format = "", .doc = "When the object was created."};
