@@ -16,6 +16,7 @@
 
 #define LEASE_FRACTION 4 /* renewals in one lease duration */
 #define SETTLE_NS NSEC_PER_SEC
+#define TRIM_APART_NS (30 * NSEC_PER_SEC)
 #define MAX_GROWTH (512u << 10)     /* bytes since memory was given back last; of the heap */
 #define MAX_FILE_GROWTH (1u << 20)  /* together with pages of the program */
 
@@ -27,7 +28,9 @@ struct node_agent {
 	bool settled;                 /* pods were quiet for a while, and memory was given back since */
 	uint64_t workers;             /* of pods, that had ever run when it was last asked */
 	struct memory_use after_trim;
+	int64_t trimmed_ns;
 	int64_t last_report; /* monotonic */
+	struct coordination_v1_lease *lease; /* as written last */
 };
 
 /* Gives the network the pod addresses that the controller gave the node. */
@@ -130,17 +133,22 @@ static void trim(struct node_agent *agent) {
 		agent->settled = false;
 		return;
 	}
+	/* What each look reads in again is worth no trim after every one of them. */
+	int64_t now = clock_monotonic_ns();
+	if (agent->settled && now - agent->trimmed_ns < TRIM_APART_NS)
+		return;
 	struct memory_use use = memory_use();
 	if (agent->settled && use.anonymous <= agent->after_trim.anonymous + MAX_GROWTH && use.resident <= agent->after_trim.resident + MAX_FILE_GROWTH)
 		return;
 	memory_trim();
 	agent->after_trim = memory_use();
+	agent->trimmed_ns = now;
 	agent->settled = true;
 }
 
 static void renew(struct node_agent *agent) {
 	autoerror struct error err = {0};
-	if (node_lease_renew(agent->kubelet, &err) < 0)
+	if (node_lease_renew(agent->kubelet, &agent->lease, &err) < 0)
 		log_warning("node lease cannot be renewed", LOG_ERR(&err));
 }
 
@@ -223,5 +231,6 @@ void node_agent_stop(struct node_agent *agent) {
 	cleanup_close(&agent->stop_fd);
 	cleanup_close(&agent->wake_fd);
 	cleanup_close(&agent->notify_fd);
+	api_unref(agent->lease);
 	free(agent);
 }

@@ -19,19 +19,40 @@ static void fill(struct kubelet *kubelet, struct coordination_v1_lease *lease) {
 	*owner = (struct meta_v1_owner_reference){.api_version = "v1", .kind = "Node", .name = arena_strdup(arena, node->metadata.name), .uid = arena_strdup(arena, node->metadata.uid)};
 }
 
-int node_lease_renew(struct kubelet *kubelet, struct error *err) {
-	autounref struct coordination_v1_lease *lease = NULL;
-	int r = client_get(kubelet->client, &api_leases, LEASE_NAMESPACE, kubelet->node_name, (void **)&lease, err);
-	if (r == 0) {
-		fill(kubelet, lease);
-		return client_update(kubelet->client, &api_leases, LEASE_NAMESPACE, lease, NULL, NULL, err);
+/* Takes the lease that is written, and gives the one that came of it. */
+static int write_lease(struct kubelet *kubelet, struct coordination_v1_lease **lease, bool create, struct error *err) {
+	struct coordination_v1_lease *written = NULL;
+	fill(kubelet, *lease);
+	int r = create ? client_create(kubelet->client, &api_leases, LEASE_NAMESPACE, *lease, (void **)&written, err)
+		       : client_update(kubelet->client, &api_leases, LEASE_NAMESPACE, *lease, NULL, (void **)&written, err);
+	api_unref(*lease);
+	*lease = written;
+	return r;
+}
+
+static bool is_status(const struct error *err, int code) {
+	return err && err->http_code == code;
+}
+
+int node_lease_renew(struct kubelet *kubelet, struct coordination_v1_lease **last, struct error *err) {
+	int r;
+	if (*last) {
+		r = write_lease(kubelet, last, false, err);
+		if (r == 0 || (!is_status(err, 404) && !is_status(err, 409)))
+			return r;
+		/* Somebody else has written it, or removed it. */
+		error_done(err);
+		*err = (struct error){0};
 	}
-	if (!err || err->http_code != 404)
+	r = client_get(kubelet->client, &api_leases, LEASE_NAMESPACE, kubelet->node_name, (void **)last, err);
+	if (r == 0)
+		return write_lease(kubelet, last, false, err);
+	if (!is_status(err, 404))
 		return r;
 	error_done(err);
-	lease = api_new_of(coordination_v1_lease);
-	lease->metadata.name = arena_strdup(api_arena(lease), kubelet->node_name);
-	lease->metadata.namespace = LEASE_NAMESPACE;
-	fill(kubelet, lease);
-	return client_create(kubelet->client, &api_leases, LEASE_NAMESPACE, lease, NULL, err);
+	*err = (struct error){0};
+	*last = api_new_of(coordination_v1_lease);
+	(*last)->metadata.name = arena_strdup(api_arena(*last), kubelet->node_name);
+	(*last)->metadata.namespace = LEASE_NAMESPACE;
+	return write_lease(kubelet, last, true, err);
 }

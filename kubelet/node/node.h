@@ -59,7 +59,8 @@ char *node_status_patch(const struct core_v1_node *have, const struct core_v1_no
 
 /* register.c: blocks until the Node is there, or stop_fd is readable. */
 bool node_register(struct kubelet *kubelet, int stop_fd);
-/* lease.c: one renewal. */
-int node_lease_renew(struct kubelet *kubelet, struct error *err);
+/* lease.c: one renewal. *last: the lease as it was written last, so that it need not be read first; NULL where it is not known. The caller's to unref. */
+struct coordination_v1_lease;
+int node_lease_renew(struct kubelet *kubelet, struct coordination_v1_lease **last, struct error *err);
 
 #endif
