@@ -1,12 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "kubelet/server/log_reader.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <stdio.h>
 #include <sys/inotify.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include <zlib.h>
 
 #define CHUNK 65536
 #define RECHECK_MS 1000 /* a rotation or an end that inotify does not show */
@@ -141,11 +144,94 @@ static int wait_growth(int notify, int cancel_fd) {
 	return r > 0 && fds[1].revents ? -ECANCELED : 0;
 }
 
+/* ---- what was rotated away between two looks ---- */
+
+/* A rotated file is named by the log and the time when that was, "0.log.20261129-150405", and ".gz" once it is compressed. */
+struct rotated {
+	char *path, stamp[32];
+	bool compressed;
+	struct stat st;
+};
+
+/* The first that was rotated after that time and is not the file `skip`; ret->path NULL where there is none. `after` "": of all. */
+static void rotated_after(const char *path, const char *after, const struct stat *skip, struct rotated *ret) {
+	autofree char *folder = xstrdup(path);
+	char *slash = strrchr(folder, '/');
+	const char *log = slash + 1;
+	size_t len = strlen(log);
+	*slash = '\0';
+	*ret = (struct rotated){.path = NULL};
+	DIR *dir = opendir(folder);
+	for (struct dirent *e; dir && (e = readdir(dir));) {
+		struct rotated found = {.compressed = str_ends_with(e->d_name, ".gz")};
+		if (strncmp(e->d_name, log, len) != 0 || e->d_name[len] != '.' || str_ends_with(e->d_name, ".tmp"))
+			continue;
+		snprintf(found.stamp, sizeof(found.stamp), "%.*s", (int)strcspn(e->d_name + len + 1, "."), e->d_name + len + 1);
+		if (strcmp(found.stamp, after) <= 0 || (ret->path && strcmp(found.stamp, ret->stamp) >= 0))
+			continue;
+		found.path = xprintf("%s/%s", folder, e->d_name);
+		if (stat(found.path, &found.st) < 0 || (skip && skip->st_ino == found.st.st_ino && skip->st_dev == found.st.st_dev)) {
+			free(found.path);
+			continue;
+		}
+		free(ret->path);
+		*ret = found;
+	}
+	if (dir)
+		closedir(dir);
+}
+
+static void newest_stamp(const char *path, char ret[32]) {
+	struct rotated found;
+	for (*ret = '\0'; rotated_after(path, ret, NULL, &found), found.path; free(found.path))
+		memcpy(ret, found.stamp, sizeof(found.stamp));
+}
+
+static void read_rotated(const char *path, struct state *s) {
+	gzFile gz = gzopen(path, "rbe"); /* reads what is not compressed, too */
+	char chunk[CHUNK];
+	int n;
+	while (gz && !s->over && (n = gzread(gz, chunk, sizeof(chunk))) > 0)
+		take_bytes(s, chunk, (size_t)n);
+	if (gz)
+		gzclose(gz);
+}
+
+/* The file that was read to its end has been rotated: opens the one that stands in its place, after what came and went between. */
+static int open_next(const char *path, int *fd, struct state *s, char after[32], struct error *err) {
+	struct stat mine, now;
+	struct rotated found;
+	if (fstat(*fd, &mine) < 0)
+		return error_set_errno(err, errno, "stat log");
+	/* Our own is the first since; compressed it is another file, and removed it is not there. */
+	rotated_after(path, after, NULL, &found);
+	if (found.path && (found.compressed || (found.st.st_ino == mine.st_ino && found.st.st_dev == mine.st_dev)))
+		memcpy(after, found.stamp, sizeof(found.stamp));
+	free(found.path);
+	for (;;) {
+		cleanup_close(fd);
+		*fd = open(path, O_RDONLY | O_CLOEXEC);
+		if (*fd < 0 || fstat(*fd, &now) < 0)
+			return error_set_errno(err, errno, "open log");
+		/* Asked when the new one is open: rotated from here on, it is known by what it is. */
+		rotated_after(path, after, &now, &found);
+		if (!found.path || s->over)
+			break;
+		read_rotated(found.path, s);
+		memcpy(after, found.stamp, sizeof(found.stamp));
+		free(found.path);
+	}
+	free(found.path);
+	return 0;
+}
+
 static int follow(const char *path, int *fd, struct state *s, bool (*ended)(void *), void *arg, int cancel_fd, struct error *err) {
 	autoclose int notify = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
 	int watch = notify < 0 ? -1 : inotify_add_watch(notify, path, IN_MODIFY | IN_MOVE_SELF | IN_DELETE_SELF);
 	if (watch < 0)
 		return error_set_errno(err, errno, "watch log");
+	char after[32];
+	newest_stamp(path, after);
 	while (!s->over) {
 		/* Asked before the read: what was written before the end is then surely read. */
 		bool last = ended && ended(arg);
@@ -153,10 +239,11 @@ static int follow(const char *path, int *fd, struct state *s, bool (*ended)(void
 		if (r < 0)
 			return r;
 		if (is_rotated(path, *fd)) {
-			cleanup_close(fd);
-			*fd = open(path, O_RDONLY | O_CLOEXEC);
-			if (*fd < 0)
-				return error_set_errno(err, errno, "open log");
+			/* What was written between that read and the rotation. */
+			r = read_rest(*fd, s, err);
+			r = r < 0 ? r : open_next(path, fd, s, after, err);
+			if (r < 0)
+				return r;
 			inotify_rm_watch(notify, watch);
 			watch = inotify_add_watch(notify, path, IN_MODIFY | IN_MOVE_SELF | IN_DELETE_SELF);
 			continue;

@@ -11,6 +11,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 #include <unistd.h>
+#include <zlib.h>
 
 static char path[64];
 
@@ -83,6 +84,64 @@ static void test_follow(void **state) {
 	assert_string_equal(out.data, "four\nfive\n");
 }
 
+static void append(const char *suffix, const char *words) {
+	autofree char *file = xprintf("%s%s", path, suffix), *line = xprintf("2026-01-02T15:04:09Z stdout F %s\n", words);
+	autoclose int fd = open(file, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0600);
+	assert_int_equal(write(fd, line, strlen(line)), strlen(line));
+}
+
+static void rotate(const char *stamp) {
+	autofree char *file = xprintf("%s.%s", path, stamp);
+	assert_int_equal(rename(path, file), 0);
+}
+
+static void pack(const char *stamp) {
+	autofree char *file = xprintf("%s.%s", path, stamp), *compressed = xprintf("%s.gz", file), *data = NULL;
+	size_t len;
+	assert_int_equal(file_read(AT_FDCWD, file, 65536, &data, &len, NULL), 0);
+	gzFile gz = gzopen(compressed, "wb");
+	assert_int_equal(gzwrite(gz, data, (unsigned)len), (int)len);
+	assert_int_equal(gzclose(gz), Z_OK);
+	unlink(file);
+}
+
+static bool compressed;
+/* Between two looks of the reader its file goes, with words that came last, and another comes and goes. */
+static bool rotates_twice(void *arg) {
+	if (++looks == 2) {
+		rotate("20260102-150410");
+		append(".20260102-150410", "late");
+		append("", "missed");
+		rotate("20260102-150411");
+		if (compressed) {
+			pack("20260102-150410");
+			pack("20260102-150411");
+		}
+		append("", "new");
+	}
+	return looks >= 4;
+}
+
+static void test_rotations_between_two_looks(void **state) {
+	static const char *const left[] = {".20260102-150409", ".20260102-150410", ".20260102-150411", ".20260102-150410.gz", ".20260102-150411.gz"};
+	struct log_reader_options o = LOG_READER_OPTIONS_INIT;
+	o.follow = true;
+	o.tail_lines = 1;
+	for (int i = 0; i < 2; i++) {
+		autobuf struct buf out = BUF_INIT(65536);
+		compressed = i;
+		looks = 0;
+		append(".20260102-150409", "long gone");
+		append("", "first");
+		assert_int_equal(log_reader_run(path, &o, keep, rotates_twice, &out, -1, NULL), 0);
+		assert_string_equal(out.data, "first\nlate\nmissed\nnew\n");
+		for (size_t n = 0; n < array_len(left); n++) {
+			autofree char *file = xprintf("%s%s", path, left[n]);
+			unlink(file);
+		}
+	}
+}
+
 static void test_bad_records(void **state) {
 	static const char *const bad[] = {"", "x", "2026-01-02T15:04:05Z", "2026-01-02T15:04:05Z stdin F x", "2026-01-02T15:04:05Z stdout", "yesterday stdout F x"};
 	struct log_record record;
@@ -94,6 +153,7 @@ int main(void) {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_options, make, drop),
 		cmocka_unit_test_setup_teardown(test_follow, make, drop),
+		cmocka_unit_test_setup_teardown(test_rotations_between_two_looks, make, drop),
 		cmocka_unit_test(test_bad_records),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
