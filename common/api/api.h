@@ -96,7 +96,7 @@ struct api_field {
 	const char *fill_json;     /* what defaulting puts where the field is absent, empty or zero; NULL: none */
 	const char *doc;           /* one line of our own; NULL: none */
 	const struct api_check *check; /* NULL: anything goes */
-	const char *gate;          /* feature gate that guards it, off by default at 1.36: the field is dropped where it is closed; NULL: none */
+	const char *gate;          /* feature gate that guards it, which Kubernetes 1.36 leaves off; here gates.c says so. The field is dropped where it is closed; NULL: none */
 };
 
 /*

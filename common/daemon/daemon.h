@@ -75,7 +75,7 @@ void daemon_add_check(struct daemon *daemon, const char *name, bool ready_only, 
 void daemon_handle(struct daemon *daemon, http_handler handler, void *arg);
 /* Tells systemd, and /readyz, that start-up is over. */
 void daemon_ready(struct daemon *daemon);
-/* Waits for SIGTERM or SIGINT, or daemon_stop; feeds systemd's watchdog meanwhile, while the checks of /livez hold. A second signal exits at once. */
+/* Waits for SIGTERM or SIGINT, or daemon_stop; feeds systemd's watchdog meanwhile, while the checks of /livez hold, and gives memory back that is free. A second signal exits at once. */
 void daemon_wait(struct daemon *daemon);
 /* Thread safe: ends daemon_wait. exit_code is what daemon_exit_code then gives. */
 void daemon_stop(struct daemon *daemon, int exit_code);

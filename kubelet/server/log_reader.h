@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Container logs in CRI form: "<RFC 3339 nano> stdout|stderr F|P <text>", one line a record; P goes on in the next record of that
- * stream. Rotated files stand beside the newest as <path>.<time>[.gz].
+ * stream. Rotated files stand beside the newest as <path>.<time>[.gz]; who follows a log reads those, too, that came and went since.
  */
 #ifndef CORACLE_KUBELET_LOG_READER_H
 #define CORACLE_KUBELET_LOG_READER_H
