@@ -92,7 +92,65 @@ static void append_labels(struct buf *out, const struct metric *metric, const ch
 		append_label(out, metric->labels[i], values ? values[i] : "other");
 }
 
+/*
+ * What this thread found last under such values: most requests ask for a few series again and again, and to find one anew takes its text and the lock that all
+ * threads share. Series live as long as the process, so an entry is never wrong.
+ */
+enum { RECENT_BITS = 6, RECENT_VALUES = 96 };
+static __thread struct recent {
+	const struct metric *metric;
+	struct metric_series *series;
+	size_t len;
+	char values[RECENT_VALUES];
+} recent[1 << RECENT_BITS];
+
+/* Each value with the zero behind it. 0: there is no room. */
+static size_t join(char joined[static RECENT_VALUES], const struct metric *metric, const char *const *values)
+{
+	size_t len = 0;
+	for (size_t i = 0; metric->labels && metric->labels[i]; i++) {
+		size_t n = strlen(values[i]) + 1;
+		if (n > RECENT_VALUES - len)
+			return 0;
+		memcpy(joined + len, values[i], n);
+		len += n;
+	}
+	return len;
+}
+
+static struct recent *recent_slot(const struct metric *metric, const char *joined, size_t len)
+{
+	uint64_t hash = (uintptr_t)metric, word;
+	for (size_t i = 0; i + sizeof(word) <= len; i += sizeof(word)) {
+		memcpy(&word, joined + i, sizeof(word));
+		hash = (hash ^ word) * 0x9e3779b97f4a7c15u;
+	}
+	word = 0;
+	memcpy(&word, joined + len - len % sizeof(word), len % sizeof(word));
+	hash = (hash ^ word) * 0x9e3779b97f4a7c15u;
+	return &recent[hash >> (64 - RECENT_BITS)];
+}
+
+static struct metric_series *find_series(struct metric *metric, const char *const *values);
+
 struct metric_series *metric_with(struct metric *metric, const char *const *values)
+{
+	char joined[RECENT_VALUES];
+	size_t len = join(joined, metric, values);
+	if (!len)
+		return find_series(metric, values);
+	struct recent *slot = recent_slot(metric, joined, len);
+	if (slot->metric == metric && slot->len == len && memcmp(slot->values, joined, len) == 0)
+		return slot->series;
+	struct metric_series *series = find_series(metric, values);
+	slot->metric = metric;
+	slot->series = series;
+	slot->len = len;
+	memcpy(slot->values, joined, len);
+	return series;
+}
+
+static struct metric_series *find_series(struct metric *metric, const char *const *values)
 {
 	struct metric_state *state = metric->state;
 	if (!state)

@@ -65,6 +65,35 @@ static void counts_by_many_threads_are_exact(void **state)
 		assert_non_null(strstr(out.data, want[i]));
 }
 
+/* Each label value makes a series of its own, however often and in whatever turn they are asked for, and however long they are. */
+static void series_are_told_apart(void **state)
+{
+	static const char *const values[][3] = {{"ab", "c", NULL}, {"a", "bc", NULL}, {"", "abc", NULL}, {"abc", "", NULL}, {"abcdefgh", "c", NULL}, {"abcdefgi", "c", NULL}};
+	char text[200];
+	struct metric_series *series[array_len(values)], *numbered[200], *longest[2];
+	for (size_t i = 0; i < array_len(values); i++)
+		metric_add(series[i] = metric_with(&rows[0], values[i]), (double)i + 1);
+	for (size_t i = 0; i < array_len(numbered); i++) {
+		snprintf(text, sizeof(text), "n%zu", i);
+		numbered[i] = metric_label(&rows[0], text, "200");
+	}
+	memset(text, 'x', sizeof(text));
+	for (size_t i = 0; i < array_len(longest); i++) {
+		text[sizeof(text) - 1 - i] = 0;
+		longest[i] = metric_label(&rows[0], text, "");
+	}
+	assert_ptr_not_equal(longest[0], longest[1]);
+	assert_ptr_equal(longest[1], metric_label(&rows[0], text, ""));
+	for (size_t i = 0; i < array_len(numbered); i++) {
+		snprintf(text, sizeof(text), "n%zu", i);
+		assert_ptr_equal(numbered[i], metric_label(&rows[0], text, "200"));
+	}
+	for (size_t i = 0; i < array_len(values); i++) {
+		assert_ptr_equal(series[i], metric_with(&rows[0], values[i]));
+		assert_true(metric_value(series[i]) == (double)i + 1);
+	}
+}
+
 static void too_many_series_share_one(void **state)
 {
 	char value[16];
@@ -78,6 +107,6 @@ static void too_many_series_share_one(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = {cmocka_unit_test(counts_by_many_threads_are_exact), cmocka_unit_test(too_many_series_share_one)};
+	const struct CMUnitTest tests[] = {cmocka_unit_test(counts_by_many_threads_are_exact), cmocka_unit_test(series_are_told_apart), cmocka_unit_test(too_many_series_share_one)};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
