@@ -15,8 +15,7 @@ static int answer(struct request *r, struct error *err) {
 	return REQUEST_TAKEN;
 }
 
-static void on_fresh(int errnum, void *arg) {
-	struct request *r = arg;
+static void proceed(struct request *r, int errnum) {
 	autoerror struct error err = {0};
 	int rc;
 	const char *rv = http_query(r->http, "resourceVersion");
@@ -30,6 +29,20 @@ static void on_fresh(int errnum, void *arg) {
 		rc = answer(r, &err);
 	if (rc < 0)
 		request_fail(r, &err);
+}
+
+static void go_on(void *arg) {
+	proceed(arg, 0);
+}
+
+static void on_fresh(int errnum, void *arg) {
+	struct request *r = arg;
+
+	/* The store's thread has the other readers to tell. */
+	if (errnum == 0 && request_takes_stored_bytes(r))
+		http_continue(r->http, go_on, r);
+	else
+		proceed(r, errnum);
 }
 
 int rest_get(struct request *r, struct error *err) {

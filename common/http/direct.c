@@ -91,6 +91,21 @@ static enum found find(struct http_conn *conn, const char *data, size_t len, str
 	return FOUND_WHOLE;
 }
 
+static void finish(struct http_request *req);
+
+void direct_settle(struct http_request *req)
+{
+	for (;;) {
+		int state = STATE_RUNNING;
+		if (atomic_compare_exchange_strong(&req->state, &state, STATE_SUSPENDED))
+			return;
+		if (state != STATE_CONTINUED)
+			return finish(req);
+		atomic_store(&req->state, STATE_RUNNING);
+		req->next(req->next_arg);
+	}
+}
+
 static void run(struct http_request *req)
 {
 	struct http_conn *conn = req->conn;
@@ -102,9 +117,7 @@ static void run(struct http_request *req)
 	server_request_begin(server);
 	atomic_fetch_add(&req->refs, 1);
 	server->options.handler(req, server->options.arg);
-	int expected = STATE_RUNNING;
-	if (!atomic_compare_exchange_strong(&req->state, &expected, STATE_SUSPENDED))
-		direct_finish(req);
+	direct_settle(req);
 }
 
 /* A request begun and not whole: what bounds its time. */
@@ -333,7 +346,8 @@ static bool write_answer(struct http_request *req, struct http_conn *conn)
 	return true;
 }
 
-void direct_finish(struct http_request *req)
+/* Writes the answer, and gives up the I/O thread's reference. */
+static void finish(struct http_request *req)
 {
 	struct http_conn *conn = req->conn;
 	request_leave(req);
@@ -352,7 +366,7 @@ void direct_cancel(struct http_request *req)
 	bool ours = atomic_compare_exchange_strong(&req->state, &expected, STATE_CANCELLED);
 	pthread_mutex_unlock(&thread->resume_lock);
 	if (!ours)
-		return; /* its answer is in the thread's list */
+		return; /* it is in the thread's list */
 	request_leave(req);
 	request_unref(req);
 }

@@ -18,8 +18,8 @@ bool direct_pump(struct http_conn *conn);
 void direct_close(struct http_conn *conn);
 /* Keeps what is to be answered and makes it known; where the request holds a stream, an upgrade or an inject, that. Takes a reference of each part. */
 void direct_respond(struct http_request *req, int status, const char *content_type, struct bytes **parts, size_t count);
-/* Writes the answer of a request that has one. On its I/O thread, which gives up its reference. */
-void direct_finish(struct http_request *req);
+/* Does what its handler, or who went on in its place, left to do: an answer is written, a request continued goes on, one that has neither waits. On its I/O thread. */
+void direct_settle(struct http_request *req);
 /* The server is over: a request that still waits is let go, what its handler answers later is dropped. */
 void direct_cancel(struct http_request *req);
 

@@ -88,6 +88,12 @@ struct arena *http_arena(struct http_request *req);
 void http_add_header(struct http_request *req, const char *name, const char *value);
 /* In the place of the one of that name, where one was added. */
 void http_set_header(struct http_request *req, const char *name, const char *value);
+/*
+ * Goes on with a request whose handler has returned without an answer: fn runs once, on the thread of the request's connection where it is read there, so it
+ * must be as short as a handler; otherwise, and where the server has stopped (then what fn answers is dropped), at once on the caller's. fn may answer or wait again.
+ * By then the request may be gone: the caller touches it no more. Thread safe.
+ */
+void http_continue(struct http_request *req, void (*fn)(void *arg), void *arg);
 /* Answers with a copy of the body. */
 void http_respond(struct http_request *req, int status, const char *content_type, const void *body, size_t len);
 /* Answers with shared bytes, without a copy. Several parts are sent one after the other (LIST: head, objects, tail). Takes one reference of each.

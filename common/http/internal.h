@@ -77,7 +77,7 @@ struct io_thread {
 	pthread_mutex_t resume_lock; /* held while a suspended connection is answered and resumed */
 	pthread_mutex_t lock;        /* guards all below */
 	struct list posts;
-	struct list answers;         /* direct requests that were answered elsewhere */
+	struct list answers;         /* direct requests that were answered or continued elsewhere */
 	bool resumed; /* a connection of libmicrohttpd is to go on */
 	bool woken; /* or awake: it looks at all of this before it sleeps */
 };
@@ -155,7 +155,7 @@ struct http_conn {
 	bool dead;
 };
 
-enum request_state { STATE_RUNNING, STATE_SUSPENDED, STATE_ANSWERED, STATE_CANCELLED };
+enum request_state { STATE_RUNNING, STATE_SUSPENDED, STATE_CONTINUED, STATE_ANSWERED, STATE_CANCELLED };
 struct out_header {
 	struct out_header *next;
 	const char *name, *value;
@@ -166,6 +166,8 @@ struct http_request {
 	atomic_int state;
 	struct list link;
 	struct list answer_link; /* in thread->answers */
+	void (*next)(void *arg); /* of a direct request that was continued */
+	void *next_arg;
 	struct http_server *server;
 	struct http_conn *conn;
 	struct MHD_Connection *mhd; /* NULL: a direct request */
@@ -207,7 +209,7 @@ void server_warn(struct http_server *server, const char *message);
 int thread_start(struct io_thread *thread, struct http_server *server, struct error *err);
 /* Runs post->fn on the thread. A post that is still queued must not be posted again. Thread safe. */
 void thread_post(struct io_thread *thread, struct post *post);
-/* Has the thread write the answer; takes a reference. Thread safe. */
+/* Has the thread write the answer, or go on with the request; takes a reference. Thread safe. */
 void thread_answered(struct io_thread *thread, struct http_request *req);
 /* MHD_resume_connection from any thread. */
 void thread_resume(struct io_thread *thread, struct MHD_Connection *mhd);

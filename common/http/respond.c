@@ -85,25 +85,45 @@ void respond_with(struct http_request *req, int status, const char *content_type
 	respond_publish(req);
 }
 
-void respond_publish(struct http_request *req)
+/* Tells the I/O thread. False where the server has stopped, and answered in our place. */
+static bool publish(struct http_request *req, enum request_state state)
 {
 	struct io_thread *thread = req->conn->thread;
 	int expected = STATE_RUNNING;
-	if (!atomic_compare_exchange_strong(&req->state, &expected, STATE_ANSWERED)) {
-		/* Held until the resume is told, so that a stopping server never meets a connection that is answered and still suspended. */
-		pthread_mutex_lock(&thread->resume_lock);
-		expected = STATE_SUSPENDED;
-		bool ours = atomic_compare_exchange_strong(&req->state, &expected, STATE_ANSWERED);
-		if (ours && req->mhd) {
-			thread_resume(thread, req->mhd);
-		} else if (ours) {
-			atomic_fetch_add(&req->refs, 1);
-			thread_answered(thread, req);
-		}
-		pthread_mutex_unlock(&thread->resume_lock);
-		if (!ours)
-			drop_answer(req);
+	if (atomic_compare_exchange_strong(&req->state, &expected, state))
+		return true;
+	/* Held until the resume is told, so that a stopping server never meets a connection that is answered and still suspended. */
+	pthread_mutex_lock(&thread->resume_lock);
+	expected = STATE_SUSPENDED;
+	bool ours = atomic_compare_exchange_strong(&req->state, &expected, state);
+	if (ours && req->mhd) {
+		thread_resume(thread, req->mhd);
+	} else if (ours) {
+		atomic_fetch_add(&req->refs, 1);
+		thread_answered(thread, req);
 	}
+	pthread_mutex_unlock(&thread->resume_lock);
+	return ours;
+}
+
+void respond_publish(struct http_request *req)
+{
+	if (!publish(req, STATE_ANSWERED))
+		drop_answer(req);
+	request_unref(req);
+}
+
+void http_continue(struct http_request *req, void (*fn)(void *arg), void *arg)
+{
+	if (req->mhd) {
+		fn(arg);
+		return;
+	}
+	req->next = fn;
+	req->next_arg = arg;
+	atomic_fetch_add(&req->refs, 1); /* it may be over, and the server too, before its thread is told to the end */
+	if (!publish(req, STATE_CONTINUED))
+		fn(arg);
 	request_unref(req);
 }
 

@@ -98,7 +98,7 @@ static void run_posts(struct io_thread *thread)
 	while (!list_empty(&answers)) {
 		struct http_request *req = list_first(&answers, struct http_request, answer_link);
 		list_remove(&req->answer_link);
-		direct_finish(req);
+		direct_settle(req);
 		request_unref(req);
 	}
 }
@@ -183,8 +183,7 @@ void thread_stop(struct io_thread *thread)
 	thread->stopping = true;
 }
 
-/* The server is over: whoever still waits is answered 503 into a closing connection, so that libmicrohttpd lets go of all. */
-static void close_all(struct io_thread *thread)
+static void cancel_all(struct io_thread *thread)
 {
 	struct http_request *req;
 	list_for_each(req, &thread->requests, link)
@@ -192,12 +191,19 @@ static void close_all(struct io_thread *thread)
 			request_cancel(req);
 		else
 			direct_cancel(req);
+}
+
+/* The server is over: whoever still waits is answered 503 into a closing connection, so that libmicrohttpd lets go of all. */
+static void close_all(struct io_thread *thread)
+{
+	cancel_all(thread);
 	struct http_conn *conn;
 	list_for_each(conn, &thread->conns, link)
 		conn_close(conn);
 	thread->mhd_pending = true;
 	run_mhd(thread);
 	run_posts(thread);
+	cancel_all(thread); /* those that went on just now, and wait again */
 	MHD_stop_daemon(take_ptr(thread->mhd));
 	run_posts(thread); /* of streams that never reached a connection */
 	free_dead(thread);

@@ -56,6 +56,35 @@ static void *answer_later(void *arg)
 	return NULL;
 }
 
+/* Goes on some times, on its own thread and from others, before it answers. */
+struct hops {
+	struct http_request *req;
+	int left;
+};
+
+static void hop(void *arg);
+
+static void *hop_from_elsewhere(void *arg)
+{
+	http_continue(((struct hops *)arg)->req, hop, arg);
+	return NULL;
+}
+
+static void hop(void *arg)
+{
+	struct hops *hops = arg;
+	if (hops->left-- == 0) {
+		http_respond(hops->req, 200, "text/plain", "later", 5);
+		free(hops);
+	} else if (hops->left % 2) {
+		http_continue(hops->req, hop, hops);
+	} else {
+		pthread_t thread;
+		pthread_create(&thread, NULL, hop_from_elsewhere, hops);
+		pthread_detach(thread);
+	}
+}
+
 static void count_up(void *arg)
 {
 	atomic_fetch_add((atomic_int *)arg, 1);
@@ -142,6 +171,10 @@ static void handler(struct http_request *req, void *arg)
 		pthread_t thread;
 		pthread_create(&thread, NULL, answer_later, req);
 		pthread_detach(thread);
+	} else if (!strcmp(path, "/hops")) {
+		struct hops *hops = xnew(struct hops);
+		*hops = (struct hops){.req = req, .left = atoi(http_query(req, "n"))};
+		hop(hops);
 	} else if (!strcmp(path, "/park")) {
 		park(req, NULL);
 	} else if (!strcmp(path, "/query")) {
@@ -329,7 +362,7 @@ static void test_same_answers(void **state)
 {
 	struct fixture *f = *state;
 	static const char *const requests[] = {"GET /hello", "GET /none", "GET /what?x", "GET /later", "DELETE /query?a=1", "GET /parts?n=0", "GET /parts?n=40", "GET /parts?n=100",
-		"GET /pull?n=5&sized=1", "GET /pull?n=0", "GET /not-modified", "GET /odd-header"};
+		"GET /pull?n=5&sized=1", "GET /pull?n=0", "GET /hops?n=0", "GET /hops?n=1", "GET /hops?n=5", "GET /not-modified", "GET /odd-header"};
 	static const char end[] = "GET /last HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
 	for (size_t i = 0; i < array_len(requests); i++) {
 		struct buf answers[2] = {BUF_INIT(1 << 24), BUF_INIT(1 << 24)};
@@ -813,6 +846,23 @@ static void test_stop_hard(void **state)
 	setup(state, tls, 0);
 }
 
+/* What goes on with a request after the server's end does so at once, and its answer goes nowhere. */
+static void test_continue_after_stop(void **state)
+{
+	struct fixture *f = *state;
+	struct peer peer = peer_connect(f->port, &f->peer);
+	peer_say(&peer, "GET /park HTTP/1.1\r\nHost: x\r\n\r\n");
+	struct hops *hops = xnew(struct hops);
+	*hops = (struct hops){.req = wait_parked(), .left = 2};
+	bool tls = f->peer.tls;
+	http_server_stop(f->server, 10);
+	http_continue(hops->req, hop, hops);
+	wait_count(&data_freed, 1);
+	peer_close(&peer);
+	free(f);
+	setup(state, tls, 0);
+}
+
 /* Who feeds a stream may learn of the server's end late: what it says then goes nowhere, and nothing is kept for it. */
 static void test_stop_before_stream_ends(void **state)
 {
@@ -862,8 +912,11 @@ static void *hammer(void *arg)
 	for (int c = 0; c < 5; c++) {
 		struct peer peer = peer_connect(f->port, &f->peer);
 		for (int i = 0; i < 40; i++) {
-			peer_say(&peer, i % 3 ? "GET /hello HTTP/1.1\r\nHost: x\r\n\r\n" : "GET /later HTTP/1.1\r\nHost: x\r\n\r\n");
-			expect(&peer, 200, i % 3 ? "hello" : "later");
+			static const char *const paths[] = {"/later", "/hello", "/hops?n=4", "/hello"};
+			char text[64];
+			snprintf(text, sizeof(text), "GET %s HTTP/1.1\r\nHost: x\r\n\r\n", paths[i % 4]);
+			peer_say(&peer, text);
+			expect(&peer, 200, i % 2 ? "hello" : "later");
 		}
 		peer_close(&peer);
 	}
@@ -910,6 +963,7 @@ int main(void)
 		BOTH(test_client_leaves_while_parked),
 		BOTH(test_stop),
 		BOTH(test_stop_hard),
+		BOTH(test_continue_after_stop),
 		BOTH(test_stop_before_stream_ends),
 		BOTH(test_stop_while_bodies_flow),
 		BOTH(test_many_clients),
