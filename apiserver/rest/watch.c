@@ -24,6 +24,13 @@
 #define MAX_BUFFERED (32u << 20)
 #define INITIAL_BATCH (512u << 10)
 #define BOOKMARK_INTERVAL_NS (55 * NSEC_PER_SEC)
+/*
+ * "Coracle-Watch-Lull: 1000": the client is in no hurry, and would have what happens within so many milliseconds in one piece. A client that follows a thousand
+ * leases by itself pays more for each piece than for what stands in it.
+ */
+#define LULL_HEADER "Coracle-Watch-Lull"
+#define MAX_LULL_MS 5000
+#define MAX_GATHERED (256u << 10) /* more is sent without waiting */
 #define EXPIRED_FORMAT "too old resource version: %llu (%llu)"
 
 struct watcher {
@@ -35,6 +42,7 @@ struct watcher {
 	struct watch_socket *socket;
 	struct timer *deadline, *bookmarks;
 	struct metric_series *open;
+	int64_t lull_ns; /* 0: each event is sent as it comes */
 
 	pthread_mutex_t lock; /* guards what follows against the phases' threads; never held while calling the store */
 	bool closed;
@@ -45,6 +53,8 @@ struct watcher {
 	bool pumping;
 	bool columns_sent;
 	uint64_t sent_revision;
+	struct buf gathered; /* what the lull holds back */
+	struct timer *lull;  /* runs while anything is */
 };
 
 static struct metric metrics[] = {
@@ -63,6 +73,7 @@ static void watcher_unref(void *arg) {
 	metric_add(w->open, -1);
 	list_query_free(w->query);
 	snapshot_unref(w->initial);
+	buf_done(&w->gathered);
 	if (w->socket)
 		watch_socket_unref(w->socket);
 	else
@@ -78,8 +89,40 @@ static struct watcher *watcher_ref(struct watcher *w) {
 
 /* ---- where it goes ---- */
 
-static bool out_send(struct watcher *w, struct bytes *bytes) {
+static bool out_pass(struct watcher *w, struct bytes *bytes) {
 	return w->socket ? watch_socket_send(w->socket, bytes) : http_stream_send(w->stream, bytes);
+}
+
+/* Sends what was held back. */
+static bool out_flush(struct watcher *w) {
+	if (!w->gathered.len)
+		return true;
+	autobytes struct bytes *all = buf_to_bytes(&w->gathered);
+	buf_done(&w->gathered);
+	w->gathered = (struct buf)BUF_INIT(BUF_MAX_DEFAULT);
+	return out_pass(w, all);
+}
+
+static void on_lull(void *arg) {
+	struct watcher *w = arg;
+	pthread_mutex_lock(&w->lock);
+	struct timer *timer = take_ptr(w->lull);
+	if (!w->closed)
+		out_flush(w);
+	pthread_mutex_unlock(&w->lock);
+	if (timer)
+		timer_cancel(timer, watcher_unref);
+}
+
+static bool out_send(struct watcher *w, struct bytes *bytes) {
+	if (!w->lull_ns || !w->live || bytes->len >= MAX_GATHERED)
+		return out_flush(w) && out_pass(w, bytes);
+	buf_append(&w->gathered, bytes->data, bytes->len);
+	if (w->gathered.len >= MAX_GATHERED)
+		return out_flush(w);
+	if (!w->lull)
+		w->lull = timer_start(w->server->timers, w->lull_ns, false, on_lull, watcher_ref(w));
+	return true;
 }
 
 static size_t out_queued(struct watcher *w) {
@@ -87,6 +130,7 @@ static size_t out_queued(struct watcher *w) {
 }
 
 static void out_end(struct watcher *w) {
+	out_flush(w);
 	if (w->socket)
 		watch_socket_end(w->socket);
 	else
@@ -371,11 +415,14 @@ static void on_close(void *arg) {
 	pthread_mutex_lock(&w->lock);
 	w->closed = true;
 	struct store_watch *watch = take_ptr(w->watch);
+	struct timer *lull = take_ptr(w->lull);
 	pthread_mutex_unlock(&w->lock);
 	if (watch) {
 		store_watch_cancel(watch);
 		watcher_unref(w);
 	}
+	if (lull)
+		timer_cancel(lull, watcher_unref);
 	timer_cancel(w->deadline, watcher_unref);
 	timer_cancel(w->bookmarks, watcher_unref);
 	watcher_unref(w);
@@ -383,8 +430,10 @@ static void on_close(void *arg) {
 
 static void on_deadline(void *arg) {
 	struct watcher *w = arg;
-	if (__atomic_load_n(&w->stream, __ATOMIC_ACQUIRE) || __atomic_load_n(&w->socket, __ATOMIC_ACQUIRE))
+	pthread_mutex_lock(&w->lock);
+	if (!w->closed && (__atomic_load_n(&w->stream, __ATOMIC_ACQUIRE) || __atomic_load_n(&w->socket, __ATOMIC_ACQUIRE)))
 		out_end(w);
+	pthread_mutex_unlock(&w->lock);
 }
 
 static void on_bookmark_timer(void *arg) {
@@ -406,6 +455,13 @@ static int64_t watch_timeout(const struct request *r, const struct list_query *q
 	return least + (int64_t)random_below((uint64_t)max_of(least, 1));
 }
 
+static int64_t lull_of(const struct request *r) {
+	const char *text = http_header(r->http, LULL_HEADER);
+	int64_t ms;
+	/* Each message of a WebSocket is an event. */
+	return text && !websocket_requested(r->http) && str_to_int64(text, 1, MAX_LULL_MS, &ms) ? ms * NSEC_PER_MSEC : 0;
+}
+
 static const char *content_type(const struct request *r) {
 	if (render_is_protobuf(&r->accept))
 		return PROTOBUF_TYPE ";stream=watch";
@@ -421,6 +477,8 @@ static int start(struct request *r, struct list_query *given, struct error *err)
 	w->server = r->server;
 	w->query = query;
 	w->render = (struct render){.resource = r->resource, .accept = r->accept, .include = request_include_object(r)};
+	w->lull_ns = lull_of(r);
+	w->gathered = (struct buf)BUF_INIT(BUF_MAX_DEFAULT);
 	w->open = metric_label(&metrics[0], "WATCH", r->group, r->version, r->plural, "", r->selected_name ? "resource" : str_empty(r->ns) ? "cluster" : "namespace", "apiserver");
 	metric_add(w->open, 1);
 	pthread_mutex_init(&w->lock, NULL);

@@ -91,7 +91,9 @@ struct client_request {
 	int timeout_ms; /* 0: the config's */
 	/* Of a stream: milliseconds in which what comes in is left to gather before it is looked at; it may change while the stream lasts. NULL, 0: none. */
 	const _Atomic int *lull_ms;
+	int gather_ms; /* of a watch: an API server that knows the header may hold events back for so long, to send them in one piece; 0: none */
 };
+#define CLIENT_LULL_HEADER "Coracle-Watch-Lull"
 int client_do(struct client *client, const struct client_request *request, struct buf *body, int *ret_status, struct error *err);
 /* Streams the answer: on_data returns false to stop. Blocks until the end. cancel_fd (or -1) readable: stop. */
 int client_stream(struct client *client, const struct client_request *request, bool (*on_data)(const char *data, size_t len, void *arg), void *arg, int cancel_fd, struct error *err);

@@ -10,7 +10,6 @@
 #include "common/base/list.h"
 #include "common/base/log.h"
 #include "common/base/random.h"
-#include "common/base/trim.h"
 #include "common/client/informer_store.h"
 #include "common/client/internal.h"
 
@@ -375,7 +374,7 @@ static int watch_once(struct informer *informer, bool initial, bool *ret_reliste
 		snprintf(text, sizeof(text), "%llu", (unsigned long long)atomic_load(&informer->version));
 		client_query(&path, "resourceVersion", text);
 	}
-	const struct client_request request = {.method = "GET", .path = path.data, .lull_ms = &informer->lull_ms};
+	const struct client_request request = {.method = "GET", .path = path.data, .lull_ms = &informer->lull_ms, .gather_ms = informer->lull_wanted_ms};
 	int rc = client_watch_raw(informer->set->client, &request, on_event, &round, informer->set->stop_fd, err);
 	if (!rc && round.initial && !stopping(informer))
 		rc = error_set(err, ECONNRESET, "the streaming list of %s ended before its end", informer->resource->plural);
@@ -501,8 +500,6 @@ static void *tidy_run(void *arg)
 		list_for_each (informer, &set->informers, in_set)
 			informer_store_tidy(&informer->store);
 		pthread_mutex_unlock(&set->lock);
-		/* Work comes in bursts, and what a burst took lies free between what lasts. */
-		memory_tidy();
 	}
 	return NULL;
 }

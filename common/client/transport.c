@@ -167,6 +167,11 @@ static void set_headers(struct transfer *t)
 		autofree char *fence = client_fence(t->client);
 		add_header(t, CLIENT_FENCE_HEADER, fence);
 	}
+	if (request->gather_ms) {
+		char text[16];
+		snprintf(text, sizeof(text), "%d", request->gather_ms);
+		add_header(t, CLIENT_LULL_HEADER, text);
+	}
 	struct curl_slist *list = curl_slist_append(t->headers, "Expect:");
 	if (!list)
 		abort();

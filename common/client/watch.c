@@ -21,6 +21,25 @@ static bool stop(struct watch_frames *frames, int result)
 	return false;
 }
 
+/*
+ * The two members of an event. As servers write them, the type first and nothing behind the object, the object is what is left of the line: to look for its
+ * end would be to read all of it once more than who decodes it does.
+ */
+static bool split_event(const char *line, size_t len, struct json_slice *ret_type, struct json_slice *ret_object)
+{
+	static const char head[] = "{\"type\":\"", middle[] = "\",\"object\":{";
+	if (len > sizeof(head) && memcmp(line, head, sizeof(head) - 1) == 0 && line[len - 1] == '}') {
+		const char *type = line + sizeof(head) - 1, *end = memchr(type, '"', len - (sizeof(head) - 1));
+		if (end && (size_t)(line + len - end) > sizeof(middle) && memcmp(end, middle, sizeof(middle) - 1) == 0) {
+			const char *object = end + sizeof(middle) - 2;
+			*ret_type = (struct json_slice){.data = type - 1, .len = (size_t)(end + 1 - (type - 1))};
+			*ret_object = (struct json_slice){.data = object, .len = (size_t)(line + len - 1 - object)};
+			return true;
+		}
+	}
+	return json_scan_member(line, len, "type", ret_type) == 0 && json_scan_member(line, len, "object", ret_object) == 0 && ret_object->data;
+}
+
 static bool take_event(struct watch_frames *frames, const char *line, size_t len)
 {
 	while (len && (line[len - 1] == '\r' || line[len - 1] == ' '))
@@ -29,9 +48,9 @@ static bool take_event(struct watch_frames *frames, const char *line, size_t len
 		return true;
 	struct json_slice type_slice, object;
 	autofree char *type = NULL;
-	if (json_scan_member(line, len, "type", &type_slice) == 0)
+	if (split_event(line, len, &type_slice, &object))
 		type = json_scan_string(&type_slice);
-	if (!type || json_scan_member(line, len, "object", &object) || !object.data)
+	if (!type)
 		return stop(frames, error_set(frames->err, EPROTO, "unable to decode an event from the watch stream"));
 	if (str_equal(type, "ERROR"))
 		return stop(frames, client_error_from_status(frames->err, object.data, object.len));

@@ -14,6 +14,7 @@
 #define RETRY_MOST_MS 10000
 #define ACCEPT_LIST "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json"
 #define ACCEPT_WATCH "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json"
+#define LEASES_GATHER_MS 5000
 #define WATCH_TIMEOUT_S 540
 #define WITHOUT_NAMESPACE "&fieldSelector=metadata.namespace%21%3D"
 
@@ -146,6 +147,9 @@ static int watch(struct monitor *m, struct error *err)
 	autofree char *path = discovered_path(m->resource, NULL, NULL);
 	autofree char *full = xprintf("%s?watch=true&allowWatchBookmarks=true&resourceVersion=%s&timeoutSeconds=%d%s%s", path, m->version, WATCH_TIMEOUT_S, m->fed_ns ? WITHOUT_NAMESPACE : "", str_or(m->fed_ns, ""));
 	struct client_request request = {.method = "GET", .path = full, .accept = ACCEPT_WATCH, .timeout_ms = (WATCH_TIMEOUT_S + 60) * 1000};
+	/* Leaders renew theirs all day long, and own nothing. */
+	if (str_equal(m->resource->plural, "leases"))
+		request.gather_ms = LEASES_GATHER_MS;
 	buf_reset(&m->line);
 	int r = client_stream(m->gc->r->client, &request, on_data, m, m->cancel_fd, err);
 	if (r && (error_is(err, "Expired") || error_is(err, "Gone"))) {

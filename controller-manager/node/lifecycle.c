@@ -21,6 +21,7 @@
 #define LABEL_ZONE "topology.kubernetes.io/zone"
 #define LABEL_REGION "topology.kubernetes.io/region"
 #define RETRY_MS 1000
+#define SILENCES "silences" /* the namespace of a key that stands for no node, but for the silence of all that are well */
 
 /* What is known of one node since this process leads. */
 struct health {
@@ -318,6 +319,17 @@ static int mark_pods_not_ready(struct reconciler *r, const struct core_v1_node *
 	return result;
 }
 
+/* Of a node that is well: it has no timer of its own. */
+static bool is_known_ready(struct reconciler *r, const struct core_v1_node *node)
+{
+	struct state *state = r->state;
+	pthread_mutex_lock(&state->lock);
+	const struct health *health = map_get(&state->nodes, node->metadata.name);
+	bool known = health && health->was_ready;
+	pthread_mutex_unlock(&state->lock);
+	return known;
+}
+
 /* Once for each time the node stops being ready. */
 static int note_readiness(struct reconciler *r, const struct core_v1_node *node, struct error *err)
 {
@@ -350,7 +362,6 @@ static int to_ms(int64_t ns)
 /* Nearly always: ready, known to be, and with no taint to add or remove. */
 static bool is_settled(struct reconciler *r, const struct core_v1_node *node)
 {
-	struct state *state = r->state;
 	if (!str_equal(condition_status(node, "Ready"), "True") || has_taint(node, TAINT_NOT_READY, NO_EXECUTE) || has_taint(node, TAINT_UNREACHABLE, NO_EXECUTE))
 		return false;
 	for (size_t i = 0; i < array_len(condition_taints); i++) {
@@ -359,24 +370,51 @@ static bool is_settled(struct reconciler *r, const struct core_v1_node *node)
 		if (has_taint(node, row->key, NO_SCHEDULE) != (condition && str_equal(condition->status, row->status)))
 			return false;
 	}
-	if (has_taint(node, TAINT_UNSCHEDULABLE, NO_SCHEDULE) != node->spec.unschedulable || !has_twins(node))
-		return false;
+	return has_taint(node, TAINT_UNSCHEDULABLE, NO_SCHEDULE) == node->spec.unschedulable && has_twins(node) && is_known_ready(r, node);
+}
+
+/*
+ * Nodes that are well share one timer, which ends where the first of them would be silent for too long: with one each, a thousand nodes would wake the manager
+ * all day long to find that nothing has happened.
+ */
+static void await_silence(struct reconciler *r, int64_t left_ns)
+{
+	reconciler_add_after(r, SILENCES, SILENCES, left_ns);
+}
+
+static int look_for_silence(struct reconciler *r)
+{
+	struct state *state = r->state;
+	int64_t now = clock_monotonic_ns(), next_ns = INT64_MAX;
+	size_t pos = 0;
 	pthread_mutex_lock(&state->lock);
-	const struct health *health = map_get(&state->nodes, node->metadata.name);
-	bool known = health && health->was_ready;
+	for (struct map_entry *e; (e = map_next(&state->nodes, &pos));) {
+		const struct health *health = e->value;
+		int64_t left = health->seen_ns + r->world->settings->node_monitor_grace_period - now;
+		if (!health->was_ready)
+			continue; /* has its own timer, or none to wait for */
+		if (left > 0)
+			next_ns = min_of(next_ns, left);
+		else
+			reconciler_add(r, NULL, e->key);
+	}
 	pthread_mutex_unlock(&state->lock);
-	return known;
+	return next_ns == INT64_MAX ? 0 : to_ms(next_ns);
 }
 
 static int reconcile(struct reconciler *r, const char *ns, const char *name, struct error *err)
 {
+	if (str_equal(ns, SILENCES))
+		return look_for_silence(r);
 	autounref struct core_v1_node *cached = world_find(r->world, CACHED_NODES, NULL, name);
 	if (!cached)
 		return 0;
 	int64_t left = patience_left(r, cached);
 	int wait_ms = 0, result = 0;
-	if (left > 0 && is_settled(r, cached))
-		return to_ms(left);
+	if (left > 0 && is_settled(r, cached)) {
+		await_silence(r, left);
+		return 0;
+	}
 	autounref struct core_v1_node *node = api_copy(cached), *written = NULL;
 	if (left <= 0 && make_unknown(node)) {
 		result = world_update_status(r->world, CACHED_NODES, node, (void **)&written, err);
@@ -397,12 +435,16 @@ static int reconcile(struct reconciler *r, const char *ns, const char *name, str
 	if (result)
 		return result;
 	int silence_ms = left > 0 ? to_ms(left) : 0;
+	if (silence_ms && is_known_ready(r, node)) {
+		await_silence(r, left);
+		return wait_ms;
+	}
 	return wait_ms && (!silence_ms || wait_ms < silence_ms) ? wait_ms : silence_ms;
 }
 
 /*
- * Leases are renewed all the time, a hundred a second where there are a thousand nodes: of a node that is well that is noted here, and its own timer finds
- * it so. Anything else is looked at.
+ * Leases are renewed all the time, a hundred a second where there are a thousand nodes: of a node that is well that is noted here, and the timer finds it so.
+ * Anything else is looked at.
  */
 static void wake_by_lease(struct reconciler *r, const void *object)
 {

@@ -196,4 +196,38 @@ def test_old_paths(site):
     all_of_them.close()
 
 
-run([test_websocket, test_ends, test_old_paths, test_stalled, test_thousand])
+def test_lull(site):
+    """A client that is in no hurry gets what happens in one piece, no later than it said, and before the end."""
+    api = site.start_server().api
+
+    def watch(lull_ms, seconds):
+        c = api.connect()
+        c.request("GET", CM + "?watch=1&resourceVersion=%s&timeoutSeconds=%d" % (api.get(CM)["metadata"]["resourceVersion"], seconds), headers=api.headers({"Coracle-Watch-Lull": str(lull_ms)}))
+        return c, c.getresponse()
+
+    def lines(piece):
+        return [json.loads(line)["object"]["metadata"]["name"] for line in piece.splitlines()]
+
+    c, r = watch(5000, 3)
+    for name in ("a", "b", "c"):
+        api.call("POST", CM, config_map(name))
+    pieces = [r.read1(65536), r.read1(65536)]
+    check("one piece, then the end", lines(pieces[0]) == ["a", "b", "c"] and pieces[1] == b"", pieces)
+    c.close()
+    c, r = watch(100, 600)
+    for name in ("d", "e"):
+        api.call("POST", CM, config_map(name))
+        check("it comes without an end", lines(r.read1(65536)) == [name])
+    c.close()
+    c, r = watch(5000, 600)
+    for name in ("f", "g"):
+        api.call("POST", CM, config_map(name, v="x" * 300000))
+    check("much does not wait", lines(r.readline()) == ["f"] and lines(r.readline()) == ["g"])
+    c.close()
+    c, r = watch(1000000, 600)
+    api.call("POST", CM, config_map("h"))
+    check("a lull that makes no sense is none", lines(r.readline()) == ["h"])
+    c.close()
+
+
+run([test_lull, test_websocket, test_ends, test_old_paths, test_stalled, test_thousand])

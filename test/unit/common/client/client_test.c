@@ -385,6 +385,38 @@ static void test_json_scan(void **state)
 	assert_int_equal(json_scan_next("[]", 2, &pos, &part), 0);
 }
 
+static bool note_event(const char *type, const char *object, size_t len, void *arg, struct error *err)
+{
+	buf_printf(arg, "%s %.*s|", type, (int)len, object);
+	return true;
+}
+
+/* However a server writes them. */
+static void test_events_are_cut_apart(void **state)
+{
+	static const struct {
+		const char *line, *event; /* NULL: refused */
+	} rows[] = {
+		{"{\"type\":\"ADDED\",\"object\":{\"a\":{}}}\n", "ADDED {\"a\":{}}|"},
+		{"{\"type\":\"ADDED\",\"object\":{}} \r\n", "ADDED {}|"},
+		{"{ \"type\": \"ADDED\", \"object\": {\"a\":1} }\n", "ADDED {\"a\":1}|"},
+		{"{\"object\":{\"type\":\"x\"},\"type\":\"DELETED\"}\n", "DELETED {\"type\":\"x\"}|"},
+		{"{\"type\":\"ADDED\"}\n", NULL},
+		{"{\"type\":\"AD\\\"DED\",\"object\":{}}\n", NULL},
+		{"{\"type\":\"ADDED\",\"object\":{\n", NULL},
+	};
+	for (size_t i = 0; i < array_len(rows); i++) {
+		autobuf struct buf seen = BUF_INIT(4096);
+		autoerror struct error err = {0};
+		struct watch_frames frames;
+		watch_frames_init(&frames, note_event, &seen, &err);
+		bool kept = watch_frames_feed(rows[i].line, strlen(rows[i].line), &frames);
+		watch_frames_done(&frames);
+		assert_int_equal(kept, rows[i].event != NULL);
+		assert_string_equal(seen.data ? seen.data : "", str_or(rows[i].event, ""));
+	}
+}
+
 static void test_user_agents(void **state)
 {
 	autofree char *ours = client_user_agent("coracle-kubelet"), *other = client_user_agent("tool");
@@ -409,6 +441,7 @@ int main(void)
 		cmocka_unit_test(test_threads_share_a_client),
 		cmocka_unit_test(test_fence_and_token_change),
 		cmocka_unit_test(test_json_scan),
+		cmocka_unit_test(test_events_are_cut_apart),
 		cmocka_unit_test(test_user_agents),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

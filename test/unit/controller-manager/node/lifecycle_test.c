@@ -238,6 +238,50 @@ static void test_leases_are_noted_as_they_come(void **state)
 	fake_reconciler_done(&r);
 }
 
+/* Runs the key that is due next, when it is; the key, which the caller frees. */
+static char *run_next(struct reconciler *r)
+{
+	int64_t due = workqueue_next_due(r->queue), now = clock_monotonic_ns();
+	assert_true(due != INT64_MAX);
+	clock_advance_test(max_of(due - now, (int64_t)0));
+	char *key = workqueue_try_get(r->queue);
+	workqueue_settle(r->queue, key, reconciler_run(r, key, NULL));
+	workqueue_done(r->queue, key);
+	return key;
+}
+
+/* Nodes that are well have one timer together, that of the one that was heard of first. */
+static void test_well_nodes_share_a_timer(void **state)
+{
+	struct reconciler r = fake_reconciler(&node_lifecycle_controller);
+	r.queue = workqueue_new(NULL);
+	for (int i = 0; i < 5; i++) {
+		autofree char *name = xprintf("n%d", i);
+		add_node(name, "a", "True");
+		autofree char *key = (reconciler_add(&r, NULL, name), run_next(&r));
+		assert_string_equal(key, name);
+		clock_advance_test(NSEC_PER_SEC);
+	}
+	int64_t heard_last = clock_monotonic_ns() - NSEC_PER_SEC;
+	for (int i = 0; i < 4; i++) {
+		autofree char *name = xprintf("n%d", i);
+		renew(name);
+		reconciler_observe(&r, &node_lifecycle_controller.watches[1], NULL, fake_live(CACHED_LEASES, "kube-node-lease", name));
+	}
+	autofree char *first = run_next(&r), *second = run_next(&r), *lost = run_next(&r);
+	assert_string_equal(first, second); /* it was set for n0, which has been heard of since */
+	assert_string_equal(lost, "n4");
+	assert_int_equal((clock_monotonic_ns() - heard_last) / NSEC_PER_SEC, GRACE_S);
+	assert_string_equal(ready_of("n4"), "Unknown");
+	for (int i = 0; i < 4; i++) {
+		autofree char *name = xprintf("n%d", i);
+		assert_string_equal(ready_of(name), "True");
+	}
+	workqueue_free(r.queue);
+	r.queue = NULL;
+	fake_reconciler_done(&r);
+}
+
 static void test_a_new_node_is_told_and_labelled(void **state)
 {
 	struct reconciler r = fake_reconciler(&node_lifecycle_controller);
@@ -259,6 +303,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(test_silent_node_becomes_unknown),
 		TEST(test_leases_are_noted_as_they_come),
+		TEST(test_well_nodes_share_a_timer),
 		TEST(test_a_new_node_is_told_and_labelled),
 		TEST(test_eviction_rates),
 		TEST(test_evictions_end_when_all_is_silent),
