@@ -13,7 +13,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#define MAX_DEPTH 512 /* of a tree that is removed: each level holds a descriptor */
+#define MAX_DEPTH 512 /* of a tree that is walked: each level holds two descriptors */
+#define REMOVE_DEPTH 64 /* what lies deeper is brought up before it is removed */
 #define READ_STEP ((size_t)16 * 1024)
 
 int file_read(int dirfd, const char *path, size_t max, char **ret_data, size_t *ret_len, struct error *err)
@@ -132,9 +133,15 @@ static int open_child_dir(int dirfd, const char *name)
 	return fd < 0 ? -errno : fd;
 }
 
-static int remove_entry(int dirfd, const char *name, int depth);
+/* A tree can be as deep as its maker likes, what we hold open cannot: what is too deep moves up to the tree's top, to be removed from there. */
+struct removal {
+	int top; /* -1: nothing is open yet */
+	uint64_t moved;
+};
 
-static int remove_children(int fd, int depth)
+static int remove_entry(struct removal *removal, int dirfd, const char *name, int depth);
+
+static int remove_children(struct removal *removal, int fd, int depth)
 {
 	int r = 0;
 	int again = fcntl(fd, F_DUPFD_CLOEXEC, 0);
@@ -145,30 +152,49 @@ static int remove_children(int fd, int depth)
 			close(again);
 		return r;
 	}
+	rewinddir(dir); /* its place is shared with who read it before */
 	for (struct dirent *entry; (entry = readdir(dir));) {
 		if (str_equal(entry->d_name, ".") || str_equal(entry->d_name, ".."))
 			continue;
-		int one = remove_entry(fd, entry->d_name, depth + 1);
+		int one = remove_entry(removal, fd, entry->d_name, depth + 1);
 		r = r ? r : one; /* go on: remove what can be removed */
 	}
 	closedir(dir);
 	return r;
 }
 
-static int remove_entry(int dirfd, const char *name, int depth)
+static int bring_up(struct removal *removal, int dirfd, const char *name)
+{
+	char up[40];
+	do
+		snprintf(up, sizeof(up), ".removed-%llu", (unsigned long long)++removal->moved);
+	while (syscall(SYS_renameat2, dirfd, name, removal->top, up, RENAME_NOREPLACE) < 0 && errno == EEXIST);
+	return faccessat(removal->top, up, F_OK, AT_SYMLINK_NOFOLLOW) < 0 ? -ELOOP : 0;
+}
+
+static int remove_entry(struct removal *removal, int dirfd, const char *name, int depth)
 {
 	if (unlinkat(dirfd, name, 0) == 0 || errno == ENOENT)
 		return 0;
 	if (errno != EISDIR && errno != EPERM)
 		return -errno;
-	if (depth > MAX_DEPTH)
-		return -ELOOP;
 	autoclose int fd = open_child_dir(dirfd, name);
 	if (fd < 0) {
 		int r = fd == -ENOENT ? 0 : fd == -ENOTDIR ? -EPERM : fd;
 		return r;
 	}
-	int r = remove_children(fd, depth);
+	if (unlinkat(dirfd, name, AT_REMOVEDIR) == 0)
+		return 0;
+	if (depth > REMOVE_DEPTH)
+		return bring_up(removal, dirfd, name);
+	if (depth == 0)
+		removal->top = fd;
+	int r;
+	uint64_t moved;
+	do {
+		moved = removal->moved;
+		r = remove_children(removal, fd, depth);
+	} while (depth == 0 && r == 0 && removal->moved != moved);
 	if (unlinkat(dirfd, name, AT_REMOVEDIR) == 0 || errno == ENOENT)
 		return 0;
 	return r ? r : -errno;
@@ -189,7 +215,8 @@ int file_remove_all(const char *path, struct error *err)
 	autoclose int fd = open(parent, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (fd < 0)
 		return errno == ENOENT ? 0 : error_set_errno(err, errno, "open %s", parent);
-	int r = remove_entry(fd, name, 0);
+	struct removal removal = {.top = -1};
+	int r = remove_entry(&removal, fd, name, 0);
 	return r ? error_set_errno(err, r, "remove %s", path) : 0;
 }
 
@@ -222,6 +249,35 @@ void file_empty_all(const char *path)
 	autoclose int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	if (fd >= 0)
 		empty_children(fd, 0);
+}
+
+static int walk(int dirfd, const char *name, int depth, file_visit *visit, void *arg, struct error *err)
+{
+	struct open_how how = {.flags = O_PATH | O_NOFOLLOW | O_CLOEXEC, .resolve = depth ? RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_XDEV : 0};
+	autoclose int fd = (int)syscall(SYS_openat2, dirfd, name, &how, sizeof(how));
+	struct stat st;
+	if (fd < 0 && depth && (errno == ENOENT || errno == EXDEV))
+		return 0; /* gone meanwhile; another file system */
+	if (fd < 0 || fstat(fd, &st) < 0)
+		return error_set_errno(err, errno, "open %s", name);
+	int listing = S_ISDIR(st.st_mode) && depth < MAX_DEPTH ? openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1, r = 0;
+	DIR *dir = listing < 0 ? NULL : fdopendir(listing);
+	if (S_ISDIR(st.st_mode) && !dir) {
+		r = error_set_errno(err, depth < MAX_DEPTH ? errno : ELOOP, "read %s", name);
+		cleanup_close(&listing);
+		return r;
+	}
+	for (struct dirent *entry; r == 0 && dir && (entry = readdir(dir));)
+		if (!str_equal(entry->d_name, ".") && !str_equal(entry->d_name, ".."))
+			r = walk(fd, entry->d_name, depth + 1, visit, arg, err);
+	if (dir)
+		closedir(dir);
+	return r < 0 ? r : visit(fd, &st, name, arg, err);
+}
+
+int file_walk(const char *path, file_visit *visit, void *arg, struct error *err)
+{
+	return walk(AT_FDCWD, path, 0, visit, arg, err);
 }
 
 bool file_exists(const char *path)

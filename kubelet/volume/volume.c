@@ -4,9 +4,9 @@
 #include "common/base/file.h"
 #include "kubelet/volume/mount.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -73,37 +73,19 @@ gid_t volume_fs_group(const struct core_v1_pod *pod) {
 	return security && security->fs_group ? (gid_t)*security->fs_group : (gid_t)-1;
 }
 
-static int own_one(int dirfd, const char *name, const struct stat *st, gid_t gid, struct error *err) {
+/* By the descriptor of what was looked at: a container may put a link to a file of the host in its place. */
+static int own_one(int fd, const struct stat *st, const char *name, void *arg, struct error *err) {
+	gid_t gid = *(const gid_t *)arg;
 	mode_t mode = (st->st_mode & 07777) | 0660;
+	char path[40];
 	if (S_ISDIR(st->st_mode))
 		mode |= S_ISGID | 0110;
-	if (st->st_gid != gid && fchownat(dirfd, name, (uid_t)-1, gid, AT_SYMLINK_NOFOLLOW) < 0)
+	if (st->st_gid != gid && fchownat(fd, "", (uid_t)-1, gid, AT_EMPTY_PATH) < 0)
 		return error_set_errno(err, errno, "chown %s", name);
-	if (!S_ISLNK(st->st_mode) && (st->st_mode & 07777) != mode && fchmodat(dirfd, name, mode, 0) < 0)
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	if (!S_ISLNK(st->st_mode) && (st->st_mode & 07777) != mode && chmod(path, mode) < 0)
 		return error_set_errno(err, errno, "chmod %s", name);
 	return 0;
-}
-
-/* The folder itself comes last, so that "on root mismatch" sees a walk that did not end. */
-static int own_tree(int parent, const char *name, gid_t gid, struct error *err) {
-	autoclose int fd = openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	struct stat st;
-	if (fd < 0 || fstat(fd, &st) < 0)
-		return error_set_errno(err, errno, "open %s", name);
-	int copy = dup(fd), r = 0;
-	DIR *dir = copy < 0 ? NULL : fdopendir(copy);
-	if (!dir) {
-		cleanup_close(&copy);
-		return error_set_errno(err, errno, "read %s", name);
-	}
-	for (struct dirent *e; r == 0 && (e = readdir(dir));) {
-		struct stat child;
-		if (str_equal(e->d_name, ".") || str_equal(e->d_name, "..") || fstatat(fd, e->d_name, &child, AT_SYMLINK_NOFOLLOW) < 0)
-			continue;
-		r = S_ISDIR(child.st_mode) ? own_tree(fd, e->d_name, gid, err) : own_one(fd, e->d_name, &child, gid, err);
-	}
-	closedir(dir);
-	return r < 0 ? r : own_one(parent, name, &st, gid, err);
 }
 
 int volume_set_ownership(const struct core_v1_pod *pod, const char *path, struct error *err) {
@@ -114,5 +96,6 @@ int volume_set_ownership(const struct core_v1_pod *pod, const char *path, struct
 	if (str_equal(pod->spec.security_context->fs_group_change_policy, CORE_V1_POD_FS_GROUP_CHANGE_POLICY_ON_ROOT_MISMATCH) && stat(path, &st) == 0 && st.st_gid == gid &&
 	    (st.st_mode & (S_ISGID | 0770)) == (S_ISGID | 0770))
 		return 0;
-	return own_tree(AT_FDCWD, path, gid, err);
+	/* The folder itself comes last, so that "on root mismatch" sees a walk that did not end. */
+	return file_walk(path, own_one, &gid, err);
 }

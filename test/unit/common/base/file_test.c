@@ -9,6 +9,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -104,6 +105,66 @@ static void emptied_files_hold_nothing(void **state)
 	file_empty_all("/nowhere/at/all");
 }
 
+/* Deeper than what a process can hold open: made level by level, as a container would. */
+static void make_deep(const char *top, int levels)
+{
+	assert_int_equal(mkdir(top, 0700), 0);
+	int fd = open(top, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	for (int i = 0; i < levels; i++) {
+		assert_int_equal(mkdirat(fd, "d", 0700), 0);
+		int next = openat(fd, "d", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+		assert_true(next >= 0);
+		close(fd);
+		fd = next;
+	}
+	autoclose int file = openat(fd, "file", O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+	assert_true(file >= 0);
+	close(fd);
+}
+
+static int count(int fd, const struct stat *st, const char *name, void *arg, struct error *err)
+{
+	struct stat again;
+	assert_int_equal(fstat(fd, &again), 0);
+	assert_true(again.st_ino == st->st_ino);
+	++*(int *)arg;
+	return str_equal(name, "stop") ? error_set(err, EINTR, "stopped") : 0;
+}
+
+static void deep_trees_are_removed(void **state)
+{
+	autofree char *top = path_join(dir, "deep", NULL), *name = path_join(top, ".removed-1", NULL);
+	autoerror struct error err = {0};
+	struct rlimit old, few = {200, 200};
+	int seen = 0;
+	make_deep(top, 3000);
+	assert_int_equal(mkdir(name, 0700), 0); /* a name that removal would like to use */
+	assert_int_equal(file_walk(top, count, &seen, &err), -ELOOP);
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &old), 0);
+	few.rlim_max = old.rlim_max;
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &few), 0);
+	assert_int_equal(file_remove_all(top, &err), 0);
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &old), 0);
+	assert_false(file_exists(top));
+}
+
+static void walks_see_each_entry_once(void **state)
+{
+	autofree char *sub = path_join(dir, "walk/sub", NULL), *file = path_join(sub, "file", NULL), *link = path_join(sub, "link", NULL), *top = path_join(dir, "walk", NULL), *stop = path_join(dir, "walk/stop", NULL);
+	autoerror struct error err = {0};
+	int seen = 0;
+	assert_int_equal(file_mkdir_all(sub, 0755, &err), 0);
+	assert_int_equal(file_write(AT_FDCWD, file, "x", 1, 0600, &err), 0);
+	assert_int_equal(symlink("/", link), 0);
+	assert_int_equal(file_walk(top, count, &seen, &err), 0);
+	assert_int_equal(seen, 4);
+	assert_int_equal(file_walk(file, count, &seen, &err), 0);
+	assert_int_equal(seen, 5);
+	assert_int_equal(file_write(AT_FDCWD, stop, "x", 1, 0600, &err), 0);
+	assert_int_equal(file_walk(top, count, &seen, &err), -EINTR);
+	assert_int_equal(file_walk("/nowhere/at/all", count, &seen, &err), -ENOENT);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -112,6 +173,8 @@ int main(void)
 		cmocka_unit_test(removal_spares_what_links_point_at),
 		cmocka_unit_test(paths_join_with_one_slash),
 		cmocka_unit_test(emptied_files_hold_nothing),
+		cmocka_unit_test(deep_trees_are_removed),
+		cmocka_unit_test(walks_see_each_entry_once),
 	};
 	return cmocka_run_group_tests(tests, make_dir, remove_dir);
 }
