@@ -70,20 +70,6 @@ static void report(struct node_agent *agent, const struct core_v1_node *node) {
 		agent->last_report = now;
 }
 
-static void rotate_logs(struct kubelet *kubelet) {
-	struct container_status **list = NULL;
-	size_t count = 0;
-	if (runtime_container_list(kubelet->runtime, NULL, NULL, &list, &count, NULL) < 0)
-		return;
-	for (size_t i = 0; i < count; i++) {
-		autoerror struct error err = {0};
-		if (list[i]->state == CONTAINER_RUNNING && runtime_container_rotate_log(kubelet->runtime, list[i]->id, false, &err) < 0)
-			log_warning("log cannot be rotated", LOG_STR("container", list[i]->name), LOG_ERR(&err));
-		container_status_free(list[i]);
-	}
-	free(list);
-}
-
 /* Frees disk where the images' file system is filled beyond the high threshold, down to the low one. */
 static void collect_images(struct kubelet *kubelet, const struct core_v1_node *node) {
 	const struct kubelet_options *o = &kubelet->options;
@@ -115,7 +101,7 @@ static void look(struct node_agent *agent) {
 	node_qos_update(kubelet);
 	if (node)
 		report(agent, node);
-	rotate_logs(kubelet);
+	runtime_rotate_logs(kubelet->runtime);
 	collect_images(kubelet, node);
 	node_storage_enforce(kubelet);
 	pod_manager_tidy(kubelet->pods);

@@ -1,54 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/*
- * Logs: conmon writes them in CRI's format; here they are rotated.
- *
- *	0.log                      being written
- *	0.log.20060102-150405      the one before, plain, as somebody may still read it
- *	0.log.20060102-150300.gz   older ones
- */
+/* Logs: conmon writes them in CRI's format; here they are rotated. */
 #include "kubelet/runtime/internal.h"
+#include "kubelet/runtime/log_files.h"
 
 #include "common/base/file.h"
+#include "common/base/log.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 #include <zlib.h>
 
 #define REOPEN "2 0 0\n" /* conmon's control message */
-
-/* Rotated files of a log, oldest first (their names end in a time). The caller frees with image_strv_free. */
-static char **rotated_files(const char *log, size_t *ret_count)
-{
-	autofree char *folder = xstrdup(log);
-	char *slash = strrchr(folder, '/');
-	*slash = 0;
-	autofree char *prefix = xprintf("%s.", slash + 1);
-	char **list = xcalloc(1, sizeof(char *));
-	size_t count = 0;
-	DIR *dir = opendir(*folder ? folder : "/");
-	for (struct dirent *e; dir && (e = readdir(dir));) {
-		if (!str_starts_with(e->d_name, prefix) || str_ends_with(e->d_name, ".tmp"))
-			continue;
-		list = xreallocarray(list, count + 2, sizeof(char *));
-		list[count++] = path_join(folder, e->d_name, NULL);
-		list[count] = NULL;
-	}
-	if (dir)
-		closedir(dir);
-	for (size_t i = 1; i < count; i++) /* few: insertion */
-		for (size_t j = i; j > 0 && strcmp(list[j - 1], list[j]) > 0; j--) {
-			char *swap = list[j];
-			list[j] = list[j - 1];
-			list[j - 1] = swap;
-		}
-	*ret_count = count;
-	return list;
-}
 
 static int compress_file(const char *path, struct error *err)
 {
@@ -79,17 +44,16 @@ static int compress_file(const char *path, struct error *err)
 /* Leaves room for the one that will be rotated now, and compresses what is plain. */
 static int tidy(const char *log, int max_files, struct error *err)
 {
-	size_t count;
-	char **files = rotated_files(log, &count);
+	autologfiles struct log_files files;
+	log_files_list(log, &files);
 	int r = 0;
 	size_t allowed = (size_t)(max_files - 2); /* without the current one and the one to come */
-	for (size_t i = 0; i < count; i++) {
-		if (count - i > allowed)
-			unlink(files[i]);
-		else if (!str_ends_with(files[i], ".gz") && r == 0)
-			r = compress_file(files[i], err);
+	for (size_t i = 0; i < files.len; i++) {
+		if (files.len - i > allowed)
+			unlink(files.items[i].path);
+		else if (!files.items[i].compressed && r == 0)
+			r = compress_file(files.items[i].path, err);
 	}
-	image_strv_free(files);
 	return r;
 }
 
@@ -98,13 +62,7 @@ static int rotate(struct runtime *runtime, struct container *container, struct e
 	int r = tidy(container->log_path, runtime->log_max_files, err);
 	if (r < 0)
 		return r;
-	struct wall_time now = clock_wall();
-	time_t seconds = now.sec;
-	struct tm parts;
-	char stamp[32];
-	gmtime_r(&seconds, &parts);
-	strftime(stamp, sizeof(stamp), "%Y%m%d-%H%M%S", &parts);
-	autofree char *target = xprintf("%s.%s", container->log_path, stamp);
+	autofree char *target = log_files_name(container->log_path);
 	if (file_exists(target))
 		return 0; /* twice within a second: the next time will do */
 	if (rename(container->log_path, target) < 0)
@@ -116,11 +74,8 @@ static int rotate(struct runtime *runtime, struct container *container, struct e
 	return r;
 }
 
-int runtime_container_rotate_log(struct runtime *runtime, const char *id, bool force, struct error *err)
+static int rotate_one(struct runtime *runtime, struct container *container, bool force, struct error *err)
 {
-	struct container *container = container_find(runtime, id);
-	if (!container)
-		return container_missing(id, err);
 	pthread_mutex_lock(&container->op);
 	struct stat st;
 	int r = 0;
@@ -128,6 +83,37 @@ int runtime_container_rotate_log(struct runtime *runtime, const char *id, bool f
 	if (running && stat(container->log_path, &st) == 0 && (force || st.st_size > runtime->log_max_bytes))
 		r = rotate(runtime, container, err);
 	pthread_mutex_unlock(&container->op);
+	return r;
+}
+
+int runtime_container_rotate_log(struct runtime *runtime, const char *id, bool force, struct error *err)
+{
+	struct container *container = container_find(runtime, id);
+	if (!container)
+		return container_missing(id, err);
+	int r = rotate_one(runtime, container, force, err);
 	container_put(runtime, container);
 	return r;
+}
+
+void runtime_rotate_logs(struct runtime *runtime)
+{
+	struct stat st;
+	pthread_mutex_lock(&runtime->lock);
+	struct container **list = xcalloc(runtime->containers.len + 1, sizeof(*list));
+	size_t count = 0, pos = 0;
+	for (struct map_entry *e; (e = map_next(&runtime->containers, &pos));) {
+		list[count] = e->value;
+		if (list[count]->state == CONTAINER_RUNNING)
+			list[count++]->refs++;
+	}
+	pthread_mutex_unlock(&runtime->lock);
+	for (size_t i = 0; i < count; i++) {
+		autoerror struct error err = {0};
+		/* Looked at without the lock that a container is started and ended under. */
+		if (stat(list[i]->log_path, &st) == 0 && st.st_size > runtime->log_max_bytes && rotate_one(runtime, list[i], false, &err) < 0)
+			log_warning("log cannot be rotated", LOG_STR("container", list[i]->name), LOG_STR("id", list[i]->id), LOG_ERR(&err));
+		container_put(runtime, list[i]);
+	}
+	free(list);
 }

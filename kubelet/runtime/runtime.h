@@ -312,8 +312,10 @@ int runtime_exec_sync(struct runtime *runtime, const char *id, const char *const
 
 /* ---- logs ---- */
 
-/* Where the log passed log_max_bytes: renames it <path>.<time>, compresses older ones, drops those past log_max_files, reopens. Call now and then for running containers. */
+/* Where the log passed log_max_bytes: renames it <path>.<time>, compresses older ones, drops those past log_max_files, reopens (log_files.h). */
 int runtime_container_rotate_log(struct runtime *runtime, const char *id, bool force, struct error *err);
+/* The same for all that run; call now and then. What fails is logged. */
+void runtime_rotate_logs(struct runtime *runtime);
 
 /* ---- measurements ---- */
 

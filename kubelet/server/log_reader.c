@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "kubelet/server/log_reader.h"
 
-#include <dirent.h>
+#include "kubelet/runtime/log_files.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -146,45 +147,12 @@ static int wait_growth(int notify, int cancel_fd) {
 
 /* ---- what was rotated away between two looks ---- */
 
-/* A rotated file is named by the log and the time when that was, "0.log.20261129-150405", and ".gz" once it is compressed. */
-struct rotated {
-	char *path, stamp[32];
-	bool compressed;
-	struct stat st;
-};
-
-/* The first that was rotated after that time and is not the file `skip`; ret->path NULL where there is none. `after` "": of all. */
-static void rotated_after(const char *path, const char *after, const struct stat *skip, struct rotated *ret) {
-	autofree char *folder = xstrdup(path);
-	char *slash = strrchr(folder, '/');
-	const char *log = slash + 1;
-	size_t len = strlen(log);
-	*slash = '\0';
-	*ret = (struct rotated){.path = NULL};
-	DIR *dir = opendir(folder);
-	for (struct dirent *e; dir && (e = readdir(dir));) {
-		struct rotated found = {.compressed = str_ends_with(e->d_name, ".gz")};
-		if (strncmp(e->d_name, log, len) != 0 || e->d_name[len] != '.' || str_ends_with(e->d_name, ".tmp"))
-			continue;
-		snprintf(found.stamp, sizeof(found.stamp), "%.*s", (int)strcspn(e->d_name + len + 1, "."), e->d_name + len + 1);
-		if (strcmp(found.stamp, after) <= 0 || (ret->path && strcmp(found.stamp, ret->stamp) >= 0))
-			continue;
-		found.path = xprintf("%s/%s", folder, e->d_name);
-		if (stat(found.path, &found.st) < 0 || (skip && skip->st_ino == found.st.st_ino && skip->st_dev == found.st.st_dev)) {
-			free(found.path);
-			continue;
-		}
-		free(ret->path);
-		*ret = found;
-	}
-	if (dir)
-		closedir(dir);
-}
-
-static void newest_stamp(const char *path, char ret[32]) {
-	struct rotated found;
-	for (*ret = '\0'; rotated_after(path, ret, NULL, &found), found.path; free(found.path))
-		memcpy(ret, found.stamp, sizeof(found.stamp));
+/* The first that was rotated after that time and is not the file `skip`; NULL where there is none. ret_st: what it is. */
+static const struct log_file *rotated_after(const struct log_files *files, const char *after, const struct stat *skip, struct stat *ret_st) {
+	for (size_t i = 0; i < files->len; i++)
+		if (strcmp(files->items[i].stamp, after) > 0 && stat(files->items[i].path, ret_st) == 0 && !(skip && skip->st_ino == ret_st->st_ino && skip->st_dev == ret_st->st_dev))
+			return &files->items[i];
+	return NULL;
 }
 
 static void read_rotated(const char *path, struct state *s) {
@@ -197,32 +165,36 @@ static void read_rotated(const char *path, struct state *s) {
 		gzclose(gz);
 }
 
+/* Our own is the first since; compressed it is another file, and removed it is not there. */
+static void pass_own(const char *path, const struct stat *mine, char after[LOG_STAMP_LEN]) {
+	autologfiles struct log_files files;
+	struct stat st;
+	log_files_list(path, &files);
+	const struct log_file *found = rotated_after(&files, after, NULL, &st);
+	if (found && (found->compressed || (st.st_ino == mine->st_ino && st.st_dev == mine->st_dev)))
+		memcpy(after, found->stamp, LOG_STAMP_LEN);
+}
+
 /* The file that was read to its end has been rotated: opens the one that stands in its place, after what came and went between. */
-static int open_next(const char *path, int *fd, struct state *s, char after[32], struct error *err) {
-	struct stat mine, now;
-	struct rotated found;
+static int open_next(const char *path, int *fd, struct state *s, char after[LOG_STAMP_LEN], struct error *err) {
+	struct stat mine, now, st;
 	if (fstat(*fd, &mine) < 0)
 		return error_set_errno(err, errno, "stat log");
-	/* Our own is the first since; compressed it is another file, and removed it is not there. */
-	rotated_after(path, after, NULL, &found);
-	if (found.path && (found.compressed || (found.st.st_ino == mine.st_ino && found.st.st_dev == mine.st_dev)))
-		memcpy(after, found.stamp, sizeof(found.stamp));
-	free(found.path);
+	pass_own(path, &mine, after);
 	for (;;) {
 		cleanup_close(fd);
 		*fd = open(path, O_RDONLY | O_CLOEXEC);
 		if (*fd < 0 || fstat(*fd, &now) < 0)
 			return error_set_errno(err, errno, "open log");
 		/* Asked when the new one is open: rotated from here on, it is known by what it is. */
-		rotated_after(path, after, &now, &found);
-		if (!found.path || s->over)
-			break;
-		read_rotated(found.path, s);
-		memcpy(after, found.stamp, sizeof(found.stamp));
-		free(found.path);
+		autologfiles struct log_files files;
+		log_files_list(path, &files);
+		const struct log_file *found = rotated_after(&files, after, &now, &st);
+		if (!found || s->over)
+			return 0;
+		read_rotated(found->path, s);
+		memcpy(after, found->stamp, LOG_STAMP_LEN);
 	}
-	free(found.path);
-	return 0;
 }
 
 static int follow(const char *path, int *fd, struct state *s, bool (*ended)(void *), void *arg, int cancel_fd, struct error *err) {
@@ -230,8 +202,12 @@ static int follow(const char *path, int *fd, struct state *s, bool (*ended)(void
 	int watch = notify < 0 ? -1 : inotify_add_watch(notify, path, IN_MODIFY | IN_MOVE_SELF | IN_DELETE_SELF);
 	if (watch < 0)
 		return error_set_errno(err, errno, "watch log");
-	char after[32];
-	newest_stamp(path, after);
+	char after[LOG_STAMP_LEN] = "";
+	autologfiles struct log_files files;
+	log_files_list(path, &files);
+	if (files.len)
+		memcpy(after, files.items[files.len - 1].stamp, sizeof(after));
+	log_files_done(&files);
 	while (!s->over) {
 		/* Asked before the read: what was written before the end is then surely read. */
 		bool last = ended && ended(arg);
