@@ -91,7 +91,7 @@ void pod_free(struct pod *pod) {
 	free(pod->source);
 	free(pod->evict_reason);
 	free(pod->evict_message);
-	free(pod->mount_error);
+	free(pod->mounts.told);
 	free(pod->end_phase);
 	pod_resize_free(pod);
 	pthread_mutex_destroy(&pod->lock);

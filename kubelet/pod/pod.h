@@ -87,7 +87,11 @@ struct pod {
 	bool dirs_made;
 	char *ips[NETWORK_MAX_IPS];
 	size_t ip_count;
-	char *mount_error;       /* last one told as an event */
+	struct {
+		char *told;        /* what failed, as it was told last; NULL: nothing does */
+		int64_t told_at, told_wait; /* monotonic; the same is told again after the wait */
+		int64_t waits_since;        /* that it has waited for volumes, or said so; 0: it does not */
+	} mounts;
 	int64_t retry_ns;        /* back-off of what failed last; 0: nothing did */
 	bool end_told;
 	bool restarting_all;
@@ -125,6 +129,8 @@ void pod_facts_get(struct pod *pod, struct pod_facts *ret);
 /* Whether it is to end: deleted, removed, evicted, or over. */
 bool pod_is_ending(struct pod *pod);
 
+/* volumes.c: brings the pod's volumes into being or up to date, and tells what fails. *ret_again: nanoseconds until it wants to be called again; 0: no wish. */
+int pod_set_volumes(struct pod *pod, const struct core_v1_pod *object, int64_t *ret_again);
 /* sync.c: one look at the pod. Gives the monotonic time of the next look, 0 for none. */
 int64_t pod_sync(struct pod *pod);
 

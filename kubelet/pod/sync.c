@@ -133,31 +133,12 @@ static int make_ground(struct pod *pod, const struct core_v1_pod *object, struct
 }
 
 static int set_volumes(struct pod *pod, const struct core_v1_pod *object, struct agenda *agenda) {
-	autoerror struct error err = {0};
-	autofree char *dir = build_pod_dir(pod->kubelet, pod->uid);
-	autoarena struct arena *arena = arena_new();
-	struct api_quantity_map limits;
-	struct pod_facts facts;
-	pod_facts_get(pod, &facts);
-	autounref struct core_v1_node *node = pod->kubelet->node_informer ? informer_find(pod->kubelet->node_informer, NULL, pod->kubelet->node_name) : NULL;
-	facts.allocatable = node ? &node->status.allocatable : NULL;
-	resources_pod_limits(object, arena, &limits);
-	const struct quantity *memory = api_quantity_get(&limits, "memory");
-	struct volume_pod volume_pod = {.pod = object, .pod_dir = dir, .facts = &facts, .objects = pod->kubelet->objects, .tokens = pod->kubelet->tokens, .memory_limit = memory ? quantity_value(memory) : 0};
-	int r = volumes_setup(&volume_pod, &pod->volume_paths, &err);
-	if (volume_pod.refresh_after_ns)
-		look_after(agenda, volume_pod.refresh_after_ns);
-	if (r == 0) {
-		free(take_ptr(pod->mount_error));
-		return 0;
-	}
-	if (!str_equal(pod->mount_error, error_message(&err))) {
-		log_warning("volume cannot be set up", LOG_STR("pod", pod->name), LOG_STR("namespace", pod->ns), LOG_ERR(&err));
-		kubelet_event(pod->kubelet, object, NULL, "Warning", "FailedMount", "%s", error_message(&err));
-		free(pod->mount_error);
-		pod->mount_error = xstrdup(error_message(&err));
-	}
-	look_backoff(pod, agenda);
+	int64_t again = 0;
+	int r = pod_set_volumes(pod, object, &again);
+	if (again)
+		look_after(agenda, again);
+	if (r < 0)
+		look_backoff(pod, agenda);
 	return r;
 }
 

@@ -48,14 +48,19 @@ static int setup_one(struct volume_pod *pod, const struct core_v1_volume *volume
 }
 
 int volumes_setup(struct volume_pod *pod, struct map *paths, struct error *err) {
+	int first = 0;
 	for api_list_each (volume, &pod->pod->spec.volumes) {
-		int r = setup_one(pod, volume, paths, err);
-		if (r < 0) {
-			error_context(err, "MountVolume.SetUp failed for volume \"%s\" ", volume->name);
-			return r;
-		}
+		autoerror struct error one = {0};
+		int r = setup_one(pod, volume, paths, &one);
+		if (r == 0)
+			continue;
+		error_context(&one, "MountVolume.SetUp failed for volume \"%s\" ", volume->name);
+		if (pod->failed)
+			pod->failed(volume, &one, pod->failed_arg);
+		if (first == 0 && !map_has(paths, volume->name))
+			first = error_set(err, r, "%s", error_message(&one));
 	}
-	return 0;
+	return first;
 }
 
 int volumes_teardown(const char *pod_dir, struct error *err) {

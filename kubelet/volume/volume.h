@@ -22,6 +22,8 @@ struct volume_pod {
 	struct object_source *objects;
 	struct token_cache *tokens; /* NULL: no API */
 	int64_t memory_limit;       /* bytes a Memory emptyDir may take at most; 0: no limit */
+	void (*failed)(const struct core_v1_volume *volume, const struct error *err, void *arg); /* told of each volume that failed, as the FailedMount event words it; may be NULL */
+	void *failed_arg;
 	int64_t refresh_after_ns;   /* out: setup wants to be called again then; 0: no wish. Plugins lower it by volume_refresh_after(). */
 };
 void volume_refresh_after(struct volume_pod *pod, int64_t ns);
@@ -35,6 +37,7 @@ struct volume_plugin {
 	 */
 	int (*setup)(struct volume_pod *pod, const struct core_v1_volume *volume, const char *dir, char **ret_path, struct error *err);
 	bool without_dir; /* lives elsewhere: the pod's folder holds nothing of it */
+	bool relabel;     /* the pod's alone: where there is SELinux, what is in it takes the label of its containers' files */
 	bool live;        /* what it shows can change: setup runs at each sync */
 };
 extern const struct volume_plugin *const volume_plugins[];
@@ -43,8 +46,8 @@ extern const size_t volume_plugin_count;
 const struct volume_plugin *volume_plugin_find(const struct core_v1_volume *volume);
 
 /*
- * Sets up every volume of the pod. Paths are added to `paths` (volume name -> char *, owned by the map); those already in it are set up
- * again only where live. The error is worded as the FailedMount event: MountVolume.SetUp failed for volume "x" : ...
+ * Sets up every volume of the pod, whether others fail or not. Paths are added to `paths` (volume name -> char *, owned by the map); those already in it are set
+ * up again only where live. Fails where one was never set up, with the first such error: one that only cannot be brought up to date stays as it is.
  */
 int volumes_setup(struct volume_pod *pod, struct map *paths, struct error *err);
 /* Unmounts and removes all volumes below the pod's folder. Absent is success. */
