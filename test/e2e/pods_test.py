@@ -455,3 +455,42 @@ spec:
         c.wait(10, f"Ready to be {status}", lambda: conditions(c, "gated")["Ready"]["status"] == status)
     expect(c.kubectl("logs", "gated").stdout.split() == [str(64 << 20), "500"], "a container without limits is told the pod's")
     gone(c, "gated")
+
+
+def test_volumes_that_fail_are_told_and_outlived(c):
+    c.kubectl("create", "configmap", "passing", "--from-literal=a=1")
+    c.apply("""
+apiVersion: v1
+kind: Pod
+metadata: {name: outlives}
+spec:
+  terminationGracePeriodSeconds: 0
+  volumes: [{name: files, configMap: {name: passing}}]
+  containers:
+  - name: main
+    image: busybox:v1
+    command: [sh, -c, "until [ -e /tmp/go ]; do sleep 0.1; done; exit 3"]
+    volumeMounts: [{name: files, mountPath: /files}]
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: waits}
+spec:
+  terminationGracePeriodSeconds: 0
+  volumes: [{name: one, configMap: {name: nothing}}, {name: two, secret: {secretName: nothing}}, {name: three, emptyDir: {}}]
+  containers: [{name: main, image: "busybox:v1", command: [sleep, "1000"]}]
+""")
+    ready(c, "outlives")
+
+    def told(pod, text):
+        return [e for e in c.get("events", "--field-selector", f"involvedObject.name={pod},reason=FailedMount")["items"] if text in e["message"]]
+
+    # Each volume that fails, and again while it does.
+    for text in ('MountVolume.SetUp failed for volume "one" : configmap "nothing" not found', 'MountVolume.SetUp failed for volume "two" : secret "nothing" not found'):
+        c.wait(30, f"{text}, more than once", lambda t=text: sum(e["count"] for e in told("waits", t)) > 1)
+    c.kubectl("delete", "configmap", "passing")
+    c.wait(30, "its loss is told", lambda: told("outlives", 'configmap "passing" not found'))
+    run_in(c, "outlives", "touch /tmp/go")
+    c.wait(30, "it runs again without", lambda: statuses(c, "outlives")["main"]["restartCount"] == 1 and statuses(c, "outlives")["main"]["ready"])
+    expect(run_in(c, "outlives", "cat /files/a") == "1", "with the files it had")
+    gone(c, "outlives", "waits")
