@@ -109,6 +109,17 @@ struct cgroup_stats {
 int cgroup_stats_read(struct cgroup_tree *tree, const char *path, struct cgroup_stats *ret, struct error *err);
 /* "/" gives the whole machine where the controllers count there, else what /proc says. */
 
+enum cgroup_pressure_kind { CGROUP_PRESSURE_CPU, CGROUP_PRESSURE_MEMORY, CGROUP_PRESSURE_IO, CGROUP_PRESSURES };
+struct cgroup_pressure_line {
+	double avg10, avg60, avg300; /* per cent of the last so many seconds */
+	uint64_t total_us;
+};
+struct cgroup_pressure {
+	struct cgroup_pressure_line some, full; /* when some task waited; when all did */
+};
+/* False where the kernel does not count it: of a group, always so in version 1. "/": the whole machine. */
+bool cgroup_pressure_read(struct cgroup_tree *tree, const char *path, enum cgroup_pressure_kind kind, struct cgroup_pressure *ret);
+
 /* Hugepage sizes of this machine in bytes, ascending; returns how many (at most max). */
 size_t cgroup_hugepage_sizes(uint64_t *out, size_t max);
 

@@ -20,9 +20,10 @@ struct sample {
 	const struct cgroup_resources *limits;
 	struct wall_time started;
 	const struct netns_interface *interface;
+	const struct cgroup_pressure *pressures; /* CGROUP_PRESSURES of them */
 };
 
-enum scope { OF_ALL, OF_CONTAINER, OF_INTERFACE };
+enum scope { OF_ALL, OF_CONTAINER, OF_INTERFACE, OF_CPU_PRESSURE, OF_MEMORY_PRESSURE, OF_IO_PRESSURE };
 struct row {
 	const char *name, *help, *type;
 	const char *labels; /* more of them; "" */
@@ -65,6 +66,12 @@ VALUE(transmit_bytes, s->interface->tx_bytes)
 VALUE(transmit_packets, s->interface->tx_packets)
 VALUE(transmit_errors, s->interface->tx_errors)
 VALUE(transmit_dropped, s->interface->tx_dropped)
+VALUE(cpu_stalled, s->pressures[CGROUP_PRESSURE_CPU].full.total_us / 1e6)
+VALUE(cpu_waiting, s->pressures[CGROUP_PRESSURE_CPU].some.total_us / 1e6)
+VALUE(memory_stalled, s->pressures[CGROUP_PRESSURE_MEMORY].full.total_us / 1e6)
+VALUE(memory_waiting, s->pressures[CGROUP_PRESSURE_MEMORY].some.total_us / 1e6)
+VALUE(io_stalled, s->pressures[CGROUP_PRESSURE_IO].full.total_us / 1e6)
+VALUE(io_waiting, s->pressures[CGROUP_PRESSURE_IO].some.total_us / 1e6)
 
 static const struct row resource_rows[] = {
 	{"container_cpu_usage_seconds_total", "[STABLE] Cumulative cpu time consumed by the container in core-seconds", "counter", "", OF_CONTAINER, cpu_seconds},
@@ -100,6 +107,12 @@ static const struct row cadvisor_rows[] = {
 	{"container_spec_cpu_period", "CPU period of the container.", "gauge", "", OF_CONTAINER, spec_period},
 	{"container_spec_cpu_quota", "CPU quota of the container.", "gauge", "", OF_CONTAINER, spec_quota},
 	{"container_spec_memory_limit_bytes", "Memory limit for the container.", "gauge", "", OF_CONTAINER, spec_memory},
+	{"container_pressure_cpu_stalled_seconds_total", "Total time duration no tasks in the container could make progress due to CPU congestion.", "counter", "", OF_CPU_PRESSURE, cpu_stalled},
+	{"container_pressure_cpu_waiting_seconds_total", "Total time duration tasks in the container have waited due to CPU congestion.", "counter", "", OF_CPU_PRESSURE, cpu_waiting},
+	{"container_pressure_memory_stalled_seconds_total", "Total time duration no tasks in the container could make progress due to memory congestion.", "counter", "", OF_MEMORY_PRESSURE, memory_stalled},
+	{"container_pressure_memory_waiting_seconds_total", "Total time duration tasks in the container have waited due to memory congestion.", "counter", "", OF_MEMORY_PRESSURE, memory_waiting},
+	{"container_pressure_io_stalled_seconds_total", "Total time duration no tasks in the container could make progress due to IO congestion.", "counter", "", OF_IO_PRESSURE, io_stalled},
+	{"container_pressure_io_waiting_seconds_total", "Total time duration tasks in the container have waited due to IO congestion.", "counter", "", OF_IO_PRESSURE, io_waiting},
 	{"container_network_receive_bytes_total", "Cumulative count of bytes received", "counter", "", OF_INTERFACE, receive_bytes},
 	{"container_network_receive_packets_total", "Cumulative count of packets received", "counter", "", OF_INTERFACE, receive_packets},
 	{"container_network_receive_errors_total", "Cumulative count of errors encountered while receiving", "counter", "", OF_INTERFACE, receive_errors},
@@ -127,6 +140,15 @@ static void table_add(struct table *t, enum scope scope, const char *labels, con
 			buf_printf(&t->out[i], "%s{%s%s} %.17g %lld\n", t->rows[i].name, labels, t->rows[i].labels, t->rows[i].value(sample), (long long)ms);
 }
 
+/* What the kernel counts of it. */
+static void add_pressures(struct table *t, const char *path, const char *labels, struct wall_time time) {
+	static const enum scope scopes[] = {[CGROUP_PRESSURE_CPU] = OF_CPU_PRESSURE, [CGROUP_PRESSURE_MEMORY] = OF_MEMORY_PRESSURE, [CGROUP_PRESSURE_IO] = OF_IO_PRESSURE};
+	struct cgroup_pressure pressures[CGROUP_PRESSURES];
+	for (enum cgroup_pressure_kind kind = 0; t->cadvisor && kind < CGROUP_PRESSURES; kind++)
+		if (cgroup_pressure_read(t->kubelet->cgroups, path, kind, &pressures[kind]))
+			table_add(t, scopes[kind], labels, &(struct sample){.pressures = pressures}, time);
+}
+
 static void add_container(const struct usage_visit *v, void *arg) {
 	struct table *t = arg;
 	const struct core_v1_container *spec = fieldref_container(v->pod, v->container->name);
@@ -138,6 +160,8 @@ static void add_container(const struct usage_visit *v, void *arg) {
 					    : xprintf("container=\"%s\",namespace=\"%s\",pod=\"%s\"", v->container->name, v->pod->metadata.namespace, v->pod->metadata.name);
 	table_add(t, OF_CONTAINER, labels, &sample, sample.cgroup->time);
 	table_add(t, OF_ALL, labels, &sample, sample.cgroup->time);
+	if (v->container->cgroup_path)
+		add_pressures(t, v->container->cgroup_path, labels, sample.cgroup->time);
 }
 
 /* The pod as a whole: no container, and the network that its containers share. */
@@ -149,6 +173,7 @@ static void add_pod(struct table *t, const struct core_v1_pod *pod) {
 	autofree char *path = cgroup_pod_path(t->kubelet->cgroups, resources_qos(pod), pod->metadata.uid);
 	autofree char *labels = xprintf("container=\"\",id=\"%s\",image=\"\",name=\"\",namespace=\"%s\",pod=\"%s\"", path, pod->metadata.namespace, pod->metadata.name);
 	table_add(t, OF_ALL, labels, &(struct sample){.cgroup = &stats}, stats.time);
+	add_pressures(t, path, labels, stats.time);
 	int count = usage_interfaces(t->kubelet, pod->metadata.uid, interfaces);
 	for (int i = 0; i < count; i++) {
 		autofree char *with = xprintf("%s,interface=\"%s\"", labels, interfaces[i].name);
@@ -162,6 +187,7 @@ static void add_machine(struct table *t) {
 	static const char labels[] = "container=\"\",id=\"/\",image=\"\",name=\"\",namespace=\"\",pod=\"\"";
 	cgroup_stats_read(t->kubelet->cgroups, "/", &stats, NULL);
 	table_add(t, OF_ALL, labels, &(struct sample){.cgroup = &stats}, stats.time);
+	add_pressures(t, "/", labels, stats.time);
 	int count = netns_interfaces(NULL, interfaces, array_len(interfaces), NULL);
 	for (int i = 0; i < count; i++) {
 		autofree char *with = xprintf("%s,interface=\"%s\"", labels, interfaces[i].name);

@@ -29,6 +29,28 @@ static int64_t age_ns(struct wall_time since) {
 	return (now.sec - since.sec) * NSEC_PER_SEC + now.nsec - since.nsec;
 }
 
+static json_t *pressure_line_json(const struct cgroup_pressure_line *line) {
+	return json_pack("{s:I,s:f,s:f,s:f}", "total", (json_int_t)line->total_us, "avg10", line->avg10, "avg60", line->avg60, "avg300", line->avg300);
+}
+
+static void add_pressure(struct kubelet *kubelet, json_t *part, const char *path, enum cgroup_pressure_kind kind) {
+	struct cgroup_pressure pressure;
+	if (cgroup_pressure_read(kubelet->cgroups, path, kind, &pressure))
+		json_object_set_new(part, "psi", json_pack("{s:o,s:o}", "full", pressure_line_json(&pressure.full), "some", pressure_line_json(&pressure.some)));
+}
+
+/* What of processor, memory and disks the group had to wait for, where the kernel counts that. */
+static void add_pressures(struct kubelet *kubelet, json_t *out, const char *path, bool brief) {
+	json_t *io = json_pack("{s:o}", "time", time_json(clock_wall()));
+	add_pressure(kubelet, json_object_get(out, "cpu"), path, CGROUP_PRESSURE_CPU);
+	add_pressure(kubelet, json_object_get(out, "memory"), path, CGROUP_PRESSURE_MEMORY);
+	if (!brief)
+		add_pressure(kubelet, io, path, CGROUP_PRESSURE_IO);
+	if (json_object_get(io, "psi"))
+		json_object_set(out, "io", io);
+	json_decref(io);
+}
+
 /* key: what tells these counts from all others. since: when they began. */
 static json_t *cpu_json(struct kubelet *kubelet, const char *key, const struct cgroup_stats *s, struct wall_time since) {
 	uint64_t rate = rates_look(kubelet->rates, key, s->cpu_usage_ns, age_ns(since), clock_monotonic_ns());
@@ -69,6 +91,8 @@ static void add_container(const struct usage_visit *v, void *arg) {
 	const struct container_usage *u = v->usage;
 	json_t *out = json_pack("{s:s,s:o,s:o,s:o}", "name", v->container->name, "startTime", time_json(v->container->started), "cpu", cpu_json(s->kubelet, v->container->id, &u->cgroup, v->container->started), "memory", memory_json(&u->cgroup));
 	json_array_append_new(s->containers, out);
+	if (v->container->cgroup_path)
+		add_pressures(s->kubelet, out, v->container->cgroup_path, s->brief);
 	if (s->brief)
 		return;
 	json_object_set_new(out, "rootfs", fs_json(s->kubelet->options.image_root, (int64_t)u->rootfs_bytes, (int64_t)u->rootfs_inodes));
@@ -129,6 +153,8 @@ static json_t *pod_json(struct kubelet *kubelet, const struct core_v1_pod *pod, 
 	}
 	json_t *out = json_pack("{s:{s:s,s:s,s:s},s:o,s:o,s:o,s:o}", "podRef", "name", pod->metadata.name, "namespace", pod->metadata.namespace, "uid", pod->metadata.uid, "startTime", time_json(pod->status.start_time.t), "containers", s.containers,
 				"cpu", cpu_json(kubelet, pod->metadata.uid, &stats, pod->status.start_time.t), "memory", memory_json(&stats));
+	autofree char *path = cgroup_pod_path(kubelet->cgroups, resources_qos(pod), pod->metadata.uid);
+	add_pressures(kubelet, out, path, brief);
 	if (brief)
 		return out;
 	json_object_set_new(out, "volume", volumes_json(&s, pod));
@@ -179,6 +205,7 @@ static json_t *node_json(struct kubelet *kubelet, bool brief) {
 	cgroup_stats_read(kubelet->cgroups, "/", &stats, NULL);
 	stats.memory_limit = (uint64_t)kubelet->memory_capacity;
 	json_t *out = json_pack("{s:s,s:o,s:o,s:o,s:o}", "nodeName", kubelet->node_name, "startTime", time_json(started), "systemContainers", systems_json(kubelet, started), "cpu", cpu_json(kubelet, "/", &stats, booted), "memory", memory_json(&stats));
+	add_pressures(kubelet, out, "/", brief);
 	if (brief)
 		return out;
 	json_object_set_new(out, "fs", fs_json(kubelet->options.root_dir, -1, -1));

@@ -115,6 +115,9 @@ spec:
     expect(node["fs"]["capacityBytes"] > 0 and node["network"]["interfaces"] and node["runtime"]["containerFs"]["capacityBytes"] > 0, "the node's own")
     expect([s["name"] for s in node["systemContainers"]] == ["kubelet", "runtime", "pods"] and node["systemContainers"][0]["cpu"]["usageCoreNanoSeconds"] > 0, node["systemContainers"])
     expect(node["rlimit"]["maxpid"] > node["rlimit"]["curproc"] > 0 and "swapUsageBytes" in node["swap"], "the node's limits")
+    counted = os.path.exists("/proc/pressure/io")
+    expect(("psi" in node["cpu"], "psi" in node["memory"], "psi" in node.get("io", {})) == (counted,) * 3, "what the machine waited for, where the kernel counts it")
+    expect(not counted or (node["cpu"]["psi"]["some"]["total"] > 0 and value(cadvisor, "container_pressure_cpu_waiting_seconds_total", id="/") > 0), f"{node['cpu']}")
     brief = json.loads(raw(c, "/stats/summary?only_cpu_and_memory=true"))
     pod = [p for p in brief["pods"] if p["podRef"]["name"] == "measured"][0]
     expect(sorted(pod) == ["containers", "cpu", "memory", "podRef", "startTime"] and "fs" not in brief["node"], f"{pod}")

@@ -108,6 +108,16 @@ static void test_version_2(void **state)
 	assert_int_equal(stats.oom_kills, 1);
 	assert_int_equal(stats.pids, 6);
 	assert_int_equal(cgroup_stats_read(tree, "/kubepods/none", &stats, &err), -ENOENT);
+	put(pod, "cpu.pressure", "some avg10=1.50 avg60=2.25 avg300=0.00 total=123456\nfull avg10=0.50 avg60=0.00 avg300=3.00 total=7\n");
+	put(pod, "io.pressure", "some avg10=0.00 avg60=0.00 avg300=0.00 total=99\n");
+	put(pod, "memory.pressure", "odd\n");
+	struct cgroup_pressure pressure;
+	assert_true(cgroup_pressure_read(tree, path, CGROUP_PRESSURE_CPU, &pressure));
+	assert_true(pressure.some.avg10 == 1.5 && pressure.some.avg60 == 2.25 && pressure.some.total_us == 123456 && pressure.full.avg300 == 3 && pressure.full.total_us == 7);
+	assert_true(cgroup_pressure_read(tree, path, CGROUP_PRESSURE_IO, &pressure));
+	assert_true(pressure.some.total_us == 99 && pressure.full.total_us == 0);
+	assert_false(cgroup_pressure_read(tree, path, CGROUP_PRESSURE_MEMORY, &pressure));
+	assert_false(cgroup_pressure_read(tree, "/kubepods/none", CGROUP_PRESSURE_CPU, &pressure));
 	assert_ok(cgroup_kill(tree, path, &err), &err);
 	assert_file(pod, "cgroup.kill", "1");
 	cgroup_close(tree);
