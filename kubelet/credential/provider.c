@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "kubelet/credential/provider.h"
+#include "kubelet/credential/account.h"
 
 #include "common/api/yaml.h"
 #include "common/base/clock.h"
@@ -27,6 +27,7 @@ struct provider {
 	char *name, *path, *api_version;
 	char **patterns, **argv, **env; /* NULL terminated */
 	int64_t cache_ns;
+	struct account_rule account;
 	pthread_mutex_t running; /* one at a time: who comes second finds the answer */
 };
 
@@ -39,7 +40,7 @@ struct credential_providers {
 	struct provider *items;
 	size_t len;
 	pthread_mutex_t lock;
-	struct map answers; /* "<provider's place>/<key>" -> struct answer */
+	struct map answers; /* "<provider's place>/<account's key>/<key>" -> struct answer */
 };
 
 /* ---- patterns ---- */
@@ -140,8 +141,12 @@ static int read_provider(json_t *json, const char *programs, struct provider *re
 	ret->api_version = xstrdup(version);
 	if (!cache || duration_parse(cache, strlen(cache), &ret->cache_ns) < 0 || ret->cache_ns < 0)
 		return error_set(err, EINVAL, "%s: defaultCacheDuration: want a duration", name);
-	if (json_object_get(json, "tokenAttributes"))
-		return error_set(err, ENOTSUP, "%s: tokenAttributes: plugins are not given tokens of service accounts here", name);
+	json_t *attributes = json_object_get(json, "tokenAttributes");
+	if (attributes && !str_equal(version, API_GROUP "v1"))
+		return error_set(err, EINVAL, "%s: tokenAttributes: want apiVersion " API_GROUP "v1", name);
+	int r = attributes ? account_rule_read(attributes, &ret->account, err) : 0;
+	if (r < 0)
+		return error_context(err, "%s", name);
 	if (access(ret->path, X_OK) < 0)
 		return error_set_errno(err, errno, "%s", ret->path);
 	return 0;
@@ -205,6 +210,7 @@ void credential_providers_free(struct credential_providers *providers) {
 		free_strings(p->patterns);
 		free_strings(p->argv);
 		free_strings(p->env);
+		account_rule_done(&p->account);
 		pthread_mutex_destroy(&p->running);
 	}
 	free(providers->items);
@@ -215,17 +221,17 @@ void credential_providers_free(struct credential_providers *providers) {
 
 /* ---- asking ---- */
 
-static char *cache_key(size_t place, const char *key) {
-	return xprintf("%zu/%s", place, key);
+static char *cache_key(size_t place, const struct account *account, const char *key) {
+	return xprintf("%zu/%s/%s", place, account->key, key);
 }
 
 /* The caller drops the reference; NULL where nothing is remembered. */
-static json_t *remembered(struct credential_providers *providers, size_t place, const char *image, const char *registry) {
+static json_t *remembered(struct credential_providers *providers, size_t place, const struct account *account, const char *image, const char *registry) {
 	const char *const keys[] = {image, registry, GLOBAL_KEY};
 	json_t *found = NULL;
 	pthread_mutex_lock(&providers->lock);
 	for (size_t i = 0; !found && i < array_len(keys); i++) {
-		autofree char *key = cache_key(place, keys[i]);
+		autofree char *key = cache_key(place, account, keys[i]);
 		struct answer *answer = map_get(&providers->answers, key);
 		if (answer && clock_monotonic_ns() < answer->until)
 			found = json_incref(answer->auth);
@@ -234,14 +240,14 @@ static json_t *remembered(struct credential_providers *providers, size_t place, 
 	return found;
 }
 
-static void remember(struct credential_providers *providers, size_t place, const char *key, json_t *auth, int64_t ns) {
+static void remember(struct credential_providers *providers, size_t place, const struct account *account, const char *key, json_t *auth, int64_t ns) {
 	int64_t now = clock_monotonic_ns();
 	struct map_entry *e;
 	if (ns <= 0)
 		return;
 	struct answer *answer = xnew(struct answer);
 	*answer = (struct answer){json_incref(auth), ns < INT64_MAX - now ? now + ns : INT64_MAX};
-	autofree char *name = cache_key(place, key);
+	autofree char *name = cache_key(place, account, key);
 	pthread_mutex_lock(&providers->lock);
 	for (size_t i = 0; (e = map_next(&providers->answers, &i));)
 		if (((struct answer *)e->value)->until <= now)
@@ -250,19 +256,25 @@ static void remember(struct credential_providers *providers, size_t place, const
 	pthread_mutex_unlock(&providers->lock);
 }
 
-static int run_plugin(const struct provider *provider, const char *image, json_t **ret, struct error *err) {
+static int run_plugin(const struct provider *provider, const char *image, const struct account *account, json_t **ret, struct error *err) {
 	json_t *request = json_pack("{s:s,s:s,s:s}", "kind", "CredentialProviderRequest", "apiVersion", provider->api_version, "image", image);
+	if (account->token)
+		json_object_set_new(request, "serviceAccountToken", json_string(account->token));
+	if (json_object_size(account->annotations))
+		json_object_set(request, "serviceAccountAnnotations", account->annotations);
 	autofree char *input = json_dumps(request, JSON_COMPACT);
 	autobuf struct buf out = BUF_INIT(MAX_ANSWER), errout = BUF_INIT(MAX_ANSWER);
 	json_decref(request);
 	const struct process_options options = {.argv = (const char *const *)provider->argv, .envp = (const char *const *)provider->env, .stdin_fd = -1, .stdout_fd = -1, .stderr_fd = -1, .new_session = true, .die_with_parent = false};
 	int r = process_run(&options, input, strlen(input), &out, &errout, PLUGIN_TIMEOUT_MS, NULL, err);
+	memset(input, 0, strlen(input));
 	if (r < 0)
 		return r;
 	/* Nothing of the answer is ever told: it holds secrets. */
 	json_t *answer = out.len ? json_loadb(out.data, out.len, 0, NULL) : NULL;
 	bool fits = json_is_object(answer) && str_equal(json_string_value(json_object_get(answer, "kind")), "CredentialProviderResponse") && str_equal(json_string_value(json_object_get(answer, "apiVersion")), provider->api_version);
-	memset(out.data ? out.data : input, 0, out.data ? out.len : 0);
+	if (out.data)
+		memset(out.data, 0, out.len);
 	if (!fits) {
 		json_decref(answer);
 		return error_set(err, EBADMSG, "its answer is no CredentialProviderResponse of %s", provider->api_version);
@@ -271,28 +283,56 @@ static int run_plugin(const struct provider *provider, const char *image, json_t
 	return 0;
 }
 
+/* What is good for all pods of an account must not be the token of one of them. */
+static bool echoes_token(const struct provider *provider, const struct account *account, json_t *auth) {
+	const char *key;
+	json_t *entry;
+	json_object_foreach(auth, key, entry)
+		if (account->token && !provider->account.per_token && str_equal(json_string_value(json_object_get(entry, "password")), account->token))
+			return true;
+	return false;
+}
+
+/* The "auth" map of an answer, remembered for as long as it allows; the caller drops the reference. */
+static json_t *take_answer(struct credential_providers *providers, size_t place, const struct account *account, const char *image, const char *registry, json_t *answer) {
+	const struct provider *provider = &providers->items[place];
+	const char *kind = json_string_value(json_object_get(answer, "cacheKeyType")), *cache = json_string_value(json_object_get(answer, "cacheDuration"));
+	const char *key = str_equal(kind, "Image") ? image : str_equal(kind, "Registry") ? registry : str_equal(kind, "Global") ? GLOBAL_KEY : NULL;
+	int64_t ns = provider->cache_ns;
+	json_t *auth = json_object_get(answer, "auth");
+	if (cache && duration_parse(cache, strlen(cache), &ns) < 0)
+		ns = 0;
+	if (echoes_token(provider, account, auth)) {
+		log_error("credential provider gives the token back as a password, which cacheType Token alone allows", LOG_STR("provider", provider->name));
+		return NULL;
+	}
+	auth = json_is_object(auth) ? json_incref(auth) : json_object();
+	if (key)
+		remember(providers, place, account, key, auth, ns);
+	else
+		log_error("credential provider's answer has no cacheKeyType", LOG_STR("provider", provider->name));
+	return auth;
+}
+
 /* The provider's "auth" map; the caller drops the reference. */
-static json_t *ask(struct credential_providers *providers, size_t place, const char *image, const char *registry) {
+static json_t *ask(struct credential_providers *providers, size_t place, const char *image, const char *registry, const struct credential_pod *pod) {
 	struct provider *provider = &providers->items[place];
 	autoerror struct error err = {0};
+	autoaccount struct account account = {0};
 	json_t *answer = NULL;
-	pthread_mutex_lock(&provider->running);
-	json_t *auth = remembered(providers, place, image, registry);
-	if (!auth && run_plugin(provider, image, &answer, &err) < 0)
-		log_error("credential provider fails", LOG_STR("provider", provider->name), LOG_STR("image", image), LOG_ERR(&err));
-	if (answer) {
-		const char *kind = json_string_value(json_object_get(answer, "cacheKeyType")), *cache = json_string_value(json_object_get(answer, "cacheDuration"));
-		int64_t ns = provider->cache_ns;
-		const char *key = str_equal(kind, "Image") ? image : str_equal(kind, "Registry") ? registry : str_equal(kind, "Global") ? GLOBAL_KEY : NULL;
-		auth = json_is_object(json_object_get(answer, "auth")) ? json_incref(json_object_get(answer, "auth")) : json_object();
-		if (cache && duration_parse(cache, strlen(cache), &ns) < 0)
-			ns = 0;
-		if (key)
-			remember(providers, place, key, auth, ns);
-		else
-			log_error("credential provider's answer has no cacheKeyType", LOG_STR("provider", provider->name));
-		json_decref(answer);
+	int r = account_of(&provider->account, pod, &account, &err);
+	if (r < 0) {
+		if (r != -ENOENT)
+			log_error("credential provider cannot be asked", LOG_STR("provider", provider->name), LOG_STR("image", image), LOG_ERR(&err));
+		return NULL;
 	}
+	pthread_mutex_lock(&provider->running);
+	json_t *auth = remembered(providers, place, &account, image, registry);
+	if (!auth && run_plugin(provider, image, &account, &answer, &err) < 0)
+		log_error("credential provider fails", LOG_STR("provider", provider->name), LOG_STR("image", image), LOG_ERR(&err));
+	if (answer)
+		auth = take_answer(providers, place, &account, image, registry, answer);
+	json_decref(answer);
 	pthread_mutex_unlock(&provider->running);
 	return auth;
 }
@@ -310,13 +350,13 @@ static void add_auth(json_t *auths, const char *registry, json_t *entry) {
 	memset(plain, 0, strlen(plain));
 }
 
-void credential_providers_add(struct credential_providers *providers, const char *image, json_t *auths) {
+void credential_providers_add(struct credential_providers *providers, const char *image, const struct credential_pod *pod, json_t *auths) {
 	autofree char *registry = xstrndup(image, strcspn(image, "/"));
 	for (size_t i = 0; providers && i < providers->len; i++) {
 		bool asked = false;
 		for (size_t j = 0; !asked && providers->items[i].patterns[j]; j++)
 			asked = credential_pattern_matches(providers->items[i].patterns[j], image);
-		json_t *auth = asked ? ask(providers, i, image, registry) : NULL, *entry, *best = NULL;
+		json_t *auth = asked ? ask(providers, i, image, registry, pod) : NULL, *entry, *best = NULL;
 		const char *key, *best_key = "";
 		json_object_foreach(auth, key, entry) {
 			/* The last by name, as Kubernetes orders them: a longer path comes after a shorter one, a name after a star. */

@@ -5,6 +5,7 @@
 #include "common/base/random.h"
 #include "kubelet/credential/provider.h"
 #include "kubelet/pod/pod.h"
+#include "kubelet/volume/token.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -49,6 +50,28 @@ static void merge_node_files(struct kubelet *kubelet, json_t *auths) {
 	}
 }
 
+#define TOKEN_SECONDS 3600
+
+struct puller { /* what stands behind the arg of a credential_pod */
+	struct kubelet *kubelet;
+	const struct core_v1_pod *object;
+};
+
+static int read_account(const struct credential_pod *pod, struct core_v1_service_account **ret, struct error *err) {
+	const struct puller *puller = pod->arg;
+	if (!puller->kubelet->client)
+		return error_set(err, EIO, "there is no API server");
+	return client_get(puller->kubelet->client, &api_serviceaccounts, puller->object->metadata.namespace, pod->account, (void **)ret, err);
+}
+
+static int get_token(const struct credential_pod *pod, const char *audience, char **ret, struct error *err) {
+	const struct puller *puller = pod->arg;
+	int64_t refresh;
+	if (!puller->kubelet->tokens)
+		return error_set(err, EIO, "there is no API server");
+	return token_cache_get(puller->kubelet->tokens, puller->object, audience, TOKEN_SECONDS, ret, &refresh, err);
+}
+
 /*
  * A docker config.json of the pod's pull secrets and the node's credentials; NULL where there are none. Secret number `first` comes
  * first: of several for one registry it wins; past the last, none of them counts. The caller frees.
@@ -67,7 +90,9 @@ static char *pull_auth(struct pod *pod, const struct core_v1_pod *object, const 
 			buf_printf(&missing, "%s%s", missing.len ? ", " : "", reference->name);
 	}
 	merge_node_files(pod->kubelet, auths);
-	credential_providers_add(pod->kubelet->credentials, repository, auths);
+	struct puller puller = {pod->kubelet, object};
+	const struct credential_pod whose = {object->spec.service_account_name, read_account, get_token, &puller};
+	credential_providers_add(pod->kubelet->credentials, repository, &whose, auths);
 	if (missing.len && first == 0)
 		kubelet_event(pod->kubelet, object, NULL, "Warning", "FailedToRetrieveImagePullSecret", "Unable to retrieve some image pull secrets (%s); attempting to pull the image may not succeed.", missing.data);
 	char *text = json_object_size(auths) ? json_dumps(root, JSON_COMPACT) : NULL;

@@ -56,9 +56,11 @@ static void expect_file(const char *name, const char *text) {
 	assert_string_equal(found, text);
 }
 
+static const struct credential_pod *asking; /* whom images are pulled for; NULL: nobody */
+
 static void expect_auth(struct credential_providers *providers, const char *image, const char *registry, const char *auth) {
 	json_t *auths = json_object();
-	credential_providers_add(providers, image, auths);
+	credential_providers_add(providers, image, asking, auths);
 	const char *found = json_string_value(json_object_get(json_object_get(auths, registry), "auth"));
 	if (auth)
 		assert_string_equal(found, auth);
@@ -114,7 +116,7 @@ static void test_asks_and_remembers(void **state) {
 	expect_auth(providers, "not.asked.io/one", "not.asked.io", NULL);
 	assert_int_equal(runs(), 2);
 	json_t *auths = json_pack("{s:{s:s}}", "a.registry.io", "auth", "of a secret");
-	credential_providers_add(providers, "a.registry.io/one", auths);
+	credential_providers_add(providers, "a.registry.io/one", NULL, auths);
 	assert_string_equal(json_string_value(json_object_get(json_object_get(auths, "a.registry.io"), "auth")), "of a secret");
 	json_decref(auths);
 	credential_providers_free(providers);
@@ -150,6 +152,81 @@ static void test_plugins_that_fail(void **state) {
 	credential_providers_free(providers);
 }
 
+#define TOKENS(more) HEAD "- name: plugin\n  matchImages: [a.registry.io]\n  defaultCacheDuration: 10m\n  apiVersion: credentialprovider.kubelet.k8s.io/v1\n  tokenAttributes: {serviceAccountTokenAudience: registry, " more "}\n"
+
+static const char *token;
+
+static int read_account(const struct credential_pod *pod, struct core_v1_service_account **ret, struct error *err) {
+	if (str_equal(pod->account, "absent"))
+		return error_set(err, ENOENT, "not found");
+	struct core_v1_service_account *account = api_new_of(core_v1_service_account);
+	account->metadata = (struct meta_v1_object_meta){.namespace = "ns", .name = arena_strdup(api_arena(account), pod->account), .uid = "u"};
+	api_map_set(api_arena(account), &account->metadata.annotations, "example.com/id", pod->arg);
+	*ret = account;
+	return 0;
+}
+
+static int get_token(const struct credential_pod *pod, const char *audience, char **ret, struct error *err) {
+	assert_string_equal(audience, "registry");
+	*ret = xstrdup(token);
+	return 0;
+}
+
+static struct credential_providers *open_tokens(const char *config) {
+	struct credential_providers *providers;
+	autoerror struct error err = {0};
+	write_plugin();
+	if (open_config(config, &providers, &err) < 0)
+		fail_msg("%s", error_message(&err));
+	return providers;
+}
+
+static void test_tokens_of_accounts(void **state) {
+	char id[] = "1", other_id[] = "2";
+	const struct credential_pod one = {"one", read_account, get_token, id}, changed = {"one", read_account, get_token, other_id}, none = {"", read_account, get_token, id}, absent = {"absent", read_account, get_token, id};
+	struct credential_providers *providers = open_tokens(TOKENS("cacheType: ServiceAccount, requireServiceAccount: true, requiredServiceAccountAnnotationKeys: [example.com/id], optionalServiceAccountAnnotationKeys: [example.com/none]"));
+	write_text("answer", ANSWER("Registry", "", ENTRY("a.registry.io", "u", "p")), 0600);
+	token = "secret";
+	asking = &one;
+	expect_auth(providers, "a.registry.io/x", "a.registry.io", "dTpw");
+	expect_file("request", "{\"kind\":\"CredentialProviderRequest\",\"apiVersion\":\"credentialprovider.kubelet.k8s.io/v1\",\"image\":\"a.registry.io/x\",\"serviceAccountToken\":\"secret\",\"serviceAccountAnnotations\":{\"example.com/id\":\"1\"}}");
+	token = "another";
+	expect_auth(providers, "a.registry.io/x", "a.registry.io", "dTpw");
+	assert_int_equal(runs(), 1); /* the same account, whatever the token */
+	asking = &changed;
+	expect_auth(providers, "a.registry.io/x", "a.registry.io", "dTpw");
+	assert_int_equal(runs(), 2);
+	const struct credential_pod *const silent[] = {&none, &absent, NULL};
+	for (size_t i = 0; i < array_len(silent); i++) {
+		asking = silent[i];
+		expect_auth(providers, "a.registry.io/x", "a.registry.io", NULL);
+	}
+	assert_int_equal(runs(), 2);
+	credential_providers_free(providers);
+
+	/* One that wants an annotation that is not there, and one that gives the token back. */
+	providers = open_tokens(TOKENS("cacheType: ServiceAccount, requireServiceAccount: true, requiredServiceAccountAnnotationKeys: [example.com/none]"));
+	asking = &one;
+	expect_auth(providers, "a.registry.io/x", "a.registry.io", NULL);
+	assert_int_equal(runs(), 2);
+	credential_providers_free(providers);
+	providers = open_tokens(TOKENS("cacheType: ServiceAccount, requireServiceAccount: false"));
+	token = "p";
+	expect_auth(providers, "a.registry.io/x", "a.registry.io", NULL);
+	asking = &none; /* asked without a token */
+	expect_auth(providers, "a.registry.io/x", "a.registry.io", "dTpw");
+	expect_file("request", "{\"kind\":\"CredentialProviderRequest\",\"apiVersion\":\"credentialprovider.kubelet.k8s.io/v1\",\"image\":\"a.registry.io/x\"}");
+	credential_providers_free(providers);
+	providers = open_tokens(TOKENS("cacheType: Token, requireServiceAccount: true"));
+	asking = &one;
+	expect_auth(providers, "a.registry.io/x", "a.registry.io", "dTpw");
+	token = "q";
+	expect_auth(providers, "a.registry.io/x", "a.registry.io", "dTpw");
+	assert_int_equal(runs(), 6); /* each token by itself */
+	credential_providers_free(providers);
+	asking = NULL;
+}
+
 static void test_bad_configs(void **state) {
 	static const char *const bad[] = {
 		"", "kind: Pod", "kind: CredentialProviderConfig", HEAD "- {}",
@@ -163,6 +240,18 @@ static void test_bad_configs(void **state) {
 		HEAD "- &p {name: plugin, matchImages: [a], defaultCacheDuration: 1s, apiVersion: credentialprovider.kubelet.k8s.io/v1}\n- {name: plugin, matchImages: [a], defaultCacheDuration: 1s, apiVersion: credentialprovider.kubelet.k8s.io/v1}",
 	};
 	write_plugin();
+	static const char *const bad_tokens[] = {
+		TOKENS("cacheType: Token"), TOKENS("requireServiceAccount: true"), TOKENS("cacheType: Other, requireServiceAccount: true"),
+		TOKENS("cacheType: Token, requireServiceAccount: false, requiredServiceAccountAnnotationKeys: [a]"),
+		TOKENS("cacheType: Token, requireServiceAccount: true, requiredServiceAccountAnnotationKeys: [a, a]"),
+		TOKENS("cacheType: Token, requireServiceAccount: true, requiredServiceAccountAnnotationKeys: [a], optionalServiceAccountAnnotationKeys: [a]"),
+	};
+	for (size_t i = 0; i < array_len(bad_tokens); i++) {
+		autoerror struct error err = {0};
+		struct credential_providers *providers;
+		if (open_config(bad_tokens[i], &providers, &err) == 0)
+			fail_msg("taken: %s", bad_tokens[i]);
+	}
 	for (size_t i = 0; i < array_len(bad); i++) {
 		autoerror struct error err = {0};
 		struct credential_providers *providers;
@@ -177,6 +266,7 @@ int main(void) {
 		cmocka_unit_test_setup_teardown(test_asks_and_remembers, make_dir, remove_dir),
 		cmocka_unit_test_setup_teardown(test_cache_kinds, make_dir, remove_dir),
 		cmocka_unit_test_setup_teardown(test_plugins_that_fail, make_dir, remove_dir),
+		cmocka_unit_test_setup_teardown(test_tokens_of_accounts, make_dir, remove_dir),
 		cmocka_unit_test_setup_teardown(test_bad_configs, make_dir, remove_dir),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
