@@ -11,6 +11,7 @@
 
 #define NAME "coracle-default"
 #define PARSER_TIMEOUT_MS 30000
+#define MAX_PROFILES (4u << 20)
 
 /*
  * What a container may not do whatever else it is given: mount, and write where the whole machine is steered. Includes of the distribution's
@@ -44,6 +45,20 @@ bool apparmor_is_enabled(void)
 	autofree char *value = NULL;
 	size_t len;
 	return file_exists("/sys/kernel/security/apparmor") && file_read(AT_FDCWD, "/sys/module/apparmor/parameters/enabled", 16, &value, &len, NULL) == 0 && len && value[0] == 'Y';
+}
+
+/* Each line is a name, which may have blanks in it, and its mode: "name (enforce)". */
+bool apparmor_is_loaded(const char *list, const char *name)
+{
+	autofree char *profiles = NULL;
+	size_t len, want = strlen(name);
+	if (file_read(AT_FDCWD, list, MAX_PROFILES, &profiles, &len, NULL) < 0)
+		return false;
+	char *rest = profiles;
+	for (char *line; (line = strsep(&rest, "\n"));)
+		if (strncmp(line, name, want) == 0 && str_starts_with(line + want, " (") && !strchr(line + want + 2, '('))
+			return true;
+	return false;
 }
 
 static bool load(void)

@@ -132,6 +132,17 @@ static const char *apparmor_profile(const struct builder *b)
 	return profile && str_starts_with(profile, "localhost/") ? profile + strlen("localhost/") : apparmor_default_profile();
 }
 
+/* What the pod names must be there before it starts: then it is told apart from a program that cannot be executed. */
+static int check_apparmor(const struct builder *b, struct error *err)
+{
+	const char *profile = apparmor_profile(b);
+	if (!profile || !str_starts_with(str_or(b->config->apparmor_profile, ""), "localhost/") || apparmor_is_loaded(APPARMOR_PROFILES, profile))
+		return 0;
+	int r = error_set(err, EINVAL, "apparmor profile not found %s", profile);
+	error_reason(err, "CreateContainerError");
+	return r;
+}
+
 static json_t *make_process(const struct builder *b)
 {
 	const struct container_config *config = b->config;
@@ -527,7 +538,9 @@ int spec_make(struct runtime *runtime, const struct sandbox *sandbox, const stru
 		return error_set(err, EINVAL, "no command specified");
 	add_system_mounts(&b, mounts);
 	add_sandbox_mounts(&b, mounts);
-	int r = add_config_mounts(&b, mounts, err);
+	int r = check_apparmor(&b, err);
+	if (r == 0)
+		r = add_config_mounts(&b, mounts, err);
 	if (r == 0)
 		r = make_linux(&b, &linux_part, err);
 	if (r < 0)
