@@ -135,13 +135,14 @@ int image_release(struct image_store *store, const char *id, const char *user, s
 /* Drops leases whose user is not kept (kubelet after recovery: containers that are gone). */
 int image_release_stale(struct image_store *store, bool (*keep)(const char *user, void *arg), void *arg, struct error *err);
 
-/*
- * Mounts the image's root at `target` (an existing folder): layers below, `upper` and `work` (made where missing, both
- * on one file system, both new) above; upper NULL: read only. Take a lease first. Unmount with umount2(target, MNT_DETACH).
- * userns_fd: -1, or the user namespace whose ids the files of the layers are to show with (idmapped mounts; the upper folder is then
- * the caller's to give to that namespace's root).
- */
-int image_mount(struct image_store *store, const struct image *image, const char *target, const char *upper, const char *work, int userns_fd, struct error *err);
+struct image_place {
+	const char *target;       /* an existing folder */
+	const char *upper, *work; /* what is written; made where missing, both on one file system, both new. NULL: read only */
+	int userns_fd;            /* -1, or the user namespace whose ids the files of the layers are to show with (idmapped mounts; the upper folder is then the caller's to give to that namespace's root) */
+	const char *label;        /* of SELinux, what all files have; NULL: each its own */
+};
+/* Mounts the image's root: layers below, what is written above. Take a lease first. Unmount with umount2(target, MNT_DETACH). */
+int image_mount(struct image_store *store, const struct image *image, const struct image_place *place, struct error *err);
 
 /* ---- collection ---- */
 

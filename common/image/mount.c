@@ -14,6 +14,7 @@
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <sys/syscall.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 #define MAX_OPTIONS 4000 /* mount(2) takes one page */
@@ -54,32 +55,40 @@ static int lowers_make(const struct image_store *store, char *const *chains, siz
 	return 0;
 }
 
+/* The option of a mount that gives all in it one label. The caller frees. */
+static char *context_of(const char *label)
+{
+	return label ? xprintf("context=\"%s\"", label) : xstrdup("");
+}
+
 /*
  * "volatile": what a container wrote is never used again after a crash of the machine, so nothing waits for the disk when it is
  * unmounted or fsyncs. Kernels that do not know it get a plain mount.
  */
-static int mount_overlay(const struct lowers *lowers, const char *target, const char *upper, const char *work, struct error *err)
+static int mount_overlay(const struct lowers *lowers, const struct image_place *place, struct error *err)
 {
-	autofree char *plain = upper ? xprintf("lowerdir=%s,upperdir=%s,workdir=%s", lowers->text.data, upper, work)
-				     : xprintf("lowerdir=%s", lowers->text.data);
-	autofree char *fast = upper ? xprintf("%s,volatile", plain) : NULL;
-	if (fast && mount("overlay", target, "overlay", 0, fast) == 0)
+	autofree char *context = context_of(place->label), *mine = place->upper ? xprintf(",upperdir=%s,workdir=%s", place->upper, place->work) : xstrdup("");
+	autofree char *plain = xprintf("lowerdir=%s%s%s%s", lowers->text.data, mine, *context ? "," : "", context), *fast = place->upper ? xprintf("%s,volatile", plain) : NULL;
+	if (fast && mount("overlay", place->target, "overlay", 0, fast) == 0)
 		return 0;
 	/* One that failed for another reason has left its mark, with which no plain mount is taken. */
-	autofree char *mark = fast ? path_join(work, "work", NULL) : NULL;
+	autofree char *mark = fast ? path_join(place->work, "work", NULL) : NULL;
 	if (mark)
 		file_remove_all(mark, NULL);
-	if (mount("overlay", target, "overlay", upper ? 0 : MS_RDONLY, plain) == 0)
+	if (mount("overlay", place->target, "overlay", place->upper ? 0 : MS_RDONLY, plain) == 0)
 		return 0;
-	return error_set_errno(err, errno, "mount overlay at %s", target);
+	return error_set_errno(err, errno, "mount overlay at %s", place->target);
 }
 
-static int overlay_of(const struct image_store *store, char *const *chains, size_t count, const char *target, const char *upper, const char *work, struct error *err)
+static int overlay_of(const struct image_store *store, char *const *chains, size_t count, const struct image_place *place, struct error *err)
 {
 	struct lowers lowers = {0};
 	int r = lowers_make(store, chains, count, &lowers, err);
+	/* overlayfs wants two: what the mount covers is empty. */
+	if (r == 0 && count == 1 && !place->upper)
+		buf_printf(&lowers.text, ":%s", place->target);
 	if (r == 0)
-		r = mount_overlay(&lowers, target, upper, work, err);
+		r = mount_overlay(&lowers, place, err);
 	lowers_done(&lowers);
 	return r;
 }
@@ -94,8 +103,7 @@ struct mapped {
 	const struct image_store *store;
 	char *const *chains;
 	size_t count;
-	int userns_fd;
-	const char *target, *upper, *work;
+	const struct image_place *place;
 	struct error *err;
 	int tree; /* the mount, not attached; or a negative errno, err set */
 };
@@ -116,14 +124,14 @@ static int mount_apart(struct mapped *m)
 	int r = 0;
 	for (size_t i = 0; r == 0 && i < m->count; i++) {
 		autofree char *path = xprintf("%s/layers/%s/fs", m->store->root, m->chains[i]);
-		r = attach_mapped(path, m->userns_fd, m->err);
+		r = attach_mapped(path, m->place->userns_fd, m->err);
 	}
 	if (r == 0)
-		r = overlay_of(m->store, m->chains, m->count, m->target, m->upper, m->work, m->err);
+		r = overlay_of(m->store, m->chains, m->count, m->place, m->err);
 	if (r < 0)
 		return r;
-	r = (int)syscall(SYS_open_tree, AT_FDCWD, m->target, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
-	return r < 0 ? error_set_errno(m->err, errno, "take over %s", m->target) : r;
+	r = (int)syscall(SYS_open_tree, AT_FDCWD, m->place->target, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
+	return r < 0 ? error_set_errno(m->err, errno, "take over %s", m->place->target) : r;
 }
 
 static void *mapped_main(void *arg)
@@ -143,7 +151,7 @@ static int overlay_of_mapped(struct mapped *m)
 	autoclose int tree = m->tree;
 	if (tree < 0)
 		return tree;
-	return syscall(SYS_move_mount, tree, "", AT_FDCWD, m->target, MOVE_MOUNT_F_EMPTY_PATH) < 0 ? error_set_errno(m->err, errno, "mount overlay at %s", m->target) : 0;
+	return syscall(SYS_move_mount, tree, "", AT_FDCWD, m->place->target, MOVE_MOUNT_F_EMPTY_PATH) < 0 ? error_set_errno(m->err, errno, "mount overlay at %s", m->place->target) : 0;
 }
 
 /* The root of an overlay shows what its upper folder is: a new one takes after the layer below. Owners only where ids are not mapped. */
@@ -158,32 +166,40 @@ static int take_after(const struct image_store *store, const char *chain, const 
 	return 0;
 }
 
-int image_mount(struct image_store *store, const struct image *image, const char *target, const char *upper, const char *work, int userns_fd,
-	struct error *err)
+/* An image without layers: what is written alone, or nothing. */
+static int mount_nothing(const struct image_place *place, struct error *err)
+{
+	autofree char *context = context_of(place->label);
+	if (place->upper && place->label && lsetxattr(place->upper, "security.selinux", place->label, strlen(place->label) + 1, 0) < 0 && errno != ENOTSUP)
+		return error_set_errno(err, errno, "label %s", place->upper);
+	if (mount(place->upper ? place->upper : "none", place->target, place->upper ? NULL : "tmpfs", place->upper ? MS_BIND : MS_RDONLY, context) < 0)
+		return error_set_errno(err, errno, "mount at %s", place->target);
+	return 0;
+}
+
+int image_mount(struct image_store *store, const struct image *image, const struct image_place *place, struct error *err)
 {
 	size_t count = image_strv_len(image->layers);
-	if (upper && strpbrk(upper, ":,\\"))
-		return error_set(err, EINVAL, "\"%s\" cannot be an upper folder", upper);
-	int r = upper ? file_mkdir_all(upper, 0755, err) : 0;
-	if (r == 0 && upper)
-		r = file_mkdir_all(work, 0700, err);
+	if (place->upper && strpbrk(place->upper, ":,\\"))
+		return error_set(err, EINVAL, "\"%s\" cannot be an upper folder", place->upper);
+	int r = place->upper ? file_mkdir_all(place->upper, 0755, err) : 0;
+	if (r == 0 && place->upper)
+		r = file_mkdir_all(place->work, 0700, err);
 	if (r < 0)
 		return r;
 	if (count == 0)
-		return mount(upper ? upper : "none", target, upper ? NULL : "tmpfs", upper ? MS_BIND : MS_RDONLY, NULL) < 0
-			       ? error_set_errno(err, errno, "mount at %s", target)
-			       : 0;
-	if (!upper && count == 1 && userns_fd < 0) { /* overlayfs wants two */
+		return mount_nothing(place, err);
+	if (!place->upper && count == 1 && place->userns_fd < 0 && !place->label) { /* no overlay where a view of the layer does */
 		autofree char *only = xprintf("%s/layers/%s/fs", store->root, image->layers[0]);
-		if (mount(only, target, NULL, MS_BIND, NULL) < 0 || mount(NULL, target, NULL, MS_BIND | MS_REMOUNT | MS_RDONLY, NULL) < 0)
-			return error_set_errno(err, errno, "mount %s at %s", only, target);
+		if (mount(only, place->target, NULL, MS_BIND, NULL) < 0 || mount(NULL, place->target, NULL, MS_BIND | MS_REMOUNT | MS_RDONLY, NULL) < 0)
+			return error_set_errno(err, errno, "mount %s at %s", only, place->target);
 		return 0;
 	}
-	r = upper ? take_after(store, image->layers[count - 1], upper, userns_fd < 0, err) : 0;
+	r = place->upper ? take_after(store, image->layers[count - 1], place->upper, place->userns_fd < 0, err) : 0;
 	if (r < 0)
 		return r;
-	struct mapped mapped = {store, image->layers, count, userns_fd, target, upper, work, err, -1};
-	return userns_fd < 0 ? overlay_of(store, image->layers, count, target, upper, work, err) : overlay_of_mapped(&mapped);
+	struct mapped mapped = {store, image->layers, count, place, err, -1};
+	return place->userns_fd < 0 ? overlay_of(store, image->layers, count, place, err) : overlay_of_mapped(&mapped);
 }
 
 /* ---- unpacking ---- */
@@ -209,7 +225,7 @@ static int unpack_into(struct image_store *store, const char *temp, char *const 
 	if (index > 0) {
 		int r = take_after(store, chains[index - 1], fs, true, err);
 		if (r == 0)
-			r = overlay_of(store, chains, index, merged, fs, work, err);
+			r = overlay_of(store, chains, index, &(struct image_place){.target = merged, .upper = fs, .work = work, .userns_fd = -1}, err);
 		if (r < 0)
 			return r;
 		root = merged;

@@ -9,6 +9,7 @@
 #include "kubelet/device/device.h"
 #include "kubelet/volume/mount.h"
 #include "kubelet/volume/subpath.h"
+#include "kubelet/volume/volume.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -94,6 +95,7 @@ static int add_mount(const struct build_container_input *in, const struct core_v
 		ret->read_only = true;
 		return 0;
 	}
+	ret->relabel = volume_plugin_find(volume)->relabel;
 	/* A hostPath is shared or not as the host has it; a volume of the pod's own can be made so. */
 	int r = ret->propagation == MOUNT_PRIVATE || volume->host_path ? 0 : mount_share(path, err);
 	if (r == 0)
@@ -137,13 +139,13 @@ static int build_mounts(const struct build_container_input *in, struct env_list 
 	}
 	if (!mounts_at(c, HOSTS_PATH)) {
 		autofree char *pod_dir = build_pod_dir(in->kubelet, in->pod->metadata.uid), *path = path_join(pod_dir, "etc-hosts", NULL);
-		mounts[count++] = (struct container_mount){.host_path = arena_strdup(arena, path), .container_path = HOSTS_PATH};
+		mounts[count++] = (struct container_mount){.host_path = arena_strdup(arena, path), .container_path = HOSTS_PATH, .relabel = true};
 	}
 	if (!str_empty(c->termination_message_path)) {
 		int r = make_termination_file(in, arena, ret_termination, err);
 		if (r < 0)
 			return r;
-		mounts[count++] = (struct container_mount){.host_path = *ret_termination, .container_path = c->termination_message_path};
+		mounts[count++] = (struct container_mount){.host_path = *ret_termination, .container_path = c->termination_message_path, .relabel = true};
 	}
 	ret->mounts = mounts;
 	ret->mount_count = count;
@@ -179,6 +181,13 @@ static void set_apparmor(const struct core_v1_app_armor_profile *of_container, c
 		ret->apparmor_profile = "runtime/default";
 	else
 		ret->apparmor_profile = arena_printf(arena, "localhost/%s", profile->localhost_profile ? profile->localhost_profile : "");
+}
+
+const struct container_selinux *build_selinux(const struct core_v1_se_linux_options *options, struct arena *arena) {
+	if (!options)
+		return NULL;
+	const struct container_selinux row = {options->user, options->role, options->type, options->level};
+	return arena_memdup(arena, &row, sizeof(row));
 }
 
 static const char *const *strings(const struct api_string_list *list, struct arena *arena) {
@@ -224,6 +233,7 @@ static void build_security(const struct core_v1_pod *pod, const struct core_v1_c
 	ret->unmasked_proc = str_equal(c->proc_mount, CORE_V1_PROC_MOUNT_TYPE_UNMASKED);
 	set_seccomp(c->seccomp_profile, p->seccomp_profile, confined, ret);
 	set_apparmor(c->app_armor_profile, p->app_armor_profile, arena, ret);
+	ret->selinux = build_selinux(c->se_linux_options ? c->se_linux_options : p->se_linux_options, arena);
 }
 
 static void build_labels(const struct build_container_input *in, const char *termination, struct arena *arena, struct container_config *ret) {

@@ -20,6 +20,8 @@ char *build_log_dir(struct kubelet *kubelet, const struct core_v1_pod *pod);
 /* What the pod calls itself; domain is "" without subdomain. Arena memory. */
 void build_hostname(struct kubelet *kubelet, const struct core_v1_pod *pod, struct arena *arena, const char **ret_hostname, const char **ret_domain);
 
+/* As the runtime takes it; NULL for NULL. */
+const struct container_selinux *build_selinux(const struct core_v1_se_linux_options *options, struct arena *arena);
 int build_sandbox(struct kubelet *kubelet, const struct core_v1_pod *pod, uint32_t attempt, const char *cgroup_parent, struct arena *arena, struct sandbox_config *ret, struct error *err);
 /* Writes <pod dir>/etc-hosts. */
 int build_hosts_file(struct kubelet *kubelet, const struct core_v1_pod *pod, const struct pod_facts *facts, struct error *err);

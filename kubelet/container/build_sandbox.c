@@ -124,6 +124,7 @@ int build_sandbox(struct kubelet *kubelet, const struct core_v1_pod *pod, uint32
 		.host_ipc = pod->spec.host_ipc,
 		.share_process_namespace = pod->spec.share_process_namespace && *pod->spec.share_process_namespace,
 		.user_namespace = pod->spec.host_users && !*pod->spec.host_users,
+		.selinux = pod->spec.security_context ? build_selinux(pod->spec.security_context->se_linux_options, arena) : NULL,
 		.cgroup_parent = cgroup_parent,
 		.log_dir = arena_strdup(arena, log_dir),
 		.ingress_bits_per_second = bandwidth(pod, BANDWIDTH_INGRESS),

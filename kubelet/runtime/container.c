@@ -24,6 +24,7 @@ struct creation {
 	struct container *container;
 	struct image *image;
 	struct user user;
+	struct spec_labels labels;
 };
 
 static struct container *container_from_config(const struct creation *c)
@@ -72,7 +73,7 @@ static int mount_image_volumes(const struct creation *c, struct error *err)
 			return error_set_errno(err, errno, "make %s", target);
 		r = image_lease(c->runtime->images, image->id, c->container->id, err);
 		if (r == 0)
-			r = image_mount(c->runtime->images, image, target, NULL, NULL, -1, err);
+			r = image_mount(c->runtime->images, image, &(struct image_place){.target = target, .userns_fd = -1, .label = c->labels.files}, err);
 		if (r < 0)
 			return r;
 	}
@@ -143,7 +144,8 @@ static int mount_rootfs(const struct creation *c, struct error *err)
 		if (userns < 0 || chown(upper, (uid_t)mapped_root(c->sandbox->uid_mappings), (gid_t)mapped_root(c->sandbox->gid_mappings)) < 0)
 			return error_set_errno(err, errno, "user namespace %s", path);
 	}
-	return image_mount(runtime->images, c->image, rootfs, upper, work, userns, err);
+	const struct image_place place = {.target = rootfs, .upper = upper, .work = work, .userns_fd = userns, .label = c->labels.files};
+	return image_mount(runtime->images, c->image, &place, err);
 }
 
 static int resolve_user(const struct creation *c, struct user *ret, struct error *err)
@@ -187,7 +189,7 @@ static int write_bundle(const struct creation *c, const struct user *user, struc
 	pid_t target = 0;
 	int r = c->config->target_id ? target_process(c, &target, err) : 0;
 	if (r == 0)
-		r = spec_make(c->runtime, c->sandbox, c->container, c->config, c->image, user, target, &spec, err);
+		r = spec_make(c->runtime, c->sandbox, c->container, c->config, c->image, user, &c->labels, target, &spec, err);
 	if (r < 0) {
 		if (err && !err->reason)
 			error_reason(err, "CreateContainerConfigError");
@@ -206,7 +208,39 @@ static int make_log_folder(const struct container *container, struct error *err)
 	return strlen(folder) ? file_mkdir_all(folder, 0755, err) : 0;
 }
 
-static int lay_out(const struct creation *c, struct error *err)
+/* A container that shares the host's processes or its IPC, and was not asked to be confined all the same, would be of no use confined. */
+static int make_labels(struct creation *c, struct error *err)
+{
+	const struct selinux *selinux = c->runtime->selinux;
+	const struct container_config *config = c->config;
+	if (!selinux)
+		return 0;
+	int r = selinux_file_label(selinux, config->selinux, c->sandbox->selinux_level, &c->labels.files, err);
+	if (r == 0 && (config->privileged || (!config->selinux && (c->sandbox->host_pid || c->sandbox->host_ipc))))
+		c->labels.process = selinux_unconfined_label(selinux);
+	else if (r == 0)
+		r = selinux_process_label(selinux, config->selinux, c->sandbox->selinux_level, &c->labels.process, err);
+	return r;
+}
+
+/* Each container labels what it shares with its pod, as whose it is last: those with labels of their own must agree on a level. */
+static int relabel(const struct creation *c, struct error *err)
+{
+	if (!c->labels.files)
+		return 0;
+	int r = 0;
+	for (size_t i = 0; r == 0 && i < c->config->mount_count; i++)
+		if (c->config->mounts[i].relabel && c->config->mounts[i].host_path)
+			r = selinux_relabel(c->config->mounts[i].host_path, c->labels.files, err);
+	autofree char *shm = sandbox_run(c->runtime, c->sandbox->id, "shm"), *resolv = sandbox_root(c->runtime, c->sandbox->id, "resolv.conf"), *hostname = sandbox_root(c->runtime, c->sandbox->id, "hostname");
+	if (r == 0 && !c->sandbox->host_ipc)
+		r = selinux_relabel(shm, c->labels.files, err);
+	if (r == 0)
+		r = selinux_relabel(resolv, c->labels.files, err);
+	return r == 0 ? selinux_relabel(hostname, c->labels.files, err) : r;
+}
+
+static int lay_out(struct creation *c, struct error *err)
 {
 	struct runtime *runtime = c->runtime;
 	const char *id = c->container->id;
@@ -216,11 +250,15 @@ static int lay_out(const struct creation *c, struct error *err)
 	if (mkdir(bundle, 0700) < 0)
 		return error_set_errno(err, errno, "make %s", bundle);
 	struct user user = {0};
-	int r = image_lease(runtime->images, c->image->id, id, err);
+	int r = make_labels(c, err);
+	if (r == 0)
+		r = image_lease(runtime->images, c->image->id, id, err);
 	if (r == 0)
 		r = mount_rootfs(c, err);
 	if (r == 0)
 		r = mount_image_volumes(c, err);
+	if (r == 0)
+		r = relabel(c, err);
 	if (r == 0)
 		r = mount_volumes(c, err);
 	if (r == 0)
@@ -282,6 +320,8 @@ static int create_locked(struct creation *c, char **ret_id, struct error *err)
 		return r;
 	c->container = container_from_config(c);
 	r = lay_out(c, err);
+	free(c->labels.process);
+	free(c->labels.files);
 	image_free(c->image);
 	if (r < 0) {
 		if (err && !err->reason)

@@ -18,6 +18,7 @@
 #include "common/base/map.h"
 #include "common/image/json.h"
 #include "kubelet/runtime/runtime.h"
+#include "kubelet/runtime/selinux.h"
 
 #include <pthread.h>
 
@@ -39,6 +40,7 @@ struct sandbox {
 	char *cgroup_parent, *log_dir, *boot_id;
 	int64_t pause_pid, pause_start; /* 0: none; start time in ticks tells a reused pid */
 	struct runtime_labels labels, sysctls;
+	char *selinux_level;                 /* of its containers; NULL: none */
 	json_t *uid_mappings, *gid_mappings; /* in OCI's form; NULL: host users */
 	json_t *ports;                       /* of the network, for DEL */
 	char **ips;
@@ -87,10 +89,12 @@ struct runtime {
 	int min_oom_score; /* what the kernel lets us set */
 	bool oom_clamp_told;
 	uint64_t own_capabilities;
+	struct selinux *selinux; /* NULL: there is none */
 
 	pthread_mutex_t lock;
 	struct map sandboxes, containers;
 	uint32_t last_id_range; /* given to a user namespace */
+	uint32_t last_level;    /* of SELinux, given to a sandbox */
 	int epoll_fd, inotify_fd, stop_fd, pause_fd;
 	pthread_t event_thread;
 	bool event_thread_runs;
@@ -173,9 +177,12 @@ struct user {
 int user_resolve(const char *rootfs, const struct container_config *config, const char *image_user, struct user *ret, struct error *err);
 
 /* ---- spec.c ---- */
+struct spec_labels { /* of SELinux; NULL: none */
+	char *process, *files;
+};
 /* The OCI config.json. target_pid: a process whose PID namespace the container joins; 0: none. */
 int spec_make(struct runtime *runtime, const struct sandbox *sandbox, const struct container *container, const struct container_config *config,
-	const struct image *image, const struct user *user, pid_t target_pid, json_t **ret, struct error *err);
+	const struct image *image, const struct user *user, const struct spec_labels *labels, pid_t target_pid, json_t **ret, struct error *err);
 /* The OCI form of limits; `spec` may be NULL where none. */
 json_t *spec_resources(const struct cgroup_resources *resources);
 /* Capability names of a mask, as an array; and the mask of add/drop lists on the default set. */

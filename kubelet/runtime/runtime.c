@@ -256,6 +256,8 @@ int runtime_open(const struct runtime_options *options, struct runtime **ret, st
 		.inotify_fd = -1,
 		.stop_fd = -1,
 		.pause_fd = -1,
+		.selinux = selinux_open(str_or(options->system_root, "")),
+		.last_level = (uint32_t)random_below(SELINUX_LEVELS),
 	};
 	pthread_mutex_init(&runtime->lock, NULL);
 	autofree char *boot = NULL;
@@ -297,6 +299,7 @@ struct runtime *runtime_close(struct runtime *runtime)
 	free(runtime->seccomp_dir);
 	free(runtime->log_links_dir);
 	free(runtime->version);
+	selinux_close(runtime->selinux);
 	free(runtime);
 	return NULL;
 }

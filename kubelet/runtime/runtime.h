@@ -51,6 +51,7 @@ struct runtime_options {
 	const char *runc_path;   /* NULL: found in PATH */
 	const char *conmon_path; /* NULL: found in PATH */
 	const char *seccomp_dir; /* of Localhost profiles; NULL: /var/lib/kubelet/seccomp */
+	const char *system_root; /* before the paths of SELinux; NULL: none. For tests */
 	const char *log_links_dir; /* where collectors look for containers' logs; NULL: no links */
 	int64_t log_max_bytes;   /* --container-log-max-size; 0: 10 MiB */
 	int log_max_files;       /* --container-log-max-files; 0: 5 */
@@ -92,6 +93,12 @@ struct runtime_id_mapping { /* user namespace: ids inside -> outside */
 	uint32_t host_id;
 	uint32_t size;
 };
+struct container_selinux { /* seLinuxOptions; what is NULL or empty is as the policy has it for containers */
+	const char *user;
+	const char *role;
+	const char *type;
+	const char *level;
+};
 #define RUNTIME_MAX_ID_MAPPINGS 4
 #define RUNTIME_ID_RANGE 65536 /* ids of a sandbox's own, from a multiple of that many; the first range is the host's */
 
@@ -115,6 +122,7 @@ struct sandbox_config {
 	const char *const *dns_servers;  /* NULL terminated each; all NULL: the host's resolv.conf is copied */
 	const char *const *dns_searches;
 	const char *const *dns_options;
+	const struct container_selinux *selinux; /* NULL: nothing is asked for. Without a level it gets one that no other sandbox has, for all its containers */
 	const struct runtime_label *sysctls; /* namespaced ones; set in the sandbox's namespaces */
 	size_t sysctl_count;
 	const struct network_port *ports;
@@ -164,6 +172,7 @@ struct container_mount {
 	bool read_only;
 	bool recursive_read_only;
 	enum container_mount_propagation propagation;
+	bool relabel;               /* the pod's own: where there is SELinux, all in it gets the label of the container's files */
 	const char *image_ref;      /* an image volume: host_path is NULL, the image is mounted read only */
 	const char *image_sub_path; /* NULL: all */
 };
@@ -216,6 +225,7 @@ struct container_config {
 	enum seccomp_kind seccomp;
 	const char *seccomp_profile;  /* LOCALHOST: path below seccomp_dir */
 	const char *apparmor_profile; /* "runtime/default", "unconfined", "localhost/<name>"; NULL: runtime/default where there is AppArmor */
+	const struct container_selinux *selinux; /* of the container, else of its pod; NULL: nothing is asked for. Ignored where there is no SELinux */
 	const struct container_rlimit *rlimits;
 	size_t rlimit_count;
 

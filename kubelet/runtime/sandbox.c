@@ -175,6 +175,41 @@ static int give_range(struct runtime *runtime, struct sandbox *sandbox, struct e
 	return 0;
 }
 
+static bool level_is_free(struct runtime *runtime, const char *level)
+{
+	size_t pos = 0;
+	for (struct map_entry *e; (e = map_next(&runtime->sandboxes, &pos));)
+		if (str_equal(((const struct sandbox *)e->value)->selinux_level, level))
+			return false;
+	return true;
+}
+
+/* The level of SELinux that keeps pods apart. As with ids, levels go round. Refuses what the policy does not know before anything is made. */
+static int give_level(struct runtime *runtime, const struct sandbox_config *config, struct sandbox *sandbox, struct error *err)
+{
+	autofree char *label = NULL, *level = NULL;
+	if (!runtime->selinux)
+		return 0;
+	int r = selinux_process_label(runtime->selinux, config->selinux, NULL, &label, err);
+	if (r < 0)
+		return r;
+	if (config->selinux && !str_empty(config->selinux->level)) {
+		sandbox->selinux_level = xstrdup(config->selinux->level);
+		return 0;
+	}
+	pthread_mutex_lock(&runtime->lock);
+	for (uint32_t tries = 0; tries < SELINUX_LEVELS; tries++) {
+		free(level);
+		runtime->last_level = (runtime->last_level + 1) % SELINUX_LEVELS;
+		level = selinux_level(runtime->selinux, runtime->last_level);
+		if (!level || level_is_free(runtime, level))
+			break;
+	}
+	pthread_mutex_unlock(&runtime->lock);
+	sandbox->selinux_level = take_ptr(level);
+	return 0;
+}
+
 static struct sandbox *sandbox_from_config(const struct runtime *runtime, const struct sandbox_config *config)
 {
 	autofree char *id = new_id();
@@ -258,7 +293,8 @@ int runtime_sandbox_start(struct runtime *runtime, const struct sandbox_config *
 		return r;
 	struct sandbox *sandbox = sandbox_from_config(runtime, config);
 	autofree char *root = sandbox_root(runtime, sandbox->id, NULL), *run = sandbox_run(runtime, sandbox->id, NULL), *id = xstrdup(sandbox->id);
-	if (config->user_namespace && !sandbox->uid_mappings) {
+	r = give_level(runtime, config, sandbox, err);
+	if (r == 0 && config->user_namespace && !sandbox->uid_mappings) {
 		r = check_passage(runtime, err);
 		if (r == 0)
 			r = give_range(runtime, sandbox, err);

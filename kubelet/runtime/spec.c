@@ -31,6 +31,7 @@ struct builder {
 	const struct container_config *config;
 	const struct image *image;
 	const struct user *user;
+	const struct spec_labels *labels;
 	pid_t target_pid; /* whose process namespace it joins; 0: none */
 	uint64_t capabilities;
 };
@@ -158,6 +159,8 @@ static json_t *make_process(const struct builder *b)
 	const char *apparmor = apparmor_profile(b);
 	if (apparmor)
 		json_object_set_new(process, "apparmorProfile", json_string(apparmor));
+	if (b->labels->process)
+		json_object_set_new(process, "selinuxLabel", json_string(b->labels->process));
 	return process;
 }
 
@@ -515,6 +518,8 @@ static int make_linux(const struct builder *b, json_t **ret, struct error *err)
 	}
 	if (root_propagation(b->config))
 		json_object_set_new(part, "rootfsPropagation", json_string(root_propagation(b->config)));
+	if (b->labels->files)
+		json_object_set_new(part, "mountLabel", json_string(b->labels->files));
 	make_paths(b, part);
 	int r = make_devices(b, part, resources, err);
 	if (r == 0)
@@ -527,9 +532,9 @@ static int make_linux(const struct builder *b, json_t **ret, struct error *err)
 }
 
 int spec_make(struct runtime *runtime, const struct sandbox *sandbox, const struct container *container, const struct container_config *config,
-	const struct image *image, const struct user *user, pid_t target_pid, json_t **ret, struct error *err)
+	const struct image *image, const struct user *user, const struct spec_labels *labels, pid_t target_pid, json_t **ret, struct error *err)
 {
-	struct builder b = {runtime, sandbox, container, config, image, user, target_pid, capabilities_of(config, sandbox->uid_mappings ? ~(uint64_t)0 : runtime->own_capabilities)};
+	struct builder b = {runtime, sandbox, container, config, image, user, labels, target_pid, capabilities_of(config, sandbox->uid_mappings ? ~(uint64_t)0 : runtime->own_capabilities)};
 	autojson json_t *mounts = json_array(), *process = make_process(&b);
 	json_t *linux_part = NULL;
 	if (!process)

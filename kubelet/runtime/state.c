@@ -40,6 +40,7 @@ static const struct field sandbox_fields[] = {
 	SANDBOX(pause_start, FIELD_INT),
 	SANDBOX(labels, FIELD_LABELS),
 	SANDBOX(sysctls, FIELD_LABELS),
+	SANDBOX(selinux_level, FIELD_STRING),
 	SANDBOX(uid_mappings, FIELD_JSON),
 	SANDBOX(gid_mappings, FIELD_JSON),
 	SANDBOX(ports, FIELD_JSON),

@@ -62,4 +62,4 @@ static int setup(struct volume_pod *pod, const struct core_v1_volume *volume, co
 	return 0;
 }
 
-const struct volume_plugin volume_empty_dir = {.name = "kubernetes.io/empty-dir", .handles = handles, .setup = setup};
+const struct volume_plugin volume_empty_dir = {.name = "kubernetes.io/empty-dir", .handles = handles, .setup = setup, .relabel = true};

@@ -1,6 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
-# A Debian guest under qemu, emulated in software, with systemd and cgroup v2: installs the programs of a build, and runs smoke.sh in it.
+# A Debian guest under qemu, emulated in software, with systemd and cgroup v2: installs the programs of a build, and runs smoke.sh in it, then, booted again with
+# SELinux, selinux.sh (VM_CHECKS: only those named).
 #   run.sh BUILD     closes with "vm: N passed, N failed"
 # The guest's base is made once, by debootstrap, in build/vm; the packages come from where apt on this machine takes its own.
 # VM_SHELL=PATH of a socket: a root shell of the guest answers there.
@@ -35,27 +36,37 @@ tag=$("$root/bin/busybox" | sed -nE '1s/^BusyBox v([0-9.]+).*/\1/p')
 mkdir -p "$root/var/lib/coracle"
 "$top/deploy/busybox-image.sh" "$root/var/lib/coracle/busybox-image.tar" "docker.io/library/busybox:$tag" busybox
 MAKEFLAGS= make -s -C "$top" install BUILD="$build" DESTDIR="$root" PREFIX=/usr/local >/dev/null
-install -m 755 "$here/smoke.sh" "$root/usr/local/bin/coracle-smoke"
+install -D -t "$root/usr/local/lib/coracle-vm" "$here"/{smoke,selinux,lib}.sh
+install -m 644 -t "$root/usr/local/lib/coracle-vm" "$here/selinux.cil"
 install -D -t "$root/usr/local/lib/coracle-tests" "$build"/test/unit/kubelet/{cgroup/cgroup_test,runtime_test,node/logind_test}
 echo coracle-vm >"$root/etc/hostname"
 printf '127.0.0.1 localhost coracle-vm\n' >"$root/etc/hosts"
 # A network that leads nowhere: an interface with a default route, as a machine has one.
+cat >"$root/etc/systemd/system/up0.service" <<-'UNIT'
+	[Unit]
+	Before=network.target
+	[Service]
+	Type=oneshot
+	RemainAfterExit=yes
+	ExecStart=/bin/sh -c 'ip link add up0 type dummy; ip addr add 192.0.2.30/24 dev up0; ip link set up0 up; ip route add default via 192.0.2.1'
+UNIT
 cat >"$root/etc/systemd/system/coracle-smoke.service" <<-'UNIT'
 	[Unit]
 	After=multi-user.target
 	[Service]
 	Type=oneshot
-	ExecStartPre=/bin/sh -c 'ip link add up0 type dummy; ip addr add 192.0.2.30/24 dev up0; ip link set up0 up; ip route add default via 192.0.2.1'
 	ExecStart=/usr/bin/systemd-inhibit --what=shutdown --mode=delay --who=smoke /usr/local/bin/coracle-smoke
 	ExecStopPost=/bin/systemctl poweroff --no-block --force
 	StandardOutput=file:/dev/ttyS0
 	StandardError=file:/dev/ttyS0
 	TimeoutStartSec=infinity
-	[Install]
-	WantedBy=graphical.target
 UNIT
+install -m 755 /dev/stdin "$root/usr/local/bin/coracle-smoke" <<-'SCRIPT'
+	#!/bin/bash
+	exec "/usr/local/lib/coracle-vm/$(sed -nE 's/.*coracle\.run=([a-z]+).*/\1/p' /proc/cmdline).sh"
+SCRIPT
 mkdir -p "$root/etc/systemd/system/graphical.target.wants"
-ln -s ../coracle-smoke.service "$root/etc/systemd/system/graphical.target.wants/coracle-smoke.service"
+for unit in up0 coracle-smoke; do ln -s ../$unit.service "$root/etc/systemd/system/graphical.target.wants/$unit.service"; done
 ln -sf /lib/systemd/system/graphical.target "$root/etc/systemd/system/default.target"
 rm -f "$root/etc/systemd/system/network-online.target.wants"/*
 # A getty would hang up the console that results are written to.
@@ -68,9 +79,24 @@ if [ -n "${VM_SHELL:-}" ]; then
 fi
 mke2fs -q -t ext4 -d "$root" "$vm/disk.$$" 4G
 
-log=$vm/console.log
-timeout "${VM_SECONDS:-2400}" qemu-system-x86_64 -machine q35,accel=tcg -cpu max -smp 2 -m 2048 -nographic -no-reboot -nic none -serial mon:stdio "${shell[@]}" \
-	-kernel "$root"/boot/vmlinuz-* -initrd "$root"/boot/initrd.img-* -append "root=/dev/vda rw apparmor=1 security=apparmor console=ttyS0 quiet systemd.unified_cgroup_hierarchy=1 systemd.show_status=false" \
-	-drive file="$vm/disk.$$",format=raw,if=virtio,cache=unsafe >"$log" 2>&1 </dev/null || true
-tr -d '\r' <"$log" | grep -aoE '(ok    |FAILED: |vm: ).*' || true
-tr -d '\r' <"$log" | grep -aqE '^vm: [0-9]+ passed, 0 failed$' || { tail -n 80 "$log"; echo "vm: 0 passed, 1 failed (console in $log)"; exit 1; }
+# The same disk is booted once for each set of checks: the kernel takes one of AppArmor and SELinux.
+boot() { # checks, arguments of the kernel
+	timeout "${VM_SECONDS:-2400}" qemu-system-x86_64 -machine q35,accel=tcg -cpu max -smp 2 -m 2048 -nographic -no-reboot -nic none -serial mon:stdio "${shell[@]}" \
+		-kernel "$root"/boot/vmlinuz-* -initrd "$root"/boot/initrd.img-* -append "root=/dev/vda rw console=ttyS0 quiet systemd.unified_cgroup_hierarchy=1 systemd.show_status=false coracle.run=$1 $2" \
+		-drive file="$vm/disk.$$",format=raw,if=virtio,cache=unsafe </dev/null >"$vm/console-$1.log" 2>&1 || true
+	sed -i 's/\r//g' "$vm/console-$1.log"
+	grep -aoE '(ok    |FAILED: ).*' "$vm/console-$1.log" || true
+	counted=$(grep -aoE '^vm: [0-9]+ passed, [0-9]+ failed$' "$vm/console-$1.log" || echo "vm: 0 passed, 1 failed")
+	read -r _ good _ bad _ <<<"$counted"
+	passed=$((passed + good)) failed=$((failed + bad))
+	[ "$bad" = 0 ] || tail -n 80 "$vm/console-$1.log"
+}
+passed=0 failed=0
+for checks in ${VM_CHECKS:-smoke selinux}; do
+	case $checks in
+	smoke) boot smoke "apparmor=1 security=apparmor";;
+	selinux) boot selinux "selinux=1 enforcing=0 security=selinux";;
+	esac
+done
+echo "vm: $passed passed, $failed failed (consoles in $vm/console-*.log)"
+[ $failed = 0 ]

@@ -279,7 +279,7 @@ static void test_layers_and_whiteouts(void **state)
 	assert_ok(image_get(store, "layered:1", &image, &err), &err);
 	assert_int_equal(image_strv_len(image->layers), 2);
 	assert_int_equal(mkdir(target, 0755), 0);
-	assert_ok(image_mount(store, image, target, upper, work, -1, &err), &err);
+	assert_ok(image_mount(store, image, &(struct image_place){.target = target, .upper = upper, .work = work, .userns_fd = -1}, &err), &err);
 	static const struct {
 		const char *path;
 		bool there;
@@ -298,7 +298,7 @@ static void test_layers_and_whiteouts(void **state)
 	assert_int_equal(stat(target, &st), 0);
 	assert_int_equal(st.st_mode & 07777, 0711); /* the first layer's word on the root holds */
 	assert_int_equal(umount2(target, 0), 0);
-	assert_ok(image_mount(store, image, target, NULL, NULL, -1, &err), &err); /* read only */
+	assert_ok(image_mount(store, image, &(struct image_place){.target = target, .userns_fd = -1}, &err), &err); /* read only */
 	autofree char *fresh = path_join(target, "fresh", NULL);
 	assert_true(open(fresh, O_WRONLY | O_CREAT, 0600) < 0);
 	assert_int_equal(umount2(target, 0), 0);
@@ -325,7 +325,7 @@ static void test_many_layers(void **state)
 	autoimage struct image *image = NULL;
 	assert_ok(image_get(store, "many:1", &image, &err), &err);
 	assert_int_equal(mkdir(target, 0755), 0);
-	assert_ok(image_mount(store, image, target, upper, work, -1, &err), &err);
+	assert_ok(image_mount(store, image, &(struct image_place){.target = target, .upper = upper, .work = work, .userns_fd = -1}, &err), &err);
 	autofree char *last = path_join(target, "last", NULL), *first = path_join(target, "file-0", NULL), *text = NULL;
 	size_t len;
 	assert_int_equal(file_read(AT_FDCWD, last, 16, &text, &len, NULL), 0);
