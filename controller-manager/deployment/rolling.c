@@ -95,6 +95,12 @@ static int32_t sure_pods(const struct apps_v1_replica_set *rs)
 	return min_of(rs->status.available_replicas, set_replicas(rs));
 }
 
+/* Those that may well be available, where the status has not seen the set's new size yet. */
+static int32_t likely_pods(const struct apps_v1_replica_set *rs)
+{
+	return min_of(rs->status.available_replicas, set_replicas(rs));
+}
+
 /* How many must stay available, whatever moves. */
 static int32_t pods_to_keep(const struct apps_v1_deployment *d)
 {
@@ -191,20 +197,20 @@ static int compare_larger_older(const void *left, const void *right)
  * Shares are by size alone. Where a set that is large and not available would keep its share, and the available pods of a small one go, shares move
  * until as many pods as must be will stay available.
  */
-static void keep_available(const struct rollout *rollout, struct sized *sized, size_t count)
+static void keep_available(const struct rollout *rollout, struct sized *sized, size_t count, int32_t (*available)(const struct apps_v1_replica_set *rs))
 {
 	int32_t had = 0, left = 0;
 	for (size_t i = 0; i < count; i++) {
-		int32_t sure = sure_pods(rollout->sets[sized[i].index]);
-		had += sure;
-		left += min_of(sized[i].size, sure);
+		int32_t here = available(rollout->sets[sized[i].index]);
+		had += here;
+		left += min_of(sized[i].size, here);
 	}
 	int32_t missing = min_of(had, pods_to_keep(rollout->d)) - left;
 	for (size_t i = 0; i < count && missing > 0; i++) {
-		int32_t sure = sure_pods(rollout->sets[sized[i].index]);
-		for (size_t j = 0; j < count && missing > 0 && sized[i].size < sure; j++) {
-			int32_t spare = sized[j].size - sure_pods(rollout->sets[sized[j].index]);
-			int32_t moved = min_of(spare, sure - sized[i].size);
+		int32_t here = available(rollout->sets[sized[i].index]);
+		for (size_t j = 0; j < count && missing > 0 && sized[i].size < here; j++) {
+			int32_t spare = sized[j].size - available(rollout->sets[sized[j].index]);
+			int32_t moved = min_of(spare, here - sized[i].size);
 			moved = min_of(moved, missing);
 			if (moved <= 0)
 				continue;
@@ -240,8 +246,10 @@ static int scale_in_proportion(struct rollout *rollout, struct error *err)
 		sized[i].size += rest;
 		added += rest;
 	}
-	if (to_add < 0)
-		keep_available(rollout, sized, count);
+	if (to_add < 0) {
+		keep_available(rollout, sized, count, sure_pods);
+		keep_available(rollout, sized, count, likely_pods); /* takes none of those that are sure: they are likely too */
+	}
 	for (size_t i = 0; i < count; i++) {
 		int r = rollout_scale_set(rollout, sized[i].index, sized[i].size, NULL, err);
 		if (r)

@@ -223,6 +223,12 @@ static void shape_set(int64_t revision, int32_t replicas, int32_t available, int
 	fake_edit(CACHED_REPLICA_SETS, "default", name, "status", patch);
 }
 
+static void make_stale(const struct apps_v1_replica_set *rs)
+{
+	autofree char *name = xstrdup(rs->metadata.name), *patch = xprintf("{\"status\":{\"observedGeneration\":%lld}}", (long long)rs->metadata.generation - 1);
+	fake_edit(CACHED_REPLICA_SETS, "default", name, "status", patch);
+}
+
 /* The rolled-out set and the one that rolls share a new size; surge and unavailable are both 25 % of it. */
 static void scaling_shares_what_changes(void **state)
 {
@@ -232,12 +238,14 @@ static void scaling_shares_what_changes(void **state)
 			int32_t replicas, available, max;
 		} old, fresh;
 		int32_t to, old_size, fresh_size;
+		bool stale; /* the old set's status has not seen its size yet */
 	} rows[] = {
 		{"larger: each by its share", {8, 8, 13}, {5, 0, 13}, 20, 15, 10},
 		{"smaller: each by its share", {8, 8, 13}, {5, 5, 13}, 5, 4, 3},
 		{"smaller: the available ones of the small set stay", {2, 2, 13}, {11, 0, 13}, 2, 2, 1},
 		{"smaller: no more than must be stay", {4, 4, 13}, {9, 0, 13}, 4, 3, 2},
 		{"smaller: none available, nothing to keep", {2, 0, 13}, {11, 0, 13}, 2, 0, 3},
+		{"smaller: what is likely to be available stays as well", {2, 4, 13}, {11, 0, 13}, 2, 2, 1, true},
 		{"to none", {8, 8, 13}, {5, 0, 13}, 0, 0, 0},
 		/* It missed a scaling: by its own count it would have to grow. */
 		{"smaller: a set that knows an old size does not grow", {3, 0, 2}, {10, 0, 13}, 8, 3, 7},
@@ -251,6 +259,8 @@ static void scaling_shares_what_changes(void **state)
 		fake_reconcile_all(&deployments, CACHED_DEPLOYMENTS);
 		shape_set(1, rows[i].old.replicas, rows[i].old.available, rows[i].old.max);
 		shape_set(2, rows[i].fresh.replicas, rows[i].fresh.available, rows[i].fresh.max);
+		if (rows[i].stale)
+			make_stale(set_with_revision(1));
 		char patch[64];
 		snprintf(patch, sizeof(patch), "{\"spec\":{\"replicas\":%d}}", rows[i].to);
 		fake_edit(CACHED_DEPLOYMENTS, "default", "web", NULL, patch);
@@ -271,9 +281,7 @@ static void a_status_of_another_size_keeps_nobody(void **state)
 	fake_reconcile_all(&deployments, CACHED_DEPLOYMENTS);
 	shape_set(1, 4, 4, 6);
 	shape_set(2, 2, 2, 6);
-	const struct apps_v1_replica_set *rs = set_with_revision(2);
-	autofree char *name = xstrdup(rs->metadata.name), *stale = xprintf("{\"status\":{\"observedGeneration\":%lld}}", (long long)rs->metadata.generation - 1);
-	fake_edit(CACHED_REPLICA_SETS, "default", name, "status", stale);
+	make_stale(set_with_revision(2));
 	fake_reconcile_all(&deployments, CACHED_DEPLOYMENTS);
 	assert_true(set_replicas(set_with_revision(1)) >= 2); /* they alone are sure to be there */
 }
