@@ -28,7 +28,7 @@ struct hollow_options {
 	int64_t start_delay_ns, stop_delay_ns;
 	int64_t failure_percent;   /* of pods with an end: those whose first attempt fails */
 	struct flag_list missing_images; /* images whose name holds one of these cannot be pulled */
-	bool brief_stop;           /* no last status before a pod goes */
+	bool brief_stop;           /* no last status before a pod goes that no finalizer holds */
 };
 
 struct hollow_node {

@@ -23,7 +23,7 @@ static const struct flag flags[] = {
 	FLAG("stop-delay", FLAG_DURATION, stop_delay_ns, "0s", "from a pod's deletion to its end; at most its grace"),
 	{"failure-percent", 0, FLAG_INT, offsetof(struct hollow_options, failure_percent), "0", "of pods with an end: those that fail at first", 0, 100},
 	FLAG("missing-image", FLAG_STRING_LIST, missing_images, ":non-existent,:404,invalid.", "images that hold one of these in their name are not to be had"),
-	FLAG("brief-stop", FLAG_BOOL, brief_stop, "false", "no last status before a pod is removed"),
+	FLAG("brief-stop", FLAG_BOOL, brief_stop, "false", "no last status before a pod that no finalizer holds is removed"),
 };
 static const struct daemon_program program = {
 	.name = "coracle-hollow", .summary = "Answers as many nodes that are not there.", .flags = flags, .flag_count = array_len(flags),

@@ -150,7 +150,8 @@ static int stop_pod(struct pods *pods, const struct core_v1_pod *pod, const stru
 	int64_t left = min_of(pods->options->stop_delay_ns, grace_ns) - time_diff_ns(clock_wall(), entry->told), next;
 	if (left > 0)
 		return (int)min_of(left / NSEC_PER_MSEC + 1, (int64_t)INT32_MAX);
-	if (!pods->options->brief_stop) {
+	/* Who holds it may wait for its end. */
+	if (!pods->options->brief_stop || pod->metadata.finalizers.len) {
 		int rc = write_status(pods, pod, entry, true, &next, err);
 		if (rc)
 			return rc;

@@ -240,16 +240,16 @@ static void scaling_shares_what_changes(void **state)
 		int32_t to, old_size, fresh_size;
 		bool stale; /* the old set's status has not seen its size yet */
 	} rows[] = {
-		{"larger: each by its share", {8, 8, 13}, {5, 0, 13}, 20, 15, 10},
-		{"smaller: each by its share", {8, 8, 13}, {5, 5, 13}, 5, 4, 3},
-		{"smaller: the available ones of the small set stay", {2, 2, 13}, {11, 0, 13}, 2, 2, 1},
-		{"smaller: no more than must be stay", {4, 4, 13}, {9, 0, 13}, 4, 3, 2},
-		{"smaller: none available, nothing to keep", {2, 0, 13}, {11, 0, 13}, 2, 0, 3},
+		{"larger: each by its share", {8, 8, 13}, {5, 0, 13}, 20, 15, 10, false},
+		{"smaller: each by its share", {8, 8, 13}, {5, 5, 13}, 5, 4, 3, false},
+		{"smaller: the available ones of the small set stay", {2, 2, 13}, {11, 0, 13}, 2, 2, 1, false},
+		{"smaller: no more than must be stay", {4, 4, 13}, {9, 0, 13}, 4, 3, 2, false},
+		{"smaller: none available, nothing to keep", {2, 0, 13}, {11, 0, 13}, 2, 0, 3, false},
 		{"smaller: what is likely to be available stays as well", {2, 4, 13}, {11, 0, 13}, 2, 2, 1, true},
-		{"to none", {8, 8, 13}, {5, 0, 13}, 0, 0, 0},
+		{"to none", {8, 8, 13}, {5, 0, 13}, 0, 0, 0, false},
 		/* It missed a scaling: by its own count it would have to grow. */
-		{"smaller: a set that knows an old size does not grow", {3, 0, 2}, {10, 0, 13}, 8, 3, 7},
-		{"larger: a set that knows an old size does not shrink", {3, 0, 40}, {5, 0, 10}, 12, 3, 12},
+		{"smaller: a set that knows an old size does not grow", {3, 0, 2}, {10, 0, 13}, 8, 3, 7, false},
+		{"larger: a set that knows an old size does not shrink", {3, 0, 40}, {5, 0, 10}, 12, 3, 12, false},
 	};
 	for (size_t i = 0; i < array_len(rows); i++) {
 		print_message("%s\n", rows[i].name);
