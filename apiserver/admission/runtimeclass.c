@@ -29,11 +29,10 @@ static int admit(struct write *w, struct error *err) {
 	if (!admission_is(w, "", "pods", NULL))
 		return 0;
 	struct core_v1_pod *pod = w->object;
-	if (str_empty(pod->spec.runtime_class_name)) {
-		if (pod->spec.overhead.len)
-			return error_forbidden(err, w->resource, admission_name(w), "pod rejected: Pod Overhead set without corresponding RuntimeClass defined Overhead");
+	if (str_empty(pod->spec.runtime_class_name))
 		return 0;
-	}
+	if (strchr(pod->spec.runtime_class_name, '/'))
+		return error_status(err, 500, "", "invalid resource name \"%s\": [may not contain '/']", pod->spec.runtime_class_name);
 	struct node_v1_runtime_class *class = registry_read(w->r->server->registry, "node.k8s.io", "runtimeclasses", NULL, pod->spec.runtime_class_name);
 	if (!class)
 		return error_forbidden(err, w->resource, admission_name(w), "pod rejected: RuntimeClass \"%s\" not found", pod->spec.runtime_class_name);
@@ -48,8 +47,19 @@ static int admit(struct write *w, struct error *err) {
 	return rc;
 }
 
+/* Looked at once the pod itself was found good. */
+static int validate(struct write *w, struct error *err) {
+	if (!admission_is(w, "", "pods", NULL))
+		return 0;
+	const struct core_v1_pod *pod = w->object;
+	if (str_empty(pod->spec.runtime_class_name) && pod->spec.overhead.items)
+		return error_forbidden(err, w->resource, admission_name(w), "pod rejected: Pod Overhead set without corresponding RuntimeClass defined Overhead");
+	return 0;
+}
+
 const struct admission_plugin admission_runtime_class = {
 	.name = "RuntimeClass",
 	.operations = WRITE_CREATE,
 	.admit = admit,
+	.validate = validate,
 };

@@ -12,7 +12,7 @@
 #define TYPE_PREFIX "custom/"
 #define ALL_VERBS (API_VERB_CREATE | API_VERB_DELETE | API_VERB_DELETECOLLECTION | API_VERB_GET | API_VERB_LIST | API_VERB_PATCH | API_VERB_UPDATE | API_VERB_WATCH)
 
-static const struct strategy custom_strategy = {.generation = true, .generation_changed = custom_generation_changed, .no_unconditional_update = true, .status_keeps = STATUS_KEEPS_METADATA};
+static const struct strategy custom_strategy = {.any_finalizer = true, .generation = true, .generation_changed = custom_generation_changed, .no_unconditional_update = true, .status_keeps = STATUS_KEEPS_METADATA};
 static struct store_watch *definitions_watch;
 static struct custom_resource *every_custom; /* changed by the thread that applies definitions alone */
 

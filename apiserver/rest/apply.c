@@ -84,7 +84,7 @@ int make_applied(struct write *w, struct error *err) {
 		autofree char *text = xprintf("uid mismatch: the provided object specified uid %s, and no existing object was found", meta->uid);
 		return error_conflict(err, w->resource, w->name, text);
 	}
-	rc = input_check_identity(w, meta, err);
+	rc = input_check_identity(w, meta, api_arena(w->object), err);
 	if (rc == 0 && w->old)
 		rc = input_check_version(w, json_string_value(json_object_get(metadata, "resourceVersion")), api_metadata(w->old), err);
 	if (rc < 0)

@@ -19,15 +19,15 @@ int input_check_namespace(const struct resource *resource, const char *ns, struc
 	return 0;
 }
 
-int input_check_identity(struct write *w, struct meta_v1_object_meta *meta, struct error *err) {
+int input_check_identity(struct write *w, struct meta_v1_object_meta *meta, struct arena *arena, struct error *err) {
 	int rc = input_check_namespace(w->resource, w->ns, meta, err);
 	if (rc < 0)
 		return rc;
+	meta->namespace = w->resource->api->namespaced ? arena_strdup(arena, w->ns) : NULL;
 	if (str_empty(meta->name))
 		return error_bad_request(err, "the name of the object (%s based on URL) was undeterminable: name must be provided", w->name);
 	if (strcmp(meta->name, w->name) != 0)
 		return error_bad_request(err, "the name of the object (%s) does not match the name on the URL (%s)", meta->name, w->name);
-	meta->namespace = w->resource->api->namespaced ? arena_strdup(api_arena(w->object), w->ns) : NULL;
 	return 0;
 }
 
@@ -127,18 +127,11 @@ int rest_update(struct request *r, struct error *err) {
 	struct write *w = write_new(r, WRITE_UPDATE);
 	w->input = input;
 	w->make = make_updated;
-	struct meta_v1_object_meta *meta = api_metadata(input);
-	if (str_empty(meta->name))
-		rc = error_bad_request(err, "name must be provided");
-	else if (strcmp(meta->name, r->name) != 0)
-		rc = error_bad_request(err, "the name of the object (%s) does not match the name on the URL (%s)", meta->name, r->name);
-	if (rc == 0)
-		rc = input_check_namespace(w->resource, w->ns, meta, err);
+	rc = input_check_identity(w, api_metadata(input), api_arena(input), err);
 	if (rc < 0) {
 		api_unref(input);
 		return rc;
 	}
-	meta->namespace = r->resource->api->namespaced ? arena_strdup(api_arena(input), w->ns) : NULL;
 	api_default(input);
 	write_start(w);
 	return REQUEST_TAKEN;

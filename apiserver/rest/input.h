@@ -9,7 +9,7 @@
 /* The body's namespace against the URL's; fills it in. */
 int input_check_namespace(const struct resource *resource, const char *ns, struct meta_v1_object_meta *meta, struct error *err);
 /* Namespace and name of the write's object (whose metadata it is) against the URL's. */
-int input_check_identity(struct write *w, struct meta_v1_object_meta *meta, struct error *err);
+int input_check_identity(struct write *w, struct meta_v1_object_meta *meta, struct arena *arena, struct error *err);
 /* The resourceVersion that a client sent, where it sent one, against that of what is there. */
 int input_check_version(const struct write *w, const char *given, const struct meta_v1_object_meta *old, struct error *err);
 /* A YAML text as JSON; keys that stand twice are judged as fieldValidation asks. */

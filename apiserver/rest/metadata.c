@@ -22,7 +22,11 @@ static bool has_spec(const struct api_type *type) {
 int write_prepare_create(struct write *w, struct error *err) {
 	struct meta_v1_object_meta *meta = api_metadata(w->object);
 	struct arena *arena = api_arena(w->object);
-	if (str_empty(meta->name) && !str_empty(meta->generate_name)) {
+	if (str_empty(meta->name) && str_empty(meta->generate_name) && w->strategy->names_itself) {
+		char name[37];
+		random_uuid(name);
+		meta->name = arena_strdup(arena, name);
+	} else if (str_empty(meta->name) && !str_empty(meta->generate_name)) {
 		char suffix[6];
 		random_name_suffix(suffix, 5);
 		meta->name = arena_printf(arena, "%.*s%s", MAX_GENERATED_BASE, meta->generate_name, suffix);
@@ -36,7 +40,9 @@ int write_prepare_create(struct write *w, struct error *err) {
 	meta->deletion_timestamp = (struct api_time){0};
 	meta->deletion_grace_period_seconds = NULL;
 	meta->self_link = NULL;
-	meta->generation = w->strategy->generation && !w->strategy->generation_from_zero ? 1 : 0;
+	/* Where nothing counts it, it is the client's. */
+	if (w->strategy->generation && !w->strategy->generation_from_zero)
+		meta->generation = 1;
 	if (!w->strategy->keep_status_on_create && api_resource_subresource(w->resource->api, "status"))
 		api_field_clear(w->object, "status");
 	if (w->strategy->prepare_create)
@@ -156,9 +162,9 @@ int write_validate(struct write *w, struct error *err) {
 	const struct meta_v1_object_meta *meta = api_metadata(w->object);
 	autoerror struct error causes = {0};
 	if (w->created)
-		validate_object_meta(meta, resource->api->namespaced, w->strategy->name, "metadata", &causes);
+		validate_object_meta(meta, w->strategy, resource->api->namespaced, "metadata", &causes);
 	else
-		validate_object_meta_update(meta, api_metadata(w->old), w->strategy->name, resource->api->namespaced, "metadata", &causes);
+		validate_object_meta_update(meta, api_metadata(w->old), w->strategy, "metadata", &causes);
 	if (w->operation != WRITE_DELETE && !w->skip_validation) {
 		bool status = str_equal(w->subresource, "status");
 		validate_object(w->object, w->created ? NULL : w->old, w->subresource, &causes);

@@ -131,7 +131,7 @@ int patch_decode(struct request *r, const struct api_type *type, json_t *tree, v
 static int check_identity(struct write *w, struct error *err) {
 	struct meta_v1_object_meta *meta = api_metadata(w->object);
 	const struct meta_v1_object_meta *old = w->old ? api_metadata(w->old) : NULL;
-	int rc = input_check_identity(w, meta, err);
+	int rc = input_check_identity(w, meta, api_arena(w->object), err);
 	return rc < 0 || !old ? rc : input_check_version(w, meta->resource_version, old, err);
 }
 

@@ -259,14 +259,7 @@ static int read_scale(struct request *r, struct error *err) {
 }
 
 static int check_name(struct write *w, struct error *err) {
-	struct meta_v1_object_meta *meta = &((struct autoscaling_v1_scale *)w->input)->metadata;
-	int rc = 0;
-	if (str_empty(meta->name))
-		rc = error_bad_request(err, "name must be provided");
-	else if (strcmp(meta->name, w->name) != 0)
-		rc = error_bad_request(err, "the name of the object (%s) does not match the name on the URL (%s)", meta->name, w->name);
-	if (rc == 0)
-		rc = input_check_namespace(w->resource, w->ns, meta, err);
+	int rc = input_check_identity(w, &((struct autoscaling_v1_scale *)w->input)->metadata, api_arena(w->input), err);
 	if (rc < 0)
 		api_unref(take_ptr(w->input));
 	return rc;

@@ -229,7 +229,8 @@ static int request_port(struct allocator *a, struct write *w, int32_t port, cons
 	snprintf(text, sizeof(text), "%d", port);
 	if (reuse_claim(w, CLAIM_PORT, text, 0))
 		return 0;
-	if (port < a->port_first || port > a->port_last) {
+	/* Kubernetes does not look at the range when it only tries. */
+	if (!w->dry_run && (port < a->port_first || port > a->port_last)) {
 		autofree char *why = xprintf("provided port is not in the valid range. The range of valid ports is %d-%d", a->port_first, a->port_last);
 		metrics_allocated(CLAIM_PORT, NULL, true, true);
 		return refuse_port(err, w->object, field, port, why);

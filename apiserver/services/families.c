@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What a Service says of addresses and ports, before any are chosen: families and policy, what an update keeps, what a change of type drops. */
 #include "apiserver/services/internal.h"
+#include "apiserver/validation/validation.h"
 
 #include <arpa/inet.h>
 
@@ -273,14 +274,7 @@ int service_fill_families(struct allocator *a, struct core_v1_service *service, 
 	bool free_headless = is_headless(spec) && !spec->selector.len;
 	if (!spec->ip_family_policy)
 		spec->ip_family_policy = old && old->spec.ip_family_policy ? arena_strdup(arena, old->spec.ip_family_policy) : free_headless ? "RequireDualStack" : "SingleStack";
-	for (uint32_t i = 0; i < spec->cluster_ips.len; i++) {
-		const char *ip = spec->cluster_ips.items[i];
-		uint8_t address[16];
-		if (strcmp(ip, "None") == 0 || inet_pton(strchr(ip, ':') ? AF_INET6 : AF_INET, ip, address) == 1)
-			continue;
-		autofree char *field = xprintf("spec.clusterIPs[%u]", i);
-		error_cause(err, "FieldValueInvalid", field, "Invalid value: \"%s\": must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)", ip);
-	}
+	check_service_addresses(spec, err);
 	int rc = invalid_service(err, service);
 	if (rc < 0)
 		return rc;

@@ -128,12 +128,18 @@ static void node_follow_cidr(struct core_v1_node *node) {
 }
 
 static void node_prepare_create(struct request *r, void *object) {
+	struct core_v1_node *node = object;
+	/* Kubelets are not configured through the API any more. */
+	node->spec.config_source = NULL;
+	node->status.config = NULL;
 	node_follow_cidr(object);
 }
 
 static void node_prepare_update(struct request *r, void *object, const void *old) {
 	struct core_v1_node *node = object;
 	const struct core_v1_node *before = old;
+	if (!before->spec.config_source)
+		node->spec.config_source = NULL;
 	if (str_empty(node->spec.pod_cidr) && !str_empty(before->spec.pod_cidr)) {
 		struct arena *arena = api_arena(object);
 		node->spec.pod_cidr = arena_strdup(arena, before->spec.pod_cidr);
@@ -148,14 +154,20 @@ static const struct strategy nodes = {.group = "", .plural = "nodes", .prepare_c
 
 /* ---- volumes ---- */
 
-/* What is no claim or snapshot cannot stand in dataSource, as of old; dataSource and dataSourceRef of the same namespace say the same. */
-static void follow_data_source(struct core_v1_persistent_volume_claim *claim) {
+static bool is_claim_or_snapshot(const struct core_v1_typed_local_object_reference *source) {
+	return str_empty(source->api_group) ? str_equal(source->kind, "PersistentVolumeClaim") : str_equal(source->api_group, "snapshot.storage.k8s.io") && str_equal(source->kind, "VolumeSnapshot");
+}
+
+/* What is no claim or snapshot cannot stand in dataSource alone, as of old; dataSource and dataSourceRef say the same. Other namespaces are behind a gate that is closed. */
+static void follow_data_source(struct core_v1_persistent_volume_claim *claim, const struct core_v1_persistent_volume_claim *old) {
 	struct arena *arena = api_arena(claim);
 	struct core_v1_persistent_volume_claim_spec *spec = &claim->spec;
+	if (spec->data_source_ref && !str_empty(spec->data_source_ref->namespace) && !(old && old->spec.data_source_ref))
+		spec->data_source_ref = NULL;
 	struct core_v1_typed_local_object_reference *source = spec->data_source;
-	if (source && !(str_empty(source->api_group) && str_equal(source->kind, "PersistentVolumeClaim")) && !(str_equal(source->api_group, "snapshot.storage.k8s.io") && str_equal(source->kind, "VolumeSnapshot")))
-		source = spec->data_source = NULL;
 	struct core_v1_typed_object_reference *ref = spec->data_source_ref;
+	if (source && !ref && !(old && old->spec.data_source) && !is_claim_or_snapshot(source))
+		source = spec->data_source = NULL;
 	if (source && !ref) {
 		ref = spec->data_source_ref = arena_new_type(arena, struct core_v1_typed_object_reference);
 		*ref = (struct core_v1_typed_object_reference){.api_group = source->api_group, .kind = source->kind, .name = source->name};
@@ -168,10 +180,14 @@ static void follow_data_source(struct core_v1_persistent_volume_claim *claim) {
 static void claim_prepare_create(struct request *r, void *object) {
 	struct core_v1_persistent_volume_claim *claim = object;
 	claim->status.phase = "Pending";
-	follow_data_source(claim);
+	follow_data_source(claim, NULL);
 }
 
-static const struct strategy claims = {.group = "", .plural = "persistentvolumeclaims", .prepare_create = claim_prepare_create};
+static void claim_prepare_update(struct request *r, void *object, const void *old) {
+	follow_data_source(object, old);
+}
+
+static const struct strategy claims = {.group = "", .plural = "persistentvolumeclaims", .prepare_create = claim_prepare_create, .prepare_update = claim_prepare_update};
 
 static void volume_prepare_create(struct request *r, void *object) {
 	struct core_v1_persistent_volume *volume = object;
@@ -190,16 +206,17 @@ static const struct strategy volumes = {.group = "", .plural = "persistentvolume
 
 /* ---- small ones ---- */
 
-static const struct strategy events = {.group = "", .plural = "events", .allow_create_on_update = true};
-static const struct strategy events_k8s = {.group = "events.k8s.io", .plural = "events", .allow_create_on_update = true};
-static const struct strategy limit_ranges = {.group = "", .plural = "limitranges", .allow_create_on_update = true};
+static const struct strategy events = {.group = "", .plural = "events", .name = NAME_PATH_SEGMENT, .any_finalizer = true, .allow_create_on_update = true};
+static const struct strategy events_k8s = {.group = "events.k8s.io", .plural = "events", .free_prefix = true, .allow_create_on_update = true};
+static const struct strategy limit_ranges = {.group = "", .plural = "limitranges", .names_itself = true, .allow_create_on_update = true};
 
+static const struct strategy resource_quotas = {.group = "", .plural = "resourcequotas", .free_prefix = true};
 static const struct strategy endpoints = {.group = "", .plural = "endpoints", .allow_create_on_update = true, .deprecated = "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice"};
 static bool template_changed(const void *object, const void *old) {
 	return !api_field_equal(object, old, "template");
 }
-static const struct strategy pod_templates = {.group = "", .plural = "podtemplates", .generation = true, .generation_changed = template_changed};
+static const struct strategy pod_templates = {.group = "", .plural = "podtemplates", .free_prefix = true, .generation = true, .generation_changed = template_changed};
 
 const struct strategy *const strategies_core[] = {
-	&namespaces, &secrets, &config_maps, &nodes, &claims, &volumes, &events, &events_k8s, &limit_ranges, &endpoints, &pod_templates, NULL,
+	&namespaces, &secrets, &config_maps, &nodes, &claims, &volumes, &events, &events_k8s, &limit_ranges, &resource_quotas, &endpoints, &pod_templates, NULL,
 };

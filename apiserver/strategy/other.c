@@ -14,7 +14,7 @@
 /* ---- Service ---- */
 
 static const struct strategy services = {
-	.group = "", .plural = "services",
+	.group = "", .plural = "services", .free_prefix = true,
 	.name = NAME_DNS_LABEL,
 	.allow_create_on_update = true,
 	.prepare_create = service_prepare_create,
@@ -79,7 +79,7 @@ static const struct reset_fields csr_reset_fields[] = {
 };
 static const struct strategy csrs = {
 	.group = "certificates.k8s.io", .plural = "certificatesigningrequests",
-	.name = NAME_DNS_SUBDOMAIN,
+	.name = NAME_PATH_SEGMENT,
 	.prepare_create = csr_prepare_create,
 	.prepare_update = csr_prepare_update,
 	.prepare_status = csr_prepare_status,
@@ -89,16 +89,16 @@ static const struct strategy csrs = {
 /* ---- rows without hooks ---- */
 
 #define RBAC "rbac.authorization.k8s.io"
-static const struct strategy roles = {.group = RBAC, .plural = "roles", .name = NAME_PATH_SEGMENT, .allow_create_on_update = true};
-static const struct strategy cluster_roles = {.group = RBAC, .plural = "clusterroles", .name = NAME_PATH_SEGMENT, .allow_create_on_update = true};
-static const struct strategy role_bindings = {.group = RBAC, .plural = "rolebindings", .name = NAME_PATH_SEGMENT, .allow_create_on_update = true};
-static const struct strategy cluster_role_bindings = {.group = RBAC, .plural = "clusterrolebindings", .name = NAME_PATH_SEGMENT, .allow_create_on_update = true};
-static const struct strategy leases = {.group = "coordination.k8s.io", .plural = "leases", .allow_create_on_update = true, .no_unconditional_update = true};
-static const struct strategy runtime_classes = {.group = "node.k8s.io", .plural = "runtimeclasses", .allow_create_on_update = true, .no_unconditional_update = true};
-static const struct strategy priority_classes = {.group = "scheduling.k8s.io", .plural = "priorityclasses", .generation = true};
+static const struct strategy roles = {.group = RBAC, .plural = "roles", .free_prefix = true, .name = NAME_PATH_SEGMENT, .allow_create_on_update = true};
+static const struct strategy cluster_roles = {.group = RBAC, .plural = "clusterroles", .free_prefix = true, .name = NAME_PATH_SEGMENT, .allow_create_on_update = true};
+static const struct strategy role_bindings = {.group = RBAC, .plural = "rolebindings", .free_prefix = true, .name = NAME_PATH_SEGMENT, .allow_create_on_update = true};
+static const struct strategy cluster_role_bindings = {.group = RBAC, .plural = "clusterrolebindings", .free_prefix = true, .name = NAME_PATH_SEGMENT, .allow_create_on_update = true};
+static const struct strategy leases = {.group = "coordination.k8s.io", .plural = "leases", .free_prefix = true, .any_finalizer = true, .allow_create_on_update = true, .no_unconditional_update = true};
+static const struct strategy runtime_classes = {.group = "node.k8s.io", .plural = "runtimeclasses", .any_finalizer = true, .allow_create_on_update = true, .no_unconditional_update = true};
+static const struct strategy priority_classes = {.group = "scheduling.k8s.io", .plural = "priorityclasses", .free_prefix = true, .generation = true};
 static const struct strategy ingresses = {.group = "networking.k8s.io", .plural = "ingresses", .generation = true};
 static const struct strategy ingress_classes = {.group = "networking.k8s.io", .plural = "ingressclasses", .generation = true};
-static const struct strategy network_policies = {.group = "networking.k8s.io", .plural = "networkpolicies", .generation = true};
+static const struct strategy network_policies = {.group = "networking.k8s.io", .plural = "networkpolicies", .free_prefix = true, .generation = true};
 static const struct strategy ip_addresses = {.group = "networking.k8s.io", .plural = "ipaddresses", .name = NAME_ANY};
 /* Topology stood here in an older version. */
 static void slice_prepare_create(struct request *r, void *object) {
@@ -113,35 +113,36 @@ static bool slice_changed(const void *object, const void *old) {
 static const struct strategy endpoint_slices = {.group = "discovery.k8s.io", .plural = "endpointslices", .generation = true, .generation_changed = slice_changed, .prepare_create = slice_prepare_create};
 static const struct strategy flow_schemas = {.group = "flowcontrol.apiserver.k8s.io", .plural = "flowschemas", .generation = true, .status_keeps = STATUS_KEEPS_METADATA};
 static const struct strategy priority_levels = {.group = "flowcontrol.apiserver.k8s.io", .plural = "prioritylevelconfigurations", .generation = true, .status_keeps = STATUS_KEEPS_METADATA};
-static const struct strategy device_classes = {.group = "resource.k8s.io", .plural = "deviceclasses", .generation = true};
-static const struct strategy resource_slices = {.group = "resource.k8s.io", .plural = "resourceslices", .generation = true};
-static const struct strategy service_cidrs = {.group = "networking.k8s.io", .plural = "servicecidrs", .status_keeps = STATUS_KEEPS_METADATA};
+static const struct strategy device_classes = {.group = "resource.k8s.io", .plural = "deviceclasses", .free_prefix = true, .prefix_unchecked = true, .generation = true};
+static const struct strategy resource_slices = {.group = "resource.k8s.io", .plural = "resourceslices", .free_prefix = true, .generation = true};
+static const struct strategy service_cidrs = {.group = "networking.k8s.io", .plural = "servicecidrs", .free_prefix = true, .status_keeps = STATUS_KEEPS_METADATA};
 static const struct strategy resource_claims = {.group = "resource.k8s.io", .plural = "resourceclaims", .status_keeps = STATUS_KEEPS_METADATA};
-static const struct strategy csi_drivers = {.group = "storage.k8s.io", .plural = "csidrivers", .generation = true, .generation_from_zero = true, .no_unconditional_update = true};
+static const struct strategy csi_drivers = {.group = "storage.k8s.io", .plural = "csidrivers", .free_prefix = true, .generation = true, .generation_from_zero = true, .no_unconditional_update = true};
+static const struct strategy autoscalers = {.group = "autoscaling", .plural = "horizontalpodautoscalers", .free_prefix = true};
 static const struct strategy csi_nodes = {.group = "storage.k8s.io", .plural = "csinodes", .no_unconditional_update = true};
 static const struct strategy csi_capacities = {.group = "storage.k8s.io", .plural = "csistoragecapacities", .no_unconditional_update = true};
 static const struct strategy volume_attachments = {.group = "storage.k8s.io", .plural = "volumeattachments", .no_unconditional_update = true, .status_keeps = STATUS_KEEPS_METADATA};
-static const struct strategy aggregated = {.group = "apiregistration.k8s.io", .plural = "apiservices", .no_unconditional_update = true};
+static const struct strategy aggregated = {.group = "apiregistration.k8s.io", .plural = "apiservices", .any_finalizer = true, .no_unconditional_update = true};
 #define ADMISSION "admissionregistration.k8s.io"
 static bool any_change(const void *object, const void *old) {
 	return !api_field_equal(object, old, "webhooks");
 }
-static const struct strategy validating_webhooks = {.group = ADMISSION, .plural = "validatingwebhookconfigurations", .generation = true, .no_unconditional_update = true, .generation_changed = any_change};
-static const struct strategy mutating_webhooks = {.group = ADMISSION, .plural = "mutatingwebhookconfigurations", .generation = true, .no_unconditional_update = true, .generation_changed = any_change};
-static const struct strategy validating_policies = {.group = ADMISSION, .plural = "validatingadmissionpolicies", .generation = true, .no_unconditional_update = true, .status_keeps = STATUS_KEEPS_METADATA};
-static const struct strategy validating_bindings = {.group = ADMISSION, .plural = "validatingadmissionpolicybindings", .generation = true, .no_unconditional_update = true};
-static const struct strategy mutating_policies = {.group = ADMISSION, .plural = "mutatingadmissionpolicies", .generation = true, .no_unconditional_update = true};
-static const struct strategy mutating_bindings = {.group = ADMISSION, .plural = "mutatingadmissionpolicybindings", .generation = true, .no_unconditional_update = true};
-static const struct strategy crds = {.group = "apiextensions.k8s.io", .plural = "customresourcedefinitions", .generation = true, .no_unconditional_update = true, .status_keeps = STATUS_KEEPS_METADATA, .prepare_create = crd_prepare_create, .prepare_update = crd_prepare_update};
+static const struct strategy validating_webhooks = {.group = ADMISSION, .plural = "validatingwebhookconfigurations", .any_finalizer = true, .generation = true, .no_unconditional_update = true, .generation_changed = any_change};
+static const struct strategy mutating_webhooks = {.group = ADMISSION, .plural = "mutatingwebhookconfigurations", .any_finalizer = true, .generation = true, .no_unconditional_update = true, .generation_changed = any_change};
+static const struct strategy validating_policies = {.group = ADMISSION, .plural = "validatingadmissionpolicies", .any_finalizer = true, .generation = true, .no_unconditional_update = true, .status_keeps = STATUS_KEEPS_METADATA};
+static const struct strategy validating_bindings = {.group = ADMISSION, .plural = "validatingadmissionpolicybindings", .any_finalizer = true, .generation = true, .no_unconditional_update = true};
+static const struct strategy mutating_policies = {.group = ADMISSION, .plural = "mutatingadmissionpolicies", .any_finalizer = true, .generation = true, .no_unconditional_update = true};
+static const struct strategy mutating_bindings = {.group = ADMISSION, .plural = "mutatingadmissionpolicybindings", .any_finalizer = true, .generation = true, .no_unconditional_update = true};
+static const struct strategy crds = {.group = "apiextensions.k8s.io", .plural = "customresourcedefinitions", .any_finalizer = true, .generation = true, .no_unconditional_update = true, .status_keeps = STATUS_KEEPS_METADATA, .prepare_create = crd_prepare_create, .prepare_update = crd_prepare_update};
 
 const struct strategy *const strategies_other[] = {
 	&services, &csrs, &ip_addresses, &roles, &cluster_roles, &role_bindings, &cluster_role_bindings, &leases, &runtime_classes, &priority_classes, &ingresses,
 	&ingress_classes, &network_policies, &endpoint_slices, &flow_schemas, &priority_levels, &device_classes, &resource_slices,
 	&validating_webhooks, &mutating_webhooks, &validating_policies, &validating_bindings, &mutating_policies, &mutating_bindings, &crds,
-	&service_cidrs, &resource_claims, &csi_drivers, &csi_nodes, &csi_capacities, &volume_attachments, &aggregated, NULL,
+	&service_cidrs, &resource_claims, &csi_drivers, &autoscalers, &csi_nodes, &csi_capacities, &volume_attachments, &aggregated, NULL,
 };
 
 /* ---- policy ---- */
 
-static const struct strategy disruption_budgets = {.group = "policy", .plural = "poddisruptionbudgets", .generation = true, .no_unconditional_update = true};
+static const struct strategy disruption_budgets = {.group = "policy", .plural = "poddisruptionbudgets", .free_prefix = true, .name = NAME_PATH_SEGMENT, .any_finalizer = true, .generation = true, .no_unconditional_update = true};
 const struct strategy *const strategies_policy[] = {&disruption_budgets, NULL};

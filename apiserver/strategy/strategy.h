@@ -24,6 +24,10 @@ struct reset_fields {
 struct strategy {
 	const char *group, *plural;
 	enum name_rule name;
+	bool any_finalizer;              /* also names that are neither Kubernetes' own nor qualified */
+	bool free_prefix;                /* generateName is held to the rule of names when it is used, not by later updates */
+	bool prefix_unchecked;           /* nor when it is used: the name that comes of it is */
+	bool names_itself;               /* a new object without name gets one */
 	bool generation;                 /* metadata.generation counts changes of spec */
 	bool generation_from_zero;       /* a new object has none */
 	bool allow_create_on_update;     /* PUT of what is not there creates it */

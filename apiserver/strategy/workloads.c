@@ -8,14 +8,14 @@
 #include "api/core_v1.h"
 #include "common/pod/resources.h"
 
-static const struct strategy replication_controllers = {.group = "", .plural = "replicationcontrollers", .generation = true};
+static const struct strategy replication_controllers = {.group = "", .plural = "replicationcontrollers", .free_prefix = true, .prefix_unchecked = true, .generation = true};
 /* The controller carries a Deployment's annotations on to its ReplicaSets: a change of them is work for it. */
 static bool deployment_changed(const void *object, const void *old) {
 	return !api_field_equal(object, old, "spec") || !api_map_equal(&api_metadata(object)->annotations, &api_metadata(old)->annotations);
 }
-static const struct strategy deployments = {.group = "apps", .plural = "deployments", .generation = true, .generation_changed = deployment_changed, .status_keeps = STATUS_KEEPS_LABELS};
-static const struct strategy replica_sets = {.group = "apps", .plural = "replicasets", .generation = true};
-static const struct strategy stateful_sets = {.group = "apps", .plural = "statefulsets", .name = NAME_DNS_LABEL, .generation = true};
+static const struct strategy deployments = {.group = "apps", .plural = "deployments", .free_prefix = true, .generation = true, .generation_changed = deployment_changed, .status_keeps = STATUS_KEEPS_LABELS};
+static const struct strategy replica_sets = {.group = "apps", .plural = "replicasets", .free_prefix = true, .generation = true};
+static const struct strategy stateful_sets = {.group = "apps", .plural = "statefulsets", .free_prefix = true, .name = NAME_DNS_LABEL, .generation = true};
 /* Counts changes of the template, as clients of old expect it. */
 #define TEMPLATE_GENERATION "deprecated.daemonset.template.generation"
 
@@ -35,7 +35,7 @@ static void daemon_set_prepare_update(struct request *r, void *object, const voi
 	api_map_set(arena, &api_metadata(object)->annotations, TEMPLATE_GENERATION, arena_printf(arena, "%lld", (long long)count));
 }
 
-static const struct strategy daemon_sets = {.group = "apps", .plural = "daemonsets", .generation = true, .prepare_create = daemon_set_prepare_create, .prepare_update = daemon_set_prepare_update};
+static const struct strategy daemon_sets = {.group = "apps", .plural = "daemonsets", .free_prefix = true, .generation = true, .prepare_create = daemon_set_prepare_create, .prepare_update = daemon_set_prepare_update};
 
 /* A job without a selector of its own gets one by its uid, and its pods the labels for it. */
 static void job_prepare_create(struct request *r, void *object) {
@@ -60,7 +60,7 @@ static void job_prepare_create(struct request *r, void *object) {
 }
 
 static const struct strategy jobs = {.group = "batch", .plural = "jobs", .generation = true, .prepare_create = job_prepare_create};
-static const struct strategy cron_jobs = {.group = "batch", .plural = "cronjobs", .generation = true};
+static const struct strategy cron_jobs = {.group = "batch", .plural = "cronjobs", .free_prefix = true, .generation = true};
 
 /* ---- Pod ---- */
 
@@ -102,8 +102,20 @@ static bool pod_graceful_delete(const void *object, int64_t *grace) {
 }
 
 /* A writer of status that does not know of the class does not take it away. */
+/* podIP is the first of podIPs; where they differ the older field wins. */
+static void pod_follow_address(struct core_v1_pod *pod) {
+	struct core_v1_pod_status *status = &pod->status;
+	if (str_empty(status->pod_ip)) {
+		status->pod_ip = status->pod_ips.len ? status->pod_ips.items[0].ip : NULL;
+	} else if (!status->pod_ips.len || !str_equal(status->pod_ips.items[0].ip, status->pod_ip)) {
+		memset(&status->pod_ips, 0, sizeof(status->pod_ips));
+		*api_list_add(api_arena(pod), &status->pod_ips) = (struct core_v1_pod_ip){.ip = status->pod_ip};
+	}
+}
+
 static void pod_after_status(struct request *r, void *object, const void *old) {
 	struct core_v1_pod *pod = object;
+	pod_follow_address(pod);
 	if (str_empty(pod->status.qos_class))
 		pod->status.qos_class = ((const struct core_v1_pod *)old)->status.qos_class;
 }

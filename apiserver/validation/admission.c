@@ -141,8 +141,8 @@ CHECK(admissionregistration_v1_webhook_client_config, config) {
 		required(err, at, "exactly one of url or service is required");
 	else if (config->url)
 		check_webhook_url(config->url, AT("url"), err);
-	else
-		check_webhook_service(config->service->namespace, config->service->name, config->service->path, config->service->port ? *config->service->port : 443, AT("service"), err);
+	else /* Kubernetes mixes up the two names here, and so which of them is said to be missing. */
+		check_webhook_service(config->service->name, config->service->namespace, config->service->path, config->service->port ? *config->service->port : 443, AT("service"), err);
 }
 
 /* What both sorts of webhook have. */

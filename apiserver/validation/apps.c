@@ -20,21 +20,26 @@ static void labels_mismatch(const struct api_string_map *labels, const struct pa
 	invalid_struct(err, &PATH(&metadata, "labels"), NULL, text.data, "`selector` does not match template `labels`");
 }
 
-void check_workload_selector(const struct meta_v1_label_selector *selector, const struct core_v1_pod_template_spec *template, const char *kind, const struct path *at, struct error *err) {
+bool check_workload_selector(const struct meta_v1_label_selector *selector, const struct core_v1_pod_template_spec *template, const char *kind, const char *text, const struct path *at, struct error *err) {
 	if (!selector) {
 		labels_mismatch(&template->metadata.labels, AT("template"), err);
-		return;
+		return true;
 	}
 	if (kind && selects_everything(selector)) {
 		invalid_struct(err, AT("selector"), &meta_v1_label_selector_type, selector, "empty selector is invalid for %s", kind);
-		return;
+		return true;
 	}
 	struct selector *parsed = NULL;
-	if (!label_selector_is_good(selector) || label_selector_from(selector, &parsed, NULL) < 0)
-		invalid_struct(err, AT("selector"), &meta_v1_label_selector_type, selector, "invalid label selector");
-	else if (!selector_matches_labels(parsed, &template->metadata.labels))
+	bool good = label_selector_is_good(selector) && label_selector_from(selector, &parsed, NULL) == 0;
+	if (!good && text) {
+		/* Without a selector there is nothing to judge the template by. */
+		drop_beneath(AT("template"), err);
+		invalid_struct(err, AT("selector"), &meta_v1_label_selector_type, selector, "%s", text);
+	} else if (good && !selector_matches_labels(parsed, &template->metadata.labels)) {
 		labels_mismatch(&template->metadata.labels, AT("template"), err);
+	}
 	selector_free(parsed);
+	return good || !text;
 }
 
 static void check_template(const struct core_v1_pod_template_spec *template, const char *kind, const struct path *at, struct error *err) {
@@ -93,8 +98,8 @@ static void check_collisions(const int32_t *now, const int32_t *old, const struc
 CHECK(apps_v1_deployment_spec, spec) {
 	if (!spec->selector)
 		required(err, AT("selector"), NULL);
-	check_workload_selector(spec->selector, &spec->template, "deployment", at, err);
-	check_template(&spec->template, "ReplicaSet", at, err);
+	if (check_workload_selector(spec->selector, &spec->template, "deployment", "invalid label selector", at, err))
+		check_template(&spec->template, "ReplicaSet", at, err);
 	if (spec->progress_deadline_seconds && *spec->progress_deadline_seconds <= spec->min_ready_seconds)
 		invalid_int(err, AT("progressDeadlineSeconds"), *spec->progress_deadline_seconds, "must be greater than minReadySeconds");
 }
@@ -133,8 +138,8 @@ CHECK(apps_v1_deployment_status, status) {
 CHECK(apps_v1_replica_set_spec, spec) {
 	if (!spec->selector)
 		required(err, AT("selector"), NULL);
-	check_workload_selector(spec->selector, &spec->template, "deployment", at, err);
-	check_template(&spec->template, "ReplicaSet", at, err);
+	if (check_workload_selector(spec->selector, &spec->template, "deployment", "invalid label selector", at, err))
+		check_template(&spec->template, "ReplicaSet", at, err);
 }
 
 CHECK(apps_v1_replica_set_status, status) {
@@ -149,6 +154,21 @@ CHECK(apps_v1_replica_set_status, status) {
 
 #define SET_MAY_CHANGE "updates to statefulset spec for fields other than 'replicas', 'ordinals', 'template', 'updateStrategy', 'revisionHistoryLimit', 'persistentVolumeClaimRetentionPolicy' and 'minReadySeconds' are forbidden"
 
+/* Claims become volumes of the pods, and their names those of volumes. */
+static void check_claim_names(const struct core_v1_persistent_volume_claim_array *claims, const struct path *at, struct error *err) {
+	automap struct map seen = MAP_INIT(NULL);
+	unsigned count = 0;
+	for (uint32_t i = 0; i < claims->len; i++) {
+		const char *name = claims->items[i].metadata.name;
+		if (seen_before(&seen, name))
+			continue;
+		struct path volume = PATH_INDEX(at, "volumes", count++);
+		check_needed(format_dns_label, name, &PATH(&volume, "name"), err);
+		if (str_empty(name))
+			required(err, &PATH(&PATH(&volume, "persistentVolumeClaim"), "claimName"), NULL);
+	}
+}
+
 CHECK(apps_v1_stateful_set_spec, spec) {
 	if (!str_empty(spec->pod_management_policy) && strcmp(spec->pod_management_policy, "OrderedReady") != 0 && strcmp(spec->pod_management_policy, "Parallel") != 0)
 		invalid(err, AT("podManagementPolicy"), spec->pod_management_policy, "must be 'OrderedReady' or 'Parallel'");
@@ -156,7 +176,10 @@ CHECK(apps_v1_stateful_set_spec, spec) {
 		check_format(format_dns_label, spec->service_name, AT("serviceName"), err);
 	if (!spec->selector)
 		required(err, AT("selector"), NULL);
-	check_workload_selector(spec->selector, &spec->template, "statefulset", at, err);
+	check_workload_selector(spec->selector, &spec->template, "statefulset", "", at, err);
+	check_claim_names(&spec->volume_claim_templates, &PATH(AT("template"), "spec"), err);
+	if (old)
+		drop_beneath(AT("volumeClaimTemplates"), err);
 	check_template(&spec->template, "StatefulSet", at, err);
 	/* All fields stay but those that the message names. */
 	static const char *const kept[] = {"selector", "volumeClaimTemplates", "serviceName", "podManagementPolicy"};
@@ -197,7 +220,7 @@ CHECK(apps_v1_stateful_set_status, status) {
 /* ---- DaemonSet ---- */
 
 CHECK(apps_v1_daemon_set_spec, spec) {
-	check_workload_selector(spec->selector, &spec->template, "daemonset", at, err);
+	check_workload_selector(spec->selector, &spec->template, "daemonset", NULL, at, err);
 	check_template(&spec->template, "DaemonSet", at, err);
 }
 

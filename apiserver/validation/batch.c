@@ -444,7 +444,7 @@ CHECK(batch_v1_job, job) {
 		bool prefixed = !old || (api_map_get(labels, "batch.kubernetes.io/job-name") && api_map_get(labels, "batch.kubernetes.io/controller-uid"));
 		check_generated(job, prefixed, &spec, err);
 	}
-	check_workload_selector(job->spec.selector, &job->spec.template, NULL, &spec, err);
+	check_workload_selector(job->spec.selector, &job->spec.template, NULL, NULL, &spec, err);
 	if (is_indexed(&job->spec) && job->spec.completions && *job->spec.completions > 0) {
 		autofree char *host = xprintf("%s-%d", str_or(job->metadata.name, ""), *job->spec.completions - 1);
 		if (format_error(format_dns_label, host))
@@ -456,8 +456,10 @@ CHECK(batch_v1_job, job) {
 
 CHECK(batch_v1_job_template_spec, template) {
 	static const char *const none[] = {"nil", "false", NULL};
-	if (template->spec.selector)
+	if (template->spec.selector) {
+		drop_beneath(&PATH(AT("spec"), "selector"), err);
 		invalid_struct(err, &PATH(AT("spec"), "selector"), &meta_v1_label_selector_type, template->spec.selector, "`selector` will be auto-generated");
+	}
 	if (template->spec.manual_selector && *template->spec.manual_selector)
 		not_supported_json(err, &PATH(AT("spec"), "manualSelector"), "true", none);
 }

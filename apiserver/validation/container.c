@@ -153,6 +153,8 @@ CHECK(core_v1_grpc_action, action) {
 
 CHECK(core_v1_lifecycle_handler, handler) {
 	check_union(&core_v1_lifecycle_handler_type, handler, NULL, "handler type", at, err);
+	if (handler->exec || handler->http_get || handler->tcp_socket)
+		return;
 	const struct core_v1_pod_spec *spec = path_above(at, &core_v1_pod_spec_type);
 	const int64_t *grace = spec ? spec->termination_grace_period_seconds : NULL;
 	if (handler->sleep && grace && (handler->sleep->seconds < 0 || handler->sleep->seconds > *grace))
@@ -200,7 +202,7 @@ CHECK(core_v1_app_armor_profile, profile) {
 	if (str_empty(profile->type)) {
 		required(err, AT("type"), "type is required when appArmorProfile is set");
 	} else if (strcmp(profile->type, "Localhost") != 0) {
-		if (name)
+		if (name && (strcmp(profile->type, "RuntimeDefault") == 0 || strcmp(profile->type, "Unconfined") == 0))
 			invalid(err, AT("localhostProfile"), name, "can only be set when AppArmor type is Localhost");
 	} else if (str_empty(name)) {
 		required(err, AT("localhostProfile"), "must be set when AppArmor type is Localhost");
@@ -388,6 +390,8 @@ static void check_claims(const struct core_v1_resource_requirements *r, const st
 			required(err, AT_INDEX("claims", i), NULL);
 			continue;
 		}
+		if (!str_empty(claim->request) && !map_has(&whole, claim->name))
+			check_format(format_dns_label, claim->request, &PATH(AT_INDEX("claims", i), "request"), err);
 		autofree char *key = str_empty(claim->request) ? xstrdup(claim->name) : xprintf("%s/%s", claim->name, claim->request);
 		/* A claim stands whole or by its requests, each once. */
 		bool again = map_has(&whole, claim->name) || seen_before(&seen, key) || (str_empty(claim->request) && map_has(&part, claim->name));

@@ -110,8 +110,11 @@ CHECK(core_v1_namespace, ns) {
 			invalid(err, &PATH(&status, "Phase"), ns->status.phase, "may only be '%s' if `deletionTimestamp` is %sempty", ends ? "Terminating" : "Active", ends ? "not " : "");
 		return;
 	}
-	for (uint32_t i = 0; (!old || finalize) && i < ns->spec.finalizers.len; i++)
-		check_finalizer(ns->spec.finalizers.items[i], finalize ? &PATH_INDEX(&finalizers, NULL, i) : &finalizers, err);
+	for (uint32_t i = 0; (!old || finalize) && i < ns->spec.finalizers.len; i++) {
+		struct path here = finalize ? PATH_INDEX(&finalizers, NULL, i) : finalizers;
+		check_format(format_qualified_name, ns->spec.finalizers.items[i], &here, err);
+		check_finalizer_known(ns->spec.finalizers.items[i], &here, err);
+	}
 }
 
 /* ---- ReplicationController: its template's rules are those of the other workloads ---- */

@@ -621,6 +621,13 @@ CHECK(apiextensions_v1_custom_resource_definition, crd) {
 
 /* ---- APIService ---- */
 
+CHECK(apiregistration_v1_api_service_condition, condition) {
+	static const char *const statuses[] = {"True", "False", "Unknown", NULL};
+	const char *status = str_or(condition->status, "");
+	if (strcmp(status, "True") != 0 && strcmp(status, "False") != 0 && strcmp(status, "Unknown") != 0)
+		not_supported(err, AT("status"), status, statuses);
+}
+
 CHECK(apiregistration_v1_api_service_spec, spec) {
 	const struct apiregistration_v1_api_service *whole = c->object;
 	const char *group = str_or(spec->group, ""), *version = str_or(spec->version, "");
@@ -660,6 +667,6 @@ const struct checker checkers_custom[] = {
 	ROW(apiextensions_v1_custom_resource_definition),
 	ROW(apiextensions_v1_custom_resource_definition_names),
 	ROW(apiextensions_v1_custom_resource_definition_spec),
-	ROW(apiregistration_v1_api_service_spec),
+	ROW(apiregistration_v1_api_service_condition), ROW(apiregistration_v1_api_service_spec),
 	{0},
 };

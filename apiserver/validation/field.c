@@ -128,6 +128,13 @@ void invalid_list(struct error *err, const struct path *path, const struct api_s
 	ADD_INVALID(json.data ? json.data : "null");
 }
 
+void cause_internal(struct error *err, const struct path *path, const char *fmt, ...) {
+	va_list args;
+	va_start(args, fmt);
+	add(err, "InternalError", "Internal error", path, NULL, fmt, args);
+	va_end(args);
+}
+
 void required(struct error *err, const struct path *path, const char *text) {
 	cause(err, "FieldValueRequired", "Required value", path, NULL, str_empty(text) ? NULL : "%s", text);
 }
@@ -258,19 +265,40 @@ static bool is_named(const char *const *names, const char *name) {
 	return false;
 }
 
-void check_union(const struct api_type *type, const void *value, const char *const *not, const char *what, const struct path *at, struct error *err) {
-	unsigned count = 0;
-	for (size_t i = 0; i < type->field_count; i++) {
-		const struct api_field *f = &type->fields[i];
-		if ((f->flags & API_FIELD_INLINE) || is_named(not, f->name) || !api_field_is_set(f, value))
-			continue;
-		if (!count++)
-			continue;
+void drop_beneath(const struct path *path, struct error *err) {
+	autobuf struct buf text = BUF_INIT(MAX_TEXT);
+	path_write(path, &text);
+	error_drop_causes(err, text.data, false);
+}
+
+void drop_judgement(const struct path *path, struct error *err) {
+	autobuf struct buf text = BUF_INIT(MAX_TEXT);
+	path_write(path, &text);
+	error_drop_causes(err, text.data, true);
+}
+
+static void check_member(const struct union_member *m, bool surplus, const char *what, const struct path *at, struct error *err) {
+	if (surplus) {
 		/* What is forbidden is not judged as well. */
-		autobuf struct buf member = BUF_INIT(64u << 10);
-		path_write(AT(f->name), &member);
-		error_drop_causes(err, member.data);
-		forbidden(err, AT(f->name), "may not specify more than 1 %s", what);
+		drop_judgement(AT(m->field), err);
+		forbidden(err, AT(m->surplus ? m->surplus : m->field), "may not specify more than 1 %s", what);
+	} else if (m->inside) {
+		autobuf struct buf from = BUF_INIT(MAX_TEXT), to = BUF_INIT(MAX_TEXT);
+		path_write(AT(m->field), &from);
+		path_write(AT(m->inside), &to);
+		error_move_causes(err, from.data, to.data);
+	}
+}
+
+void check_union(const struct api_type *type, const void *value, const struct union_member *members, const char *what, const struct path *at, struct error *err) {
+	unsigned count = 0;
+	for (size_t i = 0; members ? members[i].field != NULL : i < type->field_count; i++) {
+		struct union_member own = {.field = members ? NULL : type->fields[i].name};
+		const struct union_member *m = members ? &members[i] : &own;
+		size_t offset;
+		const struct api_field *f = members ? api_field_find(type, m->field, strlen(m->field), &offset) : &type->fields[i];
+		if (f && !(f->flags & API_FIELD_INLINE) && api_field_is_set(f, value))
+			check_member(m, count++ && !m->beside, what, at, err);
 	}
 	if (!count) {
 		autofree char *text = xprintf("must specify a %s", what);
@@ -278,12 +306,25 @@ void check_union(const struct api_type *type, const void *value, const char *con
 	}
 }
 
+/* As a program in Go sees it: an empty list is there, and so is what holds one. */
+static bool is_present(const struct api_field *f, const void *value) {
+	const void *at = api_field_at_const(f, value);
+	if (f->shape != API_SINGLE)
+		return ((const struct api_any_list *)at)->items;
+	if (f->kind != API_STRUCT || api_field_indirect(f))
+		return api_field_is_set(f, value);
+	for (size_t i = 0; i < f->type->field_count; i++)
+		if (is_present(&f->type->fields[i], at))
+			return true;
+	return false;
+}
+
 void forbid_fields(const struct api_type *type, const void *value, const char *const *names, bool except, const char *text, const struct path *at, struct error *err) {
 	for (size_t i = 0; i < type->field_count; i++) {
 		const struct api_field *f = &type->fields[i];
 		if (f->flags & API_FIELD_INLINE)
 			forbid_fields(f->type, api_field_at_const(f, value), names, except, text, at, err);
-		else if (is_named(names, f->name) != except && api_field_is_set(f, value))
+		else if (is_named(names, f->name) != except && (except ? is_present(f, value) : api_field_is_set(f, value)))
 			forbidden(err, AT(f->name), "%s", text);
 	}
 }

@@ -96,12 +96,14 @@ CHECK(flowcontrol_v1_subject, subject) {
 	bool known = false;
 	for (size_t i = 0; i < array_len(members); i++)
 		known |= str_equal(subject->kind, members[i].kind);
-	if (!known) {
+	if (!known)
 		not_supported(err, AT("kind"), subject->kind, sorted);
-		return;
-	}
 	for (size_t i = 0; i < array_len(members); i++) {
 		bool wanted = str_equal(subject->kind, members[i].kind);
+		if (!wanted)
+			drop_judgement(AT(members[i].field), err);
+		if (!known)
+			continue;
 		if (wanted && !members[i].set) {
 			autofree char *text = xprintf("%s is required when subject kind is '%s'", members[i].field, members[i].kind);
 			required(err, AT(members[i].field), text);
@@ -168,13 +170,12 @@ CHECK(flowcontrol_v1_queuing_configuration, q) {
 
 CHECK(flowcontrol_v1_limit_response, response) {
 	static const char *const types[] = {"Queue", "Reject", NULL};
-	const struct flowcontrol_v1_priority_level_configuration *level = c->object;
-	if (!str_equal(level->spec.type, "Limited"))
-		return; /* it should not be there at all */
 	if (str_equal(response->type, "Reject")) {
 		if (response->queuing)
 			forbidden(err, AT("queuing"), "must be nil if limited.limitResponse.type is not Limited");
+		drop_beneath(AT("queuing"), err);
 	} else if (!str_equal(response->type, "Queue")) {
+		drop_beneath(AT("queuing"), err);
 		not_supported(err, AT("type"), response->type, types);
 	} else if (!response->queuing) {
 		required(err, AT("queuing"), "must not be empty if limited.limitResponse.type is Limited");
@@ -208,6 +209,11 @@ CHECK(flowcontrol_v1_priority_level_configuration, level) {
 	bool exempt = str_equal(spec->type, "Exempt");
 	if (str_equal(level->metadata.name, "exempt") != exempt)
 		invalid(err, AT("type"), spec->type, "must be 'Exempt' if and only if `name` is 'exempt'");
+	/* Only what goes with the type is judged. */
+	if (!exempt)
+		drop_beneath(AT("exempt"), err);
+	if (!str_equal(spec->type, "Limited"))
+		drop_beneath(AT("limited"), err);
 	if (exempt) {
 		if (spec->limited)
 			forbidden(err, AT("limited"), "must be nil if the type is not Limited");

@@ -44,7 +44,19 @@ static void check_name(enum name_rule rule, const char *name, bool prefix, const
 		invalid(err, path, name, "%s", messages.items[i]);
 }
 
+/* The whole list as JSON. */
+static const char *owners_text(const struct meta_v1_object_meta *meta, struct buf *text) {
+	buf_reset(text);
+	for (uint32_t i = 0; i < meta->owner_references.len; i++) {
+		buf_append_char(text, i ? ',' : '[');
+		api_encode_json(&meta_v1_owner_reference_type, &meta->owner_references.items[i], text);
+	}
+	buf_append_char(text, ']');
+	return text->data;
+}
+
 static void check_owners(const struct meta_v1_object_meta *meta, const struct path *parent, struct error *err) {
+	autobuf struct buf text = BUF_INIT(1u << 20);
 	const struct meta_v1_owner_reference *controller = NULL;
 	struct path path = PATH(parent, "ownerReferences"), *at = &path;
 	for (uint32_t i = 0; i < meta->owner_references.len; i++) {
@@ -64,15 +76,14 @@ static void check_owners(const struct meta_v1_object_meta *meta, const struct pa
 		if (!ref->controller || !*ref->controller)
 			continue;
 		if (controller)
-			invalid(err, at, ref->name, "Only one reference can have Controller set to true. Found \"true\" in references for %s/%s and %s/%s", controller->kind, controller->name, ref->kind, ref->name);
+			invalid_struct(err, at, NULL, owners_text(meta, &text), "Only one reference can have Controller set to true. Found \"true\" in references for %s/%s and %s/%s", str_or(controller->kind, ""), str_or(controller->name, ""), str_or(ref->kind, ""), str_or(ref->name, ""));
 		else
 			controller = ref;
 	}
 }
 
-void check_finalizer(const char *name, const struct path *path, struct error *err) {
+void check_finalizer_known(const char *name, const struct path *path, struct error *err) {
 	static const char *const standard[] = {"orphan", "foregroundDeletion", "kubernetes"};
-	check_format(format_qualified_name, name, path, err);
 	bool good = strchr(name, '/') != NULL;
 	for (size_t i = 0; i < array_len(standard); i++)
 		good |= strcmp(name, standard[i]) == 0;
@@ -80,11 +91,14 @@ void check_finalizer(const char *name, const struct path *path, struct error *er
 		invalid(err, path, name, "name is neither a standard finalizer name nor is it fully qualified");
 }
 
-static void check_finalizers(const struct meta_v1_object_meta *meta, const struct path *parent, bool create, struct error *err) {
+static void check_finalizers(const struct meta_v1_object_meta *meta, const struct path *parent, bool any, struct error *err) {
 	struct path at = PATH(parent, "finalizers");
-	for (uint32_t i = 0; i < meta->finalizers.len; i++)
-		check_finalizer(meta->finalizers.items[i], &PATH_INDEX(parent, "finalizers", i), err);
-	if (create && api_string_list_has(&meta->finalizers, "orphan") && api_string_list_has(&meta->finalizers, "foregroundDeletion"))
+	for (uint32_t i = 0; i < meta->finalizers.len; i++) {
+		check_format(format_qualified_name, meta->finalizers.items[i], &at, err);
+		if (!any)
+			check_finalizer_known(meta->finalizers.items[i], &PATH_INDEX(parent, "finalizers", i), err);
+	}
+	if (api_string_list_has(&meta->finalizers, "orphan") && api_string_list_has(&meta->finalizers, "foregroundDeletion"))
 		invalid_list(err, &at, &meta->finalizers, "finalizer orphan and foregroundDeletion cannot be both set");
 }
 
@@ -103,36 +117,38 @@ static void check_managed(const struct meta_v1_object_meta *meta, const struct p
 	}
 }
 
-static void check_common(const struct meta_v1_object_meta *meta, const struct path *root, bool create, struct error *err) {
+static void check_common(const struct meta_v1_object_meta *meta, const struct path *root, bool any_finalizer, struct error *err) {
 	check_labels(&meta->labels, &PATH(root, "labels"), err);
 	check_annotations(&meta->annotations, &PATH(root, "annotations"), err);
 	check_owners(meta, root, err);
-	check_finalizers(meta, root, create, err);
+	check_finalizers(meta, root, any_finalizer, err);
 	check_managed(meta, root, err);
 }
 
-void validate_object_meta(const struct meta_v1_object_meta *meta, bool namespaced, enum name_rule rule, const char *path, struct error *err) {
+void validate_object_meta(const struct meta_v1_object_meta *meta, const struct strategy *strategy, bool namespaced, const char *path, struct error *err) {
 	struct path root = PATH(NULL, path);
 	if (!str_empty(meta->generate_name))
-		check_name(rule, meta->generate_name, true, &PATH(&root, "generateName"), err);
+		check_name(strategy->prefix_unchecked ? NAME_PATH_SEGMENT : strategy->name, meta->generate_name, true, &PATH(&root, "generateName"), err);
 	if (str_empty(meta->name))
 		required(err, &PATH(&root, "name"), "name or generateName is required");
 	else
-		check_name(rule, meta->name, false, &PATH(&root, "name"), err);
+		check_name(strategy->name, meta->name, false, &PATH(&root, "name"), err);
 	if (namespaced)
 		check_needed(format_dns_label, meta->namespace, &PATH(&root, "namespace"), err);
 	else if (!str_empty(meta->namespace))
 		forbidden(err, &PATH(&root, "namespace"), "not allowed on this type");
 	check_non_negative(meta->generation, &PATH(&root, "generation"), err);
-	check_common(meta, &root, true, err);
+	check_common(meta, &root, strategy->any_finalizer, err);
 }
 
 static bool same_time(const struct api_time *a, const struct api_time *b) {
 	return a->set == b->set && (!a->set || (a->t.sec == b->t.sec && a->t.nsec == b->t.nsec));
 }
 
-void validate_object_meta_update(const struct meta_v1_object_meta *meta, const struct meta_v1_object_meta *old, enum name_rule rule, bool namespaced, const char *path, struct error *err) {
+void validate_object_meta_update(const struct meta_v1_object_meta *meta, const struct meta_v1_object_meta *old, const struct strategy *strategy, const char *path, struct error *err) {
 	struct path root = PATH(NULL, path);
+	if (!str_empty(meta->generate_name))
+		check_name(strategy->free_prefix ? NAME_PATH_SEGMENT : strategy->name, meta->generate_name, true, &PATH(&root, "generateName"), err);
 	const struct { const char *field, *now, *before; } kept[] = {{"name", meta->name, old->name}, {"namespace", meta->namespace, old->namespace}, {"uid", meta->uid, old->uid}};
 	for (size_t i = 0; i < array_len(kept); i++)
 		if (!str_equal(kept[i].now, kept[i].before))
@@ -157,9 +173,9 @@ void validate_object_meta_update(const struct meta_v1_object_meta *meta, const s
 	if (fresh.len)
 		forbidden(err, &PATH(&root, "finalizers"), "no new finalizers can be added if the object is being deleted, found new finalizers []string{%s}", fresh.data);
 	autoerror struct error found = {0}, before = {0};
-	check_common(meta, &root, false, &found);
+	check_common(meta, &root, strategy->any_finalizer, &found);
 	if (found.cause_count)
-		check_common(old, &root, false, &before);
+		check_common(old, &root, strategy->any_finalizer, &before);
 	for (size_t i = 0; i < found.cause_count; i++) {
 		bool stood = false;
 		for (size_t n = 0; n < before.cause_count; n++)

@@ -128,10 +128,13 @@ static void check_reference(const char *group, const char *kind, const char *nam
 
 CHECK(networking_v1_ingress_backend, backend) {
 	if (backend->resource && backend->service) {
+		drop_beneath(AT("resource"), err);
 		invalid(err, at, "", "cannot set both resource and service backends");
 	} else if (backend->resource) {
 		if (backend->resource->api_group)
 			check_format(format_dns_subdomain, backend->resource->api_group, &PATH(AT("resource"), "apiGroup"), err);
+		check_format(format_path_segment, backend->resource->kind, &PATH(AT("resource"), "kind"), err);
+		check_format(format_path_segment, backend->resource->name, &PATH(AT("resource"), "name"), err);
 	} else if (backend->service) {
 		struct path service = PATH(at, "service"), port = PATH(&service, "port");
 		bool named = !str_empty(backend->service->port.name), numbered = backend->service->port.number != 0;
@@ -182,7 +185,8 @@ CHECK(networking_v1_ingress_class_spec, spec) {
 CHECK(networking_v1_ingress_class_parameters_reference, ref) {
 	static const char *const scopes[] = {"Cluster", "Namespace", NULL};
 	check_reference(ref->api_group, ref->kind, ref->name, at, err);
-	check_enum(ref->scope, scopes, AT("scope"), err);
+	if (!str_equal(ref->scope, "Cluster") && !str_equal(ref->scope, "Namespace"))
+		not_supported(err, AT("scope"), ref->scope, scopes);
 	if (str_equal(ref->scope, "Namespace") && !ref->namespace)
 		required(err, AT("namespace"), "`parameters.scope` is set to 'Namespace'");
 	else if (str_equal(ref->scope, "Namespace"))
@@ -214,7 +218,7 @@ CHECK(networking_v1_service_cidr_spec, spec) {
 		invalid_struct(err, AT("cidrs"), &networking_v1_service_cidr_spec_type, spec, "may only hold up to 2 values");
 	for (uint32_t i = 0; cidrs->len <= 2 && i < cidrs->len; i++)
 		check_format(format_cidr_canonical, cidrs->items[i], AT_INDEX("cidrs", i), err);
-	if (cidrs->len == 2 && !strchr(cidrs->items[0], ':') == !strchr(cidrs->items[1], ':'))
+	if (cidrs->len == 2 && !format_error(format_cidr, cidrs->items[0]) && !format_error(format_cidr, cidrs->items[1]) && !strchr(cidrs->items[0], ':') == !strchr(cidrs->items[1], ':'))
 		invalid_list(err, AT("cidrs"), cidrs, "may specify no more than one IP for each IP family, i.e 192.168.0.0/24 and 2001:db8::/64");
 }
 
@@ -263,6 +267,7 @@ CHECK(discovery_v1_endpoint_hints, hints) {
 
 CHECK(discovery_v1_endpoint_slice, slice) {
 	automap struct map names = MAP_INIT(NULL);
+	bool kept = old && api_field_equal(slice, old, "endpoints");
 	for (uint32_t i = 0; slice->ports.len <= 20000 && i < slice->ports.len; i++)
 		if (seen_before(&names, slice->ports.items[i].name))
 			duplicate(err, &PATH(AT_INDEX("ports", i), "name"), slice->ports.items[i].name);
@@ -271,7 +276,8 @@ CHECK(discovery_v1_endpoint_slice, slice) {
 		struct path here = PATH_INDEX(at, "endpoints", i), addresses = PATH(&here, "addresses");
 		if (!endpoint->addresses.len)
 			required(err, &addresses, "must contain at least 1 address");
-		for (uint32_t n = 0; endpoint->addresses.len <= 100 && n < endpoint->addresses.len; n++)
+		/* Addresses that stay as they are were good once. */
+		for (uint32_t n = 0; !kept && endpoint->addresses.len <= 100 && n < endpoint->addresses.len; n++)
 			check_slice_address(endpoint->addresses.items[n], slice->address_type, &addresses, n, err);
 	}
 }

@@ -51,10 +51,18 @@ static void check_taints(const struct core_v1_node_spec *spec, const struct path
 }
 
 CHECK(core_v1_node_spec, spec) {
-	for (uint32_t i = 0; i < spec->pod_cidrs.len; i++)
+	const char *bad = NULL;
+	for (uint32_t i = 0; i < spec->pod_cidrs.len; i++) {
 		check_format(format_cidr, spec->pod_cidrs.items[i], AT_INDEX("podCIDRs", i), err);
-	if (spec->pod_cidrs.len > 2 || (spec->pod_cidrs.len == 2 && !strchr(spec->pod_cidrs.items[0], ':') == !strchr(spec->pod_cidrs.items[1], ':')))
+		if (!bad && format_error(format_cidr, spec->pod_cidrs.items[i]))
+			bad = spec->pod_cidrs.items[i];
+	}
+	if (spec->pod_cidrs.len > 1 && bad) {
+		cause_internal(err, AT("podCIDRs"), "invalid PodCIDRs. failed to check with dual stack with error:invalid CIDR address: %s", bad);
 		invalid_list(err, AT("podCIDRs"), &spec->pod_cidrs, "may specify no more than one CIDR for each IP family");
+	} else if (spec->pod_cidrs.len > 2 || (spec->pod_cidrs.len == 2 && !strchr(spec->pod_cidrs.items[0], ':') == !strchr(spec->pod_cidrs.items[1], ':'))) {
+		invalid_list(err, AT("podCIDRs"), &spec->pod_cidrs, "may specify no more than one CIDR for each IP family");
+	}
 	check_taints(spec, &PATH(NULL, "metadata"), err);
 	if (!old)
 		return;

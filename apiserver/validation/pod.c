@@ -419,6 +419,31 @@ static void check_ips(const char *first_family, size_t count, bool differ, const
 		invalid(err, AT(name), first_family, "may specify no more than one IP for each IP family");
 }
 
+static void check_extended_claim(const struct core_v1_pod_extended_resource_claim_status *claim, const struct core_v1_pod_spec *spec, const struct path *at, struct error *err) {
+	automap struct map seen = MAP_INIT(NULL);
+	if (!claim->request_mappings.len)
+		required(err, AT("requestMappings"), "at least one request mapping is required");
+	for (uint32_t i = 0; i < claim->request_mappings.len; i++) {
+		const struct core_v1_container_extended_resource_request *mapping = &claim->request_mappings.items[i];
+		const struct core_v1_container *container = container_of_name(&spec->containers, mapping->container_name);
+		struct path here = PATH_INDEX(at, "requestMappings", i);
+		if (!container)
+			container = container_of_name(&spec->init_containers, mapping->container_name);
+		if (!container)
+			invalid(err, &PATH(&here, "containerName"), mapping->container_name, "must match the name of an entry in spec.initContainers.name or spec.containers.name");
+		else if (!api_quantity_get(&container->resources.requests, str_or(mapping->resource_name, "")))
+			invalid(err, &PATH(&here, "resourceName"), mapping->resource_name, "must match the extended resource name of an entry in spec.initContainers.resources.requests or spec.containers.resources.requests");
+		check_format(format_dns_label, mapping->request_name, AT("requestName"), err);
+		autofree char *key = xprintf("%s\n%s\n%s", str_or(mapping->container_name, ""), str_or(mapping->resource_name, ""), str_or(mapping->request_name, ""));
+		if (seen_before(&seen, key)) {
+			duplicate(err, &PATH(&here, "containerName"), mapping->container_name);
+			duplicate(err, &PATH(&here, "resourceName"), mapping->resource_name);
+			duplicate(err, &PATH(&here, "requestName"), mapping->request_name);
+		}
+	}
+	check_needed(format_dns_subdomain, claim->resource_claim_name, AT("resourceClaimName"), err);
+}
+
 static void check_status(const struct core_v1_pod *pod, const struct core_v1_pod *old, const struct path *at, struct error *err) {
 	static const char *const system[] = {"PodScheduled", "Ready", "Initialized"};
 	const struct core_v1_pod_status *status = &pod->status, *was = &old->status;
@@ -454,8 +479,17 @@ static void check_status(const struct core_v1_pod *pod, const struct core_v1_pod
 		if (claim->resource_claim_name)
 			check_format(format_dns_subdomain, claim->resource_claim_name, &PATH(AT_INDEX("resourceClaimStatuses", i), "resourceClaimName"), err);
 	}
-	for (uint32_t i = 0; i < status->pod_ips.len; i++)
-		check_format(format_ip, status->pod_ips.items[i].ip, AT_INDEX("podIPs", i), err);
+	if (status->extended_resource_claim_status)
+		check_extended_claim(status->extended_resource_claim_status, &pod->spec, AT("extendedResourceClaimStatus"), err);
+	const char *bad = NULL;
+	for (uint32_t i = 0; i < status->pod_ips.len; i++) {
+		const char *ip = str_or(status->pod_ips.items[i].ip, "");
+		check_format(format_ip, ip, AT_INDEX("podIPs", i), err);
+		if (!bad && format_error(format_ip, ip))
+			bad = ip;
+	}
+	if (bad && status->pod_ips.len > 1)
+		cause_internal(err, AT("podIPs"), "failed to check for dual stack with error:invalid IP address: %s", bad);
 	for (uint32_t i = 0; i < status->host_ips.len; i++)
 		check_format(format_ip, status->host_ips.items[i].ip, AT_INDEX("hostIPs", i), err);
 	if (status->host_ips.len && !str_equal(status->host_ips.items[0].ip, status->host_ip))

@@ -68,6 +68,10 @@ static void check_mounts(const struct scope *scope, const container_t *container
 			if (str_equal(container->volume_devices.items[n].device_path, mount->mount_path))
 				invalid(err, AT("mountPath"), mount->mount_path, "must not already exist as a path in volumeDevices");
 		}
+		if (!str_empty(mount->sub_path))
+			check_format(format_relative_path, mount->sub_path, &PATH(&PATH(parent, "volumeMounts"), "subPath"), err);
+		if (!str_empty(mount->sub_path_expr))
+			check_format(format_relative_path, mount->sub_path_expr, &PATH(&PATH(parent, "volumeMounts"), "subPathExpr"), err);
 		if (!str_empty(mount->sub_path) && !str_empty(mount->sub_path_expr))
 			invalid(err, AT("subPathExpr"), mount->sub_path_expr, "subPathExpr and subPath are mutually exclusive");
 		if (kind == EPHEMERAL && !str_empty(mount->sub_path))
@@ -75,7 +79,7 @@ static void check_mounts(const struct scope *scope, const container_t *container
 		if (kind == EPHEMERAL && !str_empty(mount->sub_path_expr))
 			forbidden(err, AT("subPathExpr"), "cannot be set for an Ephemeral Container");
 		if (str_equal(mount->mount_propagation, "Bidirectional") && !is_privileged(container))
-			forbidden(err, AT("mountPropagation"), "Bidirectional mount propagation is available only to privileged containers");
+			forbidden(err, &PATH(&PATH(parent, "volumeMounts"), "mountPropagation"), "Bidirectional mount propagation is available only to privileged containers");
 		static const char *const propagations[] = {"Bidirectional", "HostToContainer", "None", NULL};
 		if (mount->mount_propagation && !is_among(propagations, mount->mount_propagation))
 			not_supported(err, &PATH(&PATH(parent, "volumeMounts"), "mountPropagation"), mount->mount_propagation, propagations);
@@ -87,9 +91,9 @@ static void check_mounts(const struct scope *scope, const container_t *container
 		if (!mount->recursive_read_only || strcmp(mount->recursive_read_only, "Disabled") == 0)
 			continue;
 		if (!mount->read_only)
-			forbidden(err, AT("recursiveReadOnly"), "may only be specified when readOnly is true");
+			forbidden(err, &PATH(&PATH(parent, "volumeMounts"), "recursiveReadOnly"), "may only be specified when readOnly is true");
 		if (mount->mount_propagation && strcmp(mount->mount_propagation, "None") != 0)
-			forbidden(err, AT("recursiveReadOnly"), "may only be specified when mountPropagation is None or not specified");
+			forbidden(err, &PATH(&PATH(parent, "volumeMounts"), "recursiveReadOnly"), "may only be specified when mountPropagation is None or not specified");
 	}
 }
 
@@ -180,10 +184,18 @@ static void check_resize_policy(const struct core_v1_pod_spec *spec, const conta
 	}
 }
 
+/* What must not be there at all is not judged as well. */
+static void drop_unjudged(const char *const *names, const struct path *at, struct error *err) {
+	for (; *names; names++)
+		drop_judgement(AT(*names), err);
+}
+
 static void check_init(const container_t *container, const struct path *at, struct error *err) {
 	static const char *const probes[] = {"lifecycle", "livenessProbe", "readinessProbe", "startupProbe", NULL};
+	if (!container->restart_policy)
+		drop_beneath(AT("restartPolicyRules"), err);
 	if (!str_equal(container->restart_policy, "Always"))
-		forbid_fields(&core_v1_container_type, container, probes, false, "may not be set for init containers without restartPolicy=Always", at, err);
+		drop_unjudged(probes, at, err), forbid_fields(&core_v1_container_type, container, probes, false, "may not be set for init containers without restartPolicy=Always", at, err);
 }
 
 static void check_ephemeral(const container_t *container, const struct path *at, struct error *err) {
@@ -191,6 +203,8 @@ static void check_ephemeral(const container_t *container, const struct path *at,
 		"name", "image", "command", "args", "workingDir", "envFrom", "env", "volumeMounts", "volumeDevices", "terminationMessagePath", "terminationMessagePolicy",
 		"imagePullPolicy", "securityContext", "stdin", "stdinOnce", "tty", NULL,
 	};
+	static const char *const unjudged[] = {"lifecycle", "livenessProbe", "readinessProbe", "startupProbe", "restartPolicyRules", NULL};
+	drop_unjudged(unjudged, at, err);
 	forbid_fields(&core_v1_container_type, container, allowed, true, "cannot be set for an Ephemeral Container", at, err);
 }
 
@@ -202,7 +216,8 @@ static void check_container(const struct scope *scope, const container_t *contai
 	check_file_keys(scope, container, at, err);
 	check_resources(&container->resources, spec, false, AT("resources"), err);
 	check_resize_policy(spec, container, at, err);
-	check_restart_rules(container, at, err);
+	if (kind != EPHEMERAL)
+		check_restart_rules(container, at, err);
 	if (kind == INIT)
 		check_init(container, at, err);
 	if (kind == EPHEMERAL)
@@ -215,7 +230,7 @@ static void check_names(const struct core_v1_pod_spec *spec, const struct path *
 	automap struct map names = MAP_INIT(NULL), ports = MAP_INIT(NULL);
 	for (uint32_t i = 0; i < spec->containers.len; i++) {
 		const container_t *container = &spec->containers.items[i];
-		if (!str_empty(container->name) && seen_before(&names, container->name))
+		if (seen_before(&names, container->name))
 			duplicate(err, &PATH(AT_INDEX("containers", i), "name"), container->name);
 		for (uint32_t n = 0; n < container->ports.len; n++) {
 			const struct core_v1_container_port *port = &container->ports.items[n];
@@ -226,9 +241,11 @@ static void check_names(const struct core_v1_pod_spec *spec, const struct path *
 				duplicate(err, &PATH(&PATH_INDEX(AT_INDEX("containers", i), "ports", n), "hostPort"), key);
 		}
 	}
-	for (uint32_t i = 0; i < spec->init_containers.len; i++)
-		if (!str_empty(spec->init_containers.items[i].name) && seen_before(&names, spec->init_containers.items[i].name))
-			duplicate(err, &PATH(AT_INDEX("initContainers", i), "name"), spec->init_containers.items[i].name);
+	for (uint32_t i = 0; i < spec->init_containers.len; i++) {
+		const char *name = str_or(spec->init_containers.items[i].name, "");
+		if (*name ? seen_before(&names, name) : map_has(&names, name))
+			duplicate(err, &PATH(AT_INDEX("initContainers", i), "name"), name);
+	}
 	automap struct map targets = MAP_INIT(NULL);
 	if (!spec->ephemeral_containers.len)
 		return;
@@ -238,7 +255,7 @@ static void check_names(const struct core_v1_pod_spec *spec, const struct path *
 		set_add(&targets, str_or(spec->init_containers.items[i].name, ""));
 	for (uint32_t i = 0; i < spec->ephemeral_containers.len; i++) {
 		const struct core_v1_ephemeral_container *e = &spec->ephemeral_containers.items[i];
-		if (!str_empty(e->name) && seen_before(&names, e->name))
+		if (seen_before(&names, e->name))
 			duplicate(err, &PATH(AT_INDEX("ephemeralContainers", i), "name"), e->name);
 		if (!str_empty(e->target_container_name) && !map_has(&targets, e->target_container_name))
 			not_found(err, &PATH(AT_INDEX("ephemeralContainers", i), "targetContainerName"), e->target_container_name, NULL);
@@ -332,9 +349,9 @@ static void check_pod_resources(const struct core_v1_pod_spec *spec, const struc
 		forbidden(err, at, "may not be set for a windows pod");
 		return;
 	}
-	if (r->claims.len)
+	if (r->claims.items)
 		forbidden(err, AT("claims"), "claims may not be set for Resources at pod-level");
-	check_resources(r, NULL, true, at, err);
+	check_resources(r, spec, true, at, err);
 	autoarena struct arena *arena = arena_new();
 	struct api_quantity_map sum;
 	aggregate(spec, arena, false, &sum);
@@ -630,6 +647,11 @@ CHECK(core_v1_toleration, t) {
 	}
 }
 
+void check_preemption(const char *policy, const struct path *path, struct error *err) {
+	static const char *const policies[] = {"PreemptLowerPriority", "Never", NULL};
+	check_enum(policy, policies, path, err);
+}
+
 /* ---- the whole ---- */
 
 CHECK(core_v1_pod_spec, spec) {
@@ -647,6 +669,8 @@ CHECK(core_v1_pod_spec, spec) {
 		check_format(format_dns_label, spec->hostname, AT("hostname"), err);
 	if (!set && !str_empty(spec->subdomain))
 		check_format(format_dns_label, spec->subdomain, AT("subdomain"), err);
+	if (spec->preemption_policy)
+		check_preemption(spec->preemption_policy, AT("preemptionPolicy"), err);
 	check_volumes(spec, pod ? pod->metadata.name : NULL, at, err);
 	check_pod_claims(spec, at, err);
 	each_container(&scope, at, check_container, err);

@@ -98,7 +98,9 @@ CHECK(autoscaling_v2_metric_spec, metric) {
 	size_t count = 0;
 	bool known = false;
 	for (size_t i = 0; i < array_len(sources); i++) {
-		count += sources[i].set;
+		/* Only the first is judged. */
+		if (sources[i].set && count++)
+			drop_judgement(AT(sources[i].field), err);
 		known |= strcmp(type, sources[i].type) == 0;
 		if (strcmp(type, sources[i].type) == 0 && !sources[i].set)
 			required(err, AT(sources[i].field), "must populate information for the given metric source");
@@ -181,6 +183,8 @@ CHECK(autoscaling_v2_container_resource_metric_source, source) {
 CHECK(scheduling_v1_priority_class, class) {
 	static const struct { const char *name; int32_t value; } system[] = {{"system-node-critical", 2000001000}, {"system-cluster-critical", 2000000000}};
 	const char *name = str_or(class->metadata.name, "");
+	if (!old && class->preemption_policy)
+		check_preemption(class->preemption_policy, AT("preemptionPolicy"), err);
 	if (str_starts_with(name, "system-") && !old) {
 		autofree char *why = xprintf("%s is not a known system priority class", name);
 		for (size_t i = 0; i < array_len(system); i++) {

@@ -15,6 +15,15 @@
 				duplicate(err, &PATH_INDEX((at)->parent, (at)->name, i), (list).items[i].key); \
 	} while (0)
 
+/* Finds Duplicate at list[i].key. */
+#define check_twice_in(list, member, name, key_name, at, err) \
+	do { \
+		automap struct map twice_seen = MAP_INIT(NULL); \
+		for (uint32_t twice_i = 0; twice_i < (list).len; twice_i++) \
+			if (seen_before(&twice_seen, (list).items[twice_i].member)) \
+				duplicate(err, &PATH(&PATH_INDEX(at, name, twice_i), key_name), (list).items[twice_i].member); \
+	} while (0)
+
 /* ---- names ---- */
 
 /* [driver domain/]c_identifier. */
@@ -133,11 +142,16 @@ CHECK(resource_v1_device_sub_request, request) {
 CHECK(resource_v1_device_request, request) {
 	check_format(format_dns_label, str_or(request->name, ""), AT("name"), err);
 	bool choices = request->first_available.len > 0;
+	if (choices && request->exactly) {
+		drop_beneath(AT("firstAvailable"), err);
+		drop_beneath(AT("exactly"), err);
+	}
 	if (!choices && !request->exactly)
 		required(err, at, "exactly one of `exactly` or `firstAvailable` is required");
 	else if (choices && request->exactly)
 		invalid_struct(err, at, NULL, "null", "exactly one of `exactly` or `firstAvailable` is required, but multiple fields are set");
-	check_twice(request->first_available, name, AT("firstAvailable"), err);
+	if (!request->exactly)
+		check_twice(request->first_available, name, AT("firstAvailable"), err);
 }
 
 CHECK(resource_v1_device_claim, claim) {
@@ -224,6 +238,7 @@ CHECK(resource_v1_allocated_device_status, device) {
 	const struct resource_v1_resource_claim_status *status = path_above(at, &resource_v1_resource_claim_status_type);
 	check_pool_name(device->pool, AT("pool"), err);
 	check_format(format_dns_label, str_or(device->device, ""), AT("device"), err);
+	check_twice_in(device->conditions, type, "conditions", "type", at, err);
 	if (device->data.len)
 		check_json_object(&device->data, 10 * 1024, AT("data"), err);
 	for (uint32_t i = 0; status && status->allocation && i < status->allocation->devices.results.len; i++) {
@@ -240,6 +255,12 @@ static bool reserved_before(const struct resource_v1_resource_claim_status *old,
 		if (api_equal(&resource_v1_resource_claim_consumer_reference_type, &old->reserved_for.items[i], user))
 			return true;
 	return false;
+}
+
+CHECK(resource_v1_resource_claim, claim) {
+	/* What nobody may change is not judged again. */
+	if (old)
+		drop_beneath(AT("spec"), err);
 }
 
 CHECK(resource_v1_resource_claim_status, status) {
@@ -440,6 +461,8 @@ CHECK(resource_v1_device, device) {
 		check_device_key(device->capacity.items[i].key, AT("capacity"), err);
 	check_twice(device->consumes_counters, counter_set, AT("consumesCounters"), err);
 	check_conditions(&device->binding_conditions, &device->binding_failure_conditions, at, err);
+	if (!each)
+		drop_beneath(AT("nodeSelector"), err);
 	if (!each && (device->node_name || device->node_selector || device->all_nodes)) {
 		invalid_struct(err, at, NULL, "null", "`nodeName`, `nodeSelector` and `allNodes` can only be set if `perDeviceNodeSelection` is set to true in the ResourceSlice spec");
 	} else if (each) {
@@ -509,7 +532,7 @@ const struct checker checkers_resource[] = {
 	ROW(resource_v1_exact_device_request),
 	ROW(resource_v1_network_device_data),
 	ROW(resource_v1_opaque_device_configuration),
-	ROW(resource_v1_resource_claim_status),
+	ROW(resource_v1_resource_claim), ROW(resource_v1_resource_claim_status),
 	ROW(resource_v1_resource_pool),
 	ROW(resource_v1_resource_slice_spec),
 	{0},

@@ -97,8 +97,17 @@ static void check_affinity(const spec_t *spec, const struct path *at, struct err
 	}
 }
 
-static void check_addresses(const spec_t *spec, const struct path *at, struct error *err) {
+static void check_known(const char *value, const char *const *known, const struct path *at, struct error *err) {
+	for (const char *const *k = known; *k; k++)
+		if (strcmp(*k, value) == 0)
+			return;
+	not_supported(err, at, value, known);
+}
+
+void check_service_addresses(const spec_t *spec, struct error *err) {
+	static const char *const known_families[] = {"IPv4", "IPv6", NULL}, *const policies[] = {"PreferDualStack", "RequireDualStack", "SingleStack", NULL};
 	const struct api_string_list *ips = &spec->cluster_ips, *families = &spec->ip_families;
+	struct path path = PATH(NULL, "spec"), *at = &path;
 	if (is_type(spec, "ExternalName"))
 		return;
 	if (!str_empty(spec->cluster_ip) && !ips->len)
@@ -107,7 +116,11 @@ static void check_addresses(const spec_t *spec, const struct path *at, struct er
 		invalid_list(err, AT("clusterIPs"), ips, "first value must match `clusterIP`");
 	else if (str_empty(spec->cluster_ip) && ips->len)
 		invalid_list(err, AT("clusterIPs"), ips, "must be empty when `clusterIP` is not specified");
+	for (uint32_t i = 0; i < families->len; i++)
+		check_known(families->items[i], known_families, AT_INDEX("ipFamilies", i), err);
 	check_distinct(families, "ipFamilies", at, err);
+	if (spec->ip_family_policy)
+		check_known(spec->ip_family_policy, policies, AT("ipFamilyPolicy"), err);
 	size_t before = err->cause_count;
 	for (uint32_t i = 0; i < ips->len; i++) {
 		if (i == 0 && strcmp(ips->items[i], "None") == 0) {
@@ -204,10 +217,13 @@ static void check_load_balancer(const struct core_v1_service *service, const str
 }
 
 static void check_traffic(const spec_t *spec, const struct path *at, struct error *err) {
+	static const char *const traffic_policies[] = {"Cluster", "Local", NULL};
 	if (!is_external(spec) && !str_empty(spec->external_traffic_policy))
 		invalid(err, AT("externalTrafficPolicy"), spec->external_traffic_policy, "may only be set for externally-accessible services");
 	else if (is_external(spec) && str_empty(spec->external_traffic_policy))
 		required(err, AT("externalTrafficPolicy"), NULL);
+	else if (is_external(spec))
+		check_known(spec->external_traffic_policy, traffic_policies, AT("externalTrafficPolicy"), err);
 	if (!needs_health_check(spec)) {
 		if (spec->health_check_node_port)
 			invalid_int(err, AT("healthCheckNodePort"), spec->health_check_node_port, "may only be set when `type` is 'LoadBalancer' and `externalTrafficPolicy` is 'Local'");
@@ -233,15 +249,21 @@ static void check_by_type(const spec_t *spec, const struct path *at, struct erro
 }
 
 static void check_ingress(const struct core_v1_load_balancer_status *status, const spec_t *spec, const struct path *at, struct error *err) {
-	if (!is_type(spec, "LoadBalancer") && status->ingress.len)
+	static const char *const modes[] = {"Proxy", "VIP", NULL};
+	if (!is_type(spec, "LoadBalancer") && status->ingress.len) {
+		drop_beneath(AT("ingress"), err);
 		forbidden(err, AT("ingress"), "may only be used when `spec.type` is 'LoadBalancer'");
+		return;
+	}
 	for (uint32_t i = 0; i < status->ingress.len; i++) {
 		const struct core_v1_load_balancer_ingress *ingress = &status->ingress.items[i];
 		struct path here = PATH_INDEX(at, "ingress", i);
-		if (!ingress->ip_mode && !str_empty(ingress->ip) && is_type(spec, "LoadBalancer"))
+		if (!ingress->ip_mode && !str_empty(ingress->ip))
 			required(err, &PATH(&here, "ipMode"), "must be specified when `ip` is set");
 		else if (ingress->ip_mode && str_empty(ingress->ip))
 			forbidden(err, &PATH(&here, "ipMode"), "may not be specified when `ip` is not set");
+		else if (ingress->ip_mode)
+			check_known(ingress->ip_mode, modes, &PATH(&here, "ipMode"), err);
 		if (!str_empty(ingress->hostname) && is_ip_address(ingress->hostname))
 			invalid(err, &PATH(&here, "hostname"), ingress->hostname, "must be a DNS name, not an IP address");
 	}
@@ -265,7 +287,7 @@ CHECK(core_v1_service, service) {
 	check_by_type(spec, at, err);
 	check_ports(spec, at, err);
 	check_affinity(spec, at, err);
-	check_addresses(spec, at, err);
+	check_service_addresses(spec, err);
 	for (uint32_t i = 0; i < spec->external_ips.len; i++) {
 		size_t before = err->cause_count;
 		check_format(format_ip, spec->external_ips.items[i], AT_INDEX("externalIPs", i), err);

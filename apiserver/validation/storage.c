@@ -25,9 +25,22 @@ static void check_access_modes(const struct api_string_list *modes, const struct
 
 /* ---- PersistentVolume ---- */
 
+/* In the order in which Kubernetes looks, and under the names that it tells. */
+static const struct union_member sources[] = {
+	{.field = "hostPath"}, {.field = "gcePersistentDisk", .inside = "persistentDisk"}, {.field = "awsElasticBlockStore"}, {.field = "glusterfs"},
+	{.field = "flocker"}, {.field = "nfs"}, {.field = "rbd"}, {.field = "quobyte"}, {.field = "cephfs", .surplus = "cephFS"}, {.field = "iscsi"},
+	{.field = "cinder"}, {.field = "fc"}, {.field = "flexVolume", .beside = true}, {.field = "azureFile"}, {.field = "vsphereVolume"},
+	{.field = "photonPersistentDisk"}, {.field = "portworxVolume"}, {.field = "azureDisk"}, {.field = "scaleIO"}, {.field = "local"},
+	{.field = "storageos"}, {.field = "csi"}, {0},
+};
+
 /* What a volume written into a VolumeAttachment may not say. */
 static void check_inline(const struct core_v1_persistent_volume_spec *spec, const struct path *at, struct error *err) {
 	static const char *const fields[] = {"claimRef", "capacity", "nodeAffinity", "storageClassName", NULL};
+	for (const char *const *f = fields; *f; f++)
+		drop_judgement(AT(*f), err);
+	drop_judgement(AT("persistentVolumeReclaimPolicy"), err);
+	drop_judgement(AT("volumeMode"), err);
 	forbid_fields(&core_v1_persistent_volume_spec_type, spec, fields, false, "may not be specified in the context of inline volumes", at, err);
 	if (!spec->csi)
 		required(err, AT("csi"), "has to be specified in the context of inline volumes");
@@ -37,24 +50,34 @@ static void check_inline(const struct core_v1_persistent_volume_spec *spec, cons
 		forbidden(err, AT("volumeMode"), "may not specify volumeMode other than Filesystem in the context of inline volumes");
 }
 
+/* Where only what comes before it is absent, `local` is the source. */
+static bool is_first_source(const struct core_v1_persistent_volume_source *source) {
+	for (const struct union_member *m = sources; strcmp(m->field, "local") != 0; m++) {
+		size_t offset;
+		if (api_field_is_set(api_field_find(&core_v1_persistent_volume_source_type, m->field, strlen(m->field), &offset), source))
+			return false;
+	}
+	return true;
+}
+
 CHECK(core_v1_persistent_volume_spec, spec) {
 	static const char *const storage[] = {"storage", NULL};
 	bool in_attachment = strcmp(str_or(at->name, ""), "inlineVolumeSpec") == 0;
 	check_access_modes(&spec->access_modes, at, err);
-	if (spec->local && !spec->node_affinity)
-		required(err, AT("nodeAffinity"), "Local volume requires node affinity");
 	if (in_attachment) {
 		check_inline(spec, at, err);
 	} else {
+		if (!spec->capacity.len)
+			required(err, AT("capacity"), NULL);
 		if (spec->capacity.len != 1 || !api_quantity_get(&spec->capacity, "storage")) {
 			autobuf struct buf text = BUF_INIT(64u << 10);
-			buf_append_str(&text, spec->capacity.len ? "{" : "null");
+			buf_append_str(&text, spec->capacity.items ? "{" : "null");
 			for (uint32_t i = 0; i < spec->capacity.len; i++) {
 				char value[64];
 				quantity_format(&spec->capacity.items[i].value, value);
 				buf_printf(&text, "%s\"%s\":\"%s\"", i ? "," : "", spec->capacity.items[i].key, value);
 			}
-			buf_append_str(&text, spec->capacity.len ? "}" : "");
+			buf_append_str(&text, spec->capacity.items ? "}" : "");
 			not_supported_json(err, AT("capacity"), text.data, storage);
 		}
 		for (uint32_t i = 0; i < spec->capacity.len; i++) {
@@ -65,7 +88,9 @@ CHECK(core_v1_persistent_volume_spec, spec) {
 				invalid_quantity(err, AT_KEY("capacity", spec->capacity.items[i].key), value, "must be greater than zero");
 		}
 	}
-	check_union(&core_v1_persistent_volume_source_type, &spec->persistent_volume_source, NULL, "volume type", at, err);
+	check_union(&core_v1_persistent_volume_source_type, &spec->persistent_volume_source, sources, "volume type", at, err);
+	if (spec->local && !spec->node_affinity && is_first_source(&spec->persistent_volume_source))
+		required(err, AT("nodeAffinity"), "Local volume requires node affinity");
 	if (spec->host_path && str_equal(spec->persistent_volume_reclaim_policy, "Recycle") && strspn(str_or(spec->host_path->path, ""), "/.") == strlen(str_or(spec->host_path->path, "")))
 		forbidden(err, AT("persistentVolumeReclaimPolicy"), "may not be 'recycle' for a hostPath mount of '/'");
 	if (spec->volume_attributes_class_name && !*spec->volume_attributes_class_name)
@@ -132,9 +157,9 @@ CHECK(core_v1_persistent_volume_claim_spec, spec) {
 			check_format(format_dns_label, ref->namespace, &PATH(AT("dataSourceRef"), "namespace"), err);
 	}
 	if (source && ref && !str_empty(ref->namespace))
-		invalid_plain(err, at, "may not be specified when dataSourceRef.namespace is specified");
+		invalid_struct(err, at, NULL, "{}", "may not be specified when dataSourceRef.namespace is specified");
 	else if (source && ref && !(str_equal(source->api_group, ref->api_group) && str_equal(source->kind, ref->kind) && str_equal(source->name, ref->name)))
-		invalid_plain(err, at, "must match dataSourceRef");
+		invalid_struct(err, at, NULL, "{}", "must match dataSourceRef");
 }
 
 #define CLAIM_MAY_CHANGE "spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims\n"
@@ -164,7 +189,9 @@ static void check_claim_update(const struct core_v1_persistent_volume_claim *cla
 	if (!api_equal(&core_v1_persistent_volume_claim_spec_type, &copy->spec, &before->spec))
 		forbidden(err, at, CLAIM_MAY_CHANGE);
 	const struct quantity *capacity = api_quantity_get(&old->status.capacity, "storage"), zero = {0};
-	if (size && old_size && quantity_compare(size, old_size) < 0 && quantity_compare(size, capacity ? capacity : &zero) <= 0)
+	if (!size)
+		size = &zero;
+	if (old_size && quantity_compare(size, old_size) < 0 && quantity_compare(size, capacity ? capacity : &zero) <= 0)
 		forbidden(err, &PATH(&requests, "storage"), "field can not be less than status.capacity");
 	check_fixed(&core_v1_persistent_volume_claim_spec_type, &claim->spec, &old->spec, "volumeMode", &(struct path){.index = -1}, err);
 	const char *attributes = claim->spec.volume_attributes_class_name;
@@ -238,7 +265,19 @@ static void check_parameters(const struct api_string_map *parameters, const stru
 		too_long(err, path, 256u << 10);
 }
 
+/* Terms must differ; one without expressions is like none at all, and so taken for a repetition at once. */
+static void check_topologies(const struct core_v1_topology_selector_term_array *terms, const struct path *at, struct error *err) {
+	for (uint32_t i = 0; i < terms->len; i++) {
+		bool twice = !terms->items[i].match_label_expressions.len;
+		for (uint32_t n = 0; n < i && !twice; n++)
+			twice = api_equal(&core_v1_topology_selector_term_type, &terms->items[n], &terms->items[i]);
+		if (twice)
+			duplicate(err, &PATH(AT_INDEX("allowedTopologies", i), "matchLabelExpressions"), "");
+	}
+}
+
 CHECK(storage_v1_storage_class, class) {
+	check_topologies(&class->allowed_topologies, at, err);
 	check_provisioner(class->provisioner, AT("provisioner"), err);
 	check_parameters(&class->parameters, AT("parameters"), err);
 }
@@ -256,12 +295,14 @@ CHECK(core_v1_topology_selector_term, term) {
 }
 
 CHECK(storage_v1_volume_attachment_source, source) {
-	if (!source->inline_volume_spec && !source->persistent_volume_name)
+	if (!source->inline_volume_spec && !source->persistent_volume_name) {
 		required(err, at, "must specify exactly one of inlineVolumeSpec and persistentVolumeName");
-	else if (source->inline_volume_spec && source->persistent_volume_name)
+	} else if (source->inline_volume_spec && source->persistent_volume_name) {
+		drop_judgement(AT("inlineVolumeSpec"), err);
 		forbidden(err, at, "must specify exactly one of inlineVolumeSpec and persistentVolumeName");
-	else if (source->persistent_volume_name && !*source->persistent_volume_name)
+	} else if (source->persistent_volume_name && !*source->persistent_volume_name) {
 		required(err, AT("persistentVolumeName"), "must specify non empty persistentVolumeName");
+	}
 }
 
 CHECK(storage_v1_volume_attachment_spec, spec) {

@@ -47,6 +47,7 @@ void invalid_struct(struct error *err, const struct path *path, const struct api
 void invalid_plain(struct error *err, const struct path *path, const char *fmt, ...) printf_like(3, 4); /* Invalid value: text */
 void invalid_int_or_string(struct error *err, const struct path *path, const struct int_or_string *value, const char *fmt, ...) printf_like(4, 5);
 void invalid_list(struct error *err, const struct path *path, const struct api_string_list *list, const char *fmt, ...) printf_like(4, 5);
+void cause_internal(struct error *err, const struct path *path, const char *fmt, ...) printf_like(3, 4); /* Internal error: text */
 void required(struct error *err, const struct path *path, const char *text);      /* Required value[: text] */
 void forbidden(struct error *err, const struct path *path, const char *fmt, ...) printf_like(3, 4);   /* Forbidden: text */
 void duplicate(struct error *err, const struct path *path, const char *value);    /* Duplicate value: "x" */
@@ -108,8 +109,17 @@ void check_non_negative(int64_t value, const struct path *path, struct error *er
 void check_range(int64_t value, int64_t min, int64_t max, const struct path *path, struct error *err);
 void check_port_number(int64_t port, const struct path *path, struct error *err);
 void check_port(const struct int_or_string *port, const struct path *path, struct error *err);
-/* Members of a union: "may not specify more than 1 <what>", "must specify a <what>". Fields named in `not` (NULL terminated, may be NULL) are no members. */
-void check_union(const struct api_type *type, const void *value, const char *const *not, const char *what, const struct path *at, struct error *err);
+/* One member of a union, and the names that Kubernetes has for it: where it is one too many, and above what is wrong in it; NULL: its own. */
+struct union_member {
+	const char *field, *surplus, *inside;
+	bool beside; /* may stand beside others */
+};
+/* Members of a union: "may not specify more than 1 <what>", "must specify a <what>". The first of the list (ended by one without field; NULL: as in the type) counts. */
+void check_union(const struct api_type *type, const void *value, const struct union_member *members, const char *what, const struct path *at, struct error *err);
+/* Forgets what is wrong beneath a place that is not to be judged after all. */
+void drop_beneath(const struct path *path, struct error *err);
+/* The same, and what is wrong with the place itself. */
+void drop_judgement(const struct path *path, struct error *err);
 /* Of the fields of a struct that are set, forbids those named (or, where `except`, all others). */
 void forbid_fields(const struct api_type *type, const void *value, const char *const *names, bool except, const char *text, const struct path *at, struct error *err);
 /* "field is immutable" where the named field differs. */
@@ -131,16 +141,22 @@ void check_resource_value(const char *name, const struct quantity *value, const 
 void check_node_selector_requirement(const struct core_v1_node_selector_requirement *r, bool any_value, const struct path *at, struct error *err);
 void check_labels(const struct api_string_map *labels, const struct path *path, struct error *err);
 void check_annotations(const struct api_string_map *annotations, const struct path *path, struct error *err);
-void check_finalizer(const char *name, const struct path *path, struct error *err);
+/* A finalizer without a domain must be one of Kubernetes' own. */
+void check_finalizer_known(const char *name, const struct path *path, struct error *err);
+/* A Service's addresses, their families and its policy, as far as they can be judged before any are given. */
+void check_service_addresses(const struct core_v1_service_spec *spec, struct error *err);
 /* Addresses that an endpoint may not have: unspecified, loopback, link local. */
 void check_endpoint_ip(const char *ip, const struct path *path, struct error *err);
 /* host.domain/path of a signer. */
 void check_signer_name(const char *name, const struct path *path, struct error *err);
+/* Whether pods may evict others. */
+void check_preemption(const char *policy, const struct path *path, struct error *err);
 /* Where a webhook listens. */
 void check_webhook_url(const char *url, const struct path *at, struct error *err);
 void check_webhook_service(const char *ns, const char *name, const char *path, int64_t port, const struct path *at, struct error *err);
 /* A whole selector that must not be empty and must match labels of a template, as the workloads have it. */
-void check_workload_selector(const struct meta_v1_label_selector *selector, const struct core_v1_pod_template_spec *template, const char *kind, const struct path *spec, struct error *err);
+/* `text`: what a selector that cannot be read is called; it takes the template with it, and false is returned. NULL: that is told elsewhere. */
+bool check_workload_selector(const struct meta_v1_label_selector *selector, const struct core_v1_pod_template_spec *template, const char *kind, const char *text, const struct path *spec, struct error *err);
 bool label_selector_is_good(const struct meta_v1_label_selector *selector);
 bool selects_everything(const struct meta_v1_label_selector *selector);
 /* A number or a percentage (NULL is good); `cap`: of at most 100%. */
@@ -148,8 +164,9 @@ void check_amount(const struct int_or_string *value, bool cap, const struct path
 
 /* ---- entry points ---- */
 
-void validate_object_meta(const struct meta_v1_object_meta *meta, bool namespaced, enum name_rule rule, const char *path, struct error *err);
-void validate_object_meta_update(const struct meta_v1_object_meta *meta, const struct meta_v1_object_meta *old, enum name_rule rule, bool namespaced, const char *path, struct error *err);
+/* The strategy tells the rule of names, and where Kubernetes is lenient. */
+void validate_object_meta(const struct meta_v1_object_meta *meta, const struct strategy *strategy, bool namespaced, const char *path, struct error *err);
+void validate_object_meta_update(const struct meta_v1_object_meta *meta, const struct meta_v1_object_meta *old, const struct strategy *strategy, const char *path, struct error *err);
 /*
  * All of an object but its own metadata. old NULL on create; subresource "" or the one it is written through. A mistake that
  * the stored object has too, in the same words at the same place, is let pass: what was accepted stays usable.

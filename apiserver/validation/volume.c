@@ -5,8 +5,19 @@
 #include <ctype.h>
 #include <strings.h>
 
+/* In the order in which Kubernetes looks, and under the names that it tells. */
+static const struct union_member sources[] = {
+	{.field = "emptyDir"},
+	{.field = "hostPath"}, {.field = "gitRepo"}, {.field = "gcePersistentDisk", .inside = "persistentDisk"}, {.field = "awsElasticBlockStore"},
+	{.field = "secret"}, {.field = "nfs"}, {.field = "iscsi"}, {.field = "glusterfs"}, {.field = "flocker"}, {.field = "persistentVolumeClaim"},
+	{.field = "rbd"}, {.field = "cinder"}, {.field = "cephfs", .surplus = "cephFS"}, {.field = "quobyte"},
+	{.field = "downwardAPI", .surplus = "downwarAPI"}, {.field = "fc"}, {.field = "flexVolume"}, {.field = "configMap"}, {.field = "azureFile"},
+	{.field = "vsphereVolume"}, {.field = "photonPersistentDisk"}, {.field = "portworxVolume"}, {.field = "azureDisk"}, {.field = "storageos"},
+	{.field = "projected"}, {.field = "scaleIO"}, {.field = "csi"}, {.field = "ephemeral"}, {.field = "image"}, {0},
+};
+
 CHECK(core_v1_volume, volume) {
-	check_union(&core_v1_volume_source_type, &volume->volume_source, NULL, "volume type", at, err);
+	check_union(&core_v1_volume_source_type, &volume->volume_source, sources, "volume type", at, err);
 	const struct core_v1_iscsi_volume_source *iscsi = volume->iscsi;
 	if (iscsi && iscsi->initiator_name && strlen(str_or(volume->name, "")) + strlen(str_or(iscsi->target_portal, "")) + 1 > 64)
 		invalid(err, AT("name"), volume->name, "Total length of <volume name>:<iscsi.targetPortal> must be under 64 characters if iscsi.initiatorName is specified.");
@@ -138,6 +149,18 @@ CHECK(core_v1_iscsi_persistent_volume_source, iscsi) {
 		check_needed(NULL, iscsi->secret_ref->name, &PATH(AT("secretRef"), "name"), err);
 }
 
+/* host:port, [host]:port: one colon outside brackets. */
+static bool is_host_and_port(const char *text, size_t len) {
+	const char *close = *text == '[' ? memchr(text, ']', len) : NULL, *rest = close ? close + 1 : text;
+	const char *colon = memchr(rest, ':', len - (size_t)(rest - text));
+	return colon && !(close && colon != rest) && !(*text == '[' && !close) && !memchr(colon + 1, ':', len - (size_t)(colon + 1 - text));
+}
+
+CHECK(core_v1_host_path_volume_source, source) {
+	if (str_empty(source->path))
+		drop_judgement(AT("type"), err);
+}
+
 CHECK(core_v1_quobyte_volume_source, quobyte) {
 	const char *text = "must be a host:port pair or multiple pairs separated by commas";
 	if (str_empty(quobyte->registry))
@@ -146,7 +169,7 @@ CHECK(core_v1_quobyte_volume_source, quobyte) {
 		required(err, AT("tenant"), "must be a UUID and may not exceed a length of 64 characters");
 	else
 		for (const char *p = quobyte->registry; p; p = strchr(p, ',') ? strchr(p, ',') + 1 : NULL)
-			if (!memchr(p, ':', strcspn(p, ",")))
+			if (!is_host_and_port(p, strcspn(p, ",")))
 				invalid(err, AT("registry"), quobyte->registry, "%s", text);
 }
 
@@ -296,7 +319,7 @@ CHECK(core_v1_pod_certificate_projection, p) {
 const struct checker checkers_volume[] = {
 	ROW(core_v1_volume), ROW(core_v1_empty_dir_volume_source), ROW(core_v1_config_map_volume_source), ROW(core_v1_ephemeral_volume_source),
 	ROW(core_v1_persistent_volume_claim_template), ROW(core_v1_csi_volume_source), ROW(core_v1_fc_volume_source), ROW(core_v1_flocker_volume_source), ROW(core_v1_flex_volume_source),
-	ROW(core_v1_flex_persistent_volume_source), ROW(core_v1_iscsi_volume_source), ROW(core_v1_iscsi_persistent_volume_source), ROW(core_v1_quobyte_volume_source),
+	ROW(core_v1_flex_persistent_volume_source), ROW(core_v1_iscsi_volume_source), ROW(core_v1_iscsi_persistent_volume_source), ROW(core_v1_host_path_volume_source), ROW(core_v1_quobyte_volume_source),
 	ROW(core_v1_azure_disk_volume_source), ROW(core_v1_azure_file_persistent_volume_source), ROW(core_v1_cinder_volume_source), ROW(core_v1_storage_os_volume_source),
 	ROW(core_v1_cinder_persistent_volume_source), ROW(core_v1_storage_os_persistent_volume_source), ROW(core_v1_csi_persistent_volume_source),
 	ROW(core_v1_projected_volume_source), ROW(core_v1_service_account_token_projection), ROW(core_v1_cluster_trust_bundle_projection), ROW(core_v1_pod_certificate_projection), {0},

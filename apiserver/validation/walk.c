@@ -52,7 +52,7 @@ static int order_strings(const void *a, const void *b) {
 	return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
 
-static void closed_set(const char *const *values, const char *value, const struct path *path, struct error *err) {
+static void closed_set(const char *const *values, bool listed, const char *value, const struct path *path, struct error *err) {
 	const char *names[80];
 	size_t count = 0;
 	for (; values[count] && count + 1 < array_len(names); count++) {
@@ -60,7 +60,8 @@ static void closed_set(const char *const *values, const char *value, const struc
 			return;
 		names[count] = values[count];
 	}
-	qsort(names, count, sizeof(*names), order_strings);
+	if (!listed)
+		qsort(names, count, sizeof(*names), order_strings);
 	names[count] = NULL;
 	not_supported(err, path, value, names);
 }
@@ -87,11 +88,11 @@ static void check_scalar(const struct api_field *f, const void *at, bool plain, 
 		const char *text = *(const char *const *)at;
 		/* Only a pointer can tell an empty string from none. */
 		bool pointer = f->flags & API_FIELD_POINTER && !(check && check->blank);
-		bool empty = !text || (!*text && f->shape == API_SINGLE && !pointer);
+		bool empty = !(check && check->anyway) && (!text || (!*text && f->shape == API_SINGLE && !pointer));
 		if (f->enum_values && !empty && !(check && (check->judged || check->one_of)))
-			closed_set(f->enum_values, text, path, err);
+			closed_set(f->enum_values, check && check->listed, str_or(text, ""), path, err);
 		if (check && check->one_of && !empty)
-			closed_set(check->one_of, text, path, err);
+			closed_set(check->one_of, check->listed, str_or(text, ""), path, err);
 		if (!check || empty)
 			return;
 		if (check->format)

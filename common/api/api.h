@@ -72,6 +72,8 @@ struct api_check {
 	bool labels;          /* a map of labels */
 	bool judged;          /* its enum is left to the check of the type that holds it */
 	bool blank;           /* of a pointer to a string: one that is empty is no more looked at than none */
+	bool listed;          /* its values are told in the order of the row, not of the alphabet */
+	bool anyway;          /* of a string: an empty one is looked at like any other */
 };
 
 struct api_field {

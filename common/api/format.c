@@ -123,6 +123,8 @@ static bool is_caseless_label(const char *s, size_t len) {
 }
 
 void format_driver_name(const char *text, struct format_messages *out) {
+	if (strlen(text) > 253)
+		add(out, "must be no more than 253 bytes");
 	if (!each_label(text, strlen(text), is_caseless_label))
 		add(out, SUBDOMAIN_MESSAGE);
 }

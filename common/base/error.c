@@ -155,13 +155,30 @@ void error_cause(struct error *err, const char *reason, const char *field, const
 	};
 }
 
-void error_drop_causes(struct error *err, const char *field)
+static bool is_beneath(const struct error_cause *cause, const char *field)
 {
-	size_t kept = 0, len = strlen(field);
+	size_t len = strlen(field);
+	return strncmp(cause->field, field, len) == 0 && (cause->field[len] == '.' || cause->field[len] == '[');
+}
+
+void error_move_causes(struct error *err, const char *from, const char *to)
+{
 	for (size_t i = 0; err && i < err->cause_count; i++) {
 		struct error_cause *cause = &err->causes[i];
-		bool beneath = strncmp(cause->field, field, len) == 0 && (cause->field[len] == '.' || cause->field[len] == '[');
-		if (!beneath) {
+		if (!is_beneath(cause, from))
+			continue;
+		char *field = xprintf("%s%s", to, cause->field + strlen(from));
+		free(cause->field);
+		cause->field = field;
+	}
+}
+
+void error_drop_causes(struct error *err, const char *field, bool self)
+{
+	size_t kept = 0;
+	for (size_t i = 0; err && i < err->cause_count; i++) {
+		struct error_cause *cause = &err->causes[i];
+		if (!is_beneath(cause, field) && !(self && strcmp(cause->field, field) == 0)) {
 			err->causes[kept++] = *cause;
 			continue;
 		}

@@ -53,9 +53,11 @@ void error_details(struct error *err, const char *group, const char *kind, const
 int error_context(struct error *err, const char *fmt, ...) printf_like(2, 3);
 /* Adds one cause; past ERROR_MAX_CAUSES further ones are dropped. Does not set the error itself: see error_invalid(). */
 void error_cause(struct error *err, const char *reason, const char *field, const char *fmt, ...) printf_like(4, 5);
+/* Forgets the causes of what is beneath the field: its members and items; `self`: its own too. */
+void error_drop_causes(struct error *err, const char *field, bool self);
+/* Tells the causes of what is beneath one field as if it stood beneath another. */
+void error_move_causes(struct error *err, const char *from, const char *to);
 /* True once a cause was added. */
-/* Forgets the causes of what is beneath the field: its members and items. */
-void error_drop_causes(struct error *err, const char *field);
 static inline bool error_has_causes(const struct error *err) {
 	return err && err->cause_count;
 }

@@ -35,9 +35,9 @@ static void emit_flags(FILE *out, const struct field *f) {
 }
 
 static void emit_check(FILE *out, const struct field *f) {
-	if (!f->need && !f->fixed && !f->labels && !f->judged && !f->blank && !f->one_of_values.len && !f->format && !f->min && !f->max && !f->max_len && !f->max_items)
+	if (!f->need && !f->fixed && !f->labels && !f->judged && !f->blank && !f->listed && !f->anyway && !f->one_of_values.len && !f->format && !f->min && !f->max && !f->max_len && !f->max_items)
 		return;
-	fprintf(out, ".check = &(const struct api_check){.need = %d, .fixed = %d, .labels = %d, .judged = %d, .blank = %d, ", f->need, f->fixed, f->labels, f->judged, f->blank);
+	fprintf(out, ".check = &(const struct api_check){.need = %d, .fixed = %d, .labels = %d, .judged = %d, .blank = %d, .listed = %d, .anyway = %d, ", f->need, f->fixed, f->labels, f->judged, f->blank, f->listed, f->anyway);
 	if (f->format)
 		fprintf(out, ".format = format_%s, ", f->format);
 	if (f->one_of_values.len) {

@@ -152,7 +152,7 @@ static void parse_field_word(struct reader *r, struct field *f, const char *word
 	} flags[] = {
 		{"inline", &f->inlined}, {"self", &f->self}, {"wire", &f->wire}, {"closed", &f->closed},
 		{"omitempty", &f->omit_empty}, {"omitzero", &f->omit_zero}, {"required", &f->required},
-		{"need", &f->need}, {"fixed", &f->fixed}, {"labels", &f->labels}, {"oneof", &f->one_of}, {"judged", &f->judged}, {"blank", &f->blank},
+		{"need", &f->need}, {"fixed", &f->fixed}, {"labels", &f->labels}, {"oneof", &f->one_of}, {"judged", &f->judged}, {"blank", &f->blank}, {"listed", &f->listed}, {"anyway", &f->anyway},
 		{"mapatomic", &f->map_atomic}, {"mapgranular", &f->map_granular}, {"merge", &f->merge}, {"retainKeys", &f->retain_keys}, {"replace", &f->replace},
 	};
 	for (size_t i = 0; i < lengthof(flags); i++)

@@ -60,7 +60,7 @@ struct field {
 	struct words keys, values;
 	char *merge_key, *default_json, *fill_json, *gate, *doc;
 	/* what validation demands: the words of README.md */
-	bool need, fixed, labels, one_of, judged, blank;
+	bool need, fixed, labels, one_of, judged, blank, listed, anyway;
 	struct words one_of_values;
 	char *format, *min, *max, *max_len, *max_items;
 };

@@ -47,6 +47,8 @@ static void validatingwebhookconfigurations_create(void **state) {
 		{"webhooks[0].matchConditions=[{name: \"\", expression: \"\"}]", "webhooks[0].matchConditions[0].expression Required, webhooks[0].matchConditions[0].name Required"},
 		{"webhooks[0].matchConditions=[{name: a, expression: \"true\"},{name: a, expression: \"true\"}]", "webhooks[0].matchConditions[1].name Duplicate", "Duplicate value: \"a\""},
 		{"webhooks[1]={name: a.b.c, clientConfig: {service: {name: s, namespace: \"n\"}}, sideEffects: None, admissionReviewVersions: [v1], rules: [{operations: [CREATE], apiGroups: [\"\"], apiVersions: [v1], resources: [pods]}]}", "webhooks[1].name Duplicate", "Duplicate value: \"a.b.c\""},
+		{"webhooks[0].clientConfig={service: {name: \"\", namespace: a}}", "webhooks[0].clientConfig.service.namespace Required", "Required value"},
+		{"webhooks[0].clientConfig={service: {name: a, namespace: \"\"}}", "webhooks[0].clientConfig.service.name Required", "Required value"},
 	};
 	RUN(validatingwebhookconfigurations_base, rows);
 }

@@ -66,6 +66,7 @@ static void cronjob_create(void **state) {
 		{"spec.jobTemplate.spec.template.spec.restartPolicy=Always", "spec.jobTemplate.spec.template.spec.restartPolicy Required", "Required value: valid values: \"OnFailure\", \"Never\""},
 		{"spec.jobTemplate.spec.manualSelector=true", "spec.jobTemplate.spec.manualSelector NotSupported"},
 		{"spec.jobTemplate.spec.selector={matchLabels: {a: b}}", "spec.jobTemplate.spec.selector Invalid", "Invalid value: {\"matchLabels\":{\"a\":\"b\"}}: `selector` will be auto-generated"},
+		{"spec.jobTemplate.spec.selector={matchLabels: {\"a b\": c}}", "spec.jobTemplate.spec.selector Invalid", "Invalid value: {\"matchLabels\":{\"a b\":\"c\"}}: `selector` will be auto-generated"},
 	};
 	RUN(cronjob_base, rows);
 }

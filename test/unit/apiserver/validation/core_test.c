@@ -74,6 +74,7 @@ static void node_create(void **state) {
 		{"status={capacity: {cpu: -1}}", "status.allocatable.cpu Invalid, status.capacity.cpu Invalid"},
 		{"status={capacity: {\"a b\": 1}}", ""},
 		{"status={addresses: [{type: InternalIP, address: a},{type: InternalIP, address: a}]}", ""},
+		{"spec.podCIDRs=[x, 1.0.0.0/8]", "spec.podCIDRs InternalError, spec.podCIDRs Invalid, spec.podCIDRs[0] Invalid"},
 	};
 	RUN(node_base, rows);
 }

@@ -13,6 +13,7 @@ static void deviceclass_create(void **state) {
 		{"spec.config=[{opaque: {driver: A_, parameters: {a: b}}}]", "spec.config[0].opaque.driver Invalid"},
 		{"spec.extendedResourceName=a.b/c", ""},
 		{"spec.extendedResourceName=cpu", "spec.extendedResourceName Invalid", "Invalid value: \"cpu\": must be a valid extended resource name"},
+		{"spec.config=[{opaque: {driver: xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx, parameters: {}}}]", "spec.config[0].opaque.driver Invalid, spec.config[0].opaque.driver TooLong"},
 	};
 	RUN(deviceclass_base, rows);
 }
@@ -42,6 +43,7 @@ static void resourceclaim_create(void **state) {
 		{"spec.devices.constraints=[{requests: [r, r], distinctAttribute: a.b/c}]", "spec.devices.constraints[0].requests[1] Duplicate", "Duplicate value: \"r\""},
 		{"spec.devices.config=[{}]", "spec.devices.config[0].opaque Required", "Required value"},
 		{"spec.devices.config=[{requests: [q], opaque: {driver: a.b, parameters: {}}}]", "spec.devices.config[0].requests[0] Invalid", "Invalid value: \"q\": must be the name of a request in the claim or the name of a request and a subrequest separated by '/'"},
+		{"spec.devices.requests[0].firstAvailable=[{name: A_}]", "spec.devices.requests[0] Invalid", "Invalid value: null: exactly one of `exactly` or `firstAvailable` is required, but multiple fields are set"},
 	};
 	RUN(resourceclaim_base, rows);
 }

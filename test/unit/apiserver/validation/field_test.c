@@ -88,14 +88,74 @@ static void finalizers_cannot_be_added_late(void **state) {
 	struct meta_v1_object_meta old = {.name = "a", .uid = "u", .deletion_timestamp = api_time_now()}, now = old;
 	api_string_list_add(arena, &now.finalizers, "example.com/x");
 	autoerror struct error err = {0};
-	validate_object_meta_update(&now, &old, NAME_DNS_SUBDOMAIN, false, "metadata", &err);
+	static const struct strategy strategy = {0};
+	validate_object_meta_update(&now, &old, &strategy, "metadata", &err);
 	assert_int_equal(err.cause_count, 1);
 	assert_string_equal(err.causes[0].field, "metadata.finalizers");
+}
+
+static void metadata_is_judged_by_strategy(void **state) {
+	autoarena struct arena *arena = arena_new();
+	static const struct strategy strict = {0}, any = {.any_finalizer = true, .free_prefix = true}, unchecked = {.prefix_unchecked = true};
+	struct meta_v1_object_meta old = {.name = "a", .uid = "u"}, now = old;
+	now.generate_name = "A_b";
+	api_string_list_add(arena, &now.finalizers, "plain");
+	api_string_list_add(arena, &now.finalizers, "not good");
+	const struct { const struct strategy *strategy; bool create; const char *fields[4]; } rows[] = {
+		{&strict, false, {"metadata.generateName", "metadata.finalizers[0]", "metadata.finalizers", "metadata.finalizers[1]"}},
+		{&any, false, {"metadata.finalizers"}},
+		{&any, true, {"metadata.generateName", "metadata.finalizers"}},
+		{&unchecked, true, {"metadata.finalizers[0]", "metadata.finalizers", "metadata.finalizers[1]"}},
+	};
+	for (size_t i = 0; i < array_len(rows); i++) {
+		autoerror struct error err = {0};
+		if (rows[i].create)
+			validate_object_meta(&now, rows[i].strategy, false, "metadata", &err);
+		else
+			validate_object_meta_update(&now, &old, rows[i].strategy, "metadata", &err);
+		for (size_t n = 0; n < array_len(rows[i].fields); n++) {
+			assert_int_equal(n < err.cause_count, rows[i].fields[n] != NULL);
+			if (rows[i].fields[n])
+				assert_string_equal(err.causes[n].field, rows[i].fields[n]);
+		}
+	}
+}
+
+static void one_controller(void **state) {
+	autoarena struct arena *arena = arena_new();
+	struct meta_v1_object_meta meta = {.name = "a", .uid = "u"};
+	for (unsigned i = 0; i < 2; i++) {
+		struct meta_v1_owner_reference *ref = api_list_add(arena, &meta.owner_references);
+		*ref = (struct meta_v1_owner_reference){.api_version = "v1", .kind = "Pod", .name = i ? "q" : "p", .uid = "u", .controller = api_bool(arena, true)};
+	}
+	static const struct strategy strategy = {0};
+	autoerror struct error err = {0};
+	validate_object_meta(&meta, &strategy, false, "metadata", &err);
+	assert_int_equal(err.cause_count, 1);
+	assert_string_equal(err.causes[0].message, "Invalid value: [{\"apiVersion\":\"v1\",\"kind\":\"Pod\",\"name\":\"p\",\"uid\":\"u\",\"controller\":true},{\"apiVersion\":\"v1\",\"kind\":\"Pod\",\"name\":\"q\",\"uid\":\"u\",\"controller\":true}]: Only one reference can have Controller set to true. Found \"true\" in references for Pod/p and Pod/q");
+}
+
+static void causes_are_dropped_and_moved(void **state) {
+	autoerror struct error err = {0};
+	const char *const fields[] = {"spec", "spec.a", "spec.a.b", "spec.ab", "spec.a[0]"};
+	for (size_t i = 0; i < array_len(fields); i++)
+		error_cause(&err, "FieldValueInvalid", fields[i], "bad");
+	error_move_causes(&err, "spec.a", "spec.c");
+	assert_string_equal(err.causes[1].field, "spec.a");
+	assert_string_equal(err.causes[2].field, "spec.c.b");
+	assert_string_equal(err.causes[4].field, "spec.c[0]");
+	struct path spec = PATH(NULL, "spec");
+	drop_beneath(&PATH(&spec, "c"), &err);
+	assert_int_equal(err.cause_count, 3);
+	drop_judgement(&PATH(&spec, "a"), &err);
+	assert_int_equal(err.cause_count, 2);
+	assert_string_equal(err.causes[1].field, "spec.ab");
 }
 
 int main(void) {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(names), cmocka_unit_test(addresses), cmocka_unit_test(schedules), cmocka_unit_test(paths_are_kubernetes), cmocka_unit_test(finalizers_cannot_be_added_late),
+		cmocka_unit_test(metadata_is_judged_by_strategy), cmocka_unit_test(causes_are_dropped_and_moved), cmocka_unit_test(one_controller),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

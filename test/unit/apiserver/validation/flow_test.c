@@ -26,6 +26,8 @@ static void flowschema_create(void **state) {
 		{"spec.rules[0].resourceRules=[{verbs: [odd], apiGroups: [a], resources: [b]}]", "spec.rules[0].resourceRules[0].namespaces Required, spec.rules[0].resourceRules[0].verbs NotSupported"},
 		{"spec.rules[0].resourceRules=[{verbs: [get], apiGroups: [\"*\", a], resources: [b], namespaces: [A_]}]", "spec.rules[0].resourceRules[0].apiGroups Invalid, spec.rules[0].resourceRules[0].namespaces[0] Invalid"},
 		{"spec.rules[0].resourceRules=[{verbs: [get], apiGroups: [a], resources: [b], clusterScope: true}]", ""},
+		{"spec.rules[0].subjects=[{kind: Odd, user: {name: \"\"}}]", "spec.rules[0].subjects[0].kind NotSupported", "Unsupported value: \"Odd\": supported values: \"Group\", \"ServiceAccount\", \"User\""},
+		{"spec.rules[0].subjects=[{kind: User, user: {name: a}, group: {name: \"\"}}]", "spec.rules[0].subjects[0].group Forbidden", "Forbidden: group is forbidden when subject kind is not 'Group'"},
 	};
 	RUN(flowschema_base, rows);
 }
@@ -46,6 +48,9 @@ static void prioritylevel_create(void **state) {
 		{"spec.limited={limitResponse: {type: Queue, queuing: {queues: 10, handSize: 11, queueLengthLimit: 5}}}", "spec.limited.limitResponse.queuing.handSize Invalid", "Invalid value: 11: should not be greater than queues (10)"},
 		{"spec.limited={limitResponse: {type: Queue, queuing: {queues: 1000000000, handSize: 20, queueLengthLimit: 5}}}", "spec.limited.limitResponse.queuing.handSize Invalid, spec.limited.limitResponse.queuing.queues Invalid"},
 		{"spec.limited={limitResponse: {type: Reject, queuing: {queues: 10, handSize: 1, queueLengthLimit: 5}}}", "spec.limited.limitResponse.queuing Forbidden", "Forbidden: must be nil if limited.limitResponse.type is not Limited"},
+		{"spec.type=Odd\nspec.limited={nominalConcurrencyShares: -1}", "spec.type NotSupported", "Unsupported value: \"Odd\": supported values: \"Exempt\", \"Limited\""},
+		{"spec.exempt={lendablePercent: 200}", "spec.exempt Forbidden, spec.limited.limitResponse.type NotSupported"},
+		{"spec.limited.limitResponse={type: Reject, queuing: {queues: -1}}", "spec.limited.limitResponse.queuing Forbidden", "Forbidden: must be nil if limited.limitResponse.type is not Limited"},
 	};
 	RUN(prioritylevel_base, rows);
 }

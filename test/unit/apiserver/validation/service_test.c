@@ -56,6 +56,9 @@ static void service_create(void **state) {
 		{"spec.loadBalancerIP=1.2.3.4", ""},
 		{"spec.clusterIPs=[10.0.0.7, 10.0.0.8]", "spec.clusterIPs Invalid, spec.clusterIPs Invalid"},
 		{"spec.clusterIP=10.0.0.7\nspec.clusterIPs=[10.0.0.8]", "spec.clusterIPs Invalid", "Invalid value: [\"10.0.0.8\"]: first value must match `clusterIP`"},
+		{"spec.externalTrafficPolicy=Odd", "spec.externalTrafficPolicy Invalid", "Invalid value: \"Odd\": may only be set for externally-accessible services"},
+		{"spec.ipFamilies=[\"\"]", "spec.ipFamilies[0] NotSupported", "Unsupported value: \"\": supported values: \"IPv4\", \"IPv6\""},
+		{"spec.clusterIPs=[10.0.0.7, 10.0.0.8]", "spec.clusterIPs Invalid, spec.clusterIPs Invalid"},
 	};
 	RUN(service_base, rows);
 }

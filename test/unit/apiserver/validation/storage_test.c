@@ -36,6 +36,13 @@ static void pv_create(void **state) {
 		{"spec.hostPath=\nspec.fc={targetWWNs: [a], lun: 1, wwids: [b]}", "spec.fc.targetWWNs Invalid", "Invalid value: [\"a\"]: targetWWNs and wwids can not be specified simultaneously"},
 		{"spec.hostPath=\nspec.fc={}", "spec.fc.targetWWNs Required", "Required value: must specify either targetWWNs or wwids, but not both"},
 		{"spec.claimRef={name: a, namespace: b}", ""},
+		{"spec.local={path: a}", "spec.local Forbidden", "Forbidden: may not specify more than 1 volume type"},
+		{"spec.hostPath=\nspec.local={path: a}", "spec.nodeAffinity Required", "Required value: Local volume requires node affinity"},
+		{"spec.flexVolume={driver: a/b}", ""},
+		{"spec.cephfs={monitors: []}", "spec.cephFS Forbidden", "Forbidden: may not specify more than 1 volume type"},
+		{"spec.gcePersistentDisk={pdName: a}", "spec.gcePersistentDisk Forbidden", "Forbidden: may not specify more than 1 volume type"},
+		{"spec.hostPath={path: \"\", type: Odd}", "spec.hostPath.path Required", "Required value"},
+		{"spec.flocker={}", "spec.flocker Forbidden", "Forbidden: may not specify more than 1 volume type"},
 	};
 	RUN(pv_base, rows);
 }
@@ -72,6 +79,7 @@ static void pvc_create(void **state) {
 		{"spec.dataSourceRef={apiGroup: a.b, kind: K, name: x}", ""},
 		{"spec.dataSource={kind: PersistentVolumeClaim, name: x}\nspec.dataSourceRef={kind: PersistentVolumeClaim, name: \"y\"}", "spec Invalid"},
 		{"spec.volumeAttributesClassName=A_", "spec.volumeAttributesClassName Invalid"},
+		{"spec.dataSource={kind: PersistentVolumeClaim, name: x}\nspec.dataSourceRef={kind: PersistentVolumeClaim, name: \"y\"}", "spec Invalid", "Invalid value: {}: must match dataSourceRef"},
 	};
 	RUN(pvc_base, rows);
 }
@@ -108,6 +116,8 @@ static void storageclass_create(void **state) {
 		{"allowedTopologies=[{matchLabelExpressions: [{key: a, values: []}]}]", "allowedTopologies[0].matchLabelExpressions[0].values Required", "Required value"},
 		{"allowedTopologies=[{matchLabelExpressions: [{key: a, values: [b, b]}]}]", "allowedTopologies[0].matchLabelExpressions[0].values[1] Duplicate", "Duplicate value: \"b\""},
 		{"allowedTopologies=[{matchLabelExpressions: [{key: a, values: [b]},{key: a, values: [c]}]}]", "allowedTopologies[0].matchLabelExpressions[1].key Duplicate", "Duplicate value: \"a\""},
+		{"allowedTopologies=[{}]", "allowedTopologies[0].matchLabelExpressions Duplicate", "Duplicate value: \"\""},
+		{"allowedTopologies=[{matchLabelExpressions: [{key: a, values: [b]}]},{matchLabelExpressions: [{key: a, values: [b]}]}]", "allowedTopologies[1].matchLabelExpressions Duplicate", "Duplicate value: \"\""},
 	};
 	RUN(storageclass_base, rows);
 }
@@ -179,6 +189,8 @@ static void volumeattachment_create(void **state) {
 		{"spec.attacher=A_", "spec.attacher Invalid"},
 		{"spec.nodeName=", "spec.nodeName Invalid"},
 		{"spec.source={}", "spec.source Required", "Required value: must specify exactly one of inlineVolumeSpec and persistentVolumeName"},
+		{"spec.source={persistentVolumeName: p, inlineVolumeSpec: {csi: {}}}", "spec.source Forbidden", "Forbidden: must specify exactly one of inlineVolumeSpec and persistentVolumeName"},
+		{"spec.source={inlineVolumeSpec: {accessModes: [ReadWriteOnce], csi: {driver: a, volumeHandle: b}, persistentVolumeReclaimPolicy: Odd, volumeMode: Odd, capacity: {storage: -1}}}", "spec.source.inlineVolumeSpec.capacity Forbidden, spec.source.inlineVolumeSpec.persistentVolumeReclaimPolicy Forbidden, spec.source.inlineVolumeSpec.volumeMode Forbidden"},
 	};
 	RUN(volumeattachment_base, rows);
 }

@@ -37,11 +37,29 @@ static void deployment_create(void **state) {
 		{"metadata.name=a.b", ""},
 		{"metadata.annotations={\"A_b\": d}", ""},
 		{"metadata.finalizers=[a/b]", ""},
-		{"metadata.ownerReferences=[{apiVersion: v1, kind: Pod, name: p, uid: u}]", ""},
 		{"metadata.generation=-1", ""},
 		{"metadata.name=\nmetadata.generateName=ok-", ""},
 		{"spec.template.spec.ephemeralContainers=[{name: e, image: i}]", "spec.template.spec.ephemeralContainers Forbidden", "Forbidden: ephemeral containers not allowed in pod template"},
 		{"spec.template.spec.nodeName=Bad_Node", "spec.template.spec.nodeName Invalid"},
+		{"spec.selector={matchExpressions: [{key: a, operator: Odd}]}\nspec.template.spec.containers=[]", "spec.selector Invalid, spec.selector.matchExpressions[0].operator Invalid"},
+		{"spec.template.spec.ephemeralContainers=[{name: e, image: i, terminationMessagePolicy: File, lifecycle: {preStop: {}}, ports: [], resources: {limits: {}}}]", "spec.template.spec.ephemeralContainers Forbidden, spec.template.spec.ephemeralContainers[0].lifecycle Forbidden, spec.template.spec.ephemeralContainers[0].ports Forbidden, spec.template.spec.ephemeralContainers[0].resources Forbidden"},
+		{"spec.template.spec.initContainers=[{name: a, image: i, livenessProbe: {}, lifecycle: {postStart: {}}, restartPolicyRules: [{}]}]", "spec.template.spec.initContainers[0].lifecycle Forbidden, spec.template.spec.initContainers[0].livenessProbe Forbidden, spec.template.spec.initContainers[0].restartPolicy Required"},
+		{"spec.template.spec.containers[0].restartPolicyRules=[{}]", "spec.template.spec.containers[0].restartPolicy Required, spec.template.spec.containers[0].restartPolicyRules[0].action NotSupported, spec.template.spec.containers[0].restartPolicyRules[0].exitCodes Required"},
+		{"spec.template.spec.containers[0].restartPolicy=Never\nspec.template.spec.containers[0].restartPolicyRules=[{exitCodes: {}}]", "spec.template.spec.containers[0].restartPolicyRules[0].action NotSupported, spec.template.spec.containers[0].restartPolicyRules[0].exitCodes.operator NotSupported"},
+		{"spec.template.spec.resources={claims: []}", "spec.template.spec.resources.claims Forbidden", "Forbidden: claims may not be set for Resources at pod-level"},
+		{"spec.template.spec.readinessGates=[{}]", "spec.template.spec.readinessGates[0].conditionType Invalid, spec.template.spec.readinessGates[0].conditionType Invalid"},
+		{"spec.template.spec.preemptionPolicy=\"\"", "spec.template.spec.preemptionPolicy Required", "Required value"},
+		{"spec.template.spec.preemptionPolicy=Odd", "spec.template.spec.preemptionPolicy NotSupported", "Unsupported value: \"Odd\": supported values: \"PreemptLowerPriority\", \"Never\""},
+		{"spec.template.spec.topologySpreadConstraints=[{maxSkew: 1, topologyKey: a}]", "spec.template.spec.topologySpreadConstraints[0].whenUnsatisfiable NotSupported", "Unsupported value: \"\": supported values: \"DoNotSchedule\", \"ScheduleAnyway\""},
+		{"spec.template.spec.containers=[{image: i},{image: i}]", "spec.template.spec.containers[0].name Required, spec.template.spec.containers[1].name Duplicate, spec.template.spec.containers[1].name Required"},
+		{"spec.template.spec.volumes=[{name: a, gcePersistentDisk: {pdName: a, partition: 999}}]", "spec.template.spec.volumes[0].persistentDisk.partition Invalid"},
+		{"spec.template.spec.volumes=[{name: a, cephfs: {monitors: []}, hostPath: {path: /a}}]", "spec.template.spec.volumes[0].cephFS Forbidden", "Forbidden: may not specify more than 1 volume type"},
+		{"spec.template.spec.volumes=[{name: a, downwardAPI: {defaultMode: 1000}, csi: {driver: \"\"}, hostPath: {path: \"\", type: Odd}}]", "spec.template.spec.volumes[0].csi Forbidden, spec.template.spec.volumes[0].downwarAPI Forbidden, spec.template.spec.volumes[0].hostPath.path Required"},
+		{"spec.template.spec.volumes=[{name: a, nfs: {}}]", "spec.template.spec.volumes[0].nfs.path Invalid, spec.template.spec.volumes[0].nfs.path Required, spec.template.spec.volumes[0].nfs.server Required"},
+		{"spec.template.spec.volumes=[{name: a, quobyte: {registry: \"::1\", volume: v}}]", "spec.template.spec.volumes[0].quobyte.registry Invalid", "Invalid value: \"::1\": must be a host:port pair or multiple pairs separated by commas"},
+		{"spec.template.spec.securityContext={seLinuxChangePolicy: MountOption}", "spec.template.spec.securityContext.seLinuxChangePolicy NotSupported", "Unsupported value: \"MountOption\": supported values: \"Recursive\""},
+		{"spec.template.spec.containers[0].lifecycle={postStart: {exec: {}, sleep: {seconds: 100}}}", "spec.template.spec.containers[0].lifecycle.postStart.exec.command Required, spec.template.spec.containers[0].lifecycle.postStart.sleep Forbidden"},
+		{"spec.template.spec.containers[0].resources={claims: [{name: a, request: A_},{request: A_}]}", "spec.template.spec.containers[0].resources.claims[0] NotFound, spec.template.spec.containers[0].resources.claims[0].request Invalid, spec.template.spec.containers[0].resources.claims[1] Required"},
 	};
 	RUN(deployment_base, rows);
 }
@@ -140,6 +158,7 @@ static void daemonset_create(void **state) {
 		{"spec.revisionHistoryLimit=-1", "spec.revisionHistoryLimit Invalid", "Invalid value: -1: must be greater than or equal to 0"},
 		{"spec.template.spec.restartPolicy=Never", "spec.template.spec.restartPolicy NotSupported", "Unsupported value: \"Never\": supported values: \"Always\""},
 		{"spec.template.spec.activeDeadlineSeconds=1", "spec.template.spec.activeDeadlineSeconds Forbidden", "Forbidden: activeDeadlineSeconds in DaemonSet is not Supported"},
+		{"spec.selector={matchExpressions: [{key: a, operator: Odd}]}", "spec.selector.matchExpressions[0].operator Invalid", "Invalid value: \"Odd\": not a valid selector operator"},
 	};
 	RUN(daemonset_base, rows);
 }
@@ -182,6 +201,8 @@ static void statefulset_create(void **state) {
 		{"spec.serviceName=Bad_Name", "spec.serviceName Invalid"},
 		{"spec.volumeClaimTemplates=[{metadata: {name: v}, spec: {accessModes: [ReadWriteOnce], resources: {requests: {storage: 1Gi}}}}]", ""},
 		{"spec.volumeClaimTemplates=[{metadata: {name: v}, spec: {accessModes: [Odd]}}]", "spec.volumeClaimTemplates[0].spec.accessModes NotSupported, spec.volumeClaimTemplates[0].spec.resources[storage] Required"},
+		{"spec.volumeClaimTemplates=[{spec: {accessModes: [ReadWriteOnce], resources: {requests: {storage: 1}}}}]", "spec.template.spec.volumes[0].name Required, spec.template.spec.volumes[0].persistentVolumeClaim.claimName Required"},
+		{"spec.volumeClaimTemplates=[{metadata: {name: A_}, spec: {accessModes: [ReadWriteOnce], resources: {requests: {storage: 1}}}}]", "spec.template.spec.volumes[0].name Invalid"},
 	};
 	RUN(statefulset_base, rows);
 }
