@@ -13,14 +13,27 @@ struct regex {
 	pcre2_match_context *context;
 };
 
-/* What PCRE2 has beyond Go: after "(?" one of = ! < (unless a name follows) > | & R + - digits C, and \\1 to \\9, \\g, \\k. */
+/*
+ * What PCRE2 has beyond Go: after "(?" one of = ! < (unless a name follows) > | & R + - digits C; \\1 to \\9 and letters that Go gives no meaning; a repetition of a
+ * repetition, which takes and gives nothing back.
+ */
 static const char *beyond_go(const char *p) {
-	bool set = false;
+	bool set = false, repeated = false;
 	for (; *p; p++) {
+		bool was = repeated;
+		repeated = !set && strchr("*+?", *p);
+		if (was && *p == '?')
+			repeated = true;
+		else if (was && repeated)
+			return "invalid nested repetition operator";
 		if (*p == '\\' && p[1]) {
 			p++;
-			if (!set && ((*p >= '1' && *p <= '9') || *p == 'g' || *p == 'k'))
+			if (!set && *p >= '1' && *p <= '9')
 				return "invalid escape sequence";
+			if (((*p >= 'a' && *p <= 'z') || (*p >= 'A' && *p <= 'Z')) && !strchr("aftnrvxAbBzdDsSwWpPQE", *p))
+				return "invalid escape sequence";
+		} else if (set && p[0] == '[' && p[1] == ':' && strstr(p, ":]")) {
+			p = strstr(p, ":]") + 1;
 		} else if (set) {
 			set = *p != ']';
 		} else if (*p == '[') {
@@ -95,10 +108,20 @@ void regex_free(struct regex *regex) {
 }
 
 bool regex_search(const struct regex *regex, const char *s, size_t len) {
+	size_t start, end;
+	return regex_find(regex, s, len, 0, &start, &end);
+}
+
+bool regex_find(const struct regex *regex, const char *s, size_t len, size_t from, size_t *ret_start, size_t *ret_end) {
 	pcre2_match_data *data = pcre2_match_data_create(1, NULL);
 	if (!data)
 		abort();
-	int found = pcre2_match(regex->code, (PCRE2_SPTR)s, len, 0, 0, data, regex->context);
+	int found = pcre2_match(regex->code, (PCRE2_SPTR)s, len, from, 0, data, regex->context);
+	if (found >= 0) {
+		const PCRE2_SIZE *span = pcre2_get_ovector_pointer(data);
+		*ret_start = span[0];
+		*ret_end = span[1];
+	}
 	pcre2_match_data_free(data);
 	return found >= 0;
 }

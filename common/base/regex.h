@@ -15,5 +15,7 @@ struct regex *regex_new(const char *pattern, char **ret_why);
 void regex_free(struct regex *regex);
 /* True where it matches somewhere in `s`. Any thread. */
 bool regex_search(const struct regex *regex, const char *s, size_t len);
+/* The same, from byte `from` on; *ret_start and *ret_end are the bytes of the first match. */
+bool regex_find(const struct regex *regex, const char *s, size_t len, size_t from, size_t *ret_start, size_t *ret_end);
 
 #endif

@@ -1,0 +1,398 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "common/cel/internal.h"
+#include "test/unit/common/cel/cases.h"
+
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+/* ---- showing values ---- */
+
+static void show(struct cel_run *run, const struct cel_value *v, struct buf *out);
+
+static int compare_texts(const void *a, const void *b) {
+	return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+static void show_map(struct cel_run *run, const struct cel_value *v, struct buf *out) {
+	struct cel_value keys = map_keys(run, v->map);
+	char **entries = xcalloc(keys.list->len + 1, sizeof(*entries));
+	for (size_t i = 0; i < keys.list->len; i++) {
+		struct buf text = BUF_INIT(1 << 20);
+		struct cel_value key = list_get(run, keys.list, i), value;
+		assert_true(map_find(run, v->map, &key, &value));
+		show(run, &key, &text);
+		buf_append_str(&text, ": ");
+		show(run, &value, &text);
+		entries[i] = buf_take(&text);
+	}
+	qsort(entries, keys.list->len, sizeof(*entries), compare_texts);
+	buf_append_char(out, '{');
+	for (size_t i = 0; i < keys.list->len; i++) {
+		buf_printf(out, "%s%s", i ? ", " : "", entries[i]);
+		free(entries[i]);
+	}
+	free(entries);
+	buf_append_char(out, '}');
+}
+
+static void show(struct cel_run *run, const struct cel_value *v, struct buf *out) {
+	switch (v->kind) {
+	case CEL_STRING: {
+		json_t *text = json_stringn(v->s, v->len);
+		autofree char *quoted = text ? json_dumps(text, JSON_ENCODE_ANY) : NULL;
+		buf_printf(out, "string %s", quoted ? quoted : "?");
+		json_decref(text);
+		break;
+	}
+	case CEL_BYTES:
+		buf_append_str(out, "bytes ");
+		for (size_t i = 0; i < v->len; i++)
+			buf_printf(out, "%02x", (unsigned char)v->s[i]);
+		break;
+	case CEL_BOOL:
+		buf_printf(out, "bool %s", v->b ? "true" : "false");
+		break;
+	case CEL_INT:
+		buf_printf(out, "int %lld", (long long)v->i);
+		break;
+	case CEL_UINT:
+		buf_printf(out, "uint %llu", (unsigned long long)v->u);
+		break;
+	case CEL_DOUBLE:
+		buf_printf(out, "double %.17g", v->d);
+		break;
+	case CEL_NULL:
+		buf_append_str(out, "null");
+		break;
+	case CEL_DURATION:
+		buf_printf(out, "duration %lld", (long long)v->i);
+		break;
+	case CEL_TIMESTAMP:
+		buf_printf(out, "timestamp %lld.%09d", (long long)v->sec, v->nsec);
+		break;
+	case CEL_OPTIONAL:
+		buf_append_str(out, v->some ? "some(" : "none");
+		if (v->some) {
+			show(run, v->some, out);
+			buf_append_char(out, ')');
+		}
+		break;
+	case CEL_TYPE:
+		buf_append_str(out, "type ");
+		if (v->type->kind == CEL_LIST || v->type->kind == CEL_MAP || v->type->kind == CEL_OPTIONAL)
+			buf_append_str(out, v->type->kind == CEL_LIST ? "list" : v->type->kind == CEL_MAP ? "map" : "optional_type");
+		else
+			cel_type_append_full(v->type, out);
+		break;
+	case CEL_LIST:
+		buf_append_char(out, '[');
+		for (size_t i = 0; i < v->list->len; i++) {
+			struct cel_value item = list_get(run, v->list, i);
+			buf_append_str(out, i ? ", " : "");
+			show(run, &item, out);
+		}
+		buf_append_char(out, ']');
+		break;
+	case CEL_MAP:
+	case CEL_OBJECT:
+		show_map(run, v, out);
+		break;
+	default:
+		cel_type_append(value_type(v), out);
+		buf_append_char(out, ' ');
+		value_append(run, v, out);
+	}
+}
+
+/* ---- the table ---- */
+
+struct world {
+	struct cel_env *env;
+	json_t *json;
+};
+
+static json_t *part(const struct world *w, const char *name) {
+	return json_object_get(w->json, name);
+}
+
+static struct world world_new(void) {
+	struct world w = {.env = cel_env_new()};
+	struct arena *arena = cel_env_arena(w.env);
+	cel_env_add(w.env, "object", &cel_dyn);
+	cel_env_add(w.env, "s", &cel_string);
+	cel_env_add(w.env, "i", &cel_int);
+	cel_env_add(w.env, "l", cel_list_of(arena, &cel_int));
+	cel_env_add(w.env, "m", cel_map_of(arena, &cel_string, &cel_string));
+	cel_env_add(w.env, "d", &cel_dyn);
+	cel_env_add(w.env, "b", &cel_bool);
+	cel_env_add(w.env, "ls", cel_list_of(arena, &cel_string));
+	cel_env_add(w.env, "x.y", &cel_int);
+	w.json = json_loads("{\"object\": {\"metadata\": {\"name\": \"web\", \"labels\": {\"app\": \"x\", \"tier\": \"y\"}}, \"n\": null, \"list\": [\"a\", \"b\", \"c\"], \"deep\": {\"a\": {\"b\": {\"c\": true}}},"
+			    "\"spec\": {\"replicas\": 3, \"ratio\": 1.5, \"containers\": [{\"name\": \"a\", \"image\": \"i:1\"}, {\"name\": \"b\", \"image\": \"i:2\", \"ports\": [80, 443]}]}},"
+			    "\"l\": [3, 1, 2], \"m\": {\"k\": \"v\", \"a-b\": \"w\"}, \"ls\": [\"x\", \"y\", \"zz\"]}",
+			    0, NULL);
+	assert_non_null(w.json);
+	return w;
+}
+
+static void world_done(struct world *w) {
+	json_decref(w->json);
+	cel_env_free(w->env);
+}
+
+/* What an expression comes to, as the table has it; malloc. */
+static char *result_of(const struct world *w, const char *expression, uint64_t *ret_cost) {
+	autocel struct cel_program *program = NULL;
+	autoerror struct error err = {0};
+	*ret_cost = 0;
+	if (cel_compile(w->env, expression, &program, &err) < 0) {
+		static const char compiled[] = "compilation failed: ERROR: <input>:", made[] = "program instantiation failed: ";
+		const char *text = error_message(&err);
+		bool mistake = str_starts_with(text, compiled);
+		assert_true(mistake || str_starts_with(text, made));
+		text = strchr(text, ':') + 2;
+		text += mistake ? strlen("ERROR: <input>:") : 0;
+		return xprintf("%c %.*s", mistake ? '?' : '!', (int)strcspn(text, "\n"), text);
+	}
+	autorun struct cel_run *run = cel_run_new(CEL_REQUEST_BUDGET);
+	const struct cel_binding bindings[] = {
+		{"object", cel_from_json(run, part(w, "object"), NULL)}, {"s", cel_from_string(run, "h\303\251llo w\303\266rld", 13)}, {"i", VALUE_INT(42)}, {"l", cel_from_json(run, part(w, "l"), NULL)}, {"m", cel_from_json(run, part(w, "m"), NULL)},
+		{"d", VALUE_INT(7)}, {"b", VALUE_BOOL(true)}, {"ls", cel_from_json(run, part(w, "ls"), NULL)}, {"x.y", VALUE_INT(5)},
+	};
+	struct cel_value value;
+	int r = cel_evaluate(program, run, bindings, array_len(bindings), &value, &err);
+	*ret_cost = cel_run_last(run);
+	if (r < 0)
+		return xprintf("# %s", error_message(&err));
+	struct buf text = BUF_INIT(1 << 20);
+	show(run, &value, &text);
+	return text.data ? buf_take(&text) : xstrdup("");
+}
+
+static void test_cases(void **state) {
+	struct world w = world_new();
+	unsigned wrong = 0;
+	for (size_t i = 0; i < array_len(cases); i++) {
+		uint64_t cost;
+		autofree char *result = result_of(&w, cases[i].expression, &cost);
+		if (strcmp(result, cases[i].result) == 0 && cost == cases[i].cost)
+			continue;
+		print_error("%s\n  is    %s (%llu)\n  wants %s (%u)\n", cases[i].expression, result, (unsigned long long)cost, cases[i].result, cases[i].cost);
+		wrong++;
+	}
+	world_done(&w);
+	assert_int_equal(wrong, 0);
+}
+
+/* ---- bounds ---- */
+
+static char *repeat(const char *text, unsigned count) {
+	struct buf out = BUF_INIT(1 << 24);
+	for (unsigned i = 0; i < count; i++)
+		buf_append_str(&out, text);
+	return buf_take(&out);
+}
+
+static int evaluate(const struct world *w, const char *expression, uint64_t budget, struct error *err) {
+	autocel struct cel_program *program = NULL;
+	int r = cel_compile(w->env, expression, &program, err);
+	if (r < 0)
+		return r;
+	autorun struct cel_run *run = cel_run_new(budget);
+	struct cel_value value;
+	return cel_evaluate(program, run, NULL, 0, &value, err);
+}
+
+static void test_nesting(void **state) {
+	static const struct {
+		const char *before, *after;
+	} rows[] = {{"(", ")"}, {"[", "]"}, {"size(", ")"}, {"!(", ")"}, {"-(", ")"}, {"[1].map(x, ", ")"}, {"optional.of(1).optMap(x, ", ")"}, {"1+(", ")"}, {"true?(", "):1"}, {"{1:", "}"}};
+	struct world w = world_new();
+	for (size_t i = 0; i < array_len(rows); i++)
+		for (unsigned count = 10; count < 40000; count *= 15) {
+			autofree char *before = repeat(rows[i].before, count), *after = repeat(rows[i].after, count), *text = xprintf("%s1%s", before, after);
+			autoerror struct error err = {0};
+			int r = evaluate(&w, text, CEL_REQUEST_BUDGET, &err);
+			if (count > 300)
+				assert_int_equal(r, -EINVAL);
+		}
+	static const char *const chains[] = {"+1", ".a", "[0]", "&&true", "==1", "?.x", ".size()", "? 1 : 2", ".map(x, x)", ".optMap(x, x)"};
+	for (size_t i = 0; i < array_len(chains); i++)
+		for (unsigned count = 10; count < 20000; count *= 11) {
+			autofree char *tail = repeat(chains[i], count), *text = xprintf("[1]%s", tail);
+			autoerror struct error err = {0};
+			evaluate(&w, text, CEL_REQUEST_BUDGET, &err);
+		}
+	world_done(&w);
+}
+
+static void test_length(void **state) {
+	struct world w = world_new();
+	autofree char *spaces = repeat(" ", CEL_MAX_EXPRESSION - 1), *good = xprintf("%s1", spaces), *bad = xprintf("%s11", spaces);
+	autoerror struct error err = {0};
+	assert_int_equal(evaluate(&w, good, 100, &err), 0);
+	assert_int_equal(evaluate(&w, bad, 100, &err), -EINVAL);
+	assert_string_equal(error_message(&err), "compilation failed: ERROR: <input>:-1:0: expression code point size exceeds limit: size: 100001, limit 100000");
+	world_done(&w);
+}
+
+static void test_budget(void **state) {
+	static const char *const costly[] = {
+		"lists.range(1000).map(x, lists.range(1000).map(y, x * y)).size() > 0", "lists.range(9223372036854775807).size() > 0", "lists.range(1000000).map(x, 'aaaaaaaaaaaaaaaaaaaaaaaaa' + 'b').join().size() > 0",
+		"lists.range(2000).distinct().size() > 0", "'a'.replace('', 'aaaaaaaaaaaaaaaaaaaaaaaaaaaa').replace('', 'bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb').replace('', 'cccccccccccccccccccccccccccccccccccccccccccccccc').replace('', 'ddddddddddddddddddddddddddddddddddddddddddddddddddddddddd').replace('', 'eeeeeeeeeeeeeeeeeeeeeeeeeeeeeee').size() > 0",
+	};
+	struct world w = world_new();
+	for (size_t i = 0; i < array_len(costly); i++) {
+		autoerror struct error err = {0};
+		int r = evaluate(&w, costly[i], CEL_REQUEST_BUDGET, &err);
+		assert_int_equal(r, -EDQUOT);
+		assert_string_equal(error_message(&err), "operation cancelled: actual cost limit exceeded");
+	}
+	/* What is left of a run's budget binds too. */
+	autoerror struct error err = {0};
+	assert_int_equal(evaluate(&w, "lists.range(100).size() == 100", 200, &err), 0);
+	assert_int_equal(evaluate(&w, "lists.range(100).size() == 100", 100, &err), -EDQUOT);
+	world_done(&w);
+}
+
+/* ---- declared types, lazy fields, the authorizer ---- */
+
+static void test_objects(void **state) {
+	autoarena struct arena *arena = arena_new();
+	struct cel_env *env = cel_env_new();
+	const struct cel_field inner_fields[] = {{"when", "when", &cel_timestamp}, {"data", "data", &cel_bytes}, {"ratio", "ratio", &cel_double}};
+	struct cel_type *set = cel_list_of(arena, &cel_string);
+	set->list_type = CEL_LIST_SET;
+	const struct cel_field fields[] = {{"inner", "inner", cel_object_of(arena, "Inner", inner_fields, array_len(inner_fields))}, {"a__dash__b", "a-b", &cel_int}, {"set", "set", set}};
+	cel_env_add(env, "self", cel_object_of(arena, "Outer", fields, array_len(fields)));
+	json_t *json = json_loads("{\"inner\": {\"when\": \"2024-01-02T03:04:05Z\", \"data\": \"aGk=\", \"ratio\": 2}, \"a-b\": 7, \"set\": [\"x\", \"y\"]}", 0, NULL);
+	static const struct {
+		const char *expression;
+		bool good;
+	} rows[] = {
+		{"self.inner.when.getFullYear() == 2024", true}, {"self.inner.data == b'hi'", true}, {"self.inner.ratio == 2.0", true}, {"self.a__dash__b == 7", true}, {"has(self.a__dash__b)", true}, {"self.set == ['y', 'x']", true},
+		{"self.set + ['x', 'z'] == ['x', 'y', 'z']", true}, {"self.nope == 1", false}, {"self.inner.when == 'x'", false}, {"self.a__dash__b == 'x'", false}, {"self.set.exists(x, x == 1)", false},
+	};
+	for (size_t i = 0; i < array_len(rows); i++) {
+		autocel struct cel_program *program = NULL;
+		autoerror struct error err = {0};
+		assert_int_equal(cel_compile(env, rows[i].expression, &program, &err), rows[i].good ? 0 : -EINVAL);
+		if (!rows[i].good)
+			continue;
+		autorun struct cel_run *run = cel_run_new(CEL_REQUEST_BUDGET);
+		const struct cel_binding binding = {"self", cel_from_json(run, json, env->variables[0].type)};
+		struct cel_value value;
+		assert_int_equal(cel_evaluate(program, run, &binding, 1, &value, &err), 0);
+		if (value.kind != CEL_BOOL || !value.b)
+			fail_msg("%s", rows[i].expression);
+	}
+	json_decref(json);
+	cel_env_free(env);
+}
+
+static bool lazy_get(struct cel_run *run, void *arg, const char *field, struct cel_value *ret) {
+	unsigned *asked = arg;
+	if (strcmp(field, "answer") != 0)
+		return false;
+	(*asked)++;
+	*ret = VALUE_INT(42);
+	return true;
+}
+
+static void test_lazy(void **state) {
+	struct cel_env *env = cel_env_new();
+	struct arena *arena = cel_env_arena(env);
+	const struct cel_field fields[] = {{"answer", "answer", &cel_int}};
+	cel_env_add(env, "variables", cel_object_of(arena, "kubernetes.variables", fields, 1));
+	autocel struct cel_program *program = NULL;
+	assert_int_equal(cel_compile(env, "true || variables.answer == 1", &program, NULL), 0);
+	assert_true(cel_program_uses(program, "variables"));
+	assert_false(cel_program_uses(program, "object"));
+	autorun struct cel_run *run = cel_run_new(1000);
+	unsigned asked = 0;
+	const struct cel_binding binding = {"variables", cel_lazy(run, lazy_get, &asked)};
+	struct cel_value value;
+	assert_int_equal(cel_evaluate(program, run, &binding, 1, &value, NULL), 0);
+	assert_int_equal(asked, 0);
+	program = cel_program_free(program);
+	assert_int_equal(cel_compile(env, "variables.answer == 42", &program, NULL), 0);
+	assert_int_equal(cel_evaluate(program, run, &binding, 1, &value, NULL), 0);
+	assert_true(value.b);
+	assert_int_equal(asked, 1);
+	cel_env_free(env);
+}
+
+static bool authorize(void *arg, const struct cel_access *access, char **ret_reason, char **ret_error) {
+	*ret_reason = xprintf("%s %s %s/%s %s", access->verb, str_or(access->path, str_or(access->group, "core")), str_or(access->resource, ""), str_or(access->name, ""), str_or(access->user_name, "me"));
+	return strcmp(access->verb, "get") == 0;
+}
+
+static void test_authorizer(void **state) {
+	static const char *const rows[] = {
+		"authorizer.group('apps').resource('deployments').name('x').check('get').allowed()", "!authorizer.path('/healthz').check('post').allowed()", "authorizer.path('/healthz').check('get').reason() == 'get /healthz / me'",
+		"authorizer.serviceAccount('ns', 'sa').group('').resource('pods').check('get').reason() == 'get core pods/ sa'", "authorizer.requestResource.check('get').reason() == 'get apps deployments/web me'", "!authorizer.requestResource.check('get').errored()",
+	};
+	struct cel_env *env = cel_env_new();
+	cel_env_add(env, "authorizer", &cel_authorizer_type);
+	cel_env_add(env, "authorizer.requestResource", &cel_resource_check_type);
+	for (size_t i = 0; i < array_len(rows); i++) {
+		autocel struct cel_program *program = NULL;
+		autoerror struct error err = {0};
+		assert_int_equal(cel_compile(env, rows[i], &program, &err), 0);
+		autorun struct cel_run *run = cel_run_new(CEL_REQUEST_BUDGET);
+		const struct cel_access access = {.group = "apps", .resource = "deployments", .name = "web"};
+		const struct cel_binding bindings[] = {{"authorizer", cel_authorizer(run, authorize, NULL)}, {"authorizer.requestResource", cel_resource_check(run, authorize, NULL, &access)}};
+		struct cel_value value;
+		assert_int_equal(cel_evaluate(program, run, bindings, array_len(bindings), &value, &err), 0);
+		if (value.kind != CEL_BOOL || !value.b)
+			fail_msg("%s", rows[i]);
+		assert_true(cel_run_last(run) >= 350000);
+	}
+	cel_env_free(env);
+}
+
+static void test_patches(void **state) {
+	static const struct {
+		const char *expression, *json;
+	} rows[] = {
+		{"Object{spec: Object.spec{replicas: 3, template: Object.spec.template{x: [1]}}}", "{\"spec\":{\"replicas\":3,\"template\":{\"x\":[1]}}}"},
+		{"[JSONPatch{op: 'add', path: '/a/' + jsonpatch.escapeKey('x/y~z'), value: {'b': 1}}]", "[{\"op\":\"add\",\"path\":\"/a/x~1y~0z\",\"value\":{\"b\":1}}]"},
+		{"Object{spec: Object.spec{?replicas: optional.none()}}", "{\"spec\":{}}"},
+		{"JSONPatch{op: 1}", NULL},
+		{"JSONPatch{nope: 'x'}", NULL},
+		{"Objects{}", NULL},
+		{"Object{spec: Object.other{}}", NULL},
+	};
+	struct cel_env *env = cel_env_new();
+	cel_env_allow_patches(env);
+	for (size_t i = 0; i < array_len(rows); i++) {
+		autocel struct cel_program *program = NULL;
+		autoerror struct error err = {0};
+		int r = cel_compile(env, rows[i].expression, &program, &err);
+		if (!rows[i].json) {
+			assert_int_equal(r, -EINVAL);
+			continue;
+		}
+		if (r < 0)
+			fail_msg("%s", error_message(&err));
+		autorun struct cel_run *run = cel_run_new(CEL_REQUEST_BUDGET);
+		struct cel_value value;
+		assert_int_equal(cel_evaluate(program, run, NULL, 0, &value, &err), 0);
+		json_t *json = cel_to_json(&value);
+		autofree char *text = json_dumps(json, JSON_COMPACT | JSON_SORT_KEYS);
+		assert_string_equal(text, rows[i].json);
+		json_decref(json);
+	}
+	cel_env_free(env);
+}
+
+int main(void) {
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_cases), cmocka_unit_test(test_nesting), cmocka_unit_test(test_length), cmocka_unit_test(test_budget), cmocka_unit_test(test_objects), cmocka_unit_test(test_lazy), cmocka_unit_test(test_authorizer), cmocka_unit_test(test_patches),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
