@@ -76,6 +76,7 @@ void request_handle(struct http_request *http, void *arg) {
 	r->arena = http_arena(http);
 	r->method = http_method(http);
 	r->path = http_path(http);
+	r->verb = "";
 	r->started_ns = clock_monotonic_ns();
 	arena_defer(r->arena, free_warnings, &r->warnings);
 	/* Names the request in logs on both sides; a client or a proxy before us may have named it. */

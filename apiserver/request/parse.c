@@ -96,11 +96,12 @@ static void parse_namespaced(struct request *r, size_t *i) {
 }
 
 int request_parse(struct request *r, struct error *err) {
+	/* A path that cannot be read is answered, counted and logged like any other. */
+	r->rest = "";
+	r->verb = lower(r->arena, r->method);
 	int rc = split_path(r, err);
 	if (rc < 0)
 		return rc;
-	r->rest = "";
-	r->verb = lower(r->arena, r->method);
 	size_t i;
 	if (r->part_count >= 3 && strcmp(r->parts[0], "api") == 0) {
 		r->group = "";
