@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Webhook configurations and admission policies; expressions are looked at for presence here. */
+/* Webhook configurations and admission policies; what their expressions must be is in expression.c. */
 #include "apiserver/validation/validation.h"
 #include "api/admissionregistration_v1.h"
 
@@ -71,6 +71,8 @@ CHECK(admissionregistration_v1_named_rule_with_operations, rule) {
 
 static void check_conditions(const struct admissionregistration_v1_match_condition_array *conditions, const struct path *at, struct error *err) {
 	automap struct map seen = MAP_INIT(NULL);
+	if (conditions->len > 64)
+		too_many(err, AT("matchConditions"), conditions->len, 64);
 	for (uint32_t i = 0; i < conditions->len; i++) {
 		if (blank(conditions->items[i].expression))
 			required(err, &PATH(AT_INDEX("matchConditions", i), "expression"), NULL);
@@ -169,6 +171,7 @@ static void check_hook(const struct hook *hook, const struct path *at, struct er
 	if (hook->timeout && (*hook->timeout < 1 || *hook->timeout > 30))
 		invalid_int(err, AT("timeoutSeconds"), *hook->timeout, "the timeout value must be between 1 and 30 seconds");
 	check_conditions(hook->conditions, at, err);
+	check_match_expressions(hook->conditions, false, at, err);
 	automap struct map seen = MAP_INIT(NULL);
 	if (!hook->versions->len)
 		required(err, AT("admissionReviewVersions"), "must specify one of v1, v1beta1");
@@ -324,11 +327,12 @@ CHECK(admissionregistration_v1_validating_admission_policy, policy) {
 		check_format(format_qualified_name, key, &PATH(&here, "key"), err);
 		if (blank(annotation->value_expression))
 			required(err, &PATH(&here, "valueExpression"), "valueExpression is not specified");
-		else if (strlen(annotation->value_expression) > 5120)
+		else if (strlen(annotation->value_expression) > MAX_AUDIT_EXPRESSION)
 			required(err, &PATH(&here, "valueExpression"), "must not exceed 5120 bytes in length");
 		if (seen_before(&seen, annotation->key))
 			duplicate(err, &PATH(&here, "key"), annotation->key);
 	}
+	check_validating_expressions(&policy->spec, at, err);
 }
 
 static void check_mutating_operations(const struct admissionregistration_v1_match_resources *match, const struct path *parent, struct error *err) {
@@ -348,6 +352,7 @@ CHECK(admissionregistration_v1_mutating_admission_policy, policy) {
 	check_conditions(&policy->spec.match_conditions, at, err);
 	if (!policy->spec.mutations.len)
 		required(err, AT("mutations"), "mutations must contain at least one item");
+	check_mutating_expressions(&policy->spec, at, err);
 }
 
 CHECK(admissionregistration_v1_mutation, mutation) {

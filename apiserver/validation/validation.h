@@ -154,6 +154,14 @@ void check_preemption(const char *policy, const struct path *path, struct error 
 /* Where a webhook listens. */
 void check_webhook_url(const char *url, const struct path *at, struct error *err);
 void check_webhook_service(const char *ns, const char *name, const char *path, int64_t port, const struct path *at, struct error *err);
+/* Expressions of webhooks and policies (expression.c); at is what holds them. What is blank is told elsewhere. */
+struct admissionregistration_v1_match_condition_array;
+struct admissionregistration_v1_validating_admission_policy_spec;
+struct admissionregistration_v1_mutating_admission_policy_spec;
+#define MAX_AUDIT_EXPRESSION 5120u
+void check_match_expressions(const struct admissionregistration_v1_match_condition_array *conditions, bool params, const struct path *at, struct error *err);
+void check_validating_expressions(const struct admissionregistration_v1_validating_admission_policy_spec *spec, const struct path *at, struct error *err);
+void check_mutating_expressions(const struct admissionregistration_v1_mutating_admission_policy_spec *spec, const struct path *at, struct error *err);
 /* A whole selector that must not be empty and must match labels of a template, as the workloads have it. */
 /* `text`: what a selector that cannot be read is called; it takes the template with it, and false is returned. NULL: that is told elsewhere. */
 bool check_workload_selector(const struct meta_v1_label_selector *selector, const struct core_v1_pod_template_spec *template, const char *kind, const char *text, const struct path *spec, struct error *err);

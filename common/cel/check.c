@@ -534,9 +534,6 @@ static void check_struct(struct checker *c, struct node *node) {
 		struct entry *entry = &node->map.items[i];
 		check(c, entry->value);
 		const struct cel_type *field = type->kind == CEL_OBJECT ? field_of(type, entry->field, NULL) : &type_error;
-		/* Parts of an Object are objects themselves. */
-		if (field && type->any_field && entry->value->kind == NODE_STRUCT)
-			field = patch_type(c, arena_printf(c->source->arena, "%s.%s", type->name, entry->field));
 		if (!field) {
 			issue_add(c->source, entry->at, "undefined field '%s'", entry->field);
 			field = &type_error;

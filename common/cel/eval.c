@@ -410,6 +410,12 @@ static struct cel_value make_map(struct evaluation *e, const struct node *n) {
 			continue;
 		if (is_error(&value))
 			return value;
+		if (n->kind == NODE_STRUCT && value.kind == CEL_OBJECT && value.map->type && value.map->type->any_field) {
+			/* A part of an Object says in its name where it belongs. */
+			const char *expected = arena_printf(e->run->arena, "%s.%s", n->type->name, entry->field);
+			if (n->type->any_field && strcmp(value.map->type->name, expected) != 0)
+				return cel_fail(e->run, "unexpected type name \"%s\", expected \"%s\", which matches field name path from root Object type", value.map->type->name, expected);
+		}
 		if (!map_put(e->run, &map, key, value))
 			return cel_fail(e->run, "unsupported key type");
 	}

@@ -46,6 +46,13 @@ static void validatingwebhookconfigurations_create(void **state) {
 		{"webhooks[0].rules[0].scope=Odd", "webhooks[0].rules[0].scope NotSupported", "Unsupported value: \"Odd\": supported values: \"*\", \"Cluster\", \"Namespaced\""},
 		{"webhooks[0].matchConditions=[{name: \"\", expression: \"\"}]", "webhooks[0].matchConditions[0].expression Required, webhooks[0].matchConditions[0].name Required"},
 		{"webhooks[0].matchConditions=[{name: a, expression: \"true\"},{name: a, expression: \"true\"}]", "webhooks[0].matchConditions[1].name Duplicate", "Duplicate value: \"a\""},
+		{"webhooks[0].matchConditions=[{name: a, expression: \" object.metadata.namespace == 'x' && request.userInfo.username != 'y' && authorizer.group('').resource('pods').check('get').allowed() \"}]", ""},
+		{"webhooks[0].matchConditions=[{name: a, expression: \"... [}\"}]", "webhooks[0].matchConditions[0].expression Invalid"},
+		{"webhooks[0].matchConditions=[{name: a, expression: \"object.x + 1\"}]", "webhooks[0].matchConditions[0].expression Invalid", "Invalid value: \"object.x + 1\": must evaluate to bool but got int"},
+		{"webhooks[0].matchConditions=[{name: a, expression: \"params.x\"}]", "webhooks[0].matchConditions[0].expression Invalid",
+		 "Invalid value: \"params.x\": compilation failed: ERROR: <input>:1:1: undeclared reference to 'params' (in container '')\n | params.x\n | ^"},
+		{"webhooks[0].matchConditions=[{name: a, expression: \"request.nope == 'x'\"}]", "webhooks[0].matchConditions[0].expression Invalid",
+		 "Invalid value: \"request.nope == 'x'\": compilation failed: ERROR: <input>:1:8: undefined field 'nope'\n | request.nope == 'x'\n | .......^"},
 		{"webhooks[1]={name: a.b.c, clientConfig: {service: {name: s, namespace: \"n\"}}, sideEffects: None, admissionReviewVersions: [v1], rules: [{operations: [CREATE], apiGroups: [\"\"], apiVersions: [v1], resources: [pods]}]}", "webhooks[1].name Duplicate", "Duplicate value: \"a.b.c\""},
 		{"webhooks[0].clientConfig={service: {name: \"\", namespace: a}}", "webhooks[0].clientConfig.service.namespace Required", "Required value"},
 		{"webhooks[0].clientConfig={service: {name: a, namespace: \"\"}}", "webhooks[0].clientConfig.service.name Required", "Required value"},
@@ -98,6 +105,13 @@ static void mutatingwebhookconfigurations_create(void **state) {
 		{"webhooks[0].rules[0].scope=Odd", "webhooks[0].rules[0].scope NotSupported", "Unsupported value: \"Odd\": supported values: \"*\", \"Cluster\", \"Namespaced\""},
 		{"webhooks[0].matchConditions=[{name: \"\", expression: \"\"}]", "webhooks[0].matchConditions[0].expression Required, webhooks[0].matchConditions[0].name Required"},
 		{"webhooks[0].matchConditions=[{name: a, expression: \"true\"},{name: a, expression: \"true\"}]", "webhooks[0].matchConditions[1].name Duplicate", "Duplicate value: \"a\""},
+		{"webhooks[0].matchConditions=[{name: a, expression: \" object.metadata.namespace == 'x' && request.userInfo.username != 'y' && authorizer.group('').resource('pods').check('get').allowed() \"}]", ""},
+		{"webhooks[0].matchConditions=[{name: a, expression: \"... [}\"}]", "webhooks[0].matchConditions[0].expression Invalid"},
+		{"webhooks[0].matchConditions=[{name: a, expression: \"object.x + 1\"}]", "webhooks[0].matchConditions[0].expression Invalid", "Invalid value: \"object.x + 1\": must evaluate to bool but got int"},
+		{"webhooks[0].matchConditions=[{name: a, expression: \"params.x\"}]", "webhooks[0].matchConditions[0].expression Invalid",
+		 "Invalid value: \"params.x\": compilation failed: ERROR: <input>:1:1: undeclared reference to 'params' (in container '')\n | params.x\n | ^"},
+		{"webhooks[0].matchConditions=[{name: a, expression: \"request.nope == 'x'\"}]", "webhooks[0].matchConditions[0].expression Invalid",
+		 "Invalid value: \"request.nope == 'x'\": compilation failed: ERROR: <input>:1:8: undefined field 'nope'\n | request.nope == 'x'\n | .......^"},
 		{"webhooks[1]={name: a.b.c, clientConfig: {service: {name: s, namespace: \"n\"}}, sideEffects: None, admissionReviewVersions: [v1], rules: [{operations: [CREATE], apiGroups: [\"\"], apiVersions: [v1], resources: [pods]}]}", "webhooks[1].name Duplicate", "Duplicate value: \"a.b.c\""},
 	};
 	RUN(mutatingwebhookconfigurations_base, rows);
@@ -123,6 +137,16 @@ static void vap_create(void **state) {
 		{"spec.variables=[{name: \"\", expression: \"\"}]", "spec.variables[0].expression Required, spec.variables[0].name Required"},
 		{"spec.variables=[{name: 1a, expression: \"true\"}]", "spec.variables[0].name Invalid", "Invalid value: \"1a\": must be a valid CEL identifier"},
 		{"spec.variables=[{name: a, expression: \"true\"},{name: a, expression: \"true\"}]", ""},
+		{"spec={variables: [{name: a, expression: object.spec.replicas}, {name: b, expression: variables.a + 1}], validations: [{expression: variables.b > 1}], matchConstraints: {resourceRules: [{operations: [CREATE], apiGroups: [\"\"], apiVersions: [v1], resources: [pods]}]}}", ""},
+		{"spec={variables: [{name: b, expression: variables.a}, {name: a, expression: \"1\"}], validations: [{expression: variables.c == 'x'}, {expression: variables.a == 'x'}], matchConstraints: {resourceRules: [{operations: [CREATE], apiGroups: [\"\"], apiVersions: [v1], resources: [pods]}]}}",
+		 "spec.validations[0].expression Invalid, spec.validations[1].expression Invalid, spec.variables[0].expression Invalid"},
+		{"spec.validations=[{expression: \"params.x == 1\"}]", "spec.validations[0].expression Invalid"},
+		{"spec={paramKind: {apiVersion: v1, kind: ConfigMap}, validations: [{expression: \"params.x == 1\", messageExpression: \"'x' + params.y\"}], matchConstraints: {resourceRules: [{operations: [CREATE], apiGroups: [\"\"], apiVersions: [v1], resources: [pods]}]}}", ""},
+		{"spec.validations=[{expression: \"true\", messageExpression: \"authorizer.path('/x').check('get').reason()\"}]", "spec.validations[0].messageExpression Invalid"},
+		{"spec.validations=[{expression: \"true\", messageExpression: \"1\"}]", "spec.validations[0].messageExpression Invalid", "Invalid value: \"1\": must evaluate to string but got int"},
+		{"spec.auditAnnotations=[{key: a, valueExpression: \"1\"}]", "spec.auditAnnotations[0].valueExpression Invalid", "Invalid value: \"1\": must evaluate to one of [string null_type] but got int"},
+		{"spec.auditAnnotations=[{key: a, valueExpression: \"object.x == 1 ? 'y' : null\"}]", "spec.auditAnnotations[0].valueExpression Invalid"},
+		{"spec.auditAnnotations=[{key: a, valueExpression: \"'x'\"}]", ""},
 		{"spec.auditAnnotations=[{key: \"\", valueExpression: \"\"}]", "spec.auditAnnotations[0].key Invalid, spec.auditAnnotations[0].key Invalid, spec.auditAnnotations[0].valueExpression Required"},
 		{"spec.auditAnnotations=[{key: \"a b\", valueExpression: \"'a'\"}]", "spec.auditAnnotations[0].key Invalid"},
 		{"spec.matchConditions=[{name: a, expression: \"true\"},{name: a, expression: \"true\"}]", "spec.matchConditions[1].name Duplicate", "Duplicate value: \"a\""},
@@ -153,11 +177,30 @@ static void vapb_create(void **state) {
 	RUN(vapb_base, rows);
 }
 
+static const char map_base[] = "{apiVersion: admissionregistration.k8s.io/v1, kind: MutatingAdmissionPolicy, metadata: {name: d}, spec: {reinvocationPolicy: Never, matchConstraints: {resourceRules: [{operations: [CREATE], apiGroups: [\"\"], apiVersions: [v1], resources: [pods]}]}, mutations: [{patchType: ApplyConfiguration, applyConfiguration: {expression: \"Object{spec: Object.spec{replicas: 3}}\"}}]}}";
+
+static void map_create(void **state) {
+	static const struct validation_case rows[] = {
+		{NULL, ""},
+		{"spec.mutations=", "spec.mutations Required", "Required value: mutations must contain at least one item"},
+		{"spec.mutations[0].applyConfiguration.expression=\"1\"", "spec.mutations[0].applyConfiguration.expression Invalid", "Invalid value: \"1\": must evaluate to Object but got int"},
+		{"spec.mutations[0].applyConfiguration.expression=\"Object{metadata: Object.metadata{annotations: {'a': 'b'}}}\"", ""},
+		{"spec.mutations[0].applyConfiguration.expression=\"Objects{}\"", "spec.mutations[0].applyConfiguration.expression Invalid"},
+		{"spec.mutations[0]={patchType: JSONPatch, jsonPatch: {expression: \"[JSONPatch{op: 'add', path: '/metadata/labels/' + jsonpatch.escapeKey('a/b'), value: 'x'}]\"}}", ""},
+		{"spec.mutations[0]={patchType: JSONPatch, jsonPatch: {expression: \"[JSONPatch{op: 1}]\"}}", "spec.mutations[0].jsonPatch.expression Invalid"},
+		{"spec.mutations[0]={patchType: JSONPatch, jsonPatch: {expression: \"[1]\"}}", "spec.mutations[0].jsonPatch.expression Invalid", "Invalid value: \"[1]\": must evaluate to list(JSONPatch) but got list(int)"},
+		{"spec.matchConditions=[{name: a, expression: \"Object{} == null\"}]", "spec.matchConditions[0].expression Invalid"},
+		{"spec.variables=[{name: a, expression: \"object.x\"}]", ""},
+	};
+	RUN(map_base, rows);
+}
+
 int main(void) {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(validatingwebhookconfigurations_create),
 		cmocka_unit_test(mutatingwebhookconfigurations_create),
 		cmocka_unit_test(vap_create),
+		cmocka_unit_test(map_create),
 		cmocka_unit_test(vapb_create),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
