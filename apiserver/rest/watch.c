@@ -507,6 +507,8 @@ static int start(struct request *r, struct list_query *given, struct error *err)
 		__atomic_store_n(&w->socket, socket, __ATOMIC_RELEASE);
 		watch_socket_on_drain(socket, on_drain, w);
 	} else {
+		if (w->lull_ns)
+			http_set_header(r->http, LULL_HEADER, http_header(r->http, LULL_HEADER)); /* the client need not wait as well */
 		struct http_stream *stream = http_stream_start(r->http, 200, content_type(r), MAX_BUFFERED, on_close, w);
 		__atomic_store_n(&w->stream, stream, __ATOMIC_RELEASE);
 		if (initial)

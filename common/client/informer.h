@@ -26,7 +26,7 @@ struct informer_options {
 	bool packed;
 	/*
 	 * Once the first list is there, changes are left to gather for so many milliseconds: for what changes all the time and is no hurry, where each change
-	 * by itself would cost more than it says. An API server of ours lets them gather as well, so it is twice as long at most. 0: each is taken as it comes.
+	 * by itself would cost more than it says. They gather in an API server of ours, else in the connection. 0: each is taken as it comes.
 	 */
 	int lull_ms;
 	/* Keep objects in blocks of just their size, at the price of copying each once: for what stays long and changes seldom. */

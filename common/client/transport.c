@@ -34,6 +34,7 @@ struct transfer {
 	int retry_after;
 	bool delivered; /* some of the body has gone to the sink: no retry any more */
 	bool stopped;   /* the sink wanted no more */
+	bool gathered;  /* by the server already */
 };
 
 /* ---- libcurl's callbacks ---- */
@@ -96,6 +97,8 @@ static size_t on_header(char *line, size_t size, size_t count, void *arg)
 		int64_t seconds;
 		if (str_to_int64(text, 0, INT32_MAX, &seconds))
 			t->retry_after = (int)min_of(seconds, (int64_t)3600);
+	} else if (header_is(line, len, CLIENT_LULL_HEADER, &value, &value_len)) {
+		t->gathered = true;
 	} else if (header_is(line, len, "Warning", &value, &value_len)) {
 		pass_warning(t, value, value_len);
 	}
@@ -280,7 +283,7 @@ static CURLcode perform_cancellable(struct transfer *t, CURLM *multi, int cancel
 			*ret_cancelled = true;
 			break;
 		}
-		int lull = t->request->lull_ms ? atomic_load_explicit(t->request->lull_ms, memory_order_relaxed) : 0;
+		int lull = t->request->lull_ms && !t->gathered ? atomic_load_explicit(t->request->lull_ms, memory_order_relaxed) : 0;
 		if (lull && poll(&now, 1, lull) > 0) {
 			*ret_cancelled = true;
 			break;
@@ -302,6 +305,7 @@ static CURLcode perform_once(struct transfer *t, int cancel_fd, bool is_stream, 
 	struct pool_handle handle = pool_take(t->client->pool);
 	t->curl = handle.curl;
 	t->status = t->retry_after = 0;
+	t->gathered = false;
 	buf_reset(&t->error_body);
 	set_url(t, &connect_to);
 	set_method(t);

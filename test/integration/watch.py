@@ -209,6 +209,7 @@ def test_lull(site):
         return [json.loads(line)["object"]["metadata"]["name"] for line in piece.splitlines()]
 
     c, r = watch(5000, 3)
+    check("the client is told", r.getheader("Coracle-Watch-Lull") == "5000", r.headers)
     for name in ("a", "b", "c"):
         api.call("POST", CM, config_map(name))
     pieces = [r.read1(65536), r.read1(65536)]
