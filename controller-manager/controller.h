@@ -40,6 +40,7 @@ struct controller {
 	const char *account;          /* the ServiceAccount of kube-system it acts as with --use-service-account-credentials; NULL: the manager's own identity */
 	const char *concurrency_flag; /* "concurrent-deployment-syncs"; NULL: none */
 	unsigned workers;             /* unless the flag says otherwise; 0: no queue */
+	int retry_first_ms, retry_most_ms; /* of the back-off of what failed, which doubles; 0: 5 and 1,000,000 */
 	bool off_by_default;
 	bool (*enabled)(const struct settings *settings); /* NULL: always; false: what it needs is not set */
 	const struct controller_watch *watches; /* ended by CACHED_NONE */

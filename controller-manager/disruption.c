@@ -225,7 +225,7 @@ static void set_condition(struct policy_v1_pod_disruption_budget *pdb, const cha
 	condition->status = status;
 	condition->reason = reason;
 	condition->message = arena_strdup(arena, message);
-	condition->observed_generation = pdb->metadata.generation;
+	condition->observed_generation = pdb->status.observed_generation;
 }
 
 static int list_pods(struct reconciler *r, const struct policy_v1_pod_disruption_budget *pdb, struct informer_list *ret, struct error *err)
@@ -288,6 +288,7 @@ static int reconcile(struct reconciler *r, const char *ns, const char *name, str
 		pdb->status.disruptions_allowed = 0;
 		set_condition(pdb, "False", "SyncFailed", error_message(&failed));
 	} else {
+		pdb->status.observed_generation = pdb->metadata.generation;
 		if (unmanaged)
 			reconciler_event(r, cached, EVENT_WARNING, "UnmanagedPods",
 				"%zu of the selected pods have no controller: they count neither for a percentage nor for maxUnavailable", unmanaged);
@@ -299,7 +300,6 @@ static int reconcile(struct reconciler *r, const char *ns, const char *name, str
 		pdb->status.expected_pods = expected;
 		set_condition(pdb, pdb->status.disruptions_allowed ? "True" : "False", pdb->status.disruptions_allowed ? "SufficientPods" : "InsufficientPods", "");
 	}
-	pdb->status.observed_generation = pdb->metadata.generation;
 	if (!api_equal(&policy_v1_pod_disruption_budget_status_type, &pdb->status, &cached->status)) {
 		result = world_update_status(r->world, CACHED_POD_DISRUPTION_BUDGETS, pdb, NULL, err);
 		if (result)

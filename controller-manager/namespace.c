@@ -250,14 +250,15 @@ static int empty_namespace(struct reconciler *r, struct core_v1_namespace *cache
 	namespace->status.phase = CORE_V1_NAMESPACE_PHASE_TERMINATING;
 	bool changed = tell_sweep(namespace, &sweep, &discovery) || !str_equal(cached->status.phase, CORE_V1_NAMESPACE_PHASE_TERMINATING);
 	bool empty = !sweep.remaining.len && !sweep.error_count && !discovery.failed_count;
-	if (changed && !empty) {
+	/* Nobody sees what is said of a namespace that goes with the next write; one that others hold stays to be looked at. */
+	if (changed && (!empty || cached->metadata.finalizers.len || cached->spec.finalizers.len > 1)) {
 		result = world_update_status(r->world, CACHED_NAMESPACES, namespace, (void **)&written, err);
 		if (result)
 			return result;
 	}
 	if (!empty)
 		return LOOK_AGAIN_MS;
-	return finalize(r, cached, err);
+	return finalize(r, written ? written : cached, err);
 }
 
 static int reconcile(struct reconciler *r, const char *ns, const char *name, struct error *err)

@@ -340,16 +340,8 @@ static int step_replica(struct sync *s, int32_t i, struct error *err)
 		return r ? r : !s->parallel;
 	}
 	if (pod_is_terminal(pod)) {
-		bool failed = str_equal(pod->status.phase, CORE_V1_POD_PHASE_FAILED);
-		if (!pod->metadata.deletion_timestamp.set) {
-			reconciler_event(s->r, s->set, failed ? EVENT_WARNING : EVENT_NORMAL, failed ? "RecreatingFailedPod" : "RecreatingTerminatedPod",
-				"StatefulSet %s/%s is recreating %s Pod %s", s->set->metadata.namespace, s->set->metadata.name,
-				failed ? "failed" : "terminated", pod->metadata.name);
-			int r = remove_pod(s, pod, err);
-			if (r)
-				return r;
-		}
-		return !s->parallel;
+		int r = pod->metadata.deletion_timestamp.set ? 0 : remove_pod(s, pod, err);
+		return r ? r : !s->parallel;
 	}
 	if (!pod->metadata.deletion_timestamp.set) {
 		int r = tend_claims(s, pod, false, err);

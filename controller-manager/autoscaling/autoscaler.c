@@ -270,15 +270,15 @@ static int of_external(struct looked_at *l, const metric_spec *spec, struct prop
 
 /* A row for each type of metric; `part` is where its source stands. */
 static const struct metric_type {
-	const char *type, *failed_reason, *what;
+	const char *type, *failed_reason;
 	size_t part;
 	int (*propose)(struct looked_at *l, const metric_spec *spec, struct proposal *ret, struct error *err);
 } metric_types[] = {
-	{"Resource", "FailedGetResourceMetric", "resource", offsetof(metric_spec, resource), of_resource},
-	{"ContainerResource", "FailedGetContainerResourceMetric", "container", offsetof(metric_spec, container_resource), of_container},
-	{"Pods", "FailedGetPodsMetric", "pods", offsetof(metric_spec, pods), of_pods},
-	{"Object", "FailedGetObjectMetric", "object", offsetof(metric_spec, object), of_object},
-	{"External", "FailedGetExternalMetric", "external", offsetof(metric_spec, external), of_external},
+	{"Resource", "FailedGetResourceMetric", offsetof(metric_spec, resource), of_resource},
+	{"ContainerResource", "FailedGetContainerResourceMetric", offsetof(metric_spec, container_resource), of_container},
+	{"Pods", "FailedGetPodsMetric", offsetof(metric_spec, pods), of_pods},
+	{"Object", "FailedGetObjectMetric", offsetof(metric_spec, object), of_object},
+	{"External", "FailedGetExternalMetric", offsetof(metric_spec, external), of_external},
 };
 
 static int propose(struct looked_at *l, const metric_spec *spec, struct proposal *ret, const char **ret_reason, struct error *err)
@@ -295,13 +295,25 @@ static int propose(struct looked_at *l, const metric_spec *spec, struct proposal
 	return error_set(err, EINVAL, "unknown metric source type \"%s\"", str_or(spec->type, ""));
 }
 
+/* What an Event calls the metric that could not be read. */
+static const char *name_of_value(struct arena *arena, const metric_spec *spec)
+{
+	if (spec->resource)
+		return arena_printf(arena, "%s resource", spec->resource->name);
+	if (spec->container_resource)
+		return arena_printf(arena, "%s container", spec->container_resource->container);
+	if (spec->external)
+		return arena_printf(arena, "%s external", spec->external->metric.name);
+	return spec->pods ? "pods" : "object";
+}
+
 /* The most that any metric asks for. Where some cannot be read, only more than there are now is believed. */
 static int propose_all(struct looked_at *l, int32_t *ret, const char **ret_metric, struct error *err)
 {
 	hpa_t *hpa = l->hpa;
 	struct arena *arena = api_arena(hpa);
 	size_t invalid = 0, count = hpa->spec.metrics.len;
-	const char *first_reason = NULL, *metric = "";
+	const char *first_reason = NULL, *first_name = NULL, *metric = "";
 	autoerror struct error first = {0};
 	int32_t most = -1;
 	hpa->status.current_metrics.len = 0;
@@ -316,6 +328,7 @@ static int propose_all(struct looked_at *l, int32_t *ret, const char **ret_metri
 			reconciler_event(l->r, hpa, EVENT_WARNING, reason, "%s", error_message(&failed));
 			if (!invalid++) {
 				first_reason = reason;
+				first_name = name_of_value(arena, &hpa->spec.metrics.items[i]);
 				error_move(&first, &failed);
 			}
 			continue;
@@ -329,7 +342,7 @@ static int propose_all(struct looked_at *l, int32_t *ret, const char **ret_metri
 	if (invalid == count || (invalid && most < l->scale->replicas)) {
 		char *message = arena_printf(arena, "the HPA was unable to compute the replica count: %s", error_message(&first));
 		set_condition(hpa, ACTIVE, false, str_or(first_reason, "InvalidMetricSourceType"), message);
-		return error_set(err, ENODATA, "invalid metrics (%zu invalid out of %zu), first error is: %s", invalid, count, error_message(&first));
+		return error_set(err, ENODATA, "invalid metrics (%zu invalid out of %zu), first error is: failed to get %s metric value: %s", invalid, count, first_name, error_message(&first));
 	}
 	set_condition(hpa, ACTIVE, true, "ValidMetricFound", arena_printf(arena, "the HPA was able to successfully calculate a replica count from %s", metric));
 	*ret = most;
@@ -351,20 +364,30 @@ static bool selects_any(const char *text, const struct informer_list *pods)
 	return any;
 }
 
-/* Names of other autoscalers of the namespace whose targets have some of these pods; NULL: none. In `arena`. */
-static const char *rivals(struct looked_at *l, const char *key)
+static int compare_names(const void *a, const void *b)
+{
+	return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+/* Names of all autoscalers of the namespace whose targets have some of these pods, where this is not the only one; else NULL. In the arena of the autoscaler. */
+static const char *rivals(struct looked_at *l)
 {
 	struct state *state = l->r->state;
 	const char *ns = l->hpa->metadata.namespace;
-	const char *found = NULL;
+	autofree const char **names = NULL;
+	size_t count = 0;
 	struct map_entry *entry;
 	pthread_mutex_lock(&state->lock);
+	names = xcalloc(max_of(state->selectors.len, (size_t)1), sizeof(*names));
 	for (size_t i = 0; (entry = map_next(&state->selectors, &i));) {
 		size_t len = strlen(ns);
-		if (strncmp(entry->key, ns, len) != 0 || entry->key[len] != '/' || str_equal(entry->key, key) || !selects_any(entry->value, &l->pods))
-			continue;
-		found = found ? arena_printf(api_arena(l->hpa), "%s %s", found, entry->key) : arena_strdup(api_arena(l->hpa), entry->key);
+		if (strncmp(entry->key, ns, len) == 0 && entry->key[len] == '/' && selects_any(entry->value, &l->pods))
+			names[count++] = entry->key;
 	}
+	qsort(names, count, sizeof(*names), compare_names);
+	const char *found = count > 1 ? names[0] : NULL; /* this one is always among them */
+	for (size_t i = 1; i < count; i++)
+		found = arena_printf(api_arena(l->hpa), "%s %s", found, names[i]);
 	pthread_mutex_unlock(&state->lock);
 	return found;
 }
@@ -395,10 +418,10 @@ static int find_pods(struct looked_at *l, const char *key, struct error *err)
 	pthread_mutex_lock(&state->lock);
 	map_set(&state->selectors, key, xstrdup(l->scale->selector));
 	pthread_mutex_unlock(&state->lock);
-	const char *others = rivals(l, key);
+	const char *others = rivals(l);
 	if (!others)
 		return 0;
-	const char *text = arena_printf(api_arena(hpa), "pods by selector %s are controlled by multiple HPAs: [%s %s]", l->scale->selector, key, others);
+	const char *text = arena_printf(api_arena(hpa), "pods by selector %s are controlled by multiple HPAs: [%s]", l->scale->selector, others);
 	reconciler_event(l->r, hpa, EVENT_WARNING, "AmbiguousSelector", "%s", text);
 	set_condition(hpa, ACTIVE, false, "AmbiguousSelector", text);
 	return error_set(err, EINVAL, "%s", text);
@@ -522,7 +545,6 @@ static int reconcile(struct reconciler *r, const char *ns, const char *name, str
 	/* A lost race is worth another look at once; whatever else failed stands in the conditions, and is tried again with the next look. */
 	if (error_is(&failed, "Conflict"))
 		return error_move(err, &failed);
-	hpa->status.observed_generation = api_int64(api_arena(hpa), hpa->metadata.generation);
 	if (!api_equal(&autoscaling_v2_horizontal_pod_autoscaler_status_type, &hpa->status, &cached->status)) {
 		result = world_update_status(r->world, CACHED_HORIZONTAL_POD_AUTOSCALERS, hpa, NULL, err);
 		if (result)

@@ -17,6 +17,7 @@ struct sync {
 	struct reconciler *r;
 	const struct batch_v1_cron_job *cached;
 	struct batch_v1_cron_job *cron; /* private copy */
+	struct batch_v1_cron_job *live; /* as the server has it; NULL: not asked for yet */
 	struct informer_list jobs;
 	struct cron_schedule schedule;
 	struct time_zone *zone;
@@ -27,6 +28,7 @@ static void sync_done(struct sync *s)
 	informer_list_done(&s->jobs);
 	time_zone_free(s->zone);
 	api_unref(s->cron);
+	api_unref(s->live);
 }
 
 static struct batch_v1_job *job_by_uid(const struct sync *s, const char *uid)
@@ -60,17 +62,27 @@ static int live_job(const struct sync *s, const char *name, struct batch_v1_job 
 	return r && !error_is(&failed, "NotFound") ? error_move(err, &failed) : 0;
 }
 
-/* Jobs of ours that the status knows nothing of. The cache of CronJobs may be the one that is behind: then the server's status knows. */
+/* The cache of CronJobs may be the one that is behind: what the server's status says of its active jobs. Once a sync; *ret NULL: the CronJob is gone. */
+static int live_cron(struct sync *s, const struct batch_v1_cron_job **ret, struct error *err)
+{
+	autoerror struct error failed = {0};
+	if (!s->live && world_get(s->r->world, CACHED_CRON_JOBS, s->cron->metadata.namespace, s->cron->metadata.name, (void **)&s->live, &failed) && !error_is(&failed, "NotFound"))
+		return error_move(err, &failed);
+	*ret = s->live;
+	return 0;
+}
+
+/* Jobs of ours that the status knows nothing of. */
 static int find_forgotten(struct sync *s, struct error *err)
 {
-	autounref struct batch_v1_cron_job *live = NULL;
 	for (size_t i = 0; i < s->jobs.len; i++) {
 		const struct batch_v1_job *job = s->jobs.items[i];
 		if (job_is_finished(job) || is_active(s->cron, job->metadata.uid))
 			continue;
-		autoerror struct error failed = {0};
-		if (!live && world_get(s->r->world, CACHED_CRON_JOBS, s->cron->metadata.namespace, s->cron->metadata.name, (void **)&live, &failed))
-			return error_is(&failed, "NotFound") ? 0 : error_move(err, &failed);
+		const struct batch_v1_cron_job *live;
+		int r = live_cron(s, &live, err);
+		if (r || !live)
+			return r;
 		if (!is_active(live, job->metadata.uid))
 			reconciler_event(s->r, s->cron, EVENT_WARNING, "UnexpectedJob", "Saw a job that the controller did not create or forgot: %s", job->metadata.name);
 	}
@@ -93,10 +105,13 @@ static int mind_active(struct sync *s, struct error *err)
 			i++;
 			continue;
 		}
+		const struct batch_v1_cron_job *known = NULL;
 		if (job)
 			reconciler_event(s->r, cron, EVENT_NORMAL, "SawCompletedJob", "Saw completed job: %s, condition: %s", ref->name,
 				succeeded(job) ? "Complete" : "Failed");
-		else
+		else if ((r = live_cron(s, &known, err)))
+			return r;
+		else if (known && is_active(known, ref->uid)) /* else it was let go here, which the cache has not seen */
 			reconciler_event(s->r, cron, EVENT_NORMAL, "MissingJob", "Active job went missing: %s", ref->name);
 		api_list_remove(&cron->status.active, i);
 	}
@@ -117,6 +132,16 @@ static int compare_started(const void *a, const void *b)
 	return diff < 0 ? -1 : diff > 0 ? 1 : strcmp(x->metadata.name, y->metadata.name);
 }
 
+static void drop_active(struct batch_v1_cron_job *cron, const char *uid)
+{
+	for (uint32_t i = 0; i < cron->status.active.len;) {
+		if (str_equal(cron->status.active.items[i].uid, uid))
+			api_list_remove(&cron->status.active, i);
+		else
+			i++;
+	}
+}
+
 static int trim_history(struct sync *s, bool good, const int32_t *limit, struct error *err)
 {
 	autofree const struct batch_v1_job **list = xcalloc(s->jobs.len, sizeof(*list));
@@ -132,6 +157,7 @@ static int trim_history(struct sync *s, bool good, const int32_t *limit, struct 
 		if (r)
 			return r;
 		reconciler_event(s->r, s->cron, EVENT_NORMAL, "SuccessfulDelete", "Deleted job %s", list[i]->metadata.name);
+		drop_active(s->cron, list[i]->metadata.uid);
 	}
 	return 0;
 }
@@ -285,9 +311,10 @@ static int sync_cron(struct sync *s, struct error *err)
 {
 	struct batch_v1_cron_job *cron = s->cron;
 	autoerror struct error bad = {0}, failed = {0};
-	int r = mind_active(s, err);
-	r = r ? r : trim_history(s, true, cron->spec.successful_jobs_history_limit, err);
+	/* History first: of a job that is not kept at all no more is said than that. */
+	int r = trim_history(s, true, cron->spec.successful_jobs_history_limit, err);
 	r = r ? r : trim_history(s, false, cron->spec.failed_jobs_history_limit, err);
+	r = r ? r : mind_active(s, err);
 	if (r)
 		return r;
 	bool runs = !cron->metadata.deletion_timestamp.set;

@@ -124,6 +124,7 @@ static int want_slice(struct mirror *m, const struct discovery_v1_endpoint_slice
 		copy->ports = wanted->ports;
 		copy->metadata.labels = wanted->metadata.labels;
 		copy->metadata.annotations = wanted->metadata.annotations;
+		copy->metadata.generate_name = NULL; /* as Kubernetes' leaves it: what it writes again is named outright */
 		return world_update(m->r->world, CACHED_ENDPOINT_SLICES, copy, NULL, err);
 	}
 	autounref struct discovery_v1_endpoint_slice *created = NULL;
@@ -192,6 +193,7 @@ const struct controller endpoint_slice_mirroring_controller = {
 	.name = "endpointslice-mirroring-controller",
 	.account = "endpointslicemirroring-controller",
 	.alias = "endpointslicemirroring",
+	.component = "endpoint-slice-mirroring-controller",
 	.concurrency_flag = "mirroring-concurrent-service-endpoint-syncs",
 	.workers = 5,
 	.watches = (const struct controller_watch[]){{.what = CACHED_ENDPOINTS},

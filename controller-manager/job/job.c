@@ -556,6 +556,8 @@ const struct controller job_controller = {
 	.alias = "job",
 	.concurrency_flag = "concurrent-job-syncs",
 	.workers = 16, /* a job of one pod is five writes, and each of them waits for etcd */
+	.retry_first_ms = 1000, /* a quota that is used up is told of as often as Kubernetes tells it */
+	.retry_most_ms = 60000,
 	.watches = (const struct controller_watch[]){{.what = CACHED_JOBS, .wake = wake_by_job}, {.what = CACHED_PODS, .wake = wake_by_pod}, {.what = CACHED_NONE}},
 	.reconcile = reconcile,
 	.state_new = state_new,

@@ -28,6 +28,7 @@ struct health {
 	struct wall_time renewed, heartbeat;
 	int64_t seen_ns; /* monotonic: when either of them last changed */
 	bool was_ready;
+	bool pods_due; /* it is silent, and its pods may still be shown as ready */
 };
 
 struct zone {
@@ -90,7 +91,7 @@ static int64_t patience_left(struct reconciler *r, const struct core_v1_node *no
 	bool is_new = !health;
 	if (is_new) {
 		health = xnew(struct health);
-		*health = (struct health){.renewed = renewed, .heartbeat = heartbeat, .seen_ns = now, .was_ready = str_equal(condition_status(node, "Ready"), "True")};
+		*health = (struct health){.renewed = renewed, .heartbeat = heartbeat, .seen_ns = now, .was_ready = str_equal(condition_status(node, "Ready"), "True"), .pods_due = true};
 		map_set(&state->nodes, node->metadata.name, health);
 	}
 	/* A heartbeat that we wrote ourselves with Unknown is no sign of life. */
@@ -330,26 +331,32 @@ static bool is_known_ready(struct reconciler *r, const struct core_v1_node *node
 	return known;
 }
 
-/* Once for each time the node stops being ready. */
+/*
+ * Once for each time the node falls silent. What its kubelet says itself is none of ours: that shows its pods as they are. One that was silent already when this
+ * process began to lead may have pods that the leader before did not come to.
+ */
 static int note_readiness(struct reconciler *r, const struct core_v1_node *node, struct error *err)
 {
 	struct state *state = r->state;
-	bool ready = str_equal(condition_status(node, "Ready"), "True");
+	const char *ready = condition_status(node, "Ready");
+	bool silent = find_condition(node, "Ready") && str_equal(ready, "Unknown"), lost = false, pods_due = false;
 	pthread_mutex_lock(&state->lock);
 	struct health *health = map_get(&state->nodes, node->metadata.name);
-	bool lost = health && health->was_ready && !ready;
-	if (health && ready)
-		health->was_ready = true;
+	if (health) {
+		lost = silent && health->was_ready;
+		health->was_ready = str_equal(ready, "True");
+		health->pods_due = silent && (lost || health->pods_due);
+		pods_due = health->pods_due;
+	}
 	pthread_mutex_unlock(&state->lock);
-	if (!lost)
-		return 0;
-	int result = mark_pods_not_ready(r, node, err);
-	if (result)
+	if (lost)
+		reconciler_event(r, node, EVENT_NORMAL, "NodeNotReady", "Node %s status is now: NodeNotReady", node->metadata.name);
+	int result = pods_due ? mark_pods_not_ready(r, node, err) : 0;
+	if (result || !pods_due)
 		return result;
-	reconciler_event(r, node, EVENT_NORMAL, "NodeNotReady", "Node %s status is now: NodeNotReady", node->metadata.name);
 	pthread_mutex_lock(&state->lock);
 	if ((health = map_get(&state->nodes, node->metadata.name)))
-		health->was_ready = false;
+		health->pods_due = false;
 	pthread_mutex_unlock(&state->lock);
 	return 0;
 }

@@ -44,6 +44,8 @@ static const struct scenario rows[] = {
 	{.name = "old successes go", .owner = CRON("0 9 * * *", ",\"successfulJobsHistoryLimit\":1"), .objects = {JOB("a", "2027-01-15T05:00:00Z", DONE), JOB("b", "2027-01-15T06:00:00Z", DONE), JOB("c", "2027-01-15T07:00:00Z", BROKEN)},
 		.writes = "delete jobs default/a\n" STATUS},
 	{.name = "old failures go", .owner = CRON("0 9 * * *", ",\"failedJobsHistoryLimit\":0"), .objects = {JOB("a", "2027-01-15T05:00:00Z", DONE), JOB("c", "2027-01-15T07:00:00Z", BROKEN)}, .writes = "delete jobs default/c\n" STATUS},
+	{.name = "of one that is not kept no more is told", .owner = CRON_AT("0 9 * * *", ",\"failedJobsHistoryLimit\":0", ACTIVE("c")), .objects = {JOB("c", "2027-01-15T07:00:00Z", BROKEN)},
+		.writes = "delete jobs default/c\n" STATUS, .status = "{\"active\":null}", .event = "!SawCompletedJob"},
 	{.name = "a job made before a crash is taken up", .owner = CRON("0 * * * *", ""), .objects = {JOB("tick-30000000", "2027-01-15T08:00:00Z", "")}, .writes = MADE("30000000") STATUS, .status = "{\"lastScheduleTime\":\"2027-01-15T08:00:00Z\"}", .event = "!SuccessfulCreate"},
 };
 
@@ -68,8 +70,27 @@ static void a_job_that_is_news_to_the_cache_runs(void **state)
 	fake_teardown(state);
 }
 
+/* What was let go of, where the cache of CronJobs has not seen it yet, has not gone missing. */
+static void a_job_that_was_replaced_is_not_missed(void **state)
+{
+	fake_setup(state);
+	struct reconciler r = fake_reconciler(&cron_job_controller);
+	scenario_put(CRON_AT("0 * * * *", ",\"concurrencyPolicy\":\"Replace\"", LAST("07:00:00") "," ACTIVE("old")));
+	scenario_put(JOB("old", "2027-01-15T07:00:00Z", ""));
+	fake.stale = true;
+	for (int i = 0; i < 3; i++)
+		fake_reconcile_all(&r, CACHED_CRON_JOBS);
+	assert_non_null(strstr(fake.log.data, "SuccessfulDelete: Deleted job old"));
+	assert_null(strstr(fake.log.data, "MissingJob"));
+	fake_catch_up();
+	fake_reconcile_all(&r, CACHED_CRON_JOBS);
+	assert_null(strstr(fake.log.data, "MissingJob"));
+	fake_reconciler_done(&r);
+	fake_teardown(state);
+}
+
 int main(void)
 {
-	const struct CMUnitTest tests[] = {cmocka_unit_test(schedules), cmocka_unit_test(a_job_that_is_news_to_the_cache_runs)};
+	const struct CMUnitTest tests[] = {cmocka_unit_test(schedules), cmocka_unit_test(a_job_that_is_news_to_the_cache_runs), cmocka_unit_test(a_job_that_was_replaced_is_not_missed)};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

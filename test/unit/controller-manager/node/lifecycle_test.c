@@ -83,6 +83,27 @@ static void test_silent_node_becomes_unknown(void **state)
 	fake_reconciler_done(&r);
 }
 
+/* What a kubelet says of its own node is no silence: it shows its pods as they are. Silence that another leader found is not told again, and pods it did not come to are shown. */
+static void test_only_silence_is_shown_of_pods(void **state)
+{
+	struct reconciler r = fake_reconciler(&node_lifecycle_controller);
+	add_node("n0", "a", "True");
+	add_node("n1", "a", "Unknown");
+	for (int i = 0; i < 2; i++) {
+		autofree char *pod = xprintf("{\"apiVersion\":\"v1\",\"kind\":\"Pod\",\"metadata\":{\"name\":\"p%d\",\"namespace\":\"n\"},\"spec\":{\"nodeName\":\"n%d\",\"containers\":[{\"name\":\"c\",\"image\":\"i\"}]},"
+					     "\"status\":{\"phase\":\"Running\",\"conditions\":[{\"type\":\"Ready\",\"status\":\"True\"}]}}", i, i);
+		fake_add(pod);
+	}
+	fake_reconcile_all(&r, CACHED_NODES);
+	fake_edit(CACHED_NODES, NULL, "n0", "status", "{\"status\":{\"conditions\":[{\"type\":\"Ready\",\"status\":\"False\"}]}}");
+	fake_reconcile_all(&r, CACHED_NODES);
+	assert_true(tainted("n0", "node.kubernetes.io/not-ready", "NoSchedule"));
+	assert_true(pod_is_ready(fake_live(CACHED_PODS, "n", "p0")));
+	assert_false(pod_is_ready(fake_live(CACHED_PODS, "n", "p1")));
+	assert_null(strstr(fake.log.data, "status is now: NodeNotReady"));
+	fake_reconciler_done(&r);
+}
+
 /* A row: nodes of a zone, so many silent; how many may be evicted at once and after ten and a hundred seconds. */
 static void test_eviction_rates(void **state)
 {
@@ -303,6 +324,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(test_silent_node_becomes_unknown),
 		TEST(test_leases_are_noted_as_they_come),
+		TEST(test_only_silence_is_shown_of_pods),
 		TEST(test_well_nodes_share_a_timer),
 		TEST(test_a_new_node_is_told_and_labelled),
 		TEST(test_eviction_rates),
