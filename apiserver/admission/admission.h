@@ -45,5 +45,7 @@ ADMISSION_PLUGIN(admission_node_restriction);
 ADMISSION_PLUGIN(admission_storage_protection);
 ADMISSION_PLUGIN(admission_pod_resize);
 ADMISSION_PLUGIN(admission_pod_topology_labels);
+ADMISSION_PLUGIN(admission_mutating_policy);
+ADMISSION_PLUGIN(admission_validating_policy);
 
 #endif

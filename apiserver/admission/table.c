@@ -19,6 +19,8 @@ const struct admission_plugin *const admission_plugins[] = {
 	&admission_pod_topology_labels,
 	&admission_pod_resize,
 	&admission_escalation,
+	&admission_mutating_policy, /* sees what all others have made of the object */
+	&admission_validating_policy,
 	&admission_resource_quota, /* last: what it counts is then sure to be admitted */
 };
 const size_t admission_plugin_count = array_len(admission_plugins);

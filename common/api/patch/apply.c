@@ -710,3 +710,42 @@ int managed_apply(const struct managed_options *options, json_t *live, json_t *c
 	owners_done(&owners);
 	return r;
 }
+
+/* ---- merging alone ---- */
+
+/* Appends the paths of lists and maps in the value that have no parts of their own. */
+static void find_atomics(struct field_schema schema, json_t *value, const char *path, struct buf *out) {
+	const char *key;
+	json_t *member;
+	enum field_form form = field_schema_form(schema, value);
+	if (!json_is_object(value) && !json_is_array(value))
+		return;
+	if (form == FORM_LEAF) {
+		buf_printf(out, "%s%s", out->len ? ", " : "", path);
+		return;
+	}
+	json_object_foreach(value, key, member) {
+		struct field_schema inner;
+		bool named;
+		autofree char *below = xprintf("%s.%s", path, key);
+		if (field_schema_member(schema, key, &inner, &named))
+			find_atomics(inner, member, below, out);
+	}
+	for (size_t i = 0; form == FORM_KEYED && i < json_array_size(value); i++) {
+		autofree char *element = field_schema_element(schema, json_array_get(value, i));
+		autofree char *below = xprintf("%s[%s]", path, element ? element : "");
+		find_atomics(field_schema_item(schema), json_array_get(value, i), below, out);
+	}
+}
+
+int managed_merge(const struct managed_options *options, json_t *live, json_t *part, json_t **ret, struct error *err) {
+	struct field_schema schema = field_schema_root(options->type, options->schema);
+	autobuf struct buf atomics = BUF_INIT(64 << 10);
+	if (typed_check(schema, part, err) < 0)
+		return error_context(err, "failed to convert patch object to typed object");
+	find_atomics(schema, part, "", &atomics);
+	if (atomics.len)
+		return error_set(err, EINVAL, "invalid ApplyConfiguration: may not mutate atomic arrays, maps or structs: %s", atomics.data);
+	*ret = typed_merge(schema, live, part);
+	return 0;
+}

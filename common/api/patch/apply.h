@@ -28,6 +28,11 @@ struct managed_options {
  */
 int managed_apply(const struct managed_options *options, json_t *live, json_t *config, json_t **ret, struct error *err);
 /*
+ * `part` of an object over `live`, as an apply merges it, without a word of who owns what: how a policy changes objects. -EINVAL where part is not of the
+ * type, or sets what can only be set as a whole (a list without keys, an atomic map), which would take away what it does not say.
+ */
+int managed_merge(const struct managed_options *options, json_t *live, json_t *part, json_t **ret, struct error *err);
+/*
  * After a create (live NULL), update or other patch: *ret is `updated` with managedFields that give what changed against
  * `live` to the manager. managedFields that the client sent are respected (an empty list with one empty entry resets them).
  * Does nothing more than copy where nothing changed: a no-op must not move the resourceVersion. What lies below the metadata's

@@ -1,0 +1,170 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* ValidatingAdmissionPolicy: refuses, or warns of, what the expressions of a policy do not hold for. There is no audit log: what only goes there goes nowhere. */
+#include "apiserver/admission/admission.h"
+#include "apiserver/policy/policy.h"
+
+#include <errno.h>
+
+/* The first refusal is told; Deny of any binding makes one. */
+struct verdict {
+	bool denied;
+	char *message;
+	const char *reason;
+};
+
+static void deny(struct verdict *v, const struct policy *policy, const struct policy_binding *binding, const char *reason, const char *message) {
+	if (v->denied)
+		return;
+	v->denied = true;
+	v->reason = reason ? reason : "Invalid";
+	v->message = binding ? xprintf("ValidatingAdmissionPolicy '%s' with binding '%s' denied request: %s", policy->name, binding->name, message)
+			     : xprintf("ValidatingAdmissionPolicy '%s' denied request: %s", policy->name, message);
+}
+
+static void config_error(struct verdict *v, const struct policy *policy, const struct policy_binding *binding, const struct error *err) {
+	if (policy->ignores_failure)
+		return;
+	autofree char *text = xprintf("failed to configure %s: %s", binding ? "binding" : "policy", error_message(err));
+	deny(v, policy, binding, NULL, text);
+}
+
+/* What does not hold, by the binding's actions. */
+static void act(struct write *w, struct verdict *v, const struct policy *policy, const struct policy_binding *binding, const char *reason, const char *message) {
+	const struct admissionregistration_v1_validating_admission_policy_binding *b = binding->object;
+	if (api_string_list_has(&b->spec.validation_actions, "Deny"))
+		deny(v, policy, binding, reason, message);
+	if (api_string_list_has(&b->spec.validation_actions, "Warn"))
+		request_warn(w->r, "Validation failed for ValidatingAdmissionPolicy '%s' with binding '%s': %s", policy->name, binding->name, message);
+}
+
+static char *trimmed(const char *text, size_t len) {
+	while (len && strchr(" \t\r\n\v\f", *text)) {
+		text++;
+		len--;
+	}
+	while (len && strchr(" \t\r\n\v\f", text[len - 1]))
+		len--;
+	return xstrndup(text, len);
+}
+
+/* By messageExpression, else message, else the expression itself; malloc. */
+static char *message_of(struct policy_run *pr, uint32_t i, const struct admissionregistration_v1_validation *validation) {
+	struct cel_value value;
+	if (pr->policy->messages.items[i].text && policy_evaluate(pr, &pr->policy->messages.items[i], &value, NULL) == 0 && value.kind == CEL_STRING) {
+		char *text = trimmed(value.s, value.len);
+		if (*text && strlen(text) <= CEL_MAX_MESSAGE && !strchr(text, '\n'))
+			return text;
+		free(text);
+	}
+	char *text = trimmed(str_or(validation->message, ""), strlen(str_or(validation->message, "")));
+	if (*text)
+		return text;
+	free(text);
+	autofree char *expression = trimmed(validation->expression, strlen(validation->expression));
+	return xprintf("failed expression: %s", expression);
+}
+
+static void failed(struct write *w, struct verdict *v, const struct policy *policy, const struct policy_binding *binding, const struct error *err) {
+	if (!policy->ignores_failure)
+		act(w, v, policy, binding, NULL, error_message(err));
+}
+
+static void run_checks(struct judged *j, struct verdict *v, const struct policy *policy, const struct policy_binding *binding, json_t *params) {
+	const struct admissionregistration_v1_validating_admission_policy *object = policy->object;
+	autoerror struct error err = {0};
+	autopolicyrun struct policy_run pr;
+	if (policy_run_start(&pr, j, policy, params, CEL_REQUEST_BUDGET, &err) < 0) {
+		failed(j->w, v, policy, binding, &err);
+		return;
+	}
+	for (uint32_t i = 0; i < policy->checks.count; i++) {
+		const struct admissionregistration_v1_validation *validation = &object->spec.validations.items[i];
+		autoerror struct error why = {0};
+		struct cel_value value;
+		int r = policy_evaluate(&pr, &policy->checks.items[i], &value, &why);
+		if (r < 0) {
+			failed(j->w, v, policy, binding, &why);
+			if (r == -EDQUOT)
+				return;
+		} else if (value.kind != CEL_BOOL || !value.b) {
+			autofree char *message = message_of(&pr, i, validation);
+			act(j->w, v, policy, binding, validation->reason, message);
+		}
+	}
+}
+
+/* Their values would go to the audit log; one that fails refuses all the same. */
+static void run_audits(struct judged *j, struct verdict *v, const struct policy *policy, const struct policy_binding *binding, json_t *params) {
+	autoerror struct error err = {0};
+	autopolicyrun struct policy_run pr;
+	if (!policy->audits.count || policy->ignores_failure || policy_run_start(&pr, j, policy, params, CEL_REQUEST_BUDGET, &err) < 0)
+		return;
+	for (uint32_t i = 0; i < policy->audits.count; i++) {
+		autoerror struct error why = {0};
+		struct cel_value value;
+		if (policy_evaluate(&pr, &policy->audits.items[i], &value, &why) < 0)
+			deny(v, policy, binding, NULL, error_message(&why));
+	}
+}
+
+static void run_binding(struct judged *j, struct verdict *v, const struct policy *policy, const struct policy_binding *binding) {
+	autoerror struct error err = {0};
+	json_t *params = NULL;
+	int r = policy_matches(j, &binding->match, false, &err);
+	if (r == 0)
+		return;
+	if (r > 0)
+		r = policy_params(j, policy, binding, &params, &err);
+	if (r < 0) {
+		config_error(v, policy, binding, &err);
+		return;
+	}
+	for (size_t i = 0; i < json_array_size(params); i++) {
+		json_t *param = json_array_get(params, i);
+		autoerror struct error why = {0};
+		r = policy_conditions(j, policy, param, &why);
+		if (r < 0) {
+			failed(j->w, v, policy, binding, &why);
+		} else if (r > 0) {
+			run_checks(j, v, policy, binding, param);
+			run_audits(j, v, policy, binding, param);
+		}
+	}
+	json_decref(params);
+}
+
+static int code_of(const char *reason) {
+	return strcmp(reason, "Forbidden") == 0 ? 403 : strcmp(reason, "Unauthorized") == 0 ? 401 : strcmp(reason, "RequestEntityTooLarge") == 0 ? 413 : 422;
+}
+
+static int validate(struct write *w, struct error *err) {
+	autopolicies struct policy_set *set = policy_set_get(w->r->server, false);
+	autojudged struct judged j = {0};
+	if (!set || !judged_init(&j, w))
+		return 0;
+	struct verdict v = {0};
+	for (size_t i = 0; i < set->count; i++) {
+		const struct policy_hook *hook = &set->hooks[i];
+		autoerror struct error why = {0};
+		int r = policy_matches(&j, &hook->policy->match, true, &why);
+		if (r < 0)
+			config_error(&v, hook->policy, NULL, &why);
+		for (size_t k = 0; r > 0 && k < hook->count; k++)
+			run_binding(&j, &v, hook->policy, &hook->bindings[k]);
+	}
+	if (!v.denied)
+		return 0;
+	error_forbidden(err, w->resource, admission_name(w), "%s", v.message);
+	err->http_code = code_of(v.reason);
+	free(err->reason);
+	err->reason = xstrdup(v.reason);
+	error_cause(err, "", "", "%s", v.message);
+	free(v.message);
+	return -EACCES;
+}
+
+const struct admission_plugin admission_validating_policy = {
+	.name = "ValidatingAdmissionPolicy",
+	.operations = WRITE_CREATE | WRITE_UPDATE | WRITE_DELETE | WRITE_CONNECT,
+	.validate = validate,
+};
