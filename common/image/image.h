@@ -144,6 +144,9 @@ struct image_place {
 /* Mounts the image's root: layers below, what is written above. Take a lease first. Unmount with umount2(target, MNT_DETACH). */
 int image_mount(struct image_store *store, const struct image *image, const struct image_place *place, struct error *err);
 
+/* The folder that holds the files of an image's index-th layer; nothing in it ever changes. The caller frees. */
+char *image_layer_folder(const struct image_store *store, const struct image *image, size_t index);
+
 /* ---- collection ---- */
 
 struct image_usage {

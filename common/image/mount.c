@@ -166,6 +166,11 @@ static int take_after(const struct image_store *store, const char *chain, const 
 	return 0;
 }
 
+char *image_layer_folder(const struct image_store *store, const struct image *image, size_t index)
+{
+	return xprintf("%s/layers/%s/fs", store->root, image->layers[index]);
+}
+
 /* An image without layers: what is written alone, or nothing. */
 static int mount_nothing(const struct image_place *place, struct error *err)
 {
@@ -190,7 +195,7 @@ int image_mount(struct image_store *store, const struct image *image, const stru
 	if (count == 0)
 		return mount_nothing(place, err);
 	if (!place->upper && count == 1 && place->userns_fd < 0 && !place->label) { /* no overlay where a view of the layer does */
-		autofree char *only = xprintf("%s/layers/%s/fs", store->root, image->layers[0]);
+		autofree char *only = image_layer_folder(store, image, 0);
 		if (mount(only, place->target, NULL, MS_BIND, NULL) < 0 || mount(NULL, place->target, NULL, MS_BIND | MS_REMOUNT | MS_RDONLY, NULL) < 0)
 			return error_set_errno(err, errno, "mount %s at %s", only, place->target);
 		return 0;

@@ -120,6 +120,7 @@ static int make_ground(struct pod *pod, const struct core_v1_pod *object, struct
 		r = file_mkdir_all(log_dir, 0755, err);
 	if (r < 0) {
 		error_context(err, "error making pod data directories");
+		kubelet_event(pod->kubelet, object, NULL, "Warning", "FailedToMakePodDataDirectories", "%s", error_message(err));
 		return r;
 	}
 	r = cgroup_create(pod->kubelet->cgroups, cgroup, &resources, err);
@@ -432,6 +433,7 @@ static void sync_running(struct pod *pod, struct core_v1_pod *object, struct pod
 	pod_facts_get(pod, &facts);
 	if (build_hosts_file(pod->kubelet, object, &facts, &err) < 0) {
 		log_error("hosts file cannot be written", LOG_STR("pod", pod->name), LOG_ERR(&err));
+		kubelet_event(pod->kubelet, object, NULL, "Warning", "Failed", "Error: hosts file: %s", error_message(&err));
 		look_backoff(pod, agenda);
 		return;
 	}

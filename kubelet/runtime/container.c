@@ -53,6 +53,21 @@ static struct container *container_from_config(const struct creation *c)
 	return container;
 }
 
+/*
+ * The mount gives what is in it one label, but what is mapped into memory is the layer's own file, which is looked at too: so each layer is labelled, when it is
+ * used first.
+ */
+static int label_layers(const struct creation *c, const struct image *image, struct error *err)
+{
+	const char *label = c->labels.files ? selinux_shared_label(c->runtime->selinux) : NULL;
+	int r = 0;
+	for (size_t i = 0; r == 0 && label && image->layers[i]; i++) {
+		autofree char *folder = image_layer_folder(c->runtime->images, image, i);
+		r = selinux_relabel_once(folder, label, err);
+	}
+	return r;
+}
+
 /* Image volumes are mounted beside the rootfs; spec.c binds them into place. */
 static int mount_image_volumes(const struct creation *c, struct error *err)
 {
@@ -72,6 +87,8 @@ static int mount_image_volumes(const struct creation *c, struct error *err)
 		if (mkdir(target, 0755) < 0 && errno != EEXIST)
 			return error_set_errno(err, errno, "make %s", target);
 		r = image_lease(c->runtime->images, image->id, c->container->id, err);
+		if (r == 0)
+			r = label_layers(c, image, err);
 		if (r == 0)
 			r = image_mount(c->runtime->images, image, &(struct image_place){.target = target, .userns_fd = -1, .label = c->labels.files}, err);
 		if (r < 0)
@@ -144,6 +161,9 @@ static int mount_rootfs(const struct creation *c, struct error *err)
 		if (userns < 0 || chown(upper, (uid_t)mapped_root(c->sandbox->uid_mappings), (gid_t)mapped_root(c->sandbox->gid_mappings)) < 0)
 			return error_set_errno(err, errno, "user namespace %s", path);
 	}
+	int r = label_layers(c, c->image, err);
+	if (r < 0)
+		return r;
 	const struct image_place place = {.target = rootfs, .upper = upper, .work = work, .userns_fd = userns, .label = c->labels.files};
 	return image_mount(runtime->images, c->image, &place, err);
 }

@@ -22,7 +22,7 @@
 
 struct selinux {
 	char *context_file; /* takes a label, refuses one that the policy does not know */
-	char *process, *file; /* the policy's labels for containers; NULL: it has none */
+	char *process, *file, *shared; /* the policy's labels for containers; NULL: it has none */
 	bool has_levels;
 };
 
@@ -112,6 +112,8 @@ struct selinux *selinux_open(const char *root)
 	selinux->has_levels = mls && *mls == '1';
 	selinux->process = default_label(selinux, contexts, "process", DEFAULT_PROCESS);
 	selinux->file = default_label(selinux, contexts, "file", DEFAULT_FILE);
+	autofree char *shared = value_of(contexts, "ro_file");
+	selinux->shared = !str_empty(shared) && is_known(selinux, shared) ? take_ptr(shared) : selinux->file ? xstrdup(selinux->file) : NULL;
 	return selinux;
 }
 
@@ -122,6 +124,7 @@ struct selinux *selinux_close(struct selinux *selinux)
 	free(selinux->context_file);
 	free(selinux->process);
 	free(selinux->file);
+	free(selinux->shared);
 	free(selinux);
 	return NULL;
 }
@@ -196,6 +199,11 @@ int selinux_file_label(const struct selinux *selinux, const struct container_sel
 	return join(selinux, &parts, asked, ret, err);
 }
 
+const char *selinux_shared_label(const struct selinux *selinux)
+{
+	return selinux->shared;
+}
+
 char *selinux_unconfined_label(const struct selinux *selinux)
 {
 	autofree char *base = xstrdup(selinux->process ? selinux->process : DEFAULT_PROCESS ":s0");
@@ -207,13 +215,19 @@ char *selinux_unconfined_label(const struct selinux *selinux)
 
 /* ---- files ---- */
 
+static bool has_label(const char *path, const char *label)
+{
+	char have[MAX_LABEL + 1];
+	ssize_t len = getxattr(path, XATTR, have, sizeof(have) - 1);
+	return len > 0 && strnlen(have, (size_t)len) == strlen(label) && strncmp(have, label, strlen(label)) == 0;
+}
+
 static int label_one(int fd, const struct stat *st, const char *name, void *arg, struct error *err)
 {
 	const char *label = arg;
-	char path[40], have[MAX_LABEL + 1];
+	char path[40];
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-	ssize_t len = getxattr(path, XATTR, have, sizeof(have) - 1);
-	if (len > 0 && strnlen(have, (size_t)len) == strlen(label) && strncmp(have, label, strlen(label)) == 0)
+	if (has_label(path, label))
 		return 0;
 	if (setxattr(path, XATTR, label, strlen(label) + 1, 0) == 0 || errno == ENOTSUP)
 		return 0;
@@ -223,4 +237,9 @@ static int label_one(int fd, const struct stat *st, const char *name, void *arg,
 int selinux_relabel(const char *path, const char *label, struct error *err)
 {
 	return file_walk(path, label_one, (char *)label, err);
+}
+
+int selinux_relabel_once(const char *path, const char *label, struct error *err)
+{
+	return has_label(path, label) ? 0 : selinux_relabel(path, label, err);
 }

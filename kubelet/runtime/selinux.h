@@ -28,6 +28,8 @@ char *selinux_level(const struct selinux *selinux, uint32_t number);
  */
 int selinux_process_label(const struct selinux *selinux, const struct container_selinux *asked, const char *level, char **ret, struct error *err);
 int selinux_file_label(const struct selinux *selinux, const struct container_selinux *asked, const char *level, char **ret, struct error *err);
+/* What files are labelled that all containers may read and none may write, as those of images; NULL where the policy has none. Borrowed. */
+const char *selinux_shared_label(const struct selinux *selinux);
 /* For processes that nothing confines: spc_t ("super privileged container"); NULL where the policy does not have it. The caller frees. */
 char *selinux_unconfined_label(const struct selinux *selinux);
 
@@ -36,5 +38,7 @@ char *selinux_unconfined_label(const struct selinux *selinux);
  * labels is success.
  */
 int selinux_relabel(const char *path, const char *label, struct error *err);
+/* The same for what never changes: where the top is labelled so, all is. */
+int selinux_relabel_once(const char *path, const char *label, struct error *err);
 
 #endif

@@ -17,6 +17,7 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #define DEFAULT_PATH "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -191,6 +192,15 @@ static void add_default(const struct builder *b, json_t *mounts, const char *des
 		json_array_append_new(mounts, mount_row(destination, type, source, options));
 }
 
+#define MQUEUE_MAGIC 0x19800202
+
+/* The host's own, with the host's IPC: as it is mounted there, since a mount of our own would be labelled, and with it what the host sees. */
+static bool shows_host_queues(const struct builder *b)
+{
+	struct statfs fs;
+	return b->sandbox->host_ipc && statfs("/dev/mqueue", &fs) == 0 && fs.f_type == MQUEUE_MAGIC;
+}
+
 static void add_system_mounts(const struct builder *b, json_t *mounts)
 {
 	bool userns = b->sandbox->uid_mappings != NULL;
@@ -198,7 +208,8 @@ static void add_system_mounts(const struct builder *b, json_t *mounts)
 	add_default(b, mounts, "/proc", "proc", "proc", "nosuid,noexec,nodev");
 	add_default(b, mounts, "/dev", "tmpfs", "tmpfs", "nosuid,strictatime,mode=755,size=65536k");
 	add_default(b, mounts, "/dev/pts", "devpts", "devpts", "nosuid,noexec,newinstance,ptmxmode=0666,mode=0620,gid=5");
-	add_default(b, mounts, "/dev/mqueue", "mqueue", "mqueue", "nosuid,noexec,nodev");
+	bool bound = shows_host_queues(b);
+	add_default(b, mounts, "/dev/mqueue", bound ? "bind" : "mqueue", bound ? "/dev/mqueue" : "mqueue", bound ? "bind,rprivate,nosuid,noexec,nodev" : "nosuid,noexec,nodev");
 	/* A new sysfs belongs to the network namespace's owner; in a user namespace the host's network shows the host's. */
 	if (userns && b->sandbox->host_network)
 		add_default(b, mounts, "/sys", "bind", "/sys", "rbind,nosuid,noexec,nodev,ro");

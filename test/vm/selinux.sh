@@ -7,6 +7,8 @@ here=$(dirname "$(realpath "$0")")
 
 selinuxfs=/sys/fs/selinux
 load() {
+	mkdir -p /usr/share/containers/selinux
+	printf '%s\n' 'process="system_u:system_r:container_t:s0"' 'file="system_u:object_r:container_file_t:s0"' 'ro_file="system_u:object_r:container_ro_file_t:s0"' >/usr/share/containers/selinux/contexts
 	mountpoint -q $selinuxfs || mount -t selinuxfs none $selinuxfs || return 1
 	{
 		seq -f '(category c%g)' 0 1023

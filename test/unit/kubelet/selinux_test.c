@@ -88,6 +88,7 @@ static void what_is_not_asked_for_is_the_policys(void **state)
 	assert_labels(selinux, &(struct container_selinux){"u", "r", "t", "s0-s1:c5.c7"}, "s0:c1,c2", "u:r:t:s0-s1:c5.c7", "u:object_r:box_file_t:s0-s1:c5.c7");
 	autofree char *label = selinux_unconfined_label(selinux);
 	assert_string_equal(label, "system_u:system_r:spc_t:s0");
+	assert_string_equal(selinux_shared_label(selinux), "system_u:object_r:box_ro_t:s0");
 	selinux_close(selinux);
 }
 
@@ -96,6 +97,7 @@ static void the_file_of_container_tools_comes_first(void **state)
 	put("usr/share/containers/selinux/contexts", "process=\"system_u:system_r:first_t:s0\"\nfile=\"system_u:object_r:first_file_t:s0\"\n");
 	struct selinux *selinux = opened();
 	assert_labels(selinux, NULL, NULL, "system_u:system_r:first_t:s0", "system_u:object_r:first_file_t:s0");
+	assert_string_equal(selinux_shared_label(selinux), "system_u:object_r:first_file_t:s0");
 	selinux_close(selinux);
 }
 
@@ -173,6 +175,13 @@ static void trees_are_labelled_without_following_links(void **state)
 	}
 	assert_int_equal(lgetxattr(outside, "security.selinux", have, sizeof(have)), -1);
 	assert_int_equal(errno, ENODATA);
+	/* What never changes is not walked twice. */
+	put("tree/sub/late", "x");
+	autofree char *late = path_join(root, "tree/sub/late", NULL);
+	assert_int_equal(selinux_relabel_once(top, "u:r:two_t:s0", &err), 0);
+	assert_int_equal(lgetxattr(late, "security.selinux", have, sizeof(have)), -1);
+	assert_int_equal(selinux_relabel_once(top, "u:r:three_t:s0", &err), 0);
+	assert_int_equal(lgetxattr(late, "security.selinux", have, sizeof(have)), strlen("u:r:three_t:s0") + 1);
 	assert_int_equal(selinux_relabel("/nowhere/at/all", "u:r:two_t:s0", &err), -ENOENT);
 }
 
