@@ -170,6 +170,17 @@ static int not_found(const char *reference, bool ambiguous, struct error *err)
 	return error_set(err, ENOENT, "image \"%s\" not found", reference);
 }
 
+/* What somebody took out of the store from beneath its record: with a layer gone, the image is one to be pulled again. */
+static int check_layers(struct image_store *store, const struct image *image, struct error *err)
+{
+	for (size_t i = 0; image->layers[i]; i++) {
+		autofree char *folder = xprintf("layers/%s/fs", image->layers[i]);
+		if (faccessat(store->root_fd, folder, F_OK, 0) < 0)
+			return error_set(err, ENOENT, "image \"%s\" has lost its layer %s", image->id, image->layers[i]);
+	}
+	return 0;
+}
+
 int image_get(struct image_store *store, const char *reference, struct image **ret, struct error *err)
 {
 	pthread_mutex_lock(&store->cache_lock);
@@ -182,6 +193,11 @@ int image_get(struct image_store *store, const char *reference, struct image **r
 		return r;
 	if (!image)
 		return not_found(reference, ambiguous, err);
+	r = check_layers(store, image, err);
+	if (r < 0) {
+		image_free(image);
+		return r;
+	}
 	*ret = image;
 	return 0;
 }

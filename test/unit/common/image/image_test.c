@@ -302,6 +302,15 @@ static void test_layers_and_whiteouts(void **state)
 	autofree char *fresh = path_join(target, "fresh", NULL);
 	assert_true(open(fresh, O_WRONLY | O_CREAT, 0600) < 0);
 	assert_int_equal(umount2(target, 0), 0);
+	/* Taken away behind the store's back: it is not there until it is loaded again. */
+	autofree char *lost = image_layer_folder(store, image, 0), *layer = xstrndup(lost, strlen(lost) - strlen("/fs"));
+	struct image *again = NULL;
+	assert_ok(file_remove_all(layer, &err), &err);
+	assert_int_equal(image_get(store, "layered:1", &again, &err), -ENOENT);
+	assert_ok(image_load(store, archive, NULL, NULL, &err), &err);
+	assert_ok(image_get(store, "layered:1", &again, &err), &err);
+	assert_true(file_exists(lost));
+	image_free(again);
 	assert_ok(image_remove(store, image->id, NULL, &err), &err);
 	free(layers[0]);
 	free(layers[1]);
