@@ -13,7 +13,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#define MAX_DEPTH 512 /* of a tree that is walked: each level holds two descriptors */
+#define MAX_DEPTH 256 /* of a tree whose files are emptied: each level holds two descriptors */
 #define REMOVE_DEPTH 64 /* what lies deeper is brought up before it is removed */
 #define READ_STEP ((size_t)16 * 1024)
 
@@ -249,35 +249,6 @@ void file_empty_all(const char *path)
 	autoclose int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	if (fd >= 0)
 		empty_children(fd, 0);
-}
-
-static int walk(int dirfd, const char *name, int depth, file_visit *visit, void *arg, struct error *err)
-{
-	struct open_how how = {.flags = O_PATH | O_NOFOLLOW | O_CLOEXEC, .resolve = depth ? RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_XDEV : 0};
-	autoclose int fd = (int)syscall(SYS_openat2, dirfd, name, &how, sizeof(how));
-	struct stat st;
-	if (fd < 0 && depth && (errno == ENOENT || errno == EXDEV))
-		return 0; /* gone meanwhile; another file system */
-	if (fd < 0 || fstat(fd, &st) < 0)
-		return error_set_errno(err, errno, "open %s", name);
-	int listing = S_ISDIR(st.st_mode) && depth < MAX_DEPTH ? openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1, r = 0;
-	DIR *dir = listing < 0 ? NULL : fdopendir(listing);
-	if (S_ISDIR(st.st_mode) && !dir) {
-		r = error_set_errno(err, depth < MAX_DEPTH ? errno : ELOOP, "read %s", name);
-		cleanup_close(&listing);
-		return r;
-	}
-	for (struct dirent *entry; r == 0 && dir && (entry = readdir(dir));)
-		if (!str_equal(entry->d_name, ".") && !str_equal(entry->d_name, ".."))
-			r = walk(fd, entry->d_name, depth + 1, visit, arg, err);
-	if (dir)
-		closedir(dir);
-	return r < 0 ? r : visit(fd, &st, name, arg, err);
-}
-
-int file_walk(const char *path, file_visit *visit, void *arg, struct error *err)
-{
-	return walk(AT_FDCWD, path, 0, visit, arg, err);
 }
 
 bool file_exists(const char *path)

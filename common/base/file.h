@@ -24,12 +24,6 @@ int file_remove_all(const char *path, struct error *err);
  * follows a symlink and never crosses into another mounted file system. What they hold is lost under all their names.
  */
 void file_empty_all(const char *path);
-/*
- * Calls `visit` with each entry of a tree, a folder after what is in it, the top last, until one fails. The descriptor is of O_PATH: it stays that entry whatever
- * takes its name meanwhile (a link is never followed). Other file systems mounted below are left out; a tree of more than 512 levels is -ELOOP.
- */
-typedef int file_visit(int fd, const struct stat *st, const char *name, void *arg, struct error *err);
-int file_walk(const char *path, file_visit *visit, void *arg, struct error *err);
 bool file_exists(const char *path);
 /* "a/b" from its parts with one slash between; the caller frees. */
 char *path_join(const char *first, ...) __attribute__((sentinel));

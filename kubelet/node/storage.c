@@ -1,46 +1,33 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "common/base/file.h"
 #include "common/base/log.h"
+#include "common/base/walk.h"
 #include "kubelet/container/build.h"
 #include "kubelet/container/resources.h"
 #include "kubelet/node/node.h"
 #include "kubelet/pod/pod.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* Bytes and inodes on disk below an open folder, on its own file system. */
-static void usage_below(int dirfd, dev_t dev, int64_t *bytes, int64_t *inodes) {
-	int copy = openat(dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	DIR *dir = copy < 0 ? NULL : fdopendir(copy);
-	if (!dir) {
-		cleanup_close(&copy);
-		return;
-	}
-	for (struct dirent *e; (e = readdir(dir));) {
-		struct stat st;
-		if (str_equal(e->d_name, ".") || str_equal(e->d_name, "..") || fstatat(dirfd, e->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0 || st.st_dev != dev)
-			continue;
-		*bytes += st.st_blocks * 512;
-		*inodes += 1;
-		autoclose int sub = S_ISDIR(st.st_mode) ? openat(dirfd, e->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC) : -1;
-		if (sub >= 0)
-			usage_below(sub, dev, bytes, inodes);
-	}
-	closedir(dir);
+struct measured {
+	int64_t bytes, inodes;
+};
+
+static int measure(int fd, const struct stat *st, void *arg, struct error *err) {
+	struct measured *m = arg;
+	m->bytes += st->st_blocks * 512;
+	m->inodes++;
+	return 0;
 }
 
 void node_storage_folder(const char *path, int64_t *bytes, int64_t *inodes) {
-	autoclose int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	struct stat st;
-	if (fd < 0 || fstat(fd, &st) < 0)
-		return;
-	*bytes += st.st_blocks * 512;
-	*inodes += 1;
-	usage_below(fd, st.st_dev, bytes, inodes);
+	struct measured m = {0};
+	walk_tree(path, false, measure, &m, NULL);
+	*bytes += m.bytes;
+	*inodes += m.inodes;
 }
 
 static void add_volume(struct kubelet *kubelet, const struct core_v1_pod *pod, const char *volume, int64_t *bytes, int64_t *inodes) {

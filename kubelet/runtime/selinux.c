@@ -3,6 +3,7 @@
 
 #include "common/base/file.h"
 #include "common/base/log.h"
+#include "common/base/walk.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -222,7 +223,7 @@ static bool has_label(const char *path, const char *label)
 	return len > 0 && strnlen(have, (size_t)len) == strlen(label) && strncmp(have, label, strlen(label)) == 0;
 }
 
-static int label_one(int fd, const struct stat *st, const char *name, void *arg, struct error *err)
+static int label_one(int fd, const struct stat *st, void *arg, struct error *err)
 {
 	const char *label = arg;
 	char path[40];
@@ -231,12 +232,12 @@ static int label_one(int fd, const struct stat *st, const char *name, void *arg,
 		return 0;
 	if (setxattr(path, XATTR, label, strlen(label) + 1, 0) == 0 || errno == ENOTSUP)
 		return 0;
-	return error_set_errno(err, errno, "label %s as %s", name, label);
+	return error_set_errno(err, errno, "label as %s", label);
 }
 
 int selinux_relabel(const char *path, const char *label, struct error *err)
 {
-	return file_walk(path, label_one, (char *)label, err);
+	return walk_tree(path, true, label_one, (char *)label, err);
 }
 
 int selinux_relabel_once(const char *path, const char *label, struct error *err)

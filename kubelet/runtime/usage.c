@@ -2,7 +2,7 @@
 /* What a container uses: its cgroup, its writable folder, its logs. */
 #include "kubelet/runtime/internal.h"
 
-#include "common/base/file.h"
+#include "common/base/walk.h"
 
 #include <dirent.h>
 #include <fcntl.h>
@@ -10,28 +10,17 @@
 #include <unistd.h>
 
 #define SIZE_MAX_AGE_NS (10 * NSEC_PER_SEC)
-#define MAX_DEPTH 256
 
-/* Blocks and inodes of a tree, without following links or leaving its file system. */
-static void measure(int dirfd, const char *name, dev_t device, int depth, uint64_t *bytes, uint64_t *inodes)
+struct measured {
+	uint64_t bytes, inodes;
+};
+
+static int measure(int fd, const struct stat *st, void *arg, struct error *err)
 {
-	int fd = openat(dirfd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
-	for (struct dirent *e; dir && (e = readdir(dir));) {
-		struct stat st;
-		if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0 || fstatat(fd, e->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0)
-			continue;
-		if (device && st.st_dev != device)
-			continue;
-		*bytes += (uint64_t)st.st_blocks * 512;
-		*inodes += 1;
-		if (S_ISDIR(st.st_mode) && depth < MAX_DEPTH)
-			measure(fd, e->d_name, st.st_dev, depth + 1, bytes, inodes);
-	}
-	if (dir)
-		closedir(dir);
-	else if (fd >= 0)
-		close(fd);
+	struct measured *m = arg;
+	m->bytes += (uint64_t)st->st_blocks * 512;
+	m->inodes++;
+	return 0;
 }
 
 static void measure_rootfs(struct runtime *runtime, struct container *container)
@@ -40,10 +29,10 @@ static void measure_rootfs(struct runtime *runtime, struct container *container)
 	if (container->size_measured_ns && now - container->size_measured_ns < SIZE_MAX_AGE_NS)
 		return;
 	autofree char *upper = container_root(runtime, container->id, "upper");
-	uint64_t bytes = 0, inodes = 0;
-	measure(AT_FDCWD, upper, 0, 0, &bytes, &inodes);
-	container->rootfs_bytes = bytes;
-	container->rootfs_inodes = inodes;
+	struct measured m = {0};
+	walk_tree(upper, false, measure, &m, NULL);
+	container->rootfs_bytes = m.bytes;
+	container->rootfs_inodes = m.inodes;
 	container->size_measured_ns = now;
 }
 

@@ -2,6 +2,7 @@
 #include "kubelet/volume/volume.h"
 
 #include "common/base/file.h"
+#include "common/base/walk.h"
 #include "kubelet/volume/mount.h"
 
 #include <errno.h>
@@ -79,17 +80,17 @@ gid_t volume_fs_group(const struct core_v1_pod *pod) {
 }
 
 /* By the descriptor of what was looked at: a container may put a link to a file of the host in its place. */
-static int own_one(int fd, const struct stat *st, const char *name, void *arg, struct error *err) {
+static int own_one(int fd, const struct stat *st, void *arg, struct error *err) {
 	gid_t gid = *(const gid_t *)arg;
 	mode_t mode = (st->st_mode & 07777) | 0660;
 	char path[40];
 	if (S_ISDIR(st->st_mode))
 		mode |= S_ISGID | 0110;
 	if (st->st_gid != gid && fchownat(fd, "", (uid_t)-1, gid, AT_EMPTY_PATH) < 0)
-		return error_set_errno(err, errno, "chown %s", name);
+		return error_set_errno(err, errno, "chown");
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
 	if (!S_ISLNK(st->st_mode) && (st->st_mode & 07777) != mode && chmod(path, mode) < 0)
-		return error_set_errno(err, errno, "chmod %s", name);
+		return error_set_errno(err, errno, "chmod");
 	return 0;
 }
 
@@ -102,5 +103,5 @@ int volume_set_ownership(const struct core_v1_pod *pod, const char *path, struct
 	    (st.st_mode & (S_ISGID | 0770)) == (S_ISGID | 0770))
 		return 0;
 	/* The folder itself comes last, so that "on root mismatch" sees a walk that did not end. */
-	return file_walk(path, own_one, &gid, err);
+	return walk_tree(path, true, own_one, &gid, err);
 }

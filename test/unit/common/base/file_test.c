@@ -122,47 +122,19 @@ static void make_deep(const char *top, int levels)
 	close(fd);
 }
 
-static int count(int fd, const struct stat *st, const char *name, void *arg, struct error *err)
-{
-	struct stat again;
-	assert_int_equal(fstat(fd, &again), 0);
-	assert_true(again.st_ino == st->st_ino);
-	++*(int *)arg;
-	return str_equal(name, "stop") ? error_set(err, EINTR, "stopped") : 0;
-}
-
 static void deep_trees_are_removed(void **state)
 {
 	autofree char *top = path_join(dir, "deep", NULL), *name = path_join(top, ".removed-1", NULL);
 	autoerror struct error err = {0};
 	struct rlimit old, few = {200, 200};
-	int seen = 0;
 	make_deep(top, 3000);
 	assert_int_equal(mkdir(name, 0700), 0); /* a name that removal would like to use */
-	assert_int_equal(file_walk(top, count, &seen, &err), -ELOOP);
 	assert_int_equal(getrlimit(RLIMIT_NOFILE, &old), 0);
 	few.rlim_max = old.rlim_max;
 	assert_int_equal(setrlimit(RLIMIT_NOFILE, &few), 0);
 	assert_int_equal(file_remove_all(top, &err), 0);
 	assert_int_equal(setrlimit(RLIMIT_NOFILE, &old), 0);
 	assert_false(file_exists(top));
-}
-
-static void walks_see_each_entry_once(void **state)
-{
-	autofree char *sub = path_join(dir, "walk/sub", NULL), *file = path_join(sub, "file", NULL), *link = path_join(sub, "link", NULL), *top = path_join(dir, "walk", NULL), *stop = path_join(dir, "walk/stop", NULL);
-	autoerror struct error err = {0};
-	int seen = 0;
-	assert_int_equal(file_mkdir_all(sub, 0755, &err), 0);
-	assert_int_equal(file_write(AT_FDCWD, file, "x", 1, 0600, &err), 0);
-	assert_int_equal(symlink("/", link), 0);
-	assert_int_equal(file_walk(top, count, &seen, &err), 0);
-	assert_int_equal(seen, 4);
-	assert_int_equal(file_walk(file, count, &seen, &err), 0);
-	assert_int_equal(seen, 5);
-	assert_int_equal(file_write(AT_FDCWD, stop, "x", 1, 0600, &err), 0);
-	assert_int_equal(file_walk(top, count, &seen, &err), -EINTR);
-	assert_int_equal(file_walk("/nowhere/at/all", count, &seen, &err), -ENOENT);
 }
 
 int main(void)
@@ -174,7 +146,6 @@ int main(void)
 		cmocka_unit_test(paths_join_with_one_slash),
 		cmocka_unit_test(emptied_files_hold_nothing),
 		cmocka_unit_test(deep_trees_are_removed),
-		cmocka_unit_test(walks_see_each_entry_once),
 	};
 	return cmocka_run_group_tests(tests, make_dir, remove_dir);
 }
