@@ -80,22 +80,22 @@ static enum container_mount_propagation propagation(const struct core_v1_volume_
 
 static int add_mount(const struct build_container_input *in, const struct core_v1_volume_mount *mount, size_t index, struct env_list *env, struct arena *arena, struct container_mount *ret, struct error *err) {
 	const struct core_v1_volume *volume = find_volume(in->pod, mount->name);
+	const struct volume_plugin *plugin = volume ? volume_plugin_find(volume) : NULL;
 	const char *path = map_get(in->volume_paths, mount->name);
-	if (!volume || !path)
+	if (!plugin || !path)
 		return error_set(err, ENOENT, "volume \"%s\" is not set up", mount->name);
 	*ret = (struct container_mount){
 		.container_path = *mount->mount_path == '/' ? mount->mount_path : arena_printf(arena, "/%s", mount->mount_path),
-		.read_only = mount->read_only,
+		.read_only = mount->read_only || plugin->read_only,
 		.recursive_read_only = !str_empty(mount->recursive_read_only) && !str_equal(mount->recursive_read_only, CORE_V1_RECURSIVE_READ_ONLY_MODE_DISABLED),
 		.propagation = propagation(mount),
 	};
 	if (volume->image) {
 		ret->image_ref = volume->image->reference;
 		ret->image_sub_path = str_empty(mount->sub_path) ? NULL : mount->sub_path;
-		ret->read_only = true;
 		return 0;
 	}
-	ret->relabel = volume_plugin_find(volume)->relabel;
+	ret->relabel = plugin->relabel;
 	/* A hostPath is shared or not as the host has it; a volume of the pod's own can be made so. */
 	int r = ret->propagation == MOUNT_PRIVATE || volume->host_path ? 0 : mount_share(path, err);
 	if (r == 0)

@@ -10,4 +10,4 @@ static int setup(struct volume_pod *pod, const struct core_v1_volume *volume, co
 	return 0;
 }
 
-const struct volume_plugin volume_image = {.name = "kubernetes.io/image", .handles = handles, .setup = setup, .without_dir = true};
+const struct volume_plugin volume_image = {.name = "kubernetes.io/image", .handles = handles, .setup = setup, .read_only = true, .without_dir = true};

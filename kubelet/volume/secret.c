@@ -15,4 +15,4 @@ static int setup(struct volume_pod *pod, const struct core_v1_volume *volume, co
 	return r < 0 ? r : payload_write(&payload, pod, dir, true, ret_path, err);
 }
 
-const struct volume_plugin volume_secret = {.name = "kubernetes.io/secret", .handles = handles, .setup = setup, .relabel = true, .live = true};
+const struct volume_plugin volume_secret = {.name = "kubernetes.io/secret", .handles = handles, .setup = setup, .read_only = true, .relabel = true, .live = true};

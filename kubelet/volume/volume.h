@@ -37,6 +37,7 @@ struct volume_plugin {
 	 */
 	int (*setup)(struct volume_pod *pod, const struct core_v1_volume *volume, const char *dir, char **ret_path, struct error *err);
 	bool without_dir; /* lives elsewhere: the pod's folder holds nothing of it */
+	bool read_only;   /* containers may not write to it, whatever their mounts say */
 	bool relabel;     /* the pod's alone: where there is SELinux, what is in it takes the label of its containers' files */
 	bool live;        /* what it shows can change: setup runs at each sync */
 };

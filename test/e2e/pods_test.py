@@ -492,5 +492,5 @@ spec:
     c.wait(30, "its loss is told", lambda: told("outlives", 'configmap "passing" not found'))
     run_in(c, "outlives", "touch /tmp/go")
     c.wait(30, "it runs again without", lambda: statuses(c, "outlives")["main"]["restartCount"] == 1 and statuses(c, "outlives")["main"]["ready"])
-    expect(run_in(c, "outlives", "cat /files/a") == "1", "with the files it had")
+    expect(run_in(c, "outlives", "cat /files/a; touch /files/b 2>/dev/null || echo refused") == "1refused\n", "with the files it had, which it cannot write to")
     gone(c, "outlives", "waits")
