@@ -194,10 +194,9 @@ int metrics_handle(struct request *r, struct error *err) {
 
 int version_handle(struct request *r, struct error *err) {
 	struct utsname uts;
-	/* One form, for whoever takes it at all. */
-	const char *accept = http_header(r->http, "Accept");
-	if (!str_empty(accept) && !strstr(accept, "application/json") && !strstr(accept, "*/*") && !strstr(accept, "application/*"))
-		return error_status(err, 406, "NotAcceptable", "only the following media types are accepted: application/json");
+	int rc = request_check_route(r, err);
+	if (rc < 0)
+		return rc;
 	uname(&uts);
 	const char *arch = strcmp(uts.machine, "x86_64") == 0 ? "amd64" : strcmp(uts.machine, "aarch64") == 0 ? "arm64" : uts.machine;
 	autofree char *text = xprintf("{\n  \"major\": \"1\",\n  \"minor\": \"36\",\n  \"emulationMajor\": \"1\",\n  \"emulationMinor\": \"36\",\n  \"minCompatibilityMajor\": \"1\",\n  \"minCompatibilityMinor\": \"35\",\n  \"gitVersion\": \"v1.36.2+coracle-%s\",\n  \"gitCommit\": \"\",\n  \"gitTreeState\": \"clean\",\n  \"buildDate\": \"1970-01-01T00:00:00Z\",\n  \"goVersion\": \"\",\n  \"compiler\": \"cc\",\n  \"platform\": \"linux/%s\"\n}", CORACLE_VERSION, arch);

@@ -10,6 +10,7 @@
 #include "apiserver/rest/write.h"
 #include "apiserver/strategy/strategy.h"
 #include "apiserver/zpages.h"
+#include "common/api/format.h"
 #include "common/base/metrics.h"
 
 #include <errno.h>
@@ -32,10 +33,10 @@ static const struct path_row {
 	{"/apis", discovery_apis, ANY_METHOD}, {"/apis/", discovery_apis, ANY_METHOD},
 	{"/api/*", discovery_version, READ_ONLY},
 	{"/apis/*", discovery_version, READ_ONLY},
-	{"/openapi/v2", openapi_v2, READ_ONLY}, {"/openapi/v3", openapi_v3, READ_ONLY}, {"/openapi/v3/*", openapi_v3, READ_ONLY},
+	{"/openapi/v2", openapi_v2, ANY_METHOD}, {"/openapi/v3", openapi_v3, READ_ONLY}, {"/openapi/v3/*", openapi_v3, READ_ONLY},
 	{"/.well-known/openid-configuration", openid_configuration, GET_ONLY},
 	{"/openid/v1/jwks", openid_jwks, GET_ONLY}, {"/openid/v1/jwks/", openid_jwks, GET_ONLY},
-	{"/", discovery_root, ANY_METHOD},
+	{"/", discovery_root, ANY_METHOD}, {"/index.html", discovery_root, ANY_METHOD},
 };
 
 static int dispatch_path(struct request *r, struct error *err) {
@@ -114,12 +115,18 @@ static int dispatch_resource(struct request *r, struct error *err) {
 		return not_served(r, err);
 	if (!api->namespaced && !str_empty(r->ns) && strcmp(r->plural, "namespaces") != 0)
 		return not_served(r, err);
+	struct format_messages unfit = {0};
+	if (r->name)
+		format_path_segment(r->name, &unfit);
+	if (unfit.len)
+		return error_bad_request(err, "Name parameter invalid: \"%s\": %s", r->name, unfit.items[0]);
 	bool head = strcmp(r->method, "HEAD") == 0;
 	if (r->subresource) {
 		r->sub = api_resource_subresource(api, r->subresource);
 		if (!r->sub)
 			return not_served(r, err);
-		const struct verb_row *verb = find_verb(r->verb);
+		/* OPTIONS may be passed on as well. */
+		const struct verb_row *verb = find_verb(strcmp(r->subresource, "proxy") == 0 && strcmp(r->method, "OPTIONS") == 0 ? "get" : r->verb);
 		if (!verb || !(r->sub->verbs & verb->bit) || (head && strcmp(r->subresource, "proxy") != 0))
 			return error_method_not_allowed(err);
 		bool stream = subresource_is_stream(r);

@@ -39,7 +39,9 @@ int step_deadline(struct request *r, struct error *err) {
 	const char *text = http_query(r->http, "timeout");
 	if (!str_empty(text)) {
 		if (duration_parse(text, strlen(text), &asked) < 0)
-			return error_bad_request(err, "invalid timeout specified in the request URL - time: invalid duration \"%s\"", text);
+			return error_bad_request(err, "invalid timeout specified in the request URL - time: %s \"%s\"", text[strspn(text, "0123456789.")] ? "invalid duration" : "missing unit in duration", text);
+		if (asked > 0 && asked < NSEC_PER_MSEC)
+			return error_status(err, 504, "Timeout", "Timeout: request did not complete within the allotted timeout");
 		if (asked > 0 && (limit <= 0 || asked < limit))
 			limit = asked;
 	}

@@ -4,20 +4,19 @@
 
 #include <strings.h>
 
-#define NOT_ACCEPTABLE "only the following media types are accepted: application/json, application/yaml, application/vnd.kubernetes.protobuf"
+#define MAX_CLAUSES 64
 
-#define WATCH_NOT_ACCEPTABLE "only the following media types are accepted: application/json;stream=watch, application/vnd.kubernetes.protobuf;stream=watch"
-
-static const struct { const char *name; enum media_type media; } media_types[] = {
-	{"application/json", MEDIA_JSON},
-	{"application/yaml", MEDIA_YAML},
-	{"application/vnd.kubernetes.protobuf", MEDIA_PROTOBUF},
-	{"application/x-yaml", MEDIA_YAML},
-	{"*/*", MEDIA_JSON},
-	{"application/*", MEDIA_JSON},
+static const char *const served[] = {"application/json", "application/yaml", "application/vnd.kubernetes.protobuf", NULL};
+static const char *const served_lists[] = {
+	"application/json", "application/yaml", "application/vnd.kubernetes.protobuf", "application/json;stream=watch", "application/vnd.kubernetes.protobuf;stream=watch", NULL,
 };
+static const char *const served_streams[] = {"application/json;stream=watch", "application/vnd.kubernetes.protobuf;stream=watch", NULL};
+static const char *const served_text[] = {"application/json", NULL};
 
 enum media_type media_type_of(const char *content_type) {
+	static const struct { const char *name; enum media_type media; } media_types[] = {
+		{"application/json", MEDIA_JSON}, {"application/yaml", MEDIA_YAML}, {"application/vnd.kubernetes.protobuf", MEDIA_PROTOBUF}, {"application/x-yaml", MEDIA_YAML}, {"*/*", MEDIA_JSON},
+	};
 	if (str_empty(content_type))
 		return MEDIA_JSON;
 	size_t len = strcspn(content_type, "; ,");
@@ -27,69 +26,160 @@ enum media_type media_type_of(const char *content_type) {
 	return MEDIA_OTHER;
 }
 
+struct text {
+	const char *at;
+	size_t len;
+};
+
+static struct text trimmed(const char *at, size_t len) {
+	while (len && *at == ' ')
+		at++, len--;
+	while (len && at[len - 1] == ' ')
+		len--;
+	return (struct text){at, len};
+}
+
+static bool is_text(struct text t, const char *want) {
+	return strlen(want) == t.len && memcmp(want, t.at, t.len) == 0;
+}
+
+/* Up to `stop`, which is passed; what is left goes to *rest. */
+static struct text next_part(struct text *rest, char stop) {
+	const char *found = memchr(rest->at, stop, rest->len);
+	size_t len = found ? (size_t)(found - rest->at) : rest->len;
+	struct text part = trimmed(rest->at, len);
+	*rest = (struct text){rest->at + len + (found != NULL), rest->len - len - (found != NULL)};
+	return part;
+}
+
+/* ---- which route: as Kubernetes' router sees the header ---- */
+
+/* Names of types alone count here; wildcards in part do not. */
+static bool route_fits(const char *accept, const char *const *produced) {
+	struct text rest = {accept, strlen(accept)};
+	while (rest.len) {
+		struct text clause = next_part(&rest, ','), type = next_part(&clause, ';');
+		if (is_text(type, "*/*"))
+			return true;
+		for (const char *const *p = produced; *p; p++)
+			if (is_text(type, *p))
+				return true;
+	}
+	return false;
+}
+
+static int refuse(const char *begin, const char *const *types, struct error *err) {
+	autobuf struct buf list = BUF_INIT(1024);
+	for (const char *const *t = types; *t; t++)
+		buf_printf(&list, "%s%s", t == types ? "" : ", ", *t);
+	return error_status(err, 406, "NotAcceptable", "%s%s", begin, list.data);
+}
+
+int request_check_route(const struct request *r, struct error *err) {
+	const char *accept = http_header(r->http, "Accept");
+	bool list = strcmp(r->verb, "list") == 0 || (strcmp(r->verb, "watch") == 0 && !r->watches_one);
+	bool version = r->part_count == 1 && strcmp(r->parts[0], "version") == 0;
+	const char *const *produced = version ? served_text : r->is_resource && list ? served_lists : served;
+	if (str_empty(accept) || route_fits(accept, produced))
+		return 0;
+	int rc = refuse("406: Not Acceptable\n\nAvailable representations: ", produced, err);
+	if (err)
+		err->empty_details = true;
+	return rc;
+}
+
+/* ---- which form: each clause with its parameters ---- */
+
 struct clause {
-	char as[64], group[64], version[16], stream[16];
+	struct text type, subtype, params;
 	double q;
 };
 
-static void clause_set(struct clause *c, const char *key, size_t key_len, const char *value, size_t value_len) {
-	struct { const char *key; char *to; size_t size; } fields[] = {
-		{"as", c->as, sizeof(c->as)}, {"g", c->group, sizeof(c->group)}, {"v", c->version, sizeof(c->version)}, {"stream", c->stream, sizeof(c->stream)},
-	};
-	if (key_len == 1 && *key == 'q') {
-		char text[16] = {0};
-		memcpy(text, value, min_of(value_len, sizeof(text) - 1));
-		c->q = strtod(text, NULL);
-	}
-	for (size_t i = 0; i < array_len(fields); i++) {
-		if (strlen(fields[i].key) != key_len || strncmp(fields[i].key, key, key_len) != 0)
-			continue;
-		size_t len = min_of(value_len, fields[i].size - 1);
-		memcpy(fields[i].to, value, len);
-		fields[i].to[len] = '\0';
-	}
-}
-
-/* Reads "type/sub;k=v;k=v" at p; *end is set past it. */
-static enum media_type parse_clause(const char *p, const char **end, struct clause *c) {
-	*c = (struct clause){.q = 1};
-	while (*p == ' ' || *p == ',')
-		p++;
-	const char *stop = p + strcspn(p, ",");
-	enum media_type media = media_type_of(p == stop ? "?" : p);
-	p += strcspn(p, ";,");
-	while (p < stop && *p == ';') {
-		p++;
-		while (*p == ' ')
-			p++;
-		size_t key_len = strcspn(p, "=;,");
-		const char *key = p;
-		p += key_len;
-		if (*p == '=') {
-			size_t value_len = strcspn(++p, ";,");
-			clause_set(c, key, key_len, p, value_len);
-			p += value_len;
-		}
-	}
-	*end = stop;
-	return media;
-}
-
-static bool clause_form(const struct request *r, const struct clause *c, bool can_transform, enum response_form *ret) {
-	*ret = FORM_OBJECT;
-	if (!c->as[0])
-		return true;
-	if (!can_transform || strcmp(c->group, "meta.k8s.io") != 0 || (strcmp(c->version, "v1") != 0 && strcmp(c->version, "v1beta1") != 0))
-		return false;
-	if (strcmp(c->as, "Table") == 0)
-		*ret = FORM_TABLE;
-	else if (strcmp(r->verb, "watch") != 0 && strcmp(c->as, strcmp(r->verb, "list") == 0 || strcmp(r->verb, "deletecollection") == 0 ? "PartialObjectMetadataList" : "PartialObjectMetadata") != 0)
-		return false; /* a list is asked for as a list, an object as an object */
-	else if (strcmp(c->as, "PartialObjectMetadata") == 0 || strcmp(c->as, "PartialObjectMetadataList") == 0)
-		*ret = FORM_PARTIAL;
+static bool parse_clause(struct text part, struct clause *c) {
+	struct text name = next_part(&part, ';');
+	*c = (struct clause){.type = next_part(&name, '/'), .params = part, .q = 1};
+	if (name.len)
+		c->subtype = trimmed(name.at, name.len);
+	else if (is_text(c->type, "*"))
+		c->subtype = c->type;
 	else
 		return false;
+	for (struct text rest = part; rest.len;) {
+		struct text value = next_part(&rest, ';'), key = next_part(&value, '=');
+		char number[16] = {0};
+		if (!is_text(key, "q") || !value.len)
+			continue;
+		memcpy(number, value.at, min_of(value.len, sizeof(number) - 1));
+		c->q = strtod(number, NULL);
+	}
+	return !memchr(c->subtype.at, '/', c->subtype.len);
+}
+
+/* Better ones first, and what is named before what is any; for few clauses this is the order that Go's sort gives. */
+static bool goes_before(const struct clause *a, const struct clause *b) {
+	return a->q > b->q || (!is_text(a->type, "*") && is_text(b->type, "*")) || (!is_text(a->subtype, "*") && is_text(b->subtype, "*"));
+}
+
+static size_t parse_accept(const char *accept, struct clause *clauses) {
+	size_t count = 0;
+	for (struct text rest = {accept, strlen(accept)}; rest.len && count < MAX_CLAUSES;) {
+		if (!parse_clause(next_part(&rest, ','), &clauses[count]))
+			continue;
+		for (size_t i = count; i > 0 && goes_before(&clauses[i], &clauses[i - 1]); i--) {
+			struct clause moved = clauses[i];
+			clauses[i] = clauses[i - 1];
+			clauses[i - 1] = moved;
+		}
+		count++;
+	}
+	return count;
+}
+
+struct wanted {
+	char as[64], group[64], version[16];
+	bool convert, pretty, stream;
+};
+
+static void keep(char *to, size_t size, struct text value) {
+	size_t len = min_of(value.len, size - 1);
+	memcpy(to, value.at, len);
+	to[len] = '\0';
+}
+
+/* False where a parameter asks for what is not there. */
+static bool read_params(struct text params, enum media_type media, struct wanted *w) {
+	*w = (struct wanted){0};
+	while (params.len) {
+		struct text value = next_part(&params, ';'), key = next_part(&value, '=');
+		value = trimmed(value.at, value.len);
+		if (!value.len || memchr(value.at, '=', value.len))
+			continue;
+		if (is_text(key, "as"))
+			w->convert = true, keep(w->as, sizeof(w->as), value);
+		else if (is_text(key, "g"))
+			w->convert = true, keep(w->group, sizeof(w->group), value);
+		else if (is_text(key, "v"))
+			w->convert = true, keep(w->version, sizeof(w->version), value);
+		else if (is_text(key, "pretty"))
+			w->pretty = is_text(value, "1");
+		else if (is_text(key, "sv"))
+			return false;
+		else if (is_text(key, "stream") && (media == MEDIA_YAML || !is_text(value, "watch")))
+			return false;
+		else if (is_text(key, "stream"))
+			w->stream = true;
+	}
 	return true;
+}
+
+static bool form_of(const struct wanted *w, bool can_transform, enum response_form *ret) {
+	*ret = FORM_OBJECT;
+	if (!w->convert)
+		return true;
+	if (!can_transform || strcmp(w->group, "meta.k8s.io") != 0 || (strcmp(w->version, "v1") != 0 && strcmp(w->version, "v1beta1") != 0))
+		return false;
+	*ret = strcmp(w->as, "Table") == 0 ? FORM_TABLE : FORM_PARTIAL;
+	return *ret == FORM_TABLE || strcmp(w->as, "PartialObjectMetadata") == 0 || strcmp(w->as, "PartialObjectMetadataList") == 0;
 }
 
 /* A watch has no YAML form, custom resources and Tables no protobuf form: the next clause may be better. */
@@ -99,6 +189,38 @@ static bool media_fits(const struct request *r, enum media_type media, enum resp
 	if (media != MEDIA_PROTOBUF)
 		return true;
 	return form == FORM_PARTIAL || (form == FORM_OBJECT && !(r->resource && r->resource->custom));
+}
+
+/* The first of the types served that the clause names and that can be had so. */
+static bool clause_fits(const struct request *r, const struct clause *c, bool can_transform, struct negotiated *ret, struct wanted *w) {
+	static const struct { const char *subtype; enum media_type media; } types[] = {{"json", MEDIA_JSON}, {"yaml", MEDIA_YAML}, {"vnd.kubernetes.protobuf", MEDIA_PROTOBUF}};
+	bool any_type = is_text(c->type, "*"), any = is_text(c->subtype, "*");
+	for (size_t i = 0; i < array_len(types); i++) {
+		if (!(any_type && any) && !(is_text(c->type, "application") && (any || is_text(c->subtype, types[i].subtype))))
+			continue;
+		ret->media = types[i].media;
+		if (read_params(c->params, ret->media, w) && form_of(w, can_transform, &ret->form) && media_fits(r, ret->media, ret->form))
+			return true;
+	}
+	return false;
+}
+
+static bool is_about_list(const struct request *r) {
+	return strcmp(r->verb, "list") == 0 || strcmp(r->verb, "deletecollection") == 0;
+}
+
+/* A list is asked for as a list, an object as an object; a watch as either. */
+static bool is_misfit(const struct request *r, const struct wanted *w) {
+	return strcmp(r->verb, "watch") != 0 && is_about_list(r) != (strcmp(w->as, "PartialObjectMetadataList") == 0);
+}
+
+int request_check_fit(const struct request *r, struct error *err) {
+	if (!r->accept.misfit || !r->resource)
+		return 0;
+	const struct api_resource *api = r->resource->api;
+	const char *group = str_empty(api->group) ? "core" : api->group;
+	bool list = is_about_list(r);
+	return error_status(err, 406, "NotAcceptable", "you requested PartialObjectMetadata%s, but the requested object is %sa list (*%.*s.%s%s)", list ? "" : "List", list ? "" : "not ", (int)strcspn(group, "."), group, api->kind, list ? "List" : "");
 }
 
 static bool wants_pretty(const struct request *r) {
@@ -122,35 +244,46 @@ static int check_include_object(const struct request *r, struct error *err) {
 	return error_bad_request(err, "Unable to convert to Table as requested: includeObject: Invalid value: \"%s\": must be 'Metadata', 'Object', 'None', or empty", value);
 }
 
+/* The best clause that can be had. */
+static int choose(const struct request *r, const char *accept, bool can_transform, struct negotiated *best, struct wanted *w, struct error *err) {
+	struct clause clauses[MAX_CLAUSES];
+	size_t count = parse_accept(accept, clauses);
+	for (size_t i = 0; i < count; i++)
+		if (clause_fits(r, &clauses[i], can_transform, best, w))
+			return 0;
+	return refuse("only the following media types are accepted: ", strcmp(r->verb, "watch") == 0 ? served_streams : served, err);
+}
+
+int request_negotiate_plain(const struct request *r, struct negotiated *ret) {
+	const char *accept = http_header(r->http, "Accept");
+	struct negotiated best = {.media = MEDIA_JSON, .pretty = wants_pretty(r)};
+	struct wanted w = {0};
+	int rc = str_empty(accept) ? 0 : choose(r, accept, false, &best, &w, NULL);
+	best.pretty |= w.pretty;
+	if (rc == 0)
+		*ret = best;
+	return rc;
+}
+
 int request_negotiate(const struct request *r, bool can_transform, struct negotiated *ret, struct error *err) {
 	const char *accept = http_header(r->http, "Accept");
-	int rc = 0;
 	struct negotiated best = {.media = MEDIA_JSON, .pretty = wants_pretty(r)};
 	if (str_empty(accept)) {
 		*ret = best;
 		return 0;
 	}
-	double best_q = 0;
-	for (const char *p = accept; *p;) {
-		struct clause c;
-		enum media_type media = parse_clause(p, &p, &c);
-		while (*p == ',' || *p == ' ')
-			p++;
-		enum response_form form;
-		if (media == MEDIA_OTHER || c.q <= best_q || !clause_form(r, &c, can_transform, &form) || !media_fits(r, media, form))
-			continue;
-		best.media = media;
-		best.form = form;
-		best.beta = form != FORM_OBJECT && strcmp(c.version, "v1beta1") == 0;
-		best.stream = strcmp(c.stream, "watch") == 0;
-		best_q = c.q;
-	}
-	if (best_q <= 0)
-		return error_status(err, 406, "NotAcceptable", strcmp(r->verb, "watch") == 0 ? WATCH_NOT_ACCEPTABLE : NOT_ACCEPTABLE);
-	if (best.form == FORM_TABLE)
+	int rc = request_check_route(r, err);
+	struct wanted w = {0};
+	if (rc == 0)
+		rc = choose(r, accept, can_transform, &best, &w, err);
+	if (rc == 0 && best.form == FORM_TABLE)
 		rc = check_include_object(r, err);
 	if (rc < 0)
 		return rc;
+	best.pretty |= w.pretty;
+	best.stream = w.stream;
+	best.misfit = best.form == FORM_PARTIAL && is_misfit(r, &w);
+	best.beta = best.form != FORM_OBJECT && strcmp(w.version, "v1beta1") == 0;
 	*ret = best;
 	return 0;
 }

@@ -7,23 +7,23 @@
 
 #define MAX_PATH_PARTS 64
 
+/* Segments between slashes, an escaped one too; empty ones in between count, those at the ends do not. */
 static int split_path(struct request *r, struct error *err) {
-	const char *p = r->path;
 	const char **parts = arena_calloc(r->arena, MAX_PATH_PARTS + 1, sizeof(*parts));
-	size_t count = 0;
-	while (*p) {
-		while (*p == '/')
-			p++;
-		size_t len = strcspn(p, "/");
-		if (!len)
+	size_t count = 0, len = strlen(r->path);
+	char *path = http_url_decode(r->arena, r->path, len, false);
+	if (!path)
+		return error_bad_request(err, "invalid URL escape in path");
+	char *p = path + strspn(path, "/"), *end = path + strlen(path);
+	while (end > p && end[-1] == '/')
+		*--end = '\0';
+	while (*p && count < MAX_PATH_PARTS) {
+		char *slash = strchr(p, '/');
+		parts[count++] = p;
+		if (!slash)
 			break;
-		if (count == MAX_PATH_PARTS)
-			break;
-		char *part = http_url_decode(r->arena, p, len, false);
-		if (!part)
-			return error_bad_request(err, "invalid URL escape in path");
-		parts[count++] = part;
-		p += len;
+		*slash = '\0';
+		p = slash + 1;
 	}
 	r->parts = parts;
 	r->part_count = count;
@@ -127,6 +127,9 @@ int request_parse(struct request *r, struct error *err) {
 		r->name = r->parts[i++];
 	if (i < r->part_count)
 		r->subresource = r->parts[i++];
+	/* Nothing is without a name. */
+	if ((r->name && !*r->name) || (r->subresource && !*r->subresource))
+		r->plural = "";
 	if (i < r->part_count || (r->subresource && strcmp(r->subresource, "proxy") == 0))
 		r->rest = path_after(r->path, i);
 	if (!r->name && strcmp(r->verb, "get") == 0)

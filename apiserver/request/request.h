@@ -19,6 +19,7 @@ struct negotiated {
 	enum response_form form;
 	bool pretty;
 	bool stream; /* ;stream=watch was asked for */
+	bool misfit; /* a list was asked for as an object, or the reverse */
 	bool beta;   /* Tables and bare metadata of meta.k8s.io/v1beta1 */
 };
 
@@ -78,8 +79,14 @@ bool request_flag(const struct request *r, const char *name);
 /* What is left of the request's time, at most `most` and at least a moment. */
 int request_time_left_ms(const struct request *r, int most);
 
+/* Whether what the client accepts names a type that the path is served in. Returns 0 or 406. */
+int request_check_route(const struct request *r, struct error *err);
 /* Settles what to answer with. `table` and `partial` tell what the endpoint can do. Returns 0 or 406. */
 int request_negotiate(const struct request *r, bool can_transform, struct negotiated *ret, struct error *err);
+/* The same for what has one form, whatever is made of others. */
+int request_negotiate_plain(const struct request *r, struct negotiated *ret);
+/* Once it is known that there is something to answer with: 406 where it was asked for as what it is not. */
+int request_check_fit(const struct request *r, struct error *err);
 enum media_type media_type_of(const char *content_type);
 
 /* ---- answers; each ends the request ---- */

@@ -59,7 +59,7 @@ void request_respond_json(struct request *r, int code, const char *json, size_t 
 
 void request_respond_encoded(struct request *r, int code, const struct api_type *type, const char *json, size_t len) {
 	void *object;
-	if (r->accept.media == MEDIA_YAML && r->accept.form == FORM_OBJECT) {
+	if (r->accept.media == MEDIA_YAML) {
 		autobuf struct buf yaml = BUF_INIT(BUF_MAX_DEFAULT);
 		yaml_from_json(json, len, &yaml, NULL);
 		respond_bytes(r, code, "application/yaml", buf_to_bytes(&yaml));
@@ -124,6 +124,11 @@ static int respond_partial_protobuf(struct request *r, int code, const struct ap
 }
 
 void request_respond_object(struct request *r, int code, const struct api_type *type, const void *object) {
+	autoerror struct error misfit = {0};
+	if (request_check_fit(r, &misfit) < 0) {
+		request_fail(r, &misfit);
+		return;
+	}
 	if (r->accept.media == MEDIA_PROTOBUF && r->accept.form == FORM_PARTIAL && r->resource && type == r->resource->type && respond_partial_protobuf(r, code, type, object) == 0)
 		return;
 	struct buf out = BUF_INIT(BUF_MAX_DEFAULT);

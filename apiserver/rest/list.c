@@ -332,6 +332,8 @@ static int answer(struct request *r, struct list_query *query, struct error *err
 int rest_list(struct request *r, struct error *err) {
 	struct list_query *query;
 	int rc = list_query_parse(r, &query, err);
+	if (rc == 0 && (rc = request_check_fit(r, err)) < 0)
+		list_query_free(query);
 	if (rc < 0)
 		return rc;
 	return list_when_fresh(r, query, answer, err);

@@ -256,11 +256,11 @@ static int parse_all(struct request *r, struct list_query *query, struct error *
 	if (rc < 0)
 		return rc;
 	const char *limit = http_query(r->http, "limit");
-	if (!str_empty(limit) && !str_to_int64(limit, INT64_MIN, INT64_MAX, &query->limit))
+	if (limit && !str_to_int64(limit, INT64_MIN, INT64_MAX, &query->limit))
 		return error_bad_number(err, limit);
 	const char *timeout = http_query(r->http, "timeoutSeconds");
 	int64_t seconds;
-	if (!str_empty(timeout)) {
+	if (timeout) {
 		if (!str_to_int64(timeout, INT64_MIN, INT64_MAX, &seconds))
 			return error_bad_number(err, timeout);
 		if (seconds > 0)
@@ -376,7 +376,8 @@ static void on_fresh(int errnum, void *arg) {
 	struct list_query *query = waiting->query;
 	autoerror struct error err = {0};
 	int rc;
-	if (errnum == -ETIMEDOUT && query->rv) {
+	bool future = errnum == 0 && list_query_is_exact(query) && store_revision(r->server->store) < query->rv;
+	if (future || (errnum == -ETIMEDOUT && query->rv)) {
 		rc = error_status(&err, 504, "Timeout", "Timeout: Too large resource version: %llu, current: %llu", (unsigned long long)query->rv, (unsigned long long)store_revision(r->server->store));
 		error_cause(&err, "ResourceVersionTooLarge", NULL, "Too large resource version");
 		err.retry_after_seconds = list_query_is_exact(query) ? 0 : 1;
@@ -400,6 +401,7 @@ int list_when_fresh(struct request *r, struct list_query *query, int (*fn)(struc
 	}
 	struct waiting *waiting = arena_new_type(r->arena, struct waiting);
 	*waiting = (struct waiting){r, query, fn};
-	store_wait(r->server->store, query->rv_given ? query->rv : 0, request_time_left_ms(r, FRESH_TIMEOUT_MS), on_fresh, waiting);
+	/* Exactly one that is yet to come is asked of etcd, not waited for. */
+	store_wait(r->server->store, query->rv_given && !list_query_is_exact(query) ? query->rv : 0, request_time_left_ms(r, FRESH_TIMEOUT_MS), on_fresh, waiting);
 	return REQUEST_TAKEN;
 }

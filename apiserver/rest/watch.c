@@ -53,6 +53,7 @@ struct watcher {
 	bool pumping;
 	bool columns_sent;
 	uint64_t sent_revision;
+	uint64_t after; /* what was asked for lay ahead: nothing up to it is told */
 	struct buf gathered; /* what the lull holds back */
 	struct timer *lull;  /* runs while anything is */
 };
@@ -325,6 +326,8 @@ static void on_event(const struct store_event *event, void *arg) {
 		pthread_mutex_unlock(&w->lock);
 		return;
 	}
+	if (event->revision <= w->after)
+		return;
 	if ((event->marks & w->query->marks) != w->query->marks)
 		return; /* neither what it was nor what it is can match */
 	bool now = event->type != STORE_DELETED && list_query_matches(w->query, event->entry);
@@ -440,7 +443,7 @@ static void on_bookmark_timer(void *arg) {
 	struct watcher *w = arg;
 	pthread_mutex_lock(&w->lock);
 	if (!w->closed && w->live && w->watch) {
-		uint64_t revision = store_watch_revision(w->watch);
+		uint64_t revision = max_of(store_watch_revision(w->watch), w->after);
 		if (revision > w->sent_revision)
 			send_bookmark(w, revision, false);
 	}
@@ -494,6 +497,8 @@ static int start(struct request *r, struct list_query *given, struct error *err)
 		w->scan = snapshot_scan_over(w->initial, first, end, query->marks);
 	}
 	uint64_t revision = query->rv ? query->rv : store_revision(r->server->store);
+	if (!initial && revision > store_revision(r->server->store))
+		w->after = revision;
 	request_add_warnings(r);
 	request_finished(r, websocket_requested(r->http) ? 101 : 200);
 	/* The timers hold it from now on, so that on_close finds them whenever it comes. */
@@ -528,5 +533,11 @@ int rest_watch(struct request *r, struct error *err) {
 	int rc = list_query_parse(r, &query, err);
 	if (rc < 0)
 		return rc;
+	/* From a revision that is yet to come nothing has to be known but that. */
+	if (query->rv && !query->send_initial_events) {
+		rc = start(r, query, err);
+		list_query_free(query);
+		return rc;
+	}
 	return list_when_fresh(r, query, start, err);
 }

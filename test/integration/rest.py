@@ -280,6 +280,10 @@ def test_options(site):
     api.call("POST", NS + "configmaps", {"metadata": {"name": "a"}, "data": {"k": "v"}})
     a = NS + "configmaps/a"
     rv = api.get(a)["metadata"]["resourceVersion"]
+    s, o, h = api.call("GET", a + "?watch=1&timeoutSeconds=1&resourceVersion=99999999")
+    check("a watch from the future", s == 200 and not o, (s, o))
+    s, o, h = api.call("GET", a + "?resourceVersionMatch=Exact&resourceVersion=99999999")
+    check("exactly the future", s == 504 and "Too large" in o["message"] and "Retry-After" not in h, o)
     s, o, h = api.call("GET", a + "?resourceVersion=99999999")
     check("a revision of the future", s == 504 and o["message"].startswith("Timeout: Too large resource version: 99999999, current: ") and o["details"]["causes"][0]["reason"] == "ResourceVersionTooLarge" and h["Retry-After"] == "1", o)
     for query, body, field in (("?dryRun=x", None, "dryRun"), ("", {"dryRun": ["Some"]}, "dryRun"), ("", {"propagationPolicy": "Foo"}, "propagationPolicy"), ("", {"orphanDependents": True, "propagationPolicy": "Orphan"}, "propagationPolicy")):
@@ -825,6 +829,25 @@ def test_answers(site):
     check("an unknown includeObject", s == 400 and "includeObject: Invalid value" in o["message"], o)
     s, o, _ = api.call("GET", maps + "?watch=1&timeoutSeconds=1", headers={"Accept": "application/yaml"})
     check("a watch has no YAML", s == 406 and "stream=watch" in str(o), o)
+    partial = "application/json;as=PartialObjectMetadata%s;g=meta.k8s.io;v=v1"
+    routed = "406: Not Acceptable\n\nAvailable representations: application/json, application/yaml, application/vnd.kubernetes.protobuf"
+    streams = ", application/json;stream=watch, application/vnd.kubernetes.protobuf;stream=watch"
+    for accept, path, code, want in (
+            ("application/*", "/m", 406, routed), ("application/JSON", "", 406, routed + streams), ("a/b", "/m", 406, routed), ("a/b, */*;q=0.1", "/m", 200, "ConfigMap"),
+            ("application/json;q=0", "/m", 200, "ConfigMap"), ("*/*, application/yaml;q=0.5", "/none", 404, "kind: Status"), ("application/json;sv=1", "/m", 406, "only the following"),
+            ("application/json;stream=x", "/m", 406, "only the following"), ("application/yaml;stream=watch", "/m", 406, "only the following"), (partial % "List", "/m", 406, "is not a list (*core.ConfigMap)"),
+            (partial % "", "", 406, "is a list (*core.ConfigMapList)"), (partial % "List", "/none", 404, "not found"), (table % "v1" + ", application/yaml", "/none", 404, "kind: Status"),
+            (table % "v2", "/m", 406, "only the following"), ("application/json;pretty=1", "/m", 200, "ConfigMap")):
+        s, o, _ = api.call("GET", maps + path, headers={"Accept": accept})
+        check("accept %s of %s" % (accept, path), s == code and want in (o.get("message", o["kind"]) if isinstance(o, dict) else o), (s, o))
+    for path, code, want in (
+            (maps + "/%2e%2e", 400, "may not be '..'"), (maps + "/a%25", 400, "may not contain '%'"), (maps + "/m%2Fstatus", 404, "could not find"), (maps + "//status", 404, "could not find"),
+            ("/api/v1//namespaces", 404, "could not find"), ("/api/v1/namespaces//configmaps", 200, "ConfigMapList"), (maps + "/", 200, "ConfigMapList"), ("//api/v1", 404, "page not found"), (maps + "?limit=", 400, "strconv"),
+            (maps + "?timeout=5", 400, "missing unit"), (maps + "?timeout=1ns", 504, "allotted")):
+        s, o, _ = api.call("GET", path)
+        check("path " + path, s == code and want in (o.get("message", o["kind"]) if isinstance(o, dict) else o), (s, o))
+    check("OPTIONS of a proxy", api.call("OPTIONS", NS + "services/none/proxy/")[0] == 404)
+    check("TRACE of a proxy", api.call("TRACE", NS + "services/none/proxy/")[0] == 405)
     s, o, h = api.call("GET", maps + "/none", headers={"Accept": "application/yaml"})
     check("a Status in YAML", s == 404 and h["Content-Type"] == "application/yaml" and "reason: NotFound" in str(o), (h["Content-Type"], o))
     for query, code in (("limit=x", 400), ("timeoutSeconds=x", 400), ("resourceVersion=x", 400), ("watch=1&resourceVersion=x", 500), ("limit=9223372036854775808", 400)):
