@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Tools over JSON text that was checked before: find, skip, indent. */
+/* Tools over JSON text: find, skip, indent. Where it is malformed, as a body may be that nobody has judged yet, they find less and read nothing beyond it. */
 #include "apiserver/request/render.h"
 #include "apiserver/storage/scan.h"
 
@@ -10,10 +10,13 @@ static const char *skip_space(const char *p, const char *end) {
 }
 
 static const char *skip_string(const char *p, const char *end) {
-	for (p = scan_skip_plain(p + 1, end); p < end && *p != '"'; p = scan_skip_plain(p + 1, end))
-		if (*p == '\\')
-			p++;
-	return p < end ? p + 1 : end;
+	for (p++; (p = scan_skip_plain(p, end)) < end; p++) {
+		if (*p == '"')
+			return p + 1;
+		if (*p == '\\' && ++p == end)
+			break;
+	}
+	return end;
 }
 
 static bool ends_token(char c) {
@@ -136,6 +139,8 @@ char *json_text_value(struct arena *arena, const char *value, size_t value_len) 
 		return NULL;
 	if (*value != '"')
 		return arena_strndup(arena, value, value_len);
+	if (value_len < 2 || value[value_len - 1] != '"')
+		return NULL; /* has no end */
 	if (!memchr(value, '\\', value_len))
 		return arena_strndup(arena, value + 1, value_len - 2);
 	json_t *decoded = json_loadb(value, value_len, JSON_DECODE_ANY | JSON_ALLOW_NUL, NULL);

@@ -38,11 +38,11 @@ void partial_metadata(const struct negotiated *accept, const char *json, size_t 
 /* ---- text tools ---- */
 void json_text_pretty(const char *json, size_t len, struct buf *out);
 /*
- * The text of the value at a dotted path ("status.phase") of well-formed JSON, quotes included; NULL where absent. Nothing is
- * decoded: for our own encodings and simple values.
+ * The text of the value at a dotted path ("status.phase") of JSON, quotes included; NULL where absent. Nothing is decoded: for our own encodings and
+ * simple values. What is malformed does no harm, and gives anything within it.
  */
 const char *json_text_find(const char *json, size_t len, const char *path, size_t *ret_len);
-/* The same with a string's quotes and escapes taken away; NULL where absent or null. */
+/* The same with a string's quotes and escapes taken away; NULL where absent, null or without an end. */
 char *json_text_string(struct arena *arena, const char *json, size_t len, const char *path);
 /* Of a value's text, as json_text_string() gives it; NULL in, NULL out. */
 char *json_text_value(struct arena *arena, const char *value, size_t value_len);
