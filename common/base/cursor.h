@@ -15,7 +15,7 @@ struct cursor {
 };
 
 static inline struct cursor cursor_of(const void *data, size_t len) {
-	return (struct cursor){.pos = data, .end = (const uint8_t *)data + len};
+	return (struct cursor){.pos = data, .end = len ? (const uint8_t *)data + len : data}; /* nothing may be NULL, to which nothing may be added */
 }
 static inline size_t cursor_left(const struct cursor *c) {
 	return (size_t)(c->end - c->pos);
