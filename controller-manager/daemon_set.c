@@ -519,7 +519,9 @@ static int sync_set(struct sync *s, const struct selector *selector, struct erro
 		result = error_move(err, &failed);
 	if (!result && !ds->metadata.deletion_timestamp.set)
 		result = history_truncate(s->r, &history, ds->spec.revision_history_limit ? *ds->spec.revision_history_limit : 10, revision_is_live, s, err);
-	return result ? result : s->after_ms;
+	if (result)
+		return result;
+	return s->after_ms || may_manage ? s->after_ms : EXPECTATIONS_LOOK_MS;
 }
 
 static int reconcile(struct reconciler *r, const char *ns, const char *name, struct error *err)

@@ -355,10 +355,9 @@ static int sync_set(struct reconciler *r, const struct replicated_kind *kind, in
 	int result = view(&set, err);
 	if (result)
 		return result;
-	/* What the cache of pods does not show yet wakes us when it comes. */
 	int may_manage = expectations_check(state->expectations, r->world, CACHED_PODS, key, err);
 	if (may_manage <= 0)
-		return may_manage;
+		return may_manage < 0 ? may_manage : EXPECTATIONS_LOOK_MS;
 	int wait_ms = pace(state, key, set.meta->generation);
 	if (wait_ms)
 		return wait_ms;

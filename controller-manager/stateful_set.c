@@ -525,7 +525,9 @@ static int sync_set(struct sync *s, const struct selector *selector, struct erro
 	if (failed.errnum)
 		return error_move(err, &failed);
 	r = history_truncate(s->r, &s->history, set->spec.revision_history_limit ? *set->spec.revision_history_limit : 10, revision_is_live, s, err);
-	return r ? r : s->after_ms;
+	if (r)
+		return r;
+	return s->after_ms || may_act ? s->after_ms : EXPECTATIONS_LOOK_MS;
 }
 
 static int reconcile(struct reconciler *r, const char *ns, const char *name, struct error *err)

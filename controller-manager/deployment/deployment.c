@@ -63,7 +63,7 @@ static int reconcile(struct reconciler *r, const char *ns, const char *name, str
 	/* What the cache of sets does not show yet wakes us when it comes. */
 	int may_act = expectations_check(r->state, r->world, CACHED_REPLICA_SETS, key, err);
 	if (may_act <= 0)
-		return may_act;
+		return may_act < 0 ? may_act : EXPECTATIONS_LOOK_MS;
 	autounref struct apps_v1_deployment *copy = api_copy(cached);
 	const struct meta_v1_label_selector *selector = copy->spec.selector;
 	if (!selector || (!selector->match_labels.len && !selector->match_expressions.len))

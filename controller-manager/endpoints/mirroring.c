@@ -146,7 +146,7 @@ static int reconcile(struct reconciler *r, const char *ns, const char *name, str
 	autofree char *key = xprintf("%s/%s", ns, name);
 	int may_write = expectations_check(r->state, r->world, CACHED_ENDPOINT_SLICES, key, err);
 	if (may_write <= 0)
-		return may_write;
+		return may_write < 0 ? may_write : EXPECTATIONS_LOOK_MS;
 	autounref struct core_v1_endpoints *endpoints = world_find(r->world, CACHED_ENDPOINTS, ns, name);
 	autounref struct core_v1_service *service = world_find(r->world, CACHED_SERVICES, ns, name);
 	cleanup(mirror_done) struct mirror m = {.r = r, .endpoints = endpoints};

@@ -392,7 +392,7 @@ static int reconcile(struct reconciler *r, const char *ns, const char *name, str
 	/* Slices have generated names: one made twice would stay. The cache will show ours and wake us. */
 	int may_write = expectations_check(state_of(r)->expectations, r->world, CACHED_ENDPOINT_SLICES, key, err);
 	if (may_write <= 0)
-		return may_write;
+		return may_write < 0 ? may_write : EXPECTATIONS_LOOK_MS;
 	cleanup(plan_done) struct plan plan = {.r = r, .service = service, .arena = arena_new()};
 	find_slices(&plan, key);
 	plan_groups(&plan);

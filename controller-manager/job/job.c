@@ -470,11 +470,11 @@ static int reconcile(struct reconciler *r, const char *ns, const char *name, str
 	struct job_state *state = r->state;
 	int is_current = expectations_check(state->jobs, r->world, CACHED_JOBS, key, err);
 	if (is_current <= 0)
-		return is_current;
-	/* Asked before the pods are listed: what the cache learns in between is not in the list. What it does not show yet wakes us when it comes. */
+		return is_current < 0 ? is_current : EXPECTATIONS_LOOK_MS;
+	/* Asked before the pods are listed: what the cache learns in between is not in the list. */
 	int may_manage = expectations_check(state->pods, r->world, CACHED_PODS, key, err);
 	if (may_manage <= 0)
-		return may_manage;
+		return may_manage < 0 ? may_manage : EXPECTATIONS_LOOK_MS;
 	struct selector *selector = NULL;
 	int result = label_selector_from(cached->spec.selector, &selector, err);
 	if (result)

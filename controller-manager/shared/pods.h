@@ -55,7 +55,11 @@ void expectations_deleted(struct expectations *expectations, const char *key, co
 /* The write of this object failed with err: where it may have been done all the same, the next check asks the server. Call it after expectations_deleted
  * where it was a deletion. */
 void expectations_failed(struct expectations *expectations, const char *key, const void *object, const struct error *err);
-/* 1 where the cache of `what` shows all of it, or after five minutes; 0: not yet (the cache will wake who waits); or an error of asking the server. */
+/*
+ * 1 where the cache of `what` shows all of it, or after five minutes; 0: not yet; or an error of asking the server. The cache wakes who waits, but not with what
+ * came and went while its watch was broken: whoever waits looks again by itself after EXPECTATIONS_LOOK_MS.
+ */
+#define EXPECTATIONS_LOOK_MS 5000
 int expectations_check(struct expectations *expectations, struct world *world, enum cached what, const char *key, struct error *err);
 void expectations_forget(struct expectations *expectations, const char *key);
 
