@@ -61,7 +61,7 @@ static int take(struct write *w, json_t *tree, struct error *err) {
 static int mutate_once(struct judged *j, const struct policy *policy, json_t *params, uint32_t i, struct error *err) {
 	const struct admissionregistration_v1_mutating_admission_policy *object = policy->object;
 	struct write *w = j->w;
-	autopolicyrun struct policy_run pr;
+	autopolicyrun struct policy_run pr = {0};
 	struct cel_value value;
 	int r = policy_run_start(&pr, j, policy, params, CEL_REQUEST_BUDGET, err);
 	if (r == 0)

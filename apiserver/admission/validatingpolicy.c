@@ -72,7 +72,7 @@ static void failed(struct write *w, struct verdict *v, const struct policy *poli
 static void run_checks(struct judged *j, struct verdict *v, const struct policy *policy, const struct policy_binding *binding, json_t *params) {
 	const struct admissionregistration_v1_validating_admission_policy *object = policy->object;
 	autoerror struct error err = {0};
-	autopolicyrun struct policy_run pr;
+	autopolicyrun struct policy_run pr = {0};
 	if (policy_run_start(&pr, j, policy, params, CEL_REQUEST_BUDGET, &err) < 0) {
 		failed(j->w, v, policy, binding, &err);
 		return;
@@ -96,7 +96,7 @@ static void run_checks(struct judged *j, struct verdict *v, const struct policy 
 /* Their values would go to the audit log; one that fails refuses all the same. */
 static void run_audits(struct judged *j, struct verdict *v, const struct policy *policy, const struct policy_binding *binding, json_t *params) {
 	autoerror struct error err = {0};
-	autopolicyrun struct policy_run pr;
+	autopolicyrun struct policy_run pr = {0};
 	if (!policy->audits.count || policy->ignores_failure || policy_run_start(&pr, j, policy, params, CEL_REQUEST_BUDGET, &err) < 0)
 		return;
 	for (uint32_t i = 0; i < policy->audits.count; i++) {

@@ -263,7 +263,7 @@ int policy_conditions(struct judged *j, const struct policy *policy, json_t *par
 	autoerror struct error first = {0};
 	if (!policy->conditions.count)
 		return 1;
-	autopolicyrun struct policy_run pr;
+	autopolicyrun struct policy_run pr = {0};
 	int r = policy_run_start(&pr, j, policy, params, CEL_MATCH_CONDITIONS_BUDGET, err);
 	if (r < 0)
 		return r;
