@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* From definitions to served resources. */
 #include "apiserver/custom/custom.h"
+#include "apiserver/custom/rules.h"
 #include "apiserver/request/render.h"
 #include "apiserver/strategy/strategy.h"
 #include "api/autoscaling_v1.h"
@@ -202,6 +203,7 @@ static struct custom_resource *make_custom(json_t *spec, json_t *version, const 
 	json_t *schema = json_path(version, "schema.openAPIV3Schema");
 	custom->schema = schema ? json_deep_copy(schema) : NULL;
 	custom->has_defaults = schema_has_defaults(custom->schema);
+	custom->rules = custom->schema ? rules_new(custom->schema) : NULL;
 	custom->api = (struct api_resource){
 		.group = group, .version = name, .plural = text(names, "plural"), .singular = text(names, "singular"), .kind = kind,
 		.short_names = text_list(json_object_get(names, "shortNames")), .categories = text_list(json_object_get(names, "categories")),

@@ -26,6 +26,7 @@ struct custom_resource {
 	struct api_resource api;
 	struct api_type type, list_type;
 	json_t *schema;          /* openAPIV3Schema of the version; NULL: none */
+	struct rules *rules;     /* x-kubernetes-validations of it; NULL: none */
 	bool has_defaults;
 	char **column_paths;     /* of api.columns; the first (Name) and a last default Age are ours: NULL */
 	char *scale_spec, *scale_status, *scale_selector; /* JSON paths without the leading dot; NULL: no scale */
@@ -42,7 +43,8 @@ const struct custom_resource *custom_of_type(const struct api_type *type);
 int custom_process(struct request *r, const struct resource *resource, void *object, struct error *err);
 /* The kind and version that a body of a custom resource says, which it must. NULL: it does not. */
 int custom_check_head(const struct api_type *type, const char *json, size_t len, const char *kind, const char *version, const char *name, struct error *err);
-void custom_validate(const struct resource *resource, const void *object, struct error *causes);
+/* By the schema and, where that has no complaint that stands in their way, by its rules. old NULL on create. */
+void custom_validate(struct request *r, const struct resource *resource, const void *object, const void *old, struct error *causes);
 /* Appends the cells of a Table row. */
 void custom_cells(const struct resource *resource, const void *object, struct buf *out);
 /* Appends the members of the kind's OpenAPI schema, without braces. */

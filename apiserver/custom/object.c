@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Objects of custom resources on their way in and out. */
 #include "apiserver/custom/custom.h"
+#include "apiserver/custom/rules.h"
 #include "apiserver/openapi/openapi.h"
 #include "apiserver/printers/printer.h"
 #include "common/api/codec.h"
@@ -116,11 +117,33 @@ int custom_check_head(const struct api_type *type, const char *json, size_t len,
 	return error_invalid(err, type->group, kind, str_or(name, ""));
 }
 
-void custom_validate(const struct resource *resource, const void *object, struct error *causes) {
-	if (!resource->custom->schema)
+/* Rules speak of values as the schema has them: what is not so is told alone. */
+static bool is_blocking(const struct error *causes) {
+	static const char *const reasons[] = {"FieldValueNotSupported", "FieldValueRequired", "FieldValueTooLong", "FieldValueTooMany", "FieldValueTypeInvalid"};
+	for (size_t i = 0; i < causes->cause_count; i++)
+		for (size_t k = 0; k < array_len(reasons); k++)
+			if (str_equal(causes->causes[i].reason, reasons[k]))
+				return true;
+	return false;
+}
+
+static void warn_of_rule(const char *text, void *arg) {
+	request_warn(arg, "%s", text);
+}
+
+void custom_validate(struct request *r, const struct resource *resource, const void *object, const void *old, struct error *causes) {
+	const struct custom_resource *custom = resource->custom;
+	if (!custom->schema)
 		return;
 	json_t *tree = api_to_json(api_type_of(object), object);
-	schema_validate(resource->custom->schema, tree, "", causes);
+	schema_validate(custom->schema, tree, "", causes);
+	if (custom->rules && is_blocking(causes)) {
+		error_cause(causes, "FieldValueInvalid", "<nil>", "Invalid value: null: some validation rules were not checked because the object was invalid; correct the existing errors to complete validation");
+	} else if (custom->rules) {
+		json_t *before = old ? api_to_json(api_type_of(old), old) : NULL;
+		rules_check(custom->rules, tree, before, causes, warn_of_rule, r);
+		json_decref(before);
+	}
 	json_decref(tree);
 }
 

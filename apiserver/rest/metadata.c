@@ -169,7 +169,7 @@ int write_validate(struct write *w, struct error *err) {
 		bool status = str_equal(w->subresource, "status");
 		validate_object(w->object, w->created ? NULL : w->old, w->subresource, &causes);
 		if (resource->custom)
-			custom_validate(resource, w->object, &causes);
+			custom_validate(w->r, resource, w->object, w->created ? NULL : w->old, &causes);
 		if (status && w->strategy->validate_status)
 			w->strategy->validate_status(w->object, w->old, &causes);
 		else if (!status && w->strategy->validate)

@@ -5,6 +5,8 @@
  */
 #include "apiserver/validation/validation.h"
 #include "apiserver/custom/custom.h"
+#include "apiserver/custom/rules.h"
+#include "common/api/codec.h"
 #include "common/base/regex.h"
 #include "api/apiextensions_v1.h"
 #include "api/apiregistration_v1.h"
@@ -22,6 +24,8 @@ struct place {
 	bool in_metadata;
 	const char *no_default; /* why none may be here */
 	bool skip_any;          /* anyOf is that of int-or-string, whose types are let pass */
+	const struct path *uncorrelatable; /* the first above of whose parts nobody can tell which was which before; NULL: none */
+	struct error *rules;    /* takes what is wrong with rules, which are looked at only where their schema is good */
 };
 
 static void check_schema(const schema_t *s, struct place place, const struct path *at, struct error *err);
@@ -177,7 +181,10 @@ static bool is_blank(const char *text) {
 	return text[strspn(text, " \t\r\n")] == '\0';
 }
 
+static void check_field_paths(const schema_t *s, const struct path *at, struct error *err);
+
 static void check_rules(const schema_t *s, const struct path *at, struct error *err) {
+	static const char *const reasons[] = {"FieldValueDuplicate", "FieldValueForbidden", "FieldValueInvalid", "FieldValueRequired", NULL};
 	for (uint32_t i = 0; i < s->x_kubernetes_validations.len; i++) {
 		const struct apiextensions_v1_validation_rule *rule = &s->x_kubernetes_validations.items[i];
 		const char *text = str_or(rule->rule, ""), *message = str_or(rule->message, ""), *field = str_or(rule->field_path, "");
@@ -195,11 +202,86 @@ static void check_rules(const schema_t *s, const struct path *at, struct error *
 			required(err, &PATH(&here, "message"), "message must be specified if rule contains line breaks");
 		if (!str_empty(rule->message_expression) && is_blank(rule->message_expression))
 			required(err, &PATH(&here, "messageExpression"), "messageExpression must be non-empty if specified");
+		if (rule->reason)
+			check_enum(rule->reason, reasons, &PATH(&here, "reason"), err);
 		if (*field && is_blank(field))
 			invalid(err, &PATH(&here, "fieldPath"), field, "must be non-empty if specified");
 		if (strpbrk(field, "\r\n"))
 			invalid(err, &PATH(&here, "fieldPath"), field, "must not contain line breaks");
 	}
+	check_field_paths(s, at, err);
+}
+
+/* As the whole rule is shown. */
+static void invalid_rule(struct error *err, const struct path *at, const struct apiextensions_v1_validation_rule *rule, const char *why) {
+	const char *texts[][2] = {{"Rule", rule->rule}, {"Message", rule->message}, {"MessageExpression", rule->message_expression}, {"Reason", rule->reason}, {"FieldPath", rule->field_path}};
+	autobuf struct buf shown = BUF_INIT(1 << 20), place = BUF_INIT(64 << 10);
+	for (size_t i = 0; i < array_len(texts); i++) {
+		buf_printf(&shown, "%s\"%s\":", i ? "," : "{", texts[i][0]);
+		if (!texts[i][1] && strcmp(texts[i][0], "Reason") == 0)
+			buf_append_str(&shown, "null");
+		else
+			api_append_json_string(&shown, str_or(texts[i][1], ""), strlen(str_or(texts[i][1], "")));
+	}
+	buf_printf(&shown, ",\"OptionalOldSelf\":%s}", !rule->optional_old_self ? "null" : *rule->optional_old_self ? "true" : "false");
+	path_write(at, &place);
+	error_cause(err, "FieldValueInvalid", place.data, "Invalid value: %s: %s", shown.data, why);
+}
+
+static json_t *tree_of(const schema_t *s) {
+	autobuf struct buf text = BUF_INIT(BUF_MAX_DEFAULT);
+	api_encode_json(&apiextensions_v1_json_schema_props_type, s, &text);
+	return json_loadb(text.data, text.len, 0, NULL);
+}
+
+static void check_field_paths(const schema_t *s, const struct path *at, struct error *err) {
+	json_t *tree = NULL;
+	for (uint32_t i = 0; i < s->x_kubernetes_validations.len; i++) {
+		const char *field = s->x_kubernetes_validations.items[i].field_path;
+		if (str_empty(field))
+			continue;
+		if (!tree)
+			tree = tree_of(s);
+		autofree char *found = rule_field_path(tree, field);
+		if (!found)
+			invalid(err, &PATH(AT_INDEX("x-kubernetes-validations", i), "fieldPath"), field, "must be a valid path");
+	}
+	json_decref(tree);
+}
+
+static void compile_rule(const struct rule_scope *scope, const struct apiextensions_v1_validation_rule *rule, const struct path *uncorrelatable, const struct path *at, struct error *err) {
+	autocel struct cel_program *program = NULL, *message = NULL;
+	autoerror struct error why = {0}, message_why = {0};
+	bool optional = rule->optional_old_self && *rule->optional_old_self;
+	if (is_blank(str_or(rule->rule, "")))
+		return;
+	if (rule_compile(scope, RULE_ITSELF, optional, rule->rule, &program, &why) < 0) {
+		invalid_rule(err, AT("rule"), rule, error_message(&why));
+		if (rule->optional_old_self)
+			invalid_bool(err, AT("optionalOldSelf"), optional, "may not be set if oldSelf is not used in rule");
+		return;
+	}
+	if (!str_empty(rule->message_expression) && rule_compile(scope, RULE_MESSAGE, optional, rule->message_expression, &message, &message_why) < 0)
+		invalid_rule(err, AT("messageExpression"), rule, error_message(&message_why));
+	if (rule_uses_old(program) && uncorrelatable) {
+		autobuf struct buf place = BUF_INIT(64 << 10);
+		path_write(uncorrelatable, &place);
+		invalid(err, AT("rule"), rule->rule, "oldSelf cannot be used on the uncorrelatable portion of the schema within %s", place.data);
+	} else if (!rule_uses_old(program) && rule->optional_old_self) {
+		invalid_bool(err, AT("optionalOldSelf"), optional, "may not be set if oldSelf is not used in rule");
+	}
+}
+
+/* What their schema knows is what rules may speak of. */
+static void compile_rules(const schema_t *s, struct place place, const struct path *at) {
+	if (!s->x_kubernetes_validations.len)
+		return;
+	json_t *tree = tree_of(s);
+	struct rule_scope *scope = rule_scope_new(tree, place.level == ROOT || s->x_kubernetes_embedded_resource);
+	json_decref(tree);
+	for (uint32_t i = 0; scope && i < s->x_kubernetes_validations.len; i++)
+		compile_rule(scope, &s->x_kubernetes_validations.items[i], place.uncorrelatable, AT_INDEX("x-kubernetes-validations", i), place.rules);
+	rule_scope_free(scope);
 }
 
 /* ---- what makes it structural ---- */
@@ -290,6 +372,8 @@ static void check_schemas(const schema_list_t *list, const char *name, struct pl
 
 static void check_schema(const schema_t *s, struct place place, const struct path *at, struct error *err) {
 	bool nested = place.level == NESTED;
+	size_t before = err->cause_count;
+	const struct path *parts = place.uncorrelatable;
 	check_standard(s, place, at, err);
 	check_extensions(s, at, err);
 	check_rules(s, at, err);
@@ -301,6 +385,8 @@ static void check_schema(const schema_t *s, struct place place, const struct pat
 		check_structural(s, place.level, at, err);
 	struct place below = place, narrow = {.level = NESTED, .in_metadata = place.in_metadata, .no_default = place.no_default};
 	below.skip_any = false;
+	if (!parts && str_equal(s->x_kubernetes_map_type, "atomic"))
+		below.uncorrelatable = at;
 	for (uint32_t i = 0; i < s->properties.len; i++) {
 		const char *name = s->properties.items[i].key;
 		struct place inner = below;
@@ -322,6 +408,7 @@ static void check_schema(const schema_t *s, struct place place, const struct pat
 	if (s->items && s->items->schema) {
 		struct place inner = below;
 		inner.level = nested ? NESTED : ITEM;
+		inner.uncorrelatable = parts ? parts : str_equal(s->x_kubernetes_list_type, "map") ? NULL : at;
 		check_schema(s->items->schema, inner, AT("items"), err);
 	}
 	struct place any = narrow;
@@ -339,6 +426,8 @@ static void check_schema(const schema_t *s, struct place place, const struct pat
 		if (pattern)
 			check_nested(&s->all_of.items[i], AT_INDEX("allOf", i), err);
 	}
+	if (!nested && err->cause_count == before)
+		compile_rules(s, place, at);
 }
 
 /* ---- the definition ---- */
@@ -451,7 +540,10 @@ static void check_version_schema(const struct apiextensions_v1_custom_resource_d
 		invalid(err, AT("openAPIV3Schema.type"), schema->type, "only \"object\" is allowed as the type at the root of the schema if the status subresource is enabled");
 	if (schema->nullable)
 		forbidden(err, AT("openAPIV3Schema.nullable"), "nullable cannot be true at the root");
-	check_schema(schema, (struct place){.level = ROOT}, AT("openAPIV3Schema"), err);
+	autoerror struct error rules = {0};
+	check_schema(schema, (struct place){.level = ROOT, .rules = &rules}, AT("openAPIV3Schema"), err);
+	for (size_t i = 0; i < rules.cause_count; i++)
+		error_cause(err, rules.causes[i].reason, rules.causes[i].field, "%s", rules.causes[i].message);
 }
 
 static bool same_for_all(const struct apiextensions_v1_custom_resource_definition_spec *spec, const char *field) {

@@ -64,6 +64,7 @@ extern const struct cel_type cel_dyn, cel_null, cel_bool, cel_int, cel_uint, cel
 
 struct cel_type *cel_list_of(struct arena *arena, const struct cel_type *element);
 struct cel_type *cel_map_of(struct arena *arena, const struct cel_type *key, const struct cel_type *value);
+struct cel_type *cel_optional_of(struct arena *arena, const struct cel_type *inner);
 /* An object type takes `count` fields, copied, in any order. */
 struct cel_type *cel_object_of(struct arena *arena, const char *name, const struct cel_field *fields, size_t count);
 /* True where both are the same type, whatever its bounds. */
@@ -143,6 +144,9 @@ struct cel_value cel_from_json(struct cel_run *run, json_t *json, const struct c
 /* A new reference; NULL where the value is, or holds, what JSON cannot. */
 json_t *cel_to_json(const struct cel_value *value);
 struct cel_value cel_from_string(struct cel_run *run, const char *text, size_t len);
+
+/* inner NULL: none. */
+struct cel_value cel_optional(struct cel_run *run, const struct cel_value *inner);
 
 /* An object whose fields are found when they are asked for; `get` returns false where there is none. An error is a value. */
 typedef bool cel_lazy_get(struct cel_run *run, void *arg, const char *field, struct cel_value *ret);

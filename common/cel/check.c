@@ -60,7 +60,7 @@ static const struct cel_type *map_of(struct checker *c, const struct cel_type *k
 }
 
 static const struct cel_type *optional(struct checker *c, const struct cel_type *inner) {
-	return composed(c, optional_of(c->source->arena, inner));
+	return composed(c, cel_optional_of(c->source->arena, inner));
 }
 
 static const struct cel_type *new_var(struct checker *c) {

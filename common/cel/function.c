@@ -39,7 +39,7 @@ static const struct cel_type *read_type(const char **p) {
 		second = read_type(p);
 	}
 	(*p)++;
-	return *name == 'l' ? cel_list_of(types, first) : *name == 'm' ? cel_map_of(types, first, second) : *name == 't' ? type_of_type(types, first) : optional_of(types, first);
+	return *name == 'l' ? cel_list_of(types, first) : *name == 'm' ? cel_map_of(types, first, second) : *name == 't' ? type_of_type(types, first) : cel_optional_of(types, first);
 }
 
 /* One "id=.(types):type"; *p behind it and what parts it from the next. */

@@ -169,7 +169,6 @@ const struct function *function_find(const char *name);
 const struct cel_type *type_named(const char *name);
 extern const struct cel_type type_type, type_quantity, type_semver, type_url, type_ip, type_cidr, type_format, type_path_check, type_group_check, type_decision,
 	type_json_patch, type_list_dyn, type_map_dyn, type_error;
-struct cel_type *optional_of(struct arena *arena, const struct cel_type *inner);
 struct cel_type *type_of_type(struct arena *arena, const struct cel_type *inner);
 
 struct variable {

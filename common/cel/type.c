@@ -34,7 +34,7 @@ struct cel_type *cel_map_of(struct arena *arena, const struct cel_type *key, con
 	return compose(arena, CEL_MAP, key, value);
 }
 
-struct cel_type *optional_of(struct arena *arena, const struct cel_type *inner) {
+struct cel_type *cel_optional_of(struct arena *arena, const struct cel_type *inner) {
 	return compose(arena, CEL_OPTIONAL, inner, NULL);
 }
 

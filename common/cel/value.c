@@ -71,6 +71,10 @@ struct cel_value value_some(struct cel_run *run, struct cel_value inner) {
 	return (struct cel_value){.kind = CEL_OPTIONAL, .some = copy};
 }
 
+struct cel_value cel_optional(struct cel_run *run, const struct cel_value *inner) {
+	return inner ? value_some(run, *inner) : VALUE_NONE;
+}
+
 struct cel_value value_opaque(struct cel_run *run, const struct cel_opaque *opaque) {
 	struct cel_opaque *copy = run_alloc(run, sizeof(*copy));
 	*copy = *opaque;

@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Admission policies in CEL: what they refuse, warn of and change.
+"""Expressions in CEL at work: what admission policies refuse, warn of and change, and what the rules of custom resources hold true.
 
 usage: test/integration/policies.py BUILD_DIR [TEST...]     prints "N passed, N failed"; exit status 1 where one failed
 """
 import os, sys
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "lib"))
-from servers import check, run
+from servers import check, run, wait_for
 
 GROUP = "/apis/admissionregistration.k8s.io/v1/"
 NS = "/api/v1/namespaces/default/"
@@ -181,4 +181,79 @@ def test_mutate(site):
     check("what is made of it is judged", s == 201, o)
 
 
-run([test_deny, test_reasons, test_matching, test_params, test_mutate])
+def rules_of(*given):
+    return [r if isinstance(r, dict) else {"rule": r} for r in given]
+
+
+GOOD = {"type": "object", "x-kubernetes-validations": rules_of({"rule": "self.metadata.name != 'bad'", "message": "bad name"}, "self.kind == 'Good'"), "properties": {"spec": {"type": "object", "properties": {
+    "a": {"type": "integer", "x-kubernetes-validations": rules_of("self < 10", {"rule": "self >= oldSelf", "message": "must not shrink"})},
+    "b": {"type": "string", "maxLength": 20, "x-kubernetes-validations": rules_of({"rule": "self != 'x'", "messageExpression": "'no ' + self"})},
+    "when": {"type": "string", "format": "date-time"}, "for": {"type": "string", "format": "duration"}, "data": {"type": "string", "format": "byte"}, "day": {"type": "string", "format": "date"}, "num": {"type": "number"},
+    "ios": {"x-kubernetes-int-or-string": True}, "en": {"type": "string", "enum": ["p", "q"]}, "foo-bar": {"type": "integer"}, "namespace": {"type": "string", "maxLength": 5},
+    "m": {"type": "object", "maxProperties": 5, "additionalProperties": {"type": "string", "maxLength": 10, "x-kubernetes-validations": rules_of("self.size() < 5")}},
+    "s": {"type": "array", "maxItems": 5, "x-kubernetes-list-type": "set", "items": {"type": "string", "maxLength": 10}},
+    "k": {"type": "array", "maxItems": 5, "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["n"], "items": {"type": "object", "required": ["n"], "properties": {"n": {"type": "string", "maxLength": 10}, "v": {"type": "integer"}},
+          "x-kubernetes-validations": rules_of({"rule": "self.v >= oldSelf.v", "reason": "FieldValueForbidden", "fieldPath": ".v"})}},
+    "opt": {"type": "integer", "x-kubernetes-validations": rules_of({"rule": "oldSelf.hasValue() || self == 1", "optionalOldSelf": True, "message": "begin with 1"})},
+    "emb": {"type": "object", "x-kubernetes-embedded-resource": True, "x-kubernetes-preserve-unknown-fields": True, "x-kubernetes-validations": rules_of("self.kind != 'Secret'")},
+}, "x-kubernetes-validations": rules_of(
+    "!has(self.when) || self.when > timestamp('2020-01-01T00:00:00Z')", "!has(self.__for__) || self.__for__ < duration('1h')", "!has(self.data) || self.data == b'hi'", "!has(self.day) || self.day.getFullYear() == 2024", "!has(self.num) || self.num < 2.0",
+    "!has(self.ios) || (type(self.ios) == int ? self.ios < 5 : self.ios.contains('%'))", "!has(self.foo__dash__bar) || self.foo__dash__bar == 1", "!has(self.__namespace__) || self.__namespace__ == 'x'", "!has(self.s) || self.s == ['y', 'x'] || self.s.size() < 2",
+    {"rule": "!has(self.a) || self.a != 5", "fieldPath": ".a", "reason": "FieldValueRequired", "message": "five"}, {"rule": "!has(self.a) || self.a != 6", "reason": "FieldValueDuplicate"}, "!has(self.a) || self.a != 7 || self.b == 'y'",
+    {"rule": "!has(self.a) || self.a != 8", "messageExpression": "string(1/0)"})}}}
+
+
+def test_custom_rules(site):
+    api = site.start_server().api
+    crds, goods, blocked = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions", "/apis/example.com/v1/goods", "Invalid value: null: some validation rules were not checked because the object was invalid; correct the existing errors to complete validation"
+
+    def crd(schema):
+        return {"metadata": {"name": "goods.example.com"}, "spec": {"group": "example.com", "scope": "Cluster", "names": {"plural": "goods", "kind": "Good"}, "versions": [{"name": "v1", "served": True, "storage": True, "schema": {"openAPIV3Schema": schema}}]}}
+
+    def causes(o):
+        return sorted((c.get("field", ""), c["message"]) for c in o.get("details", {}).get("causes", []))
+
+    spec = {"type": "object", "properties": {"a": {"type": "integer"}, "l": {"type": "array", "items": {"type": "object", "properties": {"x": {"type": "string"}}, "x-kubernetes-validations": rules_of("self == oldSelf")}}},
+            "x-kubernetes-validations": rules_of("self.nope == 1", "self.a", {"rule": "true", "messageExpression": "self.a"}, {"rule": "true", "optionalOldSelf": True}, "int('x') == 1")}
+    s, o, _ = api.call("POST", crds, crd({"type": "object", "properties": {"spec": spec}}))
+    at = "spec.validation.openAPIV3Schema.properties[spec]"
+    shown = '{"Rule":"%s","Message":"","MessageExpression":"%s","Reason":null,"FieldPath":"","OptionalOldSelf":null}'
+    check("rules that are none", s == 422 and causes(o) == [
+        (at + ".properties[l].items.x-kubernetes-validations[0].rule", 'Invalid value: "self == oldSelf": oldSelf cannot be used on the uncorrelatable portion of the schema within ' + at + ".properties[l]"),
+        (at + ".x-kubernetes-validations[0].rule", "Invalid value: " + shown % ("self.nope == 1", "") + ": compilation failed: ERROR: <input>:1:5: undefined field 'nope'\n | self.nope == 1\n | ....^"),
+        (at + ".x-kubernetes-validations[1].rule", "Invalid value: " + shown % ("self.a", "") + ": cel expression must evaluate to a bool"),
+        (at + ".x-kubernetes-validations[2].messageExpression", "Invalid value: " + shown % ("true", "self.a") + ": messageExpression must evaluate to a string"),
+        (at + ".x-kubernetes-validations[3].optionalOldSelf", "Invalid value: true: may not be set if oldSelf is not used in rule"),
+        (at + ".x-kubernetes-validations[4].rule", "Invalid value: " + shown % ("int('x') == 1", "") + ": program instantiation failed: type conversion error from 'string' to 'int'")], o)
+    s, o, _ = api.call("POST", crds, crd({"type": "object", "properties": {"spec": dict(spec, **{"x-kubernetes-validations": rules_of({"rule": "true", "fieldPath": ".nope"}, {"rule": "true", "reason": "Odd"})})}}))
+    check("and what stands beside them", s == 422 and [c[0].rsplit(".", 1)[1] for c in causes(o)] == ["rule", "fieldPath", "reason"], o)
+    s, o, _ = api.call("POST", crds, crd(GOOD))
+    check("good rules", s == 201, o)
+    number = 0
+    for given, wants in [
+            ({}, []), ({"a": 1}, []), ({"a": 11}, [("spec.a", "Invalid value: 11: failed rule: self < 10")]), ({"b": "x"}, [("spec.b", 'Invalid value: "x": no x')]), ({"when": "2019-01-01T00:00:00Z"}, "when"), ({"when": "2021-01-01T00:00:00Z"}, []),
+            ({"for": "2h"}, "for"), ({"for": "1m"}, []), ({"data": "aGk="}, []), ({"data": "aG8="}, "data"), ({"day": "2024-01-01"}, []), ({"day": "2023-01-01"}, "day"), ({"num": 1}, []), ({"num": 2}, "num"), ({"ios": 3}, []), ({"ios": 7}, "ios"),
+            ({"ios": "5%"}, []), ({"ios": "5"}, "ios"), ({"m": {"a": "123"}}, []), ({"m": {"a": "12345", "b": "x"}}, [("spec.m[a]", 'Invalid value: "12345": failed rule: self.size() < 5')]), ({"s": ["x", "y"]}, []), ({"s": ["x", "z"]}, "self.s"),
+            ({"foo-bar": 1}, []), ({"foo-bar": 2}, "foo__dash__bar"), ({"namespace": "y"}, "__namespace__"), ({"a": 5}, [("spec.a", "Required value: five")]), ({"a": 6}, [("spec", "Duplicate value")]),
+            ({"a": 7}, [("spec", "Invalid value: \"object\": no such key: b evaluating rule: !has(self.a) || self.a != 7 || self.b == 'y'")]), ({"a": 7, "b": "y"}, []), ({"a": 8}, [("spec", "Invalid value: failed rule: !has(self.a) || self.a != 8")]), ({"opt": 1}, []),
+            ({"opt": 2}, [("spec.opt", "Invalid value: 2: begin with 1")]), ({"emb": {"apiVersion": "v1", "kind": "Secret", "x": 1}}, "self.kind"), ({"a": "x"}, [("<nil>", blocked), ("spec.a", 'Invalid value: "string": spec.a in body must be of type integer: "string"')])]:
+        number += 1
+        s, o, _ = api.call("POST", goods, {"apiVersion": "example.com/v1", "kind": "Good", "metadata": {"name": "o%d" % number}, "spec": given})
+        told = causes(o) if s == 422 else []
+        check("rules of %s" % given, told == wants if isinstance(wants, list) else s == 422 and len(told) == 1 and wants in told[0][1], (s, o))
+    s, o, _ = api.call("POST", goods, {"apiVersion": "example.com/v1", "kind": "Good", "metadata": {"name": "bad"}})
+    check("a rule of the whole object", s == 422 and causes(o) == [("<nil>", "Invalid value: bad name")], o)
+    api.call("POST", goods, {"apiVersion": "example.com/v1", "kind": "Good", "metadata": {"name": "u"}, "spec": {"a": 3, "b": "q", "k": [{"n": "a", "v": 3}, {"n": "b", "v": 1}], "opt": 1}})
+    for change, wants in (({"a": 2}, [("spec.a", "Invalid value: 2: must not shrink")]), ({"a": 4}, []), ({"k": [{"n": "b", "v": 0}, {"n": "a", "v": 4}]}, [("spec.k[0].v", "Forbidden: failed rule: self.v >= oldSelf.v")]), ({"k": [{"n": "b", "v": 2}, {"n": "c", "v": 0}]}, []), ({"opt": 5}, [])):
+        s, o, _ = api.call("PATCH", goods + "/u", {"spec": change}, MERGE)
+        check("a change to %s" % change, (causes(o) if s == 422 else []) == wants, (s, o))
+    s, o, _ = api.call("GET", crds + "/goods.example.com")
+    o["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"]["b"]["x-kubernetes-validations"].append({"rule": "self != 'q'"})
+    s, o, _ = api.call("PUT", crds + "/goods.example.com", o)
+    check("stricter rules", s == 200, o)
+    check("are in force", wait_for(lambda: api.call("POST", goods + "?dryRun=All", {"apiVersion": "example.com/v1", "kind": "Good", "metadata": {"name": "n"}, "spec": {"b": "q"}})[0] == 422))
+    s, o, h = api.call("PATCH", goods + "/u", {"metadata": {"labels": {"x": "y"}}}, MERGE)
+    check("what stands there already is warned of", s == 200 and "spec.b: Invalid value: \\\"q\\\": failed rule: self != 'q'" in (h["Warning"] or ""), (s, o, h))
+
+
+run([test_deny, test_reasons, test_matching, test_params, test_mutate, test_custom_rules])
