@@ -286,7 +286,7 @@ static bool settle_owner(const struct sync *s, const struct core_v1_pod *pod, bo
 	return true;
 }
 
-static int tend_claims(struct sync *s, const struct core_v1_pod *pod, bool condemned, struct error *err)
+static int tend_claims(struct sync *s, const struct core_v1_pod *pod, bool condemned, bool *ret_changed, struct error *err)
 {
 	int32_t ordinal = ordinal_of(s->set, pod->metadata.name);
 	for api_list_each (template, &s->set->spec.volume_claim_templates) {
@@ -312,17 +312,20 @@ static int tend_claims(struct sync *s, const struct core_v1_pod *pod, bool conde
 			expectations_created(((struct state *)s->r->state)->claims, s->key, written);
 		if (r)
 			return error_move(err, &failed);
+		*ret_changed = true;
 	}
 	return 0;
 }
 
 /* The labels by which Services and people find one member. */
-static int tend_identity(struct sync *s, const struct core_v1_pod *pod, struct error *err)
+static int tend_identity(struct sync *s, const struct core_v1_pod *pod, bool *ret_changed, struct error *err)
 {
 	if (str_equal(api_map_get(&pod->metadata.labels, LABEL_POD_NAME), pod->metadata.name))
 		return 0;
 	autofree char *patch = xprintf("{\"metadata\":{\"uid\":\"%s\",\"labels\":{\"" LABEL_POD_NAME "\":\"%s\"}}}", pod->metadata.uid, pod->metadata.name);
-	return world_merge_patch(s->r->world, CACHED_PODS, pod->metadata.namespace, pod->metadata.name, NULL, patch, err);
+	int r = world_merge_patch(s->r->world, CACHED_PODS, pod->metadata.namespace, pod->metadata.name, NULL, patch, err);
+	*ret_changed |= !r;
+	return r;
 }
 
 /* ---- the steps; each returns 1 where the order demands to wait ---- */
@@ -344,10 +347,13 @@ static int step_replica(struct sync *s, int32_t i, struct error *err)
 		return r ? r : !s->parallel;
 	}
 	if (!pod->metadata.deletion_timestamp.set) {
-		int r = tend_claims(s, pod, false, err);
-		r = r ? r : tend_identity(s, pod, err);
+		bool changed = false;
+		int r = tend_claims(s, pod, false, &changed, err);
+		r = r ? r : tend_identity(s, pod, &changed, err);
 		if (r)
 			return r;
+		if (changed)
+			reconciler_event(s->r, s->set, EVENT_NORMAL, "SuccessfulUpdate", "Update Pod %s in StatefulSet %s successful", pod->metadata.name, s->set->metadata.name);
 	}
 	if (s->parallel)
 		return 0;
@@ -363,7 +369,8 @@ static int step_condemned(struct sync *s, size_t i, const struct core_v1_pod *fi
 	bool waits = !s->parallel && pod != first_unhealthy && pod_is_active(pod);
 	if (waits && (!runs_ready(pod) || !is_available(s, pod)))
 		return 1;
-	int r = tend_claims(s, pod, true, err);
+	bool changed = false;
+	int r = tend_claims(s, pod, true, &changed, err);
 	r = r ? r : remove_pod(s, pod, err);
 	return r ? r : !s->parallel;
 }

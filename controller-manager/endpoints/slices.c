@@ -26,6 +26,7 @@ struct group {
 	struct discovery_v1_endpoint *endpoints;
 	bool *placed;
 	size_t len, cap;
+	size_t slices; /* that it has */
 };
 
 struct plan {
@@ -290,7 +291,7 @@ static int write_slice(struct plan *plan, struct discovery_v1_endpoint_slice *sl
 	return r;
 }
 
-static int update_slices(struct plan *plan, struct group *group, size_t max, size_t *ret_count, struct error *err)
+static int update_slices(struct plan *plan, struct group *group, size_t max, struct error *err)
 {
 	autofree struct discovery_v1_endpoint_slice **copies = xcalloc(plan->slices.len, sizeof(*copies));
 	autofree bool *changed = xcalloc(plan->slices.len, sizeof(bool));
@@ -317,8 +318,8 @@ static int update_slices(struct plan *plan, struct group *group, size_t max, siz
 		if (!copies[i])
 			continue;
 		/* One slice is kept even when empty, where the group is. */
-		plan->kept[i] = copies[i]->endpoints.len || (!group->len && !*ret_count);
-		*ret_count += plan->kept[i];
+		plan->kept[i] = copies[i]->endpoints.len || (!group->len && !group->slices);
+		group->slices += plan->kept[i];
 		if (!r && plan->kept[i] && changed[i])
 			r = write_slice(plan, copies[i], err);
 		api_unref(copies[i]);
@@ -326,16 +327,35 @@ static int update_slices(struct plan *plan, struct group *group, size_t max, siz
 	return r;
 }
 
-static int write_group(struct plan *plan, struct group *group, struct error *err)
+/* A slice that would be deleted, made what is wanted instead: who watches sees one change for two. NULL: there is none. */
+static struct discovery_v1_endpoint_slice *recycled_slice(struct plan *plan, const struct discovery_v1_endpoint_slice *wanted)
 {
-	size_t max = (size_t)plan->r->world->settings->max_endpoints_per_slice, count = 0;
-	int r = update_slices(plan, group, max, &count, err);
-	while (!r && (count_unplaced(group) || !count)) {
-		autounref struct discovery_v1_endpoint_slice *slice = new_slice(plan, group);
-		fill_up(group, slice, max);
-		count++;
-		autounref struct discovery_v1_endpoint_slice *created = NULL;
-		r = world_create(plan->r->world, CACHED_ENDPOINT_SLICES, slice, (void **)&created, err);
+	for (size_t i = 0; i < plan->slices.len; i++) {
+		const struct discovery_v1_endpoint_slice *slice = plan->slices.items[i];
+		if (plan->kept[i] || !str_equal(slice->address_type, wanted->address_type))
+			continue;
+		plan->kept[i] = true;
+		struct discovery_v1_endpoint_slice *copy = api_copy(slice);
+		struct arena *arena = api_arena(copy);
+		copy->ports = (struct discovery_v1_endpoint_port_array){0};
+		copy->endpoints = (struct discovery_v1_endpoint_array){0};
+		copy->metadata.labels = (struct api_string_map){0};
+		wanted_labels(plan->service, arena, &copy->metadata.labels);
+		for api_list_each (port, &wanted->ports)
+			api_copy_value(&discovery_v1_endpoint_port_type, api_list_add(arena, &copy->ports), port, arena);
+		return copy;
+	}
+	return NULL;
+}
+
+static int add_slices(struct plan *plan, struct group *group, size_t max, struct error *err)
+{
+	int r = 0;
+	while (!r && (count_unplaced(group) || !group->slices)) {
+		autounref struct discovery_v1_endpoint_slice *slice = new_slice(plan, group), *created = NULL, *old = recycled_slice(plan, slice);
+		group->slices++;
+		fill_up(group, old ? old : slice, max);
+		r = old ? write_slice(plan, old, err) : world_create(plan->r->world, CACHED_ENDPOINT_SLICES, slice, (void **)&created, err);
 		if (!r && created)
 			expectations_created(state_of(plan->r)->expectations, api_key(plan->service), created);
 	}
@@ -345,9 +365,12 @@ static int write_group(struct plan *plan, struct group *group, struct error *err
 static int carry_out(struct plan *plan, struct error *err)
 {
 	int r = 0;
+	size_t max = (size_t)plan->r->world->settings->max_endpoints_per_slice;
 	plan->kept = xcalloc(plan->slices.len, sizeof(bool));
 	for (size_t i = 0; i < plan->group_count && !r; i++)
-		r = write_group(plan, &plan->groups[i], err);
+		r = update_slices(plan, &plan->groups[i], max, err);
+	for (size_t i = 0; i < plan->group_count && !r; i++)
+		r = add_slices(plan, &plan->groups[i], max, err);
 	for (size_t i = 0; i < plan->slices.len && !r; i++)
 		if (!plan->kept[i])
 			r = world_delete(plan->r->world, CACHED_ENDPOINT_SLICES, plan->slices.items[i], NULL, err);

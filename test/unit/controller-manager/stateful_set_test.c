@@ -54,7 +54,7 @@ static const struct {
 	{{.name = "a pending pod's lost claim is made again", .owner = SET("1", LEFT CLAIMS), .pods = "db-0 Pending" MINE("db-0")}, "create persistentvolumeclaims default/data-db-0\n"},
 	{{.name = "kept claims have no owner", .owner = SET("1", LEFT CLAIMS KEEP("Retain", "Retain")), .objects = {CLAIM("data-db-0", OWNER("StatefulSet", "db", "u-db"))}, .pods = "db-0" UP MINE("db-0")},
 		"update persistentvolumeclaims default/data-db-0\n"},
-	{{.name = "claims that go with the set are its own", .owner = SET("1", LEFT CLAIMS KEEP("Retain", "Delete")), .objects = {CLAIM("data-db-0", "")}, .pods = "db-0" UP MINE("db-0")},
+	{{.name = "claims that go with the set are its own", .owner = SET("1", LEFT CLAIMS KEEP("Retain", "Delete")), .objects = {CLAIM("data-db-0", "")}, .event = "event db Normal SuccessfulUpdate: Update Pod db-0 in StatefulSet db successful", .pods = "db-0" UP MINE("db-0")},
 		"update persistentvolumeclaims default/data-db-0\n"},
 	{{.name = "and stay as they are then", .owner = SET("1", LEFT CLAIMS KEEP("Retain", "Delete")), .objects = {CLAIM("data-db-0", OWNER("StatefulSet", "db", "u-db"))}, .pods = "db-0" UP MINE("db-0")}, ""},
 	{{.name = "claims of a pod that goes for good become its own", .owner = SET("0", CLAIMS KEEP("Delete", "Delete")), .objects = {CLAIM("data-db-0", OWNER("StatefulSet", "db", "u-db"))}, .pods = "db-0" UP MINE("db-0")},

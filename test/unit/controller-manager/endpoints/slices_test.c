@@ -20,7 +20,7 @@ static const struct scenario rows[] = {
 	{.name = "a pod is one endpoint", .owner = SERVICE(""), .pods = "a Running ready label=app:web", .writes = MADE},
 	{.name = "others' slices are left alone", .owner = SERVICE(""), .objects = {SLICE("\"kubernetes.io/service-name\":\"web\"", "")}, .writes = MADE},
 	{.name = "a slice that is right is left", .owner = SERVICE(""), .objects = {SLICE(OURS, "")}, .writes = ""},
-	{.name = "one of ports that nobody has goes", .owner = SERVICE(""), .objects = {SLICE(OURS, "{\"name\":\"\",\"port\":9,\"protocol\":\"TCP\"}")}, .writes = MADE "delete endpointslices default/web-1\n"},
+	{.name = "one of ports that nobody has becomes what is wanted", .owner = SERVICE(""), .objects = {SLICE(OURS, "{\"name\":\"\",\"port\":9,\"protocol\":\"TCP\"}")}, .writes = "update endpointslices default/web-1\n"},
 	{.name = "a port that no container names", .owner = NAMED, .pods = "a Running ready label=app:web", .writes = MADE},
 	{.name = "a service that goes is nobody's", .key = "web", .writes = ""},
 };
