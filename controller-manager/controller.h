@@ -43,6 +43,7 @@ struct controller {
 	int retry_first_ms, retry_most_ms; /* of the back-off of what failed, which doubles; 0: 5 and 1,000,000 */
 	bool off_by_default;
 	bool (*enabled)(const struct settings *settings); /* NULL: always; false: what it needs is not set */
+	int (*check)(const struct settings *settings, struct error *err); /* NULL: whatever is set will do; an error: the manager does not start */
 	const struct controller_watch *watches; /* ended by CACHED_NONE */
 	int (*reconcile)(struct reconciler *r, const char *ns, const char *name, struct error *err);
 	/* State of its own, shared by its workers; both NULL where it has none. */

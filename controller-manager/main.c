@@ -120,6 +120,7 @@ static int run(struct program *program, struct error *err)
 {
 	struct settings *s = &program->settings;
 	int r = manager_check_names(&s->controllers, err);
+	r = r ? r : manager_check_settings(s, err);
 	r = r ? r : connect_client(program, err);
 	if (r)
 		return r;

@@ -295,6 +295,18 @@ int manager_check_names(const struct flag_list *wanted, struct error *err)
 	return 0;
 }
 
+int manager_check_settings(const struct settings *settings, struct error *err)
+{
+	for (size_t i = 0; i < controller_count; i++) {
+		const struct controller *controller = controllers[i];
+		bool runs = controller_is_enabled(controller, &settings->controllers) && (!controller->enabled || controller->enabled(settings));
+		int r = runs && controller->check ? controller->check(settings, err) : 0;
+		if (r)
+			return r;
+	}
+	return 0;
+}
+
 static void free_recorder(void *recorder)
 {
 	event_recorder_free(recorder);

@@ -21,6 +21,8 @@ struct manager *manager_new(const struct manager_options *options);
 bool controller_is_enabled(const struct controller *controller, const struct flag_list *wanted);
 /* -EINVAL naming the first name of --controllers that is no controller. */
 int manager_check_names(const struct flag_list *wanted, struct error *err);
+/* -EINVAL where a controller that is enabled cannot work with what is set. */
+int manager_check_settings(const struct settings *settings, struct error *err);
 /* Starts to fill the caches, as a standby does, so that it can take over at once. */
 void manager_warm(struct manager *manager);
 /*

@@ -32,6 +32,7 @@ struct state {
 	struct range ranges[MAX_RANGES];
 	size_t count;
 	struct map given; /* node uid -> struct gift, while the cache does not show its parts */
+	struct map starving; /* names of nodes for which nothing was left */
 };
 
 /* Parts that a node was given. They stay its own while nobody knows whether the server has heard of it: a second try says the same. */
@@ -45,6 +46,7 @@ static void *state_new(void)
 	struct state *state = xnew(struct state);
 	pthread_mutex_init(&state->lock, NULL);
 	state->given = MAP_INIT(free);
+	state->starving = MAP_INIT(NULL);
 	return state;
 }
 
@@ -54,13 +56,14 @@ static void state_free(void *arg)
 	for (size_t i = 0; i < state->count; i++)
 		free(state->ranges[i].taken);
 	map_done(&state->given);
+	map_done(&state->starving);
 	pthread_mutex_destroy(&state->lock);
 	free(state);
 }
 
 static bool enabled(const struct settings *settings)
 {
-	return settings->allocate_node_cidrs && settings->cluster_cidr.len;
+	return settings->allocate_node_cidrs;
 }
 
 static bool parse_cidr(const char *text, int *family, uint8_t base[16], int *prefix)
@@ -97,6 +100,53 @@ static int open_range(struct range *range, const char *text, const struct settin
 	range->parts = mask - range->prefix >= 20 ? MAX_PARTS : (uint64_t)1 << (mask - range->prefix);
 	range->taken = xcalloc((range->parts + 63) / 64, sizeof(uint64_t));
 	return 0;
+}
+
+/* Two ranges are one of each family. */
+static int check_ranges(const char *flag, const struct flag_list *ranges, struct error *err)
+{
+	int families[MAX_RANGES] = {0}, prefix;
+	uint8_t base[16];
+	if (ranges->len > MAX_RANGES)
+		return error_set(err, EINVAL, "--%s: %zu ranges, at most one of each address family", flag, ranges->len);
+	for (size_t i = 0; i < ranges->len; i++)
+		if (!parse_cidr(ranges->items[i], &families[i], base, &prefix))
+			return error_set(err, EINVAL, "--%s: \"%s\" is no CIDR", flag, ranges->items[i]);
+	if (ranges->len == MAX_RANGES && families[0] == families[1])
+		return error_set(err, EINVAL, "--%s: both ranges are of one address family", flag);
+	return 0;
+}
+
+/* One size for all is for one range alone; a size for a family that the cluster has not is a mistake. */
+static int check_mask_sizes(const struct settings *s, struct error *err)
+{
+	bool dual = s->cluster_cidr.len > 1, v6 = strchr(s->cluster_cidr.items[0], ':');
+	if (s->node_cidr_mask_size && dual)
+		return error_set(err, EINVAL, "usage of --node-cidr-mask-size is not allowed with dual-stack clusters");
+	if (s->node_cidr_mask_size && (s->node_cidr_mask_size_ipv4 || s->node_cidr_mask_size_ipv6))
+		return error_set(err, EINVAL, "--node-cidr-mask-size cannot stand beside --node-cidr-mask-size-ipv4 or --node-cidr-mask-size-ipv6");
+	if (!dual && v6 && s->node_cidr_mask_size_ipv4)
+		return error_set(err, EINVAL, "usage of --node-cidr-mask-size-ipv4 is not allowed for a single-stack IPv6 cluster");
+	if (!dual && !v6 && s->node_cidr_mask_size_ipv6)
+		return error_set(err, EINVAL, "usage of --node-cidr-mask-size-ipv6 is not allowed for a single-stack IPv4 cluster");
+	return 0;
+}
+
+static int check(const struct settings *s, struct error *err)
+{
+	if (!s->cluster_cidr.len)
+		return error_set(err, EINVAL, "--allocate-node-cidrs: must specify --cluster-cidr as well");
+	if (!str_equal(s->cidr_allocator_type, "RangeAllocator"))
+		return error_set(err, EINVAL, "--cidr-allocator-type: \"%s\" needs a cloud provider, RangeAllocator is the only one", s->cidr_allocator_type);
+	int r = check_ranges("cluster-cidr", &s->cluster_cidr, err);
+	r = r ? r : check_ranges("service-cluster-ip-range", &s->service_cluster_ip_range, err);
+	r = r ? r : check_mask_sizes(s, err);
+	for (size_t i = 0; i < s->cluster_cidr.len && !r; i++) {
+		struct range range = {0};
+		r = open_range(&range, s->cluster_cidr.items[i], s, err);
+		free(range.taken);
+	}
+	return r;
 }
 
 static void part_text(const struct range *range, uint64_t index, char *out, size_t size)
@@ -238,6 +288,8 @@ static int write_gift(struct reconciler *r, const struct core_v1_node *node, con
 	else if (!result && kept)
 		kept->written = true;
 	pthread_mutex_unlock(&state->lock);
+	if (result && !error_is(&failed, "NotFound"))
+		reconciler_event(r, node, EVENT_NORMAL, "CIDRAssignmentFailed", "Node %s status is now: CIDRAssignmentFailed", node->metadata.name);
 	return error_move(err, &failed);
 }
 
@@ -258,6 +310,8 @@ static int reconcile(struct reconciler *r, const char *ns, const char *name, str
 	} else if (!result && !node->metadata.deletion_timestamp.set) {
 		const struct gift *gift = gift_for(state, node);
 		none = !gift;
+		if (none)
+			set_add(&state->starving, name);
 		give = gift && !gift->written;
 		copy = gift ? *gift : copy;
 	}
@@ -278,6 +332,11 @@ static void on_gone(struct reconciler *r, const void *object)
 	if (state->ready) {
 		take_back(state, node->metadata.uid);
 		mark_node(state, node, false);
+		/* What is free again is for those who wait, before their back-off is over. */
+		size_t pos = 0;
+		for (struct map_entry *e; (e = map_next(&state->starving, &pos));)
+			reconciler_add(r, NULL, e->key);
+		map_clear(&state->starving);
 	}
 	pthread_mutex_unlock(&state->lock);
 }
@@ -289,6 +348,7 @@ const struct controller node_ipam_controller = {
 	.component = "cidrAllocator",
 	.workers = 1,
 	.enabled = enabled,
+	.check = check,
 	.watches = (const struct controller_watch[]){{.what = CACHED_NODES, .gone = on_gone}, {.what = CACHED_NONE}},
 	.reconcile = reconcile,
 	.state_new = state_new,

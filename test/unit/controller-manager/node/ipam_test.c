@@ -65,7 +65,12 @@ static void test_taken_parts(void **state)
 	autoerror struct error ignored = {0};
 	autounref void *gone = api_ref(fake_live(CACHED_NODES, NULL, "a"));
 	assert_int_equal(world_delete(&fake.world, CACHED_NODES, gone, NULL, &ignored), 0);
+	r.queue = workqueue_new(NULL);
 	node_ipam_controller.watches[0].gone(&r, gone);
+	autofree char *waiting = workqueue_try_get(r.queue); /* who waited for one is looked at at once */
+	assert_string_equal(waiting, "c");
+	workqueue_free(r.queue);
+	r.queue = NULL;
 	error_done(&err);
 	err = (struct error){0};
 	assert_int_equal(r.controller->reconcile(&r, NULL, "c", &err), 0);
@@ -87,12 +92,52 @@ static void test_senseless_ranges(void **state)
 	}
 }
 
+/* What the manager does not start with. */
+static void test_settings_that_do_not_go_together(void **state)
+{
+	static const struct {
+		const char *flags[4];
+		const char *error; /* a part of it; NULL: all is well */
+	} rows[] = {
+		{{"--cluster-cidr=10.4.0.0/16"}, NULL},
+		{{"--cluster-cidr=10.4.0.0/16,fd00:4::/48", "--node-cidr-mask-size-ipv4=26", "--node-cidr-mask-size-ipv6=60"}, NULL},
+		{{"--cluster-cidr=fd00:4::/48", "--node-cidr-mask-size=56"}, NULL},
+		{{NULL}, "--cluster-cidr"},
+		{{"--cluster-cidr=10.4.0.0/16,10.5.0.0/16"}, "one address family"},
+		{{"--cluster-cidr=10.4.0.0/16,fd00:4::/48,10.5.0.0/16"}, "at most one"},
+		{{"--cluster-cidr=10.4.0.0/16,zebra"}, "\"zebra\" is no CIDR"},
+		{{"--cluster-cidr=10.4.0.0/16", "--service-cluster-ip-range=10.96.0.0/16,10.97.0.0/16"}, "--service-cluster-ip-range: both"},
+		{{"--cluster-cidr=10.4.0.0/16,fd00:4::/48", "--node-cidr-mask-size=24"}, "dual-stack"},
+		{{"--cluster-cidr=10.4.0.0/16", "--node-cidr-mask-size=24", "--node-cidr-mask-size-ipv4=24"}, "beside"},
+		{{"--cluster-cidr=10.4.0.0/16", "--node-cidr-mask-size-ipv6=64"}, "single-stack IPv4"},
+		{{"--cluster-cidr=fd00:4::/48", "--node-cidr-mask-size-ipv4=24"}, "single-stack IPv6"},
+		{{"--cluster-cidr=10.4.0.0/16", "--node-cidr-mask-size=12"}, "does not fit"},
+		{{"--cluster-cidr=10.4.0.0/16", "--cidr-allocator-type=CloudAllocator"}, "CloudAllocator"},
+	};
+	for (size_t i = 0; i < array_len(rows); i++) {
+		struct settings settings = {0};
+		autoerror struct error err = {0};
+		char *argv[6] = {(char[]){"test"}, (char[]){"--allocate-node-cidrs"}};
+		int argc = 2;
+		for (size_t j = 0; j < array_len(rows[i].flags) && rows[i].flags[j]; j++)
+			argv[argc++] = xstrdup(rows[i].flags[j]);
+		assert_int_equal(flags_parse(settings_flags, settings_flag_count, argc, argv, &settings, NULL, &err), 0);
+		int r = node_ipam_controller.check(&settings, &err);
+		if ((r != 0) != (rows[i].error != NULL) || (r && !strstr(error_message(&err), rows[i].error)))
+			fail_msg("row %zu: %d %s", i, r, error_message(&err));
+		while (argc > 2)
+			free(argv[--argc]);
+		flags_done(settings_flags, settings_flag_count, &settings);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_dual_stack, fake_setup, fake_teardown),
 		cmocka_unit_test_setup_teardown(test_taken_parts, fake_setup, fake_teardown),
 		cmocka_unit_test_setup_teardown(test_senseless_ranges, fake_setup, fake_teardown),
+		cmocka_unit_test(test_settings_that_do_not_go_together),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
