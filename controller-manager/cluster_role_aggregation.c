@@ -78,6 +78,7 @@ static void wake(struct reconciler *r, const void *object)
 
 const struct controller cluster_role_aggregation_controller = {
 	.name = "clusterrole-aggregation-controller",
+	.queue = "ClusterRoleAggregator",
 	.account = "clusterrole-aggregation-controller",
 	.alias = "clusterrole-aggregation",
 	.workers = 1,

@@ -36,6 +36,7 @@ struct controller_watch {
 struct controller {
 	const char *name;             /* as --controllers names it */
 	const char *alias;            /* the short name that --controllers takes as well; NULL: none */
+	const char *queue;            /* what Kubernetes calls the queue in the workqueue_* metrics; NULL: the name */
 	const char *component;        /* source of its Events; NULL: the name */
 	const char *account;          /* the ServiceAccount of kube-system it acts as with --use-service-account-credentials; NULL: the manager's own identity */
 	const char *concurrency_flag; /* "concurrent-deployment-syncs"; NULL: none */

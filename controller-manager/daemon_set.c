@@ -597,6 +597,7 @@ static void state_free(void *arg)
 
 const struct controller daemon_set_controller = {
 	.name = "daemonset-controller",
+	.queue = "daemonset",
 	.account = "daemon-set-controller",
 	.alias = "daemonset",
 	.concurrency_flag = "concurrent-daemonset-syncs",

@@ -336,6 +336,7 @@ static void wake_by_pod(struct reconciler *r, const void *object)
 
 const struct controller disruption_controller = {
 	.name = "disruption-controller",
+	.queue = "disruption",
 	.account = "disruption-controller",
 	.alias = "disruption",
 	.component = "controllermanager",

@@ -355,7 +355,7 @@ static void prepare(struct manager *manager, const struct controller *controller
 	if (controller->state_new)
 		running->reconciler.state = controller->state_new();
 	if (controller->workers)
-		running->reconciler.queue = workqueue_new(&(struct workqueue_options){.name = controller->name,
+		running->reconciler.queue = workqueue_new(&(struct workqueue_options){.name = str_or(controller->queue, controller->name),
 			.base_delay_ns = controller->retry_first_ms * NSEC_PER_MSEC,
 			.max_delay_ns = controller->retry_most_ms * NSEC_PER_MSEC});
 }

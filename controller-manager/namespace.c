@@ -284,6 +284,7 @@ static void wake_by_gone_pod(struct reconciler *r, const void *object)
 
 const struct controller namespace_controller = {
 	.name = "namespace-controller",
+	.queue = "namespace",
 	.account = "namespace-controller",
 	.alias = "namespace",
 	.concurrency_flag = "concurrent-namespace-syncs",

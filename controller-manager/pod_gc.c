@@ -242,6 +242,7 @@ static void started(struct reconciler *r)
 
 const struct controller pod_gc_controller = {
 	.name = "pod-garbage-collector-controller",
+	.queue = "orphaned_pods_nodes",
 	.account = "pod-garbage-collector",
 	.alias = "podgc",
 	.workers = 1,

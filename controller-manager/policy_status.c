@@ -21,6 +21,7 @@ static int reconcile(struct reconciler *r, const char *ns, const char *name, str
 
 const struct controller policy_status_controller = {
 	.name = "validatingadmissionpolicy-status-controller",
+	.queue = "validatingadmissionpolicy-status",
 	.account = "validatingadmissionpolicy-status-controller",
 	.concurrency_flag = "concurrent-validating-admission-policy-status-syncs",
 	.workers = 1,

@@ -438,6 +438,7 @@ static int reconcile_replication_controller(struct reconciler *r, const char *ns
 
 const struct controller replica_set_controller = {
 	.name = "replicaset-controller",
+	.queue = "replicaset",
 	.account = "replicaset-controller",
 	.alias = "replicaset",
 	.concurrency_flag = "concurrent-replicaset-syncs",
@@ -450,6 +451,7 @@ const struct controller replica_set_controller = {
 
 const struct controller replication_controller_controller = {
 	.name = "replicationcontroller-controller",
+	.queue = "replicationmanager",
 	.account = "replication-controller",
 	.alias = "replicationcontroller",
 	.component = "replication-controller",

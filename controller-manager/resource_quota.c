@@ -470,6 +470,7 @@ static bool claim_matters(const void *old_object, const void *object)
 #define WAKES(cache) {.what = (cache), .wake = wake_quotas, .matters = never}
 const struct controller resource_quota_controller = {
 	.name = "resourcequota-controller",
+	.queue = "resourcequota_primary",
 	.account = "resourcequota-controller",
 	.alias = "resourcequota",
 	.concurrency_flag = "concurrent-resource-quota-syncs",

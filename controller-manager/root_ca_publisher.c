@@ -107,6 +107,7 @@ static void wake_by_map(struct reconciler *r, const void *object)
 
 const struct controller root_ca_publisher_controller = {
 	.name = "root-ca-certificate-publisher-controller",
+	.queue = "root_ca_cert_publisher",
 	.account = "root-ca-cert-publisher",
 	.alias = "root-ca-cert-publisher",
 	.workers = 1,

@@ -36,6 +36,7 @@ static void wake_by_account(struct reconciler *r, const void *object)
 
 const struct controller service_account_controller = {
 	.name = "serviceaccount-controller",
+	.queue = "serviceaccount",
 	.account = "service-account-controller",
 	.alias = "serviceaccount",
 	.concurrency_flag = "concurrent-serviceaccount-syncs",

@@ -176,6 +176,7 @@ static void wake_holders(struct reconciler *r, const void *object)
 
 const struct controller service_cidr_controller = {
 	.name = "service-cidr-controller",
+	.queue = "ipaddresses",
 	.account = "service-cidrs-controller",
 	.workers = 5,
 	.watches = (const struct controller_watch[]){{.what = CACHED_SERVICE_CIDRS, .wake = wake_overlapping}, {.what = CACHED_IP_ADDRESSES, .wake = wake_holders}, {.what = CACHED_NONE}},

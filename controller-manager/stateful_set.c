@@ -206,6 +206,21 @@ static bool has_stale_claim(const struct sync *s, int32_t ordinal)
 	return false;
 }
 
+/* A pod that has to wait for its claims is told of as one that could not be made. */
+static int make_claims(struct sync *s, int32_t ordinal, struct error *err)
+{
+	const struct apps_v1_stateful_set *set = s->set;
+	for api_list_each (template, &set->spec.volume_claim_templates) {
+		autoerror struct error failed = {0};
+		if (make_claim(s, template, ordinal, &failed) == 0)
+			continue;
+		reconciler_event(s->r, set, EVENT_WARNING, "FailedCreate", "Create Pod %s-%d in StatefulSet %s failed error: failed to create PVC %s-%s-%d: %s", set->metadata.name, ordinal,
+			set->metadata.name, template->metadata.name, set->metadata.name, ordinal, error_message(&failed));
+		return error_move(err, &failed);
+	}
+	return 0;
+}
+
 static int make_pod(struct sync *s, int32_t ordinal, struct error *err)
 {
 	const struct apps_v1_stateful_set *set = s->set;
@@ -213,8 +228,9 @@ static int make_pod(struct sync *s, int32_t ordinal, struct error *err)
 	autoarena struct arena *scratch = arena_new();
 	struct core_v1_pod_template_spec template = set->spec.template;
 	int r = revision == s->update ? 0 : history_template(revision, scratch, &template, err);
-	for (uint32_t i = 0; i < set->spec.volume_claim_templates.len && !r; i++)
-		r = make_claim(s, &set->spec.volume_claim_templates.items[i], ordinal, err);
+	if (r)
+		return r;
+	r = make_claims(s, ordinal, err);
 	if (r)
 		return r;
 	char index[16];
@@ -417,10 +433,27 @@ static int roll(struct sync *s, struct error *err)
 	return 0;
 }
 
+/* Where none waits for another, one that fails holds up no others but by halves: what is refused is not asked for a thousand times. */
+static int step_in_batches(struct sync *s, struct error *err)
+{
+	int failed = 0;
+	for (int32_t i = 0, size = 1, end = 1; i < s->count && !(failed && i == end); i++) {
+		if (i == end)
+			end += size *= 2;
+		autoerror struct error one = {0};
+		int r = step_replica(s, i, &one);
+		if (r < 0 && !failed) {
+			failed = r;
+			error_move(err, &one);
+		}
+	}
+	return failed;
+}
+
 static int act(struct sync *s, struct error *err)
 {
-	int r = 0;
-	for (int32_t i = 0; i < s->count && !r; i++)
+	int r = s->parallel ? step_in_batches(s, err) : 0;
+	for (int32_t i = 0; i < s->count && !r && !s->parallel; i++)
 		r = step_replica(s, i, err);
 	const struct core_v1_pod *unhealthy = first_unhealthy(s);
 	for (size_t i = 0; i < s->condemned_count && !r; i++)
@@ -592,6 +625,7 @@ static void state_free(void *arg)
 
 const struct controller stateful_set_controller = {
 	.name = "statefulset-controller",
+	.queue = "statefulset",
 	.account = "statefulset-controller",
 	.alias = "statefulset",
 	.concurrency_flag = "concurrent-statefulset-syncs",

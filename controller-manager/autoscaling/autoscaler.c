@@ -575,6 +575,7 @@ static void on_gone(struct reconciler *r, const void *object)
 
 const struct controller horizontal_pod_autoscaler_controller = {
 	.name = "horizontal-pod-autoscaler-controller",
+	.queue = "horizontalpodautoscaler",
 	.alias = "horizontalpodautoscaling",
 	.component = "horizontal-pod-autoscaler",
 	.account = "horizontal-pod-autoscaler",

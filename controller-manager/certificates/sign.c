@@ -269,6 +269,7 @@ static int reconcile(struct reconciler *r, const char *ns, const char *name, str
 
 const struct controller csr_signing_controller = {
 	.name = "certificatesigningrequest-signing-controller",
+	.queue = "certificate",
 	.account = "certificate-controller",
 	.alias = "csrsigning",
 	.workers = 1,

@@ -361,6 +361,7 @@ static void wake_by_job(struct reconciler *r, const void *object)
 
 const struct controller cron_job_controller = {
 	.name = "cronjob-controller",
+	.queue = "cronjob",
 	.account = "cronjob-controller",
 	.alias = "cronjob",
 	.concurrency_flag = "concurrent-cron-job-syncs",

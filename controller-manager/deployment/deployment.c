@@ -124,6 +124,7 @@ static void state_free(void *state)
 
 const struct controller deployment_controller = {
 	.name = "deployment-controller",
+	.queue = "deployment",
 	.account = "deployment-controller",
 	.alias = "deployment",
 	.concurrency_flag = "concurrent-deployment-syncs",

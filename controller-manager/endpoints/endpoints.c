@@ -170,6 +170,7 @@ static void state_free(void *state)
 
 const struct controller endpoints_controller = {
 	.name = "endpoints-controller",
+	.queue = "endpoint",
 	.account = "endpoint-controller",
 	.alias = "endpoint",
 	.component = "endpoint-controller",

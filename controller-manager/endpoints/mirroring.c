@@ -191,6 +191,7 @@ static void state_free(void *state)
 
 const struct controller endpoint_slice_mirroring_controller = {
 	.name = "endpointslice-mirroring-controller",
+	.queue = "endpoint_slice_mirroring",
 	.account = "endpointslicemirroring-controller",
 	.alias = "endpointslicemirroring",
 	.component = "endpoint-slice-mirroring-controller",

@@ -462,6 +462,7 @@ static void state_free(void *arg)
 
 const struct controller endpoint_slice_controller = {
 	.name = "endpointslice-controller",
+	.queue = "endpoint_slice",
 	.account = "endpointslice-controller",
 	.alias = "endpointslice",
 	.component = "endpoint-slice-controller",

@@ -444,6 +444,7 @@ static bool enabled(const struct settings *settings)
 
 const struct controller garbage_collector_controller = {
 	.name = "garbage-collector-controller",
+	.queue = "garbage_collector_attempt_to_delete",
 	.account = "generic-garbage-collector",
 	.alias = "garbagecollector",
 	.concurrency_flag = "concurrent-gc-syncs",

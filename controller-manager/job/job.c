@@ -552,6 +552,7 @@ static void state_free(void *arg)
 
 const struct controller job_controller = {
 	.name = "job-controller",
+	.queue = "job",
 	.account = "job-controller",
 	.alias = "job",
 	.concurrency_flag = "concurrent-job-syncs",

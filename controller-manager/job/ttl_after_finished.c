@@ -30,6 +30,7 @@ static int reconcile(struct reconciler *r, const char *ns, const char *name, str
 
 const struct controller ttl_after_finished_controller = {
 	.name = "ttl-after-finished-controller",
+	.queue = "ttl_jobs_to_delete",
 	.account = "ttl-after-finished-controller",
 	.alias = "ttl-after-finished",
 	.concurrency_flag = "concurrent-ttl-after-finished-syncs",

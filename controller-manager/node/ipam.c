@@ -343,6 +343,7 @@ static void on_gone(struct reconciler *r, const void *object)
 
 const struct controller node_ipam_controller = {
 	.name = "node-ipam-controller",
+	.queue = "cidrallocator_node",
 	.account = "node-controller",
 	.alias = "nodeipam",
 	.component = "cidrAllocator",

@@ -486,6 +486,7 @@ static void on_gone(struct reconciler *r, const void *object)
 
 const struct controller node_lifecycle_controller = {
 	.name = "node-lifecycle-controller",
+	.queue = "node_lifecycle_controller",
 	.account = "node-controller",
 	.alias = "nodelifecycle",
 	.component = "node-controller",

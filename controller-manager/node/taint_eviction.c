@@ -146,6 +146,7 @@ static void wake_by_node(struct reconciler *r, const void *object)
 
 const struct controller taint_eviction_controller = {
 	.name = "taint-eviction-controller",
+	.queue = "noexec_taint_pod",
 	.account = "node-controller",
 	.workers = 4,
 	.watches = (const struct controller_watch[]){{.what = CACHED_PODS, .wake = wake_by_pod, .gone = on_gone_pod},

@@ -68,6 +68,7 @@ static void wake(struct reconciler *r, const void *object)
 
 const struct controller ttl_controller = {
 	.name = "ttl-controller",
+	.queue = "ttlcontroller",
 	.alias = "ttl",
 	.account = "ttl-controller",
 	.workers = 2,

@@ -99,6 +99,7 @@ static void wake_by_secret(struct reconciler *r, const void *object)
 
 const struct controller bootstrap_signer_controller = {
 	.name = "bootstrap-signer-controller",
+	.queue = "bootstrap_signer_queue",
 	.alias = "bootstrapsigner",
 	.account = "bootstrap-signer",
 	.workers = 1,

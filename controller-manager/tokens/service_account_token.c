@@ -198,6 +198,7 @@ static void wake_by_account(struct reconciler *r, const void *object)
 
 const struct controller service_account_token_controller = {
 	.name = "serviceaccount-token-controller",
+	.queue = "serviceaccount_tokens_service",
 	.alias = "serviceaccount-token",
 	.concurrency_flag = "concurrent-serviceaccount-token-syncs",
 	.workers = 5,

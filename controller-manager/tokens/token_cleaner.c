@@ -20,6 +20,7 @@ static void wake(struct reconciler *r, const void *object)
 
 const struct controller token_cleaner_controller = {
 	.name = "token-cleaner-controller",
+	.queue = "token_cleaner",
 	.alias = "tokencleaner",
 	.account = "token-cleaner",
 	.workers = 1,

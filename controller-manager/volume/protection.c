@@ -152,6 +152,7 @@ static void wake_class_of_volume(struct reconciler *r, const void *object)
 
 const struct controller vac_protection_controller = {
 	.name = "volumeattributesclass-protection-controller",
+	.queue = "vacprotection",
 	.account = "volumeattributesclass-protection-controller",
 	.workers = 1,
 	.watches = (const struct controller_watch[]){{.what = CACHED_VOLUME_ATTRIBUTES_CLASSES},
@@ -163,6 +164,7 @@ const struct controller vac_protection_controller = {
 
 const struct controller pvc_protection_controller = {
 	.name = "persistentvolumeclaim-protection-controller",
+	.queue = "pvcprotection",
 	.account = "pvc-protection-controller",
 	.alias = "pvc-protection",
 	.workers = 1,
@@ -174,6 +176,7 @@ const struct controller pvc_protection_controller = {
 
 const struct controller pv_protection_controller = {
 	.name = "persistentvolume-protection-controller",
+	.queue = "pvprotection",
 	.account = "pv-protection-controller",
 	.alias = "pv-protection",
 	.workers = 1,

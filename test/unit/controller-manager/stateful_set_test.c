@@ -198,6 +198,29 @@ static void max_unavailable_bounds_how_many_are_away(void **state)
 	assert_true(is_new("db-0") && is_new("db-5"));
 }
 
+static size_t refused;
+
+static int refuse_most_claims(struct fake_world *w, const struct write *write, struct error *err)
+{
+	if (write->verb != WRITE_CREATE || !str_equal(write->resource->plural, "persistentvolumeclaims") || str_equal(api_metadata(write->object)->name, "data-db-0"))
+		return 0;
+	refused++;
+	return error_status(err, 403, "Forbidden", "exceeded quota");
+}
+
+/* Of those that wait for nobody more are tried, but not all: one, two, four. */
+static void a_refusal_in_parallel_holds_up_only_the_next_batch(void **state)
+{
+	refused = 0;
+	fake.fault = refuse_most_claims;
+	scenario_put(SET("50", PARALLEL CLAIMS));
+	autoerror struct error err = {0};
+	assert_true(sets.controller->reconcile(&sets, "default", "db", &err) < 0);
+	assert_int_equal(fake_count(CACHED_PODS), 1);
+	assert_int_equal(refused, 2);
+	assert_non_null(strstr(fake.log.data, "Warning FailedCreate: Create Pod db-2 in StatefulSet db failed error: failed to create PVC data-db-2: exceeded quota"));
+}
+
 static void old_revisions_are_forgotten_past_the_limit(void **state)
 {
 	begin(SET("1", ",\"revisionHistoryLimit\":1"));
@@ -250,6 +273,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(a_partition_keeps_the_first_ones_old, setup, teardown),
 		cmocka_unit_test_setup_teardown(on_delete_waits_for_the_user, setup, teardown),
 		cmocka_unit_test_setup_teardown(max_unavailable_bounds_how_many_are_away, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_refusal_in_parallel_holds_up_only_the_next_batch, setup, teardown),
 		cmocka_unit_test_setup_teardown(old_revisions_are_forgotten_past_the_limit, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_revision_is_written_as_clients_compare_it, setup, teardown),
 		cmocka_unit_test_setup_teardown(an_undo_takes_the_old_revision_up_again, setup, teardown),
