@@ -16,7 +16,7 @@
 #define MAX_MAPS (4u << 20)
 #define WORTH_TRIMMING ((size_t)2 << 20)
 #define START_MS 10000 /* then first lists are read and first connections made */
-#define TIDY_MS 30000
+#define TIDY_MS 10000 /* a look walks what lies free: dear enough not to do it each second, and what a burst leaves is not to stay for long */
 
 void memory_be_sparing(char **argv)
 {

@@ -211,7 +211,7 @@ def idle(api, rows):
     for i in range(sets):
         api.call("POST", f"/apis/apps/v1/namespaces/{ns}/deployments", deployment(f"idle-{i}", PODS // sets))
     api.until(lambda: sum(d.get("status", {}).get("availableReplicas", 0) for d in api.call("GET", f"/apis/apps/v1/namespaces/{ns}/deployments")["items"]) == PODS // sets * sets)
-    time.sleep(5)
+    time.sleep(15)  # daemons look every ten for what a burst has left
     for name in ("controller-manager", "scheduler", "apiserver", "hollow"):
         rows.append((f"{name} resident, {PODS} pods cached, after making them", f"{rss_mb(api.cluster.processes[name].pid):.1f} MB", ""))
     manager = api.cluster.processes["controller-manager"]
