@@ -4,8 +4,8 @@
  * allOf, anyOf, oneOf and not, which only narrow values.
  */
 #include "apiserver/validation/validation.h"
+#include "apiserver/validation/rules.h"
 #include "apiserver/custom/custom.h"
-#include "apiserver/custom/rules.h"
 #include "common/api/codec.h"
 #include "common/base/regex.h"
 #include "api/apiextensions_v1.h"
@@ -25,7 +25,8 @@ struct place {
 	const char *no_default; /* why none may be here */
 	bool skip_any;          /* anyOf is that of int-or-string, whose types are let pass */
 	const struct path *uncorrelatable; /* the first above of whose parts nobody can tell which was which before; NULL: none */
-	struct error *rules;    /* takes what is wrong with rules, which are looked at only where their schema is good */
+	struct cardinality cardinality;
+	struct rule_check *rules; /* takes what is wrong with rules, which are looked at only where their schema is good */
 };
 
 static void check_schema(const schema_t *s, struct place place, const struct path *at, struct error *err);
@@ -106,7 +107,7 @@ static void check_standard(const schema_t *s, struct place place, const struct p
 		invalid_bool(err, AT("x-kubernetes-preserve-unknown-fields"), false, "must be true or undefined");
 }
 
-/* ---- lists, maps and rules ---- */
+/* ---- lists and maps ---- */
 
 /* The type that an extension asks for. */
 static void check_type_for(const schema_t *s, const char *type, const char *extension, const struct path *at, struct error *err) {
@@ -175,113 +176,6 @@ static void check_extensions(const schema_t *s, const struct path *at, struct er
 		else if (str_equal(item->type, "object") && !str_equal(item->x_kubernetes_map_type, "atomic"))
 			invalid(err, &PATH(AT("items"), "x-kubernetes-map-type"), item->x_kubernetes_map_type, "%s", text);
 	}
-}
-
-static bool is_blank(const char *text) {
-	return text[strspn(text, " \t\r\n")] == '\0';
-}
-
-static void check_field_paths(const schema_t *s, const struct path *at, struct error *err);
-
-static void check_rules(const schema_t *s, const struct path *at, struct error *err) {
-	static const char *const reasons[] = {"FieldValueDuplicate", "FieldValueForbidden", "FieldValueInvalid", "FieldValueRequired", NULL};
-	for (uint32_t i = 0; i < s->x_kubernetes_validations.len; i++) {
-		const struct apiextensions_v1_validation_rule *rule = &s->x_kubernetes_validations.items[i];
-		const char *text = str_or(rule->rule, ""), *message = str_or(rule->message, ""), *field = str_or(rule->field_path, "");
-		struct path here = PATH_INDEX(at, "x-kubernetes-validations", i);
-		/* A line break at either end does not count. */
-		const char *start = text + strspn(text, " \t\r\n"), *break_in = strpbrk(start, "\r\n"), *message_start = message + strspn(message, " \t\r\n"), *message_break = strpbrk(message_start, "\r\n");
-		bool lines = break_in && !is_blank(break_in);
-		if (is_blank(text))
-			required(err, &PATH(&here, "rule"), "rule is not specified");
-		else if (*message && is_blank(message))
-			invalid(err, &PATH(&here, "message"), message, "must be non-empty if specified");
-		else if (message_break && !is_blank(message_break))
-			invalid(err, &PATH(&here, "message"), message, "must not contain line breaks");
-		else if (lines && is_blank(message))
-			required(err, &PATH(&here, "message"), "message must be specified if rule contains line breaks");
-		if (!str_empty(rule->message_expression) && is_blank(rule->message_expression))
-			required(err, &PATH(&here, "messageExpression"), "messageExpression must be non-empty if specified");
-		if (rule->reason)
-			check_enum(rule->reason, reasons, &PATH(&here, "reason"), err);
-		if (*field && is_blank(field))
-			invalid(err, &PATH(&here, "fieldPath"), field, "must be non-empty if specified");
-		if (strpbrk(field, "\r\n"))
-			invalid(err, &PATH(&here, "fieldPath"), field, "must not contain line breaks");
-	}
-	check_field_paths(s, at, err);
-}
-
-/* As the whole rule is shown. */
-static void invalid_rule(struct error *err, const struct path *at, const struct apiextensions_v1_validation_rule *rule, const char *why) {
-	const char *texts[][2] = {{"Rule", rule->rule}, {"Message", rule->message}, {"MessageExpression", rule->message_expression}, {"Reason", rule->reason}, {"FieldPath", rule->field_path}};
-	autobuf struct buf shown = BUF_INIT(1 << 20), place = BUF_INIT(64 << 10);
-	for (size_t i = 0; i < array_len(texts); i++) {
-		buf_printf(&shown, "%s\"%s\":", i ? "," : "{", texts[i][0]);
-		if (!texts[i][1] && strcmp(texts[i][0], "Reason") == 0)
-			buf_append_str(&shown, "null");
-		else
-			api_append_json_string(&shown, str_or(texts[i][1], ""), strlen(str_or(texts[i][1], "")));
-	}
-	buf_printf(&shown, ",\"OptionalOldSelf\":%s}", !rule->optional_old_self ? "null" : *rule->optional_old_self ? "true" : "false");
-	path_write(at, &place);
-	error_cause(err, "FieldValueInvalid", place.data, "Invalid value: %s: %s", shown.data, why);
-}
-
-static json_t *tree_of(const schema_t *s) {
-	autobuf struct buf text = BUF_INIT(BUF_MAX_DEFAULT);
-	api_encode_json(&apiextensions_v1_json_schema_props_type, s, &text);
-	return json_loadb(text.data, text.len, 0, NULL);
-}
-
-static void check_field_paths(const schema_t *s, const struct path *at, struct error *err) {
-	json_t *tree = NULL;
-	for (uint32_t i = 0; i < s->x_kubernetes_validations.len; i++) {
-		const char *field = s->x_kubernetes_validations.items[i].field_path;
-		if (str_empty(field))
-			continue;
-		if (!tree)
-			tree = tree_of(s);
-		autofree char *found = rule_field_path(tree, field);
-		if (!found)
-			invalid(err, &PATH(AT_INDEX("x-kubernetes-validations", i), "fieldPath"), field, "must be a valid path");
-	}
-	json_decref(tree);
-}
-
-static void compile_rule(const struct rule_scope *scope, const struct apiextensions_v1_validation_rule *rule, const struct path *uncorrelatable, const struct path *at, struct error *err) {
-	autocel struct cel_program *program = NULL, *message = NULL;
-	autoerror struct error why = {0}, message_why = {0};
-	bool optional = rule->optional_old_self && *rule->optional_old_self;
-	if (is_blank(str_or(rule->rule, "")))
-		return;
-	if (rule_compile(scope, RULE_ITSELF, optional, rule->rule, &program, &why) < 0) {
-		invalid_rule(err, AT("rule"), rule, error_message(&why));
-		if (rule->optional_old_self)
-			invalid_bool(err, AT("optionalOldSelf"), optional, "may not be set if oldSelf is not used in rule");
-		return;
-	}
-	if (!str_empty(rule->message_expression) && rule_compile(scope, RULE_MESSAGE, optional, rule->message_expression, &message, &message_why) < 0)
-		invalid_rule(err, AT("messageExpression"), rule, error_message(&message_why));
-	if (rule_uses_old(program) && uncorrelatable) {
-		autobuf struct buf place = BUF_INIT(64 << 10);
-		path_write(uncorrelatable, &place);
-		invalid(err, AT("rule"), rule->rule, "oldSelf cannot be used on the uncorrelatable portion of the schema within %s", place.data);
-	} else if (!rule_uses_old(program) && rule->optional_old_self) {
-		invalid_bool(err, AT("optionalOldSelf"), optional, "may not be set if oldSelf is not used in rule");
-	}
-}
-
-/* What their schema knows is what rules may speak of. */
-static void compile_rules(const schema_t *s, struct place place, const struct path *at) {
-	if (!s->x_kubernetes_validations.len)
-		return;
-	json_t *tree = tree_of(s);
-	struct rule_scope *scope = rule_scope_new(tree, place.level == ROOT || s->x_kubernetes_embedded_resource);
-	json_decref(tree);
-	for (uint32_t i = 0; scope && i < s->x_kubernetes_validations.len; i++)
-		compile_rule(scope, &s->x_kubernetes_validations.items[i], place.uncorrelatable, AT_INDEX("x-kubernetes-validations", i), place.rules);
-	rule_scope_free(scope);
 }
 
 /* ---- what makes it structural ---- */
@@ -385,6 +279,7 @@ static void check_schema(const schema_t *s, struct place place, const struct pat
 		check_structural(s, place.level, at, err);
 	struct place below = place, narrow = {.level = NESTED, .in_metadata = place.in_metadata, .no_default = place.no_default};
 	below.skip_any = false;
+	below.cardinality = cardinality_below(place.cardinality, s);
 	if (!parts && str_equal(s->x_kubernetes_map_type, "atomic"))
 		below.uncorrelatable = at;
 	for (uint32_t i = 0; i < s->properties.len; i++) {
@@ -427,7 +322,7 @@ static void check_schema(const schema_t *s, struct place place, const struct pat
 			check_nested(&s->all_of.items[i], AT_INDEX("allOf", i), err);
 	}
 	if (!nested && err->cause_count == before)
-		compile_rules(s, place, at);
+		compile_rules(s, &(struct rule_place){place.cardinality, parts, place.level == ROOT || s->x_kubernetes_embedded_resource}, at, place.rules);
 }
 
 /* ---- the definition ---- */
@@ -534,16 +429,15 @@ static void check_selectable(const struct apiextensions_v1_custom_resource_defin
 		too_many(err, at, version->selectable_fields.len, 8);
 }
 
-static void check_version_schema(const struct apiextensions_v1_custom_resource_definition_version *version, const struct path *at, struct error *err) {
+static void check_version_schema(const struct apiextensions_v1_custom_resource_definition_version *version, bool unchanged, const struct path *at, struct error *err) {
 	const schema_t *schema = version->schema->open_apiv3_schema;
 	if (version->subresources && version->subresources->status && !str_equal(schema->type, "object"))
 		invalid(err, AT("openAPIV3Schema.type"), schema->type, "only \"object\" is allowed as the type at the root of the schema if the status subresource is enabled");
 	if (schema->nullable)
 		forbidden(err, AT("openAPIV3Schema.nullable"), "nullable cannot be true at the root");
-	autoerror struct error rules = {0};
-	check_schema(schema, (struct place){.level = ROOT, .rules = &rules}, AT("openAPIV3Schema"), err);
-	for (size_t i = 0; i < rules.cause_count; i++)
-		error_cause(err, rules.causes[i].reason, rules.causes[i].field, "%s", rules.causes[i].message);
+	struct rule_check rules = {.unchanged = unchanged};
+	check_schema(schema, (struct place){.level = ROOT, .cardinality = {true, 1}, .rules = &rules}, AT("openAPIV3Schema"), err);
+	rule_check_done(&rules, AT("openAPIV3Schema"), err);
 }
 
 static bool same_for_all(const struct apiextensions_v1_custom_resource_definition_spec *spec, const char *field) {
@@ -556,8 +450,17 @@ static bool same_for_all(const struct apiextensions_v1_custom_resource_definitio
 	return same;
 }
 
+static bool same_schema(const struct apiextensions_v1_custom_resource_definition_spec *old, const struct apiextensions_v1_custom_resource_definition_version *version) {
+	for (uint32_t i = 0; old && i < old->versions.len; i++) {
+		const struct apiextensions_v1_custom_resource_definition_version *before = &old->versions.items[i];
+		if (str_equal(before->name, version->name))
+			return before->schema && version->schema && api_equal(&apiextensions_v1_custom_resource_validation_type, before->schema, version->schema);
+	}
+	return false;
+}
+
 /* What all versions have alike is told once, at the place where it stood when there was but one. */
-static void check_version(const struct apiextensions_v1_custom_resource_definition_spec *spec, uint32_t i, const struct path *at, struct error *err) {
+static void check_version(const struct apiextensions_v1_custom_resource_definition_spec *spec, const struct apiextensions_v1_custom_resource_definition_spec *old, uint32_t i, const struct path *at, struct error *err) {
 	const struct apiextensions_v1_custom_resource_definition_version *version = &spec->versions.items[i];
 	struct path here = PATH_INDEX(at, "versions", i);
 	bool schemas = same_for_all(spec, "schema"), subs = same_for_all(spec, "subresources"), columns = same_for_all(spec, "additionalPrinterColumns"), fields = same_for_all(spec, "selectableFields");
@@ -581,7 +484,7 @@ static void check_version(const struct apiextensions_v1_custom_resource_definiti
 	if (!schema)
 		required(err, &PATH(&PATH(&here, "schema"), "openAPIV3Schema"), NULL);
 	else if (!schemas || i == 0)
-		check_version_schema(version, schemas ? AT("validation") : &PATH(&here, "schema"), err);
+		check_version_schema(version, same_schema(old, version), schemas ? AT("validation") : &PATH(&here, "schema"), err);
 	if (!subs || i == 0)
 		check_subresources(version->subresources, &PATH(subs ? at : &here, "subresources"), err);
 	for (uint32_t k = 0; (!columns || i == 0) && k < version->additional_printer_columns.len; k++)
@@ -652,7 +555,7 @@ CHECK(apiextensions_v1_custom_resource_definition_spec, spec) {
 	for (uint32_t i = 0; i < spec->versions.len; i++) {
 		storage += spec->versions.items[i].storage;
 		unique &= !seen_before(&seen, str_or(spec->versions.items[i].name, ""));
-		check_version(spec, i, at, err);
+		check_version(spec, old, i, at, err);
 	}
 	if (!unique)
 		invalid_plain(err, AT("versions"), "must contain unique version names");

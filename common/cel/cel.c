@@ -42,6 +42,10 @@ void cel_env_allow_patches(struct cel_env *env) {
 	env->patches = true;
 }
 
+void cel_env_estimate(struct cel_env *env, const struct cel_type *type) {
+	env->estimated = type;
+}
+
 size_t utf8_valid(const char *s, size_t left) {
 	return api_utf8_length((const unsigned char *)s, left);
 }
@@ -145,6 +149,8 @@ int cel_compile(const struct cel_env *env, const char *expression, struct cel_pr
 		error_context(err, "compilation failed");
 		return r;
 	}
+	if (env->estimated)
+		program->max_cost = cel_estimate(program->root, env->estimated);
 	r = fold(program, program->root, err);
 	if (r < 0) {
 		error_context(err, "program instantiation failed");
@@ -165,6 +171,10 @@ struct cel_program *cel_program_free(struct cel_program *program) {
 
 const struct cel_type *cel_program_type(const struct cel_program *program) {
 	return program->root->type;
+}
+
+uint64_t cel_program_max_cost(const struct cel_program *program) {
+	return program->max_cost;
 }
 
 bool cel_program_uses(const struct cel_program *program, const char *variable) {

@@ -56,7 +56,7 @@ struct cel_type {
 	enum cel_list_type list_type;
 	const char *const *list_keys;        /* NULL terminated, JSON names; CEL_LIST_MAP */
 	bool date_only;                      /* of a timestamp: JSON has "2006-01-02" */
-	uint64_t max_size;                   /* most elements, entries or characters; 0: not known. For estimates of cost */
+	uint64_t max_size, min_json;         /* for estimates of cost: most elements, entries or bytes of text; fewest bytes of its JSON */
 };
 
 extern const struct cel_type cel_dyn, cel_null, cel_bool, cel_int, cel_uint, cel_double, cel_string, cel_bytes, cel_timestamp, cel_duration, cel_authorizer_type,
@@ -86,6 +86,9 @@ void cel_env_add(struct cel_env *env, const char *name, const struct cel_type *t
 /* Object{...}, JSONPatch{...} and jsonpatch.escapeKey(), for mutations. */
 void cel_env_allow_patches(struct cel_env *env);
 
+/* All variables are of this type (or an optional of it), whose max_size say how large values may get: programs are to tell cel_program_max_cost(). */
+void cel_env_estimate(struct cel_env *env, const struct cel_type *type);
+
 /* ---- programs ---- */
 
 struct cel_program;
@@ -97,6 +100,8 @@ int cel_compile(const struct cel_env *env, const char *expression, struct cel_pr
 struct cel_program *cel_program_free(struct cel_program *program);
 /* What it evaluates to. Lives as long as the program. */
 const struct cel_type *cel_program_type(const struct cel_program *program);
+/* What it may cost at most, as Kubernetes estimates it; 0 where the environment did not ask. */
+uint64_t cel_program_max_cost(const struct cel_program *program);
 /* True where it speaks of the variable, or of something in it. */
 bool cel_program_uses(const struct cel_program *program, const char *variable);
 

@@ -180,6 +180,7 @@ struct cel_env {
 	struct variable *variables;
 	unsigned count, cap;
 	bool patches;
+	const struct cel_type *estimated; /* NULL: what programs may cost is not asked for */
 };
 
 struct cel_program {
@@ -188,6 +189,7 @@ struct cel_program {
 	const char **variables; /* names, by ident.variable */
 	unsigned variable_count;
 	unsigned slots;
+	uint64_t max_cost;
 	struct cel_run *constants; /* holds their values; NULL: none */
 };
 /* check.c: types all nodes; issues tell what is wrong. */
@@ -334,6 +336,8 @@ struct cel_value format_string(struct cel_run *run, const struct cel_value *args
 /* What is wrong with a constant format and its arguments, as issues. */
 void format_check_call(struct source *source, const struct node *call);
 unsigned format_regex_size(const struct cel_opaque *format);
+/* Of a tree that is checked but in which nothing was worked out yet. */
+uint64_t cel_estimate(const struct node *root, const struct cel_type *variable);
 uint64_t call_cost(const struct node *call, const struct cel_value *args, unsigned count, const struct cel_value *result);
 
 #endif

@@ -227,6 +227,14 @@ def test_custom_rules(site):
         (at + ".x-kubernetes-validations[4].rule", "Invalid value: " + shown % ("int('x') == 1", "") + ": program instantiation failed: type conversion error from 'string' to 'int'")], o)
     s, o, _ = api.call("POST", crds, crd({"type": "object", "properties": {"spec": dict(spec, **{"x-kubernetes-validations": rules_of({"rule": "true", "fieldPath": ".nope"}, {"rule": "true", "reason": "Odd"})})}}))
     check("and what stands beside them", s == 422 and [c[0].rsplit(".", 1)[1] for c in causes(o)] == ["rule", "fieldPath", "reason"], o)
+    dear, hint = {"type": "array", "items": {"type": "integer"}, "maxItems": 2000, "x-kubernetes-validations": rules_of("self.all(x, self.all(y, x + y > 0))")}, " (try simplifying the rule, or adding maxItems, maxProperties, and maxLength where arrays, maps, and strings are declared)"
+    s, o, _ = api.call("POST", crds, crd({"type": "object", "properties": {"a": dear}}))
+    at = "spec.validation.openAPIV3Schema"
+    check("a rule that may cost too much", s == 422 and causes(o) == [(at + ".properties[a].x-kubernetes-validations[0].rule", "Forbidden: estimated rule cost exceeds budget by factor of 2.8x" + hint)], o)
+    s, o, _ = api.call("POST", crds, crd({"type": "object", "properties": {"a": {"type": "array", "items": dict(dear, maxItems=100)}}}))
+    check("for it may run often", s == 422 and causes(o)[-1] == (at + ".properties[a].items.x-kubernetes-validations[0].rule", "Forbidden: estimated rule cost exceeds budget by factor of more than 100x" + hint), o)
+    s, o, _ = api.call("POST", crds, crd({"type": "object", "properties": {"f%d" % i: dict(dear, maxItems=1000 + i) for i in range(20)}}))
+    check("or rules that do together", s == 422 and causes(o)[0] == (at, "Forbidden: x-kubernetes-validations estimated rule cost total for entire OpenAPIv3 schema exceeds budget by factor of 1.427783x" + hint) and [c[0] for c in causes(o)[1:]] == [at + ".properties[f%d].x-kubernetes-validations[0].rule" % i for i in range(16, 20)], o)
     s, o, _ = api.call("POST", crds, crd(GOOD))
     check("good rules", s == 201, o)
     number = 0

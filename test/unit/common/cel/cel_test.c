@@ -355,6 +355,86 @@ static void test_authorizer(void **state) {
 	cel_env_free(env);
 }
 
+/* Numbers are those of Kubernetes' estimator for the same types. */
+static void test_estimates(void **state) {
+	static const struct {
+		const char *expression;
+		uint64_t cost;
+	} rows[] = {
+		{"true", 0U},
+		{"self.n > 1", 3U},
+		{"self.s == 'abc'", 3U},
+		{"self.s == self.u", 6U},
+		{"self.s + self.s == self.u", 14U},
+		{"self.u.startsWith(self.s)", 6U},
+		{"self.u.contains(self.s)", 629150U},
+		{"self.s.matches('^[a-z]+$')", 8U},
+		{"'a' in self.l", 6U},
+		{"'a' in self.m", 3U},
+		{"has(self.s) && self.s.size() > 2 || self.n == 1", 7U},
+		{"self.n > 0 ? self.s == self.s : self.u == self.u", 314580U},
+		{"self.l.all(x, x == 'ab')", 23U},
+		{"self.l.all(x, self.l.exists(y, x == y))", 139U},
+		{"self.l.filter(x, x != 'a').size() == 1", 75U},
+		{"self.l.map(x, x + x).all(x, x.startsWith(x))", 98U},
+		{"self.m.all(k, k.startsWith(k))", 18U},
+		{"self.m.all(k, v, v.startsWith(k))", 18U},
+		{"self.o.all(e, e.x.all(i, i > 0))", 360U},
+		{"self.o[0].x.sum() == self.o[1].x.size()", 19U},
+		{"self.l.join(',') == self.s", 10U},
+		{"self.s.split('').size() == self.l.size()", 11U},
+		{"self.u.replace('a', 'bcd').size() > 1", 629150U},
+		{"self.u.replace('', 'bcd') == self.u", 943723U},
+		{"sets.contains(self.l, ['a', 'b'])", 21U},
+		{"self.l.distinct() == self.l", 48U},
+		{"self.l.sort() == self.l.reverse()", 65U},
+		{"lists.range(20).all(i, i >= 0)", 132U},
+		{"self.?s.orValue('x') == 'y'", 4U},
+		{"self.?s.optMap(v, v + v).hasValue()", 1844674407370955284U},
+		{"isQuantity(self.s) && quantity(self.s).isGreaterThan(quantity('1'))", 10U},
+		{"quantity('1') == quantity('2')", 3U},
+		{"url(self.s) == url(self.u)", 629152U},
+		{"cidr('10.0.0.0/8').containsIP(self.s)", 9U},
+		{"format.dns1123Label().validate(self.s).hasValue()", 68U},
+		{"string(bytes(self.s)) == self.s", 16U},
+		{"dyn(self.n) == 1.0", 3U},
+		{"[self.s, self.u][self.n] == 'a'", 18U},
+		{"self.l.transformMap(i, v, v + 'x').size() == 2", 55U},
+		{"{'a': self.s}.all(k, v, v == k)", 38U},
+		{"self.l.max() == self.l[0]", 14U},
+		{"[1, 2].exists_one(x, x == self.n)", 22U},
+		{"self.s.find('[0-9]+') == ''", 8U},
+	};
+	(void)state;
+	struct cel_env *env = cel_env_new();
+	struct arena *arena = cel_env_arena(env);
+	struct cel_type text = cel_string, any_text = cel_string, short_text = cel_string, letter = cel_string, *list = cel_list_of(arena, &short_text), *map = cel_map_of(arena, &cel_string, &letter);
+	struct cel_type *numbers = cel_list_of(arena, &cel_int);
+	const struct cel_field inner = {"x", "x", numbers};
+	struct cel_type *objects = cel_list_of(arena, cel_object_of(arena, "self.o", &inner, 1));
+	text.max_size = 20;
+	any_text.max_size = (3 << 20) - 2;
+	short_text.max_size = 8;
+	letter.max_size = 4;
+	list->max_size = 4;
+	map->max_size = 3;
+	objects->max_size = 7;
+	numbers->max_size = 9;
+	const struct cel_field fields[] = {{"s", "s", &text}, {"u", "u", &any_text}, {"l", "l", list}, {"m", "m", map}, {"n", "n", &cel_int}, {"o", "o", objects}};
+	const struct cel_type *self = cel_object_of(arena, "self", fields, array_len(fields));
+	cel_env_add(env, "self", self);
+	cel_env_estimate(env, self);
+	for (size_t i = 0; i < array_len(rows); i++) {
+		autocel struct cel_program *program = NULL;
+		autoerror struct error err = {0};
+		if (cel_compile(env, rows[i].expression, &program, &err) < 0)
+			fail_msg("%s: %s", rows[i].expression, error_message(&err));
+		else if (cel_program_max_cost(program) != rows[i].cost)
+			fail_msg("%s: %llu", rows[i].expression, (unsigned long long)cel_program_max_cost(program));
+	}
+	cel_env_free(env);
+}
+
 static void test_patches(void **state) {
 	static const struct {
 		const char *expression, *json;
@@ -391,7 +471,7 @@ static void test_patches(void **state) {
 
 int main(void) {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_cases), cmocka_unit_test(test_nesting), cmocka_unit_test(test_length), cmocka_unit_test(test_budget), cmocka_unit_test(test_objects), cmocka_unit_test(test_lazy), cmocka_unit_test(test_authorizer), cmocka_unit_test(test_patches),
+		cmocka_unit_test(test_cases), cmocka_unit_test(test_nesting), cmocka_unit_test(test_length), cmocka_unit_test(test_budget), cmocka_unit_test(test_objects), cmocka_unit_test(test_lazy), cmocka_unit_test(test_authorizer), cmocka_unit_test(test_estimates), cmocka_unit_test(test_patches),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
