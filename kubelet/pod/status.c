@@ -49,6 +49,7 @@ static struct core_v1_container_state_terminated *terminated(struct arena *a, co
 	t->reason = arena_strdup(a, status->reason ? status->reason : status->exit_code ? "Error" : "Completed");
 	t->message = termination_message(a, status);
 	t->started_at = api_time_of(status->started);
+	t->started_at.set = true; /* one that could not start shows the beginning of time, as with other runtimes */
 	t->finished_at = api_time_of(status->finished);
 	t->container_id = container_uri(a, status->id);
 	return t;
