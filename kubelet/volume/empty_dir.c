@@ -52,8 +52,8 @@ static int setup(struct volume_pod *pod, const struct core_v1_volume *volume, co
 	if (r < 0)
 		return r;
 	struct stat st;
-	/* All may write, and no sticky bit, which a fresh tmpfs has; the set-group-id of fsGroup stays. */
-	if (stat(dir, &st) < 0 || ((st.st_mode & 01777) != 0777 && chmod(dir, (st.st_mode & S_ISGID) | 0777) < 0))
+	/* All may write; the sticky bit of a fresh tmpfs stays, as does the set-group-id of fsGroup. */
+	if (stat(dir, &st) < 0 || ((st.st_mode & 0777) != 0777 && chmod(dir, (st.st_mode & (S_ISGID | S_ISVTX)) | 0777) < 0))
 		return error_set_errno(err, errno, "chmod %s", dir);
 	r = volume_set_ownership(pod->pod, dir, err);
 	if (r < 0)

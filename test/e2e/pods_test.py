@@ -300,6 +300,7 @@ spec:
             ("tail -n 1 /etc/hosts", "192.0.2.77 foo bar"), ("touch /disk/x && stat -c %g /disk/x; stat -c %A /disk", "2000 drwxrwsrwx"),
             ("cat /image/etc/image-label; touch /image/x 2>/dev/null || echo refused", "v2 refused"), ("touch /part/y; ls /disk/a/expanded", "y"),
             ("cat /proc/sys/net/ipv4/ip_unprivileged_port_start", "80"), ("sed -n 's/^Seccomp:.//p' /proc/self/status", "2"),
+            ("stat -c %A /memory", "drwxrwsrwt"),
             ("dd if=/dev/zero of=/memory/big bs=1k count=2000 2>/dev/null; stat -c %s /memory/big", str(1 << 20))):
         out = run_in(c, "known", script).split()
         expect(sorted(out) == sorted(want.split()), f"{script}: {out}")
