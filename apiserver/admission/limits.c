@@ -76,8 +76,17 @@ static void apply_defaults(struct write *w, const struct core_v1_limit_range *ra
 	}
 }
 
+static bool is_resize(const struct write *w) {
+	return admission_is(w, "", "pods", "resize") && w->operation == WRITE_UPDATE;
+}
+
+/* Resources stand fast from the start, but for those of a pod that is resized. */
+static bool is_pod(const struct write *w) {
+	return is_resize(w) || (admission_is(w, "", "pods", NULL) && (w->operation != WRITE_UPDATE || w->created));
+}
+
 static int admit(struct write *w, struct error *err) {
-	if (!admission_is(w, "", "pods", NULL) || (w->operation == WRITE_UPDATE && !w->created))
+	if (!is_pod(w))
 		return 0;
 	autobuf struct buf all = BUF_INIT(64 << 10);
 	each_range(w, apply_defaults, &all);
@@ -179,7 +188,7 @@ static void check_pod(struct write *w, const struct core_v1_limit_range_item *it
 static void check_range(struct write *w, const struct core_v1_limit_range *range, void *arg) {
 	for (uint32_t i = 0; i < range->spec.limits.len; i++) {
 		const struct core_v1_limit_range_item *item = &range->spec.limits.items[i];
-		if (admission_is(w, "", "pods", NULL)) {
+		if (is_pod(w)) {
 			check_pod(w, item, arg);
 		} else if (str_equal(item->type, "PersistentVolumeClaim")) {
 			const struct core_v1_persistent_volume_claim *claim = w->object;
@@ -202,9 +211,8 @@ static int compare_text(const void *a, const void *b) {
 }
 
 static int validate(struct write *w, struct error *err) {
-	if (!admission_is(w, "", "pods", NULL) && !admission_is(w, "", "persistentvolumeclaims", NULL))
-		return 0;
-	if (w->operation == WRITE_UPDATE && !w->created)
+	bool claim = admission_is(w, "", "persistentvolumeclaims", NULL) && (w->operation != WRITE_UPDATE || w->created);
+	if (!is_pod(w) && !claim)
 		return 0;
 	struct complaints c = {0};
 	each_range(w, check_range, &c);

@@ -313,6 +313,19 @@ def test_quota(api):
     check("quota", s == 403 and e["message"] == 'pods "b" is forbidden: exceeded quota: q, requested: pods=1, used: pods=1, limited: pods=1', e)
     s, e, _ = api.call("POST", base + "/pods", pod("c", containers=[{"name": "c", "image": "x", "resources": {"limits": {"cpu": "2"}}}]))
     check("range", s == 403 and "maximum cpu usage per Container is 1, but limit is 2" in e["message"], e)
+    # What a pod is resized to is bounded as what it is made with.
+    def resize(requests, limits):
+        resources = {"requests": {"cpu": requests}, "limits": {"cpu": limits}}
+        return api.call("PATCH", base + "/pods/a/resize", {"spec": {"containers": [{"name": "c", "resources": resources}]}}, "application/strategic-merge-patch+json")
+
+    s, e, _ = resize("100m", "2")
+    check("range of a resize", s == 403 and "maximum cpu usage per Container is 1, but limit is 2" in e["message"], e)
+    s, o, _ = resize("200m", "400m")
+    check("a resize", s == 200 and o["spec"]["containers"][0]["resources"] == {"limits": {"cpu": "400m"}, "requests": {"cpu": "200m"}}, o)
+    check("its usage is charged", api.call("GET", base + "/resourcequotas/q")[1]["status"]["used"]["requests.cpu"] == "200m")
+    api.call("PATCH", base + "/resourcequotas/q/status", {"status": {"hard": {"pods": "1", "requests.cpu": "500m"}}}, "application/merge-patch+json")
+    s, e, _ = resize("600m", "600m")
+    check("quota of a resize", s == 403 and "exceeded quota: q, requested: requests.cpu=400m, used: requests.cpu=200m, limited: requests.cpu=500m" in e["message"], e)
 
 
 def field(number, data):
