@@ -2,6 +2,7 @@
 /* LimitRanger: defaults from the namespace's LimitRanges, then their bounds. */
 #include "apiserver/admission/admission.h"
 #include "api/core_v1.h"
+#include "common/pod/resources.h"
 
 #include <errno.h>
 
@@ -103,10 +104,10 @@ static void text_of(const struct quantity *q, char *out) {
 	quantity_format(q, out);
 }
 
-static void check_min(const char *type, const struct api_quantity_map *min, const struct api_quantity_map *requests, struct complaints *c) {
+static void check_min(const char *type, const struct api_quantity_map *min, const struct core_v1_resource_requirements *r, struct complaints *c) {
 	for (uint32_t i = 0; i < min->len; i++) {
 		const char *name = min->items[i].key;
-		const struct quantity *request = api_quantity_get(requests, name);
+		const struct quantity *request = api_quantity_get(&r->requests, name), *limit = api_quantity_get(&r->limits, name);
 		char bound[64], given[64];
 		text_of(&min->items[i].value, bound);
 		if (!request) {
@@ -114,14 +115,17 @@ static void check_min(const char *type, const struct api_quantity_map *min, cons
 		} else if (quantity_compare(request, &min->items[i].value) < 0) {
 			text_of(request, given);
 			complain(c, "minimum %s usage per %s is %s, but request is %s", name, type, bound, given);
+		} else if (limit && quantity_compare(limit, &min->items[i].value) < 0) {
+			text_of(limit, given);
+			complain(c, "minimum %s usage per %s is %s, but limit is %s", name, type, bound, given);
 		}
 	}
 }
 
-static void check_max(const char *type, const struct api_quantity_map *max, const struct api_quantity_map *limits, struct complaints *c) {
+static void check_max(const char *type, const struct api_quantity_map *max, const struct core_v1_resource_requirements *r, struct complaints *c) {
 	for (uint32_t i = 0; i < max->len; i++) {
 		const char *name = max->items[i].key;
-		const struct quantity *limit = api_quantity_get(limits, name);
+		const struct quantity *request = api_quantity_get(&r->requests, name), *limit = api_quantity_get(&r->limits, name);
 		char bound[64], given[64];
 		text_of(&max->items[i].value, bound);
 		if (!limit) {
@@ -129,6 +133,9 @@ static void check_max(const char *type, const struct api_quantity_map *max, cons
 		} else if (quantity_compare(limit, &max->items[i].value) > 0) {
 			text_of(limit, given);
 			complain(c, "maximum %s usage per %s is %s, but limit is %s", name, type, bound, given);
+		} else if (request && quantity_compare(request, &max->items[i].value) > 0) {
+			text_of(request, given);
+			complain(c, "maximum %s usage per %s is %s, but request is %s", name, type, bound, given);
 		}
 	}
 }
@@ -152,19 +159,9 @@ static void check_ratio(const char *type, const struct api_quantity_map *ratio, 
 }
 
 static void check_requirements(const char *type, const struct core_v1_limit_range_item *item, const struct core_v1_resource_requirements *r, struct complaints *c) {
-	check_min(type, &item->min, &r->requests, c);
-	check_max(type, &item->max, &r->limits, c);
+	check_min(type, &item->min, r, c);
+	check_max(type, &item->max, r, c);
 	check_ratio(type, &item->max_limit_request_ratio, r, c);
-}
-
-static void add_map(struct arena *arena, struct api_quantity_map *total, const struct api_quantity_map *map) {
-	for (uint32_t i = 0; i < map->len; i++) {
-		struct quantity *sum = api_quantity_get(total, map->items[i].key);
-		if (sum)
-			quantity_add(sum, &map->items[i].value);
-		else
-			api_quantity_set(arena, total, map->items[i].key, map->items[i].value);
-	}
 }
 
 static void check_pod(struct write *w, const struct core_v1_limit_range_item *item, struct complaints *c) {
@@ -177,10 +174,10 @@ static void check_pod(struct write *w, const struct core_v1_limit_range_item *it
 	} else if (str_equal(item->type, "Pod")) {
 		autoarena struct arena *arena = arena_new();
 		struct core_v1_resource_requirements total = {0};
-		for (uint32_t i = 0; i < pod->spec.containers.len; i++) {
-			add_map(arena, &total.requests, &pod->spec.containers.items[i].resources.requests);
-			add_map(arena, &total.limits, &pod->spec.containers.items[i].resources.limits);
-		}
+		struct core_v1_pod bare = *pod;
+		bare.spec.overhead = (struct api_quantity_map){0}; /* is not the user's */
+		pod_requests(&bare, arena, &total.requests);
+		pod_limits(&bare, arena, &total.limits);
 		check_requirements("Pod", item, &total, c);
 	}
 }
@@ -192,7 +189,8 @@ static void check_range(struct write *w, const struct core_v1_limit_range *range
 			check_pod(w, item, arg);
 		} else if (str_equal(item->type, "PersistentVolumeClaim")) {
 			const struct core_v1_persistent_volume_claim *claim = w->object;
-			check_min("PersistentVolumeClaim", &item->min, &claim->spec.resources.requests, arg);
+			const struct core_v1_resource_requirements asked = {.requests = claim->spec.resources.requests};
+			check_min("PersistentVolumeClaim", &item->min, &asked, arg);
 			for (uint32_t m = 0; m < item->max.len; m++) {
 				const struct quantity *request = api_quantity_get(&claim->spec.resources.requests, item->max.items[m].key);
 				char bound[64], given[64];

@@ -313,6 +313,12 @@ def test_quota(api):
     check("quota", s == 403 and e["message"] == 'pods "b" is forbidden: exceeded quota: q, requested: pods=1, used: pods=1, limited: pods=1', e)
     s, e, _ = api.call("POST", base + "/pods", pod("c", containers=[{"name": "c", "image": "x", "resources": {"limits": {"cpu": "2"}}}]))
     check("range", s == 403 and "maximum cpu usage per Container is 1, but limit is 2" in e["message"], e)
+    # A pod as a whole is what its init containers are, where that is more.
+    api.call("POST", base + "/limitranges", {"metadata": {"name": "whole"}, "spec": {"limits": [{"type": "Pod", "max": {"cpu": "800m"}}]}})
+    big = {"name": "i", "image": "x", "resources": {"requests": {"cpu": "100m"}, "limits": {"cpu": "900m"}}}
+    s, e, _ = api.call("POST", base + "/pods", pod("d", initContainers=[big]))
+    check("range of the whole", s == 403 and "maximum cpu usage per Pod is 800m, but limit is 900m" in e["message"], e)
+    api.call("DELETE", base + "/limitranges/whole")
     # What a pod is resized to is bounded as what it is made with.
     def resize(requests, limits):
         resources = {"requests": {"cpu": requests}, "limits": {"cpu": limits}}
