@@ -156,6 +156,12 @@ static void count_restarts(struct job_sync *s, const struct core_v1_pod *pod)
 			s->restarts += lists[i]->items[j].restart_count;
 }
 
+/* One that was told to go counts as failed at once. Once that is written it stays so, even if the pod comes to a good end after all. */
+static bool has_succeeded(struct job_sync *s, const struct core_v1_pod *pod)
+{
+	return str_equal(pod->status.phase, CORE_V1_POD_PHASE_SUCCEEDED) && !api_string_list_has(&uncounted_of(s->job)->failed, pod->metadata.uid);
+}
+
 static void look_at_pods(struct job_sync *s)
 {
 	struct batch_v1_uncounted_terminated_pods *uncounted = uncounted_of(s->job);
@@ -171,19 +177,18 @@ static void look_at_pods(struct job_sync *s)
 	settle_uncounted(s, &uncounted->failed, &s->job->status.failed);
 	for (size_t i = 0; i < s->pods.len; i++) {
 		const struct core_v1_pod *pod = s->pods.items[i];
-		bool succeeded = str_equal(pod->status.phase, CORE_V1_POD_PHASE_SUCCEEDED);
+		bool succeeded = has_succeeded(s, pod);
 		s->terminating += pod_is_terminating(pod);
 		count_restarts(s, pod);
-		if (succeeded || pod_failed(s->job, pod))
+		if (pod_is_terminal(pod) || pod_failed(s->job, pod))
 			note_end(s, pod, succeeded);
 		if (pod_is_active(pod))
 			take_active(s, pod);
 	}
 	for (size_t i = 0; i < s->pods.len; i++) {
 		const struct core_v1_pod *pod = s->pods.items[i];
-		bool succeeded = str_equal(pod->status.phase, CORE_V1_POD_PHASE_SUCCEEDED);
-		if ((succeeded || pod_failed(s->job, pod)) && job_pod_has_finalizer(pod))
-			take_finished(s, pod, succeeded);
+		if ((pod_is_terminal(pod) || pod_failed(s->job, pod)) && job_pod_has_finalizer(pod))
+			take_finished(s, pod, has_succeeded(s, pod));
 	}
 	count_row(s);
 	s->failed_count = s->job->status.failed + (int32_t)uncounted->failed.len + s->kept_failures;

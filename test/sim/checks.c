@@ -485,10 +485,14 @@ void checks_on_process(const struct core_v1_pod *pod, bool runs)
 
 /* ---- Jobs ---- */
 
-static void note_uncounted(struct map *ever, const struct api_string_list *list)
+/* A pod ends once: it is in one of the two lists, and ever only in that one. */
+static void note_uncounted(struct map *ever, const struct map *others, const struct api_string_list *list)
 {
-	for (uint32_t i = 0; i < list->len; i++)
+	for (uint32_t i = 0; i < list->len; i++) {
+		if (map_has(others, list->items[i]))
+			sim_fail("pod %s was counted as failed and as succeeded", list->items[i]);
 		set_add(ever, list->items[i]);
+	}
 }
 
 static void on_job(const struct batch_v1_job *old, const struct batch_v1_job *job)
@@ -500,8 +504,8 @@ static void on_job(const struct batch_v1_job *old, const struct batch_v1_job *jo
 		parallelism = 0;
 	open_window(job, parallelism, parallelism, 0);
 	if (uncounted) {
-		note_uncounted(&m->succeeded, &uncounted->succeeded);
-		note_uncounted(&m->failed, &uncounted->failed);
+		note_uncounted(&m->succeeded, &m->failed, &uncounted->succeeded);
+		note_uncounted(&m->failed, &m->succeeded, &uncounted->failed);
 	}
 	size_t waiting_good = uncounted ? uncounted->succeeded.len : 0, waiting_bad = uncounted ? uncounted->failed.len : 0;
 	if (!job_is_indexed(job) && job->status.succeeded + waiting_good != m->succeeded.len)

@@ -36,6 +36,8 @@ static const struct scenario jobs[] = {
 		.pods = "a Running ready" MINE, .writes = ""},
 	{.name = "a success is listed before the pod is let go", .owner = JOB(""), .pods = "a Succeeded exit=0" MINE, .writes = STATUS LET_GO("a"),
 		.status = "{\"succeeded\":null,\"active\":null}", .conditions = "SuccessCriteriaMet True CompletionsReached\n"},
+	{.name = "one that was listed as failed stays so, whatever comes of it", .owner = JOB_WITH("", "\"completions\":2,", "\"startTime\":\"2027-01-15T07:59:00Z\",\"active\":1,\"uncountedTerminatedPods\":{\"failed\":[\"u-a\"]}"),
+		.pods = "a Succeeded going exit=0" MINE "\nb Running ready" MINE, .rounds = 2, .status = "{\"failed\":1,\"succeeded\":null,\"active\":1,\"uncountedTerminatedPods\":{}}"},
 	{.name = "and counted afterwards", .owner = JOB(""), .pods = "a Succeeded exit=0" MINE, .rounds = 2, .status = "{\"succeeded\":1,\"completionTime\":\"2027-01-15T08:00:00Z\",\"uncountedTerminatedPods\":{}}",
 		.conditions = "SuccessCriteriaMet True CompletionsReached\nComplete True CompletionsReached\n", .event = "event work Normal Completed: Job completed"},
 	{.name = "one that succeeds too often says so", .owner = JOB("\"completions\":1,\"parallelism\":2,"), .pods = "a Succeeded exit=0" MINE "\nb Succeeded exit=0" MINE, .rounds = 2, .status = "{\"succeeded\":2}",
