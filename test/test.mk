@@ -84,7 +84,7 @@ $(FUZZ_RUNS): $(BUILD)/fuzz/%: $(BUILD)/test/fuzz/%_fuzz.o $$(foreach l,$$(call 
 	@$(CC) $(LDFLAGS_ALL) -fsanitize=fuzzer -o $@ $^ $(LIBS)
 .PHONY: fuzz-run
 fuzz-run: $(FUZZ_RUNS)
-	@for f in $(FUZZ_RUNS); do n=$$(basename $$f); work=$$(mktemp -d); echo "== $$n"; $$f -max_total_time=$(FUZZ_SECONDS) -print_final_stats=0 -verbosity=0 -artifact_prefix=$$work/ $$work test/fuzz/corpus/$$n || exit 1; rm -rf $$work; done
+	@for f in $(FUZZ_RUNS); do n=$$(basename $$f); work=$$(mktemp -d); echo "== $$n"; $$f -max_total_time=$(FUZZ_SECONDS) -timeout=10 -print_final_stats=0 -verbosity=0 -artifact_prefix=$$work/ $$work test/fuzz/corpus/$$n || exit 1; rm -rf $$work; done
 
 .PHONY: check-vm
 check-vm: all $(addprefix $(BUILD)/test/unit/kubelet/,cgroup/cgroup_test runtime_test node/logind_test) ## boot a Debian guest with systemd and cgroup v2 under qemu (no KVM) and run the smoke part there (root; not part of check)

@@ -41,8 +41,9 @@ const char *json_text_skip(const char *p, const char *end) {
 			p++;
 			continue;
 		} else {
-			while (p < end && !ends_token(*p))
+			do
 				p++;
+			while (p < end && !ends_token(*p));
 		}
 	} while (depth > 0);
 	return p;
@@ -105,7 +106,7 @@ static const char *find_below(const char *p, const char *end, const char *const 
 		const char *below[JSON_TEXT_MAX_PATHS], *value = p;
 		bool descend = false;
 		for (size_t i = 0; i < count; i++) {
-			bool here = rest[i] && rest[i][0] == *key && strncmp(rest[i], key, key_len) == 0;
+			bool here = rest[i] && rest[i][0] == *key && strnlen(rest[i], key_len) == key_len && memcmp(rest[i], key, key_len) == 0;
 			below[i] = here && rest[i][key_len] == '.' ? rest[i] + key_len + 1 : NULL;
 			descend = descend || below[i];
 			if (here && rest[i][key_len] == '\0')

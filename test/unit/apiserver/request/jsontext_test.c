@@ -45,6 +45,12 @@ static void test_find(void **state)
 		assert_string_equal(one, rows[i].value);
 		assert_string_equal(all, rows[i].value);
 	}
+	/* A byte that begins nothing: it ends. */
+	static const char odd[] = "{\"a\":{\0\1x},\"kind\":\"Pod\"}";
+	assert_string_equal(json_text_string(arena, odd, sizeof(odd) - 1, "kind"), "Pod");
+	static const char zero_in_key[] = "{\"kind\0and more of it than any path is long\":1}";
+	json_text_find_all(zero_in_key, sizeof(zero_in_key) - 1, paths, array_len(rows), found);
+	assert_null(found[0].data);
 	/* Cut anywhere: no read past the end. */
 	for (size_t len = 0; len < sizeof(json) - 1; len++) {
 		autofree char *cut = len ? xmemdup(json, len) : xmalloc(1);
