@@ -37,7 +37,11 @@ static json_t *convert_mapping(struct walk *walk, const yaml_node_t *node)
 	for (yaml_node_pair_t *pair = node->data.mapping.pairs.start; object && pair < node->data.mapping.pairs.top; pair++) {
 		yaml_node_t *key = yaml_document_get_node(walk->document, pair->key);
 		json_t *value = convert(walk, pair->value);
-		if (!key || key->type != YAML_SCALAR_NODE || !value || json_object_set_new(object, (const char *)key->data.scalar.value, value)) {
+		/* Jansson takes the value also where it fails, but of a key that is no text it never hears. */
+		bool named = key && key->type == YAML_SCALAR_NODE;
+		if (!named)
+			json_decref(value);
+		if (!named || !value || json_object_set_new(object, (const char *)key->data.scalar.value, value)) {
 			json_decref(object);
 			object = NULL;
 		}

@@ -48,11 +48,11 @@ static bool valid_host(const char *host, size_t len)
 	for (const char *c = port; c && c < end; c++)
 		if (!isdigit((unsigned char)*c))
 			return false;
-	if (name_end == host || (port && (port == end || end - port > 5)))
+	if (name_end == host || (bracket && name_end == host + 2) || (port && (port == end || end - port > 5)))
 		return false;
 	for (const char *c = host + bracket; c < name_end - bracket; c++) {
 		bool separator = *c == '.' || *c == '-';
-		if (bracket ? !isxdigit((unsigned char)*c) && *c != ':' && *c != '.' : !isalnum((unsigned char)*c) && !separator)
+		if (bracket ? !isxdigit((unsigned char)*c) && *c != ':' : !isalnum((unsigned char)*c) && !separator)
 			return false;
 		if (!bracket && separator && (c == host || c == name_end - 1 || c[1] == '.'))
 			return false;

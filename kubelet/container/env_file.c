@@ -80,7 +80,8 @@ int env_file_find(const char *text, size_t len, const char *key, struct arena *a
 				return r;
 		}
 		if (wanted) {
-			*ret = value.len ? arena_strndup(arena, value.data, strnlen(value.data, value.len)) : NULL;
+			size_t text_len = value.len ? strnlen(value.data, value.len) : 0;
+			*ret = text_len ? arena_strndup(arena, value.data, text_len) : NULL;
 			return 0;
 		}
 	}
