@@ -8,10 +8,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 static struct cel_env *environment(void) {
 	struct cel_env *env = cel_env_new();
 	struct arena *arena = cel_env_arena(env);
+	struct cel_type *list = cel_list_of(arena, &cel_int);
+	list->max_size = 1000;
 	cel_env_add(env, "object", &cel_dyn);
 	cel_env_add(env, "s", &cel_string);
 	cel_env_add(env, "i", &cel_int);
-	cel_env_add(env, "l", cel_list_of(arena, &cel_int));
+	cel_env_add(env, "l", list);
+	cel_env_estimate(env, list);
 	cel_env_add(env, "m", cel_map_of(arena, &cel_string, &cel_string));
 	cel_env_allow_patches(env);
 	return env;
