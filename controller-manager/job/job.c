@@ -156,10 +156,16 @@ static void count_restarts(struct job_sync *s, const struct core_v1_pod *pod)
 			s->restarts += lists[i]->items[j].restart_count;
 }
 
-/* One that was told to go counts as failed at once. Once that is written it stays so, even if the pod comes to a good end after all. */
+/*
+ * One that was told to go counts as failed at once. Once that is written it stays so, even if the pod comes to a good end after all; and what a job that has failed
+ * takes away has failed with it.
+ */
 static bool has_succeeded(struct job_sync *s, const struct core_v1_pod *pod)
 {
-	return str_equal(pod->status.phase, CORE_V1_POD_PHASE_SUCCEEDED) && !api_string_list_has(&uncounted_of(s->job)->failed, pod->metadata.uid);
+	if (!str_equal(pod->status.phase, CORE_V1_POD_PHASE_SUCCEEDED) || api_string_list_has(&uncounted_of(s->job)->failed, pod->metadata.uid))
+		return false;
+	const struct batch_v1_job_condition *target = is_met(s->job, "FailureTarget") ? job_condition(s->job, "FailureTarget") : NULL;
+	return !target || !pod->metadata.deletion_timestamp.set || time_diff_ns(job_pod_end(pod), target->last_transition_time.t) < 0;
 }
 
 static void look_at_pods(struct job_sync *s)
