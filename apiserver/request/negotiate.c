@@ -15,11 +15,11 @@ static const char *const served_text[] = {"application/json", NULL};
 
 enum media_type media_type_of(const char *content_type) {
 	static const struct { const char *name; enum media_type media; } media_types[] = {
-		{"application/json", MEDIA_JSON}, {"application/yaml", MEDIA_YAML}, {"application/vnd.kubernetes.protobuf", MEDIA_PROTOBUF}, {"application/x-yaml", MEDIA_YAML}, {"*/*", MEDIA_JSON},
+		{"application/json", MEDIA_JSON}, {"application/yaml", MEDIA_YAML}, {"application/vnd.kubernetes.protobuf", MEDIA_PROTOBUF}, {"application/x-yaml", MEDIA_YAML},
 	};
 	if (str_empty(content_type))
 		return MEDIA_JSON;
-	size_t len = strcspn(content_type, "; ,");
+	size_t len = strcspn(content_type, "; ");
 	for (size_t i = 0; i < array_len(media_types); i++)
 		if (strlen(media_types[i].name) == len && strncasecmp(media_types[i].name, content_type, len) == 0)
 			return media_types[i].media;

@@ -121,8 +121,6 @@ void status_encode(const struct error *err, struct buf *out);
 
 /* The body as an object of `type`: JSON, YAML or protobuf by Content-Type. Defaults are not set. The caller unrefs. */
 int request_decode_body(struct request *r, const struct api_type *type, void **ret, struct error *err);
-/* The same where the body may be missing: *ret NULL then. */
-int request_decode_optional(struct request *r, const struct api_type *type, void **ret, struct error *err);
 
 /* ---- common errors ---- */
 int error_not_found(struct error *err, const struct resource *resource, const char *name);

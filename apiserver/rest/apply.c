@@ -63,7 +63,7 @@ int make_applied(struct write *w, struct error *err) {
 	autofree char *api_version = api_version_of(w->resource);
 	json_t *metadata = json_object_get(input->tree, "metadata");
 	const char *given = str_or(json_string_value(json_object_get(input->tree, "apiVersion")), ""), *kind = str_or(json_string_value(json_object_get(input->tree, "kind")), "");
-	if (json_is_object(input->tree) && (strcmp(given, api_version) != 0 || !str_equal(kind, w->resource->api->kind)))
+	if (strcmp(given, api_version) != 0 || !str_equal(kind, w->resource->api->kind))
 		return error_bad_request(err, "invalid object type: %s%s, Kind=%s", strchr(given, '/') ? "" : "/", given, kind);
 	if (!w->old && w->subresource)
 		return error_not_found(err, w->resource, w->name);

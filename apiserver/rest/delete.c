@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* DELETE: preconditions, grace, finalizers, propagation; of one object or of a collection. */
 #include "apiserver/rest/write.h"
+#include "apiserver/rest/input.h"
 #include "apiserver/rest/query.h"
 #include "apiserver/rest/subresource.h"
 #include "apiserver/strategy/strategy.h"
@@ -20,55 +21,81 @@ struct delete_request {
 	bool dry_run;
 };
 
+struct query_options {
+	struct meta_v1_delete_options *options;
+	struct arena *arena;
+};
+
+static void add_dry_run(const char *name, const char *value, void *arg) {
+	struct query_options *q = arg;
+	if (strcmp(name, "dryRun") == 0)
+		api_string_list_add(q->arena, &q->options->dry_run, value);
+}
+
+/* A body says it all: what the query says beside it is not heard. */
+static int options_of_query(struct request *r, struct meta_v1_delete_options *options, struct error *err) {
+	struct arena *arena = api_arena(options);
+	const char *grace = http_query(r->http, "gracePeriodSeconds"), *policy = http_query(r->http, "propagationPolicy");
+	int64_t seconds;
+	if (grace && !str_to_int64(grace, INT64_MIN, INT64_MAX, &seconds))
+		return error_bad_number(err, grace);
+	if (grace)
+		options->grace_period_seconds = api_int64(arena, seconds);
+	if (http_query(r->http, "orphanDependents"))
+		options->orphan_dependents = api_bool(arena, request_flag(r, "orphanDependents"));
+	if (policy)
+		options->propagation_policy = arena_strdup(arena, policy);
+	http_query_each(r->http, add_dry_run, &(struct query_options){options, arena});
+	return 0;
+}
+
+static int check_options(const struct meta_v1_delete_options *options, struct error *err) {
+	const char *policy = options->propagation_policy;
+	bool known = true;
+	if (options->orphan_dependents && policy)
+		error_cause(err, "FieldValueInvalid", "propagationPolicy", "Invalid value: \"%s\": orphanDependents and deletionPropagation cannot be both set", policy);
+	if (policy && strcmp(policy, "Orphan") != 0 && strcmp(policy, "Background") != 0 && strcmp(policy, "Foreground") != 0)
+		error_cause(err, "FieldValueNotSupported", "propagationPolicy", "Unsupported value: \"%s\": supported values: \"Foreground\", \"Background\", \"Orphan\", \"nil\"", policy);
+	for (uint32_t i = 0; i < options->dry_run.len; i++)
+		known &= str_equal(options->dry_run.items[i], "All");
+	if (!known) {
+		autobuf struct buf list = BUF_INIT(64 << 10);
+		for (uint32_t i = 0; i < options->dry_run.len; i++) {
+			buf_append_char(&list, i ? ',' : '[');
+			buf_append_json_string(&list, options->dry_run.items[i], strlen(options->dry_run.items[i]));
+		}
+		error_cause(err, "FieldValueNotSupported", "dryRun", "Unsupported value: %s]: supported values: \"All\"", list.data);
+	}
+	return err && error_has_causes(err) ? error_invalid(err, "meta.k8s.io", "DeleteOptions", "") : 0;
+}
+
 static int parse_options(struct request *r, struct delete_request *d, struct error *err) {
 	*d = (struct delete_request){.grace = -1};
-	struct meta_v1_delete_options *options = NULL;
+	struct meta_v1_delete_options *options;
 	r->validation = API_IGNORE;
-	void *decoded = NULL;
-	int rc = request_decode_optional(r, &meta_v1_delete_options_type, &decoded, err);
+	int rc = request_decode_delete_options(r, &options, err);
 	if (rc < 0)
 		return rc;
-	options = decoded;
-	bool both = false;
-	const char *dry_run = NULL, *grace = http_query(r->http, "gracePeriodSeconds");
-	if (!str_empty(grace) && !str_to_int64(grace, 0, INT32_MAX, &d->grace)) {
-		api_unref(options);
-		return error_bad_number(err, grace);
+	if (!options) {
+		options = api_new(&meta_v1_delete_options_type);
+		rc = options_of_query(r, options, err);
 	}
-	d->propagation = http_query(r->http, "propagationPolicy");
-	const char *orphan = http_query(r->http, "orphanDependents");
-	if (orphan)
-		d->propagation = request_flag(r, "orphanDependents") ? "Orphan" : "Background";
-	if (options) {
+	if (rc == 0)
+		rc = check_options(options, err);
+	if (rc == 0) {
 		if (options->grace_period_seconds)
 			d->grace = *options->grace_period_seconds < 0 ? 1 : *options->grace_period_seconds; /* as Kubernetes reads it */
-		if (options->propagation_policy && *options->propagation_policy)
-			d->propagation = arena_strdup(r->arena, options->propagation_policy);
-		else if (options->orphan_dependents)
+		d->propagation = arena_strdup(r->arena, options->propagation_policy);
+		if (options->orphan_dependents)
 			d->propagation = *options->orphan_dependents ? "Orphan" : "Background";
 		if (options->preconditions) {
 			d->uid = arena_strdup(r->arena, options->preconditions->uid);
 			d->resource_version = arena_strdup(r->arena, options->preconditions->resource_version);
 		}
-		d->dry_run = options->dry_run.len > 0;
-		both = options->orphan_dependents && !str_empty(options->propagation_policy);
-		for (uint32_t i = 0; i < options->dry_run.len; i++)
-			if (!str_equal(options->dry_run.items[i], "All"))
-				dry_run = arena_strdup(r->arena, options->dry_run.items[i]);
+		r->dry_run = d->dry_run = options->dry_run.len > 0;
 	}
 	api_unref(options);
-	if (http_query(r->http, "dryRun"))
-		dry_run = http_query(r->http, "dryRun");
-	d->dry_run |= str_equal(dry_run, "All");
-	r->dry_run = d->dry_run;
-	if (both)
-		error_cause(err, "FieldValueInvalid", "propagationPolicy", "Invalid value: \"%s\": orphanDependents and deletionPropagation cannot be both set", d->propagation);
-	if (dry_run && strcmp(dry_run, "All") != 0)
-		error_cause(err, "FieldValueNotSupported", "dryRun", "Unsupported value: [\"%s\"]: supported values: \"All\"", dry_run);
-	if (!str_empty(d->propagation) && strcmp(d->propagation, "Orphan") != 0 && strcmp(d->propagation, "Background") != 0 && strcmp(d->propagation, "Foreground") != 0) {
-		error_cause(err, "FieldValueNotSupported", "propagationPolicy", "Unsupported value: \"%s\": supported values: \"Foreground\", \"Background\", \"Orphan\", \"nil\"", d->propagation);
-	}
-	return err && error_has_causes(err) ? error_invalid(err, "meta.k8s.io", "DeleteOptions", "") : 0;
+	return rc;
 }
 
 static void set_finalizer(struct meta_v1_object_meta *meta, struct arena *arena, const char *name, bool on) {

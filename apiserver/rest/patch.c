@@ -5,6 +5,7 @@
 #include "apiserver/rest/write.h"
 #include "api/meta_v1.h"
 #include "common/api/codec.h"
+#include "common/api/json_reader.h"
 #include "common/api/patch/patch.h"
 #include "common/api/yaml.h"
 
@@ -27,6 +28,20 @@ static int patch_kind_of(struct request *r, enum patch_kind *ret, struct error *
 			return 0;
 		}
 	return error_of_route(err, 415, "UnsupportedMediaType", "415: Unsupported Media Type");
+}
+
+/* What Go would say of the text, and where it is no object; NULL where all is well. */
+static char *text_fault(const char *text, size_t len, bool object) {
+	struct json_reader reader;
+	char *fault = NULL;
+	json_reader_init(&reader, text, len, NULL);
+	int c = json_peek(&reader);
+	if (json_skip(&reader) < 0 || (json_peek(&reader) >= 0 && json_fail_at(&reader, "after top-level value") < 0))
+		fault = take_ptr(reader.message);
+	else if (object && c != '{' && c != 'n')
+		fault = xprintf("json: cannot unmarshal %s into Go value of type map[string]interface {}", c == '[' ? "array" : c == '"' ? "string" : c == 't' || c == 'f' ? "bool" : "number");
+	json_reader_done(&reader);
+	return fault;
 }
 
 int patch_parse(struct request *r, struct patch_input *ret, struct error *err) {
@@ -52,8 +67,9 @@ int patch_parse(struct request *r, struct patch_input *ret, struct error *err) {
 		if (!tree)
 			return error_bad_request(err, "error decoding YAML: %s", where.text);
 		if (!json_is_object(tree) && !json_is_null(tree)) {
+			const char *made = json_is_array(tree) ? "array" : json_is_string(tree) ? "string" : json_is_boolean(tree) ? "bool" : "number";
 			json_decref(tree);
-			return error_bad_request(err, "error decoding YAML: the document is no object");
+			return error_bad_request(err, "error decoding YAML: error unmarshaling JSON: while decoding JSON: json: cannot unmarshal %s into Go value of type map[string]interface {}", made);
 		}
 		if (!http_query(r->http, "fieldManager")) {
 			json_decref(tree);
@@ -63,6 +79,11 @@ int patch_parse(struct request *r, struct patch_input *ret, struct error *err) {
 		ret->force = request_flag(r, "force");
 	} else {
 		json_error_t where;
+		autofree char *fault = text_fault(body, len, ret->kind != PATCH_JSON);
+		if (fault) {
+			ret->fault = arena_printf(r->arena, "%s%s", ret->kind == PATCH_STRATEGIC ? "" : "error decoding patch: ", fault);
+			return 0;
+		}
 		tree = json_loadb(body, len, JSON_DECODE_ANY, &where);
 		if (!tree)
 			return error_bad_request(err, "error decoding patch: %s", where.text);
@@ -89,6 +110,8 @@ static int run_strategic(const struct patch_input *input, const struct api_type 
 }
 
 int patch_run(const struct patch_input *input, const struct api_type *type, json_t *target, json_t **ret, struct error *err) {
+	if (input->fault)
+		return error_bad_request(err, "%s", input->fault);
 	switch (input->kind) {
 	case PATCH_JSON:
 		return patch_json(target, input->tree, ret, err);
@@ -100,7 +123,7 @@ int patch_run(const struct patch_input *input, const struct api_type *type, json
 }
 
 int patch_decode(struct request *r, const struct api_type *type, json_t *tree, void **ret, struct error *err) {
-	struct api_decode_options options = {.validation = r->validation, .warnings = &r->warnings};
+	struct api_decode_options options = {.validation = r->validation, .warnings = &r->warnings, .bare = true};
 	autoerror struct error why = {0};
 	struct { const char *kind, *api_version; } *head;
 	autofree char *version = str_empty(type->group) ? xstrdup(str_or(type->version, "")) : xprintf("%s/%s", type->group, type->version);

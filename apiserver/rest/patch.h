@@ -9,6 +9,7 @@ struct patch_input {
 	enum patch_kind kind;
 	json_t *tree; /* lives as long as the request */
 	bool force;
+	const char *fault; /* a body that is no patch: told once the object was found */
 };
 /* The body by its Content-Type. */
 int patch_parse(struct request *r, struct patch_input *ret, struct error *err);

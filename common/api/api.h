@@ -191,6 +191,10 @@ struct api_decode_options {
 	struct api_warning_list *warnings; /* Warn: filled; may be NULL */
 	uint32_t max_depth;             /* 0: 10000 as encoding/json; */
 	const struct api_field *const *skip; /* fields left out wherever they stand (api_field_find gives them), NULL terminated; NULL: none */
+	struct api_warning_list *found; /* what an earlier reading of the text found: told first; taken. May be NULL */
+	const char *source;             /* the text as it was sent, where that was no JSON; errors quote it */
+	size_t source_len;
+	bool bare;                      /* errors do not say what was read */
 };
 /* Decodes one root object. Errors are 400 BadRequest naming the field, as the Go server words them where clients match. options may be NULL. */
 int api_decode_json(const struct api_type *type, const char *json, size_t len, const struct api_decode_options *options, void **ret_object, struct error *err);

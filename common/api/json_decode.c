@@ -135,6 +135,39 @@ static int decode_string(struct json_reader *r, const struct api_field *f, const
 	return 0;
 }
 
+static size_t skip_breaks(const char *text, size_t len, size_t at) {
+	while (at < len && (text[at] == '\n' || text[at] == '\r'))
+		at++;
+	return at;
+}
+
+/* Padded, of the standard alphabet; line breaks do not count and are left out of `clean`. Else false, and where Go says that it is wrong. */
+static bool base64_check(const char *text, size_t len, char *clean, size_t *ret_len, size_t *ret_bad) {
+	size_t at = 0, count = 0, in = 0;
+	*ret_bad = 0;
+	for (; (at = skip_breaks(text, len, at)) < len && text[at] != '='; at++, in = (in + 1) % 4) {
+		*ret_bad = at;
+		if (!isalnum((unsigned char)text[at]) && text[at] != '+' && text[at] != '/')
+			return false;
+		clean[count++] = text[at];
+	}
+	*ret_len = count;
+	*ret_bad = at - in;
+	if (at == len)
+		return in == 0;
+	*ret_bad = at++;
+	if (in < 2)
+		return false;
+	if (in == 2) {
+		at = skip_breaks(text, len, at);
+		*ret_bad = at == len ? len : at - 1;
+		if (at == len || text[at++] != '=')
+			return false;
+	}
+	*ret_bad = at = skip_breaks(text, len, at);
+	return at == len;
+}
+
 static int decode_bytes(struct json_reader *r, const struct api_field *f, struct api_bytes *at, const struct json_path *path) {
 	const char *text;
 	size_t len, decoded_len;
@@ -143,13 +176,10 @@ static int decode_bytes(struct json_reader *r, const struct api_field *f, struct
 		return fail_type(r, f, true, path);
 	if (json_read_string(r, &text, &len) < 0)
 		return -EINVAL;
-	if (base64_decode(text, len, MAX_BYTES, &decoded, &decoded_len) < 0) {
-		static const char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-		size_t bad = 0;
-		while (bad < len && strchr(alphabet, text[bad]))
-			bad++;
+	autofree char *clean = xmalloc(len + 1);
+	size_t clean_len, bad;
+	if (!base64_check(text, len, clean, &clean_len, &bad) || base64_decode(clean, clean_len, MAX_BYTES, &decoded, &decoded_len) < 0)
 		return json_fail(r, "illegal base64 data at input byte %zu", bad);
-	}
 	at->data = arena_memdup(r->arena, decoded, decoded_len);
 	at->len = (uint32_t)decoded_len;
 	return 0;
@@ -211,13 +241,12 @@ static int decode_int_or_string(struct json_reader *r, struct int_or_string *at)
 	return 0;
 }
 
-static int decode_time(struct json_reader *r, const struct api_field *f, struct api_time *at) {
+static int decode_time(struct json_reader *r, const struct api_field *f, struct api_time *at, const struct json_path *path) {
 	const char *text;
 	size_t len;
 	bool micro = f->kind == API_MICRO_TIME;
-	int c = json_peek(r);
-	if (c != '"')
-		return json_skip(r) < 0 ? -EINVAL : json_fail(r, "json: cannot unmarshal %s into Go value of type string", c == '{' ? "object" : c == '[' ? "array" : c == 't' || c == 'f' ? "bool" : "number");
+	if (json_peek(r) != '"')
+		return fail_type(r, &(struct api_field){.kind = API_STRING}, true, path);
 	if (json_read_string(r, &text, &len) < 0)
 		return -EINVAL;
 	if (time_parse_rfc3339(text, len, &at->t) < 0 || (micro && !time_text_is_micro(text, len))) {
@@ -276,7 +305,7 @@ static int decode_element(struct json_reader *r, const struct api_field *f, void
 		return decode_int_or_string(r, at);
 	case API_TIME:
 	case API_MICRO_TIME:
-		return decode_time(r, f, at);
+		return decode_time(r, f, at, path);
 	case API_DURATION:
 		return decode_duration(r, at);
 	case API_RAW_EXTENSION:
@@ -582,7 +611,7 @@ static int decode_struct(struct json_reader *r, const struct api_type *type, voi
 	}
 	if (r->depth >= API_MAX_DEPTH) {
 		r->syntax = true;
-		return json_fail(r, "exceeded max depth");
+		return json_fail(r, "invalid character '{' exceeded max depth");
 	}
 	if (json_enter(r) < 0)
 		return -EINVAL;
@@ -622,16 +651,22 @@ void api_summarize(const char *data, size_t len, struct buf *out) {
 }
 
 /* "Pod in version "v1" cannot be handled as a Pod: ..." */
-static int wrap_error(const struct api_type *type, const char *json, size_t len, const char *message, bool syntax, struct error *err) {
+static int wrap_error(const struct api_type *type, const char *json, size_t len, const struct api_decode_options *options, const char *message, bool syntax, struct error *err) {
 	autofree char *api_version = NULL, *kind = NULL, *peek_message = NULL;
 	const char *name = type->kind ? type->kind : strrchr(type->id, '.') ? strrchr(type->id, '.') + 1 : type->id;
+	const char *quoted = options && options->source ? options->source : json;
+	size_t quoted_len = options && options->source ? options->source_len : len;
+	if (options && options->bare && !syntax)
+		return error_status(err, 400, "BadRequest", "%s", message);
 	if (!syntax && json_peek_kind(json, len, &api_version, &kind, &peek_message) == 0 && (!str_empty(kind) || type->kind)) {
 		const char *slash = api_version ? strrchr(api_version, '/') : NULL;
 		const char *version = str_or(slash ? slash + 1 : api_version, type->version);
 		return error_status(err, 400, "BadRequest", "%s in version \"%s\" cannot be handled as a %s: %s", str_or(kind, type->kind), version, name, message);
 	}
+	if (options && options->bare)
+		return error_status(err, 400, "BadRequest", "couldn't get version/kind; json parse error: %s", message);
 	autobuf struct buf summary = BUF_INIT(4096);
-	api_summarize(json, len, &summary);
+	api_summarize(quoted, quoted_len, &summary);
 	return error_status(err, 400, "BadRequest", "the object provided is unrecognized (must be of type %s): couldn't get version/kind; json parse error: %s (%.*s)",
 			    name, peek_message ? peek_message : message, (int)summary.len, (const char *)summary.data);
 }
@@ -642,8 +677,11 @@ static int judge(struct json_reader *r, const struct api_type *type, const struc
 		return 0;
 	if (options->validation == API_WARN) {
 		if (options->warnings) {
-			*options->warnings = r->found;
-			r->found = (struct api_warning_list){0};
+			struct api_warning_list *all = options->warnings;
+			all->items = xreallocarray(all->items, all->len + r->found.len, sizeof(*all->items));
+			memcpy(all->items + all->len, r->found.items, r->found.len * sizeof(*all->items));
+			all->len += r->found.len;
+			r->found.len = 0;
 		}
 		return 0;
 	}
@@ -651,7 +689,7 @@ static int judge(struct json_reader *r, const struct api_type *type, const struc
 	buf_append_str(&text, "strict decoding error: ");
 	for (size_t i = 0; i < r->found.len; i++)
 		buf_printf(&text, "%s%s", i ? ", " : "", r->found.items[i]);
-	return wrap_error(type, r->start, (size_t)(r->end - r->start), text.data, false, err);
+	return wrap_error(type, r->start, (size_t)(r->end - r->start), options, text.data, false, err);
 }
 
 static int decode_all(struct json_reader *r, const struct api_type *type, void *value) {
@@ -671,10 +709,14 @@ int api_decode_json(const struct api_type *type, const char *json, size_t len, c
 		r.skip = options->skip;
 		if (options->max_depth)
 			r.max_depth = options->max_depth;
+		if (r.strict && options->found) {
+			r.found = *options->found;
+			*options->found = (struct api_warning_list){0};
+		}
 	}
 	int ret = decode_all(&r, type, object);
 	if (ret < 0)
-		ret = wrap_error(type, json, len, r.message ? r.message : "malformed JSON", r.syntax, err);
+		ret = wrap_error(type, json, len, options, r.message ? r.message : "malformed JSON", r.syntax, err);
 	else if (r.strict)
 		ret = judge(&r, type, options, err);
 	json_reader_done(&r);

@@ -39,7 +39,9 @@ int json_fail_at(struct json_reader *r, const char *where) {
 		return json_fail(r, "invalid character '%c' %s", c, where);
 	if (c == '\n' || c == '\r' || c == '\t')
 		return json_fail(r, "invalid character '\\%c' %s", c == '\n' ? 'n' : c == '\r' ? 'r' : 't', where);
-	return json_fail(r, "invalid character '\\x%02x' %s", c, where);
+	if (c > 0xa0 && c != 0xad)
+		return json_fail(r, "invalid character '%c%c' %s", 0xc0 | c >> 6, 0x80 | (c & 0x3f), where); /* a byte as a letter, as Go has it */
+	return json_fail(r, c < 0x80 ? "invalid character '\\x%02x' %s" : "invalid character '\\u%04x' %s", c, where);
 }
 
 int json_peek(struct json_reader *r) {
@@ -58,7 +60,7 @@ int json_expect(struct json_reader *r, char c, const char *where) {
 int json_enter(struct json_reader *r) {
 	if (++r->depth > r->max_depth) {
 		r->syntax = true;
-		return json_fail(r, "exceeded max depth");
+		return json_fail(r, "invalid character '%c' exceeded max depth", *r->p);
 	}
 	r->p++;
 	return 0;
@@ -307,6 +309,8 @@ static void append_path(struct buf *out, const struct json_path *path, bool with
 		return;
 	append_path(out, path->up, with_index);
 	if (path->key) {
+		if (!with_index && !path->type)
+			return; /* a map's */
 		if (out->len)
 			buf_append_char(out, '.');
 		buf_append(out, path->key, path->key_len);

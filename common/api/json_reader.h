@@ -52,7 +52,7 @@ int json_read_literal(struct json_reader *r, const char *literal);
 int json_skip(struct json_reader *r);
 /* Any value as compact text in the arena. */
 int json_read_raw(struct json_reader *r, struct api_raw *ret);
-/* "spec.containers[0].name" (with_index) or "spec.containers.name"; malloc. */
+/* "spec.containers[0].name" (with_index) or "spec.containers.name", without the keys of maps either; malloc. */
 char *json_path_text(const struct json_path *path, bool with_index);
 void json_found(struct json_reader *r, const char *what, const struct json_path *path);
 

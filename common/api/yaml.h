@@ -15,7 +15,7 @@
 int yaml_to_json(const char *text, size_t len, int (*fn)(const char *json, size_t len, void *arg), void *arg, struct error *err);
 /* The one document of a text, as JSON text; "null" where it is empty. Several documents are an error. */
 int yaml_to_json_one(const char *text, size_t len, struct buf *ret, struct error *err);
-/* Where a key may stand twice, the later one counting: each is told in `found` ("line 3: key \"a\" already set in map"), up to a bound. */
+/* The first of a text's documents. A key may stand twice, the later one counting: each is told in `found` ("line 3: key \"a\" already set in map"), up to a bound. */
 int yaml_to_json_one_found(const char *text, size_t len, struct buf *ret, struct api_warning_list *found, struct error *err);
 /* The same as a tree (new reference). */
 int yaml_load(const char *text, size_t len, json_t **ret, struct error *err);

@@ -41,10 +41,11 @@ static int next_event(struct loader *l, yaml_event_t *event) {
 	if (yaml_parser_parse(&l->parser, event))
 		return 0;
 	const char *problem = l->parser.problem ? l->parser.problem : "unknown problem parsing YAML content";
-	size_t line = l->parser.problem_mark.line;
-	if (l->parser.error == YAML_READER_ERROR)
+	size_t line = l->parser.problem_mark.line ? l->parser.problem_mark.line : l->parser.context_mark.line;
+	/* Go counts from nought where the grammar is wrong, and does not tell that line. */
+	if (l->parser.error == YAML_READER_ERROR || !line)
 		return error_set(l->err, EINVAL, "yaml: %s", problem);
-	return fail_line(l, line + 1, problem);
+	return fail_line(l, l->parser.error == YAML_SCANNER_ERROR ? line + 1 : line, problem);
 }
 
 static void add_item(struct node *node, struct node *item) {
@@ -197,10 +198,10 @@ static int gather_merged(struct loader *l, const struct node *value, struct map 
 	if (value->kind == NODE_MAP)
 		return gather(l, value, keys, order, false, depth + 1);
 	if (value->kind != NODE_LIST)
-		return fail_line(l, value->line, "map merge requires map or sequence of maps as the value");
+		return error_set(l->err, EINVAL, "yaml: map merge requires map or sequence of maps as the value");
 	for (size_t i = 0; i < value->count; i++) {
 		if (value->items[i]->kind != NODE_MAP)
-			return fail_line(l, value->line, "map merge requires map or sequence of maps as the value");
+			return error_set(l->err, EINVAL, "yaml: map merge requires map or sequence of maps as the value");
 		if (gather(l, value->items[i], keys, order, false, depth + 1) < 0)
 			return -EINVAL;
 	}
@@ -364,7 +365,7 @@ int yaml_to_json(const char *text, size_t len, document_fn *fn, void *arg, struc
 
 struct one_document {
 	struct buf *out;
-	bool seen;
+	bool seen, first;
 };
 
 static int take_document(const char *json, size_t len, void *arg) {
@@ -373,7 +374,7 @@ static int take_document(const char *json, size_t len, void *arg) {
 		return 1;
 	one->seen = true;
 	buf_append(one->out, json, len);
-	return 0;
+	return one->first;
 }
 
 int yaml_to_json_one(const char *text, size_t len, struct buf *ret, struct error *err) {
@@ -381,8 +382,10 @@ int yaml_to_json_one(const char *text, size_t len, struct buf *ret, struct error
 }
 
 int yaml_to_json_one_found(const char *text, size_t len, struct buf *ret, struct api_warning_list *found, struct error *err) {
-	struct one_document one = {.out = ret};
+	struct one_document one = {.out = ret, .first = found};
 	int r = read_text(text, len, take_document, &one, found, err);
+	if (r > 0 && found)
+		return 0;
 	if (r > 0)
 		return error_set(err, EINVAL, "yaml: expected a single document");
 	if (!r && !one.seen)

@@ -289,7 +289,18 @@ def test_options(site):
     for query, body, field in (("?dryRun=x", None, "dryRun"), ("", {"dryRun": ["Some"]}, "dryRun"), ("", {"propagationPolicy": "Foo"}, "propagationPolicy"), ("", {"orphanDependents": True, "propagationPolicy": "Orphan"}, "propagationPolicy")):
         s, o, _ = api.call("DELETE", a + query, body)
         check("delete options are checked: %s %s" % (query, body), s == 422 and [c["field"] for c in o["details"]["causes"]] == [field] and o["details"]["kind"] == "DeleteOptions", o)
+    for query, body, code, message in (
+            ("?gracePeriodSeconds=", None, 400, 'strconv.ParseInt: parsing "": invalid syntax'), ("?propagationPolicy=", None, 422, "propagationPolicy: Unsupported value"), ("?orphanDependents=1&propagationPolicy=Orphan", None, 422, "cannot be both set"),
+            ("?dryRun=All&dryRun=x", None, 422, 'Unsupported value: ["All","x"]'), ("", "[]", 400, "couldn't get version/kind; json parse error: json: cannot unmarshal array"), ("", "x", 400, "couldn't get version/kind; json parse error: invalid character 'x'"),
+            ("", {"gracePeriodSeconds": "x"}, 400, "json: cannot unmarshal string into Go struct field DeleteOptions.gracePeriodSeconds of type int64"), ("", {"apiVersion": "a/b/c"}, 400, "unexpected GroupVersion string: a/b/c"),
+            ("", {"kind": "Foo"}, 400, 'no kind "Foo" is registered for version "meta.k8s.io/v1" in scheme "k8s.io/apimachinery/pkg/apis/meta/internalversion/scheme/register.go:27"'), ("", {"propagationPolicy": ""}, 422, "propagationPolicy: Unsupported value"),
+            ("?propagationPolicy=Foo&gracePeriodSeconds=x", {"dryRun": ["All"]}, 200, None)):
+        s, o, _ = api.call("DELETE", a + query, body)
+        check("delete options: %s %s" % (query, body), s == code and (not message or message in o["message"]), o)
     check("nothing was deleted", api.get(a)["metadata"]["resourceVersion"] == rv)
+    api.call("POST", NS + "configmaps", {"metadata": {"name": "bodied"}})
+    check("a body counts alone", api.call("DELETE", NS + "configmaps/bodied?dryRun=All", {})[0] == 200 and api.call("GET", NS + "configmaps/bodied")[0] == 404)
+    check("less than nothing is a second", api.call("DELETE", a + "?gracePeriodSeconds=-1&dryRun=All")[0] == 200)
     for query, kind in (("fieldManager=" + "x" * 200, "CreateOptions"), ("fieldManager=a%0Ab", "CreateOptions"), ("fieldValidation=Foo", "CreateOptions"), ("dryRun=Some", "CreateOptions")):
         s, o, _ = api.call("POST", NS + "configmaps?" + query, {"metadata": {"name": "b"}})
         check("create options are checked: " + query[:20], s == 422 and o["details"]["kind"] == kind, o)
@@ -688,6 +699,29 @@ def test_bodies(site):
             ("application/vnd.kubernetes.protobuf", '{"metadata":{"name":"of thirty characters and more"}}', bad + 'provided data does not appear to be a protobuf message, expected prefix [107 56 115 0] ({"metadata":{"name":"of thirty ...)')):
         s, o, _ = api.call("POST", maps, body, ctype)
         check("a body: %s" % body, s == 400 and o["message"] == message, o)
+    for body, message in (("a: [", bad + "yaml: line 1: did not find expected node content (613a205b)"), ("a: b: c", bad + "yaml: mapping values are not allowed in this context (613a20623a2063)"),
+                          ("- a", bad + "couldn't get version/kind; json parse error: json: cannot unmarshal array into Go value of type struct { APIVersion string \"json:\\\"apiVersion,omitempty\\\"\"; Kind string \"json:\\\"kind,omitempty\\\"\" } (2d2061)"),
+                          ("a: 1\na: 2", 'ConfigMap in version "v1" cannot be handled as a ConfigMap: strict decoding error: yaml: unmarshal errors:\n  line 2: key "a" already set in map, unknown field "a"')):
+        s, o, _ = api.call("POST", maps + "&fieldValidation=Strict", body, "application/yaml")
+        check("YAML: %s" % body, s == 400 and o["message"] == message, o)
+    s, o, _ = api.call("POST", maps, "metadata: {name: first}\n---\n[", "application/yaml")
+    check("the first of the documents", s == 201 and o["metadata"]["name"] == "first", o)
+    for data, fault in (("YQ==", None), ("Y\nWFh\n", None), ("YQ", 0), ("YWFhY", 4), ("YQ=", 3), ("YQ=a", 2), ("YQ==YQ==", 4), ("Y-_h", 1), ("=YQ", 0)):
+        s, o, _ = api.call("POST", maps, {"metadata": {"name": "b"}, "binaryData": {"a": data}})
+        check("bytes: %r" % data, s == 201 if fault is None else s == 400 and o["message"].endswith("illegal base64 data at input byte %d" % fault), o)
+    for body, message in (({"data": {"a": 5}}, "cannot unmarshal number into Go struct field ConfigMap.data of type string"), ({"metadata": {"name": "t", "creationTimestamp": 5}}, "cannot unmarshal number into Go struct field ObjectMeta.metadata.creationTimestamp of type string"),
+                          ({"kind": 5}, bad + "couldn't get version/kind; json parse error: json: cannot unmarshal number into Go struct field .kind of type string ({\"kind\": 5})"), ({"apiVersion": "a/b/c"}, bad + "unexpected GroupVersion string: a/b/c ({\"apiVersion\": \"a/b/c\"})")):
+        s, o, _ = api.call("POST", maps, body)
+        check("a body: %s" % body, s == 400 and o["message"].endswith(message), o)
+    for ctype in ("*/*", "application/json,text/plain", "text/plain"):
+        check("a body of %s" % ctype, api.call("POST", maps, "{}", ctype)[0] == 415)
+    api.call("POST", NS + "configmaps", {"metadata": {"name": "p"}})
+    for ctype, body, message in (("json-patch", "{", "error decoding patch: unexpected end of JSON input"), ("merge-patch", "x", "error decoding patch: invalid character 'x' looking for beginning of value"),
+                                 ("merge-patch", "[5]", "error decoding patch: json: cannot unmarshal array into Go value of type map[string]interface {}"), ("strategic-merge-patch", "5", "json: cannot unmarshal number into Go value of type map[string]interface {}"),
+                                 ("strategic-merge-patch", "{}}", "invalid character '}' after top-level value")):
+        s, o, _ = api.call("PATCH", NS + "configmaps/p", body, "application/%s+json" % ctype)
+        check("no patch: %s %s" % (ctype, body), s == 400 and o["message"] == message, o)
+        check("nor of what is not there", api.call("PATCH", NS + "configmaps/q", body, "application/%s+json" % ctype)[0] == 404)
     s, o, _ = api.call("POST", NS + "configmaps?dryRun=", {"metadata": {"name": "m"}})
     check("an empty dryRun", s == 422 and causes(o) == [("dryRun", 'Unsupported value: [""]: supported values: "All"')], o)
     for path, form, code in ((NS + "configmaps", "PartialObjectMetadata", 406), (NS + "configmaps", "PartialObjectMetadataList", 200), ("/api/v1/namespaces/default", "PartialObjectMetadataList", 406), ("/api/v1/namespaces/default", "PartialObjectMetadata", 200)):
