@@ -43,13 +43,17 @@ static int partial_approval(struct write *w, struct error *causes) {
 /* ---- pods/resize ---- */
 
 static void take_resources(struct core_v1_container_array *to, const struct core_v1_container_array *from) {
-	for (uint32_t i = 0; i < to->len && i < from->len; i++) {
+	bool same = to->len == from->len;
+	for (uint32_t i = 0; same && i < to->len; i++)
+		same = str_equal(to->items[i].name, from->items[i].name);
+	if (!same) { /* other containers, or in another order: for validation to refuse */
+		*to = *from;
+		return;
+	}
+	for (uint32_t i = 0; i < to->len; i++) {
 		to->items[i].resources = from->items[i].resources;
 		to->items[i].resize_policy = from->items[i].resize_policy;
 	}
-	/* Another number of containers is for validation to refuse. */
-	if (to->len != from->len)
-		*to = *from;
 }
 
 static int partial_resize(struct write *w, struct error *causes) {

@@ -4,7 +4,7 @@
 
 usage: test/integration/apiserver.py BUILD_DIR     prints "N passed, N failed"; exit status 1 where one failed
 """
-import http.client, os, sys
+import http.client, json, os, sys
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "lib"))
 from servers import Api, Watch, check, run, wait_for
 
@@ -329,6 +329,10 @@ def test_quota(api):
     s, o, _ = resize("200m", "400m")
     check("a resize", s == 200 and o["spec"]["containers"][0]["resources"] == {"limits": {"cpu": "400m"}, "requests": {"cpu": "200m"}}, o)
     check("its usage is charged", api.call("GET", base + "/resourcequotas/q")[1]["status"]["used"]["requests.cpu"] == "200m")
+    renamed = json.loads(json.dumps(o))
+    renamed["spec"]["containers"][0]["name"] = "other"
+    s, e, _ = api.call("PUT", base + "/pods/a/resize", renamed)
+    check("a container that a resize renames", s == 422 and "spec.containers[0].name: Forbidden: containers may not be renamed or reordered on resize" in e["message"], e)
     api.call("PATCH", base + "/resourcequotas/q/status", {"status": {"hard": {"pods": "1", "requests.cpu": "500m"}}}, "application/merge-patch+json")
     s, e, _ = resize("600m", "600m")
     check("quota of a resize", s == 403 and "exceeded quota: q, requested: requests.cpu=400m, used: requests.cpu=200m, limited: requests.cpu=500m" in e["message"], e)
