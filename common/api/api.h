@@ -188,7 +188,7 @@ struct api_warning_list {
 void api_warning_list_done(struct api_warning_list *list);
 struct api_decode_options {
 	enum api_validation validation; /* Strict: -EINVAL "strict decoding error: unknown field ..., duplicate field ..." */
-	struct api_warning_list *warnings; /* Warn: filled; may be NULL */
+	struct api_warning_list *warnings; /* Warn: what was found is added; may be NULL */
 	uint32_t max_depth;             /* 0: 10000 as encoding/json; */
 	const struct api_field *const *skip; /* fields left out wherever they stand (api_field_find gives them), NULL terminated; NULL: none */
 	struct api_warning_list *found; /* what an earlier reading of the text found: told first; taken. May be NULL */

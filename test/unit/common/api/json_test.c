@@ -115,6 +115,13 @@ static void test_warnings(void **state) {
 	const struct core_v1_pod *pod = object;
 	assert_string_equal(api_map_get(&pod->metadata.labels, "b"), "3");
 	assert_int_equal(pod->metadata.labels.len, 2);
+	api_unref(object);
+	/* What was found before stays. */
+	static const char other[] = "{\"y\":1}";
+	assert_int_equal(api_decode_json(&core_v1_pod_type, other, strlen(other), &options, &object, NULL), 0);
+	assert_int_equal(warnings.len, 3);
+	assert_string_equal(warnings.items[0], "duplicate field \"metadata.labels.b\"");
+	assert_string_equal(warnings.items[2], "unknown field \"y\"");
 	api_warning_list_done(&warnings);
 	api_unref(object);
 }
