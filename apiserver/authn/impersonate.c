@@ -132,7 +132,7 @@ static int refuse_nobody(const struct headers *h, const char *uid, struct error 
 	return error_bad_request(err, "requested %.*s without impersonating a user name", (int)who.len, who.len ? (const char *)who.data : "");
 }
 
-int step_impersonate(struct request *r, struct error *err) {
+static int impersonate(struct request *r, struct error *err) {
 	const char *name = http_header(r->http, "Impersonate-User");
 	const char *uid = http_header(r->http, "Impersonate-Uid");
 	struct headers h = {.r = r, .group_header = "Impersonate-Group", .extra_prefix = "Impersonate-Extra-"};
@@ -161,4 +161,11 @@ int step_impersonate(struct request *r, struct error *err) {
 	r->impersonator = r->user;
 	r->user = user_of(&h, name, uid);
 	return 0;
+}
+
+int step_impersonate(struct request *r, struct error *err) {
+	int rc = impersonate(r, err);
+	if (rc < 0)
+		http_add_header(r->http, "X-Content-Type-Options", "nosniff");
+	return rc;
 }

@@ -146,5 +146,6 @@ int step_authorize(struct request *r, struct error *err) {
 	const char *reason;
 	if (authz_decide(r->server->authz, &a, r->arena, &reason) == AUTHZ_ALLOW)
 		return 0;
+	http_add_header(r->http, "X-Content-Type-Options", "nosniff");
 	return forbidden(r, &a, reason, err);
 }

@@ -14,11 +14,11 @@ struct destination {
 	const char *scheme, *name, *port;
 };
 
-static void split_name(struct arena *arena, const char *text, struct destination *ret) {
+static bool split_name(struct arena *arena, const char *text, struct destination *ret) {
 	*ret = (struct destination){.scheme = "", .name = text, .port = ""};
 	const char *first = strchr(text, ':');
 	if (!first)
-		return;
+		return *text;
 	const char *second = strchr(first + 1, ':');
 	if (second) {
 		ret->scheme = arena_strndup(arena, text, (size_t)(first - text));
@@ -28,6 +28,7 @@ static void split_name(struct arena *arena, const char *text, struct destination
 		ret->name = arena_strndup(arena, text, (size_t)(first - text));
 		ret->port = first + 1;
 	}
+	return *ret->name && !strchr(ret->port, ':') && (!*ret->scheme || !strcmp(ret->scheme, "http") || !strcmp(ret->scheme, "https"));
 }
 
 static int set_port(const char *text, int64_t fallback, struct upstream_options *ret, struct error *err) {
@@ -108,7 +109,8 @@ static int locate_service(struct request *r, const struct destination *d, struct
 
 int subresource_proxy(struct request *r, struct error *err) {
 	struct destination d;
-	split_name(r->arena, r->name, &d);
+	if (!split_name(r->arena, r->name, &d))
+		return error_bad_request(err, "invalid %s request \"%s\"", r->resource->api->singular, r->name);
 	struct upstream_options options = {.method = r->method, .reached = "error trying to reach service: ", .unreachable_code = 503};
 	int rc;
 	if (strcmp(r->plural, "nodes") == 0) {

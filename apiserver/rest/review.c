@@ -260,8 +260,11 @@ static void component_status(struct request *r, struct buf *out) {
 static int component_statuses(struct request *r, struct error *err) {
 	request_warn(r, "v1 ComponentStatus is deprecated in v1.19+");
 	autobuf struct buf out = BUF_INIT(64 << 10);
-	if (r->name && strcmp(r->name, "etcd-0") != 0)
-		return error_not_found(err, r->resource, r->name);
+	if (r->name && strcmp(r->name, "etcd-0") != 0) {
+		error_status(err, 404, "NotFound", "componentstatus \"%s\" not found", r->name);
+		error_details(err, NULL, "componentstatus", r->name);
+		return -ENOENT;
+	}
 	if (!r->name)
 		buf_append_str(&out, "{\"kind\":\"ComponentStatusList\",\"apiVersion\":\"v1\",\"metadata\":{},\"items\":[");
 	component_status(r, &out);

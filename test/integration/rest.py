@@ -687,6 +687,20 @@ def test_who(site):
         check("nobody: %s" % headers, s == 400 and o["message"] == "requested %s without impersonating a user name" % who, o)
 
 
+def test_refused(site):
+    """Who may not is told so in an answer that no browser takes for something else; a name that cannot be proxied to is none."""
+    api = site.start_server().api
+    for headers, code in (({"Authorization": "Bearer admintoken", "Impersonate-User": "bob"}, 403), ({"Authorization": "Bearer admintoken", "Impersonate-Group": "g"}, 400)):
+        s, o, h = api.call("GET", NS + "configmaps", headers=headers)
+        check("refused: %s" % headers, s == code and h.get_all("X-Content-Type-Options") == ["nosniff"], (s, dict(h)))
+    check("what is not there", api.call("GET", NS + "configmaps/none")[2]["X-Content-Type-Options"] is None)
+    for name in ("a:b:c:d", "foo:x:80", ":", "::", "a::"):
+        s, o, _ = api.call("GET", NS + "pods/%s/proxy/" % name)
+        check("no destination: " + name, s == 400 and o["message"] == 'invalid pod request "%s"' % name, o)
+    s, o, _ = api.call("GET", "/api/v1/componentstatuses/x")
+    check("no component", s == 404 and o["message"] == 'componentstatus "x" not found' and o["details"] == {"name": "x", "kind": "componentstatus"}, o)
+
+
 def test_bodies(site):
     """What is no object, and how an answer is asked for that cannot be had."""
     api = site.start_server().api
@@ -927,4 +941,4 @@ def test_answers(site):
     check("defaults that their schema refuses", s == 422 and [c[0].rsplit("openAPIV3Schema.", 1)[1] for c in causes(o)] == ["properties[spec].default.a", "properties[spec].properties[b].default"], o)
 
 
-run([test_ownership, test_status_metadata, test_lists, test_deletes, test_identity, test_unconditional, test_warnings, test_custom, test_gzip, test_options, test_expiry, test_openapi, test_openapi_v3, test_claim_ref, test_headers, test_yaml, test_reviews, test_continue_tokens, test_pods_subresources, test_custom_versions, test_who, test_bodies, test_watch_from_nowhere, test_cells, test_pod_security, test_times, test_gates, test_answers])
+run([test_ownership, test_status_metadata, test_lists, test_deletes, test_identity, test_unconditional, test_warnings, test_custom, test_gzip, test_options, test_expiry, test_openapi, test_openapi_v3, test_claim_ref, test_headers, test_yaml, test_reviews, test_continue_tokens, test_pods_subresources, test_custom_versions, test_who, test_refused, test_bodies, test_watch_from_nowhere, test_cells, test_pod_security, test_times, test_gates, test_answers])
