@@ -111,7 +111,7 @@ static int dispatch_resource(struct request *r, struct error *err) {
 	if (r->resource->strategy && r->resource->strategy->deprecated)
 		request_warn(r, "%s", r->resource->strategy->deprecated);
 	/* A collection over all namespaces is read only; an object of a namespaced kind needs its namespace. */
-	if (api->namespaced && str_empty(r->ns) && r->name)
+	if (api->namespaced && str_empty(r->ns) && (r->name || !(api->verbs & API_VERB_LIST)))
 		return not_served(r, err);
 	if (!api->namespaced && !str_empty(r->ns) && strcmp(r->plural, "namespaces") != 0)
 		return not_served(r, err);

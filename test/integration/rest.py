@@ -548,6 +548,10 @@ def test_reviews(site):
     check("for another account", s == 422 and causes(o) == [("metadata.name", 'Invalid value: "other": must match the service account name if specified')], o)
     s, o, _ = api.call("POST", token, {"metadata": {"uid": "other"}, "spec": {}})
     check("for one that was before", s == 409 and o["details"] == {"group": "authentication.k8s.io", "kind": "TokenRequest", "name": "asker"}, o)
+    for path, body in ((authz + "localsubjectaccessreviews", {"metadata": {"namespace": "other"}, "spec": {"user": "u", "resourceAttributes": attributes}}),
+                       ("/api/v1/bindings", {"metadata": {"name": "p", "namespace": "other"}, "target": {"name": "n"}})):
+        s, o, _ = api.call("POST", path, body)
+        check("what is of a namespace is not asked without one: " + path, s == 404 and o["message"] == "the server could not find the requested resource", (s, o))
 
 
 def test_continue_tokens(site):
