@@ -13,6 +13,7 @@
 #define BATCH_THREADS 24      /* each create waits for etcd */
 #define ACCOUNT_RETRY_MS 1000
 #define STUCK_NS (900 * NSEC_PER_SEC) /* no key takes so long; a worker that does is stuck */
+#define LULL_SHARE 20          /* of the silence that makes a node Unknown */
 #define CONFLICT_RETRY_MS 20 /* by then the cache has seen the other's write */
 
 /* One controller. Its world is its own: it writes as its own account. */
@@ -316,7 +317,10 @@ static void open_cache(struct manager *manager, enum cached what)
 {
 	if (manager->caches[what])
 		return;
-	manager->caches[what] = informer_get(manager->informers, cached_resource(what), cached_options(what));
+	struct informer_options options = cached_options(what) ? *cached_options(what) : (struct informer_options){0};
+	/* What is heard late must be little beside the silence that is held against a node. */
+	options.lull_ms = (int)min_of((int64_t)options.lull_ms, manager->options.settings->node_monitor_grace_period / NSEC_PER_MSEC / LULL_SHARE);
+	manager->caches[what] = informer_get(manager->informers, cached_resource(what), &options);
 	cached_add_indexes(what, manager->caches[what]);
 }
 

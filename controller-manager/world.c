@@ -14,12 +14,12 @@
 static const struct informer_options root_ca_only = {.field_selector = "metadata.name=kube-root-ca.crt"};
 static const struct informer_options cluster_info_only = {.ns = "kube-public", .field_selector = "metadata.name=cluster-info"};
 /*
- * A lease is renewed every ten seconds and may be late by forty: a second is nothing, and saves a wake-up for each. A thousand nodes say little else all
- * day, so no more of it is read than who renewed it and when.
+ * A lease is renewed every ten seconds and may be late by forty: two or three are nothing (where nodes have less time, the lull is shorter: open_cache), and save a
+ * wake-up for each. A thousand nodes say little else all day, so no more of it is read than who renewed it and when.
  */
 static const char *const unread_of_leases[] = {"meta/v1.ObjectMeta.creationTimestamp", "meta/v1.ObjectMeta.labels",
 	"coordination/v1.LeaseSpec.acquireTime", "coordination/v1.LeaseSpec.leaseDurationSeconds", "coordination/v1.LeaseSpec.leaseTransitions", NULL};
-static const struct informer_options node_leases_only = {.ns = "kube-node-lease", .lull_ms = 1000, .skip = unread_of_leases};
+static const struct informer_options node_leases_only = {.ns = "kube-node-lease", .lull_ms = 2500, .skip = unread_of_leases};
 
 /* What no controller reads of a pod. Pods are many: they are kept packed, and written by patches of what changes. */
 static const char *const unread_of_pods[] = {"core/v1.Container.command", "core/v1.Container.args", "core/v1.Container.workingDir", "core/v1.Container.env",
