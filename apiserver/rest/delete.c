@@ -141,6 +141,11 @@ static int check_preconditions(const struct write *w, const struct delete_reques
 	return 0;
 }
 
+/* As Go adds them: in nanoseconds of 64 bits, which wrap. */
+static int64_t seconds_of_grace(int64_t grace) {
+	return (int64_t)((uint64_t)grace * 1000000000u) / 1000000000;
+}
+
 static int make_deleted(struct write *w, struct error *err) {
 	const struct delete_request *d = w->arg;
 	if (!w->old)
@@ -171,8 +176,8 @@ static int make_deleted(struct write *w, struct error *err) {
 			grace = 0;
 		struct api_time at = api_time_now();
 		if (!first && meta->deletion_grace_period_seconds)
-			at.t.sec = meta->deletion_timestamp.t.sec - *meta->deletion_grace_period_seconds;
-		at.t.sec += grace;
+			at.t.sec = meta->deletion_timestamp.t.sec - seconds_of_grace(*meta->deletion_grace_period_seconds);
+		at.t.sec += seconds_of_grace(grace);
 		meta->deletion_timestamp = at;
 		meta->deletion_grace_period_seconds = namespace ? NULL : api_int64(arena, grace);
 		if (first && meta->generation > 0)

@@ -7,6 +7,7 @@
 #include <stdio.h>
 
 #define DEFAULT_GRACE 30
+#define MOST_GRACE INT32_MAX /* what is more is for ever as well */
 #define LEAST_GRACE 2 /* seconds left to a container after its hook */
 
 static int signal_number(const char *name) {
@@ -36,7 +37,7 @@ int64_t pod_grace_seconds(struct pod *pod) {
 	if (pod->evict_reason && pod->evict_grace >= 0)
 		grace = min_of(grace, pod->evict_grace);
 	pthread_mutex_unlock(&pod->lock);
-	return max_of(grace, (int64_t)1);
+	return min_of(max_of(grace, (int64_t)1), (int64_t)MOST_GRACE);
 }
 
 /* Waits for the container's end. The pod's grace may shrink while it waits: the deadline is looked at anew each time something changes. */
@@ -89,6 +90,7 @@ void pod_kill_container(struct pod *pod, struct core_v1_pod *object, const struc
 	int64_t started = clock_monotonic_ns();
 	if (status->state != CONTAINER_RUNNING)
 		return;
+	grace = min_of(grace, (int64_t)MOST_GRACE);
 	tell_killing(pod, object, slot, status, message);
 	run_pre_stop(pod, object, slot, status, grace >= 0 ? grace : pod_grace_seconds(pod));
 	end_container(pod, status, started, grace);

@@ -4,7 +4,7 @@
 
 usage: test/integration/rest.py BUILD_DIR [TEST...]     prints "N passed, N failed"; exit status 1 where one failed
 """
-import base64, gzip, json, os, struct, sys
+import base64, gzip, json, os, struct, sys, time
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "lib"))
 from servers import check, run, wait_for
 
@@ -300,6 +300,13 @@ def test_options(site):
     check("nothing was deleted", api.get(a)["metadata"]["resourceVersion"] == rv)
     api.call("POST", NS + "configmaps", {"metadata": {"name": "bodied"}})
     check("a body counts alone", api.call("DELETE", NS + "configmaps/bodied?dryRun=All", {})[0] == 200 and api.call("GET", NS + "configmaps/bodied")[0] == 404)
+    api.call("POST", NS + "serviceaccounts", {"metadata": {"name": "default"}})
+    graced = {"metadata": {"name": "graced"}, "spec": {"nodeName": "n", "containers": [{"name": "c", "image": "i"}], "terminationGracePeriodSeconds": (1 << 63) - 1}}
+    for grace, year in ((None, time.gmtime(time.time() - 1).tm_year), ((1 << 63) - 1, time.gmtime(time.time() - 1).tm_year), (9223372037, 1734), (0, None)):
+        api.call("POST", NS + "pods", graced)
+        s, o, _ = api.call("DELETE", NS + "pods/graced", None if grace is None else {"gracePeriodSeconds": grace})
+        check("a grace of %s" % grace, s == 200 and (year is None or o["metadata"]["deletionTimestamp"].startswith("%d-" % year)), o)
+        api.call("DELETE", NS + "pods/graced?gracePeriodSeconds=0")
     check("less than nothing is a second", api.call("DELETE", a + "?gracePeriodSeconds=-1&dryRun=All")[0] == 200)
     for query, kind in (("fieldManager=" + "x" * 200, "CreateOptions"), ("fieldManager=a%0Ab", "CreateOptions"), ("fieldValidation=Foo", "CreateOptions"), ("dryRun=Some", "CreateOptions")):
         s, o, _ = api.call("POST", NS + "configmaps?" + query, {"metadata": {"name": "b"}})
