@@ -16,7 +16,13 @@
 #define MAX_MAPS (4u << 20)
 #define WORTH_TRIMMING ((size_t)2 << 20)
 #define START_MS 10000 /* then first lists are read and first connections made */
-#define TIDY_MS 10000 /* a look walks what lies free: dear enough not to do it each second, and what a burst leaves is not to stay for long */
+#define TIDY_MS 10000
+/*
+ * To learn what lies free malloc walks all of it: with 30,000 pods cached that is milliseconds. So while the process neither grows nor shrinks only every so
+ * many-th look is taken, and as many in a row after it did.
+ */
+#define QUIET_LOOKS 6
+#define QUIET_BYTES ((size_t)1 << 20)
 
 void memory_be_sparing(char **argv)
 {
@@ -107,11 +113,18 @@ int memory_look(unsigned *step)
 		*step = 1;
 		return START_MS;
 	}
+	static _Atomic size_t seen;
+	size_t last = seen, now = memory_use().anonymous;
 	if (*step == 1)
 		memory_trim();
-	else
+	if (*step == 1 || now > last + QUIET_BYTES || last > now + QUIET_BYTES) {
+		seen = now;
+		*step = 2;
+	}
+	unsigned quiet = *step - 2;
+	if (quiet < QUIET_LOOKS || quiet % QUIET_LOOKS == 0)
 		memory_tidy();
-	*step = 2;
+	++*step;
 	return TIDY_MS;
 }
 
