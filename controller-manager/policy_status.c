@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Says in the status of each ValidatingAdmissionPolicy that its generation was looked at. Checking its expressions against the types they match needs CEL:
- * whoever evaluates the policies checks there, so no warnings are listed here, as for a policy whose expressions fit.
+ * Says in the status of each ValidatingAdmissionPolicy that its generation was looked at. Its expressions are not yet checked (common/cel) against the types
+ * that they match: no warnings are listed, as for a policy whose expressions fit.
  */
 #include "controller-manager/controller.h"
 

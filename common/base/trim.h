@@ -20,8 +20,8 @@ void heap_trim(void);
  */
 void memory_trim(void);
 /*
- * Returns free heap where so much was freed since the last time that it is worth it: for a clock of a few seconds. Costs next to nothing where it is not.
- * Thread safe. Returns whether it did.
+ * Returns free heap where so much was freed since the last time that it is worth it. To know that, malloc walks all that lies free: milliseconds in a
+ * large heap, so it is not for a clock of seconds; memory_look() is. Thread safe. Returns whether it did.
  */
 bool memory_tidy(void);
 /*
