@@ -3,6 +3,7 @@
 
 #include "common/base/base.h"
 #include "common/base/blocks.h"
+#include "common/base/clock.h"
 #include "common/base/file.h"
 
 #include <fcntl.h>
@@ -10,6 +11,7 @@
 #include <malloc.h>
 #include <stdio.h>
 #include <sys/mman.h>
+#include <time.h>
 #include <unistd.h>
 
 #define ARENAS 2
@@ -18,11 +20,12 @@
 #define START_MS 10000 /* then first lists are read and first connections made */
 #define TIDY_MS 10000
 /*
- * To learn what lies free malloc walks all of it: with 30,000 pods cached that is milliseconds. So while the process neither grows nor shrinks only every so
- * many-th look is taken, and as many in a row after it did.
+ * To learn what lies free malloc walks all of it, a cache miss for each chunk: with 30,000 pods cached that is milliseconds, more than an idle daemon uses
+ * otherwise. What a burst frees is freed by work, though, and what a process has worked its clock tells for nothing: a look is worth its cost once the
+ * process has worked so many times as long. An idle daemon looks every few minutes then, one that was busy a moment ago at once.
  */
-#define QUIET_LOOKS 6
-#define QUIET_BYTES ((size_t)1 << 20)
+#define WORK_PER_LOOK 40
+#define WORTH_LOOKING ((size_t)1 << 20) /* so much came or went: worth it in any case */
 
 void memory_be_sparing(char **argv)
 {
@@ -107,24 +110,34 @@ void memory_trim(void)
 	}
 }
 
+static int64_t worked_ns(clockid_t clock)
+{
+	struct timespec t;
+	return clock_gettime(clock, &t) == 0 ? t.tv_sec * NSEC_PER_SEC + t.tv_nsec : 0;
+}
+
 int memory_look(unsigned *step)
 {
+	/* As it was at the last look, and what that took. */
+	static _Atomic size_t size;
+	static _Atomic int64_t worked, cost;
 	if (*step == 0) {
 		*step = 1;
 		return START_MS;
 	}
-	static _Atomic size_t seen;
-	size_t last = seen, now = memory_use().anonymous;
-	if (*step == 1)
+	size_t last = size, now = memory_use().anonymous;
+	if (*step == 1) {
 		memory_trim();
-	if (*step == 1 || now > last + QUIET_BYTES || last > now + QUIET_BYTES) {
-		seen = now;
 		*step = 2;
+	} else if (now <= last + WORTH_LOOKING && last <= now + WORTH_LOOKING && worked_ns(CLOCK_PROCESS_CPUTIME_ID) - worked < WORK_PER_LOOK * cost) {
+		return TIDY_MS;
 	}
-	unsigned quiet = *step - 2;
-	if (quiet < QUIET_LOOKS || quiet % QUIET_LOOKS == 0)
-		memory_tidy();
-	++*step;
+	int64_t begun = worked_ns(CLOCK_THREAD_CPUTIME_ID);
+	if (memory_tidy())
+		now = memory_use().anonymous;
+	cost = worked_ns(CLOCK_THREAD_CPUTIME_ID) - begun;
+	worked = worked_ns(CLOCK_PROCESS_CPUTIME_ID);
+	size = now;
 	return TIDY_MS;
 }
 

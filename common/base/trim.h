@@ -26,7 +26,8 @@ void memory_trim(void);
 bool memory_tidy(void);
 /*
  * For the clock of a daemon that has started, which calls it first thing and then whenever so many milliseconds have passed as it returned: gives back what only
- * the start needed, once that is over, and what bursts leave from then on. *step begins as 0 and is the clock's to keep; a process has one such clock.
+ * the start needed, once that is over, and what bursts leave from then on: within some tens of seconds, at a few per cent of what the process works
+ * in all, so that an idle one hardly ever looks. *step begins as 0 and is the clock's to keep; a process has one such clock.
  */
 int memory_look(unsigned *step);
 

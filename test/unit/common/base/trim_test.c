@@ -2,6 +2,7 @@
 #include "common/base/trim.h"
 
 #include "common/base/base.h"
+#include "common/base/blocks.h"
 #include "common/base/file.h"
 
 #include <fcntl.h>
@@ -85,6 +86,43 @@ static void test_look(void **state) {
 	munmap((char *)clean, SIZE);
 }
 
+/* Of blocks taken one in eight stays, so that their chunks do. */
+static size_t leave_free(unsigned classes, size_t bytes_of_each) {
+	static void *blocks[2048];
+	for (unsigned class = 0; class < classes; class++) {
+		size_t count = bytes_of_each / BLOCKS_SIZE(class);
+		assert_true(count <= array_len(blocks));
+		for (size_t i = 0; i < count; i++)
+			memset(blocks[i] = blocks_take(class), 1, BLOCKS_SIZE(class));
+		for (size_t i = 0; i < count; i++)
+			if (i % 8)
+				blocks_put(blocks[i], BLOCKS_SIZE(class));
+	}
+	return blocks_count().dirty;
+}
+
+/* What is left free goes at the next look where it is much; where it is little, once the process has worked for so long that the look costs little beside it. */
+static void test_look_after_bursts(void **state) {
+	const size_t part = (size_t)900 << 10;
+	unsigned step = 0;
+	memory_look(&step);
+	memory_look(&step);
+	size_t much = leave_free(BLOCKS_CLASSES, part);
+	assert_true(much > (size_t)2 << 20);
+	memory_look(&step);
+	assert_true(blocks_count().dirty < much / 2);
+	memory_look(&step); /* its size is as it was after that */
+	size_t little = leave_free(2, part);
+	assert_true(little > (size_t)640 << 10);
+	volatile unsigned work = 0;
+	for (unsigned turns = 0; blocks_count().dirty == little; turns++) {
+		assert_true(turns < 100000);
+		for (unsigned i = 0; i < 100000; i++)
+			work += i;
+		memory_look(&step);
+	}
+}
+
 /* What was written to counts as anonymous, what a file holds does not. */
 static void test_use(void **state) {
 	const size_t size = 32u << 20;
@@ -101,6 +139,6 @@ static void test_use(void **state) {
 }
 
 int main(void) {
-	const struct CMUnitTest tests[] = {cmocka_unit_test(test_trim), cmocka_unit_test(test_look), cmocka_unit_test(test_use)};
+	const struct CMUnitTest tests[] = {cmocka_unit_test(test_trim), cmocka_unit_test(test_look), cmocka_unit_test(test_look_after_bursts), cmocka_unit_test(test_use)};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
