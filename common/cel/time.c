@@ -2,9 +2,27 @@
 /* Parts of timestamps and durations. */
 #include "common/cel/internal.h"
 #include "common/base/clock.h"
-#include "common/cel/zone.h"
+#include "common/base/time_zone.h"
 
 #include <time.h>
+
+/* Seconds east of UTC at a time: "", "UTC", "Europe/Vienna", "+02:00", "-8:30". */
+static bool zone_offset(const char *name, int64_t at, int64_t *ret_offset) {
+	const char *colon = strchr(name, ':');
+	int64_t hours, minutes;
+	autozone struct time_zone *zone = NULL;
+	if (!colon) {
+		if (time_zone_load(strcmp(name, "Local") == 0 ? "UTC" : name, &zone, NULL) < 0)
+			return false;
+		*ret_offset = time_zone_offset(zone, at);
+		return true;
+	}
+	autofree char *first = xstrndup(name, (size_t)(colon - name));
+	if (!str_to_int64(*first == '+' ? first + 1 : first, -1000, 1000, &hours) || !str_to_int64(colon + 1, 0, 1000, &minutes))
+		return false;
+	*ret_offset = (hours * 60 + (*name == '-' ? -minutes : minutes)) * 60;
+	return true;
+}
 
 /* The broken-down time in UTC or the zone that is asked for. */
 static bool break_down(struct cel_run *run, const struct cel_value *args, unsigned count, struct tm *ret, struct cel_value *error) {

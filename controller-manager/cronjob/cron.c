@@ -129,6 +129,11 @@ int cron_parse(const char *text, struct cron_schedule *ret, struct error *err)
 	return 0;
 }
 
+static int64_t floor_div(int64_t a, int64_t b)
+{
+	return a / b - (a % b < 0);
+}
+
 static void civil_of(int64_t days, int *month, int *day)
 {
 	days += 719468;
@@ -148,38 +153,58 @@ static bool day_matches(const struct cron_schedule *s, int64_t days)
 	return s->any_day || s->any_weekday ? by_day && by_weekday : by_day || by_weekday;
 }
 
-/* The first moment after `after` at which clocks of the zone show this local minute; -1: they never do (skipped in spring). */
-static int64_t moment_of(const struct time_zone *zone, int64_t local, int64_t after)
+static bool matches(const struct cron_schedule *s, int64_t local)
 {
-	/* Try the offsets before and after a change; the earlier moment first (the hour that comes twice in autumn fires once). */
-	int64_t best = -1;
-	for (int64_t around = -SECONDS_A_DAY; around <= SECONDS_A_DAY; around += 2 * SECONDS_A_DAY) {
-		int64_t utc = local - time_zone_offset(zone, local + around);
-		if (utc + time_zone_offset(zone, utc) == local && utc > after && (best < 0 || utc < best))
-			best = utc;
+	int64_t day = floor_div(local, SECONDS_A_DAY), second = local - day * SECONDS_A_DAY;
+	return s->hour >> second / 3600 & 1 && s->minute >> second % 3600 / 60 & 1 && day_matches(s, day);
+}
+
+/* The first local minute that matches, of those in [from, to), which lie within one day; -1: none. */
+static int64_t first_match(const struct cron_schedule *s, int64_t from, int64_t to)
+{
+	int64_t day = floor_div(from, SECONDS_A_DAY), start = day * SECONDS_A_DAY;
+	if (from >= to || !day_matches(s, day))
+		return -1;
+	for (int64_t hour = (from - start) / 3600; hour < 24; hour++) {
+		if (!(s->hour >> hour & 1))
+			continue;
+		for (int64_t minute = 0; minute < 60; minute++) {
+			int64_t local = start + hour * 3600 + minute * 60;
+			if (s->minute >> minute & 1 && local >= from && local < to)
+				return local;
+		}
 	}
-	return best;
+	return -1;
+}
+
+/* Of the moments in [from, to), which lie within one day of UTC. */
+static int64_t first_moment(const struct cron_schedule *s, const struct time_zone *zone, int64_t from, int64_t to)
+{
+	int32_t offset = time_zone_offset(zone, from);
+	if (time_zone_offset(zone, to) == offset) {
+		int64_t midnight = (floor_div(from + offset, SECONDS_A_DAY) + 1) * SECONDS_A_DAY, end = to + offset;
+		int64_t local = first_match(s, from + offset, min_of(midnight, end));
+		if (local < 0)
+			local = first_match(s, midnight, end);
+		return local < 0 ? -1 : local - offset;
+	}
+	/* The clocks are changed: local times come out of order here, so each minute is looked at as it comes. */
+	for (int64_t moment = from + (60 - from % 60) % 60; moment < to; moment += 60)
+		if (matches(s, moment + time_zone_offset(zone, moment)))
+			return moment;
+	return -1;
 }
 
 int64_t cron_next(const struct cron_schedule *s, const struct time_zone *zone, int64_t after)
 {
 	if (s->every_ns)
 		return after + s->every_ns / NSEC_PER_SEC;
-	int64_t local = after + time_zone_offset(zone, after);
-	int64_t day = local >= 0 ? local / SECONDS_A_DAY : (local - SECONDS_A_DAY + 1) / SECONDS_A_DAY;
-	/* A day earlier than the local one: when clocks are set back, local times come again. */
-	for (int64_t d = day - 1; d < day + SEARCH_DAYS; d++) {
-		if (!day_matches(s, d))
-			continue;
-		for (int hour = 0; hour < 24; hour++) {
-			if (!(s->hour >> hour & 1))
-				continue;
-			for (int minute = 0; minute < 60; minute++) {
-				int64_t moment = s->minute >> minute & 1 ? moment_of(zone, d * SECONDS_A_DAY + hour * 3600 + minute * 60, after) : -1;
-				if (moment >= 0)
-					return moment;
-			}
-		}
+	int64_t from = max_of(after + 1, (int64_t)0);
+	for (int i = 0; i < SEARCH_DAYS; i++) {
+		int64_t to = (from / SECONDS_A_DAY + 1) * SECONDS_A_DAY, moment = first_moment(s, zone, from, to);
+		if (moment >= 0)
+			return moment;
+		from = to;
 	}
 	return -1;
 }

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Cron lines and time zones; pure. */
+/* Cron lines; pure. */
 #ifndef CORACLE_CONTROLLER_MANAGER_CRON_H
 #define CORACLE_CONTROLLER_MANAGER_CRON_H
 
 #include "common/base/clock.h"
 #include "common/base/error.h"
+#include "common/base/time_zone.h"
 
 struct cron_schedule {
 	uint64_t minute, hour, day, month, weekday; /* bits */
@@ -14,15 +15,10 @@ struct cron_schedule {
 /* "*\/5 * * * *", "@hourly", "@every 1h30m". Names of months and days in English. Returns 0 or -EINVAL saying what is wrong. */
 int cron_parse(const char *text, struct cron_schedule *ret, struct error *err);
 
-/* Offsets of one zone over time, from the system's zoneinfo. */
-struct time_zone;
-/* name NULL or "": UTC. -ENOENT where the system does not know it. */
-int time_zone_load(const char *name, struct time_zone **ret, struct error *err);
-void time_zone_free(struct time_zone *zone);
-/* Seconds east of UTC at that moment. */
-int32_t time_zone_offset(const struct time_zone *zone, int64_t utc);
-
-/* The first time after `after` (seconds since 1970) that the schedule names; -1: none within five years. */
+/*
+ * The first time after `after` (seconds since 1970) at which the zone's clocks show what the schedule names; -1: none within five years. What they skip in spring
+ * does not come, what they show twice in autumn comes twice.
+ */
 int64_t cron_next(const struct cron_schedule *schedule, const struct time_zone *zone, int64_t after);
 
 #endif

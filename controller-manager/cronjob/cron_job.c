@@ -26,7 +26,7 @@ struct sync {
 static void sync_done(struct sync *s)
 {
 	informer_list_done(&s->jobs);
-	time_zone_free(s->zone);
+	time_zone_unref(s->zone);
 	api_unref(s->cron);
 	api_unref(s->live);
 }

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* An expression: parsed, checked and, where it is one, evaluated over some objects. Or a file of a time zone. */
+/* An expression: parsed, checked and, where it is one, evaluated over some objects. */
 #include "common/cel/cel.h"
-#include "common/cel/zone.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -23,14 +22,8 @@ static struct cel_env *environment(void) {
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
 	static struct cel_env *env;
 	static json_t *object;
-	int64_t offset;
 	if (size > 4000)
 		return 0;
-	if (size > 4 && memcmp(data, "TZif", 4) == 0) {
-		zone_offset_in(data, size, 1700000000, &offset);
-		zone_offset_in(data, size, 4000000000, &offset);
-		return 0;
-	}
 	if (!env) {
 		env = environment();
 		object = json_loads("{\"metadata\":{\"name\":\"web\",\"labels\":{\"app\":\"x\"}},\"n\":null,\"list\":[\"a\",\"b\"],\"spec\":{\"replicas\":3,\"ratio\":1.5,\"l\":[3,1,2]}}", 0, NULL);
