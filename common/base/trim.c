@@ -26,6 +26,7 @@
  */
 #define WORK_PER_LOOK 40
 #define WORTH_LOOKING ((size_t)1 << 20) /* so much came or went: worth it in any case */
+#define WORTH_LOOKING_FILES ((size_t)4 << 20) /* of all pages; those of programs come back by themselves as they are used: some are no burst */
 
 void memory_be_sparing(char **argv)
 {
@@ -116,28 +117,40 @@ static int64_t worked_ns(clockid_t clock)
 	return clock_gettime(clock, &t) == 0 ? t.tv_sec * NSEC_PER_SEC + t.tv_nsec : 0;
 }
 
+static bool has_moved(const struct memory_use *last, const struct memory_use *now)
+{
+	return now->anonymous > last->anonymous + WORTH_LOOKING || last->anonymous > now->anonymous + WORTH_LOOKING || now->resident > last->resident + WORTH_LOOKING_FILES;
+}
+
+/* *step: 1: the start is not over; 2: all is still; 3: something came or went at the last look. */
 int memory_look(unsigned *step)
 {
 	/* As it was at the last look, and what that took. */
-	static _Atomic size_t size;
-	static _Atomic int64_t worked, cost;
+	static struct memory_use seen;
+	static int64_t worked, cost;
 	if (*step == 0) {
 		*step = 1;
 		return START_MS;
 	}
-	size_t last = size, now = memory_use().anonymous;
-	if (*step == 1) {
+	struct memory_use now = memory_use();
+	bool moved = *step > 1 && has_moved(&seen, &now);
+	if (*step == 1 || (*step == 3 && !moved)) {
+		/* The start, or a burst, is over: what it alone ran and read goes too. */
 		memory_trim();
+		seen = memory_use();
 		*step = 2;
-	} else if (now <= last + WORTH_LOOKING && last <= now + WORTH_LOOKING && worked_ns(CLOCK_PROCESS_CPUTIME_ID) - worked < WORK_PER_LOOK * cost) {
 		return TIDY_MS;
 	}
+	if (moved)
+		*step = 3;
+	else if (worked_ns(CLOCK_PROCESS_CPUTIME_ID) - worked < WORK_PER_LOOK * cost)
+		return TIDY_MS;
 	int64_t begun = worked_ns(CLOCK_THREAD_CPUTIME_ID);
 	if (memory_tidy())
-		now = memory_use().anonymous;
+		now = memory_use();
 	cost = worked_ns(CLOCK_THREAD_CPUTIME_ID) - begun;
 	worked = worked_ns(CLOCK_PROCESS_CPUTIME_ID);
-	size = now;
+	seen = now;
 	return TIDY_MS;
 }
 

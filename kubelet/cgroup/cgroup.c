@@ -579,16 +579,26 @@ int cgroup_leave(struct cgroup_tree *tree, struct error *err)
 
 /* ---- reading ---- */
 
-int cgroup_stats_read(struct cgroup_tree *tree, const char *path, struct cgroup_stats *ret, struct error *err)
+static int read_into(struct cgroup_tree *tree, const char *path, void (*fn)(struct cgroup_tree *, const char *, struct cgroup_stats *), struct cgroup_stats *ret, struct error *err)
 {
 	if (strcmp(path, "/") == 0)
 		path = "";
 	if (*path && !cgroup_exists(tree, path))
 		return error_set(err, ENOENT, "cgroup %s does not exist", path);
 	struct cgroup_stats stats = {.time = clock_wall(), .memory_limit = UINT64_MAX, .pids_limit = UINT64_MAX};
-	tree->ops->read_stats(tree, path, &stats);
+	fn(tree, path, &stats);
 	*ret = stats;
 	return 0;
+}
+
+int cgroup_stats_read(struct cgroup_tree *tree, const char *path, struct cgroup_stats *ret, struct error *err)
+{
+	return read_into(tree, path, tree->ops->read_stats, ret, err);
+}
+
+int cgroup_usage_read(struct cgroup_tree *tree, const char *path, struct cgroup_stats *ret, struct error *err)
+{
+	return read_into(tree, path, tree->ops->read_usage, ret, err);
 }
 
 static int compare_sizes(const void *a, const void *b)

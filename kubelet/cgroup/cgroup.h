@@ -105,9 +105,10 @@ struct cgroup_stats {
 	uint64_t pids;
 	uint64_t pids_limit;         /* UINT64_MAX: none */
 };
-/* -ENOENT where it is gone. What a kernel does not tell stays 0. */
+/* -ENOENT where it is gone. What a kernel does not tell stays 0. "/" gives the whole machine where the controllers count there, else what /proc says. */
 int cgroup_stats_read(struct cgroup_tree *tree, const char *path, struct cgroup_stats *ret, struct error *err);
-/* "/" gives the whole machine where the controllers count there, else what /proc says. */
+/* What is asked for often and of all groups, from a third of the files: cpu_usage_ns, and of memory the usage, the working set, rss, cache, swap and page faults. */
+int cgroup_usage_read(struct cgroup_tree *tree, const char *path, struct cgroup_stats *ret, struct error *err);
 
 enum cgroup_pressure_kind { CGROUP_PRESSURE_CPU, CGROUP_PRESSURE_MEMORY, CGROUP_PRESSURE_IO, CGROUP_PRESSURES };
 struct cgroup_pressure_line {

@@ -127,7 +127,6 @@ static uint64_t ticks_to_ns(uint64_t ticks)
 static void v1_read_cpu(struct cgroup_tree *tree, const char *path, struct cgroup_stats *ret)
 {
 	const struct cgroup_hierarchy *acct = cgroup_find(tree, "cpuacct");
-	ret->cpu_usage_ns = cgroup_read_uint(acct, path, "cpuacct.usage", 0);
 	autofree char *split = cgroup_read(acct, path, "cpuacct.stat");
 	ret->cpu_user_ns = ticks_to_ns(cgroup_stat_field(split, "user"));
 	ret->cpu_system_ns = ticks_to_ns(cgroup_stat_field(split, "system"));
@@ -137,8 +136,9 @@ static void v1_read_cpu(struct cgroup_tree *tree, const char *path, struct cgrou
 	ret->cpu_throttled_ns = cgroup_stat_field(throttle, "throttled_time");
 }
 
-static void v1_read_memory(struct cgroup_tree *tree, const char *path, struct cgroup_stats *ret)
+static void v1_read_usage(struct cgroup_tree *tree, const char *path, struct cgroup_stats *ret)
 {
+	ret->cpu_usage_ns = cgroup_read_uint(cgroup_find(tree, "cpuacct"), path, "cpuacct.usage", 0);
 	const struct cgroup_hierarchy *memory = cgroup_find(tree, "memory");
 	autofree char *stat = cgroup_read(memory, path, "memory.stat");
 	ret->memory_usage = cgroup_read_uint(memory, path, "memory.usage_in_bytes", 0);
@@ -149,6 +149,11 @@ static void v1_read_memory(struct cgroup_tree *tree, const char *path, struct cg
 	ret->memory_swap = cgroup_stat_field(stat, "total_swap");
 	ret->page_faults = cgroup_stat_field(stat, "total_pgfault");
 	ret->major_page_faults = cgroup_stat_field(stat, "total_pgmajfault");
+}
+
+static void v1_read_memory(struct cgroup_tree *tree, const char *path, struct cgroup_stats *ret)
+{
+	const struct cgroup_hierarchy *memory = cgroup_find(tree, "memory");
 	ret->memory_peak = cgroup_read_uint(memory, path, "memory.max_usage_in_bytes", 0);
 	ret->memory_failures = cgroup_read_uint(memory, path, "memory.failcnt", 0);
 	uint64_t limit = cgroup_read_uint(memory, path, "memory.limit_in_bytes", UINT64_MAX);
@@ -159,6 +164,7 @@ static void v1_read_memory(struct cgroup_tree *tree, const char *path, struct cg
 
 static void v1_read_stats(struct cgroup_tree *tree, const char *path, struct cgroup_stats *ret)
 {
+	v1_read_usage(tree, path, ret);
 	v1_read_cpu(tree, path, ret);
 	v1_read_memory(tree, path, ret);
 	const struct cgroup_hierarchy *pids = cgroup_find(tree, "pids");
@@ -174,6 +180,7 @@ static int v1_kill(struct cgroup_tree *tree, const char *path)
 const struct cgroup_ops cgroup_v1_ops = {
 	.prepare = v1_prepare,
 	.apply = v1_apply,
+	.read_usage = v1_read_usage,
 	.read_stats = v1_read_stats,
 	.kill = v1_kill,
 };

@@ -130,7 +130,8 @@ static int v2_apply(struct cgroup_tree *tree, const char *path, const struct cgr
 	return r;
 }
 
-static void v2_read_stats(struct cgroup_tree *tree, const char *path, struct cgroup_stats *ret)
+/* What cpu.stat tells of more than the sum comes with it. */
+static void v2_read_usage(struct cgroup_tree *tree, const char *path, struct cgroup_stats *ret)
 {
 	const struct cgroup_hierarchy *h = &tree->hierarchies[0];
 	autofree char *cpu = cgroup_read(h, path, "cpu.stat");
@@ -149,8 +150,14 @@ static void v2_read_stats(struct cgroup_tree *tree, const char *path, struct cgr
 	ret->memory_usage = cgroup_read_uint(h, path, "memory.current", ret->memory_rss + ret->memory_cache);
 	uint64_t inactive = cgroup_stat_field(stat, "inactive_file");
 	ret->memory_working_set = ret->memory_usage > inactive ? ret->memory_usage - inactive : 0;
-	ret->memory_limit = cgroup_read_uint(h, path, "memory.max", UINT64_MAX);
 	ret->memory_swap = cgroup_read_uint(h, path, "memory.swap.current", 0);
+}
+
+static void v2_read_stats(struct cgroup_tree *tree, const char *path, struct cgroup_stats *ret)
+{
+	const struct cgroup_hierarchy *h = &tree->hierarchies[0];
+	v2_read_usage(tree, path, ret);
+	ret->memory_limit = cgroup_read_uint(h, path, "memory.max", UINT64_MAX);
 	ret->memory_peak = cgroup_read_uint(h, path, "memory.peak", 0);
 	autofree char *events = cgroup_read(h, path, "memory.events");
 	ret->memory_failures = cgroup_stat_field(events, "max");
@@ -167,6 +174,7 @@ static int v2_kill(struct cgroup_tree *tree, const char *path)
 const struct cgroup_ops cgroup_v2_ops = {
 	.prepare = v2_prepare,
 	.apply = v2_apply,
+	.read_usage = v2_read_usage,
 	.read_stats = v2_read_stats,
 	.kill = v2_kill,
 };

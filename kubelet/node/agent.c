@@ -15,22 +15,27 @@
 #include <unistd.h>
 
 #define LEASE_FRACTION 4 /* renewals in one lease duration */
-#define SETTLE_NS NSEC_PER_SEC
-#define TRIM_APART_NS (30 * NSEC_PER_SEC)
-#define MAX_GROWTH (512u << 10)     /* bytes since memory was given back last; of the heap */
-#define MAX_FILE_GROWTH (1u << 20)  /* together with pages of the program */
+#define WHOLE_NS (60 * NSEC_PER_SEC)       /* between looks at what somebody else may have changed without a word */
+#define TIDY_SOON_NS (60 * NSEC_PER_SEC)   /* after pods moved, for what comes late */
+#define TIDY_NS (300 * NSEC_PER_SEC)
 
+/*
+ * A node at rest is looked at every ten seconds, and all that a look reads has left the caches by then: most of what it costs is fetching memory. So what follows
+ * from pods is worked out again only after some pod's worker ran, what follows from the machine and the Node each minute or when told of a change.
+ */
 struct node_agent {
 	struct kubelet *kubelet;
 	pthread_t thread;
 	int stop_fd, wake_fd, notify_fd;
 	bool threaded, network_was_ready;
-	bool settled;                 /* pods were quiet for a while, and memory was given back since */
-	uint64_t workers;             /* of pods, that had ever run when it was last asked */
-	struct memory_use after_trim;
-	int64_t trimmed_ns;
 	int64_t last_report; /* monotonic */
 	struct coordination_v1_lease *lease; /* as written last */
+	/* of the last look */
+	bool was_idle;
+	uint64_t workers; /* of pods, that had ever run */
+	char *node_version;
+	int64_t next_whole, next_tidy;
+	struct informer_list limited; /* pods with limits on local storage */
 };
 
 /* Gives the network the pod addresses that the controller gave the node. */
@@ -55,11 +60,15 @@ static void apply_pod_cidrs(struct node_agent *agent, const struct core_v1_node 
 	agent->network_was_ready = ready;
 }
 
+static bool is_report_due(const struct node_agent *agent, int64_t now) {
+	return !agent->last_report || now - agent->last_report >= agent->kubelet->options.node_status_report_frequency_ns;
+}
+
 static void report(struct node_agent *agent, const struct core_v1_node *node) {
 	struct kubelet *kubelet = agent->kubelet;
 	autoerror struct error err = {0};
 	int64_t now = clock_monotonic_ns();
-	bool due = !agent->last_report || now - agent->last_report >= kubelet->options.node_status_report_frequency_ns;
+	bool due = is_report_due(agent, now);
 	autounref struct core_v1_node *want = node_status_make(kubelet, node);
 	autofree char *patch = node_status_patch(node, want, due);
 	if (!patch)
@@ -93,43 +102,50 @@ static void collect_images(struct kubelet *kubelet, const struct core_v1_node *n
 		kubelet_event(kubelet, node, NULL, "Warning", "FreeDiskSpaceFailed", "Failed to garbage collect required amount of images. Attempted to free %llu bytes, but only found %llu bytes eligible to free.", (unsigned long long)want, (unsigned long long)freed);
 }
 
-static void look(struct node_agent *agent) {
+/* Whether any pod's worker ran since the last look, or still does: nothing of a pod changes without one. */
+static bool pods_moved(struct node_agent *agent) {
+	uint64_t workers = 0;
+	bool idle = pod_manager_idle(agent->kubelet->pods, &workers), still = idle && agent->was_idle && workers == agent->workers;
+	agent->was_idle = idle;
+	agent->workers = workers;
+	return !still;
+}
+
+/* Whether the Node is another than at the last look; others may have written what is ours to say. */
+static bool node_moved(struct node_agent *agent, const struct core_v1_node *node) {
+	const char *version = node ? str_or(node->metadata.resource_version, "") : NULL;
+	if (str_equal(version, agent->node_version))
+		return false;
+	free(agent->node_version);
+	agent->node_version = version ? xstrdup(version) : NULL;
+	return true;
+}
+
+static void look(struct node_agent *agent, bool woken) {
 	struct kubelet *kubelet = agent->kubelet;
 	autounref struct core_v1_node *node = kubelet->node_informer ? informer_find(kubelet->node_informer, NULL, kubelet->node_name) : NULL;
-	apply_pod_cidrs(agent, node);
-	eviction_sync(kubelet->eviction);
-	node_qos_update(kubelet);
-	if (node)
+	int64_t now = clock_monotonic_ns();
+	bool moved = pods_moved(agent), whole = node_moved(agent, node) || woken || !agent->network_was_ready || now >= agent->next_whole;
+	if (whole) {
+		apply_pod_cidrs(agent, node);
+		agent->next_whole = now + WHOLE_NS;
+	}
+	bool pressed = eviction_sync(kubelet->eviction);
+	if (moved) {
+		node_qos_update(kubelet);
+		informer_list_done(&agent->limited);
+		node_storage_limited(kubelet, &agent->limited);
+	}
+	/* Images come with pods. */
+	if (node && (whole || moved || pressed || is_report_due(agent, now)))
 		report(agent, node);
 	runtime_rotate_logs(kubelet->runtime);
 	collect_images(kubelet, node);
-	node_storage_enforce(kubelet);
-	pod_manager_tidy(kubelet->pods);
-}
-
-/*
- * After a burst, and after the start, memory is given back once it was quiet for a moment; later whenever it has grown: what informers
- * unpacked for the burst goes seconds after it, and each look and each reader of measurements touches pages of the program.
- */
-static void trim(struct node_agent *agent) {
-	uint64_t workers = 0;
-	bool idle = pod_manager_idle(agent->kubelet->pods, &workers);
-	if (!idle || workers != agent->workers) {
-		agent->workers = workers;
-		agent->settled = false;
-		return;
+	node_storage_enforce(kubelet, &agent->limited);
+	if (moved || now >= agent->next_tidy) {
+		pod_manager_tidy(kubelet->pods);
+		agent->next_tidy = now + (moved ? TIDY_SOON_NS : TIDY_NS);
 	}
-	/* What each look reads in again is worth no trim after every one of them. */
-	int64_t now = clock_monotonic_ns();
-	if (agent->settled && now - agent->trimmed_ns < TRIM_APART_NS)
-		return;
-	struct memory_use use = memory_use();
-	if (agent->settled && use.anonymous <= agent->after_trim.anonymous + MAX_GROWTH && use.resident <= agent->after_trim.resident + MAX_FILE_GROWTH)
-		return;
-	memory_trim();
-	agent->after_trim = memory_use();
-	agent->trimmed_ns = now;
-	agent->settled = true;
 }
 
 static void renew(struct node_agent *agent) {
@@ -148,7 +164,9 @@ static void *run(void *arg) {
 	struct node_agent *agent = arg;
 	struct kubelet *kubelet = agent->kubelet;
 	int64_t lease_ns = kubelet->options.lease_duration_seconds * NSEC_PER_SEC / LEASE_FRACTION, status_ns = kubelet->options.node_status_update_frequency_ns;
-	int64_t next_lease = 0, next_look = 0;
+	int64_t next_lease = 0, next_look = 0, next_memory = 0;
+	unsigned step = 0;
+	bool woken = true;
 	if (kubelet->client && !node_register(kubelet, agent->stop_fd))
 		return NULL;
 	for (;;) {
@@ -158,13 +176,15 @@ static void *run(void *arg) {
 			next_lease = clock_monotonic_ns() + lease_ns;
 		}
 		if (now >= next_look) {
-			look(agent);
+			look(agent, woken);
+			woken = false;
 			next_look = clock_monotonic_ns() + status_ns;
 		}
-		trim(agent);
-		int64_t until = kubelet->client ? min_of(next_lease, next_look) : next_look;
-		if (!agent->settled)
-			until = min_of(until, clock_monotonic_ns() + SETTLE_NS);
+		if (now >= next_memory)
+			next_memory = clock_monotonic_ns() + memory_look(&step) * NSEC_PER_MSEC;
+		int64_t until = min_of(next_look, next_memory);
+		if (kubelet->client)
+			until = min_of(until, next_lease);
 		struct pollfd fds[] = {{.fd = agent->stop_fd, .events = POLLIN}, {.fd = agent->wake_fd, .events = POLLIN}, {.fd = agent->notify_fd, .events = POLLIN}};
 		poll(fds, 3, (int)max_of((until - clock_monotonic_ns()) / NSEC_PER_MSEC + 1, (int64_t)0));
 		if (fds[0].revents)
@@ -173,6 +193,7 @@ static void *run(void *arg) {
 			drain(agent->wake_fd);
 			drain(agent->notify_fd);
 			next_look = 0;
+			woken = true;
 		}
 	}
 }
@@ -218,5 +239,7 @@ void node_agent_stop(struct node_agent *agent) {
 	cleanup_close(&agent->wake_fd);
 	cleanup_close(&agent->notify_fd);
 	api_unref(agent->lease);
+	free(agent->node_version);
+	informer_list_done(&agent->limited);
 	free(agent);
 }

@@ -45,8 +45,10 @@ bool node_shuts_down(struct kubelet *kubelet);
 /* "100Mi" or "10%" of a whole; false where it is neither. */
 bool node_threshold_parse(const char *text, int64_t whole, int64_t *ret);
 
-/* storage.c: evicts pods that take more local storage than their limits allow. Walks their folders. */
-void node_storage_enforce(struct kubelet *kubelet);
+/* storage.c: the pods whose local storage has limits; to be asked anew when pods changed. Free with informer_list_done(). */
+void node_storage_limited(struct kubelet *kubelet, struct informer_list *ret);
+/* Evicts those of them that take more than their limits allow. Walks their folders. */
+void node_storage_enforce(struct kubelet *kubelet, const struct informer_list *limited);
 /* Adds what stands in a folder, of its own file system, the folder counted. */
 void node_storage_folder(const char *path, int64_t *bytes, int64_t *inodes);
 /* Adds what the pod's emptyDir volumes take on disk. */

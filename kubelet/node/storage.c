@@ -119,10 +119,13 @@ static void collect(struct pod *pod, const struct core_v1_pod *object, void *arg
 	list->items[list->len++] = api_ref((void *)object);
 }
 
-void node_storage_enforce(struct kubelet *kubelet) {
-	autolist struct informer_list list = INFORMER_LIST_INIT;
-	pod_manager_each_active(kubelet->pods, collect, &list);
-	for (size_t i = 0; i < list.len; i++)
-		if (!check_volumes(kubelet, list.items[i]))
-			check_containers(kubelet, list.items[i]);
+void node_storage_limited(struct kubelet *kubelet, struct informer_list *ret) {
+	*ret = (struct informer_list)INFORMER_LIST_INIT;
+	pod_manager_each_active(kubelet->pods, collect, ret);
+}
+
+void node_storage_enforce(struct kubelet *kubelet, const struct informer_list *limited) {
+	for (size_t i = 0; i < limited->len; i++)
+		if (!check_volumes(kubelet, limited->items[i]))
+			check_containers(kubelet, limited->items[i]);
 }

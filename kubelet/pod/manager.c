@@ -476,7 +476,7 @@ static struct core_v1_pod *with_status(struct pod *pod) {
 	return copy;
 }
 
-void pod_manager_list(struct pod_manager *manager, struct informer_list *ret) {
+static void list_pods(struct pod_manager *manager, bool status, struct informer_list *ret) {
 	struct map_entry *e;
 	pthread_mutex_lock(&manager->lock);
 	ret->items = xcalloc(manager->pods.len + 1, sizeof(void *));
@@ -484,10 +484,18 @@ void pod_manager_list(struct pod_manager *manager, struct informer_list *ret) {
 	for (size_t i = 0; (e = map_next(&manager->pods, &i));) {
 		struct pod *pod = e->value;
 		pthread_mutex_lock(&pod->lock);
-		ret->items[ret->len++] = with_status(pod);
+		ret->items[ret->len++] = status ? with_status(pod) : api_ref(pod->object);
 		pthread_mutex_unlock(&pod->lock);
 	}
 	pthread_mutex_unlock(&manager->lock);
+}
+
+void pod_manager_list(struct pod_manager *manager, struct informer_list *ret) {
+	list_pods(manager, true, ret);
+}
+
+void pod_manager_objects(struct pod_manager *manager, struct informer_list *ret) {
+	list_pods(manager, false, ret);
 }
 
 struct core_v1_pod *pod_manager_find_uid(struct pod_manager *manager, const char *uid) {

@@ -43,8 +43,10 @@ void pod_manager_wake_all(struct pod_manager *manager);
 void pod_manager_on_runtime_event(const struct runtime_event *event, void *manager);
 bool pod_manager_container_running(struct pod_manager *manager, const char *uid, const char *container_id);
 
-/* References to all objects of pods, for /pods and accounting. Free with informer_list_done(). */
+/* All pods with the status of this moment, for /pods and accounting. Free with informer_list_done(). */
 void pod_manager_list(struct pod_manager *manager, struct informer_list *ret);
+/* The same without a copy: as the sources gave them, their status as old as that. */
+void pod_manager_objects(struct pod_manager *manager, struct informer_list *ret);
 /* The object with the status of this moment, or NULL. */
 struct core_v1_pod *pod_manager_find(struct pod_manager *manager, const char *ns, const char *name);
 struct core_v1_pod *pod_manager_find_uid(struct pod_manager *manager, const char *uid);

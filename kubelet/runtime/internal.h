@@ -74,6 +74,8 @@ struct container {
 	pthread_mutex_t size_lock;
 	int64_t size_measured_ns; /* of rootfs_bytes */
 	uint64_t rootfs_bytes, rootfs_inodes;
+	int64_t log_bytes; /* when it was looked at last; of the one thread that rotates */
+	int log_watch;     /* that tells the log's next growth; 0: it grows */
 };
 
 struct runtime {
@@ -96,6 +98,7 @@ struct runtime {
 	uint32_t last_id_range; /* given to a user namespace */
 	uint32_t last_level;    /* of SELinux, given to a sandbox */
 	int epoll_fd, inotify_fd, stop_fd, pause_fd;
+	int logs_fd; /* inotify on logs that do not grow; -1: all are looked at each time */
 	pthread_t event_thread;
 	bool event_thread_runs;
 };
@@ -130,6 +133,8 @@ struct sandbox *sandbox_find(struct runtime *runtime, const char *id);
 void sandbox_put(struct runtime *runtime, struct sandbox *sandbox);
 struct container *container_find(struct runtime *runtime, const char *id);
 void container_put(struct runtime *runtime, struct container *container);
+/* Those that run and that `wants` (NULL: all; called with runtime->lock held) says yes to; each referenced, the caller frees the list. */
+struct container **running_containers(struct runtime *runtime, bool (*wants)(struct container *container, void *arg), void *arg, size_t *ret_count);
 int container_missing(const char *id, struct error *err);
 /* IDs of a sandbox's containers (NULL: of all), newest first; NULL terminated, free each and the list. */
 char **container_ids(struct runtime *runtime, const char *sandbox_id);

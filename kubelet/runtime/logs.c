@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Logs: conmon writes them in CRI's format; here they are rotated. */
+/*
+ * Logs: conmon writes them in CRI's format; here they are rotated. A log that did not grow from one look to the next is not looked at again before the kernel
+ * has told of a write, once: most containers of a node are silent, and each look at a file costs what it has to fetch from cold memory.
+ */
 #include "kubelet/runtime/internal.h"
 #include "kubelet/runtime/log_files.h"
 
@@ -9,6 +12,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <sys/inotify.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #include <zlib.h>
@@ -80,8 +84,12 @@ static int rotate_one(struct runtime *runtime, struct container *container, bool
 	struct stat st;
 	int r = 0;
 	bool running = !container->removed && container->state == CONTAINER_RUNNING;
-	if (running && stat(container->log_path, &st) == 0 && (force || st.st_size > runtime->log_max_bytes))
+	if (running && stat(container->log_path, &st) == 0 && (force || st.st_size > runtime->log_max_bytes)) {
 		r = rotate(runtime, container, err);
+		pthread_mutex_lock(&runtime->lock);
+		container->log_watch = 0; /* that was the old file's */
+		pthread_mutex_unlock(&runtime->lock);
+	}
 	pthread_mutex_unlock(&container->op);
 	return r;
 }
@@ -96,24 +104,87 @@ int runtime_container_rotate_log(struct runtime *runtime, const char *id, bool f
 	return r;
 }
 
-void runtime_rotate_logs(struct runtime *runtime)
+/* ---- which logs grow ---- */
+
+static int compare_ints(const void *a, const void *b)
+{
+	int x = *(const int *)a, y = *(const int *)b;
+	return x < y ? -1 : x > y;
+}
+
+/* Watches that fired since logs were looked at last. */
+struct fired {
+	int *watches; /* sorted */
+	size_t count;
+	bool lost; /* too many to be told of */
+};
+
+static void take_fired(struct runtime *runtime, struct fired *ret)
+{
+	char events[4096] __attribute__((aligned(8)));
+	ssize_t n;
+	*ret = (struct fired){0};
+	while (runtime->logs_fd >= 0 && (n = read(runtime->logs_fd, events, sizeof(events))) > 0) {
+		for (ssize_t at = 0; at < n;) {
+			const struct inotify_event *event = (const struct inotify_event *)(events + at);
+			at += (ssize_t)(sizeof(*event) + event->len);
+			ret->lost = ret->lost || event->mask & IN_Q_OVERFLOW;
+			ret->watches = xreallocarray(ret->watches, ret->count + 1, sizeof(*ret->watches));
+			ret->watches[ret->count++] = event->wd;
+		}
+	}
+	if (ret->count)
+		qsort(ret->watches, ret->count, sizeof(*ret->watches), compare_ints);
+}
+
+/* Runtime locked. */
+static bool may_have_grown(struct container *container, void *arg)
+{
+	const struct fired *fired = arg;
+	if (fired->lost || (fired->count && bsearch(&container->log_watch, fired->watches, fired->count, sizeof(*fired->watches), compare_ints)))
+		container->log_watch = 0;
+	return container->log_watch == 0;
+}
+
+/* A log that is as large as the last time: the kernel is asked to tell of the next write. One that came before it was asked is seen by the second look. */
+static void watch_log(struct runtime *runtime, struct container *container, int64_t size)
 {
 	struct stat st;
-	pthread_mutex_lock(&runtime->lock);
-	struct container **list = xcalloc(runtime->containers.len + 1, sizeof(*list));
-	size_t count = 0, pos = 0;
-	for (struct map_entry *e; (e = map_next(&runtime->containers, &pos));) {
-		list[count] = e->value;
-		if (list[count]->state == CONTAINER_RUNNING)
-			list[count++]->refs++;
+	if (runtime->logs_fd < 0 || size != container->log_bytes) {
+		container->log_bytes = size;
+		return;
 	}
+	int watch = inotify_add_watch(runtime->logs_fd, container->log_path, IN_MODIFY | IN_ONESHOT);
+	if (watch < 0 || stat(container->log_path, &st) < 0 || st.st_size != size)
+		return;
+	pthread_mutex_lock(&runtime->lock);
+	container->log_watch = watch;
 	pthread_mutex_unlock(&runtime->lock);
+}
+
+static void look_at_log(struct runtime *runtime, struct container *container)
+{
+	autoerror struct error err = {0};
+	struct stat st;
+	/* Without the lock that a container is started and ended under. */
+	if (stat(container->log_path, &st) < 0)
+		return;
+	if (st.st_size <= runtime->log_max_bytes)
+		watch_log(runtime, container, st.st_size);
+	else if (rotate_one(runtime, container, false, &err) < 0)
+		log_warning("log cannot be rotated", LOG_STR("container", container->name), LOG_STR("id", container->id), LOG_ERR(&err));
+}
+
+void runtime_rotate_logs(struct runtime *runtime)
+{
+	struct fired fired;
+	size_t count;
+	take_fired(runtime, &fired);
+	struct container **list = running_containers(runtime, may_have_grown, &fired, &count);
 	for (size_t i = 0; i < count; i++) {
-		autoerror struct error err = {0};
-		/* Looked at without the lock that a container is started and ended under. */
-		if (stat(list[i]->log_path, &st) == 0 && st.st_size > runtime->log_max_bytes && rotate_one(runtime, list[i], false, &err) < 0)
-			log_warning("log cannot be rotated", LOG_STR("container", list[i]->name), LOG_STR("id", list[i]->id), LOG_ERR(&err));
+		look_at_log(runtime, list[i]);
 		container_put(runtime, list[i]);
 	}
 	free(list);
+	free(fired.watches);
 }

@@ -12,6 +12,7 @@
 #include <fcntl.h>
 #include <linux/capability.h>
 #include <stdio.h>
+#include <sys/inotify.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -140,6 +141,25 @@ void container_put(struct runtime *runtime, struct container *container)
 		container_free(container);
 }
 
+struct container **running_containers(struct runtime *runtime, bool (*wants)(struct container *container, void *arg), void *arg, size_t *ret_count)
+{
+	struct container **list = NULL;
+	size_t count = 0, pos = 0;
+	pthread_mutex_lock(&runtime->lock);
+	for (struct map_entry *e; (e = map_next(&runtime->containers, &pos));) {
+		struct container *container = e->value;
+		if (container->state != CONTAINER_RUNNING || (wants && !wants(container, arg)))
+			continue;
+		if (!list)
+			list = xcalloc(runtime->containers.len, sizeof(*list));
+		list[count++] = container;
+		container->refs++;
+	}
+	pthread_mutex_unlock(&runtime->lock);
+	*ret_count = count;
+	return list;
+}
+
 int container_missing(const char *id, struct error *err)
 {
 	return error_set(err, ENOENT, "container \"%s\" not found", id);
@@ -256,6 +276,7 @@ int runtime_open(const struct runtime_options *options, struct runtime **ret, st
 		.inotify_fd = -1,
 		.stop_fd = -1,
 		.pause_fd = -1,
+		.logs_fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK),
 		.selinux = selinux_open(str_or(options->system_root, "")),
 		.last_level = (uint32_t)random_below(SELINUX_LEVELS),
 	};
@@ -291,6 +312,7 @@ struct runtime *runtime_close(struct runtime *runtime)
 	map_done(&runtime->containers);
 	map_done(&runtime->sandboxes);
 	cleanup_close(&runtime->pause_fd);
+	cleanup_close(&runtime->logs_fd);
 	pthread_mutex_destroy(&runtime->lock);
 	free(runtime->root);
 	free(runtime->run);

@@ -341,6 +341,13 @@ struct container_usage {
 #define CONTAINER_USAGE_DISK (1u << 1)
 #define CONTAINER_USAGE_ALL (CONTAINER_USAGE_CGROUP | CONTAINER_USAGE_DISK)
 int runtime_container_usage(struct runtime *runtime, const char *id, unsigned parts, struct container_usage *ret, struct error *err);
+struct container_load {
+	const char *pod_uid, *name; /* borrowed for the call */
+	struct wall_time started;
+	const struct cgroup_stats *usage; /* as cgroup_usage_read() gives it */
+};
+/* Calls fn for each container that runs and has a cgroup, in no order. For those who ask every few seconds: nothing is copied. */
+void runtime_each_load(struct runtime *runtime, void (*fn)(const struct container_load *load, void *arg), void *arg);
 /* Deletes what ended containers wrote; their states and logs stay. */
 void runtime_reclaim(struct runtime *runtime);
 

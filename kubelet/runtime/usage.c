@@ -77,3 +77,17 @@ int runtime_container_usage(struct runtime *runtime, const char *id, unsigned pa
 	*ret = usage;
 	return 0;
 }
+
+void runtime_each_load(struct runtime *runtime, void (*fn)(const struct container_load *load, void *arg), void *arg)
+{
+	size_t count;
+	struct container **list = running_containers(runtime, NULL, NULL, &count);
+	for (size_t i = 0; i < count; i++) {
+		struct container *container = list[i];
+		struct cgroup_stats stats;
+		if (cgroup_usage_read(runtime->cgroups, container->cgroup_path, &stats, NULL) == 0)
+			fn(&(struct container_load){container->pod_uid, container->name, wall_from_ns(container->started_ns), &stats}, arg);
+		container_put(runtime, container);
+	}
+	free(list);
+}

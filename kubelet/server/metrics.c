@@ -130,7 +130,6 @@ struct table {
 	struct buf *out; /* one for each row */
 	const struct row *rows;
 	size_t count;
-	bool cadvisor;
 };
 
 static void table_add(struct table *t, enum scope scope, const char *labels, const struct sample *sample, struct wall_time time) {
@@ -144,7 +143,7 @@ static void table_add(struct table *t, enum scope scope, const char *labels, con
 static void add_pressures(struct table *t, const char *path, const char *labels, struct wall_time time) {
 	static const enum scope scopes[] = {[CGROUP_PRESSURE_CPU] = OF_CPU_PRESSURE, [CGROUP_PRESSURE_MEMORY] = OF_MEMORY_PRESSURE, [CGROUP_PRESSURE_IO] = OF_IO_PRESSURE};
 	struct cgroup_pressure pressures[CGROUP_PRESSURES];
-	for (enum cgroup_pressure_kind kind = 0; t->cadvisor && kind < CGROUP_PRESSURES; kind++)
+	for (enum cgroup_pressure_kind kind = 0; kind < CGROUP_PRESSURES; kind++)
 		if (cgroup_pressure_read(t->kubelet->cgroups, path, kind, &pressures[kind]))
 			table_add(t, scopes[kind], labels, &(struct sample){.pressures = pressures}, time);
 }
@@ -156,8 +155,7 @@ static void add_container(const struct usage_visit *v, void *arg) {
 	if (spec)
 		resources_container_cgroup(v->pod, spec, &limits);
 	const struct sample sample = {.cgroup = &v->usage->cgroup, .usage = v->usage, .limits = &limits, .started = v->container->started};
-	autofree char *labels = t->cadvisor ? xprintf("container=\"%s\",id=\"%s\",image=\"%s\",name=\"%s\",namespace=\"%s\",pod=\"%s\"", v->container->name, str_or(v->container->cgroup_path, ""), v->container->image, v->container->id, v->pod->metadata.namespace, v->pod->metadata.name)
-					    : xprintf("container=\"%s\",namespace=\"%s\",pod=\"%s\"", v->container->name, v->pod->metadata.namespace, v->pod->metadata.name);
+	autofree char *labels = xprintf("container=\"%s\",id=\"%s\",image=\"%s\",name=\"%s\",namespace=\"%s\",pod=\"%s\"", v->container->name, str_or(v->container->cgroup_path, ""), v->container->image, v->container->id, v->pod->metadata.namespace, v->pod->metadata.name);
 	table_add(t, OF_CONTAINER, labels, &sample, sample.cgroup->time);
 	table_add(t, OF_ALL, labels, &sample, sample.cgroup->time);
 	if (v->container->cgroup_path)
@@ -195,41 +193,55 @@ static void add_machine(struct table *t) {
 	}
 }
 
-static void write_tables(struct kubelet *kubelet, const struct row *rows, size_t count, bool cadvisor, struct buf *out) {
-	autolist struct informer_list list = INFORMER_LIST_INIT;
-	struct table t = {.kubelet = kubelet, .out = xcalloc(count, sizeof(struct buf)), .rows = rows, .count = count, .cadvisor = cadvisor};
+static struct table table_begin(struct kubelet *kubelet, const struct row *rows, size_t count) {
+	struct table t = {.kubelet = kubelet, .out = xcalloc(count, sizeof(struct buf)), .rows = rows, .count = count};
 	for (size_t i = 0; i < count; i++) {
 		t.out[i] = BUF_INIT(MAX_TEXT);
 		if (*rows[i].help)
 			buf_printf(&t.out[i], "# HELP %s %s\n# TYPE %s %s\n", rows[i].name, rows[i].help, rows[i].name, rows[i].type);
 	}
-	pod_manager_list(kubelet->pods, &list);
-	if (cadvisor)
-		add_machine(&t);
-	for (size_t i = 0; i < list.len; i++) {
-		if (cadvisor)
-			add_pod(&t, list.items[i]);
-		usage_each(kubelet, list.items[i], cadvisor ? CONTAINER_USAGE_ALL : CONTAINER_USAGE_CGROUP, add_container, &t);
-	}
-	for (size_t i = 0; i < count; i++) {
-		buf_append(out, t.out[i].data ? t.out[i].data : "", t.out[i].len);
-		buf_done(&t.out[i]);
-	}
-	free(t.out);
+	return t;
 }
 
-/* ---- handlers ---- */
+static void table_end(struct table *t, struct buf *out) {
+	for (size_t i = 0; i < t->count; i++) {
+		buf_append(out, t->out[i].data ? t->out[i].data : "", t->out[i].len);
+		buf_done(&t->out[i]);
+	}
+	free(t->out);
+}
 
-static void write_pods(struct kubelet *kubelet, struct buf *out) {
-	autolist struct informer_list list = INFORMER_LIST_INIT;
+/* ---- /metrics/resource: asked for every minute or more often, so that nothing of a pod is copied for it ---- */
+
+struct loads {
+	struct table table;
+	struct informer_list pods; /* by UID */
+};
+
+static int compare_uids(const void *a, const void *b) {
+	const struct core_v1_pod *x = *(struct core_v1_pod *const *)a, *y = *(struct core_v1_pod *const *)b;
+	return strcmp(x->metadata.uid, y->metadata.uid);
+}
+
+static void add_load(const struct container_load *load, void *arg) {
+	struct loads *loads = arg;
+	const struct core_v1_pod wanted = {.metadata.uid = load->pod_uid}, *key = &wanted;
+	struct core_v1_pod **found = bsearch(&key, loads->pods.items, loads->pods.len, sizeof(*loads->pods.items), compare_uids);
+	if (!found)
+		return;
+	autofree char *labels = xprintf("container=\"%s\",namespace=\"%s\",pod=\"%s\"", load->name, (*found)->metadata.namespace, (*found)->metadata.name);
+	table_add(&loads->table, OF_CONTAINER, labels, &(struct sample){.cgroup = load->usage, .started = load->started}, load->usage->time);
+}
+
+static void write_pods(struct kubelet *kubelet, const struct informer_list *list, struct buf *out) {
 	autobuf struct buf memory = BUF_INIT(MAX_TEXT);
-	pod_manager_list(kubelet->pods, &list);
 	buf_append_str(out, "# HELP pod_cpu_usage_seconds_total [STABLE] Cumulative cpu time consumed by the pod in core-seconds\n# TYPE pod_cpu_usage_seconds_total counter\n");
 	buf_append_str(&memory, "# HELP pod_memory_working_set_bytes [STABLE] Current working set of the pod in bytes\n# TYPE pod_memory_working_set_bytes gauge\n");
-	for (size_t i = 0; i < list.len; i++) {
-		const struct core_v1_pod *pod = list.items[i];
+	for (size_t i = 0; i < list->len; i++) {
+		const struct core_v1_pod *pod = list->items[i];
 		struct cgroup_stats s;
-		if (!usage_of_pod(kubelet, pod, &s))
+		autofree char *path = cgroup_pod_path(kubelet->cgroups, resources_qos(pod), pod->metadata.uid);
+		if (cgroup_usage_read(kubelet->cgroups, path, &s, NULL) < 0)
 			continue;
 		long long ms = s.time.sec * 1000 + s.time.nsec / 1000000;
 		buf_printf(out, "pod_cpu_usage_seconds_total{namespace=\"%s\",pod=\"%s\"} %.17g %lld\n", pod->metadata.namespace, pod->metadata.name, (double)s.cpu_usage_ns / 1e9, ms);
@@ -239,21 +251,37 @@ static void write_pods(struct kubelet *kubelet, struct buf *out) {
 }
 
 void route_metrics_resource(struct route_request *r) {
+	struct kubelet *kubelet = r->kubelet;
 	autobuf struct buf out = BUF_INIT(MAX_TEXT);
 	struct cgroup_stats s = {.time = clock_wall()};
-	int failed = cgroup_stats_read(r->kubelet->cgroups, "/", &s, NULL) < 0;
+	int failed = cgroup_usage_read(kubelet->cgroups, "/", &s, NULL) < 0;
 	long long ms = s.time.sec * 1000 + s.time.nsec / 1000000;
-	write_tables(r->kubelet, resource_rows, array_len(resource_rows), false, &out);
+	struct loads loads = {.table = table_begin(kubelet, resource_rows, array_len(resource_rows)), .pods = INFORMER_LIST_INIT};
+	pod_manager_objects(kubelet->pods, &loads.pods);
+	qsort(loads.pods.items, loads.pods.len, sizeof(*loads.pods.items), compare_uids);
+	runtime_each_load(kubelet->runtime, add_load, &loads);
+	table_end(&loads.table, &out);
 	buf_printf(&out, "# HELP node_cpu_usage_seconds_total [STABLE] Cumulative cpu time consumed by the node in core-seconds\n# TYPE node_cpu_usage_seconds_total counter\nnode_cpu_usage_seconds_total %.17g %lld\n", (double)s.cpu_usage_ns / 1e9, ms);
 	buf_printf(&out, "# HELP node_memory_working_set_bytes [STABLE] Current working set of the node in bytes\n# TYPE node_memory_working_set_bytes gauge\nnode_memory_working_set_bytes %.17g %lld\n", (double)s.memory_working_set, ms);
-	write_pods(r->kubelet, &out);
+	write_pods(kubelet, &loads.pods, &out);
+	informer_list_done(&loads.pods);
 	buf_printf(&out, "# HELP resource_scrape_error [STABLE] 1 if there was an error while getting container metrics, 0 otherwise\n# TYPE resource_scrape_error gauge\nresource_scrape_error %d\n", failed);
 	route_answer(r, TEXT_TYPE, &out);
 }
 
+/* ---- the others ---- */
+
 void route_metrics_cadvisor(struct route_request *r) {
 	autobuf struct buf out = BUF_INIT(MAX_TEXT);
-	write_tables(r->kubelet, cadvisor_rows, array_len(cadvisor_rows), true, &out);
+	autolist struct informer_list list = INFORMER_LIST_INIT;
+	struct table t = table_begin(r->kubelet, cadvisor_rows, array_len(cadvisor_rows));
+	pod_manager_list(r->kubelet->pods, &list);
+	add_machine(&t);
+	for (size_t i = 0; i < list.len; i++) {
+		add_pod(&t, list.items[i]);
+		usage_each(r->kubelet, list.items[i], CONTAINER_USAGE_ALL, add_container, &t);
+	}
+	table_end(&t, &out);
 	buf_printf(&out, "# HELP machine_cpu_cores Number of logical CPU cores.\n# TYPE machine_cpu_cores gauge\nmachine_cpu_cores %ld\n# HELP machine_memory_bytes Amount of memory installed on the machine.\n# TYPE machine_memory_bytes gauge\nmachine_memory_bytes %lld\n",
 		   sysconf(_SC_NPROCESSORS_ONLN), (long long)r->kubelet->memory_capacity);
 	route_answer(r, TEXT_TYPE, &out);

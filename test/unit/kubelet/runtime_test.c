@@ -4,6 +4,7 @@
  * nothing of it is left on the machine. Needs root. Past 800 lines because its parts share one costly set-up.
  */
 #include "kubelet/runtime/internal.h"
+#include "kubelet/runtime/log_files.h"
 #include "test/lib/busybox_image.h"
 
 #include <arpa/inet.h>
@@ -771,6 +772,37 @@ static void test_log_rotation(void **state)
 	assert_int_equal(runtime_sandbox_remove(t.runtime, sandbox, NULL), 0);
 }
 
+/* A log that does not grow is not looked at until something is written to it, and then it is rotated as any other; under its new name, too. */
+static void test_quiet_logs(void **state)
+{
+	autofree char *sandbox = start_sandbox("quiet", NULL);
+	struct container_config config = {.log_path = "quiet/0.log"};
+	autofree char *id = run_shell(sandbox, "n=0; while :; do while [ ! -e /go$n ]; do sleep 0.05; done; i=0; while [ $i -lt 80 ]; do echo line $i of burst $n in the log; i=$((i+1)); done; n=$((n+1)); touch /done$n; done", &config);
+	struct container *container = container_find(t.runtime, id);
+	for (int burst = 0; burst < 2; burst++) {
+		for (int i = 0; !container->log_watch && i < 100; i++)
+			runtime_rotate_logs(t.runtime);
+		assert_true(container->log_watch > 0);
+		autologfiles struct log_files before;
+		log_files_list(container->log_path, &before);
+		assert_int_equal(before.len, burst);
+		if (before.len)
+			sleep(1); /* names have whole seconds */
+		autofree char *go = xprintf("touch /go%d; while [ ! -e /done%d ]; do sleep 0.05; done", burst, burst + 1), *out = exec_output(id, go, NULL);
+		size_t count = before.len;
+		for (int i = 0; count == before.len && i < 500; i++) {
+			autologfiles struct log_files after;
+			runtime_rotate_logs(t.runtime);
+			log_files_list(container->log_path, &after);
+			count = after.len;
+			usleep(10000); /* conmon writes what the container has written */
+		}
+		assert_int_equal(count, burst + 1);
+	}
+	container_put(t.runtime, container);
+	assert_int_equal(runtime_sandbox_remove(t.runtime, sandbox, NULL), 0);
+}
+
 /* Collectors find a container's log by its name while the container is there; what was left behind goes, what is another's stays. */
 static void test_log_links(void **state)
 {
@@ -906,6 +938,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_monitor_killed),
 		cmocka_unit_test(test_attach_to_terminal),
 		cmocka_unit_test(test_log_rotation),
+cmocka_unit_test(test_quiet_logs),
 		cmocka_unit_test(test_log_links),
 		cmocka_unit_test(test_runc_message),
 		cmocka_unit_test(test_port_forward_socket),

@@ -15,6 +15,7 @@
 #include <cmocka.h>
 
 #define SIZE (64 * 4096)
+#define BURST (4u << 20)
 
 static char *map_file(const char *path, int protection) {
 	autoclose int fd = open(path, O_RDONLY | O_CLOEXEC);
@@ -83,6 +84,13 @@ static void test_look(void **state) {
 	(void)clean[0];
 	assert_int_equal(memory_look(&step), then);
 	assert_true(resident((char *)clean) > 0); /* pages in use are not taken away again and again */
+	volatile char *burst = mmap(NULL, BURST, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	memset((char *)burst, 1, BURST);
+	assert_int_equal(memory_look(&step), then);
+	assert_true(resident((char *)clean) > 0); /* it may go on */
+	assert_int_equal(memory_look(&step), then);
+	assert_int_equal(resident((char *)clean), 0); /* it is over */
+	munmap((char *)burst, BURST);
 	munmap((char *)clean, SIZE);
 }
 

@@ -107,6 +107,11 @@ static void test_version_2(void **state)
 	assert_true(stats.memory_limit == UINT64_MAX);
 	assert_int_equal(stats.oom_kills, 1);
 	assert_int_equal(stats.pids, 6);
+	assert_ok(cgroup_usage_read(tree, path, &stats, &err), &err);
+	assert_int_equal(stats.cpu_usage_ns, 2500000000);
+	assert_int_equal(stats.memory_working_set, 7168);
+	assert_int_equal(stats.pids, 0); /* not asked for */
+	assert_int_equal(cgroup_usage_read(tree, "/kubepods/none", &stats, NULL), -ENOENT);
 	assert_int_equal(cgroup_stats_read(tree, "/kubepods/none", &stats, &err), -ENOENT);
 	put(pod, "cpu.pressure", "some avg10=1.50 avg60=2.25 avg300=0.00 total=123456\nfull avg10=0.50 avg60=0.00 avg300=3.00 total=7\n");
 	put(pod, "io.pressure", "some avg10=0.00 avg60=0.00 avg300=0.00 total=99\n");
