@@ -70,6 +70,7 @@ struct memory;
 struct discovery;
 struct openapi;
 struct scraper;
+struct caller;
 
 struct apiserver {
 	const struct apiserver_options *options;
@@ -83,6 +84,7 @@ struct apiserver {
 	struct openapi *openapi;
 	struct kubelet_client *kubelet;
 	struct scraper *scraper;
+	struct caller *caller;         /* to webhooks */
 	struct http_server *http;
 	struct worker *bootstrap;
 	struct membership *membership;

@@ -16,6 +16,7 @@
 #include "apiserver/services/services.h"
 #include "apiserver/timers.h"
 #include "apiserver/tls.h"
+#include "apiserver/webhook/call.h"
 #include "common/base/log.h"
 #include "common/base/random.h"
 
@@ -193,8 +194,10 @@ int apiserver_start(const struct apiserver_options *options, struct apiserver **
 	server->advertise_address = tls_advertise_address(options);
 	name_server(server);
 	int rc = timers_start(&server->timers, err);
-	if (rc == 0)
+	if (rc == 0) {
+		server->caller = caller_new(timers_loop(server->timers));
 		rc = open_store(server, err);
+	}
 	if (rc == 0)
 		rc = memory_start(server, err);
 	if (rc == 0) {
@@ -233,6 +236,7 @@ void apiserver_stop(struct apiserver *server) {
 	__atomic_store_n(&server->stopping, true, __ATOMIC_RELEASE);
 	bootstrap_stop(server);
 	flow_drain(server);
+	caller_drain(server->caller);
 	if (server->http)
 		http_server_stop(server->http, 3000);
 	watch_sockets_close();
@@ -245,6 +249,7 @@ void apiserver_stop(struct apiserver *server) {
 	if (server->store)
 		store_close(server->store);
 	timers_stop(server->timers);
+	caller_free(server->caller);
 	authn_free(server->authn);
 	kubelet_client_free(server->kubelet);
 	discovery_free(server->discovery);

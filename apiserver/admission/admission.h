@@ -12,11 +12,39 @@ struct admission_plugin {
 	const char *name;
 	unsigned operations; /* enum write_operation, or'ed */
 	bool off_by_default;
+	bool bodies;         /* sees bodies of subresources too */
+	bool hook;           /* a webhook or policy: does not see twice what has passed it */
 	int (*admit)(struct write *w, struct error *err);
 	int (*validate)(struct write *w, struct error *err);
 };
 extern const struct admission_plugin *const admission_plugins[];
 extern const size_t admission_plugin_count;
+
+/*
+ * Who changes objects and wants to be asked again where others change them later: the whole chain of mutating plugins then runs once more, and of those
+ * who remember here only they whom something came after.
+ */
+struct reinvocation {
+	uint64_t output; /* digest of the object when they were last done */
+	struct reinvoked {
+		const char *key;
+		bool invoked, required;
+	} *items; /* in the write's arena */
+	size_t len, cap;
+};
+struct admission_state {
+	bool again, wanted; /* the chain runs once more; it is to */
+	struct reinvocation policies, webhooks;
+};
+struct admission_state *admission_state(struct write *w);
+void reinvocation_begin(struct write *w, struct reinvocation *r);
+/* The object was changed by one of them. */
+void reinvocation_changed(struct write *w, struct reinvocation *r);
+/* This one wants to know of later changes. */
+void reinvocation_add(struct write *w, struct reinvocation *r, const char *key);
+/* Whether this one is asked: always in the first round. */
+bool reinvocation_asks(struct write *w, const struct reinvocation *r, const char *key);
+void reinvocation_end(struct write *w, struct reinvocation *r);
 
 /* Runs the plugins of one phase from w->next_plugin on. */
 int admission_run(struct write *w, bool mutate, struct error *err);
@@ -46,6 +74,8 @@ ADMISSION_PLUGIN(admission_storage_protection);
 ADMISSION_PLUGIN(admission_pod_resize);
 ADMISSION_PLUGIN(admission_pod_topology_labels);
 ADMISSION_PLUGIN(admission_mutating_policy);
+ADMISSION_PLUGIN(admission_mutating_webhook);
 ADMISSION_PLUGIN(admission_validating_policy);
+ADMISSION_PLUGIN(admission_validating_webhook);
 
 #endif

@@ -50,5 +50,6 @@ static int check_namespace(struct write *w, struct error *err) {
 const struct admission_plugin admission_namespace_lifecycle = {
 	.name = "NamespaceLifecycle",
 	.operations = WRITE_CREATE | WRITE_UPDATE | WRITE_DELETE,
+	.bodies = true,
 	.admit = check_namespace,
 };

@@ -9,16 +9,17 @@
 
 #include <errno.h>
 
-struct refusals {
+/* A write on its way past the policies. */
+struct passage {
+	struct judged *j;
+	struct reinvocation *asked;
 	char **messages;
 	size_t count;
 };
 
-static void refuse(struct refusals *all, const struct policy *policy, const struct policy_binding *binding, const char *message) {
-	if (policy->ignores_failure)
-		return;
-	all->messages = xreallocarray(all->messages, all->count + 1, sizeof(*all->messages));
-	all->messages[all->count++] = binding ? xprintf("policy '%s' with binding '%s' denied request: %s", policy->name, binding->name, message) : xprintf("policy \"%s\" denied request: %s", policy->name, message);
+static void refuse(struct passage *p, const struct policy *policy, const struct policy_binding *binding, const char *message) {
+	p->messages = xreallocarray(p->messages, p->count + 1, sizeof(*p->messages));
+	p->messages[p->count++] = binding ? xprintf("policy '%s' with binding '%s' denied request: %s", policy->name, binding->name, message) : xprintf("policy \"%s\" denied request: %s", policy->name, message);
 }
 
 /* ---- one mutation ---- */
@@ -32,35 +33,22 @@ static int apply_json_patch(const struct cel_value *value, json_t *target, json_
 	return r;
 }
 
-static int apply_configuration(const struct write *w, const struct cel_value *value, json_t *target, json_t **ret, struct error *err) {
+static int apply_configuration(const struct judged *j, const struct cel_value *value, json_t *target, json_t **ret, struct error *err) {
 	json_t *part = cel_to_json(value);
 	if (!json_is_object(part)) {
 		json_decref(part);
 		return error_set(err, EINVAL, "invalid ApplyConfiguration: a value cannot be told in JSON");
 	}
-	const struct managed_options options = {.type = w->resource->custom ? NULL : w->resource->type, .schema = w->resource->custom ? w->resource->custom->schema : NULL};
+	const struct write *w = j->w;
+	bool custom = w->resource->custom && !w->body;
+	const struct managed_options options = {.type = w->body ? w->body->type : custom ? NULL : j->matched->type, .schema = custom ? w->resource->custom->schema : NULL};
 	int r = managed_merge(&options, target, part, ret, err);
 	json_decref(part);
 	return r;
 }
 
-/* The tree as the object that is written from now on. */
-static int take(struct write *w, json_t *tree, struct error *err) {
-	void *object;
-	int r = api_from_json(w->resource->type, tree, NULL, &object, err);
-	if (r < 0)
-		return r;
-	api_unref(w->object);
-	w->object = object;
-	if (w->resource->custom)
-		return custom_process(NULL, w->resource, object, err);
-	api_default(object);
-	return 0;
-}
-
 static int mutate_once(struct judged *j, const struct policy *policy, json_t *params, uint32_t i, struct error *err) {
 	const struct admissionregistration_v1_mutating_admission_policy *object = policy->object;
-	struct write *w = j->w;
 	autopolicyrun struct policy_run pr = {0};
 	struct cel_value value;
 	int r = policy_run_start(&pr, j, policy, params, CEL_REQUEST_BUDGET, err);
@@ -68,99 +56,68 @@ static int mutate_once(struct judged *j, const struct policy *policy, json_t *pa
 		r = policy_evaluate(&pr, &policy->mutations.items[i], &value, err);
 	if (r < 0)
 		return r;
-	json_t *target = api_to_json(api_type_of(w->object), w->object), *result = NULL;
+	json_t *result = NULL;
 	bool json = str_equal(object->spec.mutations.items[i].patch_type, "JSONPatch");
-	r = json ? apply_json_patch(&value, target, &result, err) : apply_configuration(w, &value, target, &result, err);
-	json_decref(target);
+	r = json ? apply_json_patch(&value, j->object, &result, err) : apply_configuration(j, &value, j->object, &result, err);
 	if (r < 0)
 		return json ? r : error_context(err, "error applying patch");
-	r = take(w, result, err);
+	r = judged_take(j, result, err);
 	json_decref(result);
-	judged_changed(j);
 	return r;
 }
 
 /* ---- policies ---- */
 
-static void run_binding(struct judged *j, struct refusals *all, const struct policy *policy, const struct policy_binding *binding, bool *ret_ran) {
-	autoerror struct error err = {0};
-	json_t *params = NULL;
-	int r = policy_matches(j, &binding->match, false, &err);
-	if (r == 0)
+static void meet(void *arg, const struct policy *policy, const struct policy_binding *binding, json_t *param) {
+	struct passage *p = arg;
+	struct write *w = p->j->w;
+	const struct admissionregistration_v1_mutating_admission_policy *object = policy->object;
+	const char *param_name = json_string_value(json_object_get(json_object_get(param, "metadata"), "name")), *param_ns = json_string_value(json_object_get(json_object_get(param, "metadata"), "namespace"));
+	autofree char *key = xprintf("%s %s %s/%s", policy->name, binding->name, str_or(param_ns, ""), str_or(param_name, ""));
+	if (!reinvocation_asks(w, p->asked, key))
 		return;
-	if (r > 0)
-		r = policy_params(j, policy, binding, &params, &err);
-	if (r < 0) {
-		autofree char *text = xprintf("failed to configure binding: %s", error_message(&err));
-		refuse(all, policy, binding, text);
+	if (judged_trees(p->j, NULL) < 0 && !p->j->object)
 		return;
+	json_t *before = json_incref(p->j->object);
+	for (uint32_t i = 0; !json_is_null(before) && i < policy->mutations.count; i++) {
+		autoerror struct error wrong = {0};
+		if (mutate_once(p->j, policy, param, i, &wrong) < 0 && !policy->ignores_failure)
+			refuse(p, policy, binding, error_message(&wrong));
 	}
-	for (size_t p = 0; p < json_array_size(params); p++) {
-		json_t *param = json_array_get(params, p);
-		autoerror struct error why = {0};
-		r = policy_conditions(j, policy, param, &why);
-		if (r < 0)
-			refuse(all, policy, binding, error_message(&why));
-		for (uint32_t i = 0; r > 0 && i < policy->mutations.count; i++) {
-			autoerror struct error wrong = {0};
-			*ret_ran = true;
-			if (mutate_once(j, policy, param, i, &wrong) < 0)
-				refuse(all, policy, binding, error_message(&wrong));
-		}
-	}
-	json_decref(params);
+	bool same = judged_trees(p->j, NULL) < 0 || json_equal(before, p->j->object);
+	json_decref(before);
+	if (!same)
+		reinvocation_changed(w, p->asked);
+	if (str_equal(object->spec.reinvocation_policy, "IfNeeded"))
+		reinvocation_add(w, p->asked, key);
 }
 
-/* One pass over all policies, or, the second time, over those that want to be asked again. */
-static void run_all(struct judged *j, const struct policy_set *set, bool again, struct refusals *all, bool *ret_reinvoke) {
-	for (size_t i = 0; i < set->count; i++) {
-		const struct policy_hook *hook = &set->hooks[i];
-		const struct admissionregistration_v1_mutating_admission_policy *object = hook->policy->object;
-		bool if_needed = str_equal(object->spec.reinvocation_policy, "IfNeeded"), ran = false;
-		if (again && !if_needed)
-			continue;
-		autoerror struct error why = {0};
-		int r = policy_matches(j, &hook->policy->match, true, &why);
-		if (r < 0) {
-			autofree char *text = xprintf("failed to configure policy: %s", error_message(&why));
-			refuse(all, hook->policy, NULL, text);
-		}
-		for (size_t k = 0; r > 0 && k < hook->count; k++)
-			run_binding(j, all, hook->policy, &hook->bindings[k], &ran);
-		*ret_reinvoke |= if_needed && ran;
-	}
+static void fail(void *arg, const struct policy *policy, const struct policy_binding *binding, bool configured, const char *message) {
+	refuse(arg, policy, binding, message);
 }
 
 static int admit(struct write *w, struct error *err) {
 	autopolicies struct policy_set *set = w->object && w->operation != WRITE_DELETE ? policy_set_get(w->r->server, true) : NULL;
 	autojudged struct judged j = {0};
-	if (!set || !judged_init(&j, w))
+	if (!set || !judged_init(&j, w, true))
 		return 0;
-	struct refusals all = {0};
-	bool reinvoke = false, ignored = false;
-	void *before = api_ref(w->object);
-	run_all(&j, set, false, &all, &reinvoke);
-	/* Where something changed, those that want to know are asked once more. */
-	if (!all.count && reinvoke && w->object != before)
-		run_all(&j, set, true, &all, &ignored);
-	api_unref(before);
-	if (!all.count)
+	struct passage p = {.j = &j, .asked = &admission_state(w)->policies};
+	reinvocation_begin(w, p.asked);
+	policy_walk(&j, set, &(struct policy_visitor){&p, meet, fail});
+	reinvocation_end(w, p.asked);
+	if (!p.count)
 		return 0;
-	error_forbidden(err, w->resource, admission_name(w), "%s", all.messages[0]);
-	free(err->message);
-	err->message = xstrdup(all.messages[0]);
-	free(err->reason);
-	err->reason = xstrdup("Invalid");
-	for (size_t i = 0; i < all.count; i++) {
-		error_cause(err, "", "", "%s", all.messages[i]);
-		free(all.messages[i]);
-	}
-	free(all.messages);
-	return -EACCES;
+	int r = policy_refuse(err, w, "Invalid", false, p.messages, p.count);
+	for (size_t i = 0; i < p.count; i++)
+		free(p.messages[i]);
+	free(p.messages);
+	return r;
 }
 
 const struct admission_plugin admission_mutating_policy = {
 	.name = "MutatingAdmissionPolicy",
-	.operations = WRITE_CREATE | WRITE_UPDATE,
+	.operations = WRITE_CREATE | WRITE_UPDATE | WRITE_CONNECT,
+	.bodies = true,
+	.hook = true,
 	.admit = admit,
 };

@@ -20,7 +20,9 @@ const struct admission_plugin *const admission_plugins[] = {
 	&admission_pod_resize,
 	&admission_escalation,
 	&admission_mutating_policy, /* sees what all others have made of the object */
+	&admission_mutating_webhook,
 	&admission_validating_policy,
+	&admission_validating_webhook,
 	&admission_resource_quota, /* last: what it counts is then sure to be admitted */
 };
 const size_t admission_plugin_count = array_len(admission_plugins);
@@ -30,7 +32,7 @@ bool admission_is(const struct write *w, const char *group, const char *plural, 
 }
 
 const char *admission_name(const struct write *w) {
-	const struct meta_v1_object_meta *meta = w->object ? api_metadata(w->object) : NULL;
+	const struct meta_v1_object_meta *meta = w->object && !w->body ? api_metadata(w->object) : NULL;
 	if (!meta)
 		return w->name;
 	return str_empty(meta->name) ? meta->generate_name : meta->name;
@@ -49,17 +51,23 @@ static bool disabled(const struct apiserver *server, const struct admission_plug
 }
 
 int admission_run(struct write *w, bool mutate, struct error *err) {
-	while (w->next_plugin < admission_plugin_count) {
+	for (;;) {
+		if (w->next_plugin == admission_plugin_count) {
+			if (!mutate || !w->admission || !w->admission->wanted || w->admission->again)
+				return 0;
+			w->admission->again = true;
+			w->next_plugin = 0;
+		}
 		const struct admission_plugin *plugin = admission_plugins[w->next_plugin++];
+		bool body_alone = w->body && !w->body->show;
 		int (*hook)(struct write *, struct error *) = mutate ? plugin->admit : plugin->validate;
 		enum write_operation operation = w->operation == WRITE_UPDATE && w->created ? WRITE_CREATE : w->operation;
-		if (!hook || !(plugin->operations & operation) || disabled(w->r->server, plugin))
+		if (!hook || !(plugin->operations & operation) || (plugin->hook && w->skip_hooks) || (body_alone && !plugin->bodies) || disabled(w->r->server, plugin))
 			continue;
 		int rc = hook(w, err);
 		if (rc)
 			return rc;
 	}
-	return 0;
 }
 
 static bool known(const char *name) {

@@ -7,6 +7,7 @@
 
 /* The first refusal is told; Deny of any binding makes one. */
 struct verdict {
+	struct judged *j;
 	bool denied;
 	char *message;
 	const char *reason;
@@ -19,13 +20,6 @@ static void deny(struct verdict *v, const struct policy *policy, const struct po
 	v->reason = reason ? reason : "Invalid";
 	v->message = binding ? xprintf("ValidatingAdmissionPolicy '%s' with binding '%s' denied request: %s", policy->name, binding->name, message)
 			     : xprintf("ValidatingAdmissionPolicy '%s' denied request: %s", policy->name, message);
-}
-
-static void config_error(struct verdict *v, const struct policy *policy, const struct policy_binding *binding, const struct error *err) {
-	if (policy->ignores_failure)
-		return;
-	autofree char *text = xprintf("failed to configure %s: %s", binding ? "binding" : "policy", error_message(err));
-	deny(v, policy, binding, NULL, text);
 }
 
 /* What does not hold, by the binding's actions. */
@@ -69,12 +63,25 @@ static void failed(struct write *w, struct verdict *v, const struct policy *poli
 		act(w, v, policy, binding, NULL, error_message(err));
 }
 
-static void run_checks(struct judged *j, struct verdict *v, const struct policy *policy, const struct policy_binding *binding, json_t *params) {
+/* Their values would go to the audit log; one that fails refuses all the same. */
+static void run_audits(struct policy_run *pr, struct verdict *v, const struct policy_binding *binding) {
+	const struct policy *policy = pr->policy;
+	for (uint32_t i = 0; !policy->ignores_failure && i < policy->audits.count; i++) {
+		autoerror struct error why = {0};
+		struct cel_value value;
+		if (policy_evaluate(pr, &policy->audits.items[i], &value, &why) < 0)
+			deny(v, policy, binding, NULL, error_message(&why));
+	}
+}
+
+static void meet(void *arg, const struct policy *policy, const struct policy_binding *binding, json_t *param) {
+	struct verdict *v = arg;
+	struct write *w = v->j->w;
 	const struct admissionregistration_v1_validating_admission_policy *object = policy->object;
 	autoerror struct error err = {0};
 	autopolicyrun struct policy_run pr = {0};
-	if (policy_run_start(&pr, j, policy, params, CEL_REQUEST_BUDGET, &err) < 0) {
-		failed(j->w, v, policy, binding, &err);
+	if (policy_run_start(&pr, v->j, policy, param, CEL_REQUEST_BUDGET, &err) < 0) {
+		failed(w, v, policy, binding, &err);
 		return;
 	}
 	for (uint32_t i = 0; i < policy->checks.count; i++) {
@@ -83,88 +90,43 @@ static void run_checks(struct judged *j, struct verdict *v, const struct policy 
 		struct cel_value value;
 		int r = policy_evaluate(&pr, &policy->checks.items[i], &value, &why);
 		if (r < 0) {
-			failed(j->w, v, policy, binding, &why);
+			failed(w, v, policy, binding, &why);
 			if (r == -EDQUOT)
-				return;
+				break;
 		} else if (value.kind != CEL_BOOL || !value.b) {
 			autofree char *message = message_of(&pr, i, validation);
-			act(j->w, v, policy, binding, validation->reason, message);
+			act(w, v, policy, binding, validation->reason, message);
 		}
 	}
+	run_audits(&pr, v, binding);
 }
 
-/* Their values would go to the audit log; one that fails refuses all the same. */
-static void run_audits(struct judged *j, struct verdict *v, const struct policy *policy, const struct policy_binding *binding, json_t *params) {
-	autoerror struct error err = {0};
-	autopolicyrun struct policy_run pr = {0};
-	if (!policy->audits.count || policy->ignores_failure || policy_run_start(&pr, j, policy, params, CEL_REQUEST_BUDGET, &err) < 0)
-		return;
-	for (uint32_t i = 0; i < policy->audits.count; i++) {
-		autoerror struct error why = {0};
-		struct cel_value value;
-		if (policy_evaluate(&pr, &policy->audits.items[i], &value, &why) < 0)
-			deny(v, policy, binding, NULL, error_message(&why));
-	}
-}
-
-static void run_binding(struct judged *j, struct verdict *v, const struct policy *policy, const struct policy_binding *binding) {
-	autoerror struct error err = {0};
-	json_t *params = NULL;
-	int r = policy_matches(j, &binding->match, false, &err);
-	if (r == 0)
-		return;
-	if (r > 0)
-		r = policy_params(j, policy, binding, &params, &err);
-	if (r < 0) {
-		config_error(v, policy, binding, &err);
-		return;
-	}
-	for (size_t i = 0; i < json_array_size(params); i++) {
-		json_t *param = json_array_get(params, i);
-		autoerror struct error why = {0};
-		r = policy_conditions(j, policy, param, &why);
-		if (r < 0) {
-			failed(j->w, v, policy, binding, &why);
-		} else if (r > 0) {
-			run_checks(j, v, policy, binding, param);
-			run_audits(j, v, policy, binding, param);
-		}
-	}
-	json_decref(params);
-}
-
-static int code_of(const char *reason) {
-	return strcmp(reason, "Forbidden") == 0 ? 403 : strcmp(reason, "Unauthorized") == 0 ? 401 : strcmp(reason, "RequestEntityTooLarge") == 0 ? 413 : 422;
+static void fail(void *arg, const struct policy *policy, const struct policy_binding *binding, bool configured, const char *message) {
+	struct verdict *v = arg;
+	if (configured)
+		act(v->j->w, v, policy, binding, NULL, message);
+	else
+		deny(v, policy, binding, NULL, message);
 }
 
 static int validate(struct write *w, struct error *err) {
 	autopolicies struct policy_set *set = policy_set_get(w->r->server, false);
 	autojudged struct judged j = {0};
-	if (!set || !judged_init(&j, w))
+	if (!set || !judged_init(&j, w, true))
 		return 0;
-	struct verdict v = {0};
-	for (size_t i = 0; i < set->count; i++) {
-		const struct policy_hook *hook = &set->hooks[i];
-		autoerror struct error why = {0};
-		int r = policy_matches(&j, &hook->policy->match, true, &why);
-		if (r < 0)
-			config_error(&v, hook->policy, NULL, &why);
-		for (size_t k = 0; r > 0 && k < hook->count; k++)
-			run_binding(&j, &v, hook->policy, &hook->bindings[k]);
-	}
+	struct verdict v = {.j = &j};
+	policy_walk(&j, set, &(struct policy_visitor){&v, meet, fail});
 	if (!v.denied)
 		return 0;
-	error_forbidden(err, w->resource, admission_name(w), "%s", v.message);
-	err->http_code = code_of(v.reason);
-	free(err->reason);
-	err->reason = xstrdup(v.reason);
-	error_cause(err, "", "", "%s", v.message);
+	int r = policy_refuse(err, w, v.reason, true, &v.message, 1);
 	free(v.message);
-	return -EACCES;
+	return r;
 }
 
 const struct admission_plugin admission_validating_policy = {
 	.name = "ValidatingAdmissionPolicy",
 	.operations = WRITE_CREATE | WRITE_UPDATE | WRITE_DELETE | WRITE_CONNECT,
+	.bodies = true,
+	.hook = true,
 	.validate = validate,
 };

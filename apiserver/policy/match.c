@@ -6,9 +6,6 @@
 
 #include <errno.h>
 
-typedef struct admissionregistration_v1_match_resources match_resources;
-typedef struct admissionregistration_v1_named_rule_with_operations named_rule;
-
 /* ---- rules ---- */
 
 static bool has(const struct api_string_list *list, const char *text) {
@@ -31,10 +28,9 @@ static bool in_scope(const struct judged *j, const char *scope) {
 	return !scope || strcmp(scope, "*") == 0 || namespaced == (strcmp(scope, "Namespaced") == 0);
 }
 
-static bool rule_matches(const struct judged *j, const named_rule *named, const struct resource *resource) {
-	const struct admissionregistration_v1_rule_with_operations *rule = &named->rule_with_operations;
-	const char *name = str_or(admission_name(j->w), "");
-	if (named->resource_names.len && !api_string_list_has(&named->resource_names, name))
+static bool rule_matches(const struct judged *j, const struct match_rule *m, const struct resource *resource) {
+	const struct admissionregistration_v1_rule_with_operations *rule = m->rule;
+	if (m->names && !api_string_list_has(m->names, str_or(admission_name(j->w), "")))
 		return false;
 	return in_scope(j, rule->rule.scope) && has(&rule->operations, j->operation) && has(&rule->rule.api_groups, resource_group(resource)) && has(&rule->rule.api_versions, resource->api->version) &&
 	       has_resource(&rule->rule.resources, resource->api->plural, str_or(j->w->subresource, ""));
@@ -42,7 +38,7 @@ static bool rule_matches(const struct judged *j, const named_rule *named, const 
 
 struct other {
 	const struct judged *j;
-	const named_rule *rule;
+	const struct match_rule *rule;
 	const struct resource *found;
 };
 
@@ -54,12 +50,12 @@ static void try_other(const struct resource *resource, void *arg) {
 }
 
 /* In whose version a rule matches; NULL: none does. */
-static const struct resource *match_rules(const struct judged *j, const named_rule *rules, uint32_t count, bool exact) {
-	for (uint32_t i = 0; i < count; i++)
-		if (rule_matches(j, &rules[i], j->w->resource))
+static const struct resource *match_rules(const struct judged *j, const struct match_rules *rules, bool exact) {
+	for (uint32_t i = 0; i < rules->count; i++)
+		if (rule_matches(j, &rules->items[i], j->w->resource))
 			return j->w->resource;
-	for (uint32_t i = 0; !exact && i < count; i++) {
-		struct other o = {j, &rules[i], NULL};
+	for (uint32_t i = 0; !exact && i < rules->count; i++) {
+		struct other o = {j, &rules->items[i], NULL};
 		registry_each(j->w->r->server->registry, try_other, &o);
 		if (o.found)
 			return o.found;
@@ -76,7 +72,8 @@ static bool is_namespace(const struct judged *j) {
 static int match_namespace(const struct judged *j, const struct selector *selector, struct error *err) {
 	if (!selector || selector_is_empty(selector) || (!*j->ns && !is_namespace(j)))
 		return 1;
-	const void *own = is_namespace(j) && j->w->object ? j->w->object : is_namespace(j) ? j->w->old : NULL;
+	bool itself = is_namespace(j) && !j->w->body;
+	const void *own = itself && j->w->object ? j->w->object : itself ? j->w->old : NULL;
 	if (own)
 		return selector_matches_labels(selector, &api_metadata(own)->labels);
 	const struct resource *namespaces = registry_find(j->w->r->server->registry, "", "v1", "namespaces");
@@ -84,10 +81,10 @@ static int match_namespace(const struct judged *j, const struct selector *select
 	return entry ? selector_matches_labels(selector, &entry->labels) : error_not_found(err, namespaces, j->ns);
 }
 
-static bool match_object(const struct judged *j, const struct selector *selector) {
-	const void *sides[] = {j->w->object, j->w->old};
+static bool match_object(struct judged *j, const struct selector *selector) {
 	if (!selector || selector_is_empty(selector))
 		return true;
+	const void *sides[] = {judged_object(j), judged_old(j)};
 	for (size_t i = 0; i < array_len(sides); i++)
 		if (sides[i] && api_metadata(sides[i]) && selector_matches_labels(selector, &api_metadata(sides[i])->labels))
 			return true;
@@ -95,17 +92,13 @@ static bool match_object(const struct judged *j, const struct selector *selector
 }
 
 int policy_matches(struct judged *j, const struct policy_match *match, bool policy, struct error *err) {
-	const match_resources *m = match->resources;
-	if (!m)
-		return 1;
 	autoerror struct error why = {0};
 	int in_namespace = match_namespace(j, match->namespaces, &why);
 	if (in_namespace == 0 || !match_object(j, match->objects))
 		return 0;
-	bool exact = str_equal(m->match_policy, "Exact");
-	if (match_rules(j, m->exclude_resource_rules.items, m->exclude_resource_rules.len, exact))
+	if (match_rules(j, &match->excluded, match->exact))
 		return 0;
-	const struct resource *matched = m->resource_rules.len ? match_rules(j, m->resource_rules.items, m->resource_rules.len, exact) : j->w->resource;
+	const struct resource *matched = match->any_resource ? j->w->resource : match_rules(j, &match->rules, match->exact);
 	if (!matched)
 		return 0;
 	if (in_namespace < 0)

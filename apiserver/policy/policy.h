@@ -22,11 +22,22 @@ struct expressions {
 	struct expression *items;
 	uint32_t count;
 };
-/* Which requests: of a policy or a binding. */
-struct policy_match {
-	const struct admissionregistration_v1_match_resources *resources; /* NULL: all */
-	struct selector *namespaces, *objects;
+struct match_rule {
+	const struct admissionregistration_v1_rule_with_operations *rule;
+	const struct api_string_list *names; /* NULL: any */
 };
+struct match_rules {
+	struct match_rule *items;
+	uint32_t count;
+};
+/* Which requests: of a policy, a binding or a webhook. */
+struct policy_match {
+	bool any_resource; /* whatever the rules say */
+	bool exact;        /* other versions of a resource do not count */
+	struct match_rules rules, excluded;
+	struct selector *namespaces, *objects; /* NULL: all */
+};
+void policy_match_done(struct policy_match *match);
 struct policy {
 	unsigned refs; /* atomic */
 	const void *object;  /* ValidatingAdmissionPolicy or MutatingAdmissionPolicy */
@@ -58,6 +69,11 @@ struct policy_set {
 	struct policy_hook *hooks;
 	size_t count;
 };
+/* Match conditions alone, as a webhook has them; they live as long as `list`. */
+struct policy *policy_of_conditions(const struct admissionregistration_v1_match_condition_array *list);
+void policy_unref(struct policy *policy);
+/* A number that changes with any object in the snapshot. */
+uint64_t policy_signature(const struct snapshot *snapshot);
 /* Those in effect now, NULL where there are none; a reference. Looks at the cache alone. */
 struct policy_set *policy_set_get(struct apiserver *server, bool mutating);
 void policy_set_unref(struct policy_set *set);
@@ -68,6 +84,7 @@ static inline void cleanup_policy_set(struct policy_set **set) {
 
 /* ---- a write, as policies see it ---- */
 
+/* Lives as long as the attempt of its write at most. */
 struct judged {
 	struct write *w;
 	const char *operation;       /* CREATE, UPDATE, DELETE, CONNECT */
@@ -75,11 +92,17 @@ struct judged {
 	const struct resource *matched; /* in whose version the policy at hand sees it */
 	json_t *object, *old, *request, *namespace; /* made when first asked for, for `made_for` */
 	const struct resource *made_for;
+	void *body, *old_body;       /* what the write's body->show makes; made when first asked for */
 };
-/* False where no policy may judge it: policies themselves, and reviews that nobody stores. */
-bool judged_init(struct judged *j, struct write *w);
-/* The object has changed: what was made of it is forgotten. */
-void judged_changed(struct judged *j);
+/* False where nobody may judge it: policies and webhooks themselves; for policies, reviews that nobody stores. */
+bool judged_init(struct judged *j, struct write *w, bool policies);
+/* What is written and what it was, as it is seen: NULL where there is none. Borrowed. */
+const void *judged_object(struct judged *j);
+const void *judged_old(struct judged *j);
+/* The same as trees in the version that was matched, null where there is none; and the request without them. Borrowed. */
+int judged_trees(struct judged *j, struct error *err);
+/* A tree, in the version that was matched, is what is written from now on. */
+int judged_take(struct judged *j, json_t *tree, struct error *err);
 void judged_done(struct judged *j);
 #define autojudged cleanup(judged_done)
 
@@ -87,6 +110,19 @@ void judged_done(struct judged *j);
 int policy_matches(struct judged *j, const struct policy_match *match, bool policy, struct error *err);
 /* Parameters of a binding; *ret are new trees in an array (one null where there are to be none). -ENOENT and such: as the message says. */
 int policy_params(struct judged *j, const struct policy *policy, const struct policy_binding *binding, json_t **ret, struct error *err);
+
+/* ---- one after the other ---- */
+
+struct policy_visitor {
+	void *arg;
+	/* A policy that the write meets, its conditions too: once for each binding and parameter. */
+	void (*meet)(void *arg, const struct policy *policy, const struct policy_binding *binding, json_t *param);
+	/* What went wrong before that, where the policy does not ignore it. binding NULL: with the policy itself. `configured`: it is in effect, a condition failed. */
+	void (*fail)(void *arg, const struct policy *policy, const struct policy_binding *binding, bool configured, const char *message);
+};
+void policy_walk(struct judged *j, const struct policy_set *set, const struct policy_visitor *visitor);
+/* Refuses the write: its message, one cause a message, and a code that fits the reason. Returns the error. */
+int policy_refuse(struct error *err, const struct write *w, const char *reason, bool says_forbidden, char *const *messages, size_t count);
 
 /* ---- evaluation ---- */
 

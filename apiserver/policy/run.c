@@ -9,24 +9,22 @@
 
 #include <errno.h>
 
+#define WEBHOOKS_TOO 6 /* of those that are exempt */
+
 /* ---- the write ---- */
 
-bool judged_init(struct judged *j, struct write *w) {
+bool judged_init(struct judged *j, struct write *w, bool policies) {
 	static const struct {
 		const char *group, *plural;
-	} exempt[] = {
+	} exempt[] = { /* the first of them from webhooks too */
 		{"admissionregistration.k8s.io", "validatingadmissionpolicies"}, {"admissionregistration.k8s.io", "validatingadmissionpolicybindings"}, {"admissionregistration.k8s.io", "mutatingadmissionpolicies"},
 		{"admissionregistration.k8s.io", "mutatingadmissionpolicybindings"}, {"admissionregistration.k8s.io", "validatingwebhookconfigurations"}, {"admissionregistration.k8s.io", "mutatingwebhookconfigurations"},
 		{"authentication.k8s.io", "selfsubjectreviews"}, {"authentication.k8s.io", "tokenreviews"}, {"authorization.k8s.io", "localsubjectaccessreviews"}, {"authorization.k8s.io", "selfsubjectaccessreviews"},
 		{"authorization.k8s.io", "selfsubjectrulesreviews"}, {"authorization.k8s.io", "subjectaccessreviews"},
 	};
 	for (size_t i = 0; i < array_len(exempt); i++)
-		if (strcmp(resource_group(w->resource), exempt[i].group) == 0 && strcmp(w->resource->api->plural, exempt[i].plural) == 0)
+		if ((policies || i < WEBHOOKS_TOO) && strcmp(resource_group(w->resource), exempt[i].group) == 0 && strcmp(w->resource->api->plural, exempt[i].plural) == 0)
 			return false;
-	/* A subresource of a kind of its own is not what the write holds. */
-	const struct api_subresource *sub = w->subresource ? api_resource_subresource(w->resource->api, w->subresource) : NULL;
-	if (sub && sub->type != w->resource->type)
-		return false;
 	bool create = w->operation == WRITE_CREATE || (w->operation == WRITE_UPDATE && w->created);
 	*j = (struct judged){.w = w, .matched = w->resource, .operation = create ? "CREATE" : w->operation == WRITE_UPDATE ? "UPDATE" : w->operation == WRITE_DELETE ? "DELETE" : "CONNECT"};
 	j->ns = w->resource->api->namespaced ? str_or(w->ns, "") : "";
@@ -38,15 +36,43 @@ static void forget(json_t **tree) {
 	*tree = NULL;
 }
 
-void judged_changed(struct judged *j) {
+static void changed(struct judged *j) {
 	forget(&j->object);
+	api_unref(j->body);
+	j->body = NULL;
 }
 
 void judged_done(struct judged *j) {
-	forget(&j->object);
+	changed(j);
+	api_unref(j->old_body);
+	j->old_body = NULL;
 	forget(&j->old);
 	forget(&j->request);
 	forget(&j->namespace);
+}
+
+const void *judged_object(struct judged *j) {
+	struct write *w = j->w;
+	/* What a deletion marks is the server's own doing. */
+	if (!w->object || w->operation == WRITE_DELETE)
+		return NULL;
+	if (!w->body || !w->body->show)
+		return w->object;
+	return j->body ? j->body : (j->body = w->body->show(w->object));
+}
+
+const void *judged_old(struct judged *j) {
+	struct write *w = j->w;
+	if (!w->old || w->created)
+		return NULL;
+	if (!w->body || !w->body->show)
+		return w->old;
+	return j->old_body ? j->old_body : (j->old_body = w->body->show(w->old));
+}
+
+/* The object's type in the version in which it was matched. */
+static const struct api_type *matched_type(const struct judged *j) {
+	return j->w->body ? j->w->body->type : j->matched->type;
 }
 
 /* An object in the version in which it was matched. */
@@ -54,9 +80,9 @@ static json_t *tree_of(const struct judged *j, const void *object) {
 	if (!object)
 		return json_null();
 	const struct resource *as = j->matched;
-	if (as == j->w->resource || as->custom) {
+	if (as == j->w->resource || as->custom || j->w->body) {
 		json_t *tree = api_to_json(api_type_of(object), object);
-		if (as != j->w->resource) {
+		if (as != j->w->resource && !j->w->body) {
 			autofree char *version = xprintf("%s/%s", as->api->group, as->api->version);
 			json_object_set_new(tree, "apiVersion", json_string(version));
 		}
@@ -70,8 +96,43 @@ static json_t *tree_of(const struct judged *j, const void *object) {
 	return tree;
 }
 
-static json_t *kind_of(const struct resource *resource) {
-	return json_pack("{s:s, s:s, s:s}", "group", resource_group(resource), "version", resource->api->version, "kind", resource->api->kind);
+/* Takes the object, of the matched type. */
+static int take_object(struct judged *j, void *object, struct error *err) {
+	struct write *w = j->w;
+	void *own = object;
+	if (w->body && w->body->take) {
+		int r = w->body->take(w, object, err);
+		api_unref(object);
+		changed(j);
+		return r;
+	}
+	if (!w->body && w->resource->custom) {
+		((struct custom_object *)object)->api_version = ((struct custom_object *)w->object)->api_version;
+	} else if (!w->body && j->matched != w->resource) {
+		int r = api_convert(object, w->resource->type, &own, err);
+		api_unref(object);
+		if (r < 0)
+			return r;
+	}
+	api_unref(w->object);
+	w->object = own;
+	changed(j);
+	if (!w->body && w->resource->custom)
+		return custom_process(NULL, w->resource, own, err);
+	api_default(own);
+	return 0;
+}
+
+int judged_take(struct judged *j, json_t *tree, struct error *err) {
+	const struct api_type *type = j->w->resource->custom && !j->w->body ? j->w->resource->type : matched_type(j);
+	void *object;
+	int r = api_from_json(type, tree, NULL, &object, err);
+	return r < 0 ? r : take_object(j, object, err);
+}
+
+static json_t *kind_of(const struct judged *j, const struct resource *resource) {
+	const struct api_type *body = j->w->body ? j->w->body->type : NULL;
+	return json_pack("{s:s, s:s, s:s}", "group", body ? str_or(body->group, "") : resource_group(resource), "version", body ? body->version : resource->api->version, "kind", body ? body->kind : resource->api->kind);
 }
 
 static json_t *name_of(const struct resource *resource) {
@@ -108,26 +169,31 @@ static json_t *user_info(const struct user *user) {
 
 static json_t *options_of(const struct judged *j) {
 	const struct write *w = j->w;
-	json_t *options = w->operation == WRITE_DELETE && w->delete_options_json ? json_loads(w->delete_options_json, 0, NULL) : NULL;
-	if (!json_is_object(options)) {
-		json_decref(options);
-		options = json_object();
-	}
-	json_object_set_new(options, "kind", json_string(w->operation == WRITE_DELETE ? "DeleteOptions" : strcmp(j->operation, "CREATE") == 0 ? "CreateOptions" : "UpdateOptions"));
+	if (w->operation == WRITE_CONNECT)
+		return json_null();
+	bool delete = w->operation == WRITE_DELETE;
+	json_t *options = delete && w->options ? api_to_json(api_type_of(w->options), w->options) : json_object();
+	json_object_set_new(options, "kind", json_string(delete ? "DeleteOptions" : strcmp(j->operation, "CREATE") == 0 ? "CreateOptions" : "UpdateOptions"));
 	json_object_set_new(options, "apiVersion", json_string("meta.k8s.io/v1"));
 	if (w->dry_run)
 		json_object_set_new(options, "dryRun", json_pack("[s]", "All"));
-	set_text(options, "fieldManager", w->r->field_manager);
+	if (!delete) {
+		set_text(options, "fieldManager", http_query(w->r->http, "fieldManager"));
+		set_text(options, "fieldValidation", http_query(w->r->http, "fieldValidation"));
+	}
 	return options;
 }
 
 static json_t *request_of(const struct judged *j) {
 	const struct write *w = j->w;
-	json_t *request = json_pack("{s:s, s:o, s:o, s:o, s:o, s:s, s:o, s:b, s:o}", "uid", "", "kind", kind_of(j->matched), "resource", name_of(j->matched), "requestKind", kind_of(w->resource), "requestResource", name_of(w->resource), "operation",
+	json_t *request = json_pack("{s:s, s:o, s:o, s:o, s:o, s:s, s:o, s:b, s:o}", "uid", "", "kind", kind_of(j, j->matched), "resource", name_of(j->matched), "requestKind", kind_of(j, w->resource), "requestResource", name_of(w->resource), "operation",
 		j->operation, "userInfo", user_info(w->r->user), "dryRun", w->dry_run, "options", options_of(j));
 	set_text(request, "subResource", w->subresource);
 	set_text(request, "requestSubResource", w->subresource);
-	set_text(request, "name", w->name ? w->name : w->object ? api_metadata(w->object)->name : NULL);
+	const struct meta_v1_object_meta *meta = w->object ? api_metadata(w->object) : NULL;
+	/* Who deletes a collection names nobody. */
+	if (strcmp(w->r->verb, "deletecollection") != 0)
+		set_text(request, "name", w->name ? w->name : meta ? meta->name : NULL);
 	set_text(request, "namespace", j->ns);
 	return request;
 }
@@ -152,7 +218,7 @@ static int namespace_of(const struct judged *j, json_t **ret, struct error *err)
 	return 0;
 }
 
-static int make_trees(struct judged *j, struct error *err) {
+int judged_trees(struct judged *j, struct error *err) {
 	if (j->made_for != j->matched) {
 		forget(&j->object);
 		forget(&j->old);
@@ -160,9 +226,9 @@ static int make_trees(struct judged *j, struct error *err) {
 		j->made_for = j->matched;
 	}
 	if (!j->object)
-		j->object = tree_of(j, j->w->operation == WRITE_DELETE ? NULL : j->w->object);
+		j->object = tree_of(j, judged_object(j));
 	if (!j->old)
-		j->old = tree_of(j, j->w->created ? NULL : j->w->old);
+		j->old = tree_of(j, judged_old(j));
 	if (!j->request)
 		j->request = request_of(j);
 	return j->namespace ? 0 : namespace_of(j, &j->namespace, err);
@@ -223,7 +289,7 @@ static void bind_value(struct policy_run *pr, const char *name, struct cel_value
 
 int policy_run_start(struct policy_run *pr, struct judged *j, const struct policy *policy, json_t *params, uint64_t budget, struct error *err) {
 	*pr = (struct policy_run){0};
-	int r = make_trees(j, err);
+	int r = judged_trees(j, err);
 	if (r < 0)
 		return r;
 	*pr = (struct policy_run){.j = j, .policy = policy, .params = params, .run = cel_run_new(budget)};

@@ -28,27 +28,39 @@ static struct expressions expressions_of(uint32_t count) {
 
 /* ---- policies ---- */
 
+static struct match_rules rules_of(const struct admissionregistration_v1_named_rule_with_operations *items, uint32_t count) {
+	struct match_rules rules = {.items = count ? xcalloc(count, sizeof(struct match_rule)) : NULL, .count = count};
+	for (uint32_t i = 0; i < count; i++)
+		rules.items[i] = (struct match_rule){&items[i].rule_with_operations, items[i].resource_names.len ? &items[i].resource_names : NULL};
+	return rules;
+}
+
 static int match_init(struct policy_match *match, const struct admissionregistration_v1_match_resources *resources, struct error *err) {
-	match->resources = resources;
+	match->any_resource = !resources || !resources->resource_rules.len;
 	if (!resources)
 		return 0;
+	match->exact = str_equal(resources->match_policy, "Exact");
+	match->rules = rules_of(resources->resource_rules.items, resources->resource_rules.len);
+	match->excluded = rules_of(resources->exclude_resource_rules.items, resources->exclude_resource_rules.len);
 	int r = resources->namespace_selector ? label_selector_from(resources->namespace_selector, &match->namespaces, err) : 0;
 	return r < 0 || !resources->object_selector ? r : label_selector_from(resources->object_selector, &match->objects, err);
 }
 
-static void match_done(struct policy_match *match) {
+void policy_match_done(struct policy_match *match) {
+	free(match->rules.items);
+	free(match->excluded.items);
 	selector_free(match->namespaces);
 	selector_free(match->objects);
 }
 
-static void policy_unref(struct policy *p) {
+void policy_unref(struct policy *p) {
 	if (!p || __atomic_sub_fetch(&p->refs, 1, __ATOMIC_ACQ_REL))
 		return;
 	struct expressions *lists[] = {&p->conditions, &p->variables, &p->checks, &p->messages, &p->audits, &p->mutations};
 	for (size_t i = 0; i < array_len(lists); i++)
 		expressions_done(lists[i]);
 	expression_scope_free(p->scope);
-	match_done(&p->match);
+	policy_match_done(&p->match);
 	api_unref(p->object);
 	free(p);
 }
@@ -125,6 +137,14 @@ static struct policy *policy_new(const void *take_object, uint64_t version, bool
 	return p;
 }
 
+struct policy *policy_of_conditions(const struct admissionregistration_v1_match_condition_array *list) {
+	static const struct admissionregistration_v1_variable_array none;
+	struct policy *p = xnew(struct policy);
+	*p = (struct policy){.refs = 1, .name = "", .uid = "", .condition_list = list, .variable_list = &none};
+	compile_shared(p, false);
+	return p;
+}
+
 /* ---- sets ---- */
 
 void policy_set_unref(struct policy_set *set) {
@@ -133,7 +153,7 @@ void policy_set_unref(struct policy_set *set) {
 	for (size_t i = 0; i < set->count; i++) {
 		struct policy_hook *hook = &set->hooks[i];
 		for (size_t k = 0; k < hook->count; k++) {
-			match_done(&hook->bindings[k].match);
+			policy_match_done(&hook->bindings[k].match);
 			api_unref(hook->bindings[k].object);
 		}
 		free(hook->bindings);
@@ -143,7 +163,7 @@ void policy_set_unref(struct policy_set *set) {
 	free(set);
 }
 
-static uint64_t signature_of(const struct snapshot *snapshot) {
+uint64_t policy_signature(const struct snapshot *snapshot) {
 	uint64_t signature = snapshot->len + 1;
 	struct snapshot_scan scan = snapshot_scan_over(snapshot, 0, snapshot->len, 0);
 	for (const struct entry *entry; (entry = snapshot_scan_next(&scan));)
@@ -184,7 +204,7 @@ static bool read_binding(const struct resource *resource, const struct entry *en
 	}
 	if (match_init(&ret->match, resources, NULL) == 0)
 		return true;
-	match_done(&ret->match);
+	policy_match_done(&ret->match);
 	api_unref(object);
 	return false;
 }
@@ -211,7 +231,7 @@ static struct policy_set *build(const struct resource *policies, const struct sn
 				set->hooks[set->count++].policy = p;
 		}
 		if (k == set->count) {
-			match_done(&binding.match);
+			policy_match_done(&binding.match);
 			api_unref(binding.object);
 			continue;
 		}
@@ -235,7 +255,7 @@ struct policy_set *policy_set_get(struct apiserver *server, bool mutating) {
 	autosnapshot struct snapshot *policy_list = collection_snapshot(policies->collection);
 	if (!policy_list->len)
 		return NULL;
-	uint64_t signature = signature_of(policy_list) ^ signature_of(binding_list) * 31;
+	uint64_t signature = policy_signature(policy_list) ^ policy_signature(binding_list) * 31;
 	pthread_mutex_lock(&lock);
 	struct policy_set *set = current[mutating];
 	if (!set || set->signature != signature) {

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* pods|services|nodes/x/proxy/...: the request goes on to a pod, one of a service's endpoints, or a kubelet. */
 #include "apiserver/proxy/kubelet.h"
+#include "apiserver/rest/body.h"
 #include "apiserver/rest/subresource.h"
 #include "apiserver/timers.h"
 #include "api/core_v1.h"
@@ -57,10 +58,10 @@ static int locate_pod(struct request *r, const struct destination *d, struct ups
 }
 
 /* A ready endpoint of the service's port, from its slices. */
-static bool pick_endpoint(struct request *r, const char *service, const char *port_name, struct upstream_options *ret) {
-	const struct resource *slices = registry_find(r->server->registry, "discovery.k8s.io", "v1", "endpointslices");
+static bool pick_endpoint(struct apiserver *server, struct arena *arena, const char *ns, const char *service, const char *port_name, const char **ret_address, uint16_t *ret_port) {
+	const struct resource *slices = registry_find(server->registry, "discovery.k8s.io", "v1", "endpointslices");
 	autosnapshot struct snapshot *snapshot = collection_snapshot(slices->collection);
-	autofree char *prefix = xprintf("%s/", r->ns);
+	autofree char *prefix = xprintf("%s/", ns);
 	size_t first, end;
 	unsigned seen = 0;
 	snapshot_range(snapshot, prefix, &first, &end);
@@ -71,20 +72,42 @@ static bool pick_endpoint(struct request *r, const char *service, const char *po
 			continue;
 		const struct discovery_v1_endpoint_slice *slice = object;
 		for (uint32_t p = 0; p < slice->ports.len; p++) {
-			if (!str_equal(slice->ports.items[p].name, port_name) || !slice->ports.items[p].port)
+			if (!str_equal(str_or(slice->ports.items[p].name, ""), port_name) || !slice->ports.items[p].port)
 				continue;
 			for (uint32_t e = 0; e < slice->endpoints.len; e++) {
 				const struct discovery_v1_endpoint *endpoint = &slice->endpoints.items[e];
 				bool ready = !endpoint->conditions.ready || *endpoint->conditions.ready;
 				if (!ready || !endpoint->addresses.len || random_below(++seen) != 0)
 					continue;
-				ret->address = arena_strdup(r->arena, endpoint->addresses.items[0]);
-				ret->port = (uint16_t)*slice->ports.items[p].port;
+				*ret_address = arena_strdup(arena, endpoint->addresses.items[0]);
+				*ret_port = (uint16_t)*slice->ports.items[p].port;
 			}
 		}
 		api_unref(object);
 	}
 	return seen > 0;
+}
+
+int service_locate(struct apiserver *server, struct arena *arena, const char *ns, const char *name, int32_t port, const char **ret_address, uint16_t *ret_port, struct error *err) {
+	struct core_v1_service *service = registry_read(server->registry, "", "services", ns, name);
+	if (!service)
+		return error_set(err, ENOENT, "service \"%s\" not found", name);
+	if (str_equal(service->spec.type, "ExternalName")) {
+		*ret_address = arena_strdup(arena, str_or(service->spec.external_name, ""));
+		*ret_port = (uint16_t)port;
+		api_unref(service);
+		return 0;
+	}
+	const char *port_name = NULL;
+	for (uint32_t i = 0; i < service->spec.ports.len && !port_name; i++)
+		if (service->spec.ports.items[i].port == port)
+			port_name = arena_strdup(arena, str_or(service->spec.ports.items[i].name, ""));
+	api_unref(service);
+	if (!port_name)
+		return error_set(err, ENOENT, "no service port %d found for service \"%s\"", port, name);
+	if (!pick_endpoint(server, arena, ns, name, port_name, ret_address, ret_port))
+		return error_set(err, ENOENT, "no endpoints available for service \"%s\"", name);
+	return 0;
 }
 
 static int locate_service(struct request *r, const struct destination *d, struct upstream_options *ret, struct error *err) {
@@ -102,13 +125,14 @@ static int locate_service(struct request *r, const struct destination *d, struct
 	api_unref(service);
 	if (!port_name)
 		return error_status(err, 503, "ServiceUnavailable", "no service port \"%s\" found for service \"%s\"", d->port, d->name);
-	if (!pick_endpoint(r, d->name, port_name, ret))
+	if (!pick_endpoint(r->server, r->arena, r->ns, d->name, port_name, &ret->address, &ret->port))
 		return error_status(err, 503, "ServiceUnavailable", "no endpoints available for service \"%s\"", r->name);
 	return 0;
 }
 
-int subresource_proxy(struct request *r, struct error *err) {
+static int pass_on(struct request *r, void *take_options, struct error *err) {
 	struct destination d;
+	api_unref(take_options);
 	if (!split_name(r->arena, r->name, &d))
 		return error_bad_request(err, "invalid %s request \"%s\"", r->resource->api->singular, r->name);
 	struct upstream_options options = {.method = r->method, .reached = "error trying to reach service: ", .unreachable_code = 503};
@@ -137,4 +161,21 @@ int subresource_proxy(struct request *r, struct error *err) {
 	options.location_prefix = at ? arena_strndup(r->arena, r->path, (size_t)(at - r->path) + 6) : NULL;
 	upstream_start(timers_loop(r->server->timers), r, &options);
 	return REQUEST_TAKEN;
+}
+
+int subresource_proxy(struct request *r, struct error *err) {
+	void *options;
+	const char *path = str_empty(r->rest) ? NULL : r->rest;
+	/* Three kinds that are made alike. */
+	if (strcmp(r->plural, "pods") == 0) {
+		options = api_new(&core_v1_pod_proxy_options_type);
+		((struct core_v1_pod_proxy_options *)options)->path = arena_printf(api_arena(options), "/%s", str_or(path, ""));
+	} else if (strcmp(r->plural, "nodes") == 0) {
+		options = api_new(&core_v1_node_proxy_options_type);
+		((struct core_v1_node_proxy_options *)options)->path = arena_printf(api_arena(options), "/%s", str_or(path, ""));
+	} else {
+		options = api_new(&core_v1_service_proxy_options_type);
+		((struct core_v1_service_proxy_options *)options)->path = arena_printf(api_arena(options), "/%s", str_or(path, ""));
+	}
+	return body_admit(r, &(struct body_admission){r->resource, r->name, r->subresource, WRITE_CONNECT, pass_on}, options);
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* pods/log, exec, attach and portforward: checked here, done by the kubelet of the pod's node. */
 #include "apiserver/proxy/kubelet.h"
+#include "apiserver/rest/body.h"
 #include "apiserver/rest/subresource.h"
 #include "apiserver/timers.h"
 #include "apiserver/validation/validation.h"
@@ -187,7 +188,8 @@ static int build_target(struct request *r, const struct core_v1_pod *pod, struct
 	return 0;
 }
 
-int subresource_kubelet(struct request *r, struct error *err) {
+static int pass_on(struct request *r, void *take_options, struct error *err) {
+	api_unref(take_options);
 	struct core_v1_pod *pod = resource_read(r->resource, r->ns, r->name);
 	if (!pod)
 		return error_not_found(err, r->resource, r->name);
@@ -221,4 +223,52 @@ int subresource_kubelet(struct request *r, struct error *err) {
 		options.reached = arena_printf(r->arena, "Get \"https://%s:%u%s\": ", options.address, options.port, target.data);
 	upstream_start(timers_loop(r->server->timers), r, &options);
 	return REQUEST_TAKEN;
+}
+
+/* ---- admission ---- */
+
+static void add_command(const char *name, const char *value, void *arg) {
+	struct core_v1_pod_exec_options *options = arg;
+	if (strcmp(name, "command") == 0)
+		api_string_list_add(api_arena(options), &options->command, value);
+}
+
+static void add_forwarded(const char *name, const char *value, void *arg) {
+	struct core_v1_pod_port_forward_options *options = arg;
+	int64_t port;
+	if (strcmp(name, "ports") == 0 && str_to_int64(value, INT32_MIN, INT32_MAX, &port))
+		*(int32_t *)api_list_add(api_arena(options), &options->ports) = (int32_t)port;
+}
+
+/* What a connection is asked for, as an object of its own. */
+#define STREAMS(options_, r_) \
+	do { \
+		(options_)->stdin = request_flag((r_), "stdin"); \
+		(options_)->stdout = request_flag((r_), "stdout"); \
+		(options_)->stderr = request_flag((r_), "stderr"); \
+		(options_)->tty = request_flag((r_), "tty"); \
+		(options_)->container = arena_strdup(api_arena(options_), http_query((r_)->http, "container")); \
+	} while (0)
+
+static void *connection_options(struct request *r) {
+	if (strcmp(r->subresource, "exec") == 0) {
+		struct core_v1_pod_exec_options *options = api_new_of(core_v1_pod_exec_options);
+		STREAMS(options, r);
+		http_query_each(r->http, add_command, options);
+		return options;
+	}
+	if (strcmp(r->subresource, "attach") == 0) {
+		struct core_v1_pod_attach_options *options = api_new_of(core_v1_pod_attach_options);
+		STREAMS(options, r);
+		return options;
+	}
+	struct core_v1_pod_port_forward_options *options = api_new_of(core_v1_pod_port_forward_options);
+	http_query_each(r->http, add_forwarded, options);
+	return options;
+}
+
+int subresource_kubelet(struct request *r, struct error *err) {
+	if (strcmp(r->subresource, "log") == 0)
+		return pass_on(r, NULL, err); /* a read */
+	return body_admit(r, &(struct body_admission){r->resource, r->name, r->subresource, WRITE_CONNECT, pass_on}, connection_options(r));
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* pods/x/binding and bindings: the scheduler's word on where a pod runs. */
+#include "apiserver/rest/body.h"
 #include "apiserver/rest/subresource.h"
 #include "api/core_v1.h"
 #include "api/meta_v1.h"
@@ -59,8 +60,9 @@ static void answer_bound(struct write *w, struct entry *entry) {
 	request_respond_json(r, 201, text, sizeof(text) - 1);
 }
 
-static int bind_pod(struct request *r, const char *name, void *input, struct error *err) {
+static int bind_pod(struct request *r, void *input, struct error *err) {
 	const struct core_v1_binding *binding = input;
+	const char *name = r->name ? r->name : arena_strdup(r->arena, str_or(binding->metadata.name, ""));
 	int rc = 0;
 	/* What is wrong with a target is no Invalid there either, but a bare error. */
 	if (!str_equal(binding->metadata.name, name))
@@ -77,9 +79,10 @@ static int bind_pod(struct request *r, const char *name, void *input, struct err
 	struct write *w = write_new(r, WRITE_UPDATE);
 	w->resource = registry_find(r->server->registry, "", "v1", "pods");
 	w->strategy = w->resource->strategy;
-	w->name = arena_strdup(r->arena, name);
+	w->name = name;
 	w->subresource = "binding";
 	w->skip_validation = true;
+	w->skip_hooks = true;
 	w->input = input;
 	w->make = make_bound;
 	w->done = answer_bound;
@@ -92,7 +95,9 @@ int subresource_binding(struct request *r, struct error *err) {
 	void *input;
 	if (rc == 0)
 		rc = request_decode_body(r, &core_v1_binding_type, &input, err);
-	return rc < 0 ? rc : bind_pod(r, r->name, input, err);
+	if (rc < 0)
+		return rc;
+	return body_admit(r, &(struct body_admission){r->resource, r->name, "binding", WRITE_CREATE, bind_pod}, input);
 }
 
 int rest_create_binding(struct request *r, struct error *err) {
@@ -107,5 +112,5 @@ int rest_create_binding(struct request *r, struct error *err) {
 		api_unref(input);
 		return error_bad_request(err, "name must be provided");
 	}
-	return bind_pod(r, arena_strdup(r->arena, name), input, err);
+	return body_admit(r, &(struct body_admission){r->resource, arena_strdup(r->arena, name), NULL, WRITE_CREATE, bind_pod}, input);
 }

@@ -19,7 +19,12 @@ struct delete_request {
 	const char *uid, *resource_version;
 	const char *propagation;
 	bool dry_run;
+	const void *options; /* as they came; NULL: of an eviction */
 };
+
+static void unref_options(void *arg) {
+	api_unref(arg);
+}
 
 struct query_options {
 	struct meta_v1_delete_options *options;
@@ -94,7 +99,8 @@ static int parse_options(struct request *r, struct delete_request *d, struct err
 		}
 		r->dry_run = d->dry_run = options->dry_run.len > 0;
 	}
-	api_unref(options);
+	arena_defer(r->arena, unref_options, options);
+	d->options = options;
 	return rc;
 }
 
@@ -225,6 +231,7 @@ static struct write *delete_new(struct request *r, const struct delete_request *
 	struct write *w = write_new(r, WRITE_DELETE);
 	w->make = make_deleted;
 	w->arg = (void *)d;
+	w->options = d->options;
 	w->done = answer_deleted;
 	return w;
 }
@@ -247,6 +254,7 @@ void delete_for_eviction(struct request *r, const void *delete_options) {
 	d->propagation = options ? options->propagation_policy : NULL;
 	struct write *w = delete_new(r, d);
 	w->subresource = NULL;
+	w->skip_hooks = true;
 	w->done = answer_evicted;
 	write_start(w);
 }

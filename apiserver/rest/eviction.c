@@ -3,6 +3,7 @@
  * pods/x/eviction: a deletion that asks the disruption budgets. Where a budget covers the pod, one disruption is first taken from
  * its status; only then is the pod deleted.
  */
+#include "apiserver/rest/body.h"
 #include "apiserver/rest/subresource.h"
 #include "api/core_v1.h"
 #include "api/meta_v1.h"
@@ -121,20 +122,16 @@ static int check_dry_run(struct request *r, const struct meta_v1_delete_options 
 	return 0;
 }
 
-int subresource_eviction(struct request *r, struct error *err) {
-	int rc = request_parse_write_options(r, err);
+static int begin(struct request *r, void *take_input, struct error *err) {
 	struct eviction *e = arena_new_type(r->arena, struct eviction);
 	e->r = r;
-	if (rc == 0)
-		rc = request_decode_body(r, &policy_v1_eviction_type, &e->input, err);
-	if (rc < 0)
-		return rc;
+	e->input = take_input;
 	arena_defer(r->arena, free_eviction, e);
 	const struct policy_v1_eviction *eviction = e->input;
 	e->options = eviction->delete_options;
 	if (!str_equal(eviction->metadata.name, r->name))
 		return error_bad_request(err, "name in URL does not match name in Eviction object");
-	rc = check_dry_run(r, eviction->delete_options, err);
+	int rc = check_dry_run(r, eviction->delete_options, err);
 	if (rc < 0)
 		return rc;
 	struct core_v1_pod *pod = resource_read(r->resource, r->ns, r->name);
@@ -165,4 +162,12 @@ int subresource_eviction(struct request *r, struct error *err) {
 	w->done = charged;
 	write_start(w);
 	return REQUEST_TAKEN;
+}
+
+int subresource_eviction(struct request *r, struct error *err) {
+	void *input;
+	int rc = request_parse_write_options(r, err);
+	if (rc == 0)
+		rc = request_decode_body(r, &policy_v1_eviction_type, &input, err);
+	return rc < 0 ? rc : body_admit(r, &(struct body_admission){r->resource, r->name, "eviction", WRITE_CREATE, begin}, input);
 }

@@ -2,6 +2,7 @@
 #include "apiserver/rest/review.h"
 #include "apiserver/authn/authn.h"
 #include "apiserver/authz/authz.h"
+#include "apiserver/rest/body.h"
 #include "apiserver/rest/input.h"
 #include "apiserver/rest/subresource.h"
 #include "api/authentication_v1.h"
@@ -286,6 +287,17 @@ static const struct review_row {
 	{"tokenreviews", token_review},
 };
 
+static int answer_review(struct request *r, void *object, struct error *err) {
+	int rc = -ENOENT;
+	for (size_t i = 0; i < array_len(reviews); i++)
+		if (strcmp(reviews[i].plural, r->plural) == 0)
+			rc = reviews[i].review(r, object, err);
+	if (rc == 0)
+		request_respond_object(r, 201, r->resource->type, object);
+	api_unref(object);
+	return rc < 0 ? rc : REQUEST_TAKEN;
+}
+
 int review_handle(struct request *r, struct error *err) {
 	if (strcmp(r->plural, "componentstatuses") == 0)
 		return component_statuses(r, err);
@@ -303,15 +315,13 @@ int review_handle(struct request *r, struct error *err) {
 		if (rc < 0)
 			return rc;
 		rc = input_check_namespace(r->resource, r->ns, api_metadata(object), err);
-		if (rc == 0) {
-			autofree char *api_version = xprintf("%s/%s", r->resource->api->group, r->resource->api->version);
-			write_sent_fields(r, api_version, "", object);
-			rc = reviews[i].review(r, object, err);
+		if (rc < 0) {
+			api_unref(object);
+			return rc;
 		}
-		if (rc == 0)
-			request_respond_object(r, 201, r->resource->type, object);
-		api_unref(object);
-		return rc < 0 ? rc : REQUEST_TAKEN;
+		autofree char *api_version = xprintf("%s/%s", r->resource->api->group, r->resource->api->version);
+		write_sent_fields(r, api_version, "", object);
+		return body_admit(r, &(struct body_admission){r->resource, NULL, NULL, WRITE_CREATE, answer_review}, object);
 	}
 	return error_method_not_allowed(err);
 }

@@ -265,6 +265,20 @@ static int check_name(struct write *w, struct error *err) {
 	return rc;
 }
 
+static void *show_scale(const void *object) {
+	return scale_of(object);
+}
+
+static int take_scale(struct write *w, const void *body, struct error *err) {
+	const struct autoscaling_v1_scale *scale = body;
+	int rc = check_scale(w, scale, err);
+	if (rc == 0)
+		set_replicas(w->object, scale->spec.replicas);
+	return rc;
+}
+
+static const struct write_body scale_body = {&autoscaling_v1_scale_type, show_scale, take_scale};
+
 int subresource_scale(struct request *r, struct error *err) {
 	if (strcmp(r->verb, "get") == 0)
 		return read_scale(r, err);
@@ -273,6 +287,7 @@ int subresource_scale(struct request *r, struct error *err) {
 		return rc;
 	struct write *w = write_new(r, WRITE_UPDATE);
 	w->done = answer_scale;
+	w->body = &scale_body;
 	if (strcmp(r->verb, "update") == 0) {
 		rc = request_decode_body(r, &autoscaling_v1_scale_type, &w->input, err);
 		w->make = make_scaled;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* serviceaccounts/x/token: TokenRequest. */
 #include "apiserver/authn/authn.h"
+#include "apiserver/rest/body.h"
 #include "apiserver/rest/input.h"
 #include "apiserver/rest/subresource.h"
 #include "api/authentication_v1.h"
@@ -95,21 +96,9 @@ static int issue(struct request *r, struct authentication_v1_token_request *requ
 	return 0;
 }
 
-int subresource_token(struct request *r, struct error *err) {
-	int rc = request_parse_write_options(r, err);
-	void *input;
-	if (rc == 0)
-		rc = request_decode_body(r, &authentication_v1_token_request_type, &input, err);
-	if (rc < 0)
-		return rc;
-	api_default(input);
+static int answer(struct request *r, void *input, struct error *err) {
 	struct authentication_v1_token_request *request = input;
-	rc = input_check_namespace(r->resource, r->ns, &request->metadata, err);
-	if (rc < 0) {
-		api_unref(input);
-		return rc;
-	}
-	write_sent_fields(r, "authentication.k8s.io/v1", "token", input);
+	int rc;
 	if (!str_empty(request->metadata.name) && strcmp(request->metadata.name, r->name) != 0) {
 		error_cause(err, "FieldValueInvalid", "metadata.name", "Invalid value: \"%s\": must match the service account name if specified", request->metadata.name);
 		rc = error_invalid(err, "authentication.k8s.io", "TokenRequest", r->name);
@@ -127,4 +116,21 @@ int subresource_token(struct request *r, struct error *err) {
 		request_respond_object(r, 201, &authentication_v1_token_request_type, input);
 	api_unref(input);
 	return rc < 0 ? rc : REQUEST_TAKEN;
+}
+
+int subresource_token(struct request *r, struct error *err) {
+	int rc = request_parse_write_options(r, err);
+	void *input;
+	if (rc == 0)
+		rc = request_decode_body(r, &authentication_v1_token_request_type, &input, err);
+	if (rc < 0)
+		return rc;
+	api_default(input);
+	rc = input_check_namespace(r->resource, r->ns, &((struct authentication_v1_token_request *)input)->metadata, err);
+	if (rc < 0) {
+		api_unref(input);
+		return rc;
+	}
+	write_sent_fields(r, "authentication.k8s.io/v1", "token", input);
+	return body_admit(r, &(struct body_admission){r->resource, r->name, "token", WRITE_CREATE, answer}, input);
 }

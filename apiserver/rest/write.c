@@ -39,6 +39,7 @@ static void drop_attempt(struct write *w) {
 	w->created = false;
 	w->track_fields = false;
 	w->remove_after_update = false;
+	w->asked = false;
 }
 
 static void set_current(struct write *w, struct entry *entry) {
@@ -63,7 +64,7 @@ void write_settled(struct write *w) {
 
 static void settle(struct write *w, enum write_outcome outcome, void (*then)(struct write *w)) {
 	w->settled = then;
-	if (w->strategy->settle)
+	if (!w->admitted && w->strategy->settle)
 		w->strategy->settle(w, outcome);
 	else
 		then(w);
@@ -125,6 +126,12 @@ static void on_fresh(int errnum, void *arg) {
 		return;
 	}
 	autoentry struct entry *entry = w->operation == WRITE_CREATE ? NULL : collection_get(w->resource->collection, w->key);
+	if (w->failed_revision && entry && entry->resource_version == w->failed_revision) {
+		write_fail(w, WRITE_NOT_STORED, &w->failure);
+		return;
+	}
+	w->failed_revision = 0;
+	error_done(&w->failure);
 	set_current(w, entry);
 	w->fresh = true;
 	write_attempt(w);
@@ -132,11 +139,15 @@ static void on_fresh(int errnum, void *arg) {
 
 /* An error that may be due to a cache that has not caught up yet. */
 static bool may_be_stale(const struct write *w, const struct error *err) {
-	return !w->fresh && (err->http_code == 404 || err->http_code == 409 || err->http_code == 403 || err->http_code == 422);
+	return !w->fresh && (!w->asked || w->current) && (err->http_code == 404 || err->http_code == 409 || err->http_code == 403 || err->http_code == 422);
 }
 
 static void attempt_failed(struct write *w, struct error *err) {
 	if (may_be_stale(w, err)) {
+		if (w->asked) {
+			w->failed_revision = w->current->resource_version;
+			error_move(&w->failure, err);
+		}
 		drop_attempt(w);
 		int left = request_time_left_ms(w->r, FRESH_TIMEOUT_MS);
 		if (w->quick)
@@ -319,7 +330,7 @@ static void write_store(struct write *w) {
 /* ---- the phases ---- */
 
 static int check(struct write *w, struct error *err) {
-	if (w->action != WRITE_PUT)
+	if (w->action != WRITE_PUT || w->admitted)
 		return 0;
 	int rc = w->created ? write_prepare_create(w, err) : write_prepare_update(w, err);
 	if (rc < 0)
@@ -337,7 +348,10 @@ static void write_run(struct write *w) {
 	for (;;) {
 		int rc = 0;
 		if (w->phase == WRITE_STORE) {
-			write_store(w);
+			if (w->admitted)
+				w->admitted(w);
+			else
+				write_store(w);
 			return;
 		}
 		if (w->phase == WRITE_CHECK) {
@@ -371,6 +385,7 @@ static void write_attempt(struct write *w) {
 	w->action = WRITE_PUT;
 	w->phase = WRITE_MUTATE;
 	w->next_plugin = 0;
+	w->admission = NULL;
 	if (w->current) {
 		void *old;
 		if (resource_decode(w->resource, w->current, &old, &err) < 0) {
@@ -397,6 +412,13 @@ static void write_attempt(struct write *w) {
 		write_fail(w, WRITE_NOT_STORED, &err);
 		return;
 	}
+	write_run(w);
+}
+
+void write_admit(struct write *w) {
+	w->phase = WRITE_MUTATE;
+	w->next_plugin = 0;
+	w->fresh = true; /* there is nothing to make it from anew */
 	write_run(w);
 }
 

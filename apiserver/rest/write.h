@@ -26,6 +26,17 @@ enum write_outcome { WRITE_STORED, WRITE_NOT_STORED, WRITE_UNKNOWN };
 enum claim_result { CLAIM_DONE, CLAIM_AGAIN, CLAIM_REFUSED };
 
 struct allocation;
+struct admission_state;
+struct write;
+/* A subresource whose body is of a kind of its own: what webhooks and policies see in the object's place. */
+struct write_body {
+	const struct api_type *type;
+	/* The body as a new object, made of the object that is written; NULL: w->object is the body, and nothing is stored (write_admit). */
+	void *(*show)(const void *object);
+	/* Makes the write what a changed body says. NULL with show NULL. */
+	int (*take)(struct write *w, const void *body, struct error *err);
+};
+
 struct write {
 	struct request *r;
 	const struct resource *resource;
@@ -49,6 +60,9 @@ struct write {
 	void *arg;
 	void *owner;                  /* of a batch of writes */
 	bool skip_admission;          /* the server's own writes */
+	bool skip_hooks;              /* webhooks and policies have seen what led to it */
+	const struct write_body *body; /* NULL: the object itself is written */
+	void (*admitted)(struct write *w); /* write_admit's end */
 	bool skip_validation;         /* a subresource whose own handler has prepared and checked the change */
 	int64_t lease_seconds;
 
@@ -62,10 +76,12 @@ struct write {
 	bool fresh;                   /* current is known to be no older than the request */
 	bool track_fields;            /* managedFields are to be brought up to date with what make made */
 	bool remove_after_update;     /* the last finalizer of a deleted object went */
+	bool asked;                   /* others were asked: not again about the same */
 	unsigned attempts;
 	size_t next_plugin;
 	enum { WRITE_MUTATE, WRITE_CHECK, WRITE_VALIDATE, WRITE_STORE } phase;
-	const char *delete_options_json; /* of a delete, for webhooks; may be NULL */
+	struct admission_state *admission; /* what admission plugins remember of the attempt; NULL: nothing yet */
+	const void *options;          /* DeleteOptions of a delete, for webhooks; may be NULL */
 
 	/* of all attempts: what was claimed for the object (strategy hooks plan, claim, settle) */
 	struct allocation *allocation;
@@ -74,6 +90,7 @@ struct write {
 	bool guards_failed;           /* they did not: nothing claimed before may be relied on */
 	struct entry *result;         /* referenced; while the write settles */
 	struct error failure;
+	uint64_t failed_revision;     /* of what failed and is told, unless it has changed since; 0: nothing did */
 	void (*settled)(struct write *w);
 };
 
@@ -81,6 +98,11 @@ struct write {
 struct write *write_new(struct request *r, enum write_operation operation);
 /* Starts it; ends in done or failed, perhaps on another thread, and is then gone. */
 void write_start(struct write *w);
+/*
+ * Admission alone, of what nobody stores: w->object, of w->body's type, is given by the caller. Ends in w->admitted, which answers and calls write_end,
+ * or in failed; perhaps on another thread.
+ */
+void write_admit(struct write *w);
 /* Goes on after an admission plugin kept the write: err NULL, or the reason to refuse. Any thread. */
 void write_resume(struct write *w, struct error *err);
 

@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Calls to servers of others: one POST of JSON over TLS each, on an event loop's thread. Nothing blocks; connections are used again; answers are
+ * bounded in size and time.
+ */
+#ifndef CORACLE_APISERVER_CALL_H
+#define CORACLE_APISERVER_CALL_H
+
+#include "common/base/buf.h"
+#include "common/base/error.h"
+#include "common/base/loop.h"
+
+#define CALL_MAX_ANSWER ((size_t)16 << 20)
+
+struct caller;
+/* The loop must run until caller_drain has returned. */
+struct caller *caller_new(struct loop *loop);
+/* Calls under way, and later ones, fail. Thread safe; they have all been told when it returns. */
+void caller_drain(struct caller *caller);
+/* After caller_drain, once nothing runs on the loop any more; it may be gone. Takes NULL. */
+void caller_free(struct caller *caller);
+
+struct call_options {
+	const char *host;       /* name or address: looked up, told as Host, and what the certificate must be for */
+	uint16_t port;
+	const char *address;    /* connected to instead, at address_port; NULL */
+	uint16_t address_port;
+	const char *target;     /* path and query */
+	const void *body;
+	size_t body_len;
+	const void *ca;         /* PEM of the authorities of its certificate; length 0: the system's */
+	size_t ca_len;
+	int64_t timeout_ns;
+	/* Called once, on the loop's thread. body is borrowed, NUL terminated. err set, in words like Go's, where there was no answer (status 0). */
+	void (*done)(int status, const struct buf *body, const struct error *err, void *arg);
+	void *arg;
+};
+/* Copies the options. Thread safe. */
+void call_start(struct caller *caller, const struct call_options *options);
+
+#endif
