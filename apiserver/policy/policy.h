@@ -6,7 +6,7 @@
 #ifndef CORACLE_APISERVER_POLICY_POLICY_H
 #define CORACLE_APISERVER_POLICY_POLICY_H
 
-#include "apiserver/policy/expression.h"
+#include "common/cel/expression.h"
 #include "apiserver/rest/write.h"
 #include "api/admissionregistration_v1.h"
 #include "common/api/selector.h"

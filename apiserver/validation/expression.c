@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What the expressions of webhooks and admission policies must be: each is compiled in the scope it will run in. */
 #include "apiserver/validation/validation.h"
-#include "apiserver/policy/expression.h"
+#include "common/cel/expression.h"
 #include "api/admissionregistration_v1.h"
 
 /* Text without the white space around it; malloc. */

@@ -136,7 +136,7 @@ static int fold(struct cel_program *program, struct node *node, struct error *er
 	return 0;
 }
 
-int cel_compile(const struct cel_env *env, const char *expression, struct cel_program **ret, struct error *err) {
+int cel_check_expression(const struct cel_env *env, const char *expression, struct cel_program **ret, struct error *err) {
 	autofree struct source *source = xnew(struct source);
 	autocel struct cel_program *program = xnew(struct cel_program);
 	source->arena = program->arena = arena_new();
@@ -145,6 +145,14 @@ int cel_compile(const struct cel_env *env, const char *expression, struct cel_pr
 	if (program->root)
 		cel_check(source, env, program);
 	int r = issues_report(source, err);
+	if (r == 0)
+		*ret = take_ptr(program);
+	return r;
+}
+
+int cel_compile(const struct cel_env *env, const char *expression, struct cel_program **ret, struct error *err) {
+	autocel struct cel_program *program = NULL;
+	int r = cel_check_expression(env, expression, &program, err);
 	if (r < 0) {
 		error_context(err, "compilation failed");
 		return r;

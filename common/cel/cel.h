@@ -97,6 +97,8 @@ struct cel_program;
  * or "program instantiation failed: ..." where a constant cannot be converted.
  */
 int cel_compile(const struct cel_env *env, const char *expression, struct cel_program **ret, struct error *err);
+/* Parses and checks only: the program tells its type, and is not to be evaluated. -EINVAL with each mistake as above, and nothing before them. */
+int cel_check_expression(const struct cel_env *env, const char *expression, struct cel_program **ret, struct error *err);
 struct cel_program *cel_program_free(struct cel_program *program);
 /* What it evaluates to. Lives as long as the program. */
 const struct cel_type *cel_program_type(const struct cel_program *program);

@@ -194,6 +194,8 @@ struct cel_program {
 };
 /* check.c: types all nodes; issues tell what is wrong. */
 void cel_check(struct source *source, const struct cel_env *env, struct cel_program *program);
+/* A word of the language's own: a property of that name is __name__ in an expression. */
+bool is_keyword(const char *word);
 const struct cel_type *field_of(const struct cel_type *object, const char *name, const struct cel_field **ret_field);
 
 /* ---- values ---- */

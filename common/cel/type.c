@@ -57,9 +57,26 @@ struct cel_type *cel_object_of(struct arena *arena, const char *name, const stru
 	return type;
 }
 
-const struct cel_type *field_of(const struct cel_type *object, const char *name, const struct cel_field **ret_field) {
+bool is_keyword(const char *word) {
+	static const char *const words[] = {"true", "false", "null", "in", "as", "break", "const", "continue", "else", "for", "function", "if", "import", "let", "loop", "package", "namespace", "return", "var", "void", "while"};
+	for (size_t i = 0; i < array_len(words); i++)
+		if (strcmp(words[i], word) == 0)
+			return true;
+	return false;
+}
+
+static const struct cel_field *find_field(const struct cel_type *object, const char *name) {
 	struct cel_field key = {.name = name};
-	const struct cel_field *found = object->field_count ? bsearch(&key, object->fields, object->field_count, sizeof(key), compare_fields) : NULL;
+	return object->field_count ? bsearch(&key, object->fields, object->field_count, sizeof(key), compare_fields) : NULL;
+}
+
+const struct cel_type *field_of(const struct cel_type *object, const char *name, const struct cel_field **ret_field) {
+	const struct cel_field *found = find_field(object, name);
+	/* A reserved word stands for a field as it is, too: object.metadata.namespace. */
+	if (!found && is_keyword(name)) {
+		autofree char *escaped = xprintf("__%s__", name);
+		found = find_field(object, escaped);
+	}
 	if (ret_field)
 		*ret_field = found;
 	return found ? found->type : object->any_field ? &cel_dyn : NULL;

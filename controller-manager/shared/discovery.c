@@ -44,22 +44,24 @@ static uint32_t verbs_of(const json_t *list)
 	return verbs;
 }
 
-static bool is_known(const struct discovery *discovery, const char *group, const char *plural)
+/* version NULL: in any. */
+static bool is_known(const struct discovery *discovery, const char *group, const char *version, const char *plural)
 {
 	for (size_t i = 0; i < discovery->len; i++)
-		if (str_equal(discovery->items[i].group, group) && str_equal(discovery->items[i].plural, plural))
+		if (str_equal(discovery->items[i].group, group) && str_equal(discovery->items[i].plural, plural) && (!version || str_equal(discovery->items[i].version, version)))
 			return true;
 	return false;
 }
 
-static void take_version(struct discovery *ret, const char *group, const json_t *version)
+static void take_version(struct discovery *ret, bool every, const char *group, const json_t *version)
 {
+	const char *name = str_or(json_string_value(json_object_get(version, "version")), "");
 	const json_t *resources = json_object_get(version, "resources");
 	for (size_t i = 0; i < json_array_size(resources); i++) {
 		const json_t *resource = json_array_get(resources, i);
 		const char *plural = json_string_value(json_object_get(resource, "resource"));
-		/* Versions come preferred first, so the first one that has the resource is it. */
-		if (!plural || is_known(ret, group, plural))
+		/* Versions come preferred first, so where one is wanted it is the first that has the resource. */
+		if (!plural || is_known(ret, group, every ? name : NULL, plural))
 			continue;
 		ret->items = xreallocarray(ret->items, ret->len + 1, sizeof(*ret->items));
 		ret->items[ret->len++] = (struct discovered){
@@ -73,7 +75,7 @@ static void take_version(struct discovery *ret, const char *group, const json_t 
 	}
 }
 
-static void take_group(struct discovery *ret, const json_t *item)
+static void take_group(struct discovery *ret, bool every, const json_t *item)
 {
 	const char *group = str_or(json_string_value(json_object_get(json_object_get(item, "metadata"), "name")), "");
 	const json_t *versions = json_object_get(item, "versions");
@@ -86,11 +88,11 @@ static void take_group(struct discovery *ret, const json_t *item)
 			ret->failed_groups = longer;
 			ret->failed_count++;
 		}
-		take_version(ret, group, version);
+		take_version(ret, every, group, version);
 	}
 }
 
-static int load_root(struct world *world, const char *path, struct discovery *ret, struct error *err)
+static int load_root(struct world *world, const char *path, bool every, struct discovery *ret, struct error *err)
 {
 	autobuf struct buf body = BUF_INIT(MAX_DISCOVERY_BYTES);
 	struct client_request request = {.method = "GET", .path = path, .accept = ACCEPT_DISCOVERY};
@@ -107,22 +109,32 @@ static int load_root(struct world *world, const char *path, struct discovery *re
 	}
 	const json_t *items = json_object_get(tree, "items");
 	for (size_t i = 0; i < json_array_size(items); i++)
-		take_group(ret, json_array_get(items, i));
+		take_group(ret, every, json_array_get(items, i));
 	json_decref(tree);
 	return 0;
 }
 
-int discovery_load(struct world *world, struct discovery *ret, struct error *err)
+static int load(struct world *world, bool every, struct discovery *ret, struct error *err)
 {
 	struct discovery found = {0};
-	int r = load_root(world, "/api", &found, err);
-	r = r ? r : load_root(world, "/apis", &found, err);
+	int r = load_root(world, "/api", every, &found, err);
+	r = r ? r : load_root(world, "/apis", every, &found, err);
 	if (r) {
 		discovery_done(&found);
 		return r;
 	}
 	*ret = found;
 	return 0;
+}
+
+int discovery_load(struct world *world, struct discovery *ret, struct error *err)
+{
+	return load(world, false, ret, err);
+}
+
+int discovery_load_all(struct world *world, struct discovery *ret, struct error *err)
+{
+	return load(world, true, ret, err);
 }
 
 char *discovered_path(const struct discovered *resource, const char *ns, const char *name)

@@ -19,6 +19,8 @@ struct discovery {
 void discovery_done(struct discovery *discovery);
 /* Each resource once, in its preferred version. */
 int discovery_load(struct world *world, struct discovery *ret, struct error *err);
+/* In every version. */
+int discovery_load_all(struct world *world, struct discovery *ret, struct error *err);
 /* "/apis/apps/v1/namespaces/x/deployments" and so on; ns NULL: all namespaces, name NULL: the collection. The caller frees. */
 char *discovered_path(const struct discovered *resource, const char *ns, const char *name);
 

@@ -198,7 +198,7 @@ GOOD = {"type": "object", "x-kubernetes-validations": rules_of({"rule": "self.me
     "emb": {"type": "object", "x-kubernetes-embedded-resource": True, "x-kubernetes-preserve-unknown-fields": True, "x-kubernetes-validations": rules_of("self.kind != 'Secret'")},
 }, "x-kubernetes-validations": rules_of(
     "!has(self.when) || self.when > timestamp('2020-01-01T00:00:00Z')", "!has(self.__for__) || self.__for__ < duration('1h')", "!has(self.data) || self.data == b'hi'", "!has(self.day) || self.day.getFullYear() == 2024", "!has(self.num) || self.num < 2.0",
-    "!has(self.ios) || (type(self.ios) == int ? self.ios < 5 : self.ios.contains('%'))", "!has(self.foo__dash__bar) || self.foo__dash__bar == 1", "!has(self.__namespace__) || self.__namespace__ == 'x'", "!has(self.s) || self.s == ['y', 'x'] || self.s.size() < 2",
+    "!has(self.ios) || (type(self.ios) == int ? self.ios < 5 : self.ios.contains('%'))", "!has(self.foo__dash__bar) || self.foo__dash__bar == 1", "!has(self.namespace) || self.__namespace__ == 'x'", "!has(self.s) || self.s == ['y', 'x'] || self.s.size() < 2",
     {"rule": "!has(self.a) || self.a != 5", "fieldPath": ".a", "reason": "FieldValueRequired", "message": "five"}, {"rule": "!has(self.a) || self.a != 6", "reason": "FieldValueDuplicate"}, "!has(self.a) || self.a != 7 || self.b == 'y'",
     {"rule": "!has(self.a) || self.a != 8", "messageExpression": "string(1/0)"})}}}
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "apiserver/policy/expression.h"
+#include "common/cel/expression.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -45,21 +45,26 @@ static void make_types(void) {
 /* ---- scopes ---- */
 
 struct expression_scope {
-	struct cel_env *plain, *message, *patch; /* message: without authorizer; patch: with the types of mutations */
+	struct cel_env *plain, *message, *patch; /* message: without authorizer; patch: with the types of mutations; both NULL where only types are looked at */
 	struct cel_field *variables;
 	size_t count, cap;
 };
 
-static struct cel_env *environment(bool params, bool authorizer) {
+static struct cel_env *typed_environment(bool params, const struct cel_type *object, const struct cel_type *params_type) {
 	static pthread_once_t once = PTHREAD_ONCE_INIT;
 	pthread_once(&once, make_types);
 	struct cel_env *env = cel_env_new();
-	cel_env_add(env, "object", &cel_dyn);
-	cel_env_add(env, "oldObject", &cel_dyn);
+	cel_env_add(env, "object", object ? object : &cel_dyn);
+	cel_env_add(env, "oldObject", object ? object : &cel_dyn);
 	cel_env_add(env, "namespaceObject", namespace_type);
 	cel_env_add(env, "request", request_type);
 	if (params)
-		cel_env_add(env, "params", &cel_dyn);
+		cel_env_add(env, "params", params_type ? params_type : &cel_dyn);
+	return env;
+}
+
+static struct cel_env *environment(bool params, bool authorizer) {
+	struct cel_env *env = typed_environment(params, NULL, NULL);
 	if (authorizer) {
 		cel_env_add(env, "authorizer", &cel_authorizer_type);
 		cel_env_add(env, "authorizer.requestResource", &cel_resource_check_type);
@@ -70,7 +75,7 @@ static struct cel_env *environment(bool params, bool authorizer) {
 /* The type of `variables` grows; programs hold on to what they were compiled with as long as the scope lives. */
 static void declare_variables(struct expression_scope *scope) {
 	struct cel_env *envs[] = {scope->plain, scope->message, scope->patch};
-	for (size_t i = 0; i < array_len(envs); i++)
+	for (size_t i = 0; i < array_len(envs) && envs[i]; i++) /* the first is always there */
 		cel_env_add(envs[i], "variables", cel_object_of(cel_env_arena(envs[i]), "kubernetes.variables", scope->variables, scope->count));
 }
 
@@ -82,6 +87,14 @@ struct expression_scope *expression_scope_new(bool params, bool variables) {
 	cel_env_allow_patches(scope->patch);
 	if (variables)
 		declare_variables(scope);
+	return scope;
+}
+
+struct expression_scope *expression_scope_new_typed(bool params, const struct cel_type *object, const struct cel_type *params_type) {
+	struct expression_scope *scope = xnew(struct expression_scope);
+	scope->plain = typed_environment(params, object, params_type);
+	cel_env_add(scope->plain, "authorizer", &cel_authorizer_type);
+	declare_variables(scope);
 	return scope;
 }
 
@@ -186,5 +199,13 @@ int expression_compile(struct expression_scope *scope, enum expression_kind kind
 		r = check_type(kind, cel_program_type(program), err);
 	if (r == 0)
 		*ret = take_ptr(program);
+	return r;
+}
+
+int expression_check(struct expression_scope *scope, const char *text, const struct cel_type **ret_type, struct error *err) {
+	autocel struct cel_program *program = NULL;
+	int r = cel_check_expression(scope->plain, text, &program, err);
+	if (r == 0 && ret_type)
+		*ret_type = type_of_variable(cel_env_arena(scope->plain), cel_program_type(program));
 	return r;
 }
