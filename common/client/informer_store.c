@@ -238,30 +238,59 @@ static struct stored *stored_new(struct informer_store *store, const void *objec
 	return stored;
 }
 
+/* Notes an entry that is held as structs, and packed besides: those that are let go of again. */
+static void note_unpacked(struct informer_store *store, struct stored *stored)
+{
+	pthread_mutex_lock(&store->noted_lock);
+	if (store->noted_len == store->noted_cap) {
+		store->noted_cap = store->noted_cap ? store->noted_cap * 2 : FIRST_CAPACITY;
+		store->noted = xreallocarray(store->noted, store->noted_cap, sizeof(*store->noted));
+	}
+	store->noted[store->noted_len++] = stored;
+	pthread_mutex_unlock(&store->noted_lock);
+}
+
+static void forget_unpacked(struct informer_store *store, const struct stored *stored)
+{
+	pthread_mutex_lock(&store->noted_lock);
+	for (size_t i = store->noted_len; i--;)
+		if (store->noted[i] == stored) {
+			store->noted[i] = store->noted[--store->noted_len];
+			break;
+		}
+	pthread_mutex_unlock(&store->noted_lock);
+}
+
 /* Keeps the object as structs, where there is room; a store that packs nothing always has. Takes a reference of its own. */
 static void keep(struct informer_store *store, struct stored *stored, const void *object)
 {
 	void *none = NULL;
 	if (stored->model && atomic_load(&store->unpacked) >= UNPACKED_MAX)
 		return;
-	if (atomic_compare_exchange_strong(&stored->object, &none, api_ref(object)))
+	if (atomic_compare_exchange_strong(&stored->object, &none, api_ref(object))) {
 		atomic_fetch_add(&store->unpacked, 1);
-	else
+		if (stored->model)
+			note_unpacked(store, stored);
+	} else {
 		api_unref(object);
+	}
 }
 
-static void let_go_of(struct informer_store *store, struct stored *stored)
+/* Returns whether it held any. */
+static bool let_go_of(struct informer_store *store, struct stored *stored)
 {
 	void *object = atomic_exchange(&stored->object, NULL);
 	if (object)
 		atomic_fetch_sub(&store->unpacked, 1);
 	api_unref(object);
+	return object;
 }
 
 /* The lock is held for writing, unless nobody else knows of it. */
 static void stored_free(struct informer_store *store, struct stored *stored)
 {
-	let_go_of(store, stored);
+	if (let_go_of(store, stored) && stored->model)
+		forget_unpacked(store, stored);
 	model_unref(store, stored->model);
 	free(stored);
 }
@@ -301,6 +330,7 @@ void informer_store_init(struct informer_store *store, const struct api_type *pa
 {
 	*store = (struct informer_store){.packed = packed, .models = MAP_INIT(NULL), .swept_ns = clock_monotonic_ns()};
 	pthread_rwlock_init(&store->lock, NULL);
+	pthread_mutex_init(&store->noted_lock, NULL);
 	informer_store_add_index(store, INFORMER_INDEX_NAMESPACE, index_by_namespace);
 }
 
@@ -313,6 +343,8 @@ void informer_store_done(struct informer_store *store)
 			stored_free(store, store->objects.slots[i]);
 	free(store->objects.slots);
 	map_done(&store->models);
+	free(store->noted);
+	pthread_mutex_destroy(&store->noted_lock);
 	pthread_rwlock_destroy(&store->lock);
 }
 
@@ -587,13 +619,16 @@ static void let_go(struct informer_store *store, uint32_t idle_s)
 	size_t count = 0;
 	pthread_rwlock_wrlock(&store->lock);
 	__atomic_store_n(&store->swept_ns, clock_monotonic_ns(), __ATOMIC_RELAXED);
-	for (size_t i = 0; i < store->objects.cap; i++) {
-		struct stored *stored = store->objects.slots[i];
-		if (!stored || !stored->model || !atomic_load(&stored->object) || now - stored->used_s < idle_s)
+	pthread_mutex_lock(&store->noted_lock);
+	for (size_t i = store->noted_len; i--;) {
+		struct stored *stored = store->noted[i];
+		if (now - stored->used_s < idle_s)
 			continue;
+		store->noted[i] = store->noted[--store->noted_len];
 		let_go_of(store, stored);
 		count++;
 	}
+	pthread_mutex_unlock(&store->noted_lock);
 	pthread_rwlock_unlock(&store->lock);
 	if (count >= TRIM_AFTER)
 		heap_trim();

@@ -39,6 +39,10 @@ struct informer_store {
 	struct map models;             /* struct model by group; what it holds is counted by its users */
 	_Atomic size_t unpacked;       /* objects that are held as structs */
 	int64_t swept_ns;              /* atomic */
+	/* Which of a packed store those are, so that nobody has to look for them among all. */
+	pthread_mutex_t noted_lock;
+	struct stored **noted;
+	size_t noted_len, noted_cap;
 };
 
 /* packed: the type of all its objects, of a packed store; NULL: a plain one. */

@@ -31,13 +31,20 @@ struct health {
 	bool pods_due; /* it is silent, and its pods may still be shown as ready */
 };
 
+struct zone_count {
+	size_t ready, not_ready;
+};
+
 struct zone {
 	int64_t next_ns; /* no further node of it is tainted NoExecute before */
+	struct zone_count count;
 };
 
 struct state {
 	pthread_mutex_t lock;
 	struct map nodes, zones;
+	uint64_t counted_version; /* of the cache of nodes, when those of each zone were counted last; 0: never */
+	bool any_ready;
 };
 
 static void *state_new(void)
@@ -175,28 +182,54 @@ static const char *zone_of(const struct core_v1_node *node, char *out, size_t si
 	return out;
 }
 
-struct zone_count {
-	size_t ready, not_ready;
-};
+/* The lock is held. */
+static struct zone *zone_named(struct state *state, const char *name)
+{
+	struct zone *zone = map_get(&state->zones, name);
+	if (!zone) {
+		zone = xnew(struct zone);
+		map_set(&state->zones, name, zone);
+	}
+	return zone;
+}
 
-static void count_zones(struct reconciler *r, const char *zone, struct zone_count *of_zone, bool *ret_all_down)
+/*
+ * Counts the nodes of all zones, unless none has changed since they were counted: many may ask, again and again, while a whole zone is silent. The lock is held;
+ * the cache's is not taken under it.
+ */
+static void count_zones(struct state *state, uint64_t version, const struct informer_list *nodes)
 {
 	char name[600];
-	bool any_ready = false;
+	size_t pos = 0;
+	for (struct map_entry *e; (e = map_next(&state->zones, &pos));)
+		((struct zone *)e->value)->count = (struct zone_count){0};
+	state->any_ready = false;
+	for (size_t i = 0; i < nodes->len; i++) {
+		bool ready = str_equal(condition_status(nodes->items[i], "Ready"), "True");
+		if (api_map_get(&api_metadata(nodes->items[i])->labels, LABEL_EXCLUDED))
+			continue;
+		struct zone *zone = zone_named(state, zone_of(nodes->items[i], name, sizeof(name)));
+		state->any_ready |= ready;
+		zone->count.ready += ready;
+		zone->count.not_ready += !ready;
+	}
+	state->counted_version = version;
+}
+
+static void keep_count(struct reconciler *r)
+{
+	struct state *state = r->state;
+	uint64_t version = world_version(r->world, CACHED_NODES);
+	pthread_mutex_lock(&state->lock);
+	bool known = version && version == state->counted_version;
+	pthread_mutex_unlock(&state->lock);
+	if (known)
+		return;
 	autolist struct informer_list nodes = INFORMER_LIST_INIT;
 	world_list_all(r->world, CACHED_NODES, &nodes);
-	*of_zone = (struct zone_count){0};
-	for (size_t i = 0; i < nodes.len; i++) {
-		bool ready = str_equal(condition_status(nodes.items[i], "Ready"), "True");
-		if (api_map_get(&api_metadata(nodes.items[i])->labels, LABEL_EXCLUDED))
-			continue;
-		any_ready |= ready;
-		if (!str_equal(zone_of(nodes.items[i], name, sizeof(name)), zone))
-			continue;
-		of_zone->ready += ready;
-		of_zone->not_ready += !ready;
-	}
-	*ret_all_down = !any_ready;
+	pthread_mutex_lock(&state->lock);
+	count_zones(state, version, &nodes);
+	pthread_mutex_unlock(&state->lock);
 }
 
 /* Nodes a second that may be tainted NoExecute in this zone; 0: none. */
@@ -214,9 +247,12 @@ static bool may_evict(struct reconciler *r, const struct core_v1_node *node, boo
 {
 	struct state *state = r->state;
 	char name[600];
-	struct zone_count count;
-	bool all_down;
-	count_zones(r, zone_of(node, name, sizeof(name)), &count, &all_down);
+	keep_count(r);
+	pthread_mutex_lock(&state->lock);
+	struct zone *zone = zone_named(state, zone_of(node, name, sizeof(name)));
+	struct zone_count count = zone->count;
+	bool all_down = !state->any_ready;
+	pthread_mutex_unlock(&state->lock);
 	double rate = eviction_rate(r->world->settings, &count);
 	*ret_wait_ms = RETRY_MS;
 	if (all_down)
@@ -227,11 +263,6 @@ static bool may_evict(struct reconciler *r, const struct core_v1_node *node, boo
 		return false;
 	int64_t now = clock_monotonic_ns();
 	pthread_mutex_lock(&state->lock);
-	struct zone *zone = map_get(&state->zones, name);
-	if (!zone) {
-		zone = xnew(struct zone);
-		map_set(&state->zones, name, zone);
-	}
 	bool may = now >= zone->next_ns;
 	if (may)
 		zone->next_ns = now + (int64_t)((double)NSEC_PER_SEC / rate);

@@ -30,6 +30,11 @@ static void state_free(void *arg)
 	free(state);
 }
 
+static bool is_no_execute(const struct core_v1_taint *taint)
+{
+	return str_equal(taint->effect, CORE_V1_TAINT_EFFECT_NO_EXECUTE);
+}
+
 #define FOR_EVER INT64_MAX
 
 /* Seconds the pod may stay: 0 at once, FOR_EVER. *ret_since: when the first of its taints was added. */
@@ -40,7 +45,7 @@ static int64_t stay_seconds(const struct core_v1_pod *pod, const struct core_v1_
 	for (uint32_t i = 0; i < node->spec.taints.len; i++) {
 		const struct core_v1_taint *taint = &node->spec.taints.items[i];
 		bool tolerated = false;
-		if (!str_equal(taint->effect, CORE_V1_TAINT_EFFECT_NO_EXECUTE))
+		if (!is_no_execute(taint))
 			continue;
 		*ret_tainted = true;
 		for (uint32_t j = 0; j < pod->spec.tolerations.len; j++) {
@@ -125,14 +130,36 @@ static void on_gone_pod(struct reconciler *r, const void *object)
 	forget(r->state, api_metadata(object)->uid);
 }
 
-/* Heartbeats change nodes often; only NoExecute taints concern pods. A node without them wakes those that were waiting for their end. */
+/* Each NoExecute taint of the one stands on the other. */
+static bool has_taints_of(const struct core_v1_node *node, const struct core_v1_node *other)
+{
+	for (uint32_t i = 0; i < other->spec.taints.len; i++) {
+		const struct core_v1_taint *wanted = &other->spec.taints.items[i];
+		bool found = !is_no_execute(wanted);
+		for (uint32_t j = 0; j < node->spec.taints.len && !found; j++) {
+			const struct core_v1_taint *taint = &node->spec.taints.items[j];
+			found = is_no_execute(taint) && str_equal(taint->key, wanted->key) && str_equal(taint->value, wanted->value);
+		}
+		if (!found)
+			return false;
+	}
+	return true;
+}
+
+/* Heartbeats change nodes often; only NoExecute taints concern pods. */
+static bool matters(const void *old_object, const void *object)
+{
+	return !has_taints_of(old_object, object) || !has_taints_of(object, old_object);
+}
+
+/* A node without such taints wakes those that were waiting for their end. */
 static void wake_by_node(struct reconciler *r, const void *object)
 {
 	const struct core_v1_node *node = object;
 	struct state *state = r->state;
 	bool tainted = false;
 	for (uint32_t i = 0; i < node->spec.taints.len; i++)
-		tainted |= str_equal(node->spec.taints.items[i].effect, CORE_V1_TAINT_EFFECT_NO_EXECUTE);
+		tainted |= is_no_execute(&node->spec.taints.items[i]);
 	pthread_mutex_lock(&state->lock);
 	bool waiting = state->since.len > 0;
 	pthread_mutex_unlock(&state->lock);
@@ -150,7 +177,7 @@ const struct controller taint_eviction_controller = {
 	.account = "node-controller",
 	.workers = 4,
 	.watches = (const struct controller_watch[]){{.what = CACHED_PODS, .wake = wake_by_pod, .gone = on_gone_pod},
-		{.what = CACHED_NODES, .wake = wake_by_node},
+		{.what = CACHED_NODES, .wake = wake_by_node, .matters = matters},
 		{.what = CACHED_NONE}},
 	.reconcile = reconcile,
 	.state_new = state_new,

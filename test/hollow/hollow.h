@@ -38,6 +38,7 @@ struct hollow_node {
 	bool registered;
 	bool heard;                   /* the heartbeat below was written once */
 	int64_t heartbeat_ns;         /* of the last one */
+	int64_t renewed_ns;           /* its lease, last */
 	uint64_t addresses_taken[4];  /* bits of the node's 256 pod addresses */
 };
 

@@ -167,11 +167,17 @@ static int keep_alive(const char *key, void *arg, struct error *err)
 		return 0;
 	autoerror struct error failed = {0};
 	int rc = renew_lease(nodes, node, &failed);
-	if (!rc && (!node->heard || clock_monotonic_ns() - node->heartbeat_ns >= nodes->options->heartbeat_interval_ns))
+	int64_t now = clock_monotonic_ns();
+	/* One that was silent for too long may be Unknown by now, which a kubelet sees and mends at once. */
+	bool first = !node->heard, was_silent = now - node->renewed_ns >= LEASE_SECONDS * NSEC_PER_SEC;
+	if (!rc)
+		node->renewed_ns = now;
+	if (!rc && (first || was_silent || now - node->heartbeat_ns >= nodes->options->heartbeat_interval_ns))
 		rc = heartbeat(nodes, node, &failed);
 	if (rc && failed.http_code != 404)
 		return error_move(err, &failed);
-	return interval_ms / 2 + (int)random_below((uint64_t)interval_ms / 2 + 1);
+	/* As a kubelet does; and as kubelets were not all started in the same second, the first time is any. */
+	return (first ? 1 + (int)random_below((uint64_t)interval_ms) : interval_ms) + (int)random_below((uint64_t)interval_ms / 25 + 1);
 }
 
 /* ---- life ---- */

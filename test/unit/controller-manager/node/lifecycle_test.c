@@ -239,6 +239,32 @@ static void test_eviction_is_called_off(void **state)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, fake_setup, fake_teardown)
 
 /* What a lease says is noted when it says it, not when somebody looks: silence begins there. */
+/* Only a change of NoExecute taints wakes the pods of a node. */
+static void test_heartbeats_wake_no_pods(void **state)
+{
+#define BEATING(taints, time) \
+	"{\"apiVersion\":\"v1\",\"kind\":\"Node\",\"metadata\":{\"name\":\"n\"},\"spec\":{\"taints\":[" taints "]},\"status\":{\"conditions\":[{\"type\":\"Ready\",\"status\":\"True\",\"lastHeartbeatTime\":\"2027-01-15T08:00:0" time "Z\"}]}}"
+#define GONE "{\"key\":\"gone\",\"effect\":\"NoExecute\"}"
+#define FULL "{\"key\":\"full\",\"effect\":\"NoSchedule\"}"
+	static const struct {
+		const char *before, *after;
+		bool matters;
+	} rows[] = {
+		{BEATING("", "0"), BEATING("", "1"), false},
+		{BEATING(GONE, "0"), BEATING(GONE, "1"), false},
+		{BEATING(GONE, "0"), BEATING(GONE "," FULL, "0"), false},
+		{BEATING("", "0"), BEATING(GONE, "0"), true},
+		{BEATING(GONE, "0"), BEATING("", "0"), true},
+		{BEATING(GONE, "0"), BEATING("{\"key\":\"gone\",\"value\":\"v\",\"effect\":\"NoExecute\"}", "0"), true},
+	};
+	for (size_t i = 0; i < array_len(rows); i++) {
+		autounref void *before = NULL, *after = NULL;
+		assert_int_equal(api_decode_json_any(rows[i].before, strlen(rows[i].before), NULL, &before, NULL), 0);
+		assert_int_equal(api_decode_json_any(rows[i].after, strlen(rows[i].after), NULL, &after, NULL), 0);
+		assert_int_equal(taint_eviction_controller.watches[1].matters(before, after), rows[i].matters);
+	}
+}
+
 static void test_leases_are_noted_as_they_come(void **state)
 {
 	struct reconciler r = fake_reconciler(&node_lifecycle_controller);
@@ -323,6 +349,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(test_silent_node_becomes_unknown),
+		TEST(test_heartbeats_wake_no_pods),
 		TEST(test_leases_are_noted_as_they_come),
 		TEST(test_only_silence_is_shown_of_pods),
 		TEST(test_well_nodes_share_a_timer),
