@@ -9,13 +9,13 @@
 
 static const char *const by_operation[] = {"operation_type", NULL}, *const by_type[] = {"container_type", NULL}, *const by_type_and_code[] = {"container_type", "code", NULL};
 static const char *const by_end[] = {"container_type", "exit_code", "reason", NULL};
-static const char *const by_state[] = {"container_state", NULL}, *const by_node[] = {"node", NULL}, *const by_static[] = {"static", NULL};
+static const char *const by_state[] = {"container_state", NULL}, *const by_node[] = {"node", NULL}, *const by_static[] = {"static", NULL}, *const by_signal[] = {"preemption_signal", NULL};
 static const char *const by_request[] = {"long_running", "method", "path", "server_type", NULL};
 static const double start_buckets[] = {0.05, 0.1, 0.2, 0.5, 1, 2, 3, 4, 5, 6, 8, 10, 20, 30, 45, 60, 120, 180, 240, 300, 360, 480, 600, 900, 1200, 1800, 2700, 3600, 0};
 
 enum {
 	NODE_NAME, RUNNING_PODS, RUNNING_CONTAINERS, ACTIVE_PODS, STARTED_PODS, STARTED_PODS_ERRORS, STARTED_CONTAINERS, STARTED_CONTAINERS_ERRORS, TERMINATED_CONTAINERS, STARTED_USER_NAMESPACED, STARTED_USER_NAMESPACED_ERRORS, POD_START, WORKER_DURATION, OPERATIONS,
-	OPERATIONS_ERRORS, OPERATIONS_DURATION, SANDBOX_DURATION, REQUESTS,
+	OPERATIONS_ERRORS, OPERATIONS_DURATION, SANDBOX_DURATION, REQUESTS, PREEMPTIONS,
 };
 static struct metric rows[] = {
 	[NODE_NAME] = {"kubelet_node_name", "The node's name. The count is always 1.", METRIC_GAUGE, by_node, NULL, NULL},
@@ -35,6 +35,7 @@ static struct metric rows[] = {
 	[OPERATIONS_ERRORS] = {"kubelet_runtime_operations_errors_total", "Cumulative number of runtime operation errors by operation type.", METRIC_COUNTER, by_operation, NULL, NULL},
 	[OPERATIONS_DURATION] = {"kubelet_runtime_operations_duration_seconds", "Duration in seconds of runtime operations. Broken down by operation type.", METRIC_HISTOGRAM, by_operation, NULL, NULL},
 	[SANDBOX_DURATION] = {"kubelet_run_podsandbox_duration_seconds", "Duration in seconds of the run_podsandbox operations.", METRIC_HISTOGRAM, NULL, NULL, NULL},
+	[PREEMPTIONS] = {"kubelet_preemptions", "Cumulative number of pod preemptions by preemption resource", METRIC_COUNTER, by_signal, NULL, NULL},
 	[REQUESTS] = {"kubelet_http_requests_total", "Number of the http requests received since the server started", METRIC_COUNTER, by_request, NULL, NULL},
 };
 
@@ -138,6 +139,10 @@ void kubelet_metrics_look(const char *kind, int64_t ns) {
 
 void kubelet_metrics_pod_started(int64_t ns) {
 	metric_observe(metric_label(&rows[POD_START]), seconds(ns));
+}
+
+void kubelet_metrics_preempted(const char *resource) {
+	metric_add(metric_label(&rows[PREEMPTIONS], resource), 1);
 }
 
 void kubelet_metrics_request(const char *method, const char *path, bool long_running) {

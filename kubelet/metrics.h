@@ -20,6 +20,8 @@ void kubelet_metrics_ended(const struct container_status *status);
 void kubelet_metrics_look(const char *kind, int64_t ns);
 /* From the first sight of a pod to its first Running. */
 void kubelet_metrics_pod_started(int64_t ns);
+/* A pod was ended to make room for a critical one that lacked this. */
+void kubelet_metrics_preempted(const char *resource);
 void kubelet_metrics_request(const char *method, const char *path, bool long_running);
 
 #endif

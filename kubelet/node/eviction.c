@@ -195,7 +195,7 @@ static void evict(struct eviction *e, const struct core_v1_pod *pod, const struc
 	autofree char *message = eviction_message(e, pod, t, seen);
 	log_warning("evicts a pod", LOG_STR("pod", pod->metadata.name), LOG_STR("namespace", pod->metadata.namespace), LOG_STR("message", message));
 	kubelet_event(kubelet, pod, NULL, "Warning", "Evicted", "%s", message);
-	pod_manager_evict(kubelet->pods, pod->metadata.uid, "Evicted", message, grace, true);
+	pod_manager_evict(kubelet->pods, pod->metadata.uid, "Evicted", message, grace, message);
 	free(e->ending);
 	e->ending = xstrdup(pod->metadata.uid);
 	e->ending_since = clock_monotonic_ns();

@@ -89,7 +89,7 @@ static void end_group(struct kubelet *kubelet, const struct informer_list *pods,
 		const struct core_v1_pod *pod = pods->items[i];
 		if (group_of(pod, groups, count) != index)
 			continue;
-		pod_manager_evict(kubelet->pods, pod->metadata.uid, "Terminated", MESSAGE, groups[index].seconds, true);
+		pod_manager_evict(kubelet->pods, pod->metadata.uid, "Terminated", MESSAGE, groups[index].seconds, MESSAGE);
 		uids[ended++] = pod->metadata.uid;
 	}
 	if (!pod_manager_wait_ended(kubelet->pods, uids, ended, deadline))

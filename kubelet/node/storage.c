@@ -50,7 +50,7 @@ void node_storage_volumes(struct kubelet *kubelet, const struct core_v1_pod *pod
 static void evict(struct kubelet *kubelet, const struct core_v1_pod *pod, const char *message) {
 	log_warning("pod takes too much local storage", LOG_STR("pod", pod->metadata.name), LOG_STR("namespace", pod->metadata.namespace), LOG_STR("message", message));
 	kubelet_event(kubelet, pod, NULL, "Warning", "Evicted", "%s", message);
-	pod_manager_evict(kubelet->pods, pod->metadata.uid, "Evicted", message, 1, true);
+	pod_manager_evict(kubelet->pods, pod->metadata.uid, "Evicted", message, 1, message);
 }
 
 static const struct quantity *storage_limit(const struct core_v1_container *container) {

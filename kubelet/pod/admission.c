@@ -5,6 +5,7 @@
 #include "kubelet/node/eviction.h"
 #include "kubelet/node/node.h"
 #include "kubelet/pod/pod.h"
+#include "kubelet/pod/preempt.h"
 #include "kubelet/runtime/apparmor.h"
 #include "kubelet/container/sysctl.h"
 
@@ -113,28 +114,34 @@ static void count(struct pod *pod, const struct core_v1_pod *object, void *arg) 
 	}
 }
 
-static int check_resources(const struct core_v1_pod *object, const struct core_v1_node *node, struct usage *usage, struct error *err) {
+/* What the node has too little of. */
+struct shortage {
+	const char *resource;
+	int64_t want, used, capacity; /* in the units of preempt_want */
+};
+
+static size_t find_shortages(const struct core_v1_pod *object, const struct core_v1_node *node, struct usage *usage, struct shortage *out, size_t max) {
 	struct api_quantity_map requests;
+	size_t count = 0;
 	const struct quantity *max_pods = api_quantity_get(&node->status.allocatable, "pods");
-	autofree char *message = NULL, *reason = NULL;
-	if (max_pods && usage->pods + 1 > quantity_value(max_pods)) {
-		message = xprintf("Node didn't have enough resource: pods, requested: 1, used: %lld, capacity: %lld", (long long)usage->pods, (long long)quantity_value(max_pods));
-		return reject(err, "OutOfpods", message);
-	}
+	if (max_pods && usage->pods + 1 > quantity_value(max_pods))
+		out[count++] = (struct shortage){"pods", 1, usage->pods, quantity_value(max_pods)};
 	pod_requests(object, usage->arena, &requests);
 	for api_list_each (e, &requests) {
-		const struct quantity *capacity = api_quantity_get(&node->status.allocatable, e->key), *used = api_quantity_get(&usage->used, e->key);
-		bool milli = str_equal(e->key, "cpu");
-		int64_t want = milli ? quantity_milli_value(&e->value) : quantity_value(&e->value), have = !capacity ? 0 : milli ? quantity_milli_value(capacity) : quantity_value(capacity);
-		int64_t taken = !used ? 0 : milli ? quantity_milli_value(used) : quantity_value(used);
+		const struct quantity *capacity = api_quantity_get(&node->status.allocatable, e->key);
+		int64_t want = preempt_request(&requests, e->key), used = preempt_request(&usage->used, e->key), have = capacity ? preempt_request(&node->status.allocatable, e->key) : 0;
 		/* An extended resource that the node does not name at all is not the kubelet's business. */
-		if (want == 0 || want + taken <= have || (!capacity && strchr(e->key, '/')))
+		if (want == 0 || want + used <= have || (!capacity && strchr(e->key, '/')) || count == max)
 			continue;
-		reason = xprintf("OutOf%s", e->key);
-		message = xprintf("Node didn't have enough resource: %s, requested: %lld, used: %lld, capacity: %lld", e->key, (long long)want, (long long)taken, (long long)have);
-		return reject(err, reason, message);
+		out[count++] = (struct shortage){e->key, want, used, have};
 	}
-	return 0;
+	return count;
+}
+
+static int reject_short(const struct shortage *s, struct error *err) {
+	autofree char *reason = xprintf("OutOf%s", s->resource);
+	autofree char *message = xprintf("Node didn't have enough resource: %s, requested: %lld, used: %lld, capacity: %lld", s->resource, (long long)s->want, (long long)s->used, (long long)s->capacity);
+	return reject(err, reason, message);
 }
 
 static bool asks_for_apparmor(const struct core_v1_app_armor_profile *profile) {
@@ -153,7 +160,16 @@ static bool wants_apparmor(const struct core_v1_pod *object) {
 	return false;
 }
 
-/* Whether there is room for it beside the others. */
+/* One that counted already. */
+static int unadmit(struct pod *pod, const char *message, struct error *err) {
+	pthread_mutex_t *lock = pod_manager_admission_lock(pod->manager);
+	pthread_mutex_lock(lock);
+	pod->admitted = false;
+	pthread_mutex_unlock(lock);
+	return reject(err, "UnexpectedAdmissionError", message);
+}
+
+/* Whether there is room for it beside the others; a critical one makes itself room. */
 static int fits(struct pod *pod, const struct core_v1_pod *object, const struct core_v1_node *node, struct error *err) {
 	bool is_static = !str_equal(pod->source, "api");
 	autoarena struct arena *arena = arena_new();
@@ -162,7 +178,11 @@ static int fits(struct pod *pod, const struct core_v1_pod *object, const struct 
 	pthread_mutex_t *lock = pod_manager_admission_lock(pod->manager);
 	pthread_mutex_lock(lock);
 	pod_manager_each_active(pod->manager, count, &usage);
-	int r = check_resources(object, node, &usage, err);
+	struct shortage shortages[PREEMPT_MAX_WANTS];
+	struct preempt_want wants[PREEMPT_MAX_WANTS];
+	size_t count_short = find_shortages(object, node, &usage, shortages, array_len(shortages));
+	bool preempts = count_short && eviction_is_critical(object);
+	int r = count_short && !preempts ? reject_short(&shortages[0], err) : 0;
 	if (r == 0 && !match_affinity(object, node))
 		r = reject(err, "NodeAffinity", "Predicate NodeAffinity failed: node(s) didn't match Pod's node affinity/selector");
 	if (r == 0 && usage.port_taken)
@@ -173,7 +193,15 @@ static int fits(struct pod *pod, const struct core_v1_pod *object, const struct 
 	/* From here it counts, for those that come next. */
 	pod->admitted = r == 0;
 	pthread_mutex_unlock(lock);
-	return r;
+	if (r < 0 || !preempts)
+		return r;
+	for (size_t i = 0; i < count_short; i++)
+		wants[i] = (struct preempt_want){shortages[i].resource, shortages[i].want + shortages[i].used - shortages[i].capacity};
+	autoerror struct error problem = {0};
+	if (preempt_for(pod->kubelet, object, wants, count_short, &problem) == 0)
+		return 0;
+	autofree char *message = xprintf("Unexpected error while attempting to recover from admission failure: %s", error_message(&problem));
+	return unadmit(pod, message, err);
 }
 
 /* After all else, and without the lock: a plugin may take its time. */
@@ -181,12 +209,8 @@ static int take_devices(struct pod *pod, const struct core_v1_pod *object, struc
 	autoerror struct error problem = {0};
 	if (device_manager_allocate(pod->kubelet->devices, object, &problem) == 0)
 		return 0;
-	pthread_mutex_t *lock = pod_manager_admission_lock(pod->manager);
-	pthread_mutex_lock(lock);
-	pod->admitted = false;
-	pthread_mutex_unlock(lock);
 	autofree char *message = xprintf("Allocate failed due to %s, which is unexpected", error_message(&problem));
-	return reject(err, "UnexpectedAdmissionError", message);
+	return unadmit(pod, message, err);
 }
 
 int pod_admit(struct pod *pod, const struct core_v1_pod *object, struct error *err) {

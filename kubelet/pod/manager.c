@@ -91,6 +91,7 @@ void pod_free(struct pod *pod) {
 	free(pod->source);
 	free(pod->evict_reason);
 	free(pod->evict_message);
+	free(pod->evict_disruption);
 	free(pod->mounts.told);
 	free(pod->end_phase);
 	pod_resize_free(pod);
@@ -334,7 +335,7 @@ void pod_manager_wake_static(struct pod_manager *manager, const char *ns, const 
 	pthread_mutex_unlock(&manager->lock);
 }
 
-void pod_manager_evict(struct pod_manager *manager, const char *uid, const char *reason, const char *message, int64_t grace_seconds, bool disruption) {
+void pod_manager_evict(struct pod_manager *manager, const char *uid, const char *reason, const char *message, int64_t grace_seconds, const char *disruption) {
 	pthread_mutex_lock(&manager->lock);
 	struct pod *pod = map_get(&manager->pods, uid);
 	if (pod) {
@@ -342,7 +343,7 @@ void pod_manager_evict(struct pod_manager *manager, const char *uid, const char 
 		if (!pod->evict_reason) {
 			pod->evict_message = xstrdup(message);
 			pod->evict_grace = grace_seconds;
-			pod->evict_disruption = disruption;
+			pod->evict_disruption = disruption ? xstrdup(disruption) : NULL;
 			pod->evict_reason = xstrdup(reason);
 		}
 		cancel_pull(pod);

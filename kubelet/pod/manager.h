@@ -50,8 +50,8 @@ void pod_manager_objects(struct pod_manager *manager, struct informer_list *ret)
 /* The object with the status of this moment, or NULL. */
 struct core_v1_pod *pod_manager_find(struct pod_manager *manager, const char *ns, const char *name);
 struct core_v1_pod *pod_manager_find_uid(struct pod_manager *manager, const char *uid);
-/* Ends a pod for good with phase Failed, reason and message (Evicted). grace_seconds < 0: its own. */
-void pod_manager_evict(struct pod_manager *manager, const char *uid, const char *reason, const char *message, int64_t grace_seconds, bool disruption);
+/* Ends a pod for good with phase Failed, reason and message (Evicted). grace_seconds < 0: its own. disruption: what its condition DisruptionTarget says; NULL: it has none. */
+void pod_manager_evict(struct pod_manager *manager, const char *uid, const char *reason, const char *message, int64_t grace_seconds, const char *disruption);
 /* Waits until none of these pods has anything running any more; false past the deadline (monotonic). */
 bool pod_manager_wait_ended(struct pod_manager *manager, const char *const *uids, size_t count, int64_t deadline);
 /* True where no pod's worker runs. ret_events (may be NULL): grows with all that ever happened. */

@@ -72,7 +72,7 @@ struct pod {
 	struct core_v1_pod *told;
 	char *_Atomic evict_reason; /* why the kubelet ends it; NULL: it does not. Set once, after what follows it */
 	char *evict_message;
-	bool evict_disruption;
+	char *evict_disruption;  /* what the condition DisruptionTarget says; NULL: it has none */
 	int64_t evict_grace;     /* seconds; < 0: the pod's own */
 	struct core_v1_pod *allocated, *given_before; /* resize.c */
 	char *resize_reason, *resize_message; /* why it was not given what it asks for */

@@ -365,7 +365,7 @@ static void make_conditions(struct pod *pod, struct conditions *s, const struct 
 	if (pod_may_restart_all(s->object))
 		set_condition(s, CORE_V1_POD_CONDITION_TYPE_ALL_CONTAINERS_RESTARTING, pod->restarting_all, pod->restarting_all ? "RestartAllContainersStarted" : NULL, pod->restarting_all ? "container exited with restart policy rule" : NULL);
 	if (pod->evict_disruption)
-		set_condition(s, CORE_V1_POD_CONDITION_TYPE_DISRUPTION_TARGET, true, "TerminationByKubelet", pod->evict_message);
+		set_condition(s, CORE_V1_POD_CONDITION_TYPE_DISRUPTION_TARGET, true, "TerminationByKubelet", pod->evict_disruption);
 	/* Others' conditions are shown as they stand; the patch leaves them alone. */
 	for api_list_each (c, &s->object->status.conditions)
 		if (!status_owns_condition(c->type) && !(pod->evict_disruption && str_equal(c->type, CORE_V1_POD_CONDITION_TYPE_DISRUPTION_TARGET)))

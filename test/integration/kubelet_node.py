@@ -13,7 +13,7 @@ import sys
 import threading
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
-from rig import NODE, NODE_IP, Failure, Rig, main, read, wait_until  # noqa: E402
+from rig import IMAGE, KUBELET_PORT, NODE, NODE_IP, Failure, Rig, main, read, wait_until  # noqa: E402
 
 STATUS = f"/api/v1/nodes/{NODE}/status"
 MERGE = "application/merge-patch+json"
@@ -100,6 +100,51 @@ def test_most_pods(rig):
         rig.delete(name)
     rig.wait_gone("fits-0", "fits-1", "beyond")
     rig.restart_kubelet(**{"max-pods": "30"})
+
+
+def test_critical_pods_make_themselves_room(rig):
+    cpu = rig.node()["status"]["allocatable"]["cpu"]
+    left = int(cpu[:-1]) if cpu.endswith("m") else int(cpu) * 1000
+    part = left // 12
+    folder = f"{rig.dir}/manifests"
+    os.makedirs(folder, exist_ok=True)
+    rig.restart_kubelet(**{"pod-manifest-path": folder})
+
+    def asks(milli, **more):
+        return {"resources": {"requests": {"cpu": f"{milli}m"}, **more}}
+
+    rig.create("spared", container=asks(2 * part, limits={"cpu": f"{2 * part}m", "memory": "20Mi"}))
+    rig.create("large", container=asks(6 * part))
+    rig.create("small", container=asks(part))
+    for name in ("spared", "large", "small"):
+        rig.wait_phase(name, "Running")
+    fixed = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "fixed"}, "spec": {"terminationGracePeriodSeconds": 0, "containers": [
+        {"name": "main", "image": IMAGE, "command": ["sleep", "1000"], **asks(5 * part)}]}}
+    with open(f"{folder}/fixed.json", "w") as f:
+        json.dump(fixed, f)
+    pod = rig.wait_pod("large", "ended for it", lambda p: p["status"]["phase"] == "Failed")
+    expect(pod["status"]["reason"] == "Preempting" and pod["status"]["message"] == "Preempted in order to admit critical pod", pod["status"])
+    expect(rig.condition("DisruptionTarget", pod) == ("True", "TerminationByKubelet"), pod["status"]["conditions"])
+    wait_until(60, "the event", lambda: "Preempting" in [e["reason"] for e in rig.events("large")])
+    rig.wait_phase(f"fixed-{NODE}", "Running")
+    for name in ("spared", "small"):
+        expect(rig.pod(name)["status"]["phase"] == "Running", f"{name} was spared")
+    expect(b'kubelet_preemptions{preemption_signal="cpu"} 1' in rig.call("GET", "/metrics", raw=True, port=KUBELET_PORT)[1], "it is counted")
+    # More than there is: nobody is ended for nothing.
+    fixed["metadata"]["name"] = "vast"
+    fixed["spec"]["containers"][0].update(asks(left + 1))
+    with open(f"{folder}/vast.json", "w") as f:
+        json.dump(fixed, f)
+    pod = rig.wait_phase(f"vast-{NODE}", "Failed")
+    expect(pod["status"]["reason"] == "UnexpectedAdmissionError" and "no set of running pods found to reclaim resources: [(res: cpu, q: " in pod["status"]["message"], pod["status"])
+    for name in ("spared", "small"):
+        expect(rig.pod(name)["status"]["phase"] == "Running", f"{name} was spared")
+    for name in ("fixed", "vast"):
+        os.unlink(f"{folder}/{name}.json")
+    rig.delete("large"), rig.delete("small"), rig.delete("spared")
+    rig.wait_gone("spared", "large", "small", f"fixed-{NODE}", f"vast-{NODE}")
+    rig.flags.pop("pod-manifest-path")
+    rig.restart_kubelet()
 
 
 def test_lease(rig):
