@@ -168,7 +168,7 @@ int process_open(int64_t pid, int64_t start_ticks);
  * Makes the namespaces `flags` (CLONE_NEW*) with a short-lived child, pins each under the sandbox's run folder; where a pause process is
  * asked for, the child stays as that. ret_pause: its pid, 0 without.
  */
-int namespaces_pin(struct runtime *runtime, const struct sandbox *sandbox, int flags, pid_t *ret_pause, struct error *err);
+int namespaces_pin(struct runtime *runtime, const struct sandbox *sandbox, int flags, const char *pause_label, pid_t *ret_pause, struct error *err);
 void namespaces_unpin(struct runtime *runtime, const char *sandbox_id);
 
 /* ---- user.c ---- */

@@ -6,6 +6,7 @@
 #include "kubelet/runtime/internal.h"
 
 #include "common/base/file.h"
+#include "common/base/log.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -27,6 +28,7 @@
 #include <unistd.h>
 
 #define PAUSE_NAME "coracle-pause"
+#define LABEL_ENV "LABEL" /* of SELinux, in the environment: what stands among the arguments the pod can read */
 
 const char *const namespace_files[NS_KINDS] = {
 	[NS_NET] = "net",
@@ -51,6 +53,7 @@ struct child {
 	int wait_fd;    /* one byte: go on */
 	int status_fd;  /* an errno for the parent; closed by exec */
 	int program_fd; /* -1: end after pinning */
+	char *env;      /* of the program; NULL: none */
 };
 
 static noreturn void child_fail(const struct child *child, int errnum)
@@ -109,7 +112,7 @@ static noreturn void child_main(const struct child *child)
 	prctl(PR_SET_PDEATHSIG, 0);
 	setsid();
 	char *const argv[] = {(char *)PAUSE_NAME, NULL};
-	char *const envp[] = {NULL};
+	char *const envp[] = {child->env, NULL};
 	syscall(SYS_execveat, child->program_fd, "", argv, envp, AT_EMPTY_PATH);
 	child_fail(child, errno);
 }
@@ -131,13 +134,23 @@ static void hide_root(void)
 	mount(NULL, "/", NULL, MS_REMOUNT | MS_RDONLY, NULL);
 }
 
+/* Not before the root is hidden, which no confined domain may do; so not by an exec either, for there is nothing to load a program from then. */
+static void take_label(int fd, const char *label)
+{
+	if (label && (fd < 0 || write(fd, label, strlen(label)) < 0))
+		log_warning("the SELinux policy keeps a sandbox's first process in the domain of the kubelet", LOG_STR("label", label), LOG_STR("err", strerror(errno)));
+}
+
 void runtime_pause_main(int argc, char *const *argv)
 {
 	if (argc < 1 || strcmp(argv[0], PAUSE_NAME) != 0 || getpid() != 1)
 		return;
+	const char *label = getenv(LABEL_ENV);
+	int own_label = label ? open("/proc/self/attr/current", O_WRONLY | O_CLOEXEC) : -1;
 	write_text("/proc/self/oom_score_adj", "-998");
 	prctl(PR_SET_NAME, "pause");
 	hide_root();
+	take_label(own_label, label);
 	for (int fd = 0; fd < 256; fd++)
 		close(fd);
 	if (setresgid(65535, 65535, 65535) < 0 || setresuid(65535, 65535, 65535) < 0) {
@@ -250,10 +263,11 @@ static int prepare_child(struct runtime *runtime, const struct sandbox *sandbox,
 	return r;
 }
 
-int namespaces_pin(struct runtime *runtime, const struct sandbox *sandbox, int flags, pid_t *ret_pause, struct error *err)
+int namespaces_pin(struct runtime *runtime, const struct sandbox *sandbox, int flags, const char *pause_label, pid_t *ret_pause, struct error *err)
 {
 	int go[2], status[2];
-	struct child child = {.flags = flags, .hostname = sandbox->hostname, .program_fd = -1};
+	autofree char *env = pause_label ? xprintf(LABEL_ENV "=%s", pause_label) : NULL;
+	struct child child = {.flags = flags, .hostname = sandbox->hostname, .program_fd = -1, .env = env};
 	if (sandbox->share_process_namespace) {
 		child.program_fd = pause_program(runtime, err);
 		if (child.program_fd < 0)

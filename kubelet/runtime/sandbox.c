@@ -258,8 +258,11 @@ static int make_parts(struct runtime *runtime, struct sandbox *sandbox, const st
 {
 	int flags = flags_of(sandbox), r = 0;
 	pid_t pause = 0;
-	if (flags)
-		r = namespaces_pin(runtime, sandbox, flags, &pause, err);
+	autofree char *label = NULL;
+	if (runtime->selinux)
+		r = selinux_process_label(runtime->selinux, config->selinux, sandbox->selinux_level, &label, err);
+	if (r == 0 && flags)
+		r = namespaces_pin(runtime, sandbox, flags, label, &pause, err);
 	sandbox->pause_pid = pause;
 	sandbox->pause_start = pause ? process_start_ticks(pause) : 0;
 	if (r == 0)

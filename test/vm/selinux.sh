@@ -70,6 +70,15 @@ securityContext: {seLinuxOptions: {level: "s0:c3"}}'
 	done
 	within 300 phase told Succeeded && [ "$(k logs told | tr -d '\0')" = system_u:system_r:container_t:s0:c3 ]
 }
+# One that only watches over the processes of its pod is confined as they are.
+shared() {
+	local pause main
+	pod shared "cat /proc/self/attr/current; sleep 100000" '' 'shareProcessNamespace: true'
+	within 200 phase shared Running || { k get pod shared -o yaml; return 1; }
+	main=$(k logs shared | tr -d '\0') pause=$(tr -d '\0' </proc/"$(pgrep -xn pause)"/attr/current)
+	echo "pause $pause, main $main"
+	[ -n "$main" ] && [ "$pause" = "$main" ]
+}
 told() { k get events -o 'jsonpath={range .items[*]}{.reason} {.involvedObject.name}: {.message}{"\n"}{end}' | grep -q "$1"; }
 refused() {
 	pod odd 'echo it runs' 'securityContext: {seLinuxOptions: {type: nobody_t}}'
@@ -107,6 +116,7 @@ check "the cluster comes up with the machine" cluster
 check "a container and its volumes are labelled as asked" asked
 check "pods get levels of their own" allocated
 check "privileged containers are not confined" loose
+check "the first process of a shared PID namespace is confined" shared
 check "labels that the policy does not know are refused" refused
 check "image volumes are labelled" image
 check "labels confine" confines
