@@ -91,11 +91,10 @@ bool memory_tidy(void)
 	return worth_trimming || of_blocks;
 }
 
-void memory_trim(void)
+void memory_trim_files(void)
 {
 	autofree char *maps = NULL;
 	size_t len;
-	heap_trim();
 	if (file_read(AT_FDCWD, "/proc/self/smaps", MAX_MAPS, &maps, &len, NULL) < 0)
 		return;
 	struct mapping mapping = {0};
@@ -109,6 +108,12 @@ void memory_trim(void)
 			read_header(line, &mapping);
 		}
 	}
+}
+
+void memory_trim(void)
+{
+	heap_trim();
+	memory_trim_files();
 }
 
 static int64_t worked_ns(clockid_t clock)

@@ -18,6 +18,7 @@
 #define WHOLE_NS (60 * NSEC_PER_SEC)       /* between looks at what somebody else may have changed without a word */
 #define TIDY_SOON_NS (60 * NSEC_PER_SEC)   /* after pods moved, for what comes late */
 #define TIDY_NS (300 * NSEC_PER_SEC)
+#define MAX_FILES_GROWTH ((size_t)1 << 20) /* of pages of the program, beyond what a look needs */
 
 /*
  * A node at rest is looked at every ten seconds, and all that a look reads has left the caches by then: most of what it costs is fetching memory. So what follows
@@ -35,6 +36,8 @@ struct node_agent {
 	uint64_t workers; /* of pods, that had ever run */
 	char *node_version;
 	int64_t next_whole, next_tidy;
+	size_t files; /* bytes of the program's pages that a look needs */
+	bool files_let_go;
 	struct informer_list limited; /* pods with limits on local storage */
 };
 
@@ -121,6 +124,19 @@ static bool node_moved(struct node_agent *agent, const struct core_v1_node *node
 	return true;
 }
 
+/* Someone who reads measurements once a minute brings in what nothing else needs: beside what a look alone needs, which is back at the look after. */
+static void let_files_go(struct node_agent *agent) {
+	struct memory_use use = memory_use();
+	size_t files = use.resident - use.anonymous;
+	if (agent->files_let_go) {
+		agent->files = files;
+		agent->files_let_go = false;
+	} else if (files > agent->files + MAX_FILES_GROWTH) {
+		memory_trim_files();
+		agent->files_let_go = true;
+	}
+}
+
 static void look(struct node_agent *agent, bool woken) {
 	struct kubelet *kubelet = agent->kubelet;
 	autounref struct core_v1_node *node = kubelet->node_informer ? informer_find(kubelet->node_informer, NULL, kubelet->node_name) : NULL;
@@ -146,6 +162,8 @@ static void look(struct node_agent *agent, bool woken) {
 		pod_manager_tidy(kubelet->pods);
 		agent->next_tidy = now + (moved ? TIDY_SOON_NS : TIDY_NS);
 	}
+	if (!moved)
+		let_files_go(agent);
 }
 
 static void renew(struct node_agent *agent) {

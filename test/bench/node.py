@@ -5,6 +5,7 @@
 import http.client
 import json
 import os
+import signal
 import statistics
 import sys
 import threading
@@ -14,6 +15,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 from rig import NODE, PODS, IMAGE, Rig, read  # noqa: E402
 
 IDLE_SECONDS = 60
+ROUND_SECONDS = 10  # of the node agent
 SETTLE_SECONDS = 15  # the node agent looks every ten seconds, and gives memory back once it was quiet
 
 
@@ -85,6 +87,63 @@ def cpu_seconds(pid):
     return sum(int(read(f"/proc/{pid}/task/{task}/schedstat").split()[0]) for task in os.listdir(f"/proc/{pid}/task")) / 1e9
 
 
+class Awake:
+    """Keeps all processors from sleeping, by work that gives way to any other: what wakes up meanwhile finds them fast and its caches as they were."""
+
+    def __enter__(self):
+        self.children = []
+        for cpu in os.sched_getaffinity(0):
+            child = os.fork()
+            if child == 0:
+                os.sched_setaffinity(0, {cpu})
+                os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+                parent = os.getppid()
+                while os.getppid() == parent:
+                    for _ in range(1 << 20):
+                        pass
+                os._exit(0)
+            self.children.append(child)
+
+    def __exit__(self, *_):
+        for child in self.children:
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+
+
+class Reference(threading.Thread):
+    """The same work once a round, for as long as a measure takes: what it costs tells how machines, and moments of one, compare."""
+
+    def __init__(self):
+        super().__init__(daemon=True)
+        self.seconds, self.rounds, self.stop = 0.0, 0, threading.Event()
+        self.paths = [f"/proc/sys/{folder}/{name}" for folder in ("kernel", "vm", "fs") for name in sorted(os.listdir(f"/proc/sys/{folder}"))]
+        self.memory = bytearray(1 << 20)
+        self.start()
+
+    def run(self):
+        while not self.stop.wait(ROUND_SECONDS):
+            before = time.thread_time()
+            for path in self.paths:
+                os.path.exists(path)
+            for at in range(0, len(self.memory), 64):
+                self.memory[at] = 1
+            self.seconds += time.thread_time() - before
+            self.rounds += 1
+
+    def end(self):
+        self.stop.set()
+        self.join()
+        return self.seconds / max(self.rounds, 1)
+
+
+def idle(pid):
+    """What share of a core the process takes, and what the reference took a round meanwhile."""
+    reference, before = Reference(), cpu_seconds(pid)
+    time.sleep(IDLE_SECONDS)  # the measure itself: what it does when nothing happens
+    used = cpu_seconds(pid) - before
+    return used / IDLE_SECONDS * 100, reference.end()
+
+
 def together(poster, phases, prefix, count):
     names = [f"{prefix}-{i}" for i in range(count)]
     began = time.monotonic()
@@ -125,12 +184,14 @@ def main():
         if "size" in wanted:
             names, _ = together(poster, phases, "hundred", 100)
             time.sleep(SETTLE_SECONDS)
-            before = cpu_seconds(rig.kubelet.pid)
-            time.sleep(IDLE_SECONDS)  # the measure itself: what it does when nothing happens
-            used = cpu_seconds(rig.kubelet.pid) - before
             pid = rig.kubelet.pid
+            share, cold = idle(pid)
             rows.append(("kubelet resident, 100 pods", f"{memory_kb(pid) / 1024:.1f} MB (anonymous {memory_kb(pid, 'RssAnon') / 1024:.1f} MB, {len(os.listdir(f'/proc/{pid}/task'))} threads)", "10 MB"))
-            rows.append(("kubelet idle, 100 pods", f"{used / IDLE_SECONDS * 100:.2f} % of a core", "0.2 %"))
+            with Awake():
+                awake, hot = idle(pid)
+            rows.append(("kubelet idle, 100 pods", f"{share:.2f} % of a core", "0.2 %"))
+            rows.append(("the same on processors kept awake", f"{awake:.2f} % of a core", ""))
+            rows.append(("fixed work after a rest", f"{cold / hot:.1f} x of that on processors kept awake ({hot * 1000:.1f} ms)", ""))
             monitors = [p for p in rig.inventory()["monitors"]]
             rows.append(("per container: conmon", f"{sum(memory_kb(p, 'Pss') for p in monitors) / 1024 / max(len(monitors), 1):.2f} MB", "1.5 MB"))
             if os.environ.get("HOLD"):
