@@ -48,7 +48,7 @@ struct apiserver_options {
 	char *requestheader_client_ca_file, *proxy_client_cert_file, *proxy_client_key_file;
 	struct flag_list requestheader_username_headers, requestheader_group_headers, requestheader_extra_headers_prefix, requestheader_allowed_names;
 
-	bool allow_privileged, watch_cache, profiling;
+	bool allow_privileged, watch_cache, sole_server_reads, profiling;
 	bool enable_priority_and_fairness;
 	char *memory_limit;
 	int64_t max_requests_inflight, max_mutating_requests_inflight;

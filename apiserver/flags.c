@@ -64,6 +64,7 @@ const struct flag apiserver_flags[] = {
 	{.name = "proxy-client-key-file", .kind = FLAG_STRING, .offset = O(proxy_client_key_file), .help = "its key"},
 
 	{.name = "allow-privileged", .kind = FLAG_BOOL, .offset = O(allow_privileged), .fallback = "true", .help = "privileged containers are allowed"},
+	{.name = "sole-server-reads", .kind = FLAG_BOOL, .offset = O(sole_server_reads), .fallback = "true", .help = "while no other API server serves its etcd, consistent reads are answered without asking etcd"},
 	{.name = "watch-cache", .kind = FLAG_BOOL, .offset = O(watch_cache), .fallback = "true", .help = "always on here"},
 	{.name = "profiling", .kind = FLAG_BOOL, .offset = O(profiling), .fallback = "true", .help = "accepted"},
 	{.name = "enable-priority-and-fairness", .kind = FLAG_BOOL, .offset = O(enable_priority_and_fairness), .fallback = "true", .help = "requests share the sum of the two limits below by FlowSchemas"},

@@ -137,6 +137,7 @@ static int open_store(struct apiserver *server, struct error *err) {
 		.key_file = str_empty(o->etcd_keyfile) ? NULL : o->etcd_keyfile,
 		.write_timeout_ms = (int)min_of(o->request_timeout / NSEC_PER_MSEC, (int64_t)INT32_MAX),
 		.compaction_interval_ns = o->etcd_compaction_interval ? o->etcd_compaction_interval : -1,
+		.ask_always = !o->sole_server_reads,
 		.opening = open_collections,
 		.arg = server,
 	};

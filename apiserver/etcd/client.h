@@ -14,6 +14,8 @@
 #define ETCD_TXN "/etcdserverpb.KV/Txn"
 #define ETCD_COMPACT "/etcdserverpb.KV/Compact"
 #define ETCD_LEASE_GRANT "/etcdserverpb.Lease/LeaseGrant"
+#define ETCD_LEASE_KEEPALIVE "/etcdserverpb.Lease/LeaseKeepAlive" /* a stream of which one call takes one answer */
+#define ETCD_LEASE_REVOKE "/etcdserverpb.Lease/LeaseRevoke"
 #define ETCD_STATUS "/etcdserverpb.Maintenance/Status"
 
 /* Calls that may wait or be in flight at once; etcd_call() refuses further ones with -EBUSY. */

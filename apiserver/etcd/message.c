@@ -112,6 +112,11 @@ void etcd_write_lease_grant(struct buf *buf, int64_t ttl_seconds)
 	proto_put_number(buf, 1, ttl_seconds);
 }
 
+void etcd_write_lease_id(struct buf *buf, int64_t id)
+{
+	proto_put_number(buf, 1, id);
+}
+
 void etcd_write_status(struct buf *buf)
 {
 	(void)buf;

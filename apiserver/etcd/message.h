@@ -62,6 +62,8 @@ struct etcd_txn {
 void etcd_write_txn(struct buf *buf, const struct etcd_txn *txn);
 void etcd_write_compaction(struct buf *buf, int64_t revision);
 void etcd_write_lease_grant(struct buf *buf, int64_t ttl_seconds);
+/* Of a keep-alive and of a revocation. */
+void etcd_write_lease_id(struct buf *buf, int64_t id);
 /* Status has no fields. */
 void etcd_write_status(struct buf *buf);
 struct etcd_watch_create {
@@ -100,6 +102,7 @@ int etcd_read_txn(const void *data, size_t len, struct etcd_txn_response *ret);
 struct etcd_lease_response {
 	int64_t id, ttl;
 };
+/* Of a grant, and of a keep-alive: there a ttl of 0 says that the lease has gone. */
 int etcd_read_lease_grant(const void *data, size_t len, struct etcd_lease_response *ret);
 
 struct etcd_status_response {

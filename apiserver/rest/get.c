@@ -51,7 +51,7 @@ int rest_get(struct request *r, struct error *err) {
 	int rc = str_empty(rv) ? 0 : error_of_version(rv, &revision, "resourceVersion: Invalid value: ", err);
 	if (rc < 0)
 		return rc;
-	if (!str_empty(rv) && store_revision(r->server->store) >= revision)
+	if (str_empty(rv) ? store_fresh(r->server->store) : store_revision(r->server->store) >= revision)
 		return answer(r, err);
 	if (request_takes_stored_bytes(r))
 		store_wait_quick(r->server->store, revision, request_time_left_ms(r, FRESH_TIMEOUT_MS), on_fresh, r);

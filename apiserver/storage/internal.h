@@ -125,6 +125,8 @@ struct write;
 /* The event of this revision was applied; NULL where a load has brought the cache to it instead. apply_lock is held. */
 void write_event(struct store *store, uint64_t revision, struct entry *entry);
 void write_expire(struct store *store);
+/* What has waited to be told by a member is told. The store's thread. */
+void write_release(struct store *store);
 /* Calls back all that wait for events: the store closes. */
 void write_abort(struct store *store);
 /* Sends a write with its lease; or ends it where errnum is not 0. Any thread. */
@@ -149,10 +151,35 @@ struct waits *waits_new(struct store *store);
 void waits_free(struct waits *waits);
 /* The cache has moved on. The store's thread. */
 void waits_revision(struct waits *waits);
+/* Sends the read that all share, though nobody waits for one. The store's thread. */
+void waits_read(struct waits *waits);
 /* Ends all with -EIO: the store closes. */
 void waits_abort(struct waits *waits);
 /* Its threads have ended when this returns; they have called all that was done. */
 void waits_stop(struct waits *waits);
+
+/* ---- members.c ---- */
+
+struct members;
+struct members *members_new(struct store *store, bool never_alone);
+/* The store's thread, as all that says nothing else. */
+void members_start(struct members *members);
+/* No timer is left, and etcd is told; the rest stays until members_free(), which comes after the etcd client's end. */
+void members_stop(struct members *members);
+/* Waits a moment for etcd's answer to that, so that who comes next need not wait for the lease. Not the store's thread. */
+void members_await_left(struct members *members);
+void members_free(struct members *members);
+/* Whether a client may be told what etcd has answered. Any thread. */
+bool members_inside(const struct members *members);
+/* Whether no other server has told a client anything that etcd's answers to us do not cover. Any thread; some 30 ns. */
+bool members_alone(struct members *members);
+/* The read by which the keys of all are seen, and its answer (NULL: it failed); sent: by clock_boottime_ns(), before it was. */
+void members_write_range(struct store *store, struct buf *request);
+void members_read(struct members *members, int64_t sent, const struct etcd_range_response *response);
+/* A key below KEY_SERVERS was written or has gone. */
+void members_event(struct members *members, const char *path, size_t len, bool deleted);
+/* An object was written that none of our writes can have written. */
+void members_stranger(struct members *members);
 
 /* ---- load.c ---- */
 
@@ -187,6 +214,7 @@ void metrics_ask_size(struct store *store);
 /* Our own keys below the prefix, so that their writes are seen by the watch: never objects. */
 #define KEY_COMPACT "compact_rev_key"
 #define KEY_PROGRESS "coracle.progress"
+#define KEY_SERVERS "coracle.servers/" /* one below it for each API server */
 
 struct load;
 struct store {
@@ -206,10 +234,13 @@ struct store {
 	struct load *load;
 	uint32_t load_mark;
 	_Atomic uint64_t revision; /* published: applied and handed out */
+	_Atomic uint64_t told; /* a client may have learnt of etcd at this revision though the cache has not reached it */
 	_Atomic uint64_t compacted; /* what etcd no longer tells, the cache does not either: all API servers forget alike */
 	_Atomic bool watching, loaded, closing;
+	_Atomic bool open; /* loaded, and once a member: under open_lock where it is set */
 
 	struct waits *waits;
+	struct members *members;
 	struct leases *leases;
 	struct compaction *compaction;
 	struct loop_timer *tick; /* each second: bookmarks; each half minute: housekeeping */
@@ -218,6 +249,7 @@ struct store {
 	/* Writes whose event has not come yet, by revision; the store's thread. */
 	struct list written[256];
 	size_t written_count;
+	struct list held; /* etcd has answered; to be told once this server is a member */
 	atomic_uint writes; /* all that are not called back yet */
 
 	pthread_mutex_t open_lock;
@@ -232,6 +264,10 @@ struct collection *store_route(struct store *store, const char *path, size_t len
 void store_apply(struct store *store, const char *path, size_t len, const struct etcd_kv *kv, bool deleted);
 /* Every event up to this one was applied. */
 void store_publish(struct store *store, uint64_t revision);
+/* One of what opening waits for has come. */
+void store_opened(struct store *store);
+/* A client is about to learn of etcd at this revision: a consistent read that begins later must not see less. */
+void store_told(struct store *store, uint64_t revision);
 /* The full etcd key of a path: prefix + path; the caller frees. */
 char *store_key(const struct store *store, const char *path);
 void store_start_watch(struct store *store, uint64_t after_revision);

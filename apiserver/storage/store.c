@@ -15,14 +15,23 @@
 
 /* ---- events from etcd ---- */
 
+static bool is_own_key(const char *path, size_t len)
+{
+	static const char *const keys[] = {KEY_COMPACT, KEY_PROGRESS};
+
+	for (size_t i = 0; i < array_len(keys); i++) {
+		if (len == strlen(keys[i]) && memcmp(path, keys[i], len) == 0)
+			return true;
+	}
+	return len >= strlen(KEY_SERVERS) && memcmp(path, KEY_SERVERS, strlen(KEY_SERVERS)) == 0;
+}
+
 struct collection *store_route(struct store *store, const char *path, size_t len)
 {
 	struct collection *found = NULL, *c;
 	const char *end = path + len;
 
-	if (len == 0 || (len == strlen(KEY_COMPACT) && memcmp(path, KEY_COMPACT, len) == 0) || (len == strlen(KEY_PROGRESS) && memcmp(path, KEY_PROGRESS, len) == 0))
-		return NULL;
-	if (memchr(path, '\0', len))
+	if (len == 0 || is_own_key(path, len) || memchr(path, '\0', len))
 		return NULL;
 	/* The longest prefix that somebody has opened. */
 	for (const char *slash = path; (slash = memchr(slash, '/', (size_t)(end - slash))); slash++) {
@@ -76,6 +85,38 @@ void store_publish(struct store *store, uint64_t revision)
 		atomic_store(&store->revision, revision);
 }
 
+void store_told(struct store *store, uint64_t revision)
+{
+	uint64_t told = atomic_load(&store->told);
+
+	while (revision > told && !atomic_compare_exchange_weak(&store->told, &told, revision))
+		;
+}
+
+/* Our own keys, of which one is no object and yet news. True where it was one. */
+static bool take_own_key(struct store *store, const char *path, size_t len, bool deleted)
+{
+	if (len < strlen(KEY_SERVERS) || memcmp(path, KEY_SERVERS, strlen(KEY_SERVERS)) != 0)
+		return is_own_key(path, len);
+	members_event(store->members, path, len, deleted);
+	return true;
+}
+
+static void take_event(struct store *store, const struct etcd_event *event)
+{
+	const char *path = event->kv.key.data + store->prefix_len;
+	size_t len = event->kv.key.len - store->prefix_len;
+
+	if (take_own_key(store, path, len, event->deleted))
+		return;
+	/* A deletion may be a lease's end. */
+	if (!event->deleted && atomic_load(&store->writes) == 0 && (uint64_t)event->kv.mod_revision > atomic_load(&store->revision))
+		members_stranger(store->members);
+	pthread_mutex_lock(&store->apply_lock);
+	store_apply(store, path, len, &event->kv, event->deleted);
+	pthread_mutex_unlock(&store->apply_lock);
+}
+
 static void on_events(const struct etcd_watch_response *response, void *arg)
 {
 	struct store *store = arg;
@@ -88,11 +129,8 @@ static void on_events(const struct etcd_watch_response *response, void *arg)
 		last = (uint64_t)response->revision;
 	while (etcd_next_event(&events, &event)) {
 		last = (uint64_t)event.kv.mod_revision;
-		if (event.kv.key.len <= store->prefix_len)
-			continue;
-		pthread_mutex_lock(&store->apply_lock);
-		store_apply(store, event.kv.key.data + store->prefix_len, event.kv.key.len - store->prefix_len, &event.kv, event.deleted);
-		pthread_mutex_unlock(&store->apply_lock);
+		if (event.kv.key.len > store->prefix_len)
+			take_event(store, &event);
 	}
 	if (events.failed)
 		log_error("malformed events from etcd");
@@ -111,6 +149,16 @@ static void on_compacted(int64_t compact_revision, void *arg)
 	load_start(store);
 }
 
+void store_opened(struct store *store)
+{
+	if (store->open)
+		return;
+	pthread_mutex_lock(&store->open_lock);
+	store->open = store->loaded && members_inside(store->members);
+	pthread_cond_broadcast(&store->open_cond);
+	pthread_mutex_unlock(&store->open_lock);
+}
+
 static void on_live(bool live, void *arg)
 {
 	struct store *store = arg;
@@ -118,10 +166,8 @@ static void on_live(bool live, void *arg)
 	store->watching = live;
 	if (!live || store->loaded)
 		return;
-	pthread_mutex_lock(&store->open_lock);
 	store->loaded = true;
-	pthread_cond_broadcast(&store->open_cond);
-	pthread_mutex_unlock(&store->open_lock);
+	store_opened(store);
 }
 
 void store_start_watch(struct store *store, uint64_t after_revision)
@@ -183,6 +229,12 @@ uint64_t store_revision(struct store *store)
 	return atomic_load(&store->revision);
 }
 
+bool store_fresh(struct store *store)
+{
+	/* In this order: what others told while one was not alone is noted before one is again. */
+	return members_alone(store->members) && atomic_load(&store->revision) >= atomic_load(&store->told);
+}
+
 bool store_healthy(struct store *store, struct error *err)
 {
 	if (!etcd_client_healthy(store->etcd, err))
@@ -199,6 +251,7 @@ static void start(void *arg)
 	struct store *store = arg;
 
 	store->waits = waits_new(store);
+	members_start(store->members);
 	store->tick = loop_timer_new(store->loop, on_tick, store);
 	if (store->compaction_interval_ns > 0)
 		store->compaction = compaction_new(store, store->compaction_interval_ns);
@@ -228,6 +281,8 @@ static struct store *store_new(const struct store_options *options)
 	store->write_timeout_ms = options->write_timeout_ms > 0 ? min_of(options->write_timeout_ms, WRITE_TIMEOUT_MS) : WRITE_TIMEOUT_MS;
 	store->compaction_interval_ns = options->compaction_interval_ns ? options->compaction_interval_ns : COMPACTION_INTERVAL_NS;
 	store->leases = leases_new(store);
+	store->members = members_new(store, options->ask_always);
+	list_init(&store->held);
 	store->history_events = options->history_events;
 	store->collections = MAP_INIT(free_collection);
 	for (size_t i = 0; i < array_len(store->written); i++)
@@ -260,15 +315,15 @@ static int await_load(struct store *store, int timeout_ms, struct error *err)
 		until.tv_nsec -= NSEC_PER_SEC;
 	}
 	pthread_mutex_lock(&store->open_lock);
-	while (!store->loaded && r == 0)
+	while (!store->open && r == 0)
 		r = pthread_cond_timedwait(&store->open_cond, &store->open_lock, &until);
-	if (!store->loaded) {
+	if (!store->open) {
 		const char *why = store->load_trouble;
 		if (!*why && !etcd_client_healthy(store->etcd, &trouble))
 			why = error_message(&trouble);
 		error_set(err, ETIMEDOUT, "etcd was not read in time: %s", str_or(why, "it takes longer"));
 	}
-	r = store->loaded ? 0 : -ETIMEDOUT;
+	r = store->open ? 0 : -ETIMEDOUT;
 	pthread_mutex_unlock(&store->open_lock);
 	return r;
 }
@@ -306,6 +361,7 @@ static void shut(void *arg)
 	compaction_stop(store->compaction);
 	write_abort(store);
 	waits_abort(store->waits);
+	members_stop(store->members);
 	pthread_mutex_lock(&store->open_lock);
 	store->shut = true;
 	pthread_cond_broadcast(&store->open_cond);
@@ -324,6 +380,7 @@ void store_close(struct store *store)
 			pthread_cond_wait(&store->open_cond, &store->open_lock);
 		pthread_mutex_unlock(&store->open_lock);
 		waits_stop(store->waits);
+		members_await_left(store->members);
 		etcd_client_free(store->etcd);
 		write_abort(store);
 	}
@@ -331,6 +388,7 @@ void store_close(struct store *store)
 	compaction_free(store->compaction);
 	waits_free(store->waits);
 	leases_free(store->leases);
+	members_free(store->members);
 	map_done(&store->collections);
 	collection_free(store->root);
 	pthread_cond_destroy(&store->open_cond);

@@ -27,6 +27,7 @@ struct store_options {
 	/* Called before anything is read: collections that are opened in it get their objects at once, those opened later only after all were read. May be NULL. */
 	void (*opening)(struct store *store, void *arg);
 	void *arg;
+	bool ask_always;              /* consistent reads ask etcd even where no other API server is */
 	size_t history_events;        /* watch history kept per collection; 0: as much as grows with load, within bounds */
 };
 /* Connects, loads everything under the prefix, starts the watch. Blocks until the first load is done or fails past timeout_ms; afterwards reconnects by itself for ever. */
@@ -87,7 +88,9 @@ void collection_set_names(struct collection *collection, const char *group, cons
 
 /* The revision the cache has reached: every event up to it was applied and handed to the watches. */
 uint64_t store_revision(struct store *store);
-/* Calls done, on one of the store's reader threads, when the cache is at least as fresh as etcd was at the time of the call (min_revision 0), or has reached min_revision. errnum -ETIMEDOUT past the timeout, -EIO when etcd is away. Shares one etcd read among all that wait. */
+/* True where a consistent read may be answered from the cache at once: no other API server serves this etcd (members.c), and the cache holds whatever was told a client. Any thread; some 30 ns. */
+bool store_fresh(struct store *store);
+/* Calls done, on one of the store's reader threads, when the cache is at least as fresh as etcd was at the time of the call (min_revision 0), or has reached min_revision. errnum -ETIMEDOUT past the timeout, -EIO when etcd is away. Shares one etcd read among all that wait, and needs none where store_fresh(). */
 void store_wait(struct store *store, uint64_t min_revision, int timeout_ms, void (*done)(int errnum, void *arg), void *arg);
 /* The same, but done is called on the store's thread, which saves a hop: for what is done in a few microseconds. */
 void store_wait_quick(struct store *store, uint64_t min_revision, int timeout_ms, void (*done)(int errnum, void *arg), void *arg);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Consistent reads: etcd is asked for its revision by one tiny read that all share who came before it was sent; then they wait until the
- * cache has reached it. Where the watch is silent though etcd's revision has moved (somebody wrote outside our prefix), progress is asked
+ * Consistent reads, where the cache is not known to be fresh (store_fresh()): etcd is asked for its revision by one tiny read that all share who came before it
+ * was sent, of the keys by which API servers know each other; then they wait until the cache has reached it. Where the watch is silent though etcd's revision has moved (somebody wrote outside our prefix), progress is asked
  * for; an etcd that tells progress wrongly gets a write to a key of ours instead, whose event moves the cache.
  *
  * Who has waited goes on on a few threads of ours: what it does then may be long (a LIST with a selector walks all objects), and the
@@ -34,7 +34,7 @@ struct wait {
 	void (*done)(int errnum, void *arg);
 	void *arg;
 	int errnum; /* what it ends with */
-	bool quick;
+	bool consistent, quick;
 };
 struct waits {
 	struct store *store;
@@ -54,7 +54,8 @@ struct waits {
 	struct list unread;  /* for the next read */
 	struct list reading; /* for the one on its way */
 	struct list waiting; /* for the cache */
-	bool read_sent, touch_sent;
+	bool read_sent, touch_sent, read_wanted;
+	int64_t read_sent_at; /* boot time */
 	size_t last_bunch;
 	int64_t last_read_ns;
 	int last_errnum;
@@ -156,8 +157,11 @@ void waits_revision(struct waits *waits)
 	struct list ended = LIST_INIT(ended);
 	struct wait *wait;
 
+	if (list_empty(&waits->waiting))
+		return;
+	bool inside = members_inside(waits->store->members);
 	list_for_each (wait, &waits->waiting, link) {
-		if (wait->revision <= revision)
+		if (wait->revision <= revision && (inside || !wait->consistent))
 			end(wait, 0, &ended);
 	}
 	hand_over(waits, &ended);
@@ -174,6 +178,8 @@ static void on_read(int errnum, const char *text, const void *data, size_t len, 
 	if (errnum == 0 && etcd_read_range(data, len, &response) < 0)
 		errnum = -EIO;
 	waits->last_errnum = errnum;
+	if (!waits->store->closing)
+		members_read(waits->store->members, waits->read_sent_at, errnum ? NULL : &response);
 	if (errnum) {
 		/* They wait on, as long as each may. */
 		move_all(&waits->reading, &waits->unread);
@@ -191,12 +197,11 @@ static void on_read(int errnum, const char *text, const void *data, size_t len, 
 static void start_read(struct waits *waits)
 {
 	struct buf request = BUF_INIT(4096);
-	autofree char *key = NULL;
 	int64_t since = clock_monotonic_ns() - waits->last_read_ns;
 	size_t bunch = 0;
 	struct wait *wait;
 
-	if (waits->read_sent || list_empty(&waits->unread) || waits->store->closing)
+	if (waits->read_sent || (list_empty(&waits->unread) && !waits->read_wanted) || waits->store->closing)
 		return;
 	list_for_each (wait, &waits->unread, link)
 		bunch++;
@@ -206,12 +211,19 @@ static void start_read(struct waits *waits)
 	waits->last_read_ns += since;
 	move_all(&waits->unread, &waits->reading);
 	waits->read_sent = true;
-	key = store_key(waits->store, KEY_COMPACT);
+	waits->read_wanted = false;
+	waits->read_sent_at = clock_boottime_ns();
 	etcd_message_begin(&request);
-	etcd_write_range(&request, &(struct etcd_range){.key = ETCD_SLICE(key), .keys_only = true});
+	members_write_range(waits->store, &request);
 	etcd_message_end(&request);
 	if (etcd_call(waits->store->etcd, &(struct etcd_call_options){.method = ETCD_RANGE, .timeout_ms = READ_TIMEOUT_MS, .idempotent = true}, &request, on_read, waits) < 0)
 		on_read(-EBUSY, "", NULL, 0, waits);
+}
+
+void waits_read(struct waits *waits)
+{
+	waits->read_wanted = true;
+	start_read(waits);
 }
 
 static void on_touched(int errnum, const char *text, const void *data, size_t len, void *arg)
@@ -279,7 +291,7 @@ static void take_posted(void *arg)
 	struct list batch = LIST_INIT(batch), ended = LIST_INIT(ended);
 	uint64_t revision = atomic_load(&waits->store->revision);
 	struct wait *wait;
-	bool wait_for_event = false;
+	bool wait_for_event = false, fresh = store_fresh(waits->store);
 
 	pthread_mutex_lock(&waits->lock);
 	waits->wake_posted = false;
@@ -288,7 +300,7 @@ static void take_posted(void *arg)
 	list_for_each (wait, &batch, link) {
 		if (wait->errnum || waits->store->closing) {
 			end(wait, wait->errnum ? wait->errnum : -EIO, &ended);
-		} else if (wait->revision && wait->revision <= revision) {
+		} else if (wait->consistent ? fresh : wait->revision <= revision) {
 			end(wait, 0, &ended);
 		} else {
 			wait_for_event = true;
@@ -306,15 +318,24 @@ static void wait_add(struct store *store, uint64_t min_revision, int timeout_ms,
 {
 	struct waits *waits = store->waits;
 	struct wait *wait = xnew(struct wait);
-	bool wake;
+	bool wake, fresh = !min_revision && !quick && store_fresh(store);
 
-	*wait = (struct wait){.revision = min_revision, .deadline = clock_monotonic_ns() + timeout_ms * NSEC_PER_MSEC, .done = done, .arg = arg, .quick = quick};
+	*wait = (struct wait){
+		.revision = min_revision,
+		.consistent = !min_revision,
+		.deadline = clock_monotonic_ns() + timeout_ms * NSEC_PER_MSEC,
+		.done = done,
+		.arg = arg,
+		.quick = quick,
+	};
 	pthread_mutex_lock(&waits->lock);
 	if (waits->count++ >= MAX_WAITS)
 		wait->errnum = -EBUSY;
-	list_push_back(&waits->posted, &wait->link);
-	wake = !waits->wake_posted;
-	waits->wake_posted = true;
+	list_push_back(fresh ? &waits->ended : &waits->posted, &wait->link);
+	wake = !fresh && !waits->wake_posted;
+	waits->wake_posted = waits->wake_posted || !fresh;
+	if (fresh)
+		pthread_cond_signal(&waits->ended_cond);
 	pthread_mutex_unlock(&waits->lock);
 	if (wake)
 		loop_post(store->loop, take_posted, waits);

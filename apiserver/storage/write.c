@@ -24,6 +24,8 @@ struct write {
 	void *arg;
 	uint64_t revision; /* of the write, once etcd has answered */
 	int64_t deadline, started;
+	int outcome;            /* while it is held */
+	struct entry *current;
 	struct entry *before; /* what a deletion takes away, as far as the cache knows */
 };
 
@@ -37,13 +39,27 @@ struct write *write_of_lease_link(struct list *link)
 	return list_entry(link, struct write, lease_link);
 }
 
+/* Whether it says what is in etcd: such is told by a member alone. */
+static bool tells(int errnum)
+{
+	return errnum == 0 || errnum == -EEXIST || errnum == -EAGAIN || errnum == -ENOENT || errnum == -ESTALE;
+}
+
 static void finish(struct write *write, int errnum, struct entry *current)
 {
 	struct store *store = write->collection->store;
 
+	if (tells(errnum) && !store->closing && !members_inside(store->members)) {
+		write->outcome = errnum;
+		write->current = entry_ref(current);
+		write->deadline = clock_monotonic_ns() + EVENT_TIMEOUT_NS;
+		list_push_back(&store->held, &write->link);
+		return;
+	}
 	atomic_fetch_sub(&store->writes, 1);
 	write->done(errnum, current, write->arg);
 	entry_unref(write->before);
+	entry_unref(write->current);
 	buf_done(&write->value);
 	free(write->path);
 	free(write);
@@ -157,12 +173,34 @@ static void await_event(struct write *write)
 	store->written_count++;
 }
 
+static void release(struct write *write, int errnum)
+{
+	autoentry struct entry *current = take_ptr(write->current);
+
+	list_remove(&write->link);
+	finish(write, errnum, errnum == write->outcome ? current : NULL);
+}
+
+void write_release(struct store *store)
+{
+	struct list released = LIST_INIT(released);
+	struct write *write;
+
+	list_splice_back(&released, &store->held);
+	list_for_each (write, &released, link)
+		release(write, write->outcome);
+}
+
 void write_expire(struct store *store)
 {
 	int64_t now = clock_monotonic_ns();
 	uint64_t revision = atomic_load(&store->revision);
 	struct write *write;
 
+	list_for_each (write, &store->held, link) {
+		if (write->deadline <= now)
+			release(write, -ETIMEDOUT);
+	}
 	if (store->written_count == 0)
 		return;
 	for (size_t i = 0; i < array_len(store->written); i++) {
@@ -188,6 +226,8 @@ void write_abort(struct store *store)
 			finish(write, -EIO, NULL);
 		}
 	}
+	while ((write = list_first(&store->held, struct write, link)))
+		release(write, -EIO);
 }
 
 /* ---- etcd's answer ---- */
@@ -198,6 +238,7 @@ static void refused(struct write *write, const struct etcd_txn_response *respons
 	struct collection *c = write->collection;
 	autoentry struct entry *current = NULL;
 
+	store_told(c->store, (uint64_t)response->revision);
 	if (!response->has_kv)
 		return finish(write, write->guarded && !write->expected ? -ESTALE : !write->is_put && !write->expected ? -ENOENT : -EAGAIN, NULL);
 	current = collection_get(c, key_of(write));
@@ -286,8 +327,10 @@ static void on_any_answer(int errnum, const char *text, const void *data, size_t
 
 	if (errnum == 0 && etcd_read_txn(data, len, &response) == 0) {
 		measure(write, false);
-		if (response.succeeded || response.deleted == 0)
+		if (response.succeeded || response.deleted == 0) {
+			store_told(write->collection->store, (uint64_t)response.revision);
 			return finish(write, -ENOENT, NULL);
+		}
 		write->revision = (uint64_t)response.revision;
 		return await_event(write);
 	}

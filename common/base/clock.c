@@ -49,6 +49,13 @@ int64_t clock_monotonic_ns(void)
 	return read_ns(CLOCK_MONOTONIC);
 }
 
+int64_t clock_boottime_ns(void)
+{
+	if (__atomic_load_n(&test_clock, __ATOMIC_ACQUIRE))
+		return __atomic_load_n(&test_monotonic, __ATOMIC_ACQUIRE);
+	return read_ns(CLOCK_BOOTTIME);
+}
+
 struct wall_time clock_wall(void)
 {
 	if (__atomic_load_n(&test_clock, __ATOMIC_ACQUIRE)) {

@@ -17,6 +17,8 @@ struct wall_time {
  * The process's clocks. Tests replace both with clock_set_test(); then time moves only by clock_advance_test().
  */
 int64_t clock_monotonic_ns(void);
+/* The same, but it goes on while the machine sleeps: for what others may take for over meanwhile. */
+int64_t clock_boottime_ns(void);
 struct wall_time clock_wall(void);
 void clock_set_test(struct wall_time now);
 void clock_advance_test(int64_t ns);

@@ -166,9 +166,36 @@ def disturb(site, rng, ports, args):
         i = rng.randrange(len(ports))
         site.servers[i].kill()
         time.sleep(rng.uniform(0.1, 0.6))
+        start_again(i)
+        server_ready(site.servers[i])
+
+    def start_again(i):
         site.servers[i] = site.start_server(*args[i], port=ports[i], advertise="127.0.0.%d" % (i + 1), wait=False)
         site.servers.pop()
+
+    def leave_one():
+        """The other one is alone, answers without asking etcd, and then is not any more."""
+        i = rng.randrange(len(ports))
+        site.servers[i].signal(signal.SIGTERM)
+        site.servers[i].p.wait(20)
+        time.sleep(rng.uniform(1.5, 2.5))
+        start_again(i)
         server_ready(site.servers[i])
+
+    def come_while_stopped():
+        """The one that is alone is stopped while another comes, and goes on when that one has told things."""
+        i = rng.randrange(len(ports))
+        site.servers[i].signal(signal.SIGTERM)
+        site.servers[i].p.wait(20)
+        time.sleep(rng.uniform(1.5, 2.5))
+        alone = site.servers[1 - i]
+        alone.signal(signal.SIGSTOP)
+        try:
+            start_again(i)
+            server_ready(site.servers[i])
+            time.sleep(rng.uniform(0.1, 0.5))
+        finally:
+            alone.signal(signal.SIGCONT)
 
     def pause_server():
         pause(rng.choice(site.servers), rng.uniform(0.5, 1.5))
@@ -193,7 +220,7 @@ def disturb(site, rng, ports, args):
         compact()
         server.signal(signal.SIGCONT)
 
-    acts = [kill_server, pause_server, pause_etcd, compact, restart_etcd, compact_unseen, kill_server]
+    acts = [kill_server, pause_server, pause_etcd, compact, restart_etcd, compact_unseen, kill_server, leave_one, come_while_stopped]
     rng.shuffle(acts)
     for act in acts:
         time.sleep(rng.uniform(0.4, 0.9))

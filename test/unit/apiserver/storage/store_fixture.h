@@ -90,14 +90,23 @@ static inline char *object(const char *name, int generation, size_t size)
 	return buf_take(&b);
 }
 
-static inline struct store *open_store(struct test_etcd *etcd, size_t history)
+static inline struct store *open_store_with(struct test_etcd *etcd, struct store_options options)
 {
 	autoerror struct error err = {0};
 	struct store *store = NULL;
 
-	if (store_open(&(struct store_options){.endpoints = etcd->endpoints, .prefix = "/registry", .compaction_interval_ns = -1, .history_events = history}, 20000, &store, &err) < 0)
+	options.endpoints = etcd->endpoints;
+	options.prefix = "/registry";
+	options.compaction_interval_ns = -1;
+	if (store_open(&options, 20000, &store, &err) < 0)
 		fail_msg("%s", error_message(&err));
 	return store;
+}
+
+/* One whose consistent reads always ask etcd. */
+static inline struct store *open_store(struct test_etcd *etcd, size_t history)
+{
+	return open_store_with(etcd, (struct store_options){.history_events = history, .ask_always = true});
 }
 
 /* What a watch got, in order. */
