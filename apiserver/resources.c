@@ -4,6 +4,7 @@
 #include "apiserver/custom/custom.h"
 #include "apiserver/request/render.h"
 #include "apiserver/strategy/strategy.h"
+#include "apiserver/webhook/convert.h"
 #include "api/meta_v1.h"
 #include "common/api/codec.h"
 #include "common/api/convert.h"
@@ -297,7 +298,7 @@ void registry_free(struct registry *registry) {
 
 bool resource_is_identity(const struct resource *resource) {
 	/* Defaults that a definition got later show on what was stored before. */
-	if (resource->custom && resource->custom->has_defaults)
+	if (resource->custom && (resource->custom->has_defaults || resource->custom->conversion))
 		return false;
 	return resource->type == resource->storage_type;
 }
@@ -320,8 +321,25 @@ static int convert(const struct resource *resource, const void *object, const st
 	return resource->custom ? convert_custom(object, to, ret, err) : api_convert(object, to, ret, err);
 }
 
+/* What a webhook has made of the entry. */
+static int decode_converted(const struct resource *resource, const struct entry *entry, void **ret_object, struct error *err) {
+	struct api_decode_options options = {.validation = API_IGNORE};
+	autobytes struct bytes *json = conversion_get(resource, entry);
+	if (!json)
+		return error_status(err, 500, "", "conversion webhook for %s, Kind=%s was not asked", resource->api->group, resource->api->kind);
+	void *object;
+	int rc = api_decode_json(resource->type, json->data, json->len, &options, &object, err);
+	if (rc < 0)
+		return rc;
+	custom_process(NULL, resource, object, NULL);
+	*ret_object = object;
+	return 0;
+}
+
 int resource_decode(const struct resource *resource, const struct entry *entry, void **ret_object, struct error *err) {
 	struct api_decode_options options = {.validation = API_IGNORE};
+	if (resource->custom && resource->custom->conversion)
+		return decode_converted(resource, entry, ret_object, err);
 	void *stored;
 	int rc = api_decode_json(resource->storage_type, entry->json->data, entry->json->len, &options, &stored, err);
 	if (rc < 0)

@@ -116,10 +116,13 @@ static int find_quotas(struct charge *charge, const struct resource *quotas, con
 		bool counts = false;
 		if (usage_in_scope(w, quota)) {
 			rc = usage_check_required(w, quota, err);
+			/* What its status does not bound yet, it does not bound. */
 			for (uint32_t n = 0; n < charge->delta.len && rc == 0; n++) {
-				counts |= api_quantity_get(&quota->status.hard, charge->delta.items[n].key) != NULL;
-				if (api_quantity_get(&quota->spec.hard, charge->delta.items[n].key) && !api_quantity_get(&quota->status.hard, charge->delta.items[n].key))
-					rc = error_forbidden(err, w->resource, admission_name(w), "status unknown for quota: %s, resources: %s", quota->metadata.name, charge->delta.items[n].key);
+				const char *name = charge->delta.items[n].key;
+				bool hard = api_quantity_get(&quota->status.hard, name) != NULL;
+				counts |= hard;
+				if (hard && !api_quantity_get(&quota->status.used, name))
+					rc = error_forbidden(err, w->resource, admission_name(w), "status unknown for quota: %s, resources: %s", quota->metadata.name, name);
 			}
 		}
 		if (counts && rc == 0 && charge->len < array_len(charge->names))

@@ -4,6 +4,7 @@
 #include "apiserver/custom/rules.h"
 #include "apiserver/request/render.h"
 #include "apiserver/strategy/strategy.h"
+#include "apiserver/webhook/convert.h"
 #include "api/autoscaling_v1.h"
 #include "api/meta_v1.h"
 #include "common/base/log.h"
@@ -193,8 +194,9 @@ static char *deprecation(json_t *spec, json_t *version) {
 
 /* ---- registration ---- */
 
-static struct custom_resource *make_custom(json_t *spec, json_t *version, const char *storage_version) {
+static struct custom_resource *make_custom(json_t *spec, json_t *version, const char *storage_version, struct conversion *conversion) {
 	struct custom_resource *custom = xnew(struct custom_resource);
+	custom->conversion = conversion;
 	/* For good: whoever holds an object may come back to its descriptor. Only a changed definition makes new ones. */
 	custom->older = every_custom;
 	every_custom = custom;
@@ -247,6 +249,7 @@ static struct collection *open_collection(struct apiserver *server, const struct
 static void define(struct apiserver *server, json_t *crd) {
 	json_t *spec = json_object_get(crd, "spec"), *versions = json_object_get(spec, "versions");
 	const char *storage = "";
+	struct conversion *conversion = conversion_new(json_object_get(spec, "conversion"));
 	struct custom_resource *made[64];
 	size_t count = 0;
 	for (size_t i = 0; i < json_array_size(versions); i++)
@@ -255,7 +258,7 @@ static void define(struct apiserver *server, json_t *crd) {
 	const struct api_type *storage_type = NULL;
 	for (size_t i = 0; i < json_array_size(versions) && count < array_len(made); i++) {
 		json_t *version = json_array_get(versions, i);
-		struct custom_resource *custom = make_custom(spec, version, storage ? storage : "");
+		struct custom_resource *custom = make_custom(spec, version, storage ? storage : "", conversion);
 		if (str_equal(custom->api.version, storage))
 			storage_type = &custom->type;
 		if (json_is_true(json_object_get(version, "served")))

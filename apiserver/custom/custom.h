@@ -29,6 +29,7 @@ struct custom_resource {
 	struct rules *rules;     /* x-kubernetes-validations of it; NULL: none */
 	bool has_defaults;
 	char **column_paths;     /* of api.columns; the first (Name) and a last default Age are ours: NULL */
+	struct conversion *conversion; /* by a webhook; NULL: none */
 	char *scale_spec, *scale_status, *scale_selector; /* JSON paths without the leading dot; NULL: no scale */
 };
 

@@ -107,7 +107,7 @@ static int take_object(struct judged *j, void *object, struct error *err) {
 		return r;
 	}
 	if (!w->body && w->resource->custom) {
-		((struct custom_object *)object)->api_version = ((struct custom_object *)w->object)->api_version;
+		((struct custom_object *)object)->api_version = arena_printf(api_arena(object), "%s/%s", w->resource->api->group, w->resource->api->version);
 	} else if (!w->body && j->matched != w->resource) {
 		int r = api_convert(object, w->resource->type, &own, err);
 		api_unref(object);

@@ -73,7 +73,7 @@ int make_applied(struct write *w, struct error *err) {
 	int rc = managed_apply(&options, live, input->tree, &result, &why);
 	json_decref(live);
 	if (rc == 0) {
-		rc = patch_decode(w->r, type, result, &w->object, &why);
+		rc = patch_decode(w->r, input, type, result, &w->object, &why);
 		json_decref(result);
 	}
 	if (rc < 0)

@@ -19,7 +19,7 @@ struct delete_request {
 	const char *uid, *resource_version;
 	const char *propagation;
 	bool dry_run;
-	const void *options; /* as they came; NULL: of an eviction */
+	struct meta_v1_delete_options *options; /* as they came; NULL: of an eviction */
 };
 
 static void unref_options(void *arg) {
@@ -165,6 +165,9 @@ static int make_deleted(struct write *w, struct error *err) {
 	struct arena *arena = api_arena(w->object);
 	int64_t grace = d->grace;
 	bool graceful = w->strategy->graceful_delete && w->strategy->graceful_delete(w->old, &grace) && grace > 0;
+	/* Webhooks are shown the grace that is given; of a collection, what was asked for. */
+	if (w->strategy->graceful_delete && d->options && !w->quick)
+		d->options->grace_period_seconds = api_int64(api_arena(d->options), grace);
 	if (meta->deletion_timestamp.set && graceful && meta->deletion_grace_period_seconds && grace >= *meta->deletion_grace_period_seconds && *meta->deletion_grace_period_seconds > 0) {
 		w->action = WRITE_SAME; /* already on its way, and no sooner */
 		return 0;

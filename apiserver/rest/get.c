@@ -1,17 +1,26 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "apiserver/rest/query.h"
 #include "apiserver/rest/write.h"
+#include "apiserver/webhook/convert.h"
 
 #include <errno.h>
 
 #define FRESH_TIMEOUT_MS 5000
+
+static int answer_converted(struct request *r, void *entry, struct error *err) {
+	request_respond_entry(r, 200, entry);
+	return REQUEST_TAKEN;
+}
 
 static int answer(struct request *r, struct error *err) {
 	char *key = resource_key(r->arena, r->resource, str_or(r->ns, ""), r->name);
 	autoentry struct entry *entry = collection_get(r->resource->collection, key);
 	if (!entry)
 		return error_not_found(err, r->resource, r->name);
-	request_respond_entry(r, 200, entry);
+	bool taken;
+	conversion_for_request(r, &entry, 1, answer_converted, entry, &taken);
+	if (!taken)
+		request_respond_entry(r, 200, entry);
 	return REQUEST_TAKEN;
 }
 

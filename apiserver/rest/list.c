@@ -5,7 +5,9 @@
  */
 #include "apiserver/rest/query.h"
 #include "apiserver/rest/write.h"
+#include "apiserver/custom/custom.h"
 #include "apiserver/request/steps.h"
+#include "apiserver/webhook/convert.h"
 #include "common/api/yaml.h"
 
 #include <errno.h>
@@ -293,6 +295,47 @@ static void choose_page(struct list_query *query, struct list_stream *s, size_t 
 	s->end = len;
 }
 
+/* ---- versions that a webhook converts ---- */
+
+struct converted_list {
+	struct list_stream *stream; /* NULL: taken */
+	struct list_meta meta;
+};
+
+static void free_converted_list(void *arg) {
+	struct converted_list *list = arg;
+	if (list->stream)
+		stream_free(list->stream);
+}
+
+static int respond_converted(struct request *r, void *arg, struct error *err) {
+	struct converted_list *list = arg;
+	respond_stream(r, take_ptr(list->stream), &list->meta);
+	return REQUEST_TAKEN;
+}
+
+/* True where the page has to be converted first: it is answered then. */
+static bool respond_when_converted(struct request *r, struct list_stream *s, const struct list_meta *meta) {
+	if (!r->resource->custom || !r->resource->custom->conversion)
+		return false;
+	struct converted_list *list = arena_new_type(r->arena, struct converted_list);
+	*list = (struct converted_list){.meta = *meta};
+	list->meta.continue_token = arena_strdup(r->arena, meta->continue_token);
+	struct entry **entries = xcalloc(s->end - s->next + 1, sizeof(*entries));
+	struct list_stream ahead = *s;
+	size_t count = 0;
+	while (ahead.next < ahead.end)
+		entries[count++] = stream_entry(&ahead);
+	bool taken;
+	list->stream = s; /* before another thread goes on with it */
+	arena_defer(r->arena, free_converted_list, list);
+	conversion_for_request(r, entries, count, respond_converted, list, &taken);
+	if (!taken)
+		list->stream = NULL;
+	free(entries);
+	return taken;
+}
+
 static int answer(struct request *r, struct list_query *query, struct error *err) {
 	uint64_t revision = query->rv;
 	bool exact = list_query_is_exact(query);
@@ -324,7 +367,8 @@ static int answer(struct request *r, struct list_query *query, struct error *err
 	struct list_stream *s = xnew(struct list_stream);
 	s->snapshot = take_ptr(snapshot);
 	choose_page(query, s, first, end, &meta);
-	respond_stream(r, s, &meta);
+	if (!respond_when_converted(r, s, &meta))
+		respond_stream(r, s, &meta);
 	free(meta.continue_token);
 	return REQUEST_TAKEN;
 }

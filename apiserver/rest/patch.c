@@ -122,7 +122,58 @@ int patch_run(const struct patch_input *input, const struct api_type *type, json
 	}
 }
 
-int patch_decode(struct request *r, const struct api_type *type, json_t *tree, void **ret, struct error *err) {
+static int compare_keys(const void *a, const void *b) {
+	return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+/* A value as Go's %v has it. */
+static void append_go_value(struct buf *out, json_t *value) {
+	const char *key;
+	json_t *member;
+	switch (json_typeof(value)) {
+	case JSON_OBJECT: {
+		buf_append_str(out, "map[");
+		size_t count = 0, n = json_object_size(value);
+		const char **keys = xcalloc(n, sizeof(*keys));
+		json_object_foreach(value, key, member)
+			keys[count++] = key;
+		qsort(keys, count, sizeof(*keys), compare_keys);
+		for (size_t i = 0; i < count; i++) {
+			buf_printf(out, "%s%s:", i ? " " : "", keys[i]);
+			append_go_value(out, json_object_get(value, keys[i]));
+		}
+		free(keys);
+		buf_append_char(out, ']');
+		break;
+	}
+	case JSON_ARRAY:
+		buf_append_char(out, '[');
+		for (size_t i = 0; i < json_array_size(value); i++) {
+			buf_append_str(out, i ? " " : "");
+			append_go_value(out, json_array_get(value, i));
+		}
+		buf_append_char(out, ']');
+		break;
+	case JSON_STRING:
+		buf_append(out, json_string_value(value), json_string_length(value));
+		break;
+	case JSON_INTEGER:
+		buf_append_int(out, json_integer_value(value));
+		break;
+	case JSON_REAL:
+		buf_printf(out, "%g", json_real_value(value));
+		break;
+	case JSON_TRUE:
+	case JSON_FALSE:
+		buf_append_str(out, json_is_true(value) ? "true" : "false");
+		break;
+	case JSON_NULL:
+		buf_append_str(out, "<nil>");
+		break;
+	}
+}
+
+int patch_decode(struct request *r, const struct patch_input *input, const struct api_type *type, json_t *tree, void **ret, struct error *err) {
 	struct api_decode_options options = {.validation = r->validation, .warnings = &r->warnings, .bare = true};
 	autoerror struct error why = {0};
 	struct { const char *kind, *api_version; } *head;
@@ -143,10 +194,13 @@ int patch_decode(struct request *r, const struct api_type *type, json_t *tree, v
 		error_status(&why, 400, "BadRequest", "unable to decode %s, Kind=%s into %s, Kind=%s", str_or(head->api_version, ""), str_or(head->kind, ""), version, type->kind);
 		api_unref(take_ptr(*ret));
 	}
-	char *text = json_dumps(tree, JSON_COMPACT | JSON_SORT_KEYS);
-	autobuf struct buf quoted = BUF_INIT(BUF_MAX_DEFAULT);
-	buf_append_json_string(&quoted, text ? text : "", text ? strlen(text) : 0);
-	free(text);
+	autobuf struct buf quoted = BUF_INIT(BUF_MAX_DEFAULT), text = BUF_INIT(BUF_MAX_DEFAULT);
+	autofree char *json = input->kind == PATCH_STRATEGIC ? NULL : json_dumps(tree, JSON_COMPACT | JSON_SORT_KEYS);
+	if (json)
+		buf_append_str(&text, json);
+	else if (input->kind == PATCH_STRATEGIC)
+		append_go_value(&text, input->tree); /* the patch itself */
+	buf_append_json_string(&quoted, text.data ? text.data : "", text.len);
 	error_cause(err, "FieldValueInvalid", "patch", "Invalid value: %s: %s", quoted.data, error_message(&why));
 	return error_invalid(err, NULL, "", "");
 }
@@ -207,7 +261,7 @@ static int patch_members(const struct write *w, const struct patch_input *input,
 	if (rc < 0)
 		return rc;
 	void *object;
-	rc = patch_decode(w->r, type, patched, &object, err);
+	rc = patch_decode(w->r, input, type, patched, &object, err);
 	json_decref(patched);
 	if (rc < 0)
 		return rc;
@@ -229,7 +283,7 @@ static int patch_whole(const struct write *w, const struct patch_input *input, v
 	json_decref(target);
 	if (rc < 0)
 		return rc;
-	rc = patch_decode(w->r, type, patched, ret, err);
+	rc = patch_decode(w->r, input, type, patched, ret, err);
 	json_decref(patched);
 	return rc;
 }

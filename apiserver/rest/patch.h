@@ -16,7 +16,7 @@ int patch_parse(struct request *r, struct patch_input *ret, struct error *err);
 /* Applies it to a tree of a type's JSON; not for PATCH_APPLY. */
 int patch_run(const struct patch_input *input, const struct api_type *type, json_t *target, json_t **ret, struct error *err);
 /* The result as an object, judged as fieldValidation asks. */
-int patch_decode(struct request *r, const struct api_type *type, json_t *tree, void **ret, struct error *err);
+int patch_decode(struct request *r, const struct patch_input *input, const struct api_type *type, json_t *tree, void **ret, struct error *err);
 /* The make hook of server-side apply (rest/apply.c). */
 int make_applied(struct write *w, struct error *err);
 

@@ -205,7 +205,7 @@ static int make_scale_applied(struct write *w, struct error *err) {
 	if (!w->old)
 		return error_not_found(err, w->resource, w->name);
 	void *decoded;
-	int rc = patch_decode(w->r, &autoscaling_v1_scale_type, input->tree, &decoded, err);
+	int rc = patch_decode(w->r, input, &autoscaling_v1_scale_type, input->tree, &decoded, err);
 	if (rc < 0)
 		return rc;
 	const struct autoscaling_v1_scale *scale = decoded;
@@ -240,7 +240,7 @@ static int make_scale_patched(struct write *w, struct error *err) {
 	if (rc < 0)
 		return rc;
 	void *decoded;
-	rc = patch_decode(w->r, &autoscaling_v1_scale_type, patched, &decoded, err);
+	rc = patch_decode(w->r, input, &autoscaling_v1_scale_type, patched, &decoded, err);
 	json_decref(patched);
 	if (rc < 0)
 		return rc;

@@ -7,12 +7,15 @@
  *
  * The watcher is counted: the stream's on_close, the timers and the store's watch each hold it while they may call.
  */
+#include "apiserver/custom/custom.h"
 #include "apiserver/request/steps.h"
 #include "apiserver/rest/query.h"
 #include "apiserver/rest/watch_socket.h"
 #include "apiserver/rest/write.h"
 #include "apiserver/timers.h"
+#include "apiserver/webhook/convert.h"
 #include "api/meta_v1.h"
+#include "common/base/list.h"
 #include "common/base/metrics.h"
 #include "common/base/random.h"
 #include "common/http/websocket.h"
@@ -31,7 +34,14 @@
 #define LULL_HEADER "Coracle-Watch-Lull"
 #define MAX_LULL_MS 5000
 #define MAX_GATHERED (256u << 10) /* more is sent without waiting */
+#define MAX_CONVERTING 10000 /* events that wait for a webhook */
 #define EXPIRED_FORMAT "too old resource version: %llu (%llu)"
+
+/* An event that waits until a webhook has converted its objects. */
+struct waiting_event {
+	struct list link;
+	struct store_event event; /* its entries are referenced */
+};
 
 struct watcher {
 	unsigned refs; /* atomic */
@@ -56,6 +66,9 @@ struct watcher {
 	uint64_t after; /* what was asked for lay ahead: nothing up to it is told */
 	struct buf gathered; /* what the lull holds back */
 	struct timer *lull;  /* runs while anything is */
+	struct list events, batch; /* that wait to be converted, and that are being */
+	size_t event_count;        /* of both */
+	bool converting;
 };
 
 static struct metric metrics[] = {
@@ -67,6 +80,18 @@ __attribute__((constructor)) static void register_metrics(void) {
 	metrics_register(metrics, array_len(metrics));
 }
 
+static void waiting_event_free(struct waiting_event *e) {
+	list_remove(&e->link);
+	entry_unref(e->event.entry);
+	entry_unref(e->event.previous);
+	free(e);
+}
+
+static void drop_events(struct list *events) {
+	while (!list_empty(events))
+		waiting_event_free(list_first(events, struct waiting_event, link));
+}
+
 static void watcher_unref(void *arg) {
 	struct watcher *w = arg;
 	if (__atomic_sub_fetch(&w->refs, 1, __ATOMIC_ACQ_REL))
@@ -75,6 +100,8 @@ static void watcher_unref(void *arg) {
 	list_query_free(w->query);
 	snapshot_unref(w->initial);
 	buf_done(&w->gathered);
+	drop_events(&w->events);
+	drop_events(&w->batch);
 	if (w->socket)
 		watch_socket_unref(w->socket);
 	else
@@ -236,16 +263,20 @@ static bool send_entry(struct watcher *w, const char *type, struct entry *entry)
 /* An object that left the selection goes out as it was before, with the revision of the change. */
 static bool send_left(struct watcher *w, struct entry *previous, uint64_t revision) {
 	static const char key[] = "\"resourceVersion\":\"";
-	const char *json = previous->json->data;
-	const char *at = memmem(json, previous->json->len, key, sizeof(key) - 1);
+	/* As a webhook has converted it, where one has: what is made of that is no further one's to convert. */
+	autobytes struct bytes *before = conversion_get(w->render.resource, previous);
+	if (!before)
+		return true;
+	const char *json = before->data;
+	const char *at = memmem(json, before->len, key, sizeof(key) - 1);
 	if (!at)
 		return send_entry(w, "DELETED", previous);
 	at += sizeof(key) - 1;
-	const char *end = memchr(at, '"', previous->json->len - (size_t)(at - json));
+	const char *end = memchr(at, '"', before->len - (size_t)(at - json));
 	autobuf struct buf out = BUF_INIT(BUF_MAX_DEFAULT);
 	buf_append(&out, json, (size_t)(at - json));
 	buf_append_uint(&out, revision);
-	buf_append(&out, end, previous->json->len - (size_t)(end - json));
+	buf_append(&out, end, before->len - (size_t)(end - json));
 	struct entry moved = *previous;
 	autobytes struct bytes *bytes = buf_to_bytes(&out);
 	moved.json = bytes;
@@ -313,21 +344,7 @@ static void send_bookmark(struct watcher *w, uint64_t revision, bool initial_end
 
 /* ---- live ---- */
 
-static void on_event(const struct store_event *event, void *arg) {
-	struct watcher *w = arg;
-	if (event->type == STORE_BOOKMARK)
-		return; /* our own timer sends them, to those who want them */
-	if (event->type == STORE_GAP) {
-		autoerror struct error err = {0};
-		error_status(&err, 410, "Expired", EXPIRED_FORMAT, (unsigned long long)w->sent_revision, (unsigned long long)event->revision);
-		pthread_mutex_lock(&w->lock);
-		if (!w->closed)
-			send_error(w, &err);
-		pthread_mutex_unlock(&w->lock);
-		return;
-	}
-	if (event->revision <= w->after)
-		return;
+static void deliver(struct watcher *w, const struct store_event *event) {
 	if ((event->marks & w->query->marks) != w->query->marks)
 		return; /* neither what it was nor what it is can match */
 	bool now = event->type != STORE_DELETED && list_query_matches(w->query, event->entry);
@@ -347,6 +364,101 @@ static void on_event(const struct store_event *event, void *arg) {
 	}
 	pthread_mutex_unlock(&w->lock);
 	(void)kept; /* where it was not, the stream closes and on_close tells */
+}
+
+/* ---- events whose objects a webhook converts: in their order, those that came meanwhile together ---- */
+
+static void convert_batch(struct watcher *w);
+
+static void on_batch(struct converted *take_set, const struct error *err, void *arg) {
+	struct watcher *w = arg;
+	if (!take_set) {
+		pthread_mutex_lock(&w->lock);
+		if (!w->closed)
+			send_error(w, err);
+		pthread_mutex_unlock(&w->lock);
+		watcher_unref(w);
+		return;
+	}
+	struct waiting_event *e;
+	size_t count = 0;
+	/* The batch is ours alone while we convert. */
+	list_for_each (e, &w->batch, link) {
+		deliver(w, &e->event);
+		waiting_event_free(e);
+		count++;
+	}
+	converted_unref(take_set);
+	pthread_mutex_lock(&w->lock);
+	w->event_count -= count;
+	list_splice_back(&w->batch, &w->events);
+	w->converting = !w->closed && !list_empty(&w->batch);
+	bool more = w->converting;
+	pthread_mutex_unlock(&w->lock);
+	if (more)
+		convert_batch(w);
+	watcher_unref(w);
+}
+
+static void convert_batch(struct watcher *w) {
+	struct waiting_event *e;
+	size_t events = 0, count = 0;
+	list_for_each (e, &w->batch, link)
+		events++;
+	struct entry **entries = xcalloc(2 * events, sizeof(*entries));
+	list_for_each (e, &w->batch, link) {
+		entries[count++] = e->event.entry;
+		if (e->event.previous)
+			entries[count++] = e->event.previous;
+	}
+	conversion_start(w->server, w->render.resource, entries, count, true, on_batch, watcher_ref(w));
+	free(entries);
+}
+
+static void convert_event(struct watcher *w, const struct store_event *event) {
+	if ((event->marks & w->query->marks) != w->query->marks)
+		return;
+	struct waiting_event *e = xnew(struct waiting_event);
+	e->event = *event;
+	e->event.entry = entry_ref(event->entry);
+	e->event.previous = event->previous ? entry_ref(event->previous) : NULL;
+	pthread_mutex_lock(&w->lock);
+	bool begin = !w->converting && !w->closed, full = w->event_count >= MAX_CONVERTING;
+	if (!full) {
+		list_push_back(begin ? &w->batch : &w->events, &e->link);
+		w->event_count++;
+		w->converting |= begin;
+	} else if (!w->closed) {
+		out_end(w); /* as who cannot keep up is cut off */
+	}
+	pthread_mutex_unlock(&w->lock);
+	if (full) {
+		list_init(&e->link);
+		waiting_event_free(e);
+	} else if (begin) {
+		convert_batch(w);
+	}
+}
+
+static void on_event(const struct store_event *event, void *arg) {
+	struct watcher *w = arg;
+	if (event->type == STORE_BOOKMARK)
+		return; /* our own timer sends them, to those who want them */
+	if (event->type == STORE_GAP) {
+		autoerror struct error err = {0};
+		error_status(&err, 410, "Expired", EXPIRED_FORMAT, (unsigned long long)w->sent_revision, (unsigned long long)event->revision);
+		pthread_mutex_lock(&w->lock);
+		if (!w->closed)
+			send_error(w, &err);
+		pthread_mutex_unlock(&w->lock);
+		return;
+	}
+	if (event->revision <= w->after)
+		return;
+	if (w->render.resource->custom && w->render.resource->custom->conversion)
+		convert_event(w, event);
+	else
+		deliver(w, event);
 }
 
 static void go_live(struct watcher *w, uint64_t revision) {
@@ -442,7 +554,7 @@ static void on_deadline(void *arg) {
 static void on_bookmark_timer(void *arg) {
 	struct watcher *w = arg;
 	pthread_mutex_lock(&w->lock);
-	if (!w->closed && w->live && w->watch) {
+	if (!w->closed && w->live && w->watch && !w->converting) {
 		uint64_t revision = max_of(store_watch_revision(w->watch), w->after);
 		if (revision > w->sent_revision)
 			send_bookmark(w, revision, false);
@@ -471,10 +583,8 @@ static const char *content_type(const struct request *r) {
 	return "application/json";
 }
 
-static int start(struct request *r, struct list_query *given, struct error *err) {
-	/* The watcher keeps what the query holds; the shell stays the caller's. */
-	struct list_query *query = xmemdup(given, sizeof(*given));
-	*given = (struct list_query){0};
+/* Takes both; snapshot NULL: what is there is not asked for. */
+static void start_from(struct request *r, struct list_query *query, struct snapshot *snapshot) {
 	struct watcher *w = xnew(struct watcher);
 	w->refs = 2; /* ours while we start, and the stream's */
 	w->server = r->server;
@@ -482,15 +592,16 @@ static int start(struct request *r, struct list_query *given, struct error *err)
 	w->render = (struct render){.resource = r->resource, .accept = r->accept, .include = request_include_object(r)};
 	w->lull_ns = lull_of(r);
 	w->gathered = (struct buf)BUF_INIT(BUF_MAX_DEFAULT);
+	list_init(&w->events);
+	list_init(&w->batch);
 	w->open = metric_label(&metrics[0], "WATCH", r->group, r->version, r->plural, "", r->selected_name ? "resource" : str_empty(r->ns) ? "cluster" : "namespace", "apiserver");
 	metric_add(w->open, 1);
 	pthread_mutex_init(&w->lock, NULL);
 	struct timers *timers = r->server->timers;
 	int64_t timeout = watch_timeout(r, query);
-	/* No revision asked for, or "0": what is there comes first, as synthetic events. */
-	bool initial = query->send_initial_events || (!query->initial_given && query->rv == 0);
+	bool initial = snapshot != NULL;
 	if (initial) {
-		w->initial = collection_snapshot(r->resource->collection);
+		w->initial = snapshot;
 		size_t first = 0, end = w->initial->len;
 		if (query->prefix[0])
 			snapshot_range(w->initial, query->prefix, &first, &end);
@@ -525,8 +636,60 @@ static int start(struct request *r, struct list_query *given, struct error *err)
 		go_live(w, revision);
 	}
 	watcher_unref(w);
+}
+
+struct converted_start {
+	struct list_query *query;
+	struct snapshot *snapshot;
+};
+
+static void free_converted_start(void *arg) {
+	struct converted_start *s = arg;
+	list_query_free(s->query);
+	snapshot_unref(s->snapshot);
+}
+
+static int start_converted(struct request *r, void *arg, struct error *err) {
+	struct converted_start *s = arg;
+	start_from(r, take_ptr(s->query), take_ptr(s->snapshot));
 	return REQUEST_TAKEN;
 }
+
+/* True where what is there has to be converted first: the watch begins then. */
+static bool start_when_converted(struct request *r, struct list_query *query, struct snapshot *snapshot) {
+	if (!snapshot || !r->resource->custom || !r->resource->custom->conversion)
+		return false;
+	size_t first = 0, end = snapshot->len, count = 0;
+	if (query->prefix[0])
+		snapshot_range(snapshot, query->prefix, &first, &end);
+	struct entry **entries = xcalloc(end - first + 1, sizeof(*entries));
+	struct snapshot_scan scan = snapshot_scan_over(snapshot, first, end, query->marks);
+	for (struct entry *entry; (entry = snapshot_scan_next(&scan));)
+		if (list_query_matches(query, entry))
+			entries[count++] = entry;
+	struct converted_start *s = arena_new_type(r->arena, struct converted_start);
+	*s = (struct converted_start){query, snapshot};
+	arena_defer(r->arena, free_converted_start, s);
+	bool taken;
+	conversion_for_request(r, entries, count, start_converted, s, &taken);
+	if (!taken)
+		*s = (struct converted_start){0};
+	free(entries);
+	return taken;
+}
+
+static int start(struct request *r, struct list_query *given, struct error *err) {
+	/* The watcher keeps what the query holds; the shell stays the caller's. */
+	struct list_query *query = xmemdup(given, sizeof(*given));
+	*given = (struct list_query){0};
+	/* No revision asked for, or "0": what is there comes first, as synthetic events. */
+	bool initial = query->send_initial_events || (!query->initial_given && query->rv == 0);
+	struct snapshot *snapshot = initial ? collection_snapshot(r->resource->collection) : NULL;
+	if (!start_when_converted(r, query, snapshot))
+		start_from(r, query, snapshot);
+	return REQUEST_TAKEN;
+}
+
 
 int rest_watch(struct request *r, struct error *err) {
 	struct list_query *query;

@@ -4,6 +4,7 @@
 #include "apiserver/custom/custom.h"
 #include "apiserver/request/steps.h"
 #include "apiserver/strategy/strategy.h"
+#include "apiserver/webhook/convert.h"
 #include "api/meta_v1.h"
 
 #include <errno.h>
@@ -40,6 +41,7 @@ static void drop_attempt(struct write *w) {
 	w->track_fields = false;
 	w->remove_after_update = false;
 	w->asked = false;
+	w->stored = bytes_unref(w->stored);
 }
 
 static void set_current(struct write *w, struct entry *entry) {
@@ -88,8 +90,26 @@ static void write_fail(struct write *w, enum write_outcome outcome, struct error
 	settle(w, outcome, tell_failure);
 }
 
+/* Who wrote in one version is answered in it. */
+static void result_converted(struct converted *take_set, const struct error *err, void *arg) {
+	struct write *w = arg;
+	struct entry *entry = take_ptr(w->result);
+	if (take_set) {
+		w->done(w, entry);
+	} else {
+		error_status(&w->failure, err->http_code, err->reason, "%s", error_message(err));
+		tell_failure(w);
+	}
+	entry_unref(entry);
+	converted_unref(take_set);
+}
+
 static void tell_success(struct write *w) {
 	struct entry *entry = w->result;
+	if (entry && conversion_due(w->resource, entry)) {
+		conversion_start(w->r->server, w->resource, &entry, 1, w->quick, result_converted, w);
+		return;
+	}
 	w->result = NULL;
 	w->done(w, entry);
 	entry_unref(entry);
@@ -229,6 +249,12 @@ static void on_stored(int errnum, struct entry *current, void *arg) {
 static bool unchanged(struct write *w, const struct buf *value) {
 	if (!w->old || w->created)
 		return false;
+	if (w->stored) {
+		autobuf struct buf then = BUF_INIT(BUF_MAX_DEFAULT), now = BUF_INIT(BUF_MAX_DEFAULT);
+		api_encode(w->old, &then);
+		api_encode(w->object, &now);
+		return then.len == now.len && memcmp(then.data, now.data, now.len) == 0;
+	}
 	autobuf struct buf before = BUF_INIT(BUF_MAX_DEFAULT);
 	void *old = api_copy(w->old);
 	int rc = resource_encode_stored(w->resource, old, &before, NULL);
@@ -236,11 +262,19 @@ static bool unchanged(struct write *w, const struct buf *value) {
 	return rc == 0 && before.len == value->len && memcmp(before.data, value->data, value->len) == 0;
 }
 
+/* What is stored of w->object. */
+static int encode_stored(struct write *w, struct buf *out, struct error *err) {
+	if (!w->stored)
+		return resource_encode_stored(w->resource, w->object, out, err);
+	buf_append(out, w->stored->data, w->stored->len);
+	return 0;
+}
+
 static void write_put(struct write *w) {
 	autobuf struct buf value = BUF_INIT(BUF_MAX_DEFAULT);
 	autoerror struct error err = {0};
 	uint64_t expected = w->current && !w->created ? w->current->resource_version : 0;
-	if (resource_encode_stored(w->resource, w->object, &value, &err) < 0)
+	if (encode_stored(w, &value, &err) < 0)
 		write_fail(w, WRITE_NOT_STORED, &err);
 	else if (w->guard_count)
 		collection_put_guarded(w->resource->collection, w->key, value.data, value.len, expected, w->guards, w->guard_count, on_stored, w);
@@ -273,7 +307,35 @@ static void send_delete(struct write *w, const struct store_guard *fence, size_t
 	collection_delete_guarded(w->resource->collection, w->key, w->current->resource_version, fence, fenced, on_stored, w);
 }
 
+static void write_store(struct write *w);
+
+/* What is kept is judged by the schema of the version that is kept. */
+static void on_converted_to_store(struct write *w, struct bytes *take_json, const struct error *err) {
+	autobytes struct bytes *json = take_json;
+	autoerror struct error why = {0};
+	void *stored;
+	if (!json) {
+		error_status(&why, err->http_code, err->reason, "%s", error_message(err));
+		write_fail(w, WRITE_NOT_STORED, &why);
+		return;
+	}
+	if (api_decode_json(w->resource->storage_type, json->data, json->len, &(struct api_decode_options){.validation = API_IGNORE}, &stored, &why) < 0) {
+		write_fail(w, WRITE_NOT_STORED, &why);
+		return;
+	}
+	autobuf struct buf text = BUF_INIT(BUF_MAX_DEFAULT);
+	custom_process(NULL, &custom_of_type(w->resource->storage_type)->resource, stored, NULL);
+	api_encode(stored, &text);
+	api_unref(stored);
+	w->stored = buf_to_bytes(&text);
+	write_store(w);
+}
+
 static void write_store(struct write *w) {
+	if (w->action == WRITE_PUT && !w->stored && conversion_due_to_store(w->resource)) {
+		conversion_to_store(w, on_converted_to_store);
+		return;
+	}
 	struct collection *collection = w->resource->collection;
 	if (w->r->deadline_ns && clock_monotonic_ns() > w->r->deadline_ns) {
 		/* Who asked has been told, or has gone: nothing is begun for him any more. */
@@ -298,7 +360,7 @@ static void write_store(struct write *w) {
 	}
 	autobuf struct buf value = BUF_INIT(BUF_MAX_DEFAULT);
 	buf_reserve(&value, w->current ? w->current->json->len + USUAL_GROWTH : USUAL_SIZE);
-	if (resource_encode_stored(w->resource, w->object, &value, &err) < 0) {
+	if (encode_stored(w, &value, &err) < 0) {
 		write_fail(w, WRITE_NOT_STORED, &err);
 		return;
 	}
@@ -379,9 +441,32 @@ void write_resume(struct write *w, struct error *err) {
 		write_run(w);
 }
 
+static void unref_set(void *arg) {
+	converted_unref(arg);
+}
+
+static void current_converted(struct converted *take_set, const struct error *err, void *arg) {
+	struct write *w = arg;
+	if (!take_set) {
+		autoerror struct error why = {0};
+		error_status(&why, err->http_code, err->reason, "%s", error_message(err));
+		write_fail(w, WRITE_NOT_STORED, &why);
+		return;
+	}
+	arena_defer(w->arena, unref_set, take_set); /* its entry stays while it is held, and is found again */
+	write_attempt(w);
+}
+
 static void write_attempt(struct write *w) {
 	autoerror struct error err = {0};
 	drop_attempt(w);
+	if (w->current && conversion_due(w->resource, w->current)) {
+		autobytes struct bytes *known = conversion_get(w->resource, w->current);
+		if (!known) {
+			conversion_start(w->r->server, w->resource, &w->current, 1, w->quick, current_converted, w);
+			return;
+		}
+	}
 	w->action = WRITE_PUT;
 	w->phase = WRITE_MUTATE;
 	w->next_plugin = 0;

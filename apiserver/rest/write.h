@@ -76,6 +76,7 @@ struct write {
 	bool fresh;                   /* current is known to be no older than the request */
 	bool track_fields;            /* managedFields are to be brought up to date with what make made */
 	bool remove_after_update;     /* the last finalizer of a deleted object went */
+	struct bytes *stored;         /* the object in the version that is stored, as a webhook made it; NULL: none did */
 	bool asked;                   /* others were asked: not again about the same */
 	unsigned attempts;
 	size_t next_plugin;

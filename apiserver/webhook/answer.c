@@ -140,6 +140,8 @@ static int read_head(struct http_answer *a, struct error *err) {
 			if (!read_length(&h, &length) || (has_length && again != length))
 				return malformed(err, "bad Content-Length");
 			has_length = true;
+		} else if (header_is(&h, "Content-Type")) {
+			a->text = h.value_len > 5 && strncasecmp(h.value, "text/", 5) == 0;
 		} else if (header_is(&h, "Connection")) {
 			a->keep = header_says(&h, "close") ? false : a->keep || header_says(&h, "keep-alive");
 		}

@@ -8,6 +8,7 @@
 
 struct http_answer {
 	int status;        /* 0: the head is not all there yet */
+	bool text;         /* its body is said to be text */
 	bool keep;         /* the connection may be used again, once the answer is whole */
 	struct buf body;   /* its maximum is set by http_answer_init */
 

@@ -217,9 +217,9 @@ static void call_free(struct call *c) {
 	free(c);
 }
 
-static void finish(struct call *c, int status, const struct error *err) {
+static void finish(struct call *c, const struct error *err) {
 	loop_timer_free(take_ptr(c->timer));
-	c->options.done(status, &c->answer.body, err, c->options.arg);
+	c->options.done(&c->answer, err, c->options.arg);
 	call_free(c);
 }
 
@@ -232,7 +232,8 @@ static void fail(struct call *c, int errnum, const char *fmt, ...) {
 	buf_vprintf(&text, fmt, args);
 	va_end(args);
 	error_set(&err, errnum, "%s", text.data);
-	finish(c, 0, &err);
+	c->answer.status = 0;
+	finish(c, &err);
 }
 
 static void on_timeout(void *arg) {
@@ -262,7 +263,7 @@ static void answered(struct call *c) {
 		connection_keep(connection);
 	else
 		connection_free(connection);
-	finish(c, c->answer.status, NULL);
+	finish(c, NULL);
 }
 
 /* ---- bytes ---- */

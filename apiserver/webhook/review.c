@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What a webhook is asked (AdmissionReview), and what its answer means. */
 #include "apiserver/webhook/webhook.h"
+#include "apiserver/webhook/answer.h"
 #include "apiserver/admission/admission.h"
 #include "api/admission_v1.h"
 #include "common/base/metrics.h"
@@ -60,13 +61,14 @@ void webhook_call_done(struct webhook_call *call) {
 	call->patch = NULL;
 }
 
-static void on_answer(int status, const struct buf *body, const struct error *err, void *arg) {
+static void on_answer(const struct http_answer *answer, const struct error *err, void *arg) {
 	struct webhook_call *call = arg;
-	call->status = status;
+	call->status = answer->status;
+	call->text = answer->text;
 	if (err)
 		error_set(&call->error, err->errnum, "Post \"%s\": %s", call->url, error_message(err));
 	else
-		buf_append(&call->body, body->data, body->len);
+		buf_append(&call->body, answer->body.data, answer->body.len);
 	call->done(call->arg);
 }
 
@@ -156,8 +158,7 @@ static int refused_by_server(const struct webhook_call *call, struct error *err)
 	}
 	json_decref(tree);
 	if (call->status == 500) {
-		int shown = (int)min_of(call->body.len, (size_t)MAX_SHOWN);
-		autofree char *text = xstrndup(call->body.data ? call->body.data : "", (size_t)shown);
+		autofree char *text = xstrndup(call->text && call->body.data ? call->body.data : "", call->text ? min_of(call->body.len, (size_t)MAX_SHOWN) : 0);
 		for (size_t n = strlen(text); n && strchr(" \t\r\n", text[n - 1]); n--)
 			text[n - 1] = '\0';
 		autobuf struct buf quoted = BUF_INIT(MAX_SHOWN * 8);
@@ -280,6 +281,12 @@ enum webhook_end webhook_call_end(struct webhook_call *call, struct error *err) 
 		return WEBHOOK_FAILED;
 	}
 	autofree char *version = xstrdup(str_or(json_string_value(json_object_get(tree, "apiVersion")), ""));
+	const char *kind = json_string_value(json_object_get(tree, "kind"));
+	if (*version && !str_empty(kind) && (strcmp(kind, "AdmissionReview") != 0 || (strcmp(version, "admission.k8s.io/v1") != 0 && strcmp(version, "admission.k8s.io/v1beta1") != 0))) {
+		error_set(err, EBADMSG, "failed to call webhook: no kind \"%s\" is registered for version \"%s\" in scheme \"k8s.io/apiserver/pkg/util/webhook/client.go:71\"", kind, version);
+		json_decref(tree);
+		return WEBHOOK_FAILED;
+	}
 	json_object_set_new(tree, "apiVersion", json_string("admission.k8s.io/v1"));
 	json_object_del(tree, "request"); /* some send it back; nobody reads it */
 	void *object = NULL;

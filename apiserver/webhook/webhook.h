@@ -73,6 +73,7 @@ struct webhook_call {
 	const char *url;
 	int64_t started_ns;
 	int status;       /* of its answer; 0: none */
+	bool text;        /* it is said to be text */
 	struct buf body;
 	struct error error; /* why there is none */
 	void (*done)(void *arg); /* on the loop's thread */

@@ -304,6 +304,23 @@ int json_read_raw(struct json_reader *r, struct api_raw *ret) {
 	return 0;
 }
 
+/* Go names the structs whose fields stand in another as if they were its own. */
+static void append_inlined(struct buf *out, const struct api_type *type, const char *key, size_t len) {
+	size_t offset;
+	for (uint16_t i = 0; i < type->field_count; i++)
+		if (!(type->fields[i].flags & API_FIELD_INLINE) && type->fields[i].name_len == len && memcmp(type->fields[i].name, key, len) == 0)
+			return;
+	for (uint16_t i = 0; i < type->field_count; i++) {
+		const struct api_field *inlined = &type->fields[i];
+		if (!(inlined->flags & API_FIELD_INLINE) || !api_field_find(inlined->type, key, len, &offset))
+			continue;
+		const char *name = strrchr(inlined->type->id, '.');
+		buf_printf(out, "%s%s", out->len ? "." : "", name ? name + 1 : inlined->type->id);
+		append_inlined(out, inlined->type, key, len);
+		return;
+	}
+}
+
 static void append_path(struct buf *out, const struct json_path *path, bool with_index) {
 	if (!path)
 		return;
@@ -311,6 +328,8 @@ static void append_path(struct buf *out, const struct json_path *path, bool with
 	if (path->key) {
 		if (!with_index && !path->type)
 			return; /* a map's */
+		if (!with_index)
+			append_inlined(out, path->type, path->key, path->key_len);
 		if (out->len)
 			buf_append_char(out, '.');
 		buf_append(out, path->key, path->key_len);

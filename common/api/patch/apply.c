@@ -685,17 +685,15 @@ int managed_apply(const struct managed_options *options, json_t *live, json_t *c
 	json_t *old = live ? without_managed(live) : empty_of(options), *given = without_managed(config);
 	if (live && !owners.len)
 		adopt(options, &owners, old);
-	struct owner *before = find_owner(&owners, options, OP_APPLY);
-	json_t *last = before ? json_incref(before->set) : NULL;
 	json_t *merged = merge_config(options, schema, &owners, old, given, &at);
 	compare_writes(options, old, merged, &d);
 	json_t *allowed = options->force ? NULL : allowed_conflicts(options, schema, old);
 	r = yield(&owners, &owners.items[at], &d, options->force, allowed, err);
 	json_decref(allowed);
 	if (!r) {
-		/* Applying the same again changes nothing, not even the time. */
-		bool same = last && patch_values_equal(last, owners.items[at].set) && field_set_empty(d.added) && field_set_empty(d.modified) && field_set_empty(d.removed);
-		if (!same || !owners.items[at].time)
+		/* Where the object stays as it is, whoever may own what, so does the time. */
+		bool same = live && field_set_empty(d.added) && field_set_empty(d.modified) && field_set_empty(d.removed);
+		if (!same)
 			set_time(&owners.items[at]);
 		drop_empty(&owners);
 		owners_write(&owners, merged);
@@ -703,7 +701,6 @@ int managed_apply(const struct managed_options *options, json_t *live, json_t *c
 		*ret = json_incref(merged);
 	}
 	typed_difference_done(&d);
-	json_decref(last);
 	json_decref(merged);
 	json_decref(given);
 	json_decref(old);

@@ -46,7 +46,7 @@ class Hooks:
                     text = json.dumps(review)
                 data = text.encode()
                 self.send_response(code)
-                self.send_header("Content-Type", "application/json")
+                self.send_header("Content-Type", "text/plain; charset=utf-8" if path == "plain" else "application/json")
                 if path.startswith("chunked"):
                     self.send_header("Transfer-Encoding", "chunked")
                     self.end_headers()
