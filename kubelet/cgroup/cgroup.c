@@ -426,6 +426,18 @@ int cgroup_children(struct cgroup_tree *tree, const char *path, char ***ret, str
 	return 0;
 }
 
+uint64_t cgroup_child_count(struct cgroup_tree *tree, const char *path)
+{
+	uint64_t sum = 0;
+	for (size_t i = 0; i < tree->hierarchy_count; i++) {
+		char name[PATH_MAX];
+		struct stat st;
+		if (group_path(name, sizeof(name), &tree->hierarchies[i], path, NULL) == 0 && stat(name, &st) == 0)
+			sum += st.st_nlink;
+	}
+	return sum;
+}
+
 int cgroup_attach(struct cgroup_tree *tree, const char *path, pid_t pid, struct error *err)
 {
 	for (size_t i = 0; i < tree->hierarchy_count; i++) {

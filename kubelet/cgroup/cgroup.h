@@ -68,6 +68,8 @@ int cgroup_update(struct cgroup_tree *tree, const char *path, const struct cgrou
 bool cgroup_exists(struct cgroup_tree *tree, const char *path);
 /* Names of its children in any hierarchy, sorted; NULL terminated; free each and the list. Absent: an empty list. */
 int cgroup_children(struct cgroup_tree *tree, const char *path, char ***ret, struct error *err);
+/* A number that is another after children came or went, but for as many of both; it costs far less than their names. */
+uint64_t cgroup_child_count(struct cgroup_tree *tree, const char *path);
 /* Moves a process in. */
 int cgroup_attach(struct cgroup_tree *tree, const char *path, pid_t pid, struct error *err);
 /* All processes in it and below. The caller frees *ret_pids. */

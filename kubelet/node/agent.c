@@ -16,8 +16,6 @@
 
 #define LEASE_FRACTION 4 /* renewals in one lease duration */
 #define WHOLE_NS (60 * NSEC_PER_SEC)       /* between looks at what somebody else may have changed without a word */
-#define TIDY_SOON_NS (60 * NSEC_PER_SEC)   /* after pods moved, for what comes late */
-#define TIDY_NS (300 * NSEC_PER_SEC)
 #define MAX_FILES_GROWTH ((size_t)1 << 20) /* of pages of the program, beyond what a look needs */
 
 /*
@@ -35,7 +33,8 @@ struct node_agent {
 	bool was_idle;
 	uint64_t workers; /* of pods, that had ever run */
 	char *node_version;
-	int64_t next_whole, next_tidy;
+	int64_t next_whole;
+	uint64_t cgroups; /* pod_manager_tidy()'s */
 	size_t files; /* bytes of the program's pages that a look needs */
 	bool files_let_go;
 	struct informer_list limited; /* pods with limits on local storage */
@@ -158,10 +157,7 @@ static void look(struct node_agent *agent, bool woken) {
 	runtime_rotate_logs(kubelet->runtime);
 	collect_images(kubelet, node);
 	node_storage_enforce(kubelet, &agent->limited);
-	if (moved || now >= agent->next_tidy) {
-		pod_manager_tidy(kubelet->pods);
-		agent->next_tidy = now + (moved ? TIDY_SOON_NS : TIDY_NS);
-	}
+	pod_manager_tidy(kubelet->pods, moved, &agent->cgroups);
 	if (!moved)
 		let_files_go(agent);
 }

@@ -25,9 +25,10 @@ void pod_manager_remove(struct pod_manager *manager, const char *uid);
 void pod_manager_sources_ready(struct pod_manager *manager);
 /*
  * Removes cgroups of pods that nobody knows, once that can be told. For every now and then: a runc that outlived its killed
- * kubelet, or its own time, may make one when the pod is gone already.
+ * kubelet, or its own time, may make one when the pod is gone already. Where pods did not move it looks whether there are as many as it left, which *seen
+ * (0 at first) keeps.
  */
-void pod_manager_tidy(struct pod_manager *manager);
+void pod_manager_tidy(struct pod_manager *manager, bool pods_moved, uint64_t *seen);
 
 /* Something about it may have changed. */
 void pod_manager_wake(struct pod_manager *manager, const char *uid);

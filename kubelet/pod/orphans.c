@@ -77,25 +77,44 @@ static void remove_logs(const char *path) {
 		log_error("orphaned pod logs stay", LOG_STR("path", path), LOG_ERR(&err));
 }
 
-static void remove_cgroups(struct pod_manager *manager, enum cgroup_qos qos) {
+/* False where something stays that should have gone. */
+static bool remove_cgroups(struct pod_manager *manager, enum cgroup_qos qos) {
 	struct kubelet *kubelet = pod_manager_kubelet(manager);
 	autofree char *parent = cgroup_qos_path(kubelet->cgroups, qos);
 	char **names = NULL;
+	bool all = true;
 	if (cgroup_children(kubelet->cgroups, parent, &names, NULL) < 0)
-		return;
+		return true;
 	for (size_t i = 0; names[i]; i++) {
 		autoerror struct error err = {0};
 		autofree char *path = path_join(parent, names[i], NULL);
-		if (str_starts_with(names[i], "pod") && !pod_manager_knows(manager, names[i] + 3) && cgroup_remove(kubelet->cgroups, path, &err) < 0)
+		if (str_starts_with(names[i], "pod") && !pod_manager_knows(manager, names[i] + 3) && cgroup_remove(kubelet->cgroups, path, &err) < 0) {
 			log_error("orphaned cgroup stays", LOG_STR("path", path), LOG_ERR(&err));
+			all = false;
+		}
 		free(names[i]);
 	}
 	free(names);
+	return all;
 }
 
-void pod_manager_tidy(struct pod_manager *manager) {
-	for (enum cgroup_qos qos = CGROUP_GUARANTEED; pod_manager_is_ready(manager) && qos <= CGROUP_BESTEFFORT; qos++)
-		remove_cgroups(manager, qos);
+static uint64_t count_cgroups(struct pod_manager *manager) {
+	struct kubelet *kubelet = pod_manager_kubelet(manager);
+	uint64_t sum = 0;
+	for (enum cgroup_qos qos = CGROUP_GUARANTEED; qos <= CGROUP_BESTEFFORT; qos++) {
+		autofree char *parent = cgroup_qos_path(kubelet->cgroups, qos);
+		sum += cgroup_child_count(kubelet->cgroups, parent);
+	}
+	return sum;
+}
+
+void pod_manager_tidy(struct pod_manager *manager, bool pods_moved, uint64_t *seen) {
+	if (!pod_manager_is_ready(manager) || (!pods_moved && *seen && count_cgroups(manager) == *seen))
+		return;
+	bool all = true;
+	for (enum cgroup_qos qos = CGROUP_GUARANTEED; qos <= CGROUP_BESTEFFORT; qos++)
+		all = remove_cgroups(manager, qos) && all;
+	*seen = all ? count_cgroups(manager) : 0;
 }
 
 static void *run(void *arg) {
@@ -104,7 +123,7 @@ static void *run(void *arg) {
 	autofree char *pods = path_join(options->root_dir, "pods", NULL);
 	end_sandboxes(manager);
 	pod_manager_set_ready(manager);
-	pod_manager_tidy(manager);
+	pod_manager_tidy(manager, true, &(uint64_t){0});
 	device_manager_tidy(pod_manager_kubelet(manager)->devices);
 	each_orphan(manager, pods, uid_of_folder, remove_folder);
 	each_orphan(manager, options->pod_log_dir, uid_of_logs, remove_logs);

@@ -152,8 +152,12 @@ static void test_real_groups(void **state)
 	if (cgroup_version(tree) == 1) {
 		/* One that was removed in part is found, and goes. */
 		autofree char *part = cgroup_pod_path(tree, CGROUP_BURSTABLE, "uid-2"), *folder = xprintf("/sys/fs/cgroup/memory%s", part);
+		uint64_t before = cgroup_child_count(tree, qos);
 		assert_ok(cgroup_create(tree, part, NULL, &err), &err);
+		uint64_t with = cgroup_child_count(tree, qos);
+		assert_true(with > before);
 		assert_int_equal(rmdir(folder), 0);
+		assert_true(cgroup_child_count(tree, qos) < with);
 		assert_ok(cgroup_children(tree, qos, &children, &err), &err);
 		assert_string_equal(children[1], "poduid-2");
 		free(children[0]);
