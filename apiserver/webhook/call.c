@@ -1,226 +1,73 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * libcurl does the calls, by its multi interface on our loop. Its connections are used again by whoever calls the same host with the same file of authorities, and
+ * ours are files in memory whose names come again: so each bundle of authorities has a handle, and with it connections, of its own.
+ */
 #include "apiserver/webhook/call.h"
-#include "apiserver/webhook/answer.h"
 #include "common/base/clock.h"
 #include "common/base/list.h"
 
 #include <arpa/inet.h>
+#include <ctype.h>
+#include <curl/curl.h>
 #include <errno.h>
-#include <gnutls/gnutls.h>
-#include <gnutls/x509.h>
-#include <netdb.h>
-#include <netinet/tcp.h>
-#include <pthread.h>
 #include <semaphore.h>
 #include <stdio.h>
-#include <sys/socket.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
-#define CHUNK (16u << 10)
-#define MAX_ADDRESSES 8
-#define MAX_TRUSTS 200
-#define MAX_IDLE 64            /* connections kept, in all */
-#define IDLE_NS (60 * NSEC_PER_SEC)
-#define LOOKUP_STACK (256u << 10)
+#define MAX_TRUSTS 64
+#define MAX_IDLE 16L   /* connections kept, of each */
+#define IDLE_SECONDS 60L
 
-/* Authorities by which servers are judged; kept, since parsing them costs more than a call. */
+/* Authorities by which servers are judged, and the connections to those. */
 struct trust {
 	struct list link;
-	unsigned refs;
+	struct caller *caller;
+	unsigned calls;
 	void *pem;
 	size_t len;
-	gnutls_certificate_credentials_t credentials;
+	int fd;        /* the file in memory; -1: the system's authorities */
+	CURLM *multi;
+	struct loop_timer *timer;
 };
-
-/* An open connection; to `key`: address, port, name and authorities. */
-struct connection {
-	struct list link; /* idle */
-	struct caller *caller;
-	char *key;
-	struct trust *trust;
-	int fd;
-	struct loop_fd *watch;
-	struct loop_timer *timer; /* while idle */
-	gnutls_session_t tls;
-	bool used;                /* a call was made on it before */
-};
-
-struct address {
-	struct sockaddr_storage at;
-	socklen_t len;
-};
-
-/* A name being looked up, by a thread of its own. */
-struct lookup {
-	struct list link;  /* of the caller's; under lock */
-	unsigned refs;     /* atomic: the call's, the thread's */
-	struct loop *loop; /* under lock; NULL: nobody waits for it any more */
-	struct call *call; /* the loop's thread alone; NULL: it is over */
-	char *host;
-	uint16_t port;
-	struct address addresses[MAX_ADDRESSES];
-	size_t count;
-	int result;
-};
-static pthread_mutex_t lookup_lock = PTHREAD_MUTEX_INITIALIZER;
-
 struct call {
 	struct list link;
 	struct caller *caller;
-	struct call_options options; /* its texts are ours */
-	struct buf out;
-	size_t sent;
-	struct loop_timer *timer;
-	struct connection *connection;
-	enum { IDLE, LOOKING_UP, CONNECTING, HANDSHAKE, SENDING, READING } state;
-	struct address addresses[MAX_ADDRESSES];
-	size_t address_count, next_address;
-	struct http_answer answer;
-	struct lookup *lookup;
+	struct call_options options; /* host, address, target, ca and body are ours */
+	struct trust *trust;
+	CURL *easy;
+	struct curl_slist *connect_to;
+	struct call_answer answer;
+	char trouble[CURL_ERROR_SIZE];
 };
-
 struct caller {
 	struct loop *loop;
-	struct list calls, idle, trusts;
-	struct list lookups; /* under lookup_lock */
-	size_t idle_count, trust_count;
+	struct list calls, trusts;
+	size_t trust_count;
+	struct curl_slist *headers;
 	bool draining;
 };
 
-/* ---- authorities ---- */
-
-static void trust_unref(struct trust *trust) {
-	if (!trust || --trust->refs)
-		return;
-	gnutls_certificate_free_credentials(trust->credentials);
-	free(trust->pem);
-	free(trust);
-}
-
-static void trust_drop(struct caller *caller, struct trust *trust) {
-	list_remove(&trust->link);
-	caller->trust_count--;
-	trust_unref(trust);
-}
-
-static struct trust *trust_get(struct caller *caller, const void *pem, size_t len) {
-	struct trust *known;
-	list_for_each (known, &caller->trusts, link) {
-		if (known->len == len && (!len || memcmp(known->pem, pem, len) == 0)) {
-			list_remove(&known->link);
-			list_push_front(&caller->trusts, &known->link);
-			known->refs++;
-			return known;
-		}
-	}
-	struct trust *trust = xnew(struct trust);
-	trust->refs = 2;
-	trust->len = len;
-	trust->pem = xmalloc(len + 1);
-	if (len)
-		memcpy(trust->pem, pem, len);
-	gnutls_certificate_allocate_credentials(&trust->credentials);
-	gnutls_datum_t data = {trust->pem, (unsigned)len};
-	/* What cannot be read is trusted as little as what is not there: the call then fails by its certificate. */
-	if (len)
-		gnutls_certificate_set_x509_trust_mem(trust->credentials, &data, GNUTLS_X509_FMT_PEM);
-	else
-		gnutls_certificate_set_x509_system_trust(trust->credentials);
-	list_push_front(&caller->trusts, &trust->link);
-	if (++caller->trust_count > MAX_TRUSTS)
-		trust_drop(caller, list_entry(caller->trusts.prev, struct trust, link));
-	return trust;
-}
-
-/* ---- connections ---- */
-
-static void connection_free(struct connection *c) {
-	if (!c)
-		return;
-	loop_timer_free(c->timer);
-	loop_fd_remove(c->watch);
-	if (c->tls)
-		gnutls_deinit(c->tls);
-	if (c->fd >= 0)
-		close(c->fd);
-	trust_unref(c->trust);
-	free(c->key);
-	free(c);
-}
-
-static void drop_idle(struct connection *c) {
-	list_remove(&c->link);
-	c->caller->idle_count--;
-	connection_free(c);
-}
-
-/* What an idle connection says is its end, or nothing that was asked for. */
-static void on_idle_ready(uint32_t events, void *arg) {
-	drop_idle(arg);
-}
-
-static void on_idle_timeout(void *arg) {
-	drop_idle(arg);
-}
-
-static void connection_keep(struct connection *c) {
-	struct caller *caller = c->caller;
-	loop_fd_remove(c->watch);
-	c->watch = loop_add_fd(caller->loop, c->fd, EPOLLIN | EPOLLRDHUP, on_idle_ready, c);
-	c->timer = loop_timer_new(caller->loop, on_idle_timeout, c);
-	loop_timer_arm(c->timer, IDLE_NS);
-	c->used = true;
-	list_push_front(&caller->idle, &c->link);
-	if (++caller->idle_count > MAX_IDLE)
-		drop_idle(list_entry(caller->idle.prev, struct connection, link));
-}
-
-static struct connection *connection_take(struct caller *caller, const char *key, const struct trust *trust) {
-	struct connection *c;
-	list_for_each (c, &caller->idle, link) {
-		if (c->trust != trust || strcmp(c->key, key) != 0)
-			continue;
-		list_remove(&c->link);
-		caller->idle_count--;
-		loop_timer_free(take_ptr(c->timer));
-		loop_fd_remove(take_ptr(c->watch));
-		return c;
-	}
-	return NULL;
-}
-
 /* ---- the end of a call ---- */
-
-static void lookup_unref(struct lookup *l) {
-	if (!l || __atomic_sub_fetch(&l->refs, 1, __ATOMIC_ACQ_REL))
-		return;
-	pthread_mutex_lock(&lookup_lock);
-	list_remove(&l->link);
-	pthread_mutex_unlock(&lookup_lock);
-	free(l->host);
-	free(l);
-}
 
 static void call_free(struct call *c) {
 	list_remove(&c->link);
-	if (c->lookup)
-		c->lookup->call = NULL;
-	lookup_unref(c->lookup);
-	loop_timer_free(c->timer);
-	connection_free(c->connection);
-	http_answer_done(&c->answer);
-	buf_done(&c->out);
+	if (c->easy && c->trust)
+		curl_multi_remove_handle(c->trust->multi, c->easy);
+	if (c->trust)
+		c->trust->calls--;
+	curl_easy_cleanup(c->easy);
+	curl_slist_free_all(c->connect_to);
+	buf_done(&c->answer.body);
 	free((void *)c->options.host);
 	free((void *)c->options.address);
 	free((void *)c->options.target);
 	free((void *)c->options.ca);
+	free((void *)c->options.body);
 	free(c);
-}
-
-static void finish(struct call *c, const struct error *err) {
-	loop_timer_free(take_ptr(c->timer));
-	c->options.done(&c->answer, err, c->options.arg);
-	call_free(c);
 }
 
 static void fail(struct call *c, int errnum, const char *fmt, ...) printf_like(3, 4);
@@ -231,368 +78,272 @@ static void fail(struct call *c, int errnum, const char *fmt, ...) {
 	va_start(args, fmt);
 	buf_vprintf(&text, fmt, args);
 	va_end(args);
-	error_set(&err, errnum, "%s", text.data);
-	c->answer.status = 0;
-	finish(c, &err);
+	error_set(&err, errnum, "%s", str_or(text.data, ""));
+	c->options.done(&c->answer, &err, c->options.arg);
+	call_free(c);
 }
 
-static void on_timeout(void *arg) {
-	fail(arg, ETIMEDOUT, "context deadline exceeded");
+static void fail_connect(struct call *c) {
+	const struct call_options *o = &c->options;
+	const char *host = str_or(o->address, o->host);
+	long failure = 0;
+	char first[128];
+	curl_easy_getinfo(c->easy, CURLINFO_OS_ERRNO, &failure);
+	autofree char *text = xstrdup(failure ? strerror_r((int)failure, first, sizeof(first)) : "connection refused");
+	*text = (char)tolower((unsigned char)*text);
+	bool six = strchr(host, ':') != NULL;
+	fail(c, failure ? (int)failure : EIO, "dial tcp %s%s%s:%u: connect: %s", six ? "[" : "", host, six ? "]" : "", o->address ? o->address_port : o->port, text);
 }
 
-static void begin(struct call *c, bool fresh);
-
-/* A connection kept from before may have been closed as this call began: that is no answer to it. */
-static bool try_anew(struct call *c) {
-	if (!c->connection->used || c->answer.status || c->answer.in.len)
-		return false;
-	connection_free(take_ptr(c->connection));
-	c->sent = 0;
-	begin(c, true);
-	return true;
+/* libcurl says in words alone what is the matter with a certificate. */
+static void fail_certificate(struct call *c) {
+	static const struct {
+		const char *sign, *text;
+	} faults[] = {
+		{"does not match", "certificate is not valid for the name it was asked for"},
+		{"expir", "certificate has expired or is not yet valid"},
+		{"not activated", "certificate has expired or is not yet valid"},
+		{"", "certificate signed by unknown authority"},
+	};
+	size_t i = 0;
+	while (!strstr(c->trouble, faults[i].sign))
+		i++;
+	fail(c, EACCES, "tls: failed to verify certificate: x509: %s", faults[i].text);
 }
 
-static void broken(struct call *c, const char *why) {
-	if (!try_anew(c))
-		fail(c, EPIPE, "%s", why);
-}
-
-static void answered(struct call *c) {
-	struct connection *connection = take_ptr(c->connection);
-	if (c->answer.keep && !c->caller->draining)
-		connection_keep(connection);
-	else
-		connection_free(connection);
-	finish(c, NULL);
-}
-
-/* ---- bytes ---- */
-
-static ssize_t receive(struct call *c, void *data, size_t len) {
-	ssize_t n = gnutls_record_recv(c->connection->tls, data, len);
-	if (n == GNUTLS_E_PREMATURE_TERMINATION)
-		return 0;
-	return n >= 0 ? n : gnutls_error_is_fatal((int)n) ? -EIO : -EAGAIN;
-}
-
-static void read_answer(struct call *c) {
-	char chunk[CHUNK];
-	for (;;) {
-		autoerror struct error err = {0};
-		ssize_t n = receive(c, chunk, sizeof(chunk));
-		if (n == -EAGAIN)
-			return;
-		if (n == -EIO) {
-			broken(c, "read: connection reset by peer");
-			return;
-		}
-		int r = n ? http_answer_feed(&c->answer, chunk, (size_t)n, &err) : http_answer_close(&c->answer, &err);
-		if (r > 0) {
-			answered(c);
-			return;
-		}
-		if (r < 0) {
-			if (n == 0)
-				broken(c, error_message(&err));
-			else
-				fail(c, EBADMSG, "net/http: HTTP/1.x transport connection broken: %s", error_message(&err));
-			return;
-		}
+static void finish(struct call *c, CURLcode result) {
+	const char *type = NULL;
+	long status = 0;
+	switch (result) {
+	case CURLE_OK:
+		curl_easy_getinfo(c->easy, CURLINFO_RESPONSE_CODE, &status);
+		curl_easy_getinfo(c->easy, CURLINFO_CONTENT_TYPE, &type);
+		c->answer.status = (int)status;
+		c->answer.text = type && strncasecmp(type, "text/", strlen("text/")) == 0;
+		c->options.done(&c->answer, NULL, c->options.arg);
+		call_free(c);
+		return;
+	case CURLE_OPERATION_TIMEDOUT:
+		return fail(c, ETIMEDOUT, "context deadline exceeded");
+	case CURLE_COULDNT_CONNECT:
+		return fail_connect(c);
+	case CURLE_COULDNT_RESOLVE_HOST:
+		return fail(c, ENOENT, "dial tcp: lookup %s: no such host", str_or(c->options.address, c->options.host));
+	case CURLE_PEER_FAILED_VERIFICATION:
+	case CURLE_SSL_CACERT_BADFILE:
+		return fail_certificate(c);
+	case CURLE_GOT_NOTHING:
+		return fail(c, EPIPE, "EOF");
+	case CURLE_PARTIAL_FILE:
+		return fail(c, EPIPE, "unexpected EOF");
+	case CURLE_WRITE_ERROR:
+		return fail(c, EMSGSIZE, "the answer is longer than %zu bytes", CALL_MAX_ANSWER);
+	default:
+		return fail(c, EIO, "%s", *c->trouble ? c->trouble : curl_easy_strerror(result));
 	}
 }
 
-static void send_request(struct call *c) {
-	while (c->sent < c->out.len) {
-		ssize_t n = gnutls_record_send(c->connection->tls, c->out.data + c->sent, min_of(c->out.len - c->sent, (size_t)CHUNK));
-		if (n < 0 && !gnutls_error_is_fatal((int)n))
-			return;
-		if (n <= 0) {
-			broken(c, "write: broken pipe");
-			return;
-		}
-		c->sent += (size_t)n;
+/* ---- libcurl on the loop ---- */
+
+static void take_done(struct trust *trust) {
+	int left;
+	/* What is told may start nothing here: calls begin by a post. */
+	for (CURLMsg *message; (message = curl_multi_info_read(trust->multi, &left));) {
+		struct call *c = NULL;
+		curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, (char **)&c);
+		if (message->msg == CURLMSG_DONE && c)
+			finish(c, message->data.result);
 	}
-	c->state = READING;
-	loop_fd_set_events(c->connection->watch, EPOLLIN);
-	read_answer(c); /* TLS may have it already */
 }
 
-/* ---- TLS ---- */
-
-static const struct {
-	unsigned status;
-	const char *text;
-} certificate_faults[] = {
-	{GNUTLS_CERT_SIGNER_NOT_FOUND, "x509: certificate signed by unknown authority"},
-	{GNUTLS_CERT_EXPIRED, "x509: certificate has expired or is not yet valid"},
-	{GNUTLS_CERT_NOT_ACTIVATED, "x509: certificate has expired or is not yet valid"},
-	{GNUTLS_CERT_UNEXPECTED_OWNER, "x509: certificate is not valid for the name it was asked for"},
-	{GNUTLS_CERT_REVOKED, "x509: certificate was revoked"},
+struct watched {
+	struct trust *trust;
+	curl_socket_t fd;
+	struct loop_fd *watch;
 };
 
-static void refused_certificate(struct call *c) {
-	unsigned status = gnutls_session_get_verify_cert_status(c->connection->tls);
-	const char *text = "x509: certificate cannot be verified";
-	for (size_t i = 0; i < array_len(certificate_faults); i++)
-		if (status & certificate_faults[i].status) {
-			text = certificate_faults[i].text;
-			break;
-		}
-	fail(c, EACCES, "tls: failed to verify certificate: %s", text);
-}
-
-static void handshake(struct call *c) {
-	int rc = gnutls_handshake(c->connection->tls);
-	if (rc == GNUTLS_E_SUCCESS) {
-		c->state = SENDING;
-		loop_fd_set_events(c->connection->watch, EPOLLOUT);
-		send_request(c);
-	} else if (rc == GNUTLS_E_CERTIFICATE_VERIFICATION_ERROR) {
-		refused_certificate(c);
-	} else if (gnutls_error_is_fatal(rc)) {
-		bool closed = rc == GNUTLS_E_PREMATURE_TERMINATION;
-		fail(c, EIO, closed ? "EOF" : "tls: %s", gnutls_strerror(rc));
-	} else {
-		loop_fd_set_events(c->connection->watch, gnutls_record_get_direction(c->connection->tls) ? EPOLLOUT : EPOLLIN);
-	}
-}
-
-static bool is_address(const char *host) {
-	struct in6_addr any;
-	return inet_pton(AF_INET, host, &any) == 1 || inet_pton(AF_INET6, host, &any) == 1;
-}
-
-static bool open_tls(struct call *c) {
-	static const gnutls_datum_t protocol = {(unsigned char *)"http/1.1", 8};
-	struct connection *connection = c->connection;
-	if (gnutls_init(&connection->tls, GNUTLS_CLIENT | GNUTLS_NONBLOCK | GNUTLS_NO_SIGNAL) < 0)
-		return false;
-	gnutls_set_default_priority(connection->tls);
-	gnutls_credentials_set(connection->tls, GNUTLS_CRD_CERTIFICATE, connection->trust->credentials);
-	gnutls_session_set_verify_cert(connection->tls, c->options.host, 0);
-	gnutls_alpn_set_protocols(connection->tls, &protocol, 1, 0);
-	if (!is_address(c->options.host))
-		gnutls_server_name_set(connection->tls, GNUTLS_NAME_DNS, c->options.host, strlen(c->options.host));
-	gnutls_transport_set_int(connection->tls, connection->fd);
-	return true;
-}
-
-/* ---- connecting ---- */
-
-static void connect_next(struct call *c, int last_errnum);
-
-static void connected(struct call *c) {
-	int failure = 0;
-	socklen_t len = sizeof(failure);
-	getsockopt(c->connection->fd, SOL_SOCKET, SO_ERROR, &failure, &len);
-	if (failure) {
-		connect_next(c, failure);
-	} else if (open_tls(c)) {
-		c->state = HANDSHAKE;
-		handshake(c);
-	} else {
-		fail(c, EIO, "tls: no session can be made");
-	}
-}
-
 static void on_ready(uint32_t events, void *arg) {
-	struct call *c = arg;
-	switch (c->state) {
-	case CONNECTING:
-		connected(c);
-		return;
-	case HANDSHAKE:
-		handshake(c);
-		return;
-	case SENDING:
-		send_request(c);
-		return;
-	case READING:
-		read_answer(c);
-		return;
-	case IDLE:
-	case LOOKING_UP:
-		return;
+	struct watched *w = arg;
+	struct trust *trust = w->trust;
+	int mask = (events & (EPOLLIN | EPOLLRDHUP) ? CURL_CSELECT_IN : 0) | (events & EPOLLOUT ? CURL_CSELECT_OUT : 0) | (events & (EPOLLERR | EPOLLHUP) ? CURL_CSELECT_ERR : 0), running;
+	curl_multi_socket_action(trust->multi, w->fd, mask, &running); /* may free w */
+	take_done(trust);
+}
+
+static int on_socket(CURL *easy, curl_socket_t fd, int what, void *trust_arg, void *watched_arg) {
+	struct trust *trust = trust_arg;
+	struct watched *w = watched_arg;
+	if (what == CURL_POLL_REMOVE) {
+		if (w)
+			loop_fd_remove(w->watch);
+		free(w);
+		curl_multi_assign(trust->multi, fd, NULL);
+		return 0;
 	}
-}
-
-static char *connection_key(const struct call *c) {
-	const struct call_options *o = &c->options;
-	return xprintf("%s %u %s %u", o->host, o->port, str_or(o->address, ""), o->address_port);
-}
-
-static char *address_text(const struct address *a) {
-	char text[INET6_ADDRSTRLEN] = "";
-	bool six = a->at.ss_family == AF_INET6;
-	const struct sockaddr_in *four = (const void *)&a->at;
-	const struct sockaddr_in6 *long_one = (const void *)&a->at;
-	inet_ntop(a->at.ss_family, six ? (const void *)&long_one->sin6_addr : (const void *)&four->sin_addr, text, sizeof(text));
-	return xprintf(six ? "[%s]:%u" : "%s:%u", text, ntohs(six ? long_one->sin6_port : four->sin_port));
-}
-
-/* The next of its addresses; where there is none left, the failure of the last is told. */
-static void connect_next(struct call *c, int errnum) {
-	while (c->next_address < c->address_count) {
-		struct address *a = &c->addresses[c->next_address++];
-		struct connection *connection = c->connection;
-		loop_fd_remove(take_ptr(connection->watch));
-		if (connection->fd >= 0)
-			close(connection->fd);
-		connection->fd = socket(a->at.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-		if (connection->fd < 0 || (connect(connection->fd, (struct sockaddr *)&a->at, a->len) < 0 && errno != EINPROGRESS)) {
-			errnum = errno;
-			continue;
-		}
-		setsockopt(connection->fd, IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int));
-		c->state = CONNECTING;
-		connection->watch = loop_add_fd(c->caller->loop, connection->fd, EPOLLOUT, on_ready, c);
-		return;
+	uint32_t events = (what & CURL_POLL_IN ? EPOLLIN : 0) | (what & CURL_POLL_OUT ? EPOLLOUT : 0);
+	if (w) {
+		loop_fd_set_events(w->watch, events);
+		return 0;
 	}
-	autofree char *at = c->address_count ? address_text(&c->addresses[c->address_count - 1]) : xstrdup("");
-	char first[128];
-	const char *text = strerror_r(errnum, first, sizeof(first));
-	autofree char *lower = xstrdup(text);
-	if (*lower >= 'A' && *lower <= 'Z')
-		*lower = (char)(*lower - 'A' + 'a');
-	fail(c, errnum ? errnum : EIO, "dial tcp %s: connect: %s", at, lower);
+	w = xnew(struct watched);
+	*w = (struct watched){.trust = trust, .fd = fd};
+	w->watch = loop_add_fd(trust->caller->loop, fd, events, on_ready, w);
+	curl_multi_assign(trust->multi, fd, w);
+	return 0;
 }
 
-static void connect_first(struct call *c, struct trust *take_trust) {
-	struct connection *connection = xnew(struct connection);
-	*connection = (struct connection){.caller = c->caller, .key = connection_key(c), .trust = take_trust, .fd = -1};
-	list_init(&connection->link);
-	c->connection = connection;
-	c->next_address = 0;
-	connect_next(c, 0);
+static void on_time(void *arg) {
+	struct trust *trust = arg;
+	int running;
+	curl_multi_socket_action(trust->multi, CURL_SOCKET_TIMEOUT, 0, &running);
+	take_done(trust);
 }
 
-/* ---- names ---- */
-
-static const char *target_host(const struct call *c) {
-	return c->options.address ? c->options.address : c->options.host;
-}
-
-static uint16_t target_port(const struct call *c) {
-	return c->options.address ? c->options.address_port : c->options.port;
-}
-
-static void add_address(struct address *list, size_t *count, const struct sockaddr *at, socklen_t len) {
-	if (*count == MAX_ADDRESSES || len > sizeof(list->at))
-		return;
-	struct address *a = &list[(*count)++];
-	memcpy(&a->at, at, len);
-	a->len = len;
-}
-
-static bool add_numeric(struct call *c, const char *text, uint16_t port) {
-	struct sockaddr_in four = {.sin_family = AF_INET, .sin_port = htons(port)};
-	struct sockaddr_in6 six = {.sin6_family = AF_INET6, .sin6_port = htons(port)};
-	if (inet_pton(AF_INET, text, &four.sin_addr) == 1)
-		add_address(c->addresses, &c->address_count, (struct sockaddr *)&four, sizeof(four));
-	else if (inet_pton(AF_INET6, text, &six.sin6_addr) == 1)
-		add_address(c->addresses, &c->address_count, (struct sockaddr *)&six, sizeof(six));
+static int on_timer(CURLM *multi, long after_ms, void *arg) {
+	struct trust *trust = arg;
+	if (after_ms < 0)
+		loop_timer_disarm(trust->timer);
 	else
-		return false;
-	return true;
+		loop_timer_arm(trust->timer, after_ms * NSEC_PER_MSEC);
+	return 0;
 }
 
-static struct trust *trust_of(struct call *c) {
-	return trust_get(c->caller, c->options.ca, c->options.ca_len);
+/* ---- authorities ---- */
+
+static void trust_free(struct trust *trust) {
+	list_remove(&trust->link);
+	trust->caller->trust_count--;
+	curl_multi_cleanup(trust->multi);
+	loop_timer_free(trust->timer);
+	if (trust->fd >= 0)
+		close(trust->fd);
+	free(trust->pem);
+	free(trust);
 }
 
-static void on_looked_up(void *arg) {
-	struct lookup *l = arg;
-	struct call *c = l->call;
-	if (c) {
-		lookup_unref(take_ptr(c->lookup));
-		l->call = NULL;
-		c->state = IDLE;
-		memcpy(c->addresses, l->addresses, sizeof(c->addresses));
-		c->address_count = l->count;
-		if (l->count)
-			connect_first(c, trust_of(c));
-		else
-			fail(c, ENOENT, "dial tcp: lookup %s: %s", l->host, l->result == EAI_NONAME ? "no such host" : gai_strerror(l->result));
+static int write_file(const void *data, size_t len) {
+	int fd = memfd_create("authorities", MFD_CLOEXEC);
+	const char *at = data;
+	while (fd >= 0 && len) {
+		ssize_t n = write(fd, at, len);
+		if (n <= 0) {
+			close(fd);
+			return -1;
+		}
+		at += n;
+		len -= (size_t)n;
 	}
-	lookup_unref(l);
+	return fd;
 }
 
-/* The resolver waits, and cannot be told to stop: whoever asked may be gone when it is done. */
-static void *look_up(void *arg) {
-	struct lookup *l = arg;
-	char port[8];
-	snprintf(port, sizeof(port), "%u", l->port);
-	struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_ADDRCONFIG | AI_NUMERICSERV}, *found = NULL;
-	l->result = getaddrinfo(l->host, port, &hints, &found);
-	for (struct addrinfo *a = found; a; a = a->ai_next)
-		add_address(l->addresses, &l->count, a->ai_addr, a->ai_addrlen);
-	if (found)
-		freeaddrinfo(found);
-	pthread_mutex_lock(&lookup_lock);
-	bool wanted = l->loop != NULL;
-	if (wanted)
-		loop_post(l->loop, on_looked_up, l);
-	pthread_mutex_unlock(&lookup_lock);
-	if (!wanted)
-		lookup_unref(l);
-	return NULL;
+/* The one not used for longest goes where there are many; not one that is in use. */
+static void drop_old(struct caller *caller) {
+	for (struct list *link = caller->trusts.prev; caller->trust_count >= MAX_TRUSTS && link != &caller->trusts;) {
+		struct trust *old = list_entry(link, struct trust, link);
+		link = link->prev;
+		if (!old->calls)
+			trust_free(old);
+	}
 }
 
-static bool start_lookup(struct call *c) {
-	struct lookup *l = xnew(struct lookup);
-	pthread_t thread;
-	pthread_attr_t attr;
-	*l = (struct lookup){.refs = 2, .loop = c->caller->loop, .call = c, .host = xstrdup(target_host(c)), .port = target_port(c)};
-	pthread_mutex_lock(&lookup_lock);
-	list_push_back(&c->caller->lookups, &l->link);
-	pthread_mutex_unlock(&lookup_lock);
-	c->lookup = l;
-	pthread_attr_init(&attr);
-	pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
-	pthread_attr_setstacksize(&attr, LOOKUP_STACK);
-	int rc = pthread_create(&thread, &attr, look_up, l);
-	pthread_attr_destroy(&attr);
-	if (rc)
-		lookup_unref(l);
-	return rc == 0;
+/* NULL where no file can be made. */
+static struct trust *trust_get(struct caller *caller, const void *pem, size_t len) {
+	struct trust *trust;
+	list_for_each (trust, &caller->trusts, link) {
+		if (trust->len == len && (!len || memcmp(trust->pem, pem, len) == 0)) {
+			list_remove(&trust->link);
+			list_push_front(&caller->trusts, &trust->link);
+			return trust;
+		}
+	}
+	int fd = len ? write_file(pem, len) : -1;
+	CURLM *multi = len && fd < 0 ? NULL : curl_multi_init();
+	if (!multi) {
+		if (fd >= 0)
+			close(fd);
+		return NULL;
+	}
+	drop_old(caller);
+	trust = xnew(struct trust);
+	*trust = (struct trust){.caller = caller, .len = len, .fd = fd, .multi = multi, .pem = xmalloc(len + 1)};
+	if (len)
+		memcpy(trust->pem, pem, len);
+	trust->timer = loop_timer_new(caller->loop, on_time, trust);
+	curl_multi_setopt(multi, CURLMOPT_SOCKETFUNCTION, on_socket);
+	curl_multi_setopt(multi, CURLMOPT_SOCKETDATA, trust);
+	curl_multi_setopt(multi, CURLMOPT_TIMERFUNCTION, on_timer);
+	curl_multi_setopt(multi, CURLMOPT_TIMERDATA, trust);
+	curl_multi_setopt(multi, CURLMOPT_MAXCONNECTS, MAX_IDLE);
+	list_push_front(&caller->trusts, &trust->link);
+	caller->trust_count++;
+	return trust;
 }
 
 /* ---- starting ---- */
 
-static void begin(struct call *c, bool fresh) {
-	struct trust *trust = trust_of(c);
-	autofree char *key = connection_key(c);
-	c->connection = fresh ? NULL : connection_take(c->caller, key, trust);
-	if (c->connection) {
-		trust_unref(trust);
-		c->state = SENDING;
-		c->connection->watch = loop_add_fd(c->caller->loop, c->connection->fd, EPOLLOUT, on_ready, c);
-		send_request(c);
-		return;
+static size_t on_body(char *data, size_t size, size_t count, void *arg) {
+	struct call *c = arg;
+	if (size * count > CALL_MAX_ANSWER - c->answer.body.len)
+		return 0;
+	buf_append(&c->answer.body, data, size * count);
+	return size * count;
+}
+
+static bool prepare(struct call *c) {
+	const struct call_options *o = &c->options;
+	CURL *easy = c->easy = curl_easy_init();
+	if (!easy)
+		return false;
+	bool six = strchr(o->host, ':') != NULL;
+	autofree char *url = xprintf("https://%s%s%s:%u%s", six ? "[" : "", o->host, six ? "]" : "", o->port, o->target);
+	if (o->address) {
+		bool to_six = strchr(o->address, ':') != NULL;
+		autofree char *to = xprintf("::%s%s%s:%u", to_six ? "[" : "", o->address, to_six ? "]" : "", o->address_port);
+		c->connect_to = curl_slist_append(NULL, to);
+		curl_easy_setopt(easy, CURLOPT_CONNECT_TO, c->connect_to);
 	}
-	c->address_count = 0;
-	if (add_numeric(c, target_host(c), target_port(c))) {
-		connect_first(c, trust);
-		return;
+	if (c->trust->fd >= 0) {
+		char path[64];
+		snprintf(path, sizeof(path), "/proc/self/fd/%d", c->trust->fd);
+		curl_easy_setopt(easy, CURLOPT_CAINFO, path);
+		curl_easy_setopt(easy, CURLOPT_CAPATH, NULL);
 	}
-	trust_unref(trust);
-	c->state = LOOKING_UP;
-	if (!start_lookup(c)) {
-		c->state = IDLE;
-		fail(c, EAGAIN, "dial tcp: lookup %s: no thread for it", target_host(c));
-	}
+	curl_easy_setopt(easy, CURLOPT_URL, url);
+	curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "https");
+	curl_easy_setopt(easy, CURLOPT_PATH_AS_IS, 1L);
+	curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
+	curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
+	curl_easy_setopt(easy, CURLOPT_PROXY, "");
+	curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, (long)max_of(o->timeout_ns / NSEC_PER_MSEC, (int64_t)1));
+	curl_easy_setopt(easy, CURLOPT_MAXAGE_CONN, IDLE_SECONDS);
+	curl_easy_setopt(easy, CURLOPT_HTTPHEADER, c->caller->headers);
+	curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)o->body_len);
+	curl_easy_setopt(easy, CURLOPT_POSTFIELDS, o->body);
+	curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, on_body);
+	curl_easy_setopt(easy, CURLOPT_WRITEDATA, c);
+	curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, c->trouble);
+	curl_easy_setopt(easy, CURLOPT_PRIVATE, c);
+	return true;
 }
 
 static void on_start(void *arg) {
 	struct call *c = arg;
 	list_push_back(&c->caller->calls, &c->link);
-	if (c->caller->draining) {
-		fail(c, ECANCELED, "context canceled");
-		return;
-	}
-	c->timer = loop_timer_new(c->caller->loop, on_timeout, c);
-	loop_timer_arm(c->timer, max_of(c->options.timeout_ns, (int64_t)1));
-	begin(c, false);
+	if (c->caller->draining)
+		return fail(c, ECANCELED, "context canceled");
+	c->trust = trust_get(c->caller, c->options.ca, c->options.ca_len);
+	if (!c->trust)
+		return fail(c, EMFILE, "no file for the authorities");
+	c->trust->calls++;
+	if (!prepare(c) || curl_multi_add_handle(c->trust->multi, c->easy) != CURLM_OK)
+		fail(c, ENOMEM, "no connection can be prepared");
+}
+
+static void *copy(const void *data, size_t len) {
+	void *to = xmalloc(len + 1);
+	if (len)
+		memcpy(to, data, len);
+	return to;
 }
 
 void call_start(struct caller *caller, const struct call_options *options) {
@@ -602,30 +353,24 @@ void call_start(struct caller *caller, const struct call_options *options) {
 	c->options.host = xstrdup(options->host);
 	c->options.address = options->address ? xstrdup(options->address) : NULL;
 	c->options.target = xstrdup(options->target);
-	c->options.body = NULL;
-	void *ca = options->ca_len ? xmalloc(options->ca_len) : NULL;
-	if (ca)
-		memcpy(ca, options->ca, options->ca_len);
-	c->options.ca = ca;
+	c->options.body = copy(options->body, options->body_len);
+	c->options.ca = copy(options->ca, options->ca_len);
+	c->answer.body = BUF_INIT(CALL_MAX_ANSWER + 1);
+	buf_append(&c->answer.body, "", 0);
 	list_init(&c->link);
-	http_answer_init(&c->answer, CALL_MAX_ANSWER);
-	c->out = BUF_INIT(BUF_MAX_DEFAULT);
-	bool six = strchr(options->host, ':') != NULL;
-	buf_printf(&c->out, "POST %s HTTP/1.1\r\nHost: %s%s%s:%u\r\nUser-Agent: kube-apiserver-admission\r\nContent-Length: %zu\r\nAccept: application/json, */*\r\nContent-Type: application/json\r\n\r\n", options->target,
-		   six ? "[" : "", options->host, six ? "]" : "", options->port, options->body_len);
-	buf_append(&c->out, options->body, options->body_len);
 	loop_post(caller->loop, on_start, c);
 }
 
 /* ---- the caller ---- */
 
 struct caller *caller_new(struct loop *loop) {
+	static const char *const headers[] = {"Content-Type: application/json", "Accept: application/json, */*", "User-Agent: kube-apiserver-admission", "Expect:"};
 	struct caller *caller = xnew(struct caller);
 	caller->loop = loop;
 	list_init(&caller->calls);
-	list_init(&caller->idle);
 	list_init(&caller->trusts);
-	list_init(&caller->lookups);
+	for (size_t i = 0; i < array_len(headers); i++)
+		caller->headers = curl_slist_append(caller->headers, headers[i]);
 	return caller;
 }
 
@@ -636,12 +381,13 @@ struct drain {
 
 static void on_drain(void *arg) {
 	struct drain *drain = arg;
+	struct caller *caller = drain->caller;
 	struct call *c;
-	drain->caller->draining = true;
-	list_for_each (c, &drain->caller->calls, link)
+	caller->draining = true;
+	list_for_each (c, &caller->calls, link)
 		fail(c, ECANCELED, "context canceled");
-	while (!list_empty(&drain->caller->idle))
-		drop_idle(list_first(&drain->caller->idle, struct connection, link));
+	while (!list_empty(&caller->trusts))
+		trust_free(list_first(&caller->trusts, struct trust, link));
 	sem_post(&drain->done);
 }
 
@@ -659,14 +405,6 @@ void caller_drain(struct caller *caller) {
 void caller_free(struct caller *caller) {
 	if (!caller)
 		return;
-	pthread_mutex_lock(&lookup_lock);
-	while (!list_empty(&caller->lookups)) {
-		struct lookup *l = list_first(&caller->lookups, struct lookup, link);
-		l->loop = NULL;
-		list_remove(&l->link);
-	}
-	pthread_mutex_unlock(&lookup_lock);
-	while (!list_empty(&caller->trusts))
-		trust_drop(caller, list_first(&caller->trusts, struct trust, link));
+	curl_slist_free_all(caller->headers);
 	free(caller);
 }

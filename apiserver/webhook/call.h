@@ -12,7 +12,11 @@
 
 #define CALL_MAX_ANSWER ((size_t)16 << 20)
 
-struct http_answer;
+struct call_answer {
+	int status;      /* 0: there was none */
+	bool text;       /* its body is said to be text */
+	struct buf body; /* NUL terminated */
+};
 struct caller;
 /* The loop must run until caller_drain has returned. */
 struct caller *caller_new(struct loop *loop);
@@ -32,8 +36,8 @@ struct call_options {
 	const void *ca;         /* PEM of the authorities of its certificate; length 0: the system's */
 	size_t ca_len;
 	int64_t timeout_ns;
-	/* Called once, on the loop's thread. The answer is borrowed, its body NUL terminated. err set, in words like Go's, where there was none (status 0). */
-	void (*done)(const struct http_answer *answer, const struct error *err, void *arg);
+	/* Called once, on the loop's thread. The answer is borrowed. err set, in words like Go's, where there was none. */
+	void (*done)(const struct call_answer *answer, const struct error *err, void *arg);
 	void *arg;
 };
 /* Copies the options. Thread safe. */

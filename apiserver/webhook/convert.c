@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "apiserver/webhook/convert.h"
 #include "apiserver/request/render.h"
-#include "apiserver/webhook/answer.h"
 #include "apiserver/webhook/webhook.h"
 #include "common/base/list.h"
 #include "common/base/log.h"
@@ -331,7 +330,7 @@ static void go_on(struct converting *c) {
 		store_wait(store, 1, TIMEOUT_SECONDS * 1000, on_thread, c);
 }
 
-static void on_answer(const struct http_answer *answer, const struct error *err, void *arg) {
+static void on_answer(const struct call_answer *answer, const struct error *err, void *arg) {
 	struct converting *c = arg;
 	c->status = answer->status;
 	if (err)

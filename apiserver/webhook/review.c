@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What a webhook is asked (AdmissionReview), and what its answer means. */
 #include "apiserver/webhook/webhook.h"
-#include "apiserver/webhook/answer.h"
 #include "apiserver/admission/admission.h"
 #include "api/admission_v1.h"
 #include "common/base/metrics.h"
@@ -61,7 +60,7 @@ void webhook_call_done(struct webhook_call *call) {
 	call->patch = NULL;
 }
 
-static void on_answer(const struct http_answer *answer, const struct error *err, void *arg) {
+static void on_answer(const struct call_answer *answer, const struct error *err, void *arg) {
 	struct webhook_call *call = arg;
 	call->status = answer->status;
 	call->text = answer->text;
