@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <unistd.h>
 
 #define DEFAULT_PORT 10257
@@ -25,19 +26,23 @@ struct program {
 /* The rows of settings.c and one concurrency flag for each controller that has one. */
 static struct flag *collect_flags(size_t *ret_count)
 {
+	/* Texts of the defaults, which rows point at. */
+	static char numbers[array_len(((struct settings *)NULL)->workers)][12];
 	struct flag *flags = xcalloc(settings_flag_count + controller_count, sizeof(struct flag));
 	size_t count = settings_flag_count;
 	memcpy(flags, settings_flags, settings_flag_count * sizeof(struct flag));
 	for (size_t i = 0; i < controller_count; i++) {
 		if (!controllers[i]->concurrency_flag)
 			continue;
+		snprintf(numbers[i], sizeof(numbers[i]), "%u", controllers[i]->workers);
 		flags[count++] = (struct flag){
 			.name = controllers[i]->concurrency_flag,
 			.kind = FLAG_INT,
+			.fallback = numbers[i],
 			.offset = offsetof(struct settings, workers) + i * sizeof(int64_t),
 			.min = 0,
 			.max = 1000,
-			.help = "objects worked on at once; 0: the default",
+			.help = "objects worked on at once; 0: as many as by default",
 		};
 	}
 	*ret_count = count;
@@ -181,8 +186,9 @@ int main(int argc, char **argv)
 	struct program program = {.lock = PTHREAD_MUTEX_INITIALIZER};
 	size_t flag_count;
 	autofree struct flag *flags = collect_flags(&flag_count);
+	const struct config_page page = {"kubecontrollermanager.config.k8s.io", "kubecontrollermanager.config.k8s.io/v1alpha1", "KubeControllerManagerConfiguration", settings_config_rows, settings_config_count};
 	struct daemon_program row = {"coracle-controller-manager", "Runs the controllers of a cluster.", flags, flag_count,
-		offsetof(struct settings, common), DEFAULT_PORT};
+		offsetof(struct settings, common), &page, DEFAULT_PORT};
 	int r = daemon_start(&row, argc, argv, &program.settings, &program.daemon);
 	if (r)
 		return r > 0 ? r - 1 : 1;

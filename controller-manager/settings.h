@@ -49,5 +49,8 @@ struct settings {
 
 extern const struct flag settings_flags[];
 extern const size_t settings_flag_count;
+/* What /configz shows: KubeControllerManagerConfiguration. */
+extern const struct config_row settings_config_rows[];
+extern const size_t settings_config_count;
 
 #endif

@@ -33,7 +33,7 @@ static const struct flag flags[] = {
 	FLAG("upstream", FLAG_STRING_LIST, upstreams, NULL, "servers for other names, instead of those of --resolv-conf", 0, 0),
 };
 static const struct daemon_program program = {
-	"coracle-dns", "Answers for the cluster's names, and forwards the rest.", flags, array_len(flags), offsetof(struct options, common), 10054 | DAEMON_PLAIN,
+	"coracle-dns", "Answers for the cluster's names, and forwards the rest.", flags, array_len(flags), offsetof(struct options, common), NULL, 10054 | DAEMON_PLAIN,
 };
 
 struct dns {

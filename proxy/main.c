@@ -20,7 +20,7 @@ static const struct flag flags[] = {
 	FLAG("conntrack-max-per-core", FLAG_IGNORED, ignored, NULL, "accepted, without effect"),
 };
 static const struct daemon_program program = {
-	"coracle-proxy", "Makes Services reachable on this node, by nf_tables.", flags, array_len(flags), offsetof(struct proxy_options, common), 10249 | DAEMON_PLAIN,
+	"coracle-proxy", "Makes Services reachable on this node, by nf_tables.", flags, array_len(flags), offsetof(struct proxy_options, common), NULL, 10249 | DAEMON_PLAIN,
 };
 
 static int clean_up(void) {

@@ -32,9 +32,21 @@ static const struct flag flags[] = {
 	DAEMON_FLAG_NO_EFFECT("leader-elect-resource-lock"), DAEMON_FLAG_NO_EFFECT("feature-gates"), DAEMON_FLAG_NO_EFFECT("kube-api-qps"),
 	DAEMON_FLAG_NO_EFFECT("kube-api-burst"), DAEMON_FLAG_NO_EFFECT("profiling"), DAEMON_FLAG_NO_EFFECT("authorization-always-allow-paths"),
 };
+static const struct config_row config_rows[] = {
+	CONFIG_ROW("profiles[].schedulerName", "scheduler-name"),
+	CONFIG_ROW("leaderElection.leaderElect", "leader-elect"),
+	CONFIG_ROW("leaderElection.leaseDuration", "leader-elect-lease-duration"),
+	CONFIG_ROW("leaderElection.renewDeadline", "leader-elect-renew-deadline"),
+	CONFIG_ROW("leaderElection.retryPeriod", "leader-elect-retry-period"),
+	CONFIG_ROW("leaderElection.resourceName", "leader-elect-resource-name"),
+	CONFIG_ROW("leaderElection.resourceNamespace", "leader-elect-resource-namespace"),
+	CONFIG_ROW("clientConnection.kubeconfig", "kubeconfig"),
+};
+static const struct config_page config_page = {"componentconfig", "kubescheduler.config.k8s.io/v1", "KubeSchedulerConfiguration", config_rows, array_len(config_rows)};
+
 static const struct daemon_program program = {
 	.name = "coracle-scheduler", .summary = "Gives pods their nodes.", .flags = flags, .flag_count = array_len(flags),
-	.common_offset = offsetof(struct options, common), .default_port = 10259,
+	.common_offset = offsetof(struct options, common), .config = &config_page, .default_port = 10259,
 };
 
 struct run {

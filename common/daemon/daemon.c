@@ -28,10 +28,15 @@ enum {
 	CONNECTIONS_MAX = 256,
 	BUFFERED_MAX = 64 << 20,
 	EXIT_BAD_FLAGS = 2,
+	PAGE_MAX = 1 << 20,
 };
+#define PLAIN_TEXT "text/plain; charset=utf-8"
+#define OWN_PREFIX "coracle-"
 
 struct daemon {
 	const struct daemon_program *program;
+	const void *options;
+	struct wall_time started;
 	struct http_server *server;
 	bool plain;
 	struct health *health;
@@ -54,12 +59,57 @@ static bool is_loopback(const struct sockaddr *address)
 	return IN6_IS_ADDR_LOOPBACK(in6) || (IN6_IS_ADDR_V4MAPPED(in6) && in6->s6_addr[12] == 127);
 }
 
-static void answer_metrics(struct daemon *daemon, struct http_request *req)
+/* What is not for everybody who reaches the port: how the daemon was set up, and where it asks for TLS its metrics. */
+static bool may_read(struct daemon *daemon, struct http_request *req, bool metrics)
 {
-	if (daemon->plain || is_loopback(http_peer_address(req)) || http_peer_certificate(req))
-		metrics_answer(req);
+	if ((metrics && daemon->plain) || is_loopback(http_peer_address(req)) || http_peer_certificate(req))
+		return true;
+	http_respond(req, 401, PLAIN_TEXT, "Unauthorized\n", 13);
+	return false;
+}
+
+static void answer_page(struct daemon *daemon, struct http_request *req, const char *kind)
+{
+	const struct daemon_program *program = daemon->program;
+	static const char *const paths[] = {"/configz", "/flagz", "/healthz", "/livez", "/metrics", "/readyz", "/statusz"};
+	bool statusz = str_equal(kind, "Statusz"), no_config = !program->config;
+	enum zpage_form form;
+	if (!zpage_negotiate(http_header(req, "Accept"), kind, &form)) {
+		http_respond(req, 406, PLAIN_TEXT, ZPAGE_NOT_ACCEPTABLE "\n", sizeof(ZPAGE_NOT_ACCEPTABLE));
+		return;
+	}
+	autobuf struct buf out = BUF_INIT(PAGE_MAX);
+	autofree char *type = zpage_content_type(kind, form), *name = xprintf("kube-%s", program->name + (str_starts_with(program->name, OWN_PREFIX) ? strlen(OWN_PREFIX) : 0));
+	if (statusz)
+		zpage_statusz(&out, form, name, daemon->started, paths + no_config, array_len(paths) - no_config);
 	else
-		http_respond(req, 401, "text/plain; charset=utf-8", "Unauthorized\n", 13);
+		zpage_flagz(&out, form, name, program->flags, program->flag_count, daemon->options);
+	http_respond(req, 200, type, out.data, out.len);
+}
+
+static void answer_config(struct daemon *daemon, struct http_request *req)
+{
+	autobuf struct buf out = BUF_INIT(PAGE_MAX);
+	zpage_configz(&out, daemon->program->config, daemon->program->flags, daemon->program->flag_count, daemon->options);
+	http_respond(req, 200, "application/json", out.data, out.len);
+}
+
+/* True where it was one of the pages that are the same for all. */
+static bool answer_own(struct daemon *daemon, struct http_request *req)
+{
+	const char *path = http_path(req);
+	bool metrics = str_equal(path, "/metrics"), statusz = str_equal(path, "/statusz"), flagz = str_equal(path, "/flagz"), config = daemon->program->config && str_equal(path, "/configz");
+	if (!metrics && !statusz && !flagz && !config)
+		return false;
+	if (!may_read(daemon, req, metrics))
+		return true;
+	if (metrics)
+		metrics_answer(req);
+	else if (config)
+		answer_config(daemon, req);
+	else
+		answer_page(daemon, req, statusz ? "Statusz" : "Flagz");
+	return true;
 }
 
 static void handle(struct http_request *req, void *arg)
@@ -67,10 +117,8 @@ static void handle(struct http_request *req, void *arg)
 	struct daemon *daemon = arg;
 	if (health_answer(daemon->health, req))
 		return;
-	if (!strcmp(http_path(req), "/metrics")) {
-		answer_metrics(daemon, req);
+	if (answer_own(daemon, req))
 		return;
-	}
 	pthread_mutex_lock(&daemon->lock);
 	http_handler handler = daemon->handler;
 	void *handler_arg = daemon->arg;
@@ -78,7 +126,7 @@ static void handle(struct http_request *req, void *arg)
 	if (handler)
 		handler(req, handler_arg);
 	else
-		http_respond(req, 404, "text/plain; charset=utf-8", "404 page not found\n", 19);
+		http_respond(req, 404, PLAIN_TEXT, "404 page not found\n", 19);
 }
 
 static void on_warning(const char *message, void *arg)
@@ -189,6 +237,8 @@ int daemon_start(const struct daemon_program *program, int argc, char **argv, vo
 	sigset_t set = prepare_process();
 	struct daemon *daemon = xnew(struct daemon);
 	daemon->program = program;
+	daemon->options = options;
+	daemon->started = clock_wall();
 	daemon->plain = program->default_port & DAEMON_PLAIN;
 	daemon->own = (struct selfsigned)SELFSIGNED_INIT;
 	daemon->health = health_new();

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What every daemon shares: flags, logs, signals, systemd's readiness and watchdog, and the small HTTP server with /healthz, /livez,
- * /readyz and /metrics.
+ * /readyz, /metrics, /statusz, /flagz and /configz.
  *
  *	int main(int argc, char **argv) {
  *		struct options options = {0};
@@ -20,6 +20,7 @@
 
 #include "common/base/error.h"
 #include "common/base/flags.h"
+#include "common/daemon/zpages.h"
 #include "common/http/http.h"
 
 /* Embedded in each daemon's options. DAEMON_FLAGS(struct, member) gives its rows. */
@@ -53,6 +54,7 @@ struct daemon_program {
 	const struct flag *flags; /* DAEMON_FLAGS among them, or rows of the program's own for the same fields */
 	size_t flag_count;
 	size_t common_offset;     /* of struct daemon_options in the options */
+	const struct config_page *config; /* what /configz shows; NULL: it has none */
 	int default_port;         /* of the health server; 0: none unless asked for. Or'ed with DAEMON_PLAIN where it has one */
 };
 /* HTTP instead of HTTPS, and metrics for all who reach it, as kube-proxy and CoreDNS serve them. */

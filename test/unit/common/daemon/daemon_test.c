@@ -53,7 +53,9 @@ static void get(uint16_t port, bool tls, const char *path, int status, const cha
 	peer_close(&peer);
 }
 
-static const struct daemon_program program = {"tester", "Tests.", flags, array_len(flags), offsetof(struct options, common), 0};
+static const struct config_row config_rows[] = {CONFIG_ROW("Log.Verbosity", "v"), CONFIG_ROW("Log.Format", "logging-format"), CONFIG_ROW("gone", "cert-dir"), CONFIG_ROW("all[].address", "bind-address"), CONFIG_ROW("none", "none")};
+static const struct config_page config = {"tests", "tests.example/v1", "TestConfiguration", config_rows, array_len(config_rows)};
+static const struct daemon_program program = {"tester", "Tests.", flags, array_len(flags), offsetof(struct options, common), &config, 0};
 
 static void test_flags(void **state)
 {
@@ -96,6 +98,9 @@ static void serve(bool tls)
 	get(port, tls, "/healthz/none", 404, NULL);
 	get(port, tls, "/healthzx", 404, NULL);
 	get(port, tls, "/metrics", 200, NULL);
+	get(port, tls, "/statusz", 200, NULL);
+	get(port, tls, "/flagz", 200, NULL);
+	get(port, tls, "/configz", 200, "{\"tests\":{\"kind\":\"TestConfiguration\",\"apiVersion\":\"tests.example/v1\",\"Log\":{\"Verbosity\":0,\"Format\":\"text\"},\"all\":[{\"address\":\"127.0.0.1\"}]}}");
 	broken = true;
 	get(port, tls, "/livez", 500, "[+]ping ok\n[-]disk failed: reason withheld\nlivez check failed\n");
 	get(port, tls, "/livez?exclude=disk", 200, "ok");
@@ -115,6 +120,43 @@ static void test_serve_plain(void **state)
 static void test_serve_tls(void **state)
 {
 	serve(true);
+}
+
+/* What a page holds, in each form. */
+static void test_pages(void **state)
+{
+	struct options options = {0};
+	char *argv[] = {(char *)"tester", (char *)"-v=4", (char *)"--bind-address=::1"};
+	static const char *const paths[] = {"/flagz", "/statusz"};
+	static const struct {
+		const char *accept;
+		bool fits;
+		enum zpage_form form;
+	} rows[] = {
+		{NULL, true, ZPAGE_TEXT}, {"*/*", true, ZPAGE_TEXT}, {"text/plain", true, ZPAGE_TEXT}, {"application/json", false, ZPAGE_TEXT}, {"application/json;v=v1beta1;g=config.k8s.io;as=Flagz", true, ZPAGE_BETA},
+		{"application/json;v=v1alpha1;g=config.k8s.io;as=Flagz", true, ZPAGE_ALPHA}, {"application/json;v=v1beta1;g=config.k8s.io;as=Statusz", false, ZPAGE_TEXT},
+	};
+	for (size_t i = 0; i < array_len(rows); i++) {
+		enum zpage_form form;
+		assert_int_equal(zpage_negotiate(rows[i].accept, "Flagz", &form), rows[i].fits);
+		if (rows[i].fits)
+			assert_int_equal(form, rows[i].form);
+	}
+	assert_int_equal(flags_parse(flags, array_len(flags), 3, argv, &options, NULL, NULL), 0);
+	autobuf struct buf text = BUF_INIT(1 << 20), json = BUF_INIT(1 << 20), status = BUF_INIT(1 << 20), told = BUF_INIT(1 << 20);
+	zpage_flagz(&text, ZPAGE_TEXT, "kube-tester", flags, array_len(flags), &options);
+	assert_non_null(strstr(text.data, "\nkube-tester flagz\n"));
+	assert_non_null(strstr(text.data, "\nbind-address=::1\n"));
+	assert_true(strstr(text.data, "\nbind-address=") < strstr(text.data, "\nv=4\n"));
+	zpage_flagz(&json, ZPAGE_BETA, "kube-tester", flags, array_len(flags), &options);
+	assert_non_null(strstr(json.data, "\"apiVersion\": \"config.k8s.io/v1beta1\""));
+	assert_non_null(strstr(json.data, "\n    \"v\": \"4\""));
+	zpage_statusz(&status, ZPAGE_TEXT, "kube-tester", (struct wall_time){0}, paths, array_len(paths));
+	assert_non_null(strstr(status.data, "Started  Thu Jan  1 00:00:00 UTC 1970\n"));
+	assert_non_null(strstr(status.data, "Paths  /flagz /statusz\n"));
+	zpage_statusz(&told, ZPAGE_ALPHA, "kube-tester", (struct wall_time){0}, paths, array_len(paths));
+	assert_non_null(strstr(told.data, "\"startTime\": \"1970-01-01T00:00:00Z\""));
+	flags_done(flags, array_len(flags), &options);
 }
 
 static void expect_notify(int fd, const char *text)
@@ -180,7 +222,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_flags),
 		cmocka_unit_test(test_serve_plain),
-		cmocka_unit_test(test_serve_tls),
+		cmocka_unit_test(test_serve_tls), cmocka_unit_test(test_pages),
 		cmocka_unit_test(test_signals_and_systemd),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
