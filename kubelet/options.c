@@ -95,6 +95,8 @@ static const struct flag flags[] = {
 	{"serialize-image-pulls", 0, FLAG_BOOL, FIELD(serialize_image_pulls), "false", "pull one image at a time", 0, 0},
 	{"image-signature-policy", 0, FLAG_STRING, FIELD(image_policy), "", "policy.json of image signatures", 0, 0},
 	{"registry-certs-dir", 0, FLAG_STRING, FIELD(registry_certs_dir), "", "folder of registries' certificates by host", 0, 0},
+	{"image-credentials-verification-policy", 0, FLAG_STRING, FIELD(image_credentials_policy), "NeverVerifyPreloadedImages", "when a pod needs credentials for an image that is here: NeverVerify, NeverVerifyPreloadedImages, NeverVerifyAllowlistedImages, AlwaysVerify", 0, 0},
+	{"preloaded-images-verification-allowlist", 0, FLAG_STRING_LIST, FIELD(preloaded_images), NULL, "images that NeverVerifyAllowlistedImages lets be; a last part * stands for all", 0, 0},
 	{"insecure-registries", 0, FLAG_STRING_LIST, FIELD(insecure_registries), NULL, "registries reached without TLS", 0, 0},
 	{"max-parallel-image-pulls", 0, FLAG_INT, FIELD(max_parallel_image_pulls), "0", "most images pulled at a time; 0: no limit", 0, 10000},
 	{"image-gc-high-threshold", 0, FLAG_INT, FIELD(image_gc_high), "85", "percent of disk use that starts image collection", 0, 100},
@@ -186,6 +188,8 @@ static const struct {
 	{"crashLoopBackOff.maxContainerRestartPeriod", "max-container-restart-period"},
 	{"imageMaximumGCAge", "image-maximum-gc-age"},
 	{"maxParallelImagePulls", "max-parallel-image-pulls"},
+	{"imagePullCredentialsVerificationPolicy", "image-credentials-verification-policy"},
+	{"preloadedImagesVerificationAllowlist", "preloaded-images-verification-allowlist"},
 	{"systemReserved", "system-reserved"},
 	{"kubeReserved", "kube-reserved"},
 	{"containerLogMaxSize", "container-log-max-size"},
@@ -206,7 +210,7 @@ static const struct {
 /* Fields of Kubernetes that have no effect here. */
 static const char *const ignored_fields[] = {
 	"enableServer", "syncFrequency", "staticPodURLHeader", "tlsCipherSuites", "tlsCurvePreferences", "tlsMinVersion", "rotateCertificates", "serverTLSBootstrap",
-	"registryPullQPS", "registryBurst", "imagePullCredentialsVerificationPolicy", "preloadedImagesVerificationAllowlist", "eventRecordQPS", "eventBurst",
+	"registryPullQPS", "registryBurst", "eventRecordQPS", "eventBurst",
 	"enableDebuggingHandlers", "enableContentionProfiling", "oomScoreAdj", "streamingConnectionIdleTimeout", "volumeStatsAggPeriod", "kubeletCgroups", "systemCgroups",
 	"cgroupsPerQOS", "cpuManagerPolicy", "cpuManagerPolicyOptions", "cpuManagerReconcilePeriod", "memoryManagerPolicy", "topologyManagerPolicy",
 	"topologyManagerScope", "topologyManagerPolicyOptions", "qosReserved", "hairpinMode", "runOnce", "cpuCFSQuotaPeriod", "maxOpenFiles", "contentType", "kubeAPIQPS",

@@ -13,6 +13,7 @@
 #include "kubelet/node/node.h"
 #include "kubelet/objects/cache.h"
 #include "kubelet/pod/manager.h"
+#include "kubelet/pod/pulled.h"
 #include "kubelet/pod/status_manager.h"
 #include "kubelet/probe/probe.h"
 #include "kubelet/source/source.h"
@@ -130,6 +131,8 @@ static int open_runtime(struct kubelet *kubelet, struct error *err) {
 	struct quantity log_size = {0};
 	if (quantity_parse(o->container_log_max_size, strlen(o->container_log_max_size), &log_size) < 0)
 		return error_set(err, EINVAL, "container-log-max-size: \"%s\" is no quantity", o->container_log_max_size);
+	if (!pulled_policy_is_known(o->image_credentials_policy))
+		return error_set(err, EINVAL, "image-credentials-verification-policy: there is no \"%s\"", o->image_credentials_policy);
 	autofree char *links = log_links_dir(o);
 	const struct runtime_options options = {
 		.root_dir = o->runtime_root,

@@ -350,6 +350,13 @@ static void add_auth(json_t *auths, const char *registry, json_t *entry) {
 	memset(plain, 0, strlen(plain));
 }
 
+bool credential_providers_ask_for_accounts(const struct credential_providers *providers) {
+	for (size_t i = 0; providers && i < providers->len; i++)
+		if (!str_empty(providers->items[i].account.audience))
+			return true;
+	return false;
+}
+
 void credential_providers_add(struct credential_providers *providers, const char *image, const struct credential_pod *pod, json_t *auths) {
 	autofree char *registry = xstrndup(image, strcspn(image, "/"));
 	for (size_t i = 0; providers && i < providers->len; i++) {

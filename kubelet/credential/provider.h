@@ -28,6 +28,8 @@ struct credential_pod {
  * config, unless there is one for the registry. pod may be NULL: without account. A plugin that fails is logged, and has no say. Blocks for as long as plugins take, a minute each at most.
  */
 void credential_providers_add(struct credential_providers *providers, const char *image, const struct credential_pod *pod, json_t *auths);
+/* Whether some plugin is told of pods' service accounts: what it knows may be good for those alone. */
+bool credential_providers_ask_for_accounts(const struct credential_providers *providers);
 /* True where the image is among those of a pattern: "*.registry.io:8080/path", each part of the host by itself. Open to tests. */
 bool credential_pattern_matches(const char *pattern, const char *image);
 

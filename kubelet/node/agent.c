@@ -5,6 +5,7 @@
 #include "kubelet/node/eviction.h"
 #include "kubelet/node/node.h"
 #include "kubelet/pod/manager.h"
+#include "kubelet/pod/pulled.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -100,6 +101,8 @@ static void collect_images(struct kubelet *kubelet, const struct core_v1_node *n
 		log_warning("images cannot be collected", LOG_ERR(&err));
 	else if (freed)
 		log_info("images were collected", LOG_INT("bytes", (int64_t)freed));
+	if (freed)
+		pulled_prune(kubelet);
 	if (node && freed < want)
 		kubelet_event(kubelet, node, NULL, "Warning", "FreeDiskSpaceFailed", "Failed to garbage collect required amount of images. Attempted to free %llu bytes, but only found %llu bytes eligible to free.", (unsigned long long)want, (unsigned long long)freed);
 }

@@ -7,6 +7,7 @@
 #include "kubelet/container/resources.h"
 #include "kubelet/node/node.h"
 #include "kubelet/pod/manager.h"
+#include "kubelet/pod/pulled.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -145,6 +146,8 @@ static bool reclaim_disk(struct eviction *e, const struct threshold *t) {
 		log_warning("images cannot be collected", LOG_ERR(&err));
 	else if (freed)
 		log_info("images were collected under disk pressure", LOG_INT("bytes", (int64_t)freed));
+	if (freed)
+		pulled_prune(kubelet);
 	signals_observe(kubelet, seen);
 	return !is_met(t, seen, true);
 }

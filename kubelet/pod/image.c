@@ -5,6 +5,7 @@
 #include "common/base/random.h"
 #include "kubelet/credential/provider.h"
 #include "kubelet/pod/pod.h"
+#include "kubelet/pod/pulled.h"
 #include "kubelet/volume/token.h"
 
 #include <errno.h>
@@ -21,6 +22,8 @@ static int fail(struct slot *slot, const char *reason, const char *message) {
 	slot_wait(slot, reason, message);
 	return -EAGAIN;
 }
+
+/* ---- credentials, and whose they are ---- */
 
 /* Merges the "auths" of one secret into `auths`; the older dockercfg form is the bare map. */
 static void merge_secret(json_t *auths, const struct core_v1_secret *secret) {
@@ -50,6 +53,71 @@ static void merge_node_files(struct kubelet *kubelet, json_t *auths) {
 	}
 }
 
+/* The entry for a repository: that of the longest path which leads to it; NULL: none. */
+static json_t *entry_for(json_t *auths, const char *repository) {
+	json_t *entry, *best = NULL;
+	const char *key;
+	size_t best_len = 0;
+	json_object_foreach(auths, key, entry) {
+		const char *from = strstr(key, "://");
+		from = from ? from + 3 : key;
+		size_t len = strlen(from);
+		const char *const tails[] = {"/", "/v1", "/v2"};
+		for (size_t i = 0; i < array_len(tails); i++) {
+			size_t tail = strlen(tails[i]);
+			if (len > tail && strncmp(from + len - tail, tails[i], tail) == 0)
+				len -= tail;
+		}
+		bool docker = len == strlen("index.docker.io") && strncmp(from, "index.docker.io", len) == 0;
+		bool leads = docker ? str_starts_with(repository, "docker.io/") : strncmp(repository, from, len) == 0 && (!repository[len] || repository[len] == '/');
+		if (leads && len > best_len) {
+			best = entry;
+			best_len = len;
+		}
+	}
+	return best;
+}
+
+/* As pulled.h has it. Takes nothing over. */
+static json_t *secret_as_known(const struct core_v1_secret *secret, json_t *entry) {
+	char hash[65];
+	autofree char *text = json_dumps(entry, JSON_COMPACT | JSON_SORT_KEYS);
+	sha256_hex(text, strlen(text), hash);
+	return json_pack("{s:s,s:s,s:s,s:s}", "uid", secret->metadata.uid, "namespace", secret->metadata.namespace, "name", secret->metadata.name, "credentialHash", hash);
+}
+
+/* One of its lists with one entry. */
+static json_t *known_by(const char *list, json_t *take_item) {
+	return json_pack("{s:[o]}", list, take_item);
+}
+
+static json_t *account_as_known(const struct core_v1_pod *object) {
+	return json_pack("{s:s,s:s}", "namespace", object->metadata.namespace, "name", object->spec.service_account_name);
+}
+
+static bool has_account(const struct pod *pod, const struct core_v1_pod *object) {
+	return !str_empty(object->spec.service_account_name) && credential_providers_ask_for_accounts(pod->kubelet->credentials);
+}
+
+/* All that a pod could pull an image with, as pulled.h has it. The caller unrefs. */
+static json_t *brings(struct pod *pod, const struct core_v1_pod *object, const char *repository) {
+	json_t *out = json_object(), *secrets = json_array();
+	for api_list_each (reference, &object->spec.image_pull_secrets) {
+		autounref struct core_v1_secret *secret = NULL;
+		if (pod->kubelet->objects->get(pod->kubelet->objects, &api_secrets, pod->ns, reference->name, (void **)&secret, NULL) < 0)
+			continue;
+		json_t *auths = json_object(), *entry;
+		merge_secret(auths, secret);
+		if ((entry = entry_for(auths, repository)))
+			json_array_append_new(secrets, secret_as_known(secret, entry));
+		json_decref(auths);
+	}
+	json_object_set_new(out, "kubernetesSecrets", secrets);
+	if (has_account(pod, object))
+		json_object_set_new(out, "kubernetesServiceAccounts", json_pack("[o]", account_as_known(object)));
+	return out;
+}
+
 #define TOKEN_SECONDS 3600
 
 struct puller { /* what stands behind the arg of a credential_pod */
@@ -74,25 +142,40 @@ static int get_token(const struct credential_pod *pod, const char *audience, cha
 
 /*
  * A docker config.json of the pod's pull secrets and the node's credentials; NULL where there are none. Secret number `first` comes
- * first: of several for one registry it wins; past the last, none of them counts. The caller frees.
+ * first: of several for one registry it wins; past the last, none of them counts. The caller frees. *ret_used: whose that is which is for the
+ * repository, as pulled.h has it; the caller unrefs.
  */
-static char *pull_auth(struct pod *pod, const struct core_v1_pod *object, const char *repository, uint32_t first) {
-	json_t *root = json_object(), *auths = json_object();
+static char *pull_auth(struct pod *pod, const struct core_v1_pod *object, const char *repository, uint32_t first, json_t **ret_used) {
+	json_t *root = json_object(), *auths = json_object(), *used = NULL, *entry = NULL;
 	json_object_set_new(root, "auths", auths);
 	autobuf struct buf missing = BUF_INIT(4096);
 	uint32_t count = object->spec.image_pull_secrets.len;
 	for (uint32_t i = 0; first < count && i < count; i++) {
 		const struct core_v1_local_object_reference *reference = &object->spec.image_pull_secrets.items[(first + i) % count];
 		autounref struct core_v1_secret *secret = NULL;
-		if (pod->kubelet->objects->get(pod->kubelet->objects, &api_secrets, pod->ns, reference->name, (void **)&secret, NULL) == 0)
-			merge_secret(auths, secret);
-		else
+		if (pod->kubelet->objects->get(pod->kubelet->objects, &api_secrets, pod->ns, reference->name, (void **)&secret, NULL) < 0) {
 			buf_printf(&missing, "%s%s", missing.len ? ", " : "", reference->name);
+			continue;
+		}
+		merge_secret(auths, secret);
+		json_t *now = entry_for(auths, repository);
+		if (now && now != entry) {
+			json_decref(used);
+			used = known_by("kubernetesSecrets", secret_as_known(secret, now));
+			entry = now;
+		}
 	}
 	merge_node_files(pod->kubelet, auths);
+	json_t *of_node = entry_for(auths, repository);
 	struct puller puller = {pod->kubelet, object};
 	const struct credential_pod whose = {object->spec.service_account_name, read_account, get_token, &puller};
 	credential_providers_add(pod->kubelet->credentials, repository, &whose, auths);
+	json_t *last = entry_for(auths, repository);
+	if (last != entry) {
+		json_decref(used);
+		used = last != of_node && has_account(pod, object) ? known_by("kubernetesServiceAccounts", account_as_known(object)) : NULL;
+	}
+	*ret_used = used ? used : json_object();
 	if (missing.len && first == 0)
 		kubelet_event(pod->kubelet, object, NULL, "Warning", "FailedToRetrieveImagePullSecret", "Unable to retrieve some image pull secrets (%s); attempting to pull the image may not succeed.", missing.data);
 	char *text = json_object_size(auths) ? json_dumps(root, JSON_COMPACT) : NULL;
@@ -179,9 +262,11 @@ static int pull(struct pod *pod, struct core_v1_pod *object, struct slot *slot, 
 	int64_t waited = clock_monotonic_ns();
 	turn_begin(&kubelet->options);
 	int64_t began = clock_monotonic_ns();
-	int r = -EACCES;
+	json_t *used = NULL;
+	int r = pulled_intend(kubelet, image, &err) < 0 ? -EIO : -EACCES;
 	for (uint32_t first = 0; r == -EACCES && first <= object->spec.image_pull_secrets.len; first++) {
-		autofree char *auth = pull_auth(pod, object, parsed->repository, first);
+		json_decref(used);
+		autofree char *auth = pull_auth(pod, object, parsed->repository, first, &used);
 		/* Others than the secrets come last, where there are any. */
 		if (first && first == object->spec.image_pull_secrets.len && !auth)
 			break;
@@ -191,6 +276,8 @@ static int pull(struct pod *pod, struct core_v1_pod *object, struct slot *slot, 
 	}
 	int64_t ended = clock_monotonic_ns();
 	turn_end();
+	pulled_end(kubelet, image, parsed->repository, r == 0 ? pulled->id : NULL, used);
+	json_decref(used);
 	if (r < 0) {
 		const char *reason = str_or(err.reason, "ErrImagePull");
 		const char *message = error_message(&err);
@@ -206,6 +293,13 @@ static int pull(struct pod *pod, struct core_v1_pod *object, struct slot *slot, 
 	return 0;
 }
 
+static bool may_use(struct pod *pod, const struct core_v1_pod *object, const char *image, const char *repository, const char *id) {
+	json_t *with = brings(pod, object, repository);
+	bool may = pulled_allows(pod->kubelet, image, repository, id, with);
+	json_decref(with);
+	return may;
+}
+
 static int ensure(struct pod *pod, struct core_v1_pod *object, struct slot *slot, const struct need *need) {
 	const char *image = need->image, *field = need->field;
 	struct image_reference parsed = {0};
@@ -218,6 +312,9 @@ static int ensure(struct pod *pod, struct core_v1_pod *object, struct slot *slot
 		return fail(slot, "InvalidImageName", message);
 	}
 	int r = str_equal(need->policy, CORE_V1_PULL_POLICY_ALWAYS) ? -ENOENT : image_get(pod->kubelet->images, image, &have, &err);
+	/* One that is not for this pod is not shown to be here. */
+	if (r == 0 && !may_use(pod, object, image, parsed.repository, have->id))
+		r = -ENOENT;
 	if (r == 0) {
 		found(need, have);
 		kubelet_event(pod->kubelet, object, field, "Normal", "Pulled", "Container image \"%s\" already present on machine and can be accessed by the pod", image);

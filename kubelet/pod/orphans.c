@@ -4,6 +4,7 @@
 #include "common/base/log.h"
 #include "kubelet/device/device.h"
 #include "kubelet/pod/pod.h"
+#include "kubelet/pod/pulled.h"
 #include "kubelet/volume/volume.h"
 
 #include <dirent.h>
@@ -124,6 +125,7 @@ static void *run(void *arg) {
 	end_sandboxes(manager);
 	pod_manager_set_ready(manager);
 	pod_manager_tidy(manager, true, &(uint64_t){0});
+	pulled_prune(pod_manager_kubelet(manager));
 	device_manager_tidy(pod_manager_kubelet(manager)->devices);
 	each_orphan(manager, pods, uid_of_folder, remove_folder);
 	each_orphan(manager, options->pod_log_dir, uid_of_logs, remove_logs);

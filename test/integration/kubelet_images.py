@@ -195,6 +195,31 @@ def test_secrets_and_credentials_of_the_node(rig):
     event(rig, "second", "FailedToRetrieveImagePullSecret")
     for pid in [rig.kubelet.pid]:
         expect("s3cret" not in read(f"/proc/{pid}/cmdline") and "s3cret" not in read(f"{rig.dir}/kubelet.log"), "no secret in the log")
+    # What came by a secret is there for who could have pulled it, whatever the policy: by the same secret, by another with the same in it, not by none.
+    rig.wait_pod("anonymous", "still without", lambda p: rig.waiting(p)[0] in ("ErrImagePull", "ImagePullBackOff"))
+    secret(rig, "alike", CLOSED, "user", "s3cret")
+    for name in ("right", "alike"):
+        show(rig, f"by-{name}", f"{CLOSED}/locked:v1", imagePullSecrets=[{"name": name}])
+        rig.wait_phase(f"by-{name}", "Running")
+        event(rig, f"by-{name}", "Pulled", "already present on machine and can be accessed by the pod")
+    show(rig, "none", f"{CLOSED}/locked:v1")
+    fails(rig, "none", "ErrImagePull")
+    show(rig, "none-never", f"{CLOSED}/locked:v1", policy="Never")
+    fails(rig, "none-never", "ErrImageNeverPull")
+    show(rig, "wrong-never", f"{CLOSED}/locked:v1", policy="Never", imagePullSecrets=[{"name": "wrong"}])
+    fails(rig, "wrong-never", "ErrImageNeverPull")
+    # Who was killed knows it still.
+    rig.restart_kubelet()
+    rig.wait_phase("by-right", "Running")
+    show(rig, "never", f"{CLOSED}/locked:v1", policy="Never")
+    fails(rig, "never", "ErrImageNeverPull")
+    show(rig, "right-never", f"{CLOSED}/locked:v1", policy="Never", imagePullSecrets=[{"name": "alike"}])
+    rig.wait_phase("right-never", "Running")
+    records = [json.loads(read(f"{rig.dir}/kubelet/image_manager/pulled/{name}")) for name in os.listdir(f"{rig.dir}/kubelet/image_manager/pulled")]
+    known = [r["credentialMapping"][f"{CLOSED}/locked"] for r in records if f"{CLOSED}/locked" in r["credentialMapping"]]
+    expect([[s["name"] for s in k["kubernetesSecrets"]] for k in known] == [["right"]], known)
+    expect("s3cret" not in str(records) and not os.listdir(f"{rig.dir}/kubelet/image_manager/pulling"), "hashes alone, and no pull half done")
+    done(rig, "by-right", "by-alike", "none", "none-never", "wrong-never", "never", "right-never")
     push(rig, f"{CLOSED}/by-node:v1", "one", "user:s3cret")
     with open(f"{rig.dir}/kubelet/config.json", "w") as f:
         json.dump({"auths": {CLOSED: {"auth": base64.b64encode(b"user:s3cret").decode()}}}, f)
