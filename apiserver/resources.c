@@ -359,13 +359,22 @@ int resource_decode(const struct resource *resource, const struct entry *entry, 
 	return 0;
 }
 
+/* Kubernetes stores all but these in protobuf. */
+static void encode_as_stored(const struct resource *resource, const void *object, struct buf *out) {
+	const char *group = resource_group(resource);
+	if (resource->custom || strcmp(group, "apiextensions.k8s.io") == 0 || strcmp(group, "apiregistration.k8s.io") == 0)
+		api_encode(object, out);
+	else
+		api_encode_json_stored(api_type_of(object), object, out);
+}
+
 int resource_encode_stored(const struct resource *resource, void *object, struct buf *out, struct error *err) {
 	struct meta_v1_object_meta *meta = api_metadata(object);
 	const char *version = meta->resource_version;
 	meta->resource_version = NULL;
 	int rc = 0;
 	if (resource_is_identity(resource)) {
-		api_encode(object, out);
+		encode_as_stored(resource, object, out);
 	} else {
 		void *stored;
 		rc = convert(resource, object, resource->storage_type, &stored, err);
@@ -373,7 +382,7 @@ int resource_encode_stored(const struct resource *resource, void *object, struct
 		if (rc == 0 && resource->custom)
 			custom_process(NULL, &custom_of_type(resource->storage_type)->resource, stored, NULL);
 		if (rc == 0) {
-			api_encode(stored, out);
+			encode_as_stored(resource, stored, out);
 			api_unref(stored);
 		}
 	}

@@ -4,6 +4,7 @@
 #include "apiserver/admission/admission.h"
 #include "apiserver/authz/authz.h"
 #include "apiserver/custom/custom.h"
+#include "apiserver/strategy/strategy.h"
 #include "api/meta_v1.h"
 #include "common/api/convert.h"
 
@@ -120,6 +121,8 @@ static int take_object(struct judged *j, void *object, struct error *err) {
 	if (!w->body && w->resource->custom)
 		return custom_process(NULL, w->resource, own, err);
 	api_default(own);
+	if (!w->body && w->strategy->normalize)
+		w->strategy->normalize(own);
 	return 0;
 }
 

@@ -53,8 +53,9 @@ static int check_configuration(const struct write *w, json_t *sent, struct error
 		return 0;
 	}
 	json_t *metadata = json_object_get(sent, "metadata");
-	return error_status(err, 500, "", "failed to create typed patch object (%s/%s; %s, Kind=%s): %s", str_or(json_string_value(json_object_get(metadata, "namespace")), ""), str_or(json_string_value(json_object_get(metadata, "name")), ""),
-			    json_string_value(json_object_get(sent, "apiVersion")), json_string_value(json_object_get(sent, "kind")), error_message(&why));
+	const char *version = json_string_value(json_object_get(sent, "apiVersion"));
+	return error_status(err, 500, "", "failed to create typed patch object (%s/%s; %s%s, Kind=%s): %s", str_or(json_string_value(json_object_get(metadata, "namespace")), ""), str_or(json_string_value(json_object_get(metadata, "name")), ""),
+			    strchr(str_or(version, ""), '/') ? "" : "/", str_or(version, ""), json_string_value(json_object_get(sent, "kind")), error_message(&why));
 }
 
 int make_applied(struct write *w, struct error *err) {

@@ -147,9 +147,20 @@ int write_prepare_update(struct write *w, struct error *err) {
 	return 0;
 }
 
+/* Kinds whose every change is warned of, whether or not it has to do with it: those of the spec where that is counted. */
+static bool warns_again(const struct write *w) {
+	static const struct {
+		const char *group, *plural;
+	} kinds[] = {{"", "services"}, {"", "pods"}, {"", "replicationcontrollers"}, {"apps", "deployments"}, {"apps", "daemonsets"}, {"apps", "replicasets"}, {"apps", "statefulsets"}, {"batch", "jobs"}, {"batch", "cronjobs"}};
+	for (size_t i = 0; i < array_len(kinds) && !w->created; i++)
+		if (strcmp(kinds[i].plural, w->resource->api->plural) == 0 && strcmp(kinds[i].group, resource_group(w->resource)) == 0)
+			return i == 0 || api_metadata(w->object)->generation != api_metadata(w->old)->generation;
+	return false;
+}
+
 static void warn_of_object(struct write *w) {
 	autoerror struct error found = {0};
-	object_warnings(w->object, w->created ? NULL : w->old, &found);
+	object_warnings(w->object, w->created ? NULL : w->old, warns_again(w), &found);
 	for (size_t i = 0; i < found.cause_count; i++)
 		request_warn(w->r, "%s%s%s", found.causes[i].field, *found.causes[i].field ? ": " : "", found.causes[i].message);
 }

@@ -122,57 +122,6 @@ int patch_run(const struct patch_input *input, const struct api_type *type, json
 	}
 }
 
-static int compare_keys(const void *a, const void *b) {
-	return strcmp(*(const char *const *)a, *(const char *const *)b);
-}
-
-/* A value as Go's %v has it. */
-static void append_go_value(struct buf *out, json_t *value) {
-	const char *key;
-	json_t *member;
-	switch (json_typeof(value)) {
-	case JSON_OBJECT: {
-		buf_append_str(out, "map[");
-		size_t count = 0, n = json_object_size(value);
-		const char **keys = xcalloc(n, sizeof(*keys));
-		json_object_foreach(value, key, member)
-			keys[count++] = key;
-		qsort(keys, count, sizeof(*keys), compare_keys);
-		for (size_t i = 0; i < count; i++) {
-			buf_printf(out, "%s%s:", i ? " " : "", keys[i]);
-			append_go_value(out, json_object_get(value, keys[i]));
-		}
-		free(keys);
-		buf_append_char(out, ']');
-		break;
-	}
-	case JSON_ARRAY:
-		buf_append_char(out, '[');
-		for (size_t i = 0; i < json_array_size(value); i++) {
-			buf_append_str(out, i ? " " : "");
-			append_go_value(out, json_array_get(value, i));
-		}
-		buf_append_char(out, ']');
-		break;
-	case JSON_STRING:
-		buf_append(out, json_string_value(value), json_string_length(value));
-		break;
-	case JSON_INTEGER:
-		buf_append_int(out, json_integer_value(value));
-		break;
-	case JSON_REAL:
-		buf_printf(out, "%g", json_real_value(value));
-		break;
-	case JSON_TRUE:
-	case JSON_FALSE:
-		buf_append_str(out, json_is_true(value) ? "true" : "false");
-		break;
-	case JSON_NULL:
-		buf_append_str(out, "<nil>");
-		break;
-	}
-}
-
 int patch_decode(struct request *r, const struct patch_input *input, const struct api_type *type, json_t *tree, void **ret, struct error *err) {
 	struct api_decode_options options = {.validation = r->validation, .warnings = &r->warnings, .bare = true};
 	autoerror struct error why = {0};
@@ -199,7 +148,7 @@ int patch_decode(struct request *r, const struct patch_input *input, const struc
 	if (json)
 		buf_append_str(&text, json);
 	else if (input->kind == PATCH_STRATEGIC)
-		append_go_value(&text, input->tree); /* the patch itself */
+		patch_append_go_value(&text, input->tree); /* the patch itself */
 	buf_append_json_string(&quoted, text.data ? text.data : "", text.len);
 	error_cause(err, "FieldValueInvalid", "patch", "Invalid value: %s: %s", quoted.data, error_message(&why));
 	return error_invalid(err, NULL, "", "");

@@ -492,6 +492,8 @@ static void write_attempt(struct write *w) {
 		write_succeed(w, WRITE_NOT_STORED, w->current);
 		return;
 	}
+	if (w->strategy->normalize && w->object && w->operation != WRITE_DELETE)
+		w->strategy->normalize(w->object);
 	/* What the client wrote is its own, and nothing that admission or the kind's own rules add to it. */
 	if (w->track_fields && write_track_fields(w, &err) < 0) {
 		write_fail(w, WRITE_NOT_STORED, &err);

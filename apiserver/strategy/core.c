@@ -50,7 +50,8 @@ static const struct strategy namespaces = {
 
 /* ---- Secret: stringData is folded into data, as if the client had ---- */
 
-static void secret_prepare(struct core_v1_secret *secret) {
+static void secret_normalize(void *object) {
+	struct core_v1_secret *secret = object;
 	struct arena *arena = api_arena(secret);
 	for (uint32_t i = 0; i < secret->string_data.len; i++) {
 		const char *key = secret->string_data.items[i].key, *value = secret->string_data.items[i].value;
@@ -61,13 +62,8 @@ static void secret_prepare(struct core_v1_secret *secret) {
 	secret->string_data = (struct api_string_map){0};
 }
 
-static void secret_prepare_create(struct request *r, void *object) {
-	secret_prepare(object);
-}
-
 static void secret_prepare_update(struct request *r, void *object, const void *old) {
 	struct core_v1_secret *secret = object;
-	secret_prepare(secret);
 	if (str_empty(secret->type))
 		secret->type = arena_strdup(api_arena(object), ((const struct core_v1_secret *)old)->type);
 }
@@ -107,7 +103,7 @@ static void secret_warn(struct request *r, const void *object, const void *old) 
 static const struct strategy secrets = {
 	.group = "", .plural = "secrets",
 	.warn = secret_warn,
-	.prepare_create = secret_prepare_create,
+	.normalize = secret_normalize,
 	.prepare_update = secret_prepare_update,
 };
 

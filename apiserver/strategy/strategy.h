@@ -38,6 +38,7 @@ struct strategy {
 	const char *deprecated;          /* said in a Warning header to whoever asks; NULL: not */
 	const char *default_propagation; /* where a delete does not say: "Background" (NULL), "Orphan" */
 	/* Sets what clients may not; runs after the general rules. */
+	void (*normalize)(void *object); /* what was sent, before anybody sees it or is told to own it */
 	void (*prepare_create)(struct request *r, void *object);
 	void (*prepare_update)(struct request *r, void *object, const void *old);
 	/* Through a subresource such as status; NULL: everything but status and metadata comes from old. */

@@ -95,8 +95,8 @@ extern const struct checker checkers_meta[], checkers_pod[], checkers_container[
 /* Of what is odd but taken: becomes a Warning header, "path: text" (the text alone for a path of nothing). */
 extern const struct checker warnings_pod[], warnings_other[];
 void warn(struct error *err, const struct path *path, const char *fmt, ...) printf_like(3, 4);
-/* Like validate_object: the causes are warnings. Those that the stored object has had are not said again. */
-void object_warnings(const void *object, const void *old, struct error *ret);
+/* Like validate_object: the causes are warnings. Those that the stored object has had are said `again` or not. */
+void object_warnings(const void *object, const void *old, bool again, struct error *ret);
 
 /* ---- parts that checks share ---- */
 

@@ -203,15 +203,15 @@ static bool has_cause(const struct error *err, const struct error_cause *cause) 
 	return false;
 }
 
-/* Causes of an object that the stored one does not have too. */
-static void find_causes(const void *object, const void *old, const char *subresource, bool warn, struct error *err) {
+/* Causes of an object that the stored one does not have too; `again`: also those that it has. */
+static void find_causes(const void *object, const void *old, const char *subresource, bool warn, bool again, struct error *err) {
 	struct check c = {.object = object, .old = old, .subresource = str_or(subresource, ""), .warn = warn};
 	struct path root = {.index = -1};
 	autoerror struct error found = {0}, before = {0};
 	walk(&c, api_type_of(object), object, old, &root, &found);
 	if (!found.cause_count)
 		return;
-	if (old) {
+	if (old && !again) {
 		struct check stored = {.object = old, .subresource = c.subresource, .warn = warn};
 		walk(&stored, api_type_of(old), old, NULL, &root, &before);
 	}
@@ -221,9 +221,9 @@ static void find_causes(const void *object, const void *old, const char *subreso
 }
 
 void validate_object(const void *object, const void *old, const char *subresource, struct error *err) {
-	find_causes(object, old, subresource, false, err);
+	find_causes(object, old, subresource, false, false, err);
 }
 
-void object_warnings(const void *object, const void *old, struct error *ret) {
-	find_causes(object, old, "", true, ret);
+void object_warnings(const void *object, const void *old, bool again, struct error *ret) {
+	find_causes(object, old, "", true, again, ret);
 }

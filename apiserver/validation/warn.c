@@ -254,9 +254,16 @@ CHECK(core_v1_service, service) {
 	bool external = str_equal(spec->type, "ExternalName");
 	if (api_map_get(&service->metadata.annotations, hints))
 		warn(err, NULL, "annotation %s is deprecated, please use service.kubernetes.io/topology-mode instead", hints);
+	bool headless = spec->cluster_ips.len == 1 && str_equal(spec->cluster_ips.items[0], "None");
+	if (headless && !str_empty(spec->load_balancer_ip))
+		warn(err, NULL, "spec.loadBalancerIP is ignored for headless services");
+	if (headless && spec->external_ips.len)
+		warn(err, NULL, "spec.externalIPs is ignored for headless services");
+	if (headless && !str_equal(spec->session_affinity, "None"))
+		warn(err, NULL, "spec.SessionAffinity is ignored for headless services");
 	if (spec->external_ips.len && external)
 		warn(err, NULL, "spec.externalIPs is ignored when spec.type is \"ExternalName\"");
-	else if (spec->external_ips.len)
+	else if (spec->external_ips.len && !headless)
 		warn(err, NULL, "spec.externalIPs is deprecated and may no longer be implemented in some clusters");
 	if (!str_empty(spec->external_name) && !external)
 		warn(err, NULL, "spec.externalName is ignored when spec.type is not \"ExternalName\"");

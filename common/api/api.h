@@ -202,6 +202,8 @@ int api_decode_json(const struct api_type *type, const char *json, size_t len, c
 int api_decode_json_any(const char *json, size_t len, const struct api_decode_options *options, void **ret_object, struct error *err);
 /* As encoding/json writes the Go struct: field order, omitempty, sorted maps, no white space. */
 void api_encode_json(const struct api_type *type, const void *value, struct buf *out);
+/* As what protobuf has carried looks: required lists and maps without anything in them are null. */
+void api_encode_json_stored(const struct api_type *type, const void *value, struct buf *out);
 #define api_encode(object, out) api_encode_json(api_type_of(object), (object), (out))
 /* Decodes a part (not a root) into *value, zeroed by the caller; memory from `arena`. */
 int api_decode_json_value(const struct api_type *type, const char *json, size_t len, void *value, struct arena *arena, struct error *err);

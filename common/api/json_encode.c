@@ -212,10 +212,13 @@ void api_encode_json_element(const struct api_field *f, const void *at, struct b
 	}
 }
 
+/* Of the object that this thread encodes: no difference is made between lists that are empty and none. */
+static _Thread_local bool empty_is_null;
+
 static void encode_items(const struct api_field *f, const struct api_any_list *list, struct buf *out) {
 	bool map = f->shape == API_MAP;
 	size_t stride = map ? f->entry_size : f->element_size;
-	if (!list->items) {
+	if (!list->items || (!list->len && empty_is_null)) {
 		buf_append_str(out, "null");
 		return;
 	}
@@ -367,4 +370,10 @@ void api_encode_json(const struct api_type *type, const void *value, struct buf 
 	buf_append_char(out, '{');
 	encode_fields(type, value, out, &first);
 	buf_append_char(out, '}');
+}
+
+void api_encode_json_stored(const struct api_type *type, const void *value, struct buf *out) {
+	empty_is_null = true;
+	api_encode_json(type, value, out);
+	empty_is_null = false;
 }

@@ -8,7 +8,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 static void judge(const void *object, const void *old, const char *subresource) {
 	autoerror struct error causes = {0}, warnings = {0};
 	validate_object(object, old, subresource, &causes);
-	object_warnings(object, old, &warnings);
+	object_warnings(object, old, subresource != NULL, &warnings);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {

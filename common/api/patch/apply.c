@@ -576,7 +576,7 @@ static int check_config(const struct managed_options *options, struct field_sche
 	autoerror struct error inner = {0};
 	if (typed_check(schema, config, &inner) < 0) {
 		const char *ns = json_string_value(json_object_get(metadata, "namespace")), *name = json_string_value(json_object_get(metadata, "name"));
-		return error_status(err, 500, "", "failed to create typed patch object (%s/%s; %s, Kind=%s): %s", ns ? ns : "", name ? name : "", api_version,
+		return error_status(err, 500, "", "failed to create typed patch object (%s/%s; %s%s, Kind=%s): %s", ns ? ns : "", name ? name : "", strchr(api_version, '/') ? "" : "/", api_version,
 				    kind ? kind : "", inner.message);
 	}
 	return 0;

@@ -189,3 +189,12 @@ char *field_schema_element(struct field_schema s, json_t *item) {
 	json_decref(object);
 	return any ? buf_take(&out) : NULL;
 }
+
+void field_schema_key_names(struct field_schema s, struct buf *out) {
+	size_t i;
+	json_t *key;
+	json_array_foreach(json_object_get(s.json, "x-kubernetes-list-map-keys"), i, key)
+		buf_printf(out, "%s\"%s\"", out->len ? " " : "", json_string_value(key) ? json_string_value(key) : "");
+	for (const char *const *name = s.json ? NULL : s.keys; name && *name; name++)
+		buf_printf(out, "%s\"%s\"", out->len ? " " : "", *name);
+}

@@ -41,5 +41,7 @@ struct field_schema field_schema_item(struct field_schema s);
 enum field_form field_schema_form(struct field_schema s, json_t *value);
 /* The path element of an item: k:{"name":"a"} or v:"x"; malloc. NULL where a key is missing. */
 char *field_schema_element(struct field_schema s, json_t *item);
+/* The keys of a keyed list, as Go shows texts in a list. */
+void field_schema_key_names(struct field_schema s, struct buf *out);
 
 #endif

@@ -158,7 +158,7 @@ static void append_keys(struct buf *path, const char *text) {
 	json_decref(keys);
 }
 
-static void append_element(struct buf *path, const char *element) {
+void field_set_append_element(struct buf *path, const char *element) {
 	const char *rest = element + 2;
 	if (*element == 'f')
 		buf_printf(path, ".%s", rest);
@@ -170,25 +170,33 @@ static void append_element(struct buf *path, const char *element) {
 		buf_printf(path, "[%s]", rest);
 }
 
+static void shorten(struct buf *path, size_t len) {
+	path->len = len;
+	if (path->data)
+		path->data[len] = 0;
+}
+
+/* What is in the set comes before what stands beneath its siblings. */
 static void each(json_t *set, struct buf *path, void (*fn)(const char *path, void *arg), void *arg) {
 	size_t n, len = path->len;
 	autofree const char **keys = sorted_keys(set, &n);
-	for (size_t i = 0; i < n; i++) {
-		if (!strcmp(keys[i], ".")) {
-			fn(path->data ? path->data : "", arg);
-			continue;
+	for (int beneath = 0; beneath < 2; beneath++)
+		for (size_t i = 0; i < n; i++) {
+			json_t *child = json_object_get(set, keys[i]);
+			if (strlen(keys[i]) < 2 || (!beneath && !field_set_has_self(child)))
+				continue;
+			field_set_append_element(path, keys[i]);
+			if (beneath)
+				each(child, path, fn, arg);
+			else
+				fn(path->data, arg);
+			shorten(path, len);
 		}
-		if (strlen(keys[i]) < 2)
-			continue;
-		append_element(path, keys[i]);
-		each(json_object_get(set, keys[i]), path, fn, arg);
-		path->len = len;
-		if (path->data)
-			path->data[len] = 0;
-	}
 }
 
 void field_set_each(json_t *set, void (*fn)(const char *path, void *arg), void *arg) {
 	autobuf struct buf path = BUF_INIT((size_t)1 << 20);
+	if (field_set_has_self(set))
+		fn("", arg);
 	each(set, &path, fn, arg);
 }

@@ -38,6 +38,8 @@ json_t *field_set_write(json_t *set);
 void field_set_append(json_t *set, struct buf *out);
 /* True where all of `part` is in the set. */
 bool field_set_covers(json_t *set, json_t *part);
+/* Appends one element of a path as it is spelled: .spec, [name="a"], [="v"]. */
+void field_set_append_element(struct buf *path, const char *element);
 /* Calls fn with each path in the set, spelled .spec.containers[name="a"].image. */
 void field_set_each(json_t *set, void (*fn)(const char *path, void *arg), void *arg);
 

@@ -24,6 +24,8 @@ int patch_strategic_three_way(const struct api_type *type, json_t *original, jso
 /* The same by RFC 7396, for kinds without descriptors. */
 int patch_merge_diff(json_t *original, json_t *modified, json_t **ret, struct error *err);
 int patch_merge_three_way(json_t *original, json_t *modified, json_t *current, json_t **ret, struct error *err);
+/* Appends a value as Go's %v shows what was read of JSON: map[a:1 b:[x y]]. */
+void patch_append_go_value(struct buf *out, json_t *value);
 /* Equality of JSON values where 1 and 1.0 are the same number. */
 bool patch_values_equal(json_t *a, json_t *b);
 

@@ -18,6 +18,12 @@ static int unprocessable(struct error *err, const char *message) {
 	return error_status(err, 422, "Invalid", "%s", message);
 }
 
+static int lacks_key(struct error *err, json_t *item, const char *key) {
+	autobuf struct buf shown = BUF_INIT(BUF_MAX_DEFAULT);
+	patch_append_go_value(&shown, item);
+	return error_status(err, 500, "", "map: %s does not contain declared merge key: %s", shown.data, key);
+}
+
 struct strategy strategy_of(struct place place, const char *field) {
 	struct strategy s = {0};
 	size_t offset;
@@ -194,7 +200,7 @@ static int apply_special(json_t *list, json_t *patch, const char *key, json_t *p
 		} else if (what && !strcmp(what, "delete")) {
 			json_t *value = json_object_get(item, key);
 			if (!value)
-				return unprocessable(err, "map does not contain declared merge key");
+				return lacks_key(err, item, key);
 			for (int64_t at; (at = keyed_index(list, key, value)) >= 0;)
 				json_array_remove(list, (size_t)at);
 		} else if (what && !strcmp(what, "replace")) {
@@ -211,7 +217,7 @@ static int apply_special(json_t *list, json_t *patch, const char *key, json_t *p
 static int merge_element(struct place place, json_t *list, json_t *item, const char *key, bool keep, struct error *err) {
 	json_t *value = json_object_get(item, key);
 	if (!value)
-		return unprocessable(err, "map does not contain declared merge key");
+		return lacks_key(err, item, key);
 	int64_t at = keyed_index(list, key, value);
 	if (at >= 0) {
 		json_t *merged = json_deep_copy(json_array_get(list, (size_t)at));

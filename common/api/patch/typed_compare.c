@@ -51,12 +51,20 @@ static int check_items(struct field_schema s, json_t *value, struct buf *path, s
 	int r = 0;
 	json_array_foreach(value, i, item) {
 		autofree char *element = field_schema_element(s, item);
+		if (!element) {
+			autobuf struct buf keys = BUF_INIT(64 << 10);
+			field_schema_key_names(s, &keys);
+			r = error_set(err, EINVAL, "%s: element %zu: associative list with keys has an element that omits all key fields [%s] (and doesn't have default values for any key fields)", path->data, i, keys.data ? keys.data : "");
+			break;
+		}
+		if (json_object_get(seen, element)) {
+			autobuf struct buf spelled = BUF_INIT(64 << 10);
+			field_set_append_element(&spelled, element);
+			r = error_set(err, EINVAL, "%s: duplicate entries for key %s", path->data, spelled.data);
+			break;
+		}
 		buf_printf(path, "[%zu]", i);
-		if (!element)
-			r = error_set(err, EINVAL, "%s: associative list with keys has an element that omits key field (and doesn't have default value)", path->data);
-		else if (json_object_get(seen, element))
-			r = error_set(err, EINVAL, "%s: duplicate entries for key [%s]", path->data, element + 2);
-		else if (json_object_set_new(seen, element, json_true()) == 0)
+		if (json_object_set_new(seen, element, json_true()) == 0)
 			r = check_value(field_schema_item(s), item, path, err);
 		if (r < 0)
 			break;
