@@ -1,20 +1,26 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "kubelet/options.h"
 
+#include "common/api/patch/patch.h"
 #include "common/api/yaml.h"
 #include "common/base/file.h"
 #include "common/base/log.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 
 #define MAX_CONFIG (1u << 20)
+#define MAX_DEPTH 16 /* of folders below --config-dir */
+#define KIND "KubeletConfiguration"
+#define API_VERSION "kubelet.config.k8s.io/v1beta1"
 
 #define FIELD(f) offsetof(struct kubelet_options, f)
 static const struct flag flags[] = {
 	{"kubeconfig", 0, FLAG_STRING, FIELD(kubeconfig), "", "kubeconfig file of the API server; none: standalone mode", 0, 0},
 	{"config", 0, FLAG_STRING, FIELD(config), "", "KubeletConfiguration file", 0, 0},
+	{"config-dir", 0, FLAG_STRING, FIELD(config_dir), "", "folder of parts of it, *.conf, merged into it in the order of their names", 0, 0},
 	{"root-dir", 0, FLAG_STRING, FIELD(root_dir), "/var/lib/kubelet", "folder of pods' volumes and state", 0, 0},
 	{"run-dir", 0, FLAG_STRING, FIELD(run_dir), "/run/coracle", "folder of namespaces, sockets and exit files", 0, 0},
 	{"runtime-root", 0, FLAG_STRING, FIELD(runtime_root), "", "folder of containers' bundles; default <root-dir>/runtime", 0, 0},
@@ -133,7 +139,6 @@ static const struct flag flags[] = {
 	{"topology-manager-policy", 0, FLAG_IGNORED, 0, NULL, "without effect", 0, 0},
 	{"streaming-connection-idle-timeout", 0, FLAG_IGNORED, 0, NULL, "without effect", 0, 0},
 	{"protect-kernel-defaults", 0, FLAG_IGNORED, 0, NULL, "without effect", 0, 0},
-	{"config-dir", 0, FLAG_IGNORED, 0, NULL, "without effect", 0, 0},
 };
 
 /* KubeletConfiguration's fields, by the flag that means the same. */
@@ -337,15 +342,9 @@ static void warn_of_fields(json_t *object, const char *section) {
 	}
 }
 
-int kubelet_options_apply_config(struct kubelet_options *options, const char *text, size_t len, struct error *err) {
-	json_t *root = NULL;
-	int r = yaml_load(text, len, &root, err);
-	if (r < 0)
-		return r;
-	if (!str_equal(json_string_value(json_object_get(root, "kind")), "KubeletConfiguration"))
-		r = error_set(err, EINVAL, "no kind \"KubeletConfiguration\"");
-	else
-		warn_of_fields(root, "");
+static int apply_tree(struct kubelet_options *options, json_t *root, struct error *err) {
+	int r = 0;
+	warn_of_fields(root, "");
 	for (size_t i = 0; r == 0 && i < array_len(fields); i++) {
 		json_t *value = field_get(root, fields[i].field);
 		if (value && (r = set_json(options, fields[i].flag, value, err)) < 0)
@@ -357,6 +356,27 @@ int kubelet_options_apply_config(struct kubelet_options *options, const char *te
 	json_t *shutdown = json_object_get(root, "shutdownGracePeriodByPodPriority");
 	if (r == 0 && shutdown)
 		r = set_shutdown(options, shutdown, err);
+	return r;
+}
+
+static int parse_config(const char *text, size_t len, json_t **ret, struct error *err) {
+	json_t *root = NULL;
+	int r = yaml_load(text, len, &root, err);
+	if (r == 0 && !str_equal(json_string_value(json_object_get(root, "kind")), KIND))
+		r = error_set(err, EINVAL, "no kind \"" KIND "\"");
+	if (r < 0)
+		json_decref(root);
+	else
+		*ret = root;
+	return r;
+}
+
+int kubelet_options_apply_config(struct kubelet_options *options, const char *text, size_t len, struct error *err) {
+	json_t *root;
+	int r = parse_config(text, len, &root, err);
+	if (r < 0)
+		return r;
+	r = apply_tree(options, root, err);
 	json_decref(root);
 	return r;
 }
@@ -448,7 +468,7 @@ static json_t *shutdown_json(const struct flag_list *list) {
 }
 
 char *kubelet_options_config(const struct kubelet_options *options) {
-	json_t *root = json_pack("{s:s,s:s}", "kind", "KubeletConfiguration", "apiVersion", "kubelet.config.k8s.io/v1beta1");
+	json_t *root = json_pack("{s:s,s:s}", "kind", KIND, "apiVersion", API_VERSION);
 	for (size_t i = 0; i < array_len(fields); i++)
 		for (size_t j = 0; j < array_len(flags); j++)
 			if (str_equal(flags[j].name, fields[i].flag))
@@ -462,13 +482,66 @@ char *kubelet_options_config(const struct kubelet_options *options) {
 	return text;
 }
 
-static int load_file(struct kubelet_options *options, struct error *err) {
+/* ---- files ---- */
+
+static int read_config(const char *path, json_t **ret, struct error *err) {
 	autofree char *text = NULL;
 	size_t len;
-	int r = file_read(AT_FDCWD, options->config, MAX_CONFIG, &text, &len, err);
+	int r = file_read(AT_FDCWD, path, MAX_CONFIG, &text, &len, err);
 	if (r == 0)
-		r = kubelet_options_apply_config(options, text, len, err);
-	return r < 0 ? (error_context(err, "config %s", options->config), r) : 0;
+		r = parse_config(text, len, ret, err);
+	return r < 0 ? (error_context(err, "config %s", path), r) : 0;
+}
+
+static int merge_part(const char *path, json_t **root, struct error *err) {
+	json_t *part, *merged = NULL;
+	int r = read_config(path, &part, err);
+	if (r < 0)
+		return r;
+	if (str_equal(json_string_value(json_object_get(part, "apiVersion")), API_VERSION))
+		r = patch_merge(*root, part, &merged, err);
+	else
+		r = error_set(err, EINVAL, "config %s: no apiVersion \"" API_VERSION "\"", path);
+	json_decref(part);
+	if (r < 0)
+		return r;
+	json_decref(*root);
+	*root = merged;
+	return 0;
+}
+
+/* Folder by folder, in the order of names: a later one wins, a list as a whole. */
+static int merge_folder(const char *folder, int depth, json_t **root, struct error *err) {
+	struct dirent **entries;
+	int count = scandir(folder, &entries, NULL, alphasort), r = 0;
+	if (count < 0)
+		return error_set_errno(err, errno, "config folder %s", folder);
+	for (int i = 0; i < count; i++) {
+		const char *name = entries[i]->d_name;
+		autofree char *path = path_join(folder, name, NULL);
+		if (r == 0 && entries[i]->d_type == DT_DIR && strcmp(name, ".") != 0 && strcmp(name, "..") != 0)
+			r = depth < MAX_DEPTH ? merge_folder(path, depth + 1, root, err) : error_set(err, ELOOP, "config folder %s is too deep", folder);
+		else if (r == 0 && entries[i]->d_type != DT_DIR && str_ends_with(name, ".conf"))
+			r = merge_part(path, root, err);
+		free(entries[i]);
+	}
+	free(entries);
+	return r;
+}
+
+static int load_files(struct kubelet_options *options, struct error *err) {
+	json_t *root = NULL;
+	int r = 0;
+	if (!str_empty(options->config))
+		r = read_config(options->config, &root, err);
+	else
+		root = json_pack("{s:s,s:s}", "kind", KIND, "apiVersion", API_VERSION);
+	if (r == 0 && !str_empty(options->config_dir))
+		r = merge_folder(options->config_dir, 0, &root, err);
+	if (r == 0 && (r = apply_tree(options, root, err)) < 0)
+		error_context(err, "config %s", str_empty(options->config) ? options->config_dir : options->config);
+	json_decref(root);
+	return r;
 }
 
 /* A flag given on the command line wins over the file: it is parsed twice, around the file. */
@@ -500,8 +573,8 @@ static void default_path(char **field, const char *dir, const char *name) {
 int kubelet_options_load(int argc, char *const *argv, struct kubelet_options *ret, struct error *err) {
 	struct kubelet_options options = {0};
 	int r = flags_parse(flags, array_len(flags), argc, argv, &options, NULL, err);
-	if (r == 0 && !str_empty(options.config)) {
-		r = load_file(&options, err);
+	if (r == 0 && (!str_empty(options.config) || !str_empty(options.config_dir))) {
+		r = load_files(&options, err);
 		if (r == 0)
 			r = reapply(argc, argv, &options, err);
 	}

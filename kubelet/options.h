@@ -51,12 +51,12 @@ struct kubelet_options {
 	int64_t image_gc_high, image_gc_low, image_min_gc_age_ns, image_max_gc_age_ns;
 	char *logging_format;
 	int64_t verbosity;
-	char *image_credentials_policy;
+	char *config_dir, *image_credentials_policy;
 	struct flag_list preloaded_images;
 	bool cleanup, version, help;
 };
 
-/* Defaults, then the file that --config names, then the flags. Warnings about what has no effect go to the log. */
+/* Defaults, then the file that --config names with those of --config-dir merged into it, then the flags. Warnings about what has no effect go to the log. */
 int kubelet_options_load(int argc, char *const *argv, struct kubelet_options *ret, struct error *err);
 void kubelet_options_done(struct kubelet_options *options);
 void kubelet_options_print_help(FILE *out);

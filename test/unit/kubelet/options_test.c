@@ -1,11 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "kubelet/options.h"
 
+#include "common/base/file.h"
 #include "common/base/log.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <sys/mman.h>
 #include <unistd.h>
 #include <cmocka.h>
@@ -60,6 +64,49 @@ static void test_fields_without_effect_are_named(void **state) {
 	kubelet_options_done(&o);
 }
 
+static void write_part(const char *folder, const char *name, const char *rest) {
+	autofree char *path = path_join(folder, name, NULL), *text = xprintf("apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\n%s", rest);
+	assert_int_equal(file_write(AT_FDCWD, path, text, strlen(text), 0600, NULL), 0);
+}
+
+/* By name, folder by folder; maps are merged, lists are not; flags win over all. */
+static void test_parts_of_the_configuration(void **state) {
+	char folder[] = "/tmp/options-test-XXXXXX";
+	struct kubelet_options o = {0};
+	autoerror struct error err = {0};
+	assert_non_null(mkdtemp(folder));
+	autofree char *parts = path_join(folder, "parts", NULL), *below = path_join(parts, "15-more", NULL);
+	autofree char *config = xprintf("--config=%s/config.yaml", folder), *dir = xprintf("--config-dir=%s", parts), *none = xprintf("--config-dir=%s/none", folder);
+	assert_int_equal(file_mkdir_all(below, 0700, NULL), 0);
+	write_part(folder, "config.yaml", "maxPods: 1\npodsPerCore: 2\nclusterDNS: [10.0.0.1, 10.0.0.2]\nkubeReserved: {cpu: '1', memory: 1Gi}\nport: 7\nclusterDomain: a\n");
+	write_part(parts, "20-late.conf", "maxPods: 20\nclusterDNS: [10.0.0.3]\n");
+	write_part(parts, "10-early.conf", "maxPods: 10\nkubeReserved: {cpu: '2'}\nport: 8\nclusterDomain: null\n");
+	write_part(below, "a.conf", "maxPods: 15\npodsPerCore: 15\n");
+	write_part(parts, "30-not-one.yaml", "maxPods: 30\n");
+	char *argv[] = {(char *)"kubelet", config, dir, (char *)"--port=9", NULL};
+	if (kubelet_options_load(4, argv, &o, &err) < 0)
+		fail_msg("%s", error_message(&err));
+	assert_int_equal(o.max_pods, 20);
+	assert_int_equal(o.pods_per_core, 15);
+	assert_int_equal(o.port, 9);
+	assert_int_equal(o.cluster_dns.len, 1);
+	assert_string_equal(o.cluster_dns.items[0], "10.0.0.3");
+	assert_int_equal(o.kube_reserved.len, 2);
+	assert_string_equal(o.cluster_domain, "");
+	kubelet_options_done(&o);
+	char *alone[] = {(char *)"kubelet", dir, NULL};
+	assert_int_equal(kubelet_options_load(2, alone, &o, NULL), 0);
+	assert_int_equal(o.max_pods, 20);
+	kubelet_options_done(&o);
+	char *missing[] = {(char *)"kubelet", none, NULL};
+	assert_int_equal(kubelet_options_load(2, missing, &o, NULL), -ENOENT);
+	autofree char *broken = path_join(parts, "40-broken.conf", NULL);
+	assert_int_equal(file_write(AT_FDCWD, broken, "maxPods: 3\n", 11, 0600, NULL), 0);
+	assert_true(kubelet_options_load(2, alone, &o, &err) < 0);
+	assert_non_null(strstr(error_message(&err), "40-broken.conf"));
+	file_remove_all(folder, NULL);
+}
+
 /* What is told of the options is a configuration: applied to others it makes them the same. */
 static void test_config_of_options(void **state) {
 	static const char config[] = "kind: KubeletConfiguration\nmaxPods: 42\nauthentication: {anonymous: {enabled: true}, x509: {clientCAFile: /ca}}\nclusterDNS: [10.0.0.1, 10.0.0.2]\n"
@@ -98,6 +145,7 @@ static void test_bad_config(void **state) {
 }
 
 int main(void) {
-	const struct CMUnitTest tests[] = {cmocka_unit_test(test_flags_and_config), cmocka_unit_test(test_fields_without_effect_are_named), cmocka_unit_test(test_config_of_options), cmocka_unit_test(test_bad_config)};
+	const struct CMUnitTest tests[] = {cmocka_unit_test(test_flags_and_config), cmocka_unit_test(test_fields_without_effect_are_named), cmocka_unit_test(test_parts_of_the_configuration),
+		cmocka_unit_test(test_config_of_options), cmocka_unit_test(test_bad_config)};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
