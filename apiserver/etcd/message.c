@@ -107,9 +107,10 @@ void etcd_write_compaction(struct buf *buf, int64_t revision)
 	proto_put_number(buf, 1, revision);
 }
 
-void etcd_write_lease_grant(struct buf *buf, int64_t ttl_seconds)
+void etcd_write_lease_grant(struct buf *buf, int64_t ttl_seconds, int64_t id)
 {
 	proto_put_number(buf, 1, ttl_seconds);
+	proto_put_number(buf, 2, id);
 }
 
 void etcd_write_lease_id(struct buf *buf, int64_t id)

@@ -61,7 +61,8 @@ struct etcd_txn {
 };
 void etcd_write_txn(struct buf *buf, const struct etcd_txn *txn);
 void etcd_write_compaction(struct buf *buf, int64_t revision);
-void etcd_write_lease_grant(struct buf *buf, int64_t ttl_seconds);
+/* id 0: etcd chooses one. */
+void etcd_write_lease_grant(struct buf *buf, int64_t ttl_seconds, int64_t id);
 /* Of a keep-alive and of a revocation. */
 void etcd_write_lease_id(struct buf *buf, int64_t id);
 /* Status has no fields. */

@@ -237,7 +237,6 @@ struct store {
 	_Atomic uint64_t told; /* a client may have learnt of etcd at this revision though the cache has not reached it */
 	_Atomic uint64_t compacted; /* what etcd no longer tells, the cache does not either: all API servers forget alike */
 	_Atomic bool watching, loaded, closing;
-	_Atomic bool open; /* loaded, and once a member: under open_lock where it is set */
 
 	struct waits *waits;
 	struct members *members;
@@ -264,8 +263,6 @@ struct collection *store_route(struct store *store, const char *path, size_t len
 void store_apply(struct store *store, const char *path, size_t len, const struct etcd_kv *kv, bool deleted);
 /* Every event up to this one was applied. */
 void store_publish(struct store *store, uint64_t revision);
-/* One of what opening waits for has come. */
-void store_opened(struct store *store);
 /* A client is about to learn of etcd at this revision: a consistent read that begins later must not see less. */
 void store_told(struct store *store, uint64_t revision);
 /* The full etcd key of a path: prefix + path; the caller frees. */

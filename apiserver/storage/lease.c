@@ -134,7 +134,7 @@ void leases_send(struct leases *leases, int64_t seconds, struct write *write)
 	if (!grant)
 		return;
 	etcd_message_begin(&request);
-	etcd_write_lease_grant(&request, seconds + reuse_seconds(seconds));
+	etcd_write_lease_grant(&request, seconds + reuse_seconds(seconds), 0);
 	etcd_message_end(&request);
 	if (etcd_call(leases->store->etcd, &(struct etcd_call_options){.method = ETCD_LEASE_GRANT, .timeout_ms = GRANT_TIMEOUT_MS, .idempotent = true}, &request, on_granted, bucket) < 0)
 		on_granted(-EIO, "", NULL, 0, bucket);

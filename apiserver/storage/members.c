@@ -44,7 +44,8 @@
 #define SETTLE_NS (NSEC_PER_SEC)
 #define LOOK_AGAIN_NS (20 * NSEC_PER_MSEC)
 #define AGAIN_NS (200 * NSEC_PER_MSEC)
-#define STRANGER_NS (60 * NSEC_PER_SEC)
+#define STRANGER_FIRST_NS NSEC_PER_SEC
+#define STRANGER_MOST_NS (64 * NSEC_PER_SEC)
 #define CALL_TIMEOUT_MS 2000
 #define LEAVE_SECONDS 1
 #define MAX_STAT 1024
@@ -73,7 +74,7 @@ struct members {
 	enum state state;
 	unsigned life; /* counts beginnings: answers to earlier ones are nobody's */
 	char *path;
-	int64_t lease, lease_until, put_at, claimed_at, denied_at, stranger_until;
+	int64_t lease, lease_until, put_at, claimed_at, denied_at, stranger_until, stranger_ns;
 	bool says_alone, shall_say_alone; /* in etcd, as last confirmed; what it is to become */
 	bool putting;
 	int64_t refused_at;   /* when the request was sent that etcd had no room for; 0: it had */
@@ -295,7 +296,6 @@ static void enter(struct members *members, enum state state, int64_t until)
 	loop_timer_arm(members->timer, state == INSIDE ? RENEW_NS : AGAIN_NS);
 	write_release(store);
 	waits_revision(store->waits);
-	store_opened(store);
 }
 
 /* Etcd has no room; this look was sent after it had said so. */
@@ -360,6 +360,8 @@ static void have_no_room(struct members *members, int64_t sent)
 	if (members->lease)
 		give_up(members, members->lease);
 	members->lease = 0;
+	members->life++; /* of lease and key one may have got through */
+	members->putting = false;
 	members->refused_at = sent;
 	look(members);
 }
@@ -378,6 +380,8 @@ static void on_put(int errnum, const char *text, const void *data, size_t len, v
 	}
 	if (errnum == -ENOSPC)
 		return have_no_room(members, call.sent);
+	if (errnum == -ENOENT && members->state == ENTERING && !members->lease_until)
+		return; /* on_granted() sends it again */
 	/* It may come yet, over what is said later: under another key nothing of that harms. */
 	if (errnum)
 		return leave_outside(members, AGAIN_NS);
@@ -388,7 +392,8 @@ static void on_put(int errnum, const char *text, const void *data, size_t len, v
 	members->claimed_at = clock_boottime_ns();
 	if (members->state == ENTERING && !members->put_at) {
 		members->put_at = members->claimed_at;
-		look(members);
+		if (members->lease_until)
+			look(members);
 	} else if (members->shall_say_alone != members->says_alone) {
 		put(members);
 	}
@@ -406,12 +411,14 @@ static void on_granted(int errnum, const char *text, const void *data, size_t le
 		return have_no_room(members, call.sent);
 	if (errnum || etcd_read_lease_grant(data, len, &response) < 0)
 		return leave_outside(members, AGAIN_NS);
-	members->lease = response.id;
 	members->lease_until = call.sent + min_of(response.ttl, (int64_t)TTL_SECONDS) * NSEC_PER_SEC - LEASE_MARGIN_NS;
-	members->shall_say_alone = !members->never_alone && call.sent >= members->stranger_until;
-	put(members);
+	if (members->put_at)
+		look(members);
+	else if (!members->putting)
+		put(members); /* the first one was there before its lease */
 }
 
+/* The lease and the key at once, so that etcd makes both durable by one write to its disk. */
 static void begin(struct members *members)
 {
 	struct buf request = BUF_INIT(256);
@@ -419,12 +426,16 @@ static void begin(struct members *members)
 	members->state = ENTERING;
 	members->life++;
 	members->says_alone = false;
-	members->put_at = members->refused_at = 0;
+	members->put_at = members->refused_at = members->lease_until = 0;
+	members->shall_say_alone = !members->never_alone && clock_boottime_ns() >= members->stranger_until;
+	members->lease = (int64_t)(random_u64() >> 1) | 1;
 	free(members->path);
 	members->path = xprintf("%s%016llx", KEY_SERVERS, (unsigned long long)random_u64());
 	etcd_message_begin(&request);
-	etcd_write_lease_grant(&request, TTL_SECONDS);
+	etcd_write_lease_grant(&request, TTL_SECONDS, members->lease);
 	send_call(members, ETCD_LEASE_GRANT, &request, false, on_granted);
+	if (members->state == ENTERING)
+		put(members);
 }
 
 static void on_renewed(int errnum, const char *text, const void *data, size_t len, void *arg)
@@ -497,9 +508,12 @@ void members_stranger(struct members *members)
 
 	if (!members->shall_say_alone)
 		return;
-	if (now >= members->stranger_until)
-		log_info("somebody else writes to this etcd: consistent reads ask it for a while", LOG_INT("seconds", STRANGER_NS / NSEC_PER_SEC));
-	members->stranger_until = now + STRANGER_NS;
+	/* One time it may be a server that comes and writes before its key is there. Who goes on is asked about ever more seldom. */
+	bool again = members->stranger_ns && now - members->stranger_until < 4 * members->stranger_ns;
+	members->stranger_ns = again ? min_of(members->stranger_ns * 2, STRANGER_MOST_NS) : STRANGER_FIRST_NS;
+	if (again)
+		log_info("somebody else writes to this etcd: consistent reads ask it for a while", LOG_INT("seconds", members->stranger_ns / NSEC_PER_SEC));
+	members->stranger_until = now + members->stranger_ns;
 	say(members, false);
 }
 

@@ -149,16 +149,6 @@ static void on_compacted(int64_t compact_revision, void *arg)
 	load_start(store);
 }
 
-void store_opened(struct store *store)
-{
-	if (store->open)
-		return;
-	pthread_mutex_lock(&store->open_lock);
-	store->open = store->loaded && members_inside(store->members);
-	pthread_cond_broadcast(&store->open_cond);
-	pthread_mutex_unlock(&store->open_lock);
-}
-
 static void on_live(bool live, void *arg)
 {
 	struct store *store = arg;
@@ -166,8 +156,12 @@ static void on_live(bool live, void *arg)
 	store->watching = live;
 	if (!live || store->loaded)
 		return;
+	/* Not earlier: a watch that has a revision to catch up with, as that of the key would be, is served by etcd a tenth of a second later. */
+	members_start(store->members);
+	pthread_mutex_lock(&store->open_lock);
 	store->loaded = true;
-	store_opened(store);
+	pthread_cond_broadcast(&store->open_cond);
+	pthread_mutex_unlock(&store->open_lock);
 }
 
 void store_start_watch(struct store *store, uint64_t after_revision)
@@ -251,7 +245,6 @@ static void start(void *arg)
 	struct store *store = arg;
 
 	store->waits = waits_new(store);
-	members_start(store->members);
 	store->tick = loop_timer_new(store->loop, on_tick, store);
 	if (store->compaction_interval_ns > 0)
 		store->compaction = compaction_new(store, store->compaction_interval_ns);
@@ -315,15 +308,15 @@ static int await_load(struct store *store, int timeout_ms, struct error *err)
 		until.tv_nsec -= NSEC_PER_SEC;
 	}
 	pthread_mutex_lock(&store->open_lock);
-	while (!store->open && r == 0)
+	while (!store->loaded && r == 0)
 		r = pthread_cond_timedwait(&store->open_cond, &store->open_lock, &until);
-	if (!store->open) {
+	if (!store->loaded) {
 		const char *why = store->load_trouble;
 		if (!*why && !etcd_client_healthy(store->etcd, &trouble))
 			why = error_message(&trouble);
 		error_set(err, ETIMEDOUT, "etcd was not read in time: %s", str_or(why, "it takes longer"));
 	}
-	r = store->open ? 0 : -ETIMEDOUT;
+	r = store->loaded ? 0 : -ETIMEDOUT;
 	pthread_mutex_unlock(&store->open_lock);
 	return r;
 }
