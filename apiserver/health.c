@@ -188,7 +188,7 @@ int metrics_handle(struct request *r, struct error *err) {
 	autobuf struct buf out = BUF_INIT(64u << 20);
 	metrics_write(&out);
 	request_finished(r, 200);
-	http_respond(r->http, 200, "text/plain; version=0.0.4; charset=utf-8", out.data, out.len);
+	request_respond_large(r, 200, "text/plain; version=0.0.4; charset=utf-8; escaping=underscores", buf_to_bytes(&out));
 	return REQUEST_TAKEN;
 }
 

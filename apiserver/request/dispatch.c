@@ -17,6 +17,12 @@
 
 /* ---- paths that are not resources ---- */
 
+static int page_not_found(struct request *r, struct error *err) {
+	http_add_header(r->http, "X-Content-Type-Options", "nosniff");
+	request_respond_text(r, 404, "404 page not found\n");
+	return REQUEST_TAKEN;
+}
+
 static const struct path_row {
 	const char *path; /* a trailing * matches what follows */
 	int (*handle)(struct request *r, struct error *err);
@@ -31,6 +37,7 @@ static const struct path_row {
 	{"/version", version_handle, GET_ONLY}, {"/version/", version_handle, GET_ONLY},
 	{"/api", discovery_api, GET_ONLY}, {"/api/", discovery_api, GET_ONLY},
 	{"/apis", discovery_apis, ANY_METHOD}, {"/apis/", discovery_apis, ANY_METHOD},
+	{"/apis//*", page_not_found, ANY_METHOD},
 	{"/api/*", discovery_version, READ_ONLY},
 	{"/apis/*", discovery_version, READ_ONLY},
 	{"/openapi/v2", openapi_v2, ANY_METHOD}, {"/openapi/v3", openapi_v3, READ_ONLY}, {"/openapi/v3/*", openapi_v3, READ_ONLY},
@@ -50,9 +57,7 @@ static int dispatch_path(struct request *r, struct error *err) {
 			return error_method_not_allowed(err);
 		return paths[i].handle(r, err);
 	}
-	http_add_header(r->http, "X-Content-Type-Options", "nosniff");
-	request_respond_text(r, 404, "404 page not found\n");
-	return REQUEST_TAKEN;
+	return page_not_found(r, err);
 }
 
 /* ---- resources ---- */
@@ -98,9 +103,7 @@ static int dispatch_unstored(struct request *r, struct error *err) {
 static int not_served(struct request *r, struct error *err) {
 	if (registry_has_built_in_group(r->server->registry, r->group))
 		return error_not_served(err);
-	http_add_header(r->http, "X-Content-Type-Options", "nosniff");
-	request_respond_text(r, 404, "404 page not found\n");
-	return REQUEST_TAKEN;
+	return page_not_found(r, err);
 }
 
 static int dispatch_resource(struct request *r, struct error *err) {

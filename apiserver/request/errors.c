@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The errors of the API in Kubernetes' words, and their Status. */
 #include "apiserver/request/request.h"
+#include "common/api/codec.h"
 
 #include <errno.h>
 
@@ -82,7 +83,7 @@ static void member(struct buf *out, const char *name, const char *value, bool *f
 	*first = false;
 	buf_append_json_string(out, name, strlen(name));
 	buf_append_char(out, ':');
-	buf_append_json_string(out, value, strlen(value));
+	api_append_json_string(out, value, strlen(value));
 }
 
 static void details_encode(const struct error *err, struct buf *out) {
@@ -113,7 +114,7 @@ static void details_encode(const struct error *err, struct buf *out) {
 void status_encode(const struct error *err, struct buf *out) {
 	int code = err->http_code ? err->http_code : 500;
 	buf_append_str(out, "{\"kind\":\"Status\",\"apiVersion\":\"v1\",\"metadata\":{},\"status\":\"Failure\",\"message\":");
-	buf_append_json_string(out, error_message(err), strlen(error_message(err)));
+	api_append_json_string(out, error_message(err), strlen(error_message(err)));
 	const char *reason = err->reason ? err->reason : code == 500 ? "InternalError" : NULL;
 	if (!str_empty(reason)) {
 		buf_append_str(out, ",\"reason\":");

@@ -38,8 +38,11 @@ int step_deadline(struct request *r, struct error *err) {
 		return 0;
 	const char *text = http_query(r->http, "timeout");
 	if (!str_empty(text)) {
-		if (duration_parse(text, strlen(text), &asked) < 0)
-			return error_bad_request(err, "invalid timeout specified in the request URL - time: %s \"%s\"", text[strspn(text, "0123456789.")] ? "invalid duration" : "missing unit in duration", text);
+		if (duration_parse(text, strlen(text), &asked) < 0) {
+			size_t sign = *text == '-' || *text == '+', digits = strspn(text + sign, "0123456789."), unit = strcspn(text + sign + digits, "0123456789.");
+			autofree char *unknown = digits && unit ? xprintf("unknown unit \"%.*s\" in duration", (int)unit, text + sign + digits) : NULL;
+			return error_bad_request(err, "invalid timeout specified in the request URL - time: %s \"%s\"", unknown ? unknown : digits ? "missing unit in duration" : "invalid duration", text);
+		}
 		if (asked > 0 && asked < NSEC_PER_MSEC)
 			return error_status(err, 504, "Timeout", "Timeout: request did not complete within the allotted timeout");
 		if (asked > 0 && (limit <= 0 || asked < limit))

@@ -102,6 +102,9 @@ int request_parse(struct request *r, struct error *err) {
 	int rc = split_path(r, err);
 	if (rc < 0)
 		return rc;
+	/* What begins with nothing is nowhere. */
+	if (str_starts_with(r->path, "//"))
+		return 0;
 	size_t i;
 	if (r->part_count >= 3 && strcmp(r->parts[0], "api") == 0) {
 		r->group = "";

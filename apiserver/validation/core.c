@@ -37,7 +37,7 @@ CHECK(core_v1_config_map, map) {
 		total += map->binary_data.items[i].value.len;
 	}
 	if (total > MAX_DATA_BYTES)
-		too_long(err, at, MAX_DATA_BYTES);
+		too_long(err, &PATH(at, "[]"), MAX_DATA_BYTES); /* as Kubernetes names the whole */
 }
 
 static const struct api_bytes *secret_get(const struct core_v1_secret *secret, const char *key) {

@@ -33,6 +33,7 @@ struct http_server_options {
 	const char *client_ca_file_too; /* PEM of a second authority, trusted beside the first; NULL: none */
 	unsigned threads;             /* I/O threads; 0: one a core */
 	size_t max_body;              /* bytes; larger: 413 */
+	const char *too_large_type, *too_large_text; /* what is said then, with a line feed; static; NULL: plain words */
 	size_t max_header_bytes;      /* 0: 32 KiB, 1 MiB at most; larger: 431. Each connection holds that much */
 	unsigned max_connections;     /* 0: 20000 */
 	size_t memory_limit;          /* bytes buffered in all streams and bodies together; 0: 256 MiB; past it: 503 or cut-off */

@@ -122,6 +122,20 @@ static enum MHD_Result queue_answer(struct http_request *req)
 	return response ? queue(req, req->status, response) : MHD_NO;
 }
 
+/* What was sent is refused by this server, not by its handler. */
+static enum MHD_Result refuse(struct http_request *req, int status)
+{
+	const struct http_server_options *o = &req->server->options;
+	if (status != 413 || !o->too_large_text)
+		return queue(req, status, respond_error(status));
+	struct MHD_Response *response = MHD_create_response_from_buffer(strlen(o->too_large_text), (void *)(uintptr_t)o->too_large_text, MHD_RESPMEM_PERSISTENT);
+	if (response) {
+		MHD_add_response_header(response, "Content-Type", o->too_large_type);
+		MHD_add_response_header(response, "Cache-Control", "no-cache, private");
+	}
+	return response ? queue(req, status, response) : MHD_NO;
+}
+
 static enum MHD_Result begin(struct http_request *req, const char *method, const char *version)
 {
 	req->started = true;
@@ -135,7 +149,7 @@ static enum MHD_Result begin(struct http_request *req, const char *method, const
 	const char *length = http_header(req, "Content-Length");
 	int64_t announced;
 	if (length && !http_header(req, "Transfer-Encoding") && str_to_int64(length, 0, INT64_MAX, &announced) && (uint64_t)announced > req->body.max)
-		return queue(req, 413, respond_error(413)); /* before "100 Continue" invites the body */
+		return refuse(req, 413); /* before "100 Continue" invites the body */
 	return MHD_YES;
 }
 
@@ -166,7 +180,7 @@ static enum MHD_Result hand_over(struct http_request *req)
 	req->handed = true;
 	req->conn->request = REQUEST_HANDLED;
 	if (req->refused)
-		return queue(req, req->refused, respond_error(req->refused));
+		return refuse(req, req->refused);
 	req->counted = true;
 	server_request_begin(req->server);
 	atomic_fetch_add(&req->refs, 1);
