@@ -51,7 +51,7 @@ struct kubelet_options {
 	int64_t image_gc_high, image_gc_low, image_min_gc_age_ns, image_max_gc_age_ns;
 	char *logging_format;
 	int64_t verbosity;
-	char *config_dir, *image_credentials_policy;
+	char *config_dir, *image_credentials_policy, *swap_behavior;
 	struct flag_list preloaded_images;
 	bool cleanup, version, help;
 };

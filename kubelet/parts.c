@@ -131,6 +131,8 @@ static int open_runtime(struct kubelet *kubelet, struct error *err) {
 	struct quantity log_size = {0};
 	if (quantity_parse(o->container_log_max_size, strlen(o->container_log_max_size), &log_size) < 0)
 		return error_set(err, EINVAL, "container-log-max-size: \"%s\" is no quantity", o->container_log_max_size);
+	if (!str_empty(o->swap_behavior) && !str_equal(o->swap_behavior, "NoSwap") && !str_equal(o->swap_behavior, "LimitedSwap"))
+		return error_set(err, EINVAL, "memory-swap-behavior: there is no \"%s\"", o->swap_behavior);
 	if (!pulled_policy_is_known(o->image_credentials_policy))
 		return error_set(err, EINVAL, "image-credentials-verification-policy: there is no \"%s\"", o->image_credentials_policy);
 	autofree char *links = log_links_dir(o);

@@ -7,6 +7,8 @@
 #include "kubelet/container/expand.h"
 #include "kubelet/container/resources.h"
 #include "kubelet/device/device.h"
+#include "kubelet/node/eviction.h"
+#include "kubelet/node/node.h"
 #include "kubelet/volume/mount.h"
 #include "kubelet/volume/subpath.h"
 #include "kubelet/volume/volume.h"
@@ -302,6 +304,9 @@ int build_container(const struct build_container_input *in, struct arena *arena,
 	if (!cgroup_has_controller(in->kubelet->cgroups, "hugetlb"))
 		config.resources.hugepage_count = 0;
 	config.resources.no_swap = cgroup_limits_swap(in->kubelet->cgroups);
+	if (config.resources.no_swap && str_equal(in->kubelet->options.swap_behavior, "LimitedSwap") && !eviction_is_critical(in->pod))
+		config.resources.swap_limit = resources_swap(in->pod, c, in->kubelet->memory_capacity, node_info_swap());
+	config.resources.no_swap = config.resources.no_swap && !config.resources.swap_limit;
 	config.resources.oom_group = cgroup_version(in->kubelet->cgroups) == 2 && !in->kubelet->options.single_process_oom_kill;
 	if (!in->kubelet->options.cpu_cfs_quota)
 		config.resources.cpu_quota_us = -1;

@@ -84,6 +84,13 @@ void resources_pod_cgroup(const struct core_v1_pod *pod, struct cgroup_resources
 	set_hugepages(&limits, ret);
 }
 
+int64_t resources_swap(const struct core_v1_pod *pod, const struct core_v1_container *container, int64_t memory_capacity, int64_t swap_capacity) {
+	const struct quantity *request = positive(&container->resources.requests, "memory"), *limit = positive(&container->resources.limits, "memory");
+	if (resources_qos(pod) != CGROUP_BURSTABLE || !request || memory_capacity <= 0 || (limit && quantity_value(limit) == quantity_value(request)))
+		return 0;
+	return (int64_t)((double)quantity_value(request) / (double)memory_capacity * (double)swap_capacity);
+}
+
 int resources_oom_score_adj(const struct core_v1_pod *pod, const struct core_v1_container *container, int64_t memory_capacity) {
 	if (pod->spec.priority && *pod->spec.priority >= SYSTEM_CRITICAL_PRIORITY)
 		return -997;

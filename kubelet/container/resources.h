@@ -16,6 +16,8 @@ void resources_pod_limits(const struct core_v1_pod *pod, struct arena *arena, st
 
 void resources_container_cgroup(const struct core_v1_pod *pod, const struct core_v1_container *container, struct cgroup_resources *ret);
 void resources_pod_cgroup(const struct core_v1_pod *pod, struct cgroup_resources *ret);
+/* Bytes of swap that a container may use where swap is limited (LimitedSwap); 0: none. Critical pods are the caller's to leave out. */
+int64_t resources_swap(const struct core_v1_pod *pod, const struct core_v1_container *container, int64_t memory_capacity, int64_t swap_capacity);
 /* memory_capacity of the machine in bytes. */
 int resources_oom_score_adj(const struct core_v1_pod *pod, const struct core_v1_container *container, int64_t memory_capacity);
 

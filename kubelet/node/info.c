@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <sys/statvfs.h>
+#include <sys/sysinfo.h>
 #include <sys/utsname.h>
 #include <unistd.h>
 
@@ -62,6 +63,11 @@ void node_info_system(struct kubelet *kubelet, struct arena *arena, struct core_
 		.operating_system = "linux",
 		.architecture = go_arch(uts.machine),
 	};
+	int64_t swap = node_info_swap();
+	if (swap) {
+		ret->swap = arena_new_type(arena, struct core_v1_node_swap_status);
+		ret->swap->capacity = api_int64(arena, swap);
+	}
 }
 
 int64_t node_info_memory(void) {
@@ -74,6 +80,11 @@ int64_t node_info_memory(void) {
 			return kib * 1024;
 	}
 	return 0;
+}
+
+int64_t node_info_swap(void) {
+	struct sysinfo info;
+	return sysinfo(&info) == 0 ? (int64_t)((uint64_t)info.totalswap * info.mem_unit) : 0;
 }
 
 static void set(struct arena *arena, struct api_quantity_map *map, const char *key, int64_t value, enum quantity_format format) {

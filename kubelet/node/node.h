@@ -24,6 +24,8 @@ void node_info_reserved(struct kubelet *kubelet, const struct api_quantity_map *
 void node_info_images(struct kubelet *kubelet, struct arena *arena, struct core_v1_container_image_array *ret);
 /* Bytes of memory the machine has. */
 int64_t node_info_memory(void);
+/* Bytes of swap it has. */
+int64_t node_info_swap(void);
 /* Processes that the kernel allows at once. */
 int64_t node_info_max_pids(void);
 

@@ -372,13 +372,13 @@ json_t *spec_resources(const struct cgroup_resources *res)
 		json_object_set(root, "hugepageLimits", huge);
 	json_decref(huge);
 	/* What only v2 has goes as it is named there. */
-	bool swap_alone = res->no_swap && res->memory_limit < 0;
+	bool swap_alone = (res->no_swap || res->swap_limit > 0) && res->memory_limit < 0;
 	if (res->memory_min > 0 || res->memory_high > 0 || res->oom_group || swap_alone) {
 		json_t *unified = json_object();
 		if (res->oom_group)
 			json_object_set_new(unified, "memory.oom.group", json_string("1"));
 		if (swap_alone)
-			json_object_set_new(unified, "memory.swap.max", json_string("0"));
+			json_object_set_new(unified, "memory.swap.max", json_sprintf("%lld", (long long)(res->no_swap ? 0 : res->swap_limit)));
 		if (res->memory_min > 0)
 			json_object_set_new(unified, "memory.min", json_sprintf("%lld", (long long)res->memory_min));
 		if (res->memory_high > 0)

@@ -772,6 +772,26 @@ static void test_log_rotation(void **state)
 	assert_int_equal(runtime_sandbox_remove(t.runtime, sandbox, NULL), 0);
 }
 
+/* Swap goes with the limit of memory where there is one, else by its own name of version 2. */
+static void test_spec_of_swap(void **state)
+{
+	static const struct {
+		struct cgroup_resources resources;
+		const char *want;
+	} rows[] = {
+		{{.memory_limit = 1000, .no_swap = true}, "{\"memory\":{\"limit\":1000,\"swap\":1000}}"},
+		{{.memory_limit = 1000, .swap_limit = 500}, "{\"memory\":{\"limit\":1000,\"swap\":1500}}"},
+		{{.memory_limit = -1, .no_swap = true}, "{\"memory\":{\"limit\":-1},\"unified\":{\"memory.swap.max\":\"0\"}}"},
+		{{.memory_limit = -1, .swap_limit = 500}, "{\"memory\":{\"limit\":-1},\"unified\":{\"memory.swap.max\":\"500\"}}"},
+		{{.memory_limit = -1}, "{\"memory\":{\"limit\":-1}}"},
+	};
+	for (size_t i = 0; i < array_len(rows); i++) {
+		autojson json_t *spec = spec_resources(&rows[i].resources);
+		autofree char *text = json_dumps(spec, JSON_COMPACT | JSON_SORT_KEYS);
+		assert_string_equal(text, rows[i].want);
+	}
+}
+
 /* A log that does not grow is not looked at until something is written to it, and then it is rotated as any other; under its new name, too. */
 static void test_quiet_logs(void **state)
 {
@@ -938,7 +958,8 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_monitor_killed),
 		cmocka_unit_test(test_attach_to_terminal),
 		cmocka_unit_test(test_log_rotation),
-cmocka_unit_test(test_quiet_logs),
+		cmocka_unit_test(test_spec_of_swap),
+		cmocka_unit_test(test_quiet_logs),
 		cmocka_unit_test(test_log_links),
 		cmocka_unit_test(test_runc_message),
 		cmocka_unit_test(test_port_forward_socket),

@@ -62,7 +62,27 @@ static void test_cgroup_values(void **state) {
 	assert_int_equal(resources_oom_score_adj(pod, &pod->spec.containers.items[1], 1LL << 30), 999);
 }
 
+/* In measure of the memory that is asked for; none for who asks for none, or may have no more than that. */
+static void test_swap(void **state) {
+	static const struct {
+		const char *resources;
+		int64_t want;
+	} rows[] = {
+		{"{\"requests\":{\"memory\":\"256Mi\"}}", 512 << 20},
+		{"{\"requests\":{\"memory\":\"256Mi\"},\"limits\":{\"memory\":\"512Mi\"}}", 512 << 20},
+		{"{\"requests\":{\"memory\":\"256Mi\",\"cpu\":\"1\"},\"limits\":{\"memory\":\"256Mi\"}}", 0},
+		{"{\"requests\":{\"memory\":\"256Mi\",\"cpu\":\"1\"},\"limits\":{\"memory\":\"256Mi\",\"cpu\":\"1\"}}", 0},
+		{"{\"requests\":{\"cpu\":\"1\"}}", 0},
+		{"{}", 0},
+	};
+	for (size_t i = 0; i < array_len(rows); i++) {
+		autofree char *text = xprintf("{\"spec\":{\"containers\":[{\"name\":\"a\",\"resources\":%s}]}}", rows[i].resources);
+		autounref struct core_v1_pod *pod = pod_of(text);
+		assert_int_equal(resources_swap(pod, &pod->spec.containers.items[0], 1LL << 30, 2LL << 30), rows[i].want);
+	}
+}
+
 int main(void) {
-	const struct CMUnitTest tests[] = {cmocka_unit_test(test_qos), cmocka_unit_test(test_requests_with_init_and_sidecars), cmocka_unit_test(test_cgroup_values)};
+	const struct CMUnitTest tests[] = {cmocka_unit_test(test_qos), cmocka_unit_test(test_requests_with_init_and_sidecars), cmocka_unit_test(test_cgroup_values), cmocka_unit_test(test_swap)};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
