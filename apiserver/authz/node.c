@@ -55,33 +55,53 @@ static bool word_in(const char *list, const char *word) {
 
 /* ---- the graph: what the pods on a node refer to ---- */
 
-static bool volume_refers(const struct core_v1_volume *v, const char *plural, const char *name) {
-	if (strcmp(plural, "secrets") == 0) {
-		if (v->secret && str_equal(v->secret->secret_name, name))
+/* The claim that a volume is filled by; that of an ephemeral volume is named after pod and volume. NULL: none. */
+static const char *claim_of(const struct core_v1_pod *pod, const struct core_v1_volume *v, char *out, size_t size) {
+	if (v->persistent_volume_claim)
+		return v->persistent_volume_claim->claim_name;
+	if (!v->ephemeral)
+		return NULL;
+	snprintf(out, size, "%s-%s", str_or(pod->metadata.name, ""), str_or(v->name, ""));
+	return out;
+}
+
+static bool is_secret(const struct core_v1_local_object_reference *ref, const char *name) {
+	return ref && str_equal(ref->name, name);
+}
+
+static bool volume_uses_secret(const struct core_v1_volume *v, const char *name) {
+	if (v->secret && str_equal(v->secret->secret_name, name))
+		return true;
+	if (v->azure_file && str_equal(v->azure_file->secret_name, name))
+		return true;
+	return (v->cephfs && is_secret(v->cephfs->secret_ref, name)) || (v->cinder && is_secret(v->cinder->secret_ref, name)) || (v->flex_volume && is_secret(v->flex_volume->secret_ref, name)) ||
+		(v->rbd && is_secret(v->rbd->secret_ref, name)) || (v->scale_io && is_secret(v->scale_io->secret_ref, name)) || (v->iscsi && is_secret(v->iscsi->secret_ref, name)) ||
+		(v->storageos && is_secret(v->storageos->secret_ref, name)) || (v->csi && is_secret(v->csi->node_publish_secret_ref, name));
+}
+
+static bool volume_refers(const struct core_v1_pod *pod, const struct core_v1_volume *v, const char *plural, const char *name) {
+	char claim[1024];
+	if (strcmp(plural, "persistentvolumeclaims") == 0)
+		return str_equal(claim_of(pod, v, claim, sizeof(claim)), name);
+	bool secrets = strcmp(plural, "secrets") == 0;
+	if (secrets ? volume_uses_secret(v, name) : strcmp(plural, "configmaps") == 0 && v->config_map && str_equal(v->config_map->name, name))
+		return true;
+	for (uint32_t i = 0; v->projected && i < v->projected->sources.len; i++) {
+		const struct core_v1_volume_projection *s = &v->projected->sources.items[i];
+		if (s->secret && secrets && str_equal(s->secret->name, name))
 			return true;
-	} else if (strcmp(plural, "configmaps") == 0) {
-		if (v->config_map && str_equal(v->config_map->name, name))
+		if (s->config_map && strcmp(plural, "configmaps") == 0 && str_equal(s->config_map->name, name))
 			return true;
-	} else if (strcmp(plural, "persistentvolumeclaims") == 0) {
-		return v->persistent_volume_claim && str_equal(v->persistent_volume_claim->claim_name, name);
 	}
-	if (v->projected)
-		for (uint32_t i = 0; i < v->projected->sources.len; i++) {
-			const struct core_v1_volume_projection *s = &v->projected->sources.items[i];
-			if (s->secret && strcmp(plural, "secrets") == 0 && str_equal(s->secret->name, name))
-				return true;
-			if (s->config_map && strcmp(plural, "configmaps") == 0 && str_equal(s->config_map->name, name))
-				return true;
-		}
 	return false;
 }
 
-static bool container_refers(const struct core_v1_container *c, const char *plural, const char *name) {
+static bool container_refers(const struct core_v1_env_var_array *env, const struct core_v1_env_from_source_array *env_from, const char *plural, const char *name) {
 	bool secret = strcmp(plural, "secrets") == 0;
 	if (!secret && strcmp(plural, "configmaps") != 0)
 		return false;
-	for (uint32_t i = 0; i < c->env.len; i++) {
-		const struct core_v1_env_var_source *from = c->env.items[i].value_from;
+	for (uint32_t i = 0; i < env->len; i++) {
+		const struct core_v1_env_var_source *from = env->items[i].value_from;
 		if (!from)
 			continue;
 		if (secret && from->secret_key_ref && str_equal(from->secret_key_ref->name, name))
@@ -89,8 +109,8 @@ static bool container_refers(const struct core_v1_container *c, const char *plur
 		if (!secret && from->config_map_key_ref && str_equal(from->config_map_key_ref->name, name))
 			return true;
 	}
-	for (uint32_t i = 0; i < c->env_from.len; i++) {
-		const struct core_v1_env_from_source *from = &c->env_from.items[i];
+	for (uint32_t i = 0; i < env_from->len; i++) {
+		const struct core_v1_env_from_source *from = &env_from->items[i];
 		if (secret && from->secret_ref && str_equal(from->secret_ref->name, name))
 			return true;
 		if (!secret && from->config_map_ref && str_equal(from->config_map_ref->name, name))
@@ -110,14 +130,16 @@ static bool pod_refers(const struct core_v1_pod *pod, const char *plural, const 
 			if (str_equal(spec->image_pull_secrets.items[i].name, name))
 				return true;
 	for (uint32_t i = 0; i < spec->volumes.len; i++)
-		if (volume_refers(&spec->volumes.items[i], plural, name))
+		if (volume_refers(pod, &spec->volumes.items[i], plural, name))
 			return true;
-	for (uint32_t i = 0; i < spec->containers.len; i++)
-		if (container_refers(&spec->containers.items[i], plural, name))
-			return true;
-	for (uint32_t i = 0; i < spec->init_containers.len; i++)
-		if (container_refers(&spec->init_containers.items[i], plural, name))
-			return true;
+#define ANY_REFERS(list_) \
+	for api_list_each (c, &(list_)) \
+		if (container_refers(&c->env, &c->env_from, plural, name)) \
+			return true
+	ANY_REFERS(spec->containers);
+	ANY_REFERS(spec->init_containers);
+	ANY_REFERS(spec->ephemeral_containers);
+#undef ANY_REFERS
 	return false;
 }
 
@@ -152,9 +174,11 @@ static bool refers(struct apiserver *server, const struct core_v1_pod *pod, cons
 static bool claims_volume(struct apiserver *server, const struct core_v1_pod *pod, const char *plural, const char *name) {
 	for (uint32_t i = 0; i < pod->spec.volumes.len; i++) {
 		const struct core_v1_volume *v = &pod->spec.volumes.items[i];
-		if (!v->persistent_volume_claim)
+		char text[1024];
+		const char *claim_name = claim_of(pod, v, text, sizeof(text));
+		if (str_empty(claim_name))
 			continue;
-		struct core_v1_persistent_volume_claim *claim = registry_read(server->registry, "", "persistentvolumeclaims", pod->metadata.namespace, v->persistent_volume_claim->claim_name);
+		struct core_v1_persistent_volume_claim *claim = registry_read(server->registry, "", "persistentvolumeclaims", pod->metadata.namespace, claim_name);
 		bool found = claim && str_equal(claim->spec.volume_name, name);
 		api_unref(claim);
 		if (found)

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""What a kubelet may change, and which tokens it gets: NodeRestriction, with the Node authorizer before it.
+"""What a kubelet may read and change, and which tokens it gets: the Node authorizer, and NodeRestriction behind it.
 
 usage: test/integration/node_restriction.py BUILD_DIR [TEST...]     prints "N passed, N failed"; exit status 1 where one failed
 """
@@ -142,4 +142,26 @@ def test_tokens(site):
     check("unless it is allowed to", s == 201, o)
 
 
-run([test_node, test_pods, test_tokens])
+def test_reads(site):
+    """What a pod on the node uses may be read, whatever way it names it."""
+    api, node, _ = start(site)
+    volumes = [{"name": "a", "secret": {"secretName": "s1"}}, {"name": "b", "projected": {"sources": [{"secret": {"name": "s2"}}, {"configMap": {"name": "m1"}}]}}, {"name": "c", "csi": {"driver": "d", "nodePublishSecretRef": {"name": "s3"}}},
+               {"name": "d", "iscsi": {"targetPortal": "1.2.3.4:3260", "iqn": "iqn.2001-04.com.example:x", "lun": 0, "secretRef": {"name": "s4"}}}, {"name": "e", "ephemeral": {"volumeClaimTemplate": {"spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}}}},
+               {"name": "f", "persistentVolumeClaim": {"claimName": "c1"}}, {"name": "g", "configMap": {"name": "m2"}}]
+    containers = [{"name": "c", "image": "i", "env": [{"name": "A", "valueFrom": {"secretKeyRef": {"name": "s5", "key": "k"}}}], "envFrom": [{"configMapRef": {"name": "m3"}}]}]
+    s, o, _ = api.call("POST", NS + "pods", {"metadata": {"name": "p"}, "spec": {"nodeName": "n1", "automountServiceAccountToken": False, "imagePullSecrets": [{"name": "s6"}], "volumes": volumes, "containers": containers}})
+    check("a pod", s == 201, o)
+    s, o, _ = api.call("PATCH", NS + "pods/p/ephemeralcontainers", {"spec": {"ephemeralContainers": [{"name": "e", "image": "i", "env": [{"name": "A", "valueFrom": {"secretKeyRef": {"name": "s7", "key": "k"}}}]}]}}, "application/strategic-merge-patch+json")
+    check("a container to look into it", s == 200, o)
+    for sort, names in (("secrets", "s1 s2 s3 s4 s5 s6 s7"), ("configmaps", "m1 m2 m3"), ("persistentvolumeclaims", "p-e c1")):
+        for name in names.split():
+            check("reads %s %s" % (sort, name), node.call("GET", NS + sort + "/" + name)[0] == 404)
+        refused("not another of " + sort, node.call("GET", NS + sort + "/other"), "no relationship found between node 'n1' and this object")
+        refused("nor all " + sort, node.call("GET", NS + sort), "")
+    for name, claim in (("v1", "p-e"), ("v2", "c1"), ("v3", "else")):
+        api.call("POST", NS + "persistentvolumeclaims", {"metadata": {"name": claim}, "spec": {"volumeName": name, "accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}})
+        s, o, _ = node.call("GET", "/api/v1/persistentvolumes/" + name)
+        check("volume " + name, s == (403 if name == "v3" else 404), (s, o))
+
+
+run([test_node, test_pods, test_tokens, test_reads])
