@@ -30,6 +30,7 @@ struct node_agent {
 	bool threaded, network_was_ready;
 	int64_t last_report; /* monotonic */
 	struct coordination_v1_lease *lease; /* as written last */
+	struct node_told told;
 	/* of the last look */
 	bool was_idle;
 	uint64_t workers; /* of pods, that had ever run */
@@ -73,6 +74,7 @@ static void report(struct node_agent *agent, const struct core_v1_node *node) {
 	int64_t now = clock_monotonic_ns();
 	bool due = is_report_due(agent, now);
 	autounref struct core_v1_node *want = node_status_make(kubelet, node);
+	node_tell(kubelet, &agent->told, node, want);
 	autofree char *patch = node_status_patch(node, want, due);
 	if (!patch)
 		return;
@@ -184,7 +186,7 @@ static void *run(void *arg) {
 	int64_t next_lease = 0, next_look = 0, next_memory = 0;
 	unsigned step = 0;
 	bool woken = true;
-	if (kubelet->client && !node_register(kubelet, agent->stop_fd))
+	if (kubelet->client && !node_register(kubelet, agent->stop_fd, &agent->told.is_new))
 		return NULL;
 	for (;;) {
 		int64_t now = clock_monotonic_ns();

@@ -61,8 +61,17 @@ struct core_v1_node *node_status_make(struct kubelet *kubelet, const struct core
 /* Strategic merge patch from `have` to `want`; NULL where only heartbeat times differ and `force` is not set. The caller frees. */
 char *node_status_patch(const struct core_v1_node *have, const struct core_v1_node *want, bool force);
 
-/* register.c: blocks until the Node is there, or stop_fd is readable. */
-bool node_register(struct kubelet *kubelet, int stop_fd);
+/* tell.c: Events of the Node: the start, a reboot, conditions that turned, cordoning. */
+#define NODE_TOLD_CONDITIONS 4
+struct node_told {
+	bool is_new; /* the Node was made by this process; the caller's to set, the rest begins as zeros */
+	bool started, unschedulable, conditions[NODE_TOLD_CONDITIONS];
+};
+/* have: as the API has it, now: as it is. Each is told once. */
+void node_tell(struct kubelet *kubelet, struct node_told *told, const struct core_v1_node *have, const struct core_v1_node *now);
+
+/* register.c: blocks until the Node is there, or stop_fd is readable. *ret_made: it was not there before. */
+bool node_register(struct kubelet *kubelet, int stop_fd, bool *ret_made);
 /* lease.c: one renewal. *last: the lease as it was written last, so that it need not be read first; NULL where it is not known. The caller's to unref. */
 struct coordination_v1_lease;
 int node_lease_renew(struct kubelet *kubelet, struct coordination_v1_lease **last, struct error *err);

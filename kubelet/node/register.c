@@ -66,21 +66,22 @@ static int complete(struct kubelet *kubelet, const struct core_v1_node *want, st
 	return r;
 }
 
-static int try_register(struct kubelet *kubelet, struct error *err) {
+static int try_register(struct kubelet *kubelet, bool *ret_made, struct error *err) {
 	autounref struct core_v1_node *node = make(kubelet);
 	int r = client_create(kubelet->client, &api_nodes, NULL, node, NULL, err);
 	if (r < 0 && err->http_code == 409) {
 		error_done(err);
 		return complete(kubelet, node, err);
 	}
+	*ret_made = r == 0;
 	return r;
 }
 
-bool node_register(struct kubelet *kubelet, int stop_fd) {
+bool node_register(struct kubelet *kubelet, int stop_fd, bool *ret_made) {
 	int wait_ms = RETRY_FIRST_MS;
 	for (;;) {
 		autoerror struct error err = {0};
-		if (!kubelet->options.register_node || try_register(kubelet, &err) == 0) {
+		if (!kubelet->options.register_node || try_register(kubelet, ret_made, &err) == 0) {
 			log_info("node is registered", LOG_STR("node", kubelet->node_name));
 			return true;
 		}

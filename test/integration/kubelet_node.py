@@ -147,6 +147,26 @@ def test_critical_pods_make_themselves_room(rig):
     rig.restart_kubelet()
 
 
+def test_events_of_the_node(rig):
+    def count(reason):
+        return sum(e.get("count", 1) for e in rig.must("GET", "/api/v1/events")["items"] if e["involvedObject"]["kind"] == "Node" and e["reason"] == reason and e["source"]["component"] == "kubelet")
+
+    for reason in ("Starting", "NodeAllocatableEnforced", "NodeHasSufficientMemory", "NodeHasNoDiskPressure", "NodeHasSufficientPID", "NodeReady"):
+        wait_until(60, f"an event {reason}", lambda: count(reason) >= 1)
+    for unschedulable, reason in ((True, "NodeNotSchedulable"), (False, "NodeSchedulable")):
+        rig.must("PATCH", f"/api/v1/nodes/{NODE}", {"spec": {"unschedulable": unschedulable}}, MERGE)
+        wait_until(60, f"an event {reason}", lambda: count(reason) == 1)
+    expect(count("Rebooted") == 0, "nobody did")
+    starts, ready = count("Starting"), count("NodeReady")
+    rig.kill_kubelet()
+    rig.must("PATCH", STATUS, {"status": {"nodeInfo": dict(rig.node()["status"]["nodeInfo"], bootID="another")}}, MERGE)
+    rig.start_kubelet()
+    wait_until(60, "an event Rebooted", lambda: count("Rebooted") == 1)
+    wait_until(60, "another start", lambda: count("Starting") == starts + 1)
+    wait_until(60, "its new status", lambda: rig.node()["status"]["nodeInfo"]["bootID"] != "another")
+    expect(count("NodeReady") == ready, "what is as it was is not told again")
+
+
 def test_lease(rig):
     path = f"/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases/{NODE}"
     lease = rig.must("GET", path)
