@@ -65,6 +65,10 @@ struct core_v1_node *node_status_make(struct kubelet *kubelet, const struct core
 		handler->features->recursive_read_only_mounts = api_bool(arena, true);
 		handler->features->user_namespaces = api_bool(arena, true);
 	}
+	/* Of all that a control plane may ask nodes for by name, what is done here; by name, as the API wants it. */
+	static const char *const declared[] = {"ExtendWebSocketsToKubelet", "InPlacePodLevelResourcesVerticalScaling", "InPlacePodVerticalScalingInitContainers", "RestartAllContainersOnContainerExits"};
+	for (size_t i = 0; i < array_len(declared); i++)
+		api_string_list_add(arena, &status->declared_features, declared[i]);
 	status->features = arena_new_type(arena, struct core_v1_node_features);
 	status->features->supplemental_groups_policy = api_bool(arena, true);
 	return node;

@@ -48,6 +48,8 @@ def test_capacity_allocatable_and_facts(rig):
     for field in ("kernelVersion", "osImage", "containerRuntimeVersion", "kubeletVersion", "operatingSystem", "architecture", "bootID", "machineID", "systemUUID"):
         expect(info.get(field), f"{field} in {info}")
     expect(info["containerRuntimeVersion"].startswith("coracle://") and info["kubeletVersion"].startswith("v1."), info)
+    features = node["status"]["declaredFeatures"]
+    expect(features == sorted(features) and "RestartAllContainersOnContainerExits" in features and "InPlacePodLevelResourcesVerticalScaling" in features, features)
     expect({c["type"]: c["status"] for c in node["status"]["conditions"]} == {"MemoryPressure": "False", "DiskPressure": "False", "PIDPressure": "False", "Ready": "True"}, node["status"]["conditions"])
     expect(any("busybox:rig" in n for i in node["status"]["images"] for n in i["names"]), node["status"]["images"])
     expect({"key": "example.com/new", "value": "yes", "effect": "NoSchedule"} in node["spec"]["taints"], node["spec"])
