@@ -27,7 +27,7 @@ const struct signal_row signal_rows[SIGNAL_KINDS] = {
 
 static void observe_memory(struct kubelet *kubelet, struct observation *node, struct observation *pods) {
 	struct cgroup_stats stats;
-	if (cgroup_stats_read(kubelet->cgroups, "/", &stats, NULL) == 0 && kubelet->memory_capacity)
+	if (cgroup_usage_read(kubelet->cgroups, "/", &stats, NULL) == 0 && kubelet->memory_capacity)
 		*node = (struct observation){true, max_of(kubelet->memory_capacity - (int64_t)stats.memory_working_set, (int64_t)0), kubelet->memory_capacity};
 	autofree char *path = cgroup_qos_path(kubelet->cgroups, CGROUP_GUARANTEED);
 	/* Pods press on each other, too, where they share less than the machine has. */
