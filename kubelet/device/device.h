@@ -42,6 +42,7 @@ struct device_seen {
 	const char *resource, *id;
 	const int64_t *nodes; /* NUMA nodes */
 	size_t node_count;
+	bool unhealthy; /* as its plugin says, or because that is gone */
 };
 void device_manager_each(struct device_manager *manager, const char *pod_uid, const char *container, void (*fn)(const struct device_seen *seen, void *arg), void *arg);
 

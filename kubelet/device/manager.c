@@ -162,6 +162,13 @@ static int load(struct device_manager *m, struct error *err) {
 
 /* ---- plugins ---- */
 
+/* Their statuses say how the devices are. Manager locked. */
+static void wake_holders(struct device_manager *m, const char *resource) {
+	for (size_t i = 0; m->kubelet->pods && i < m->holding_count; i++)
+		if (str_equal(m->holdings[i]->resource, resource))
+			pod_manager_wake(m->kubelet->pods, m->holdings[i]->pod_uid);
+}
+
 static void on_devices(struct plugin *plugin, struct device_list *take_devices, void *arg) {
 	struct device_manager *m = arg;
 	pthread_mutex_lock(&m->lock);
@@ -170,6 +177,7 @@ static void on_devices(struct plugin *plugin, struct device_list *take_devices, 
 	if (current) {
 		device_list_done(&resource->devices);
 		resource->devices = *take_devices;
+		wake_holders(m, resource->name);
 	} else {
 		device_list_done(take_devices);
 	}
@@ -187,6 +195,7 @@ static void on_end(struct plugin *plugin, void *arg) {
 		resource->ended_at = clock_monotonic_ns();
 		for (size_t i = 0; i < resource->devices.len; i++)
 			resource->devices.items[i].healthy = false;
+		wake_holders(m, resource->name);
 	}
 	pthread_mutex_unlock(&m->lock);
 	if (current)
@@ -350,7 +359,7 @@ void device_manager_each(struct device_manager *m, const char *pod_uid, const ch
 		const struct holding *h = m->holdings[i];
 		for (size_t k = 0; k < h->count && str_equal(h->pod_uid, pod_uid) && str_equal(h->container, container); k++) {
 			const struct device *device = find_device(m, h->resource, h->ids[k]);
-			fn(&(struct device_seen){.resource = h->resource, .id = h->ids[k], .nodes = device ? device->nodes : NULL, .node_count = device ? device->node_count : 0}, arg);
+			fn(&(struct device_seen){.resource = h->resource, .id = h->ids[k], .nodes = device ? device->nodes : NULL, .node_count = device ? device->node_count : 0, .unhealthy = device && !device->healthy}, arg);
 		}
 	}
 	struct map_entry *e;

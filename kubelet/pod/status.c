@@ -3,6 +3,7 @@
 #include "common/base/file.h"
 #include "common/base/log.h"
 #include "kubelet/container/resources.h"
+#include "kubelet/device/device.h"
 #include "kubelet/metrics.h"
 #include "kubelet/pod/pod.h"
 #include "kubelet/pod/resize.h"
@@ -391,6 +392,26 @@ static void set_pod_resources(struct pod *pod, const struct core_v1_pod *object,
 	api_copy_value(&core_v1_resource_requirements_type, status->resources = arena_new_type(a, struct core_v1_resource_requirements), actual, a);
 }
 
+struct health {
+	struct arena *arena;
+	struct core_v1_container_status *status;
+};
+
+static void add_health(const struct device_seen *seen, void *arg) {
+	struct health *h = arg;
+	struct core_v1_resource_status *of = NULL;
+	for api_list_each (r, &h->status->allocated_resources_status)
+		if (str_equal(r->name, seen->resource))
+			of = r;
+	if (!of) {
+		of = api_list_add(h->arena, &h->status->allocated_resources_status);
+		of->name = arena_strdup(h->arena, seen->resource);
+	}
+	struct core_v1_resource_health *health = api_list_add(h->arena, &of->resources);
+	health->resource_id = arena_strdup(h->arena, seen->id);
+	health->health = seen->unhealthy ? "Unhealthy" : "Healthy";
+}
+
 static void set_containers(struct pod *pod, const struct core_v1_pod *object, struct arena *a, struct core_v1_pod_status *status) {
 	bool initialized = true;
 	/* A pod that was turned away has no containers to tell of. */
@@ -405,8 +426,11 @@ static void set_containers(struct pod *pod, const struct core_v1_pod *object, st
 	}
 	for api_list_each (c, &object->spec.init_containers)
 		make_container(pod, object, a, pod_slot(pod, c->name), false, api_list_add(a, &status->init_container_statuses));
-	for api_list_each (c, &object->spec.containers)
-		make_container(pod, object, a, pod_slot(pod, c->name), initialized, api_list_add(a, &status->container_statuses));
+	for api_list_each (c, &object->spec.containers) {
+		struct core_v1_container_status *out = api_list_add(a, &status->container_statuses);
+		make_container(pod, object, a, pod_slot(pod, c->name), initialized, out);
+		device_manager_each(pod->kubelet->devices, pod->uid, c->name, add_health, &(struct health){a, out});
+	}
 	for api_list_each (c, &object->spec.ephemeral_containers)
 		make_container(pod, object, a, pod_slot(pod, c->name), true, api_list_add(a, &status->ephemeral_container_statuses));
 }

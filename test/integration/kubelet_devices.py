@@ -67,6 +67,12 @@ def things(rig, name):
     return next(line.split("=", 1)[1].split(",") for line in says(rig, name, "THINGS=").splitlines() if line.startswith("THINGS="))
 
 
+def health(pod):
+    """Of each device that the container has."""
+    told = pod["status"]["containerStatuses"][0].get("allocatedResourcesStatus", [])
+    return {r["resourceID"]: r["health"] for status in told if status["name"] == THING for r in status["resources"]}
+
+
 def done(rig, *names):
     for name in names:
         rig.delete(name, grace=0)
@@ -93,6 +99,14 @@ def test_devices_are_offered_and_given(rig):
     asks(rig, "one", 1)
     rig.wait_phase("one", "Running")
     expect(things(rig, "one") == ["d1"], "the last healthy one")
+    # How they are is told, and when it changes.
+    every = [device("d0", nodes=[0]), device("d1", nodes=[0, 1]), device("d2"), device("bad", "Unhealthy")]
+    expect(health(rig.pod("two")) == {"d0": "Healthy", "d2": "Healthy"}, rig.pod("two")["status"])
+    p.do("set", devices=[device("d0", "Unhealthy", nodes=[0])] + every[1:])
+    rig.wait_pod("two", "an unhealthy device", lambda pod: health(pod) == {"d0": "Unhealthy", "d2": "Healthy"})
+    expect(health(rig.pod("one")) == {"d1": "Healthy"}, "another's is not")
+    p.do("set", devices=every)
+    rig.wait_pod("two", "a healthy device again", lambda pod: health(pod) == {"d0": "Healthy", "d2": "Healthy"})
     done(rig, "two", "beyond", "one")
 
 
