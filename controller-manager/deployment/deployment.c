@@ -42,6 +42,11 @@ static int sync_rollout(struct rollout *rollout, struct error *err)
 		return r ? r : rollout_update_status(rollout, false, err);
 	}
 	note_pause(rollout);
+	int64_t revision;
+	if (!d->spec.paused && deployment_rollback_wanted(d, &revision)) {
+		r = rollout_find_new(rollout, true, err);
+		return r ? r : rollout_go_back(rollout, revision, err);
+	}
 	if (d->spec.paused || rollout_is_scaling(rollout)) {
 		r = rollout_find_new(rollout, false, err);
 		r = r ? r : rollout_scale(rollout, err);

@@ -11,6 +11,7 @@
 #define ANNOTATION_REVISION_HISTORY "deployment.kubernetes.io/revision-history"
 #define ANNOTATION_DESIRED_REPLICAS "deployment.kubernetes.io/desired-replicas"
 #define ANNOTATION_MAX_REPLICAS "deployment.kubernetes.io/max-replicas"
+#define ANNOTATION_ROLLBACK_TO "deprecated.deployment.rollback.to"
 #define LABEL_TEMPLATE_HASH "pod-template-hash"
 
 #define PROGRESSING "Progressing"
@@ -51,6 +52,14 @@ void rollout_done(struct rollout *rollout);
 int rollout_scale_set(struct rollout *rollout, size_t index, int32_t replicas, bool *ret_scaled, struct error *err);
 int rollout_clean_up(struct rollout *rollout, struct error *err);
 int32_t rollout_total(const struct rollout *rollout, bool with_new);
+/* What says something of this object alone, and is not copied between a deployment and its sets. */
+bool deployment_owns_annotation(const char *key);
+
+/* ---- going back (rollback.c) ---- */
+/* Whether an annotation asks for an earlier revision; *ret_revision 0: the one before. */
+bool deployment_rollback_wanted(const struct apps_v1_deployment *d, int64_t *ret_revision);
+/* Writes the deployment with that revision's template, or says in an Event why not; without the annotation, in any case. Its revisions are up to date. */
+int rollout_go_back(struct rollout *rollout, int64_t revision, struct error *err);
 
 /* ---- strategies (rolling.c) ---- */
 int rollout_rolling(struct rollout *rollout, struct error *err);

@@ -83,10 +83,10 @@ int32_t rollout_total(const struct rollout *rollout, bool with_new)
 
 /* ---- annotations ---- */
 
-static bool is_own_annotation(const char *key)
+bool deployment_owns_annotation(const char *key)
 {
 	static const char *const own[] = {"kubectl.kubernetes.io/last-applied-configuration", ANNOTATION_REVISION, ANNOTATION_REVISION_HISTORY,
-		ANNOTATION_DESIRED_REPLICAS, ANNOTATION_MAX_REPLICAS, "deprecated.deployment.rollback.to"};
+		ANNOTATION_DESIRED_REPLICAS, ANNOTATION_MAX_REPLICAS, ANNOTATION_ROLLBACK_TO};
 	for (size_t i = 0; i < array_len(own); i++)
 		if (str_equal(key, own[i]))
 			return true;
@@ -122,7 +122,7 @@ static bool copy_annotations(const struct apps_v1_deployment *d, struct apps_v1_
 	bool changed = false;
 	for (uint32_t i = 0; i < d->metadata.annotations.len; i++) {
 		const struct api_string_map_entry *entry = &d->metadata.annotations.items[i];
-		if (!is_own_annotation(entry->key))
+		if (!deployment_owns_annotation(entry->key))
 			changed |= set_annotation(api_arena(rs), &rs->metadata, entry->key, entry->value);
 	}
 	return changed;

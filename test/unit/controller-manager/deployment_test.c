@@ -120,6 +120,44 @@ static void undo_brings_the_old_set_back_under_a_new_number(void **state)
 	assert_int_equal(set_replicas(set_with_revision(2)), 0);
 }
 
+static void ask_back(const char *revision)
+{
+	autofree char *patch = xprintf("{\"metadata\":{\"annotations\":{\"" ANNOTATION_ROLLBACK_TO "\":\"%s\"}}}", revision);
+	fake_edit(CACHED_DEPLOYMENTS, "default", "web", NULL, patch);
+	settle(true);
+}
+
+/* An annotation of old clients; what it asks for is done once, or told why not. */
+static void an_annotation_rolls_back(void **state)
+{
+	fake_add(DEPLOYMENT("2", ROLLING));
+	fake_edit(CACHED_DEPLOYMENTS, "default", "web", NULL, "{\"metadata\":{\"annotations\":{\"kubernetes.io/change-cause\":\"first\"}}}");
+	settle(true);
+	ask_back("0");
+	assert_non_null(strstr(fake.log.data, "DeploymentRollbackRevisionNotFound: Unable to find last revision."));
+	fake_edit(CACHED_DEPLOYMENTS, "default", "web", NULL, "{\"metadata\":{\"annotations\":{\"kubernetes.io/change-cause\":\"second\"}}}");
+	set_image("two");
+	settle(true);
+	ask_back("7");
+	assert_non_null(strstr(fake.log.data, "DeploymentRollbackRevisionNotFound: Unable to find the revision to rollback to."));
+	ask_back("2");
+	assert_non_null(strstr(fake.log.data, "DeploymentRollbackTemplateUnchanged: "));
+	assert_string_equal(web()->spec.template.spec.containers.items[0].image, "two");
+	ask_back("1");
+	assert_non_null(strstr(fake.log.data, "DeploymentRollback: Rolled back deployment \"web\" to revision 1"));
+	assert_string_equal(web()->spec.template.spec.containers.items[0].image, "one");
+	assert_null(api_map_get(&web()->spec.template.metadata.labels, LABEL_TEMPLATE_HASH));
+	assert_string_equal(api_map_get(&web()->metadata.annotations, "kubernetes.io/change-cause"), "first");
+	assert_string_equal(api_map_get(&web()->metadata.annotations, ANNOTATION_REVISION), "3");
+	ask_back("0");
+	assert_string_equal(web()->spec.template.spec.containers.items[0].image, "two");
+	assert_null(api_map_get(&web()->metadata.annotations, ANNOTATION_ROLLBACK_TO));
+	assert_string_equal(api_map_get(&web()->metadata.annotations, ANNOTATION_REVISION), "4");
+	assert_int_equal(fake_count(CACHED_REPLICA_SETS), 2);
+	ask_back("many"); /* is no number: left alone */
+	assert_string_equal(api_map_get(&web()->metadata.annotations, ANNOTATION_REVISION), "4");
+}
+
 static int32_t count_pods(bool only_available)
 {
 	int32_t count = 0;
@@ -405,6 +443,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(a_new_deployment_becomes_available),
 		TEST(undo_brings_the_old_set_back_under_a_new_number),
+		TEST(an_annotation_rolls_back),
 		TEST(a_rolling_update_keeps_its_bounds),
 		TEST(recreate_never_has_both),
 		TEST(scaling_in_the_middle_keeps_the_proportions),
