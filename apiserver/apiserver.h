@@ -51,6 +51,8 @@ struct apiserver_options {
 	bool allow_privileged, watch_cache, sole_server_reads, profiling;
 	bool enable_priority_and_fairness;
 	char *memory_limit;
+	char *audit_policy_file, *audit_log_path;
+	int64_t audit_log_maxage, audit_log_maxbackup, audit_log_maxsize;
 	int64_t max_requests_inflight, max_mutating_requests_inflight;
 	int64_t request_timeout, min_request_timeout, event_ttl;
 	int64_t default_not_ready_toleration_seconds, default_unreachable_toleration_seconds;
@@ -71,6 +73,7 @@ struct discovery;
 struct openapi;
 struct scraper;
 struct caller;
+struct audit;
 
 struct apiserver {
 	const struct apiserver_options *options;
@@ -84,6 +87,7 @@ struct apiserver {
 	struct openapi *openapi;
 	struct kubelet_client *kubelet;
 	struct scraper *scraper;
+	struct audit *audit;           /* NULL: no log */
 	struct caller *caller;         /* to webhooks */
 	struct http_server *http;
 	struct worker *bootstrap;

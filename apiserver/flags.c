@@ -77,7 +77,12 @@ const struct flag apiserver_flags[] = {
 	{.name = "default-not-ready-toleration-seconds", .kind = FLAG_INT, .offset = O(default_not_ready_toleration_seconds), .fallback = "300", .help = "of pods that say nothing", .min = 0, .max = INT32_MAX},
 	{.name = "default-unreachable-toleration-seconds", .kind = FLAG_INT, .offset = O(default_unreachable_toleration_seconds), .fallback = "300", .help = "of pods that say nothing", .min = 0, .max = INT32_MAX},
 
-	IGNORED("audit-log-path"), IGNORED("audit-log-maxage"), IGNORED("audit-log-maxbackup"), IGNORED("audit-log-maxsize"), IGNORED("audit-policy-file"), IGNORED("audit-log-format"),
+	{.name = "audit-policy-file", .kind = FLAG_STRING, .offset = O(audit_policy_file), .help = "which requests the audit log tells of, and how much: a Policy of audit.k8s.io/v1"},
+	{.name = "audit-log-path", .kind = FLAG_STRING, .offset = O(audit_log_path), .help = "file of the audit log; - is standard output; empty: none"},
+	{.name = "audit-log-maxage", .kind = FLAG_INT, .offset = O(audit_log_maxage), .fallback = "0", .help = "days that old files of it are kept; 0: for ever", .min = 0, .max = 36500},
+	{.name = "audit-log-maxbackup", .kind = FLAG_INT, .offset = O(audit_log_maxbackup), .fallback = "0", .help = "how many old files of it are kept; 0: all", .min = 0, .max = 1000000},
+	{.name = "audit-log-maxsize", .kind = FLAG_INT, .offset = O(audit_log_maxsize), .fallback = "0", .help = "megabytes after which it is turned over; 0: 100", .min = 0, .max = 1000000},
+	IGNORED("audit-log-format"), IGNORED("audit-log-mode"),
 	IGNORED("apiserver-count"), IGNORED("endpoint-reconciler-type"), IGNORED("enable-aggregator-routing"),
 	IGNORED("encryption-provider-config"), IGNORED("goaway-chance"), IGNORED("http2-max-streams-per-connection"), IGNORED("livez-grace-period"),
 	IGNORED("shutdown-delay-duration"), IGNORED("shutdown-send-retry-after"), IGNORED("tls-cipher-suites"), IGNORED("tls-min-version"), IGNORED("tls-sni-cert-key"),

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The order of a request, and the start and stop of the whole. */
 #include "apiserver/apiserver.h"
+#include "apiserver/audit/audit.h"
 #include "apiserver/authn/authn.h"
 #include "apiserver/authz/authz.h"
 #include "apiserver/bootstrap/bootstrap.h"
@@ -33,6 +34,7 @@ static const struct {
 	{"parse", step_parse},
 	{"deadline", step_deadline},
 	{"authenticate", step_authenticate},
+	{"audit", step_audit},
 	{"impersonate", step_impersonate},
 	{"limit", step_limit},
 	{"authorize", step_authorize},
@@ -87,6 +89,7 @@ void request_handle(struct http_request *http, void *arg) {
 		make_audit_id(id);
 		given = id;
 	}
+	r->audit_id = arena_strdup(r->arena, given);
 	http_add_header(http, "Audit-Id", given);
 	/* What an answer says is for who asked, and for now. */
 	http_add_header(http, "Cache-Control", "no-cache, private");
@@ -196,7 +199,9 @@ int apiserver_start(const struct apiserver_options *options, struct apiserver **
 		set_add(&server->disabled_plugins, options->disable_admission_plugins.items[i]);
 	server->advertise_address = tls_advertise_address(options);
 	name_server(server);
-	int rc = timers_start(&server->timers, err);
+	int rc = audit_start(options, &server->audit, err);
+	if (rc == 0)
+		rc = timers_start(&server->timers, err);
 	if (rc == 0) {
 		server->caller = caller_new(timers_loop(server->timers));
 		rc = open_store(server, err);
@@ -257,6 +262,7 @@ void apiserver_stop(struct apiserver *server) {
 	kubelet_client_free(server->kubelet);
 	discovery_free(server->discovery);
 	registry_free(server->registry);
+	audit_stop(server->audit);
 	map_done(&server->disabled_plugins);
 	free((void *)server->advertise_address);
 	free(server);

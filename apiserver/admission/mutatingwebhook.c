@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* MutatingAdmissionWebhook: each webhook that an object meets is shown it, one after the other, and may change it or refuse. */
 #include "apiserver/admission/admission.h"
+#include "apiserver/audit/audit.h"
 #include "apiserver/webhook/webhook.h"
 #include "common/api/patch/patch.h"
 
@@ -12,6 +13,7 @@ struct passage {
 	struct judged j;
 	struct reinvocation *asked;
 	size_t next;
+	bool mutated;              /* by the one under way */
 	struct webhook_call *call; /* under way */
 };
 
@@ -37,18 +39,44 @@ static enum webhook_end apply(struct passage *p, json_t *patch, struct error *er
 		error_internal(err, "%s", error_message(&why));
 	bool same = r < 0 || judged_trees(&p->j, NULL) < 0 || json_equal(before, p->j.object);
 	json_decref(before);
+	p->mutated = !same;
 	if (!same)
 		reinvocation_changed(p->w, p->asked);
 	return r < 0 ? WEBHOOK_INTERNAL : WEBHOOK_ALLOWED;
+}
+
+/* What the audit log is told: of each that was asked, the patch of one that changed something, and who was let pass. */
+static void annotate(struct passage *p, bool mutated, bool failed_open) {
+	const struct webhook *hook = p->call->hook;
+	struct request *r = p->w->r;
+	if (!r->audit)
+		return;
+	autofree char *place = xprintf("round_%d_index_%zu", p->w->admission->again, p->next - 1);
+	autofree char *mutation = xprintf("mutation.webhook.admission.k8s.io/%s", place), *patch = xprintf("patch.webhook.admission.k8s.io/%s", place), *open = xprintf("failed-open.%s", mutation);
+	json_t *value = json_pack("{s:s, s:s, s:b}", "configuration", hook->config, "webhook", hook->name, "mutated", mutated);
+	autofree char *text = json_dumps(value, JSON_COMPACT);
+	audit_annotate(r, AUDIT_METADATA, mutation, text);
+	json_object_del(value, "mutated");
+	if (p->call->patch && !failed_open) {
+		json_object_set(value, "patch", p->call->patch);
+		json_object_set_new(value, "patchType", json_string("JSONPatch"));
+		autofree char *patched = json_dumps(value, JSON_COMPACT);
+		audit_annotate(r, AUDIT_REQUEST, patch, patched);
+	}
+	json_decref(value);
+	if (failed_open)
+		audit_annotate(r, AUDIT_METADATA, open, hook->name);
 }
 
 /* What came of one: negative where the write is refused for it. */
 static int concluded(struct passage *p, enum webhook_end end, struct error *why, struct error *err) {
 	struct webhook_call *call = p->call;
 	const struct webhook *hook = call->hook;
+	p->mutated = false;
 	if (end == WEBHOOK_ALLOWED && call->patch)
 		end = apply(p, call->patch, why);
 	webhook_observe(call, p->j.operation, end, why);
+	annotate(p, p->mutated, end == WEBHOOK_FAILED && hook->ignores_failure);
 	int r = 0;
 	if (end == WEBHOOK_FAILED && !hook->ignores_failure)
 		r = webhook_call_error(call, end, why, err);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* ValidatingAdmissionPolicy: refuses, or warns of, what the expressions of a policy do not hold for. There is no audit log: what only goes there goes nowhere. */
+/* ValidatingAdmissionPolicy: refuses, or warns of, what the expressions of a policy do not hold for. What only the audit log is to be told goes there. */
 #include "apiserver/admission/admission.h"
+#include "apiserver/audit/audit.h"
 #include "apiserver/policy/policy.h"
 
 #include <errno.h>
@@ -8,6 +9,7 @@
 /* The first refusal is told; Deny of any binding makes one. */
 struct verdict {
 	struct judged *j;
+	json_t *failures; /* for the audit log; NULL: none */
 	bool denied;
 	char *message;
 	const char *reason;
@@ -23,12 +25,20 @@ static void deny(struct verdict *v, const struct policy *policy, const struct po
 }
 
 /* What does not hold, by the binding's actions. */
-static void act(struct write *w, struct verdict *v, const struct policy *policy, const struct policy_binding *binding, const char *reason, const char *message) {
+static void act(struct write *w, struct verdict *v, const struct policy *policy, const struct policy_binding *binding, uint32_t index, const char *reason, const char *message) {
 	const struct admissionregistration_v1_validating_admission_policy_binding *b = binding->object;
 	if (api_string_list_has(&b->spec.validation_actions, "Deny"))
 		deny(v, policy, binding, reason, message);
 	if (api_string_list_has(&b->spec.validation_actions, "Warn"))
 		request_warn(w->r, "Validation failed for ValidatingAdmissionPolicy '%s' with binding '%s': %s", policy->name, binding->name, message);
+	if (api_string_list_has(&b->spec.validation_actions, "Audit") && w->r->audit) {
+		json_t *actions = json_array();
+		for (uint32_t i = 0; i < b->spec.validation_actions.len; i++)
+			json_array_append_new(actions, json_string(b->spec.validation_actions.items[i]));
+		if (!v->failures)
+			v->failures = json_array();
+		json_array_append_new(v->failures, json_pack("{s:s, s:s, s:s, s:i, s:o}", "message", message, "policy", policy->name, "binding", binding->name, "expressionIndex", (int)index, "validationActions", actions));
+	}
 }
 
 static char *trimmed(const char *text, size_t len) {
@@ -58,19 +68,26 @@ static char *message_of(struct policy_run *pr, uint32_t i, const struct admissio
 	return xprintf("failed expression: %s", expression);
 }
 
-static void failed(struct write *w, struct verdict *v, const struct policy *policy, const struct policy_binding *binding, const struct error *err) {
+static void failed(struct write *w, struct verdict *v, const struct policy *policy, const struct policy_binding *binding, uint32_t index, const struct error *err) {
 	if (!policy->ignores_failure)
-		act(w, v, policy, binding, NULL, error_message(err));
+		act(w, v, policy, binding, index, NULL, error_message(err));
 }
 
-/* Their values would go to the audit log; one that fails refuses all the same. */
+/* Their values go to the audit log; one that fails refuses all the same. */
 static void run_audits(struct policy_run *pr, struct verdict *v, const struct policy_binding *binding) {
 	const struct policy *policy = pr->policy;
-	for (uint32_t i = 0; !policy->ignores_failure && i < policy->audits.count; i++) {
+	const struct admissionregistration_v1_validating_admission_policy *object = policy->object;
+	for (uint32_t i = 0; i < policy->audits.count; i++) {
 		autoerror struct error why = {0};
 		struct cel_value value;
-		if (policy_evaluate(pr, &policy->audits.items[i], &value, &why) < 0)
+		int r = policy_evaluate(pr, &policy->audits.items[i], &value, &why);
+		if (r < 0 && !policy->ignores_failure)
 			deny(v, policy, binding, NULL, error_message(&why));
+		if (r < 0 || value.kind != CEL_STRING)
+			continue;
+		autofree char *key = xprintf("%s/%s", policy->name, object->spec.audit_annotations.items[i].key), *text = trimmed(value.s, value.len);
+		if (*text)
+			audit_annotate(v->j->w->r, AUDIT_METADATA, key, text);
 	}
 }
 
@@ -81,7 +98,7 @@ static void meet(void *arg, const struct policy *policy, const struct policy_bin
 	autoerror struct error err = {0};
 	autopolicyrun struct policy_run pr = {0};
 	if (policy_run_start(&pr, v->j, policy, param, CEL_REQUEST_BUDGET, &err) < 0) {
-		failed(w, v, policy, binding, &err);
+		failed(w, v, policy, binding, 0, &err);
 		return;
 	}
 	for (uint32_t i = 0; i < policy->checks.count; i++) {
@@ -90,12 +107,12 @@ static void meet(void *arg, const struct policy *policy, const struct policy_bin
 		struct cel_value value;
 		int r = policy_evaluate(&pr, &policy->checks.items[i], &value, &why);
 		if (r < 0) {
-			failed(w, v, policy, binding, &why);
+			failed(w, v, policy, binding, i, &why);
 			if (r == -EDQUOT)
 				break;
 		} else if (value.kind != CEL_BOOL || !value.b) {
 			autofree char *message = message_of(&pr, i, validation);
-			act(w, v, policy, binding, validation->reason, message);
+			act(w, v, policy, binding, i, validation->reason, message);
 		}
 	}
 	run_audits(&pr, v, binding);
@@ -104,7 +121,7 @@ static void meet(void *arg, const struct policy *policy, const struct policy_bin
 static void fail(void *arg, const struct policy *policy, const struct policy_binding *binding, bool configured, const char *message) {
 	struct verdict *v = arg;
 	if (configured)
-		act(v->j->w, v, policy, binding, NULL, message);
+		act(v->j->w, v, policy, binding, 0, NULL, message);
 	else
 		deny(v, policy, binding, NULL, message);
 }
@@ -116,6 +133,11 @@ static int validate(struct write *w, struct error *err) {
 		return 0;
 	struct verdict v = {.j = &j};
 	policy_walk(&j, set, &(struct policy_visitor){&v, meet, fail});
+	if (v.failures) {
+		autofree char *text = json_dumps(v.failures, JSON_COMPACT);
+		audit_annotate(w->r, AUDIT_METADATA, "validation.policy.admission.k8s.io/validation_failure", text);
+		json_decref(v.failures);
+	}
 	if (!v.denied)
 		return 0;
 	int r = policy_refuse(err, w, v.reason, true, &v.message, 1);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* ValidatingAdmissionWebhook: all webhooks that an object meets are shown it at the same time, and any may refuse. */
 #include "apiserver/admission/admission.h"
+#include "apiserver/audit/audit.h"
 #include "apiserver/webhook/webhook.h"
 
 #include <errno.h>
@@ -37,6 +38,10 @@ static int conclude(struct poll *p, struct error *err) {
 		struct asked *a = &p->items[i];
 		enum webhook_end end = a->started ? webhook_call_end(a->call, &a->why) : a->end;
 		webhook_observe(a->call, p->j.operation, end, &a->why);
+		if (end == WEBHOOK_FAILED && a->call->hook->ignores_failure) {
+			autofree char *key = xprintf("failed-open.validating.webhook.admission.k8s.io/round_0_index_%zu", i);
+			audit_annotate(p->w->r, AUDIT_METADATA, key, a->call->hook->name);
+		}
 		if (r < 0 || end == WEBHOOK_ALLOWED || (end == WEBHOOK_FAILED && a->call->hook->ignores_failure))
 			continue;
 		r = end == WEBHOOK_FAILED ? webhook_call_error(a->call, end, &a->why, err) : error_move(err, &a->why);

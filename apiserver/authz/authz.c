@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "apiserver/authz/authz.h"
+#include "apiserver/audit/audit.h"
 #include "apiserver/request/steps.h"
 #include "common/base/log.h"
 
@@ -144,7 +145,9 @@ int step_authorize(struct request *r, struct error *err) {
 		.path = r->path,
 	};
 	const char *reason;
-	if (authz_decide(r->server->authz, &a, r->arena, &reason) == AUTHZ_ALLOW)
+	bool allowed = authz_decide(r->server->authz, &a, r->arena, &reason) == AUTHZ_ALLOW;
+	audit_decision(r, allowed, reason);
+	if (allowed)
 		return 0;
 	http_add_header(r->http, "X-Content-Type-Options", "nosniff");
 	return forbidden(r, &a, reason, err);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The errors of the API in Kubernetes' words, and their Status. */
+#include "apiserver/audit/audit.h"
 #include "apiserver/request/request.h"
 #include "common/api/codec.h"
 
@@ -127,6 +128,7 @@ void status_encode(const struct error *err, struct buf *out) {
 }
 
 void request_fail(struct request *r, const struct error *err) {
+	audit_error(r, err);
 	struct buf out = BUF_INIT(1 << 20);
 	status_encode(err, &out);
 	int code = err->http_code ? err->http_code : 500;

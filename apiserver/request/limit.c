@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* How many requests run at once, and what is counted of each. */
+#include "apiserver/audit/audit.h"
 #include "apiserver/flow/flow.h"
 #include "apiserver/memory.h"
 #include "apiserver/request/steps.h"
@@ -19,7 +20,7 @@ __attribute__((constructor)) static void register_metrics(void) {
 }
 
 /* Streams last; they are not counted against the limits. */
-static bool is_long(const struct request *r) {
+bool request_is_long(const struct request *r) {
 	if (strcmp(r->verb, "watch") == 0)
 		return true;
 	static const char *const long_subresources[] = {"log", "exec", "attach", "portforward", "proxy"};
@@ -34,7 +35,7 @@ static bool is_long(const struct request *r) {
 /* ?timeout= shortens it; nothing makes it longer than --request-timeout. */
 int step_deadline(struct request *r, struct error *err) {
 	int64_t limit = r->server->options->request_timeout, asked;
-	if (is_long(r))
+	if (request_is_long(r))
 		return 0;
 	const char *text = http_query(r->http, "timeout");
 	if (!str_empty(text)) {
@@ -72,13 +73,13 @@ static unsigned count_in(struct request *r) {
 }
 
 void request_admitted(struct request *r) {
-	if (!is_long(r))
+	if (!request_is_long(r))
 		count_in(r);
 }
 
 /* Without priority and fairness: reads and writes have their limits apart, and administrators always get in. */
 static int limit_inflight(struct request *r, struct error *err) {
-	if (is_long(r))
+	if (request_is_long(r))
 		return 0;
 	int64_t max = is_read(r) ? r->server->options->max_requests_inflight : r->server->options->max_mutating_requests_inflight;
 	unsigned now = count_in(r);
@@ -97,7 +98,7 @@ int step_limit(struct request *r, struct error *err) {
 	}
 	if (!r->server->flow)
 		return limit_inflight(r, err);
-	if (is_long(r) && strcmp(r->verb, "watch") != 0)
+	if (request_is_long(r) && strcmp(r->verb, "watch") != 0)
 		return 0; /* it lasts as long as its user likes */
 	int rc = flow_admit(r, err);
 	if (rc == 0)
@@ -112,13 +113,14 @@ void request_finished(struct request *r, int code) {
 		__atomic_sub_fetch(&r->server->inflight_writes, 1, __ATOMIC_ACQ_REL);
 	r->counted_read = r->counted_write = false;
 	flow_release(r);
+	audit_finished(r, code);
 	/* Only names of our own become labels: a client's words would make series without end. */
 	bool known = r->resource != NULL;
 	char code_text[] = {(char)('0' + code / 100 % 10), (char)('0' + code / 10 % 10), (char)('0' + code % 10), '\0'};
 	const char *resource = known ? r->resource->api->plural : "";
 	metric_add(metric_label(&metrics[0], str_or(r->verb, ""), known ? r->group : "", known ? r->version : "", resource, r->sub ? r->sub->name : "", code_text), 1);
 	int64_t took = clock_monotonic_ns() - r->started_ns;
-	if (!is_long(r))
+	if (!request_is_long(r))
 		metric_observe(metric_label(&metrics[1], str_or(r->verb, ""), resource), (double)took / 1e9);
 	log_debug(3, "request", LOG_STR("method", r->method), LOG_STR("path", r->path), LOG_INT("code", code), LOG_INT("us", took / 1000),
 		  LOG_STR("user", r->user ? r->user->name : ""), LOG_STR("agent", http_header(r->http, "User-Agent")));

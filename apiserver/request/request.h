@@ -34,6 +34,7 @@ struct user {
 bool user_in_group(const struct user *user, const char *group);
 
 struct flow_request;
+struct audit_event;
 struct request {
 	struct apiserver *server;
 	struct http_request *http;
@@ -66,6 +67,8 @@ struct request {
 	enum api_validation validation;
 	struct api_warning_list warnings;
 	const char *field_manager;
+	const char *audit_id;
+	struct audit_event *audit; /* what is told of it; NULL: nothing */
 	const char *fence_lease, *fence_holder; /* request/fence.c: key of the Lease and who must hold it; NULL: not fenced */
 };
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Answers of single objects. Lists and watches have their own ways (rest/list.c, rest/watch.c). */
+#include "apiserver/audit/audit.h"
 #include "apiserver/request/request.h"
 #include "apiserver/request/render.h"
 #include "apiserver/request/steps.h"
@@ -44,6 +45,7 @@ static void respond_bytes(struct request *r, int code, const char *content_type,
 }
 
 void request_respond_json(struct request *r, int code, const char *json, size_t len) {
+	audit_response(r, json, len);
 	if (r->accept.pretty && r->accept.media == MEDIA_JSON) {
 		struct buf pretty = BUF_INIT(BUF_MAX_DEFAULT);
 		json_text_pretty(json, len, &pretty);
@@ -124,6 +126,11 @@ static int respond_partial_protobuf(struct request *r, int code, const struct ap
 }
 
 void request_respond_object(struct request *r, int code, const struct api_type *type, const void *object) {
+	if (audit_wants_response(r)) {
+		autobuf struct buf json = BUF_INIT(BUF_MAX_DEFAULT);
+		api_encode_json(type, object, &json);
+		audit_response(r, json.data, json.len);
+	}
 	autoerror struct error misfit = {0};
 	if (request_check_fit(r, &misfit) < 0) {
 		request_fail(r, &misfit);
@@ -161,6 +168,7 @@ bool request_takes_stored_bytes(const struct request *r) {
 
 void request_respond_entry(struct request *r, int code, struct entry *entry) {
 	if (request_takes_stored_bytes(r)) {
+		audit_response(r, entry->json->data, entry->json->len);
 		respond_bytes(r, code, "application/json", bytes_ref(entry->json));
 		return;
 	}

@@ -24,6 +24,8 @@ int step_dispatch(struct request *r, struct error *err);
 
 /* Entry point: the HTTP server's handler. */
 void request_handle(struct http_request *http, void *arg);
+/* Whether it may last: a watch, or a stream of bytes. */
+bool request_is_long(const struct request *r);
 /* It runs now: counted as in flight until it is finished. */
 void request_admitted(struct request *r);
 /* Goes on after the step that kept it waiting (limit). Any thread. */

@@ -3,6 +3,7 @@
  * LIST: a view of the collection, handed to the socket object by object as it drains. Only the references of what was chosen are held, never
  * the body.
  */
+#include "apiserver/audit/audit.h"
 #include "apiserver/rest/query.h"
 #include "apiserver/rest/write.h"
 #include "apiserver/custom/custom.h"
@@ -197,7 +198,7 @@ static void respond_stream(struct request *r, struct list_stream *s, const struc
 		s->kind_len = strlen(s->kind);
 	}
 	s->tail = "]}\n";
-	if (r->accept.pretty || r->accept.media == MEDIA_YAML) {
+	if (r->accept.pretty || r->accept.media == MEDIA_YAML || audit_wants_response(r)) {
 		autobuf struct buf body = BUF_INIT(BUF_MAX_DEFAULT);
 		struct bytes *piece;
 		while (stream_next(s, &piece)) {
@@ -209,6 +210,7 @@ static void respond_stream(struct request *r, struct list_stream *s, const struc
 			request_respond_json(r, 200, body.data, body.len);
 			return;
 		}
+		audit_response(r, body.data, body.len);
 		autobuf struct buf yaml = BUF_INIT(BUF_MAX_DEFAULT);
 		yaml_from_json(body.data, body.len, &yaml, NULL);
 		request_add_warnings(r);

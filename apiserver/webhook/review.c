@@ -2,6 +2,7 @@
 /* What a webhook is asked (AdmissionReview), and what its answer means. */
 #include "apiserver/webhook/webhook.h"
 #include "apiserver/admission/admission.h"
+#include "apiserver/audit/audit.h"
 #include "api/admission_v1.h"
 #include "common/base/metrics.h"
 #include "common/base/random.h"
@@ -256,6 +257,10 @@ static enum webhook_end judge(struct webhook_call *call, const struct admission_
 	const struct admission_v1_admission_response *response = review->response;
 	for (uint32_t i = 0; i < response->warnings.len; i++)
 		request_warn(call->w->r, "%s", response->warnings.items[i]);
+	for (uint32_t i = 0; i < response->audit_annotations.len; i++) {
+		autofree char *key = xprintf("%s/%s", call->hook->name, response->audit_annotations.items[i].key);
+		audit_annotate(call->w->r, AUDIT_METADATA, key, response->audit_annotations.items[i].value);
+	}
 	if (!response->allowed) {
 		rejected(call, response->status, err);
 		return WEBHOOK_REJECTED;

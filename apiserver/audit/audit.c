@@ -1,0 +1,335 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What is told of a request. */
+#include "apiserver/audit/audit.h"
+#include "apiserver/request/render.h"
+#include "apiserver/request/steps.h"
+#include "common/api/yaml.h"
+#include "common/base/clock.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <jansson.h>
+
+#define MAX_ADDRESSES 64
+#define MAX_ANNOTATIONS 256
+
+struct audit {
+	struct audit_policy *policy;
+	struct audit_log *log;
+};
+
+/* Lives in the request's arena; its trees until that ends. */
+struct audit_event {
+	struct audit *audit;
+	struct request *r;
+	enum audit_level level;
+	unsigned omit;
+	bool omit_managed, is_long, complete;
+	json_t *head;        /* members up to objectRef, but for level and stage */
+	json_t *reference;   /* objectRef; NULL: none */
+	json_t *request, *response, *status, *annotations; /* NULL: none */
+	struct wall_time received;
+};
+
+int audit_start(const struct apiserver_options *options, struct audit **ret, struct error *err) {
+	*ret = NULL;
+	if (str_empty(options->audit_log_path) || str_empty(options->audit_policy_file))
+		return 0;
+	struct audit *audit = xnew(struct audit);
+	int r = audit_policy_read(options->audit_policy_file, &audit->policy, err);
+	if (r == 0)
+		r = audit_log_open(options, &audit->log, err);
+	if (r < 0) {
+		audit_stop(audit);
+		return r;
+	}
+	*ret = audit;
+	return 0;
+}
+
+void audit_stop(struct audit *audit) {
+	if (!audit)
+		return;
+	audit_policy_free(audit->policy);
+	audit_log_close(audit->log);
+	free(audit);
+}
+
+/* ---- parts of an event ---- */
+
+/* What is no UTF-8 cannot be told. */
+static json_t *text_tree(const char *text) {
+	json_t *tree = json_string(text);
+	return tree ? tree : json_string("");
+}
+
+static void set_text(json_t *object, const char *key, const char *text) {
+	if (!str_empty(text))
+		json_object_set_new(object, key, text_tree(text));
+}
+
+static json_t *user_tree(const struct user *user) {
+	json_t *tree = json_object();
+	if (!user)
+		return tree;
+	set_text(tree, "username", user->name);
+	set_text(tree, "uid", user->uid);
+	json_t *groups = user->groups && *user->groups ? json_array() : NULL;
+	for (const char *const *g = user->groups; groups && *g; g++)
+		json_array_append_new(groups, json_string(*g));
+	if (groups)
+		json_object_set_new(tree, "groups", groups);
+	json_t *extra = user->extra_count ? json_object() : NULL;
+	for (size_t i = 0; i < user->extra_count; i++) {
+		json_t *values = json_array();
+		for (const char *const *v = user->extra[i].values; v && *v; v++)
+			json_array_append_new(values, json_string(*v));
+		json_object_set_new(extra, user->extra[i].key, values);
+	}
+	if (extra)
+		json_object_set_new(tree, "extra", extra);
+	return tree;
+}
+
+/* Those that proxies name, and who speaks to us. */
+static json_t *addresses_of(struct request *r) {
+	json_t *list = json_array();
+	const char *forwarded = http_header(r->http, "X-Forwarded-For");
+	for (const char *p = forwarded; p && *p && json_array_size(list) < MAX_ADDRESSES;) {
+		size_t len = strcspn(p, ",");
+		const char *start = p + strspn(p, " ");
+		autofree char *one = xstrndup(start, start < p + len ? strcspn(start, " ,") : 0);
+		struct in6_addr any;
+		if (inet_pton(AF_INET, one, &any) == 1 || inet_pton(AF_INET6, one, &any) == 1)
+			json_array_append_new(list, json_string(one));
+		p += len + (p[len] == ',');
+	}
+	const struct sockaddr *peer = http_peer_address(r->http);
+	char text[INET6_ADDRSTRLEN] = "";
+	if (peer && peer->sa_family == AF_INET)
+		inet_ntop(AF_INET, &((const struct sockaddr_in *)peer)->sin_addr, text, sizeof(text));
+	else if (peer && peer->sa_family == AF_INET6)
+		inet_ntop(AF_INET6, &((const struct sockaddr_in6 *)peer)->sin6_addr, text, sizeof(text));
+	const char *plain = str_starts_with(text, "::ffff:") ? text + 7 : text;
+	json_t *last = json_array_get(list, json_array_size(list) - 1);
+	if (*plain && !(last && strcmp(json_string_value(last), plain) == 0))
+		json_array_append_new(list, json_string(plain));
+	return list;
+}
+
+static json_t *reference_of(const struct request *r) {
+	if (!r->is_resource)
+		return NULL;
+	json_t *tree = json_object();
+	set_text(tree, "resource", r->plural);
+	set_text(tree, "namespace", r->ns);
+	set_text(tree, "name", r->name ? r->name : r->selected_name);
+	set_text(tree, "apiGroup", r->group);
+	set_text(tree, "apiVersion", r->version);
+	set_text(tree, "subresource", r->subresource);
+	return tree;
+}
+
+static char *time_text(struct wall_time t, char *out) {
+	time_format_rfc3339_micro(t, out);
+	return out;
+}
+
+static void without_managed_fields(json_t *tree) {
+	size_t i;
+	json_t *item;
+	json_object_del(json_object_get(tree, "metadata"), "managedFields");
+	json_array_foreach(json_object_get(tree, "items"), i, item)
+		json_object_del(json_object_get(item, "metadata"), "managedFields");
+}
+
+static json_t *read_tree(const struct audit_event *e, const char *json, size_t len) {
+	json_t *tree = json_loadb(json, len, JSON_DECODE_ANY, NULL);
+	if (tree && e->omit_managed)
+		without_managed_fields(tree);
+	return tree;
+}
+
+/* The body as JSON, whatever it came as. */
+static json_t *body_tree(struct request *r, const struct audit_event *e) {
+	size_t len;
+	const char *body = http_body(r->http, &len), *type = http_header(r->http, "Content-Type");
+	if (!len || !body)
+		return NULL;
+	if (len > 4 && memcmp(body, "k8s", 4) == 0) {
+		void *object;
+		autobuf struct buf json = BUF_INIT(BUF_MAX_DEFAULT);
+		if (api_decode_protobuf(body, len, &object, NULL) < 0)
+			return NULL;
+		api_encode(object, &json);
+		api_unref(object);
+		return read_tree(e, json.data, json.len);
+	}
+	if (type && strstr(type, "yaml")) {
+		autobuf struct buf json = BUF_INIT(BUF_MAX_DEFAULT);
+		return yaml_to_json_one(body, len, &json, NULL) < 0 ? NULL : read_tree(e, json.data, json.len);
+	}
+	return read_tree(e, body, len);
+}
+
+/* What the body says of the object that the path does not. */
+static void complete_reference(struct audit_event *e, json_t *body) {
+	static const char *const parts[] = {"namespace", "name", "uid", "resourceVersion"};
+	json_t *metadata = json_object_get(body, "metadata");
+	for (size_t i = 0; e->reference && i < array_len(parts); i++) {
+		const char *text = json_string_value(json_object_get(metadata, parts[i]));
+		if (!json_object_get(e->reference, parts[i]))
+			set_text(e->reference, parts[i], text);
+	}
+}
+
+/* ---- events ---- */
+
+static void tell(struct audit_event *e, enum audit_stage stage, const char *name, bool answered) {
+	static const char *const levels[] = {"None", "Metadata", "Request", "RequestResponse"};
+	char text[40];
+	if (e->omit & stage)
+		return;
+	json_t *event = json_pack("{s:s, s:s, s:s}", "kind", "Event", "apiVersion", "audit.k8s.io/v1", "level", levels[e->level]);
+	json_object_set(event, "auditID", json_object_get(e->head, "auditID"));
+	json_object_set_new(event, "stage", json_string(name));
+	json_object_update_missing(event, e->head);
+	if (e->reference)
+		json_object_set(event, "objectRef", e->reference);
+	if (answered) {
+		if (e->status)
+			json_object_set(event, "responseStatus", e->status);
+		if (e->request)
+			json_object_set(event, "requestObject", e->request);
+		if (e->response)
+			json_object_set(event, "responseObject", e->response);
+	}
+	json_object_set_new(event, "requestReceivedTimestamp", json_string(time_text(e->received, text)));
+	json_object_set_new(event, "stageTimestamp", json_string(time_text(stage == AUDIT_RECEIVED ? e->received : clock_wall(), text)));
+	if (answered && e->annotations)
+		json_object_set(event, "annotations", e->annotations);
+	char *line = json_dumps(event, JSON_COMPACT);
+	json_decref(event);
+	if (!line)
+		return;
+	autobuf struct buf out = BUF_INIT(BUF_MAX_DEFAULT);
+	buf_append_str(&out, line);
+	buf_append_char(&out, '\n');
+	audit_log_write(e->audit->log, out.data, out.len);
+	free(line);
+}
+
+static void end(void *arg) {
+	struct audit_event *e = arg;
+	if (!e->complete)
+		tell(e, AUDIT_COMPLETE, "ResponseComplete", true);
+	json_decref(e->head);
+	json_decref(e->reference);
+	json_decref(e->request);
+	json_decref(e->response);
+	json_decref(e->status);
+	json_decref(e->annotations);
+}
+
+static json_t *head_of(struct request *r) {
+	const char *query = http_query_string(r->http), *agent = http_header(r->http, "User-Agent");
+	autofree char *uri = xprintf("%s%s%s", r->path, *query ? "?" : "", query);
+	json_t *head = json_object();
+	json_object_set_new(head, "auditID", json_string(r->audit_id));
+	json_object_set_new(head, "requestURI", text_tree(uri));
+	json_object_set_new(head, "verb", json_string(r->verb));
+	json_object_set_new(head, "user", user_tree(r->user));
+	json_object_set_new(head, "sourceIPs", addresses_of(r));
+	set_text(head, "userAgent", agent);
+	return head;
+}
+
+int step_audit(struct request *r, struct error *err) {
+	struct audit *audit = r->server->audit;
+	unsigned omit;
+	bool managed;
+	if (!audit)
+		return 0;
+	enum audit_level level = audit_policy_judge(audit->policy, r, &omit, &managed);
+	if (level == AUDIT_NONE)
+		return 0;
+	struct audit_event *e = arena_new_type(r->arena, struct audit_event);
+	*e = (struct audit_event){.audit = audit, .r = r, .level = level, .omit = omit, .omit_managed = managed, .is_long = request_is_long(r), .received = clock_wall()};
+	e->head = head_of(r);
+	e->reference = reference_of(r);
+	r->audit = e;
+	arena_defer(r->arena, end, e);
+	tell(e, AUDIT_RECEIVED, "RequestReceived", false);
+	return 0;
+}
+
+void audit_decision(struct request *r, bool allowed, const char *reason) {
+	audit_annotate(r, AUDIT_METADATA, "authorization.k8s.io/decision", allowed ? "allow" : "forbid");
+	audit_annotate(r, AUDIT_METADATA, "authorization.k8s.io/reason", str_or(reason, ""));
+}
+
+void audit_annotate(struct request *r, enum audit_level level, const char *key, const char *value) {
+	struct audit_event *e = r->audit;
+	if (!e || level > e->level)
+		return;
+	if (!e->annotations)
+		e->annotations = json_object();
+	if (!json_object_get(e->annotations, key) && json_object_size(e->annotations) < MAX_ANNOTATIONS)
+		json_object_set_new(e->annotations, key, text_tree(value));
+}
+
+bool audit_wants_response(const struct request *r) {
+	return r->audit && r->audit->level == AUDIT_REQUEST_RESPONSE && r->is_resource;
+}
+
+void audit_response(struct request *r, const char *json, size_t len) {
+	struct audit_event *e = r->audit;
+	if (audit_wants_response(r) && !e->response)
+		e->response = read_tree(e, json, len);
+}
+
+void audit_error(struct request *r, const struct error *err) {
+	struct audit_event *e = r->audit;
+	if (!e || e->status)
+		return;
+	autobuf struct buf json = BUF_INIT(1 << 20);
+	status_encode(err, &json);
+	e->status = json_loadb(json.data, json.len, 0, NULL);
+	json_object_del(e->status, "kind");
+	json_object_del(e->status, "apiVersion");
+}
+
+/* What was sent as an object, with its defaults; a patch as it is. */
+static json_t *as_understood(const struct request *r, json_t *body) {
+	bool whole = strcmp(r->method, "POST") == 0 || strcmp(r->method, "PUT") == 0;
+	const struct api_type *type = !r->resource ? NULL : r->sub ? r->sub->type : r->resource->type;
+	void *object;
+	if (!whole || !type || r->resource->custom || api_from_json(type, body, NULL, &object, NULL) < 0)
+		return json_incref(body);
+	api_default(object);
+	json_t *tree = api_to_json(type, object);
+	api_unref(object);
+	return tree;
+}
+
+void audit_finished(struct request *r, int code) {
+	struct audit_event *e = r->audit;
+	if (!e)
+		return;
+	if (!e->status)
+		e->status = json_pack("{s:{}, s:i}", "metadata", "code", code);
+	if (r->impersonator)
+		json_object_set_new(e->head, "impersonatedUser", user_tree(r->user));
+	json_t *body = r->is_resource && strcmp(r->method, "GET") != 0 && strcmp(r->method, "HEAD") != 0 ? body_tree(r, e) : NULL;
+	if (body)
+		complete_reference(e, body);
+	if (body && e->level >= AUDIT_REQUEST && code != 403)
+		e->request = as_understood(r, body);
+	json_decref(body);
+	if (e->is_long) {
+		tell(e, AUDIT_STARTED, "ResponseStarted", true);
+		return;
+	}
+	e->complete = true;
+	tell(e, AUDIT_COMPLETE, "ResponseComplete", true);
+}
