@@ -158,12 +158,14 @@ static void count_restarts(struct job_sync *s, const struct core_v1_pod *pod)
 
 /*
  * One that was told to go counts as failed at once. Once that is written it stays so, even if the pod comes to a good end after all; and what a job that has failed
- * takes away has failed with it.
+ * takes away has failed with it. But what is written as succeeded stays that, whoever takes it away afterwards.
  */
 static bool has_succeeded(struct job_sync *s, const struct core_v1_pod *pod)
 {
 	if (!str_equal(pod->status.phase, CORE_V1_POD_PHASE_SUCCEEDED) || api_string_list_has(&uncounted_of(s->job)->failed, pod->metadata.uid))
 		return false;
+	if (api_string_list_has(&uncounted_of(s->job)->succeeded, pod->metadata.uid) || (job_is_indexed(s->job) && index_set_has(&s->succeeded, job_pod_index(pod))))
+		return true;
 	const struct batch_v1_job_condition *target = is_met(s->job, "FailureTarget") ? job_condition(s->job, "FailureTarget") : NULL;
 	return !target || !pod->metadata.deletion_timestamp.set || time_diff_ns(job_pod_end(pod), target->last_transition_time.t) < 0;
 }
