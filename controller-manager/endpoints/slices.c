@@ -146,6 +146,18 @@ static void families_of(const struct core_v1_service *service, const char *famil
 		families[(*count)++] = !service_is_headless(service) && strchr(str_or(service->spec.cluster_ip, ""), ':') ? "IPv6" : "IPv4";
 }
 
+/* Whether clients of this family are told zones already. */
+static bool hints_are_told(const struct plan *plan, const char *family)
+{
+	for (size_t i = 0; i < plan->slices.len; i++) {
+		const struct discovery_v1_endpoint_slice *slice = plan->slices.items[i];
+		for (uint32_t j = 0; j < slice->endpoints.len && str_equal(slice->address_type, family); j++)
+			if (slice->endpoints.items[j].hints && slice->endpoints.items[j].hints->for_zones.len)
+				return true;
+	}
+	return false;
+}
+
 static void hint_zones(struct plan *plan)
 {
 	autolist struct informer_list nodes = INFORMER_LIST_INIT;
@@ -155,6 +167,8 @@ static void hint_zones(struct plan *plan)
 		const char *why_not = topology_assign(group->endpoints, group->len, &nodes, plan->arena);
 		if (why_not)
 			reconciler_event(plan->r, plan->service, EVENT_WARNING, "TopologyAwareHintsDisabled", "%s, addressType: %s", why_not, group->family);
+		else if (!hints_are_told(plan, group->family))
+			reconciler_event(plan->r, plan->service, EVENT_NORMAL, "TopologyAwareHintsEnabled", "Topology Aware Hints has been enabled, addressType: %s", group->family);
 	}
 }
 

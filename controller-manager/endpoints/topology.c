@@ -128,12 +128,14 @@ static const char *assign(struct zones *zones, const struct informer_list *nodes
 		return "Insufficient Node information: allocatable CPU or zone not specified on one or more nodes";
 	if (zones->len < 2)
 		return "Nodes only ready in one zone";
+	if (zones->len > count)
+		return arena_printf(arena, "Insufficient number of endpoints (%zu endpoints, %zu zones)", count, zones->len);
 	for (size_t i = 0; i < zones->len; i++) {
 		zones->items[i].least = (int64_t)ceil((double)count * zones->items[i].cpu / zones->cpu / (1 + OVERLOAD));
 		least += zones->items[i].least;
 	}
 	if (least > (int64_t)count)
-		return "Insufficient number of endpoints, impossible to safely allocate proportionally";
+		return arena_printf(arena, "Unable to allocate minimum required endpoints to each zone without exceeding overload threshold (%zu endpoints, %zu zones)", count, zones->len);
 	for (size_t i = 0; i < count; i++) {
 		struct zone *zone = str_empty(ready[i]->zone) ? NULL : find_zone(zones, ready[i]->zone);
 		if (!zone)
@@ -158,8 +160,6 @@ const char *topology_assign(struct discovery_v1_endpoint *endpoints, size_t len,
 		if (is_ready(&endpoints[i]))
 			ready[count++] = &endpoints[i];
 	}
-	if (!count)
-		return NULL;
 	qsort(ready, count, sizeof(*ready), compare_endpoints);
 	const char *why_not = assign(&zones, nodes, ready, count, arena);
 	free(zones.items);
