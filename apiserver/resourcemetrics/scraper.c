@@ -15,7 +15,8 @@
 #define TICK_NS NSEC_PER_SEC
 #define FIRST_GAP_NS (5 * NSEC_PER_SEC)   /* between the first two answers of a node */
 #define READ_NS (15 * NSEC_PER_SEC)       /* while somebody reads */
-#define IDLE_NS (60 * NSEC_PER_SEC)
+#define IDLE_NS (120 * NSEC_PER_SEC)      /* a node at rest hardly does anything else than answer that */
+#define AWAY_NS (60 * NSEC_PER_SEC)       /* between questions to a node that does not answer */
 #define READER_GONE_NS (300 * NSEC_PER_SEC)
 #define STALE_NS (180 * NSEC_PER_SEC)     /* older usage is not shown */
 #define TIMEOUT_NS (10 * NSEC_PER_SEC)
@@ -117,7 +118,7 @@ static void on_answer(int status, const struct buf *body, const struct error *er
 	/* A node that stays away is asked less and less often. */
 	if (!target->failures++)
 		log_debug(2, "kubelet does not tell what is used", LOG_STR("node", target->name), LOG_INT("status", status), LOG_STR("error", err ? error_message(err) : ""));
-	int64_t wait = target->failures > 2 ? IDLE_NS : READ_NS * target->failures;
+	int64_t wait = target->failures > 2 ? AWAY_NS : READ_NS * target->failures;
 	target->answered = clock_monotonic_ns();
 	target->wait = wait + (int64_t)random_below((uint64_t)wait / 4);
 }

@@ -591,26 +591,36 @@ int cgroup_leave(struct cgroup_tree *tree, struct error *err)
 
 /* ---- reading ---- */
 
-static int read_into(struct cgroup_tree *tree, const char *path, void (*fn)(struct cgroup_tree *, const char *, struct cgroup_stats *), struct cgroup_stats *ret, struct error *err)
+static const char *stats_begin(const char *path, struct cgroup_stats *ret)
 {
-	if (strcmp(path, "/") == 0)
-		path = "";
-	if (*path && !cgroup_exists(tree, path))
-		return error_set(err, ENOENT, "cgroup %s does not exist", path);
-	struct cgroup_stats stats = {.time = clock_wall(), .memory_limit = UINT64_MAX, .pids_limit = UINT64_MAX};
-	fn(tree, path, &stats);
-	*ret = stats;
-	return 0;
+	*ret = (struct cgroup_stats){.time = clock_wall(), .memory_limit = UINT64_MAX, .pids_limit = UINT64_MAX};
+	return strcmp(path, "/") == 0 ? "" : path;
+}
+
+static int stats_absent(const char *path, struct error *err)
+{
+	return error_set(err, ENOENT, "cgroup %s does not exist", path);
 }
 
 int cgroup_stats_read(struct cgroup_tree *tree, const char *path, struct cgroup_stats *ret, struct error *err)
 {
-	return read_into(tree, path, tree->ops->read_stats, ret, err);
+	struct cgroup_stats stats;
+	path = stats_begin(path, &stats);
+	if (*path && !cgroup_exists(tree, path))
+		return stats_absent(path, err);
+	tree->ops->read_stats(tree, path, &stats);
+	*ret = stats;
+	return 0;
 }
 
 int cgroup_usage_read(struct cgroup_tree *tree, const char *path, struct cgroup_stats *ret, struct error *err)
 {
-	return read_into(tree, path, tree->ops->read_usage, ret, err);
+	struct cgroup_stats stats;
+	path = stats_begin(path, &stats);
+	if (!tree->ops->read_usage(tree, path, &stats) && *path)
+		return stats_absent(path, err);
+	*ret = stats;
+	return 0;
 }
 
 static int compare_sizes(const void *a, const void *b)

@@ -18,8 +18,8 @@ struct cgroup_ops {
 	/* What a new group needs before processes may enter it. `path` exists in all hierarchies. */
 	int (*prepare)(struct cgroup_tree *tree, const char *path, struct error *err);
 	int (*apply)(struct cgroup_tree *tree, const char *path, const struct cgroup_resources *resources, struct error *err);
-	/* What cgroup_usage_read() gives; all, with that. */
-	void (*read_usage)(struct cgroup_tree *tree, const char *path, struct cgroup_stats *ret);
+	/* What cgroup_usage_read() gives; false where the group is not there. read_stats gives all, with that. */
+	bool (*read_usage)(struct cgroup_tree *tree, const char *path, struct cgroup_stats *ret);
 	void (*read_stats)(struct cgroup_tree *tree, const char *path, struct cgroup_stats *ret);
 	/* Kills all in one group, its children too, at once; -EOPNOTSUPP: the caller signals one by one. */
 	int (*kill)(struct cgroup_tree *tree, const char *path);

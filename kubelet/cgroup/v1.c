@@ -136,7 +136,7 @@ static void v1_read_cpu(struct cgroup_tree *tree, const char *path, struct cgrou
 	ret->cpu_throttled_ns = cgroup_stat_field(throttle, "throttled_time");
 }
 
-static void v1_read_usage(struct cgroup_tree *tree, const char *path, struct cgroup_stats *ret)
+static bool v1_read_usage(struct cgroup_tree *tree, const char *path, struct cgroup_stats *ret)
 {
 	ret->cpu_usage_ns = cgroup_read_uint(cgroup_find(tree, "cpuacct"), path, "cpuacct.usage", 0);
 	const struct cgroup_hierarchy *memory = cgroup_find(tree, "memory");
@@ -149,6 +149,7 @@ static void v1_read_usage(struct cgroup_tree *tree, const char *path, struct cgr
 	ret->memory_swap = cgroup_stat_field(stat, "total_swap");
 	ret->page_faults = cgroup_stat_field(stat, "total_pgfault");
 	ret->major_page_faults = cgroup_stat_field(stat, "total_pgmajfault");
+	return stat;
 }
 
 static void v1_read_memory(struct cgroup_tree *tree, const char *path, struct cgroup_stats *ret)

@@ -131,7 +131,7 @@ static int v2_apply(struct cgroup_tree *tree, const char *path, const struct cgr
 }
 
 /* What cpu.stat tells of more than the sum comes with it. */
-static void v2_read_usage(struct cgroup_tree *tree, const char *path, struct cgroup_stats *ret)
+static bool v2_read_usage(struct cgroup_tree *tree, const char *path, struct cgroup_stats *ret)
 {
 	const struct cgroup_hierarchy *h = &tree->hierarchies[0];
 	autofree char *cpu = cgroup_read(h, path, "cpu.stat");
@@ -151,6 +151,7 @@ static void v2_read_usage(struct cgroup_tree *tree, const char *path, struct cgr
 	uint64_t inactive = cgroup_stat_field(stat, "inactive_file");
 	ret->memory_working_set = ret->memory_usage > inactive ? ret->memory_usage - inactive : 0;
 	ret->memory_swap = cgroup_read_uint(h, path, "memory.swap.current", 0);
+	return stat;
 }
 
 static void v2_read_stats(struct cgroup_tree *tree, const char *path, struct cgroup_stats *ret)
