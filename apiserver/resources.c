@@ -298,7 +298,7 @@ void registry_free(struct registry *registry) {
 
 bool resource_is_identity(const struct resource *resource) {
 	/* Defaults that a definition got later show on what was stored before. */
-	if (resource->custom && (resource->custom->has_defaults || resource->custom->conversion))
+	if (resource->custom && (resource->custom->has_defaults || resource->custom->conversion || resource->custom->mixed))
 		return false;
 	return resource->type == resource->storage_type;
 }

@@ -194,6 +194,15 @@ static char *deprecation(json_t *spec, json_t *version) {
 
 /* ---- registration ---- */
 
+static bool has_older_versions(json_t *crd, const char *storage) {
+	size_t i;
+	json_t *version;
+	json_array_foreach(json_path(crd, "status.storedVersions"), i, version)
+		if (!str_equal(json_string_value(version), storage))
+			return true;
+	return false;
+}
+
 static struct custom_resource *make_custom(json_t *spec, json_t *version, const char *storage_version, struct conversion *conversion) {
 	struct custom_resource *custom = xnew(struct custom_resource);
 	custom->conversion = conversion;
@@ -259,6 +268,7 @@ static void define(struct apiserver *server, json_t *crd) {
 	for (size_t i = 0; i < json_array_size(versions) && count < array_len(made); i++) {
 		json_t *version = json_array_get(versions, i);
 		struct custom_resource *custom = make_custom(spec, version, storage ? storage : "", conversion);
+		custom->mixed = has_older_versions(crd, storage);
 		if (str_equal(custom->api.version, storage))
 			storage_type = &custom->type;
 		if (json_is_true(json_object_get(version, "served")))

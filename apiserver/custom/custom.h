@@ -30,6 +30,7 @@ struct custom_resource {
 	bool has_defaults;
 	char **column_paths;     /* of api.columns; the first (Name) and a last default Age are ours: NULL */
 	struct conversion *conversion; /* by a webhook; NULL: none */
+	bool mixed;              /* some objects are stored in a version that was another's to be stored in */
 	char *scale_spec, *scale_status, *scale_selector; /* JSON paths without the leading dot; NULL: no scale */
 };
 

@@ -184,6 +184,13 @@ def test_mutate(site):
     check("a custom resource, in either version", s == 201 and o["apiVersion"] == "example.com/v2" and o["data"] == {"one": "example.com/v1", "two": "example.com/v2"}, o)
     s, o, _ = api.call("PATCH", path + "/p", {"data": {"three": "3"}}, MERGE)
     check("and changed", s == 200 and o["data"] == {"one": "example.com/v1", "two": "example.com/v2", "three": "3"}, o)
+    versions = [dict(v, storage=v["name"] == "v2") for v in crd["spec"]["versions"]]
+    api.call("PATCH", "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/pairs.example.com", {"spec": {"versions": versions}}, MERGE)
+    s, o, _ = api.call("GET", path + "/p")
+    check("read in the version that is stored now", s == 200 and o["apiVersion"] == "example.com/v2", o)
+    s, o, _ = api.call("PATCH", path + "/p", [{"op": "add", "path": "/dummy", "value": "x"}], "application/json-patch+json")
+    check("and changed in it", s == 200 and o["apiVersion"] == "example.com/v2" and o["dummy"] == "x", o)
+    check("and in a list", {i["apiVersion"] for i in api.get(path)["items"]} == {"example.com/v2"})
     hooks.close()
 
 
