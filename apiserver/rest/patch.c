@@ -109,12 +109,25 @@ static int run_strategic(const struct patch_input *input, const struct api_type 
 	return rc;
 }
 
+/* A client is told no more than this where a well-formed patch does not apply. */
+static int run_json(const struct patch_input *input, json_t *target, json_t **ret, struct error *err) {
+	autoerror struct error why = {0};
+	int rc = patch_json(target, input->tree, ret, &why);
+	if (rc < 0 && why.http_code != 422)
+		return error_move(err, &why);
+	if (rc < 0) {
+		error_status(err, 422, "Invalid", "the server rejected our request due to an error in our request");
+		err->empty_details = true;
+	}
+	return rc;
+}
+
 int patch_run(const struct patch_input *input, const struct api_type *type, json_t *target, json_t **ret, struct error *err) {
 	if (input->fault)
 		return error_bad_request(err, "%s", input->fault);
 	switch (input->kind) {
 	case PATCH_JSON:
-		return patch_json(target, input->tree, ret, err);
+		return run_json(input, target, ret, err);
 	case PATCH_STRATEGIC:
 		return run_strategic(input, type, target, ret, err);
 	default:

@@ -4,9 +4,6 @@
 
 #include <errno.h>
 
-/* The server tells a client no more than this where a well-formed patch does not apply. */
-#define REFUSED "the server rejected our request due to an error in our request"
-
 bool patch_values_equal(json_t *a, json_t *b) {
 	if (json_is_number(a) && json_is_number(b) && json_typeof(a) != json_typeof(b))
 		return json_number_value(a) == json_number_value(b);
@@ -98,15 +95,7 @@ static json_t *find(json_t *root, const char *path) {
 
 struct patching {
 	json_t *root; /* owned; what operations change */
-	struct error *err;
 };
-
-static int refuse(struct patching *p) {
-	error_status(p->err, 422, "Invalid", REFUSED);
-	if (p->err)
-		p->err->empty_details = true;
-	return -EINVAL;
-}
 
 /* Takes `value`. */
 static int put(struct patching *p, const char *path, json_t *value, bool replace) {
@@ -119,24 +108,24 @@ static int put(struct patching *p, const char *path, json_t *value, bool replace
 	json_t *holder = find_holder(p->root, path, &token);
 	/* As Kubernetes has it, a member that is not there is replaced as well. */
 	if (json_is_object(holder))
-		return json_object_set_new(holder, token, value) ? refuse(p) : 0;
+		return json_object_set_new(holder, token, value) ? -EINVAL : 0;
 	int64_t index = json_is_array(holder) ? array_index(holder, token, !replace) : -1;
 	if (index < 0) {
 		json_decref(value);
-		return refuse(p);
+		return -EINVAL;
 	}
 	if (replace)
-		return json_array_set_new(holder, (size_t)index, value) ? refuse(p) : 0;
-	return json_array_insert_new(holder, (size_t)index, value) ? refuse(p) : 0;
+		return json_array_set_new(holder, (size_t)index, value) ? -EINVAL : 0;
+	return json_array_insert_new(holder, (size_t)index, value) ? -EINVAL : 0;
 }
 
 static int take_away(struct patching *p, const char *path) {
 	autofree char *token = NULL;
 	json_t *holder = *path ? find_holder(p->root, path, &token) : NULL;
 	if (json_is_object(holder))
-		return json_object_del(holder, token) ? refuse(p) : 0;
+		return json_object_del(holder, token) ? -EINVAL : 0;
 	int64_t index = json_is_array(holder) ? array_index(holder, token, false) : -1;
-	return index < 0 || json_array_remove(holder, (size_t)index) ? refuse(p) : 0;
+	return index < 0 || json_array_remove(holder, (size_t)index) ? -EINVAL : 0;
 }
 
 static int apply_add(struct patching *p, const char *path, const char *from, json_t *value) {
@@ -155,10 +144,10 @@ static int apply_move(struct patching *p, const char *path, const char *from, js
 	size_t len = strlen(from);
 	/* Nothing moves into itself. */
 	if (str_starts_with(path, from) && path[len] == '/')
-		return refuse(p);
+		return -EINVAL;
 	json_t *moved = find(p->root, from);
 	if (!moved || !len)
-		return refuse(p);
+		return -EINVAL;
 	json_incref(moved);
 	if (take_away(p, from) < 0) {
 		json_decref(moved);
@@ -172,15 +161,15 @@ static int apply_copy(struct patching *p, const char *path, const char *from, js
 	json_t *holder = *from ? find_holder(p->root, from, &token) : NULL, *copied = holder ? step(holder, token) : find(p->root, from);
 	/* Likewise a member that is not there is copied as null. */
 	if (!copied && !json_is_object(holder))
-		return refuse(p);
+		return -EINVAL;
 	return put(p, path, copied ? json_deep_copy(copied) : json_null(), false);
 }
 
 static int apply_test(struct patching *p, const char *path, const char *from, json_t *value) {
 	json_t *have = find(p->root, path);
 	if (!have)
-		return json_is_null(value) ? 0 : refuse(p);
-	return patch_values_equal(have, value) ? 0 : refuse(p);
+		return json_is_null(value) ? 0 : -EINVAL;
+	return patch_values_equal(have, value) ? 0 : -EINVAL;
 }
 
 static const struct operation {
@@ -192,7 +181,13 @@ static const struct operation {
 	{"move", true, apply_move}, {"copy", true, apply_copy}, {"test", false, apply_test},
 };
 
-static int apply_operation(struct patching *p, json_t *step_json) {
+static int refuse(const char *name, const char *path, struct error *err) {
+	if (str_equal(name, "test"))
+		return error_status(err, 422, "Invalid", "testing value %s failed: test failed", path);
+	return error_status(err, 422, "Invalid", "%s operation does not apply: doc is missing path: \"%s\": missing value", name, path);
+}
+
+static int apply_operation(struct patching *p, json_t *step_json, struct error *err) {
 	const char *name = json_string_value(json_object_get(step_json, "op"));
 	const char *path = json_string_value(json_object_get(step_json, "path"));
 	const char *from = json_string_value(json_object_get(step_json, "from"));
@@ -202,14 +197,12 @@ static int apply_operation(struct patching *p, json_t *step_json) {
 		if (!name || strcmp(op->name, name))
 			continue;
 		if (!path || (op->needs_from && !from))
-			return refuse(p);
-		if (value)
-			return op->apply(p, path, from, value);
+			break;
 		/* Left out, it is null. */
 		json_t *null = json_null();
-		return op->apply(p, path, from, null);
+		return op->apply(p, path, from, value ? value : null) < 0 ? refuse(name, path, err) : 0;
 	}
-	return refuse(p);
+	return error_status(err, 422, "Invalid", "Unexpected kind: %s", str_or(name, "unknown"));
 }
 
 static const char *type_name(const json_t *value) {
@@ -233,9 +226,9 @@ int patch_json(json_t *target, json_t *patch, json_t **ret, struct error *err) {
 				return error_status(err, 400, "BadRequest", "error decoding patch: json: cannot unmarshal %s into Go struct field jsonPatchOp.%s of type string", type_name(text), texts[t]);
 		}
 	}
-	struct patching p = {.root = json_deep_copy(target), .err = err};
+	struct patching p = {.root = json_deep_copy(target)};
 	json_array_foreach(patch, i, item) {
-		int r = apply_operation(&p, item);
+		int r = apply_operation(&p, item, err);
 		if (r < 0) {
 			json_decref(p.root);
 			return r;

@@ -11,7 +11,7 @@
 
 #define PATCH_MAX_OPERATIONS 10000
 
-/* RFC 6902. 400 BadRequest: the patch is malformed; 413: too many operations; 422 Invalid: it does not apply (test failed, no such path). */
+/* RFC 6902. 400 BadRequest: the patch is malformed; 413: too many operations; 422 Invalid: it does not apply, and why (test failed, no such path). */
 int patch_json(json_t *target, json_t *patch, json_t **ret, struct error *err);
 /* RFC 7396. 400 BadRequest where the patch is no object. */
 int patch_merge(json_t *target, json_t *patch, json_t **ret, struct error *err);
