@@ -808,7 +808,8 @@ static void test_quiet_logs(void **state)
 		assert_int_equal(before.len, burst);
 		if (before.len)
 			sleep(1); /* names have whole seconds */
-		autofree char *go = xprintf("touch /go%d; while [ ! -e /done%d ]; do sleep 0.05; done", burst, burst + 1), *out = exec_output(id, go, NULL);
+		autofree char *go = xprintf("touch /go%d; while [ ! -e /done%d ]; do sleep 0.05; done", burst, burst + 1);
+		free(exec_output(id, go, NULL));
 		size_t count = before.len;
 		for (int i = 0; count == before.len && i < 500; i++) {
 			autologfiles struct log_files after;
