@@ -16,15 +16,18 @@
 
 #define ARENAS 2
 #define MAX_MAPS (4u << 20)
-#define WORTH_TRIMMING ((size_t)2 << 20)
+#define WORTH_TRIMMING ((size_t)1 << 20)
+#define WORTH_TRIMMING_BLOCKS ((size_t)512 << 10)
 #define START_MS 10000 /* then first lists are read and first connections made */
 #define TIDY_MS 10000
 /*
  * To learn what lies free malloc walks all of it, a cache miss for each chunk: with 30,000 pods cached that is milliseconds, more than an idle daemon uses
  * otherwise. What a burst frees is freed by work, though, and what a process has worked its clock tells for nothing: a look is worth its cost once the
- * process has worked so many times as long. An idle daemon looks every few minutes then, one that was busy a moment ago at once.
+ * process has worked so many times as long. An idle daemon looks every few minutes then, one that was busy a moment ago at once. And caches let go of
+ * what nobody asks for any more when all is still: so after a burst, and after the start, some looks follow, ever further apart.
  */
 #define WORK_PER_LOOK 40
+#define LOOKS_FOLLOW 8 /* so many ticks: at the first of them, the second, the fourth and the last */
 #define WORTH_LOOKING ((size_t)1 << 20) /* so much came or went: worth it in any case */
 #define WORTH_LOOKING_FILES ((size_t)4 << 20) /* of all pages; those of programs come back by themselves as they are used: some are no burst */
 
@@ -78,7 +81,7 @@ bool memory_tidy(void)
 	/* What was returned already still counts as free, so only what came on top of it tells. Two at once do no harm. */
 	static size_t left;
 	size_t last = __atomic_load_n(&left, __ATOMIC_RELAXED), now = mallinfo2().fordblks;
-	bool worth_trimming = now > last + WORTH_TRIMMING, of_blocks = blocks_count().dirty > WORTH_TRIMMING / 4;
+	bool worth_trimming = now > last + WORTH_TRIMMING, of_blocks = blocks_count().dirty > WORTH_TRIMMING_BLOCKS;
 
 	if (of_blocks)
 		blocks_trim();
@@ -127,7 +130,7 @@ static bool has_moved(const struct memory_use *last, const struct memory_use *no
 	return now->anonymous > last->anonymous + WORTH_LOOKING || last->anonymous > now->anonymous + WORTH_LOOKING || now->resident > last->resident + WORTH_LOOKING_FILES;
 }
 
-/* *step: 1: the start is not over; 2: all is still; 3: something came or went at the last look. */
+/* *step: 1: the start is not over; 2: something came or went at the last look; from 3 on it counts the ticks since. */
 int memory_look(unsigned *step)
 {
 	/* As it was at the last look, and what that took. */
@@ -139,16 +142,20 @@ int memory_look(unsigned *step)
 	}
 	struct memory_use now = memory_use();
 	bool moved = *step > 1 && has_moved(&seen, &now);
-	if (*step == 1 || (*step == 3 && !moved)) {
+	if (*step < 3 && !moved) {
 		/* The start, or a burst, is over: what it alone ran and read goes too. */
 		memory_trim();
 		seen = memory_use();
-		*step = 2;
+		*step = 3;
 		return TIDY_MS;
 	}
 	if (moved)
-		*step = 3;
-	else if (worked_ns(CLOCK_PROCESS_CPUTIME_ID) - worked < WORK_PER_LOOK * cost)
+		*step = 2;
+	unsigned still = *step - 2;
+	if (*step < LOOKS_FOLLOW + 3 && !moved)
+		++*step;
+	bool follows = still <= LOOKS_FOLLOW && (still & (still - 1)) == 0;
+	if (!moved && !follows && worked_ns(CLOCK_PROCESS_CPUTIME_ID) - worked < WORK_PER_LOOK * cost)
 		return TIDY_MS;
 	int64_t begun = worked_ns(CLOCK_THREAD_CPUTIME_ID);
 	if (memory_tidy())
