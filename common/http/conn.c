@@ -353,8 +353,9 @@ static bool after_write(struct http_conn *conn, bool ok)
 /* One step from the server side to the client. Returns true where something moved. */
 static bool pump_out(struct http_conn *conn)
 {
-	if (!pending_empty(&conn->out) && (!conn->writable || !flush_out(conn)))
-		return false;
+	/* That it is out is a step too: what waits for it, the next request or the end, is looked at after it. */
+	if (!pending_empty(&conn->out))
+		return conn->writable && flush_out(conn);
 	if (conn->streaming) {
 		if (conn->stream && !conn->write_shut && !stream_pump(conn->stream, conn))
 			conn_close(conn);

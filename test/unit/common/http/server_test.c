@@ -10,6 +10,7 @@
 #include <signal.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <sys/ioctl.h>
 #include <stdatomic.h>
 #include <sys/wait.h>
 #include <cmocka.h>
@@ -585,6 +586,31 @@ static void test_parts(void **state)
 	peer_close(&peer);
 }
 
+/* Of some lengths the last bytes are written when there is room again: what came behind the request, or its end, is not forgotten over that. */
+static void test_answer_fills_socket(void **state)
+{
+	struct fixture *f = *state;
+	for (int n = 48; n < 6000; n += 48) {
+		struct peer peer = peer_connect(f->port, &f->peer);
+		char text[256], c;
+		snprintf(text, sizeof(text), "GET /parts?n=%d HTTP/1.1\r\nHost: x\r\n\r\nGET /parts?n=1 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", n);
+		peer_say(&peer, text);
+		/* Read only once no more comes. */
+		for (int seen = -1, now = 0; seen != now; usleep(5000)) {
+			seen = now;
+			assert_int_equal(ioctl(peer.fd, FIONREAD, &now), 0);
+		}
+		for (int i = 0; i < 2; i++) {
+			struct answer a;
+			assert_true(peer_answer(&peer, &a, false));
+			assert_int_equal(a.len, (i ? 1 : n) * 1000);
+			free(a.body);
+		}
+		assert_int_equal(peer_recv(&peer, &c, 1), 0);
+		peer_close(&peer);
+	}
+}
+
 static void test_pull(void **state)
 {
 	struct fixture *f = *state;
@@ -953,6 +979,7 @@ int main(void)
 		BOTH(test_header_limit),
 		BOTH(test_garbage),
 		BOTH(test_parts),
+		BOTH(test_answer_fills_socket),
 		BOTH(test_pull),
 		BOTH(test_stream),
 		BOTH(test_stream_old_and_head),
