@@ -17,6 +17,7 @@
  * An etcd without room takes no key, and must be read and deleted from all the same. Who is refused for that takes the keys away of those that say "alone", waits
  * until what they knew has lapsed, and then counts as a member for KEYLESS_NS from each refusal on, if a look after it shows nobody who says "alone". Where
  * there is room again a key that says so was put after that refusal, and its server believes it only when that time is over.
+ *
  * What this rests on: that clocks of two machines advance alike within the margins, over sleep too (CLOCK_BOOTTIME), and
  * that nobody but members writes below the prefix. Where somebody does, as a restore or another implementation might, his first event shows it, and
  * etcd is asked again as long as that may go on.

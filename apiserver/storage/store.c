@@ -15,6 +15,11 @@
 
 /* ---- events from etcd ---- */
 
+static bool is_server_key(const char *path, size_t len)
+{
+	return len >= strlen(KEY_SERVERS) && memcmp(path, KEY_SERVERS, strlen(KEY_SERVERS)) == 0;
+}
+
 static bool is_own_key(const char *path, size_t len)
 {
 	static const char *const keys[] = {KEY_COMPACT, KEY_PROGRESS};
@@ -23,7 +28,7 @@ static bool is_own_key(const char *path, size_t len)
 		if (len == strlen(keys[i]) && memcmp(path, keys[i], len) == 0)
 			return true;
 	}
-	return len >= strlen(KEY_SERVERS) && memcmp(path, KEY_SERVERS, strlen(KEY_SERVERS)) == 0;
+	return is_server_key(path, len);
 }
 
 struct collection *store_route(struct store *store, const char *path, size_t len)
@@ -93,21 +98,14 @@ void store_told(struct store *store, uint64_t revision)
 		;
 }
 
-/* Our own keys, of which one is no object and yet news. True where it was one. */
-static bool take_own_key(struct store *store, const char *path, size_t len, bool deleted)
-{
-	if (len < strlen(KEY_SERVERS) || memcmp(path, KEY_SERVERS, strlen(KEY_SERVERS)) != 0)
-		return is_own_key(path, len);
-	members_event(store->members, path, len, deleted);
-	return true;
-}
-
 static void take_event(struct store *store, const struct etcd_event *event)
 {
 	const char *path = event->kv.key.data + store->prefix_len;
 	size_t len = event->kv.key.len - store->prefix_len;
 
-	if (take_own_key(store, path, len, event->deleted))
+	if (is_server_key(path, len))
+		members_event(store->members, path, len, event->deleted);
+	if (is_own_key(path, len))
 		return;
 	/* A deletion may be a lease's end. */
 	if (!event->deleted && atomic_load(&store->writes) == 0 && (uint64_t)event->kv.mod_revision > atomic_load(&store->revision))

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Consistent reads, where the cache is not known to be fresh (store_fresh()): etcd is asked for its revision by one tiny read that all share who came before it
- * was sent, of the keys by which API servers know each other; then they wait until the cache has reached it. Where the watch is silent though etcd's revision has moved (somebody wrote outside our prefix), progress is asked
- * for; an etcd that tells progress wrongly gets a write to a key of ours instead, whose event moves the cache.
+ * was sent, of the keys by which API servers know each other; then they wait until the cache has reached it. Where the watch is silent though etcd's
+ * revision has moved (somebody wrote outside our prefix), progress is asked for; an etcd that tells progress wrongly gets a write to a key of ours
+ * instead, whose event moves the cache.
  *
  * Who has waited goes on on a few threads of ours: what it does then may be long (a LIST with a selector walks all objects), and the
  * store's thread has events to hand out.
