@@ -5,6 +5,7 @@
 #include "common/api/yaml.h"
 #include "common/base/file.h"
 #include "common/base/log.h"
+#include "common/daemon/zpages.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -395,39 +396,14 @@ static json_t *map_json(const struct flag_list *list) {
 	return out;
 }
 
-static json_t *list_json(const struct flag_list *list) {
-	json_t *out = json_array();
-	for (size_t i = 0; i < list->len; i++)
-		json_array_append_new(out, json_string(list->items[i]));
-	return out;
-}
-
-static json_t *flag_json(const struct flag *flag, const struct kubelet_options *options) {
+/* NULL: not told. */
+static json_t *field_json(const struct flag *flag, const struct kubelet_options *options) {
 	const void *at = (const char *)options + flag->offset;
-	char text[64];
-	switch (flag->kind) {
-	case FLAG_STRING:
-		return str_empty(*(char *const *)at) ? NULL : json_string(*(char *const *)at);
-	case FLAG_BOOL:
-		return json_boolean(*(const bool *)at);
-	case FLAG_INT:
-		return json_integer(*(const int64_t *)at);
-	case FLAG_DOUBLE:
-		return json_real(*(const double *)at);
-	case FLAG_DURATION:
-		duration_format(*(const int64_t *)at, text);
-		return json_string(text);
-	case FLAG_STRING_LIST:
-		/* Thresholds are a list on the command line and a map in the file. */
-		return str_starts_with(flag->name, "eviction-") ? map_json(at) : list_json(at);
-	case FLAG_STRING_ARRAY:
-		return list_json(at);
-	case FLAG_STRING_MAP:
-		return map_json(at);
-	case FLAG_IGNORED:
-		break;
-	}
-	return NULL;
+	if (flag->kind == FLAG_IGNORED || (flag->kind == FLAG_STRING && str_empty(*(char *const *)at)))
+		return NULL;
+	/* Thresholds are a list on the command line and a map in the file. */
+	bool is_map = flag->kind == FLAG_STRING_MAP || (flag->kind == FLAG_STRING_LIST && str_starts_with(flag->name, "eviction-"));
+	return is_map ? map_json(at) : flag_to_json(flag, false, options);
 }
 
 /* Makes the sections on the way. take_value may be NULL: then nothing is set. */
@@ -474,7 +450,7 @@ char *kubelet_options_config(const struct kubelet_options *options) {
 	for (size_t i = 0; i < array_len(fields); i++)
 		for (size_t j = 0; j < array_len(flags); j++)
 			if (str_equal(flags[j].name, fields[i].flag))
-				field_set(root, fields[i].field, flag_json(&flags[j], options));
+				field_set(root, fields[i].field, field_json(&flags[j], options));
 	if (options->register_with_taints.len)
 		json_object_set_new(root, "registerWithTaints", taints_json(&options->register_with_taints));
 	if (options->shutdown_by_priority.len)

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "common/daemon/zpages.h"
 
-#include <jansson.h>
 #include <time.h>
 
 #define VERSION "1.36"
@@ -104,7 +103,7 @@ void zpage_flagz(struct buf *out, enum zpage_form form, const char *name, const 
 
 /* ---- configuration ---- */
 
-static json_t *joined(const struct flag_list *list)
+static json_t *join(const struct flag_list *list)
 {
 	autobuf struct buf text = BUF_INIT(MAX_VALUE);
 	for (size_t i = 0; i < list->len; i++)
@@ -112,7 +111,7 @@ static json_t *joined(const struct flag_list *list)
 	return json_string(str_or(text.data, ""));
 }
 
-static json_t *value_of(const struct flag *flag, bool as_text, const void *options)
+json_t *flag_to_json(const struct flag *flag, bool joined, const void *options)
 {
 	const void *at = (const char *)options + flag->offset;
 	autobuf struct buf text = BUF_INIT(MAX_VALUE);
@@ -127,8 +126,8 @@ static json_t *value_of(const struct flag *flag, bool as_text, const void *optio
 	case FLAG_STRING_ARRAY:
 	case FLAG_STRING_MAP: {
 		const struct flag_list *list = at;
-		if (as_text)
-			return joined(list);
+		if (joined)
+			return join(list);
 		json_t *items = json_array();
 		for (size_t i = 0; i < list->len; i++)
 			json_array_append_new(items, json_string(list->items[i]));
@@ -172,7 +171,7 @@ void zpage_configz(struct buf *out, const struct config_page *page, const struct
 			continue;
 		for (const char *dot; (dot = strchr(path, '.')); path = dot + 1)
 			at = step_into(at, path, (size_t)(dot - path));
-		json_object_set_new(at, path, value_of(flag, page->rows[i].joined, options));
+		json_object_set_new(at, path, flag_to_json(flag, page->rows[i].joined, options));
 	}
 	autofree char *text = json_dumps(all, JSON_COMPACT | JSON_REAL_PRECISION(6));
 	json_decref(all);

@@ -7,6 +7,8 @@
 #include "common/base/clock.h"
 #include "common/base/flags.h"
 
+#include <jansson.h>
+
 enum zpage_form { ZPAGE_TEXT, ZPAGE_ALPHA, ZPAGE_BETA };
 
 /*
@@ -20,6 +22,9 @@ char *zpage_content_type(const char *kind, enum zpage_form form);
 /* name: of the component, as Kubernetes calls it. */
 void zpage_statusz(struct buf *out, enum zpage_form form, const char *name, struct wall_time started, const char *const *paths, size_t count);
 void zpage_flagz(struct buf *out, enum zpage_form form, const char *name, const struct flag *flags, size_t count, const void *options);
+
+/* A flag's value as a configuration file holds it: lists and maps as arrays of texts, or, if joined, as one text with commas. The caller's reference. */
+json_t *flag_to_json(const struct flag *flag, bool joined, const void *options);
 
 /* A flag's place in the configuration object: "leaderElection.leaderElect"; "profiles[].schedulerName" in the only item of a list. */
 struct config_row {
