@@ -45,6 +45,8 @@ static struct flow_level *level_new(const char *name) {
 	level->refs = 1;
 	level->name = xstrdup(name);
 	level->demand.since = level->demand.changed = now;
+	list_init(&level->running);
+	flow_metrics_level(level);
 	pthread_mutex_init(&level->lock, NULL);
 	queueset_init(&level->set, now);
 	return level;

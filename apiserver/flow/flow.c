@@ -54,12 +54,22 @@ static unsigned estimate_seats(const struct request *r, unsigned most) {
 /* ---- what is ready runs ---- */
 
 static void note_demand(struct flow_level *level, int64_t now) {
+	flow_metrics_lasted(level, now);
 	demand_note(&level->demand, (double)level->set.seats_in_use + level->set.seats_waiting, now);
+	level->stood.executing = level->set.executing;
+	level->stood.waiting = level->set.waiting;
+	level->stood.seats = level->set.seats_in_use;
 }
 
+/* The level's lock is held. */
 static void count_running(struct flow_request *fr, int sign) {
+	if (sign > 0)
+		list_push_back(&fr->schema->level->running, &fr->running);
+	else
+		list_remove(&fr->running);
 	metric_add(fr->schema->executing, sign);
 	metric_add(fr->schema->executing_seats, sign * (double)fr->queued.seats);
+	metric_add(fr->schema->in_use, sign * (double)fr->queued.seats);
 }
 
 static void count_waiting(struct flow_request *fr, int sign) {
@@ -148,16 +158,19 @@ int flow_admit(struct request *r, struct error *err) {
 	struct flow_request *fr = arena_new_type(r->arena, struct flow_request);
 	*fr = (struct flow_request){.r = r, .config = flow_config_get(flow)};
 	fr->schema = classify(fr->config, r);
-	struct flow_level *level = fr->schema->level;
-	const char *name = fr->schema->object->metadata.name;
+	const struct flow_schema *schema = fr->schema;
+	struct flow_level *level = schema->level;
+	const char *name = schema->object->metadata.name;
 	fr->distinguisher = distinguish(fr->schema, r);
 	fr->hash = hash_fnv64(name, strlen(name) + 1) * 31 ^ hash_fnv64(fr->distinguisher, strlen(fr->distinguisher));
 	char uid[sizeof(level->uid)];
 	pthread_mutex_lock(&level->lock);
-	unsigned most = level->exempt ? 1 : level->max_seats, length = 0;
+	bool exempt = level->exempt;
+	unsigned most = exempt ? 1 : level->max_seats, length = 0;
 	memcpy(uid, level->uid, sizeof(uid));
 	pthread_mutex_unlock(&level->lock);
 	unsigned seats = estimate_seats(r, most);
+	metric_observe(schema->estimated, seats);
 	r->flow = fr;
 	http_add_header(r->http, "X-Kubernetes-PF-FlowSchema-UID", str_or(fr->schema->object->metadata.uid, ""));
 	http_add_header(r->http, "X-Kubernetes-PF-PriorityLevel-UID", uid);
@@ -177,7 +190,7 @@ int flow_admit(struct request *r, struct error *err) {
 	case QUEUESET_WAIT:
 		fr->held = true;
 		count_waiting(fr, 1);
-		flow_metrics_queued(fr->schema, length, seats);
+		flow_metrics_queued(fr->schema, length);
 		take_ready(level, now, &ready);
 		/* Perhaps itself: then it need not change threads. */
 		runs = fr->queued.state == QUEUED_EXECUTING;
@@ -192,6 +205,8 @@ int flow_admit(struct request *r, struct error *err) {
 	pthread_mutex_unlock(&level->lock);
 	/* Where it waits, it may be gone from here on. */
 	hand_over(flow, &ready);
+	if (!exempt && (runs || verdict != QUEUESET_WAIT))
+		flow_metrics_waited(schema, 0, runs);
 	if (verdict == QUEUESET_FULL || verdict == QUEUESET_BUSY)
 		return refuse(r, verdict == QUEUESET_FULL ? "queue-full" : "concurrency-limit");
 	if (!runs)
@@ -214,7 +229,7 @@ void flow_release(struct request *r) {
 	count_running(fr, -1);
 	take_ready(level, now, &ready);
 	pthread_mutex_unlock(&level->lock);
-	flow_metrics_ended(fr->schema, now - fr->queued.started, strcmp(r->method, "GET") != 0 && strcmp(r->method, "HEAD") != 0);
+	flow_metrics_ended(fr->schema, now - fr->queued.started, strcmp(r->verb, "watch") == 0);
 	hand_over(flow, &ready);
 	flow_config_unref(fr->config);
 }

@@ -28,6 +28,9 @@ struct flow_level {
 	pthread_mutex_t lock; /* guards what follows */
 	struct queueset set;
 	struct demand demand;
+	struct list running; /* struct flow_request by running */
+	struct { unsigned executing, waiting, seats; } stood; /* since the demand changed last */
+	struct metric_series *busy_requests, *waiting_requests, *busy_seats, *demanded; /* parts of what there is, for as many nanoseconds */
 	uint64_t counts[FLOW_COUNTS];
 	bool leaving; /* its object is gone; it lives until its requests have ended */
 	/* of the configuration; under the flow's lock as well */
@@ -41,7 +44,7 @@ struct flow_schema {
 	const struct flowcontrol_v1_flow_schema *object; /* referenced */
 	struct flow_level *level;                        /* referenced */
 	enum flow_distinguisher by;
-	struct metric_series *dispatched, *executing, *executing_seats, *waiting, *waiting_seats;
+	struct metric_series *dispatched, *executing, *executing_seats, *waiting, *waiting_seats, *in_use, *waited, *refused, *estimated;
 };
 /* Immutable once published. Schemas are in the order in which they are tried; the last one matches all. */
 struct flow_config {
@@ -61,6 +64,7 @@ struct flow_request {
 	struct flow_schema *schema;
 	uint64_t hash;
 	const char *distinguisher;
+	struct list running;
 	bool held;
 };
 
@@ -106,8 +110,11 @@ void flow_dispatch(struct flow *flow, struct flow_level *level);
 void flow_metrics_schema(struct flow_schema *schema);
 void flow_metrics_rejected(const struct flow_schema *schema, const char *reason);
 void flow_metrics_waited(const struct flow_schema *schema, int64_t ns, bool ran);
-void flow_metrics_ended(const struct flow_schema *schema, int64_t ns, bool mutating);
-void flow_metrics_queued(const struct flow_schema *schema, unsigned length, unsigned seats);
+void flow_metrics_ended(const struct flow_schema *schema, int64_t ns, bool watch);
+void flow_metrics_queued(const struct flow_schema *schema, unsigned length);
+void flow_metrics_level(struct flow_level *level);
+/* How the level has stood since its demand changed last. Its lock is held. */
+void flow_metrics_lasted(const struct flow_level *level, int64_t now);
 void flow_metrics_limits(const struct flow_level *level);
 void flow_metrics_demand(const struct flow_level *level, double mean, double deviation, double peak, double target, double fair);
 

@@ -3,9 +3,6 @@
 
 #include "common/base/clock.h"
 
-/* What a request is taken to last until it is known: nothing but the order of the first moments depends on it. */
-#define GUESSED_SECONDS 0.003
-
 /* ---- dealing ---- */
 
 void shuffle_deal(uint64_t hash, unsigned deck, unsigned hand, unsigned *ret) {
@@ -88,7 +85,7 @@ static void advance(struct queueset *set, int64_t now) {
 }
 
 static double work_of(const struct queued *request) {
-	return request->seats * GUESSED_SECONDS;
+	return request->seats * QUEUESET_GUESSED_SECONDS;
 }
 
 /* Nobody is served before he came: a queue that did not use its share has not saved it up. */
@@ -243,7 +240,7 @@ void queueset_finish(struct queueset *set, struct queued *request, int64_t now) 
 	queue->seats_in_use -= request->seats;
 	set->active -= !has_work(queue);
 	/* It was charged what was guessed: now what it took. */
-	queue->next_dispatch -= request->seats * (GUESSED_SECONDS - (double)(now - request->started) / NSEC_PER_SEC);
+	queue->next_dispatch -= request->seats * (QUEUESET_GUESSED_SECONDS - (double)(now - request->started) / NSEC_PER_SEC);
 	bound_dispatch(queue);
 	drop_idle(set, queue);
 }

@@ -13,6 +13,8 @@
 #include "common/base/list.h"
 
 #define QUEUESET_MAX_HAND 15
+/* What a request is taken to last until it is known: nothing but the order of the first moments depends on it. */
+#define QUEUESET_GUESSED_SECONDS 0.003
 
 /* One request: embedded in what the caller keeps of it. */
 struct queued {

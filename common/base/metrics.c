@@ -57,8 +57,9 @@ void metrics_register(struct metric *metrics, size_t count)
 		if (m->kind == METRIC_HISTOGRAM) {
 			if (!m->buckets)
 				m->buckets = default_buckets;
-			while (m->buckets[state->bucket_count])
+			do
 				state->bucket_count++;
+			while (m->buckets[state->bucket_count]);
 		}
 		m->state = state;
 		registry[registry_len++] = m;
@@ -207,13 +208,18 @@ void metric_set(struct metric_series *series, double value)
 	__atomic_store_n(&series->value, to_bits(value), __ATOMIC_RELAXED);
 }
 
-void metric_observe(struct metric_series *series, double value)
+void metric_observe_times(struct metric_series *series, double value, uint64_t times)
 {
 	size_t i = 0, count = series->metric->state->bucket_count;
 	while (i < count && value > series->metric->buckets[i])
 		i++;
-	__atomic_add_fetch(&series->counts[i], 1, __ATOMIC_RELAXED);
-	add_double(&series->value, value);
+	__atomic_add_fetch(&series->counts[i], times, __ATOMIC_RELAXED);
+	add_double(&series->value, value * (double)times);
+}
+
+void metric_observe(struct metric_series *series, double value)
+{
+	metric_observe_times(series, value, 1);
 }
 
 double metric_value(struct metric_series *series)

@@ -15,7 +15,7 @@ struct metric {
 	const char *help;
 	enum metric_kind kind;
 	const char *const *labels; /* NULL terminated; NULL: none */
-	const double *buckets;     /* upper bounds, ascending, ended by 0; histograms only; NULL: Prometheus' defaults */
+	const double *buckets;     /* upper bounds, ascending, ended by 0 (which may also be the first); histograms only; NULL: Prometheus' defaults */
 	struct metric_state *state; /* managed; leave NULL */
 };
 struct metric_series;
@@ -29,6 +29,8 @@ struct metric_series *metric_with(struct metric *metric, const char *const *valu
 void metric_add(struct metric_series *series, double delta);
 void metric_set(struct metric_series *series, double value);
 void metric_observe(struct metric_series *series, double value);
+/* As that often: of a value that lasted, how many nanoseconds. */
+void metric_observe_times(struct metric_series *series, double value, uint64_t times);
 double metric_value(struct metric_series *series);
 /* Called before each scrape, to bring gauges up to date. */
 void metrics_on_collect(void (*fn)(void *arg), void *arg);

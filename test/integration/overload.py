@@ -34,6 +34,11 @@ def metric(api, name, **labels):
     return total
 
 
+def dump(api, what, query=""):
+    """Rows of cells."""
+    return [[c.strip() for c in line.split(",")] for line in api.call("GET", "/debug/api_priority_and_fairness/dump_" + what + query)[1].splitlines()]
+
+
 def condition(api, name):
     return next((c for c in api.get(FLOW + "/flowschemas/" + name).get("status", {}).get("conditions", []) if c["type"] == "Dangling"), {})
 
@@ -55,9 +60,16 @@ def test_classified(site):
     got = wait_for(lambda: condition(api, "mine").get("reason") == "Found")
     check("until its level comes", got and wait_for(lambda: user.call("GET", CM)[2]["X-Kubernetes-PF-FlowSchema-UID"] == uid("flowschemas", "mine")))
     check("limits are told", metric(api, "apiserver_flowcontrol_nominal_limit_seats", priority_level="none") > 0 and metric(api, "apiserver_flowcontrol_dispatched_requests_total", flow_schema="mine") > 0)
-    levels = api.call("GET", "/debug/api_priority_and_fairness/dump_priority_levels")[1]
-    check("levels can be looked at", levels.startswith("PriorityLevelName, ActiveQueues, IsIdle, IsQuiescing, WaitingRequests") and "\nnone, 0, true, false, 0, 0," in levels, levels)
-    check("so can queues", "\nglobal-default, 127, 0, 0," in api.call("GET", "/debug/api_priority_and_fairness/dump_queues")[1])
+    levels = dump(api, "priority_levels")
+    check("levels can be looked at, by name", levels[0][:5] == ["PriorityLevelName", "ActiveQueues", "IsIdle", "IsQuiescing", "WaitingRequests"] and [l[0] for l in levels[1:]] == sorted(l[0] for l in levels[1:]), levels)
+    check("each with its counts", ["none", "0", "true", "false", "0", "0"] in [l[:6] for l in levels], levels)
+    check("so can queues", ["global-default", "127", "0", "0"] in [l[:4] for l in dump(api, "queues")])
+    mine = dump(api, "requests", "?includeRequestDetails=1")
+    check("and who runs", [l[:4] + l[10:13] for l in mine if l[0] == "exempt"] == [["exempt", "exempt", "-1", "-1", "admin", "get", "/debug/api_priority_and_fairness/dump_requests"]], mine)
+    kinds = {t: metric(api, "apiserver_flowcontrol_request_execution_seconds_count", flow_schema="exempt", type=t) for t in ("regular", "watch", "readOnly")}
+    check("requests are told from watches", kinds["regular"] > 0 and kinds["watch"] == 0 and kinds["readOnly"] == 0, kinds)
+    check("what does not wait has waited no time", metric(api, "apiserver_flowcontrol_request_wait_duration_seconds_bucket", flow_schema="mine", execute="true", le="0") > 0)
+    check("how busy a level is, for how long", metric(api, "apiserver_flowcontrol_priority_level_seat_utilization_count", priority_level="exempt") > 1000000)
 
 
 class Asker(threading.Thread):
@@ -102,7 +114,7 @@ def test_queued(site):
     waiting = metric(api, "apiserver_flowcontrol_current_inqueue_requests", flow_schema="narrow")
     check("the others wait", waiting == 6 and metric(api, "apiserver_flowcontrol_current_executing_requests", flow_schema="narrow") == 2, waiting)
     check("the exempt do not", api.call("GET", "/livez/ping")[0] == 200)
-    check("they can be looked at", api.call("GET", "/debug/api_priority_and_fairness/dump_requests")[1].count("\nnarrow, narrow, ") == 6)
+    check("they can be looked at", [l[3] for l in dump(api, "requests") if l[0] == "narrow"].count("-1") == 2 and len([l for l in dump(api, "requests") if l[0] == "narrow"]) == 8, dump(api, "requests"))
     site.etcd.signal(signal.SIGCONT)
     [t.join() for t in threads]
     codes = sorted(r[0] for r in results)
