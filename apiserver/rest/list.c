@@ -26,7 +26,8 @@ struct list_stream {
 	bool any;
 	char *kind;                /* how an item's text begins; left out of typed lists; NULL: kept */
 	size_t kind_len;
-	struct bytes *held;        /* a large object that waits for the chunk before it */
+	struct bytes *large;       /* the object under way that is sent slice by slice: readers that do not read must not hold copies of it */
+	size_t large_at;
 };
 
 /* The entry at s->next, which moves on. */
@@ -43,7 +44,7 @@ static void stream_free(void *arg) {
 	free(s->kind);
 	snapshot_unref(s->snapshot);
 	bytes_unref(s->head);
-	bytes_unref(s->held);
+	bytes_unref(s->large);
 	free(s);
 }
 
@@ -55,11 +56,20 @@ static size_t kind_prefix(const struct list_stream *s, const struct bytes *item)
 	return s->kind && item->len > s->kind_len && memcmp(item->data, s->kind, s->kind_len) == 0 ? s->kind_len : 0;
 }
 
-/* The next piece: joined small objects, or one large one as it is. */
+/* As much of the large object as the chunk takes. */
+static void append_slice(struct list_stream *s, struct buf *chunk) {
+	size_t len = min_of(s->large->len - s->large_at, (size_t)CHUNK_BYTES - chunk->len);
+	buf_append(chunk, s->large->data + s->large_at, len);
+	s->large_at += len;
+	if (s->large_at == s->large->len)
+		s->large = bytes_unref(s->large);
+}
+
+/* The next piece: joined small objects, or a part of a large one; a large one by itself is sent as it is. */
 static int stream_next(void *arg, struct bytes **ret) {
 	struct list_stream *s = arg;
-	if (s->held) {
-		*ret = take_ptr(s->held);
+	if (s->large && !s->large_at) {
+		*ret = take_ptr(s->large);
 		return 1;
 	}
 	autobuf struct buf chunk = BUF_INIT(BUF_MAX_DEFAULT);
@@ -67,7 +77,11 @@ static int stream_next(void *arg, struct bytes **ret) {
 		buf_append(&chunk, s->head->data, s->head->len);
 		s->head = bytes_unref(s->head);
 	}
-	while (chunk.len < CHUNK_BYTES && s->next < s->end) {
+	while (chunk.len < CHUNK_BYTES && (s->large || s->next < s->end)) {
+		if (s->large) {
+			append_slice(s, &chunk);
+			continue;
+		}
 		autobytes struct bytes *item = render_item(&s->render, stream_entry(s));
 		if (!item)
 			continue;
@@ -75,15 +89,18 @@ static int stream_next(void *arg, struct bytes **ret) {
 			buf_append_char(&chunk, ',');
 		s->any = true;
 		size_t skip = kind_prefix(s, item);
-		if (!skip && item->len >= CHUNK_BYTES) {
-			s->held = take_ptr(item);
-			break;
-		}
 		if (skip)
 			buf_append_char(&chunk, '{');
-		buf_append(&chunk, item->data + skip, item->len - skip);
+		if (item->len < CHUNK_BYTES) {
+			buf_append(&chunk, item->data + skip, item->len - skip);
+			continue;
+		}
+		s->large = take_ptr(item);
+		s->large_at = skip;
+		if (!skip)
+			break;
 	}
-	if (!s->held && s->next >= s->end && s->tail) {
+	if (!s->large && s->next >= s->end && s->tail) {
 		buf_append_str(&chunk, s->tail);
 		s->tail = NULL;
 	}

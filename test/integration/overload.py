@@ -256,11 +256,15 @@ class Flood(threading.Thread):
             self.codes[code] = self.codes.get(code, 0) + 1
 
 
-def stalled_watch(api):
-    """A watch whose reader never reads."""
+def stalled(api, path):
+    """Asks, and never reads the answer."""
     c = api.connect()
-    c.request("GET", CM + "?watch=1", headers=api.headers())
+    c.request("GET", path, headers=api.headers())
     return c
+
+
+def stalled_watch(api):
+    return stalled(api, CM + "?watch=1")
 
 
 def test_memory_limit(site):
@@ -299,6 +303,9 @@ def test_memory_limit(site):
 
     api.call("POST", CM, {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "same"}})
     watches = [stalled_watch(api) for _ in range(30)]
+    # Readers of large lists that do not read on: each may hold no copy of an object.
+    api.call("POST", CM, made)
+    watches += [stalled(api, CM) for _ in range(60)]
     floods = [Flood(server.port, ask, codes[i]) for i, ask in enumerate((write, update, tables, lists)) for _ in range(5)]
     [f.start() for f in floods]
     shed = wait_for(lambda: all(c.get(429, 0) > 2 for c in codes[:2]), 20)
