@@ -5,7 +5,7 @@
 #include "common/base/log.h"
 #include "common/base/metrics.h"
 #include "common/client/service_tracker.h"
-#include "proxy/conntrack.h"
+#include "common/conntrack/conntrack.h"
 #include "proxy/routes.h"
 #include "proxy/sync.h"
 

@@ -77,6 +77,20 @@ bool ip_range_may_give(const struct ip_range *range, const char *ip) {
 	return !zeros && !(ones && range->family == AF_INET);
 }
 
+bool ip_range_index(const struct ip_range *range, const char *ip, uint64_t *ret) {
+	uint8_t address[16] = {0};
+	uint64_t n = 0;
+	if (!ip_range_may_give(range, ip) || inet_pton(range->family, ip, address) != 1)
+		return false;
+	for (unsigned i = range->bits / 8, bytes = width_of(range->family) / 8; i < bytes; i++) {
+		if (n >> 56)
+			return false;
+		n = n << 8 | (uint8_t)(address[i] ^ range->base[i]);
+	}
+	*ret = n - 1;
+	return true;
+}
+
 bool ip_range_covers(const struct ip_range *outer, const struct ip_range *inner) {
 	return outer->family == inner->family && outer->bits <= inner->bits && has_prefix(outer, inner->base);
 }

@@ -21,6 +21,8 @@ int ip_range_parse(const char *text, struct ip_range *ret);
 void ip_range_text(const struct ip_range *range, char *out);
 /* The n-th address that may be given out, from 0. */
 void ip_range_address(const struct ip_range *range, uint64_t n, char *out);
+/* Which one it is: the n of ip_range_address(). False where it is none that may be given out, or its number needs more than 64 bits. */
+bool ip_range_index(const struct ip_range *range, const char *ip, uint64_t *ret);
 /* True where the network holds the address, its first and last included. */
 bool ip_range_contains(const struct ip_range *range, const char *ip);
 /* True where it is one that may be given out. */

@@ -77,26 +77,33 @@ static size_t list_confs(const char *folder, char ***ret)
 	return count;
 }
 
-int conf_load(const struct network *network, json_t **ret, struct error *err)
+static int load_one(const struct network *network, const char *name, json_t **ret, struct error *err)
+{
+	autofree char *path = path_join(network->conf_dir, name, NULL);
+	autofree char *text = NULL;
+	size_t len;
+	int r = file_read(AT_FDCWD, path, MAX_CONF, &text, &len, err);
+	if (r == 0)
+		r = conf_parse(text, len, ret, err);
+	return r < 0 ? error_context(err, "network configuration %s", path) : r;
+}
+
+int conf_load(const struct network *network, json_t **ret, bool *ret_own, struct error *err)
 {
 	char **names;
 	size_t count = list_confs(network->conf_dir, &names);
 	int r = error_set(err, ENOENT, "cni plugin not initialized");
-	for (size_t i = 0; i < count; i++) {
-		autofree char *path = path_join(network->conf_dir, names[i], NULL);
-		autofree char *text = NULL;
-		size_t len;
+	/* A broken file does not hide a good one after it; alone, it is what to tell. Ours never stands in for one of somebody else's. */
+	for (size_t i = 0; r < 0 && i < count; i++) {
+		bool own = strcmp(names[i], OWN_CONFLIST) == 0;
 		autoerror struct error local = {0};
-		int one = file_read(AT_FDCWD, path, MAX_CONF, &text, &len, &local);
-		if (one == 0)
-			one = conf_parse(text, len, ret, &local);
-		if (one == 0) {
-			r = 0;
-			break;
-		}
-		/* A broken file does not hide a good one after it; alone, it is what to tell. */
-		error_context(&local, "network configuration %s", path);
-		r = error_move(err, &local);
+		if (own && count > 1)
+			continue;
+		r = load_one(network, names[i], ret, &local);
+		if (r < 0)
+			r = error_move(err, &local);
+		else if (ret_own)
+			*ret_own = own;
 	}
 	for (size_t i = 0; i < count; i++)
 		free(names[i]);
@@ -121,11 +128,14 @@ int network_ready(struct network *network, struct error *err)
 {
 	autojson json_t *conf = NULL;
 	autoerror struct error local = {0};
-	int r = conf_load(network, &conf, &local);
+	bool own = false;
+	int r = conf_load(network, &conf, &own, &local);
 	json_t *plugin;
 	size_t i;
 	json_array_foreach(json_object_get(conf, "plugins"), i, plugin)
 	{
+		if (own)
+			break; /* done in process */
 		const char *type = json_string_value(json_object_get(plugin, "type"));
 		autofree char *program = conf_find_plugin(network, type);
 		if (!program && r == 0)
@@ -168,7 +178,7 @@ static json_t *default_conf(const struct network *network, const char *const *ci
 		"isDefaultGateway", 1, "ipMasq", 0, "hairpinMode", 1, "ipam", ipam);
 	json_t *portmap = json_pack("{s:s,s:b,s:{s:b}}", "type", "portmap", "snat", 1, "capabilities", "portMappings", 1);
 	json_t *bandwidth = json_pack("{s:s,s:{s:b}}", "type", "bandwidth", "capabilities", "bandwidth", 1);
-	return json_pack("{s:s,s:s,s:[o,o,o]}", "cniVersion", "1.0.0", "name", "coracle", "plugins", bridge, portmap, bandwidth);
+	return json_pack("{s:s,s:s,s:[o,o,o]}", "cniVersion", "1.0.0", "name", OWN_NAME, "plugins", bridge, portmap, bandwidth);
 }
 
 /*
@@ -226,5 +236,5 @@ int network_set_pod_cidrs(struct network *network, const char *const *cidrs, siz
 	if (r > 0)
 		track_bridged();
 	pthread_mutex_unlock(&network->conf_lock);
-	return min_of(r, 0);
+	return r < 0 ? r : host_ports_keep(network, err);
 }

@@ -5,49 +5,8 @@
  */
 #include "kubelet/network/internal.h"
 
-#include "common/base/process.h"
-
-#include <errno.h>
-#include <libmnl/libmnl.h>
-#include <libnftnl/common.h>
-#include <libnftnl/table.h>
-#include <linux/netfilter.h>
-#include <linux/netfilter/nf_tables.h>
-#include <linux/netfilter/nfnetlink.h>
-
 #define NAME "coracle-pods"
 #define TABLE "inet " NAME
-
-static int on_table(const struct nlmsghdr *header, void *arg)
-{
-	struct nftnl_table *table = nftnl_table_alloc();
-	if (table && nftnl_table_nlmsg_parse(header, table) == 0)
-		*(uint64_t *)arg = nftnl_table_get_u64(table, NFTNL_TABLE_HANDLE);
-	nftnl_table_free(table);
-	return MNL_CB_OK;
-}
-
-/* The kernel's number of our table, another one each time it is made; 0 where there is none. One question, so that it can be asked often. */
-static uint64_t table_handle(void)
-{
-	char block[4096] __attribute__((aligned(8)));
-	uint64_t handle = 0;
-	struct nlmsghdr *header = nftnl_nlmsg_build_hdr(block, NFT_MSG_GETTABLE, NFPROTO_INET, 0, 1);
-	struct nftnl_table *table = nftnl_table_alloc();
-	struct mnl_socket *socket = mnl_socket_open2(NETLINK_NETFILTER, SOCK_CLOEXEC);
-	if (table && socket && mnl_socket_bind(socket, 0, MNL_SOCKET_AUTOPID) == 0) {
-		nftnl_table_set_str(table, NFTNL_TABLE_NAME, NAME);
-		nftnl_table_nlmsg_build_payload(header, table);
-		ssize_t n = mnl_socket_sendto(socket, header, header->nlmsg_len) < 0 ? -1 : mnl_socket_recvfrom(socket, block, sizeof(block));
-		if (n > 0)
-			mnl_cb_run(block, (size_t)n, 1, mnl_socket_get_portid(socket), on_table, &handle);
-	}
-	if (socket)
-		mnl_socket_close(socket);
-	if (table)
-		nftnl_table_free(table);
-	return handle;
-}
 
 int masquerade_set(struct network *network, const char *const *cidrs, size_t count, struct error *err)
 {
@@ -74,17 +33,13 @@ int masquerade_set(struct network *network, const char *const *cidrs, size_t cou
 		buf_printf(&script, "add rule " TABLE " postrouting %s saddr %s %s daddr != @direct%d masquerade\n", family, cidrs[i], family,
 			v6 ? 6 : 4);
 	}
-	if (network->masquerade_handle && str_equal(network->masquerade_script, script.data) && table_handle() == network->masquerade_handle)
+	if (network->masquerade_handle && str_equal(network->masquerade_script, script.data) && nft_table_handle(NAME) == network->masquerade_handle)
 		return 0;
-	const char *const argv[] = {"nft", "-f", "-", NULL};
-	struct process_options options = PROCESS_OPTIONS_INIT;
-	options.argv = argv;
-	autobuf struct buf out = BUF_INIT(1 << 16), errout = BUF_INIT(1 << 16);
-	int r = process_run(&options, script.data, script.len, &out, &errout, 10000, NULL, err);
+	int r = nft_run(&script, err);
 	if (r < 0)
 		return error_context(err, "set up masquerading of pods");
 	free(network->masquerade_script);
 	network->masquerade_script = buf_take(&script);
-	network->masquerade_handle = table_handle();
+	network->masquerade_handle = nft_table_handle(NAME);
 	return 1;
 }

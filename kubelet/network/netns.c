@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Network namespaces: made, pinned by a bind mount, entered by one thread at a time. */
-#include "kubelet/network/network.h"
+#include "kubelet/network/internal.h"
+
+#include "common/base/file.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -49,6 +51,18 @@ int netns_socket(const char *path, int domain, int type, int protocol, struct er
 	if (path)
 		leave(home);
 	return fd < 0 ? error_set_errno(err, saved, "make a socket") : fd;
+}
+
+void netns_setting(const char *netns, const char *path, const char *value)
+{
+	int home;
+	if (enter(netns, &home, NULL) < 0)
+		return;
+	autofree char *now = NULL;
+	size_t len;
+	if (file_read(AT_FDCWD, path, 64, &now, &len, NULL) == 0 && strncmp(now, value, strlen(value)) != 0)
+		file_write(AT_FDCWD, path, value, strlen(value), 0, NULL);
+	leave(home);
 }
 
 static int loopback_up(int fd)

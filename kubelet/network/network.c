@@ -8,6 +8,7 @@
 #include "kubelet/network/internal.h"
 
 #include "common/base/file.h"
+#include "common/base/log.h"
 #include "common/base/process.h"
 
 #include <ctype.h>
@@ -20,7 +21,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define INTERFACE "eth0"
 #define MAX_CACHE (MAX_CONF + 2 * NETWORK_MAX_RESULT)
 #define BURST_BITS INT32_MAX
 #define FORMER_CALLS_MS 5000
@@ -57,6 +57,38 @@ static void sweep_temporaries(struct network *network)
 		closedir(dir);
 }
 
+static json_t *cache_read(const struct network *network, const char *id);
+static int cache_path(const struct network *network, const char *id, char **ret, struct error *err);
+
+static bool is_unknown(const char *owner, void *arg)
+{
+	autofree char *path = NULL;
+	return cache_path(arg, owner, &path, NULL) < 0 || !file_exists(path);
+}
+
+/* What stood when the last kubelet ended: whose ports the host-port table is of, and addresses of sandboxes that nobody knows. */
+static void recover(struct network *network)
+{
+	char **ids;
+	if (network_cached_ids(network, &ids, NULL) < 0)
+		return;
+	for (size_t i = 0; ids[i]; i++) {
+		autojson json_t *entry = cache_read(network, ids[i]);
+		if (json_is_true(json_object_get(entry, "inProcess")) && json_object_get(entry, "result"))
+			host_ports_note(network, ids[i], entry);
+		free(ids[i]);
+	}
+	free(ids);
+	int freed = addresses_take(network, is_unknown, network, NULL);
+	if (freed > 0)
+		log_info("addresses of pods that are gone are free again", LOG_INT("addresses", freed));
+}
+
+static void free_entry(void *entry)
+{
+	json_decref(entry);
+}
+
 int network_new(const struct network_options *options, struct network **ret, struct error *err)
 {
 	struct network *network = xnew(struct network);
@@ -66,6 +98,8 @@ int network_new(const struct network_options *options, struct network **ret, str
 	network->ipam_dir = options->ipam_dir ? xstrdup(options->ipam_dir) : NULL;
 	network->timeout_ms = options->timeout_ms > 0 ? options->timeout_ms : 60000;
 	pthread_mutex_init(&network->conf_lock, NULL);
+	pthread_mutex_init(&network->ports_lock, NULL);
+	network->ports = MAP_INIT(free_entry);
 	const char *const *dirs = options->bin_dirs ? options->bin_dirs : default_bin_dirs;
 	autobuf struct buf path = BUF_INIT(1 << 16);
 	for (; *dirs && network->bin_dir_count < MAX_BIN_DIRS; dirs++) {
@@ -86,6 +120,8 @@ int network_new(const struct network_options *options, struct network **ret, str
 		r = await_former_calls(network, err);
 	if (r == 0)
 		sweep_temporaries(network);
+	if (r == 0)
+		recover(network);
 	if (r < 0) {
 		network_free(network);
 		return r;
@@ -110,7 +146,9 @@ struct network *network_free(struct network *network)
 		free(network->direct_cidrs[i]);
 	free(network->direct_cidrs);
 	cleanup_close(&network->calls_fd);
+	map_done(&network->ports);
 	pthread_mutex_destroy(&network->conf_lock);
+	pthread_mutex_destroy(&network->ports_lock);
 	free(network);
 	return NULL;
 }
@@ -124,6 +162,7 @@ struct call {
 	const char *id;
 	const char *netns;   /* "" where gone */
 	const char *args;    /* CNI_ARGS */
+	bool own;            /* the node's own network: done in process but for limits of bandwidth */
 	json_t *conf;        /* the list */
 	json_t *arguments;   /* {"portMappings": [...], "bandwidth": {...}} */
 };
@@ -182,7 +221,7 @@ static int run_plugin(const struct call *call, const char *type, const char *inp
 	autofree char *env_netns = xprintf("CNI_NETNS=%s", call->netns), *env_args = xprintf("CNI_ARGS=%s", call->args);
 	autofree char *env_bin = xprintf("CNI_PATH=%s", call->network->bin_path);
 	autofree char *env_path = xprintf("PATH=%s", path ? path : "/usr/sbin:/usr/bin:/sbin:/bin");
-	const char *const envp[] = {env_command, env_id, env_netns, env_args, env_bin, env_path, "CNI_IFNAME=" INTERFACE, NULL};
+	const char *const envp[] = {env_command, env_id, env_netns, env_args, env_bin, env_path, "CNI_IFNAME=" POD_INTERFACE, NULL};
 	const char *const argv[] = {program, NULL};
 	struct process_options options = PROCESS_OPTIONS_INIT;
 	options.argv = argv;
@@ -203,8 +242,10 @@ static int call_plugin(const struct call *call, size_t index, json_t **result, s
 {
 	json_t *plugin = json_array_get(json_object_get(call->conf, "plugins"), index);
 	json_t *config = runtime_config(plugin, call->arguments);
-	if (is_idle(plugin, config))
+	if (is_idle(plugin, config) || (call->own && !str_equal(json_string_value(json_object_get(plugin, "type")), "bandwidth"))) {
+		json_decref(config);
 		return 0;
+	}
 	autojson json_t *input = json_copy(plugin);
 	json_object_set(input, "name", json_object_get(call->conf, "name"));
 	json_object_set(input, "cniVersion", json_object_get(call->conf, "cniVersion"));
@@ -241,15 +282,22 @@ static int cache_path(const struct network *network, const char *id, char **ret,
 	return 0;
 }
 
-static int cache_write(const struct call *call, json_t *result, bool durable, struct error *err)
+static json_t *make_entry(const struct call *call, json_t *result)
+{
+	json_t *entry = json_pack("{s:O,s:O,s:s,s:s}", "conf", call->conf, "arguments", call->arguments, "args", call->args, "netns", call->netns);
+	if (call->own)
+		json_object_set_new(entry, "inProcess", json_true());
+	if (result)
+		json_object_set(entry, "result", result);
+	return entry;
+}
+
+static int cache_write(const struct call *call, json_t *entry, bool durable, struct error *err)
 {
 	autofree char *path = NULL;
 	int r = cache_path(call->network, call->id, &path, err);
 	if (r < 0)
 		return r;
-	autojson json_t *entry = json_pack("{s:O,s:O,s:s,s:s}", "conf", call->conf, "arguments", call->arguments, "args", call->args, "netns", call->netns);
-	if (result)
-		json_object_set(entry, "result", result);
 	autofree char *text = json_dumps(entry, JSON_COMPACT);
 	if (durable)
 		return file_write_durable(AT_FDCWD, path, text, strlen(text), 0600, err);
@@ -361,20 +409,37 @@ static int delete_chain(const struct call *call, json_t *result, struct error *e
 	return r;
 }
 
+/* Kernel and folder forget together what the own network set up, or the sweep at the start finds it: nothing there need be on disk first. */
+static int note_beginning(const struct call *call, struct error *err)
+{
+	autojson json_t *entry = make_entry(call, NULL);
+	return cache_write(call, entry, !call->own, err);
+}
+
+static int note_result(const struct call *call, json_t *result, struct error *err)
+{
+	autojson json_t *entry = make_entry(call, result);
+	int r = cache_write(call, entry, false, err);
+	return r == 0 && call->own ? host_ports_add(call->network, call->id, entry, err) : r;
+}
+
 int network_pod_add(struct network *network, const struct network_pod *pod, struct network_result *ret, struct error *err)
 {
 	autojson json_t *conf = NULL;
-	int r = conf_load(network, &conf, err);
+	bool own = false;
+	int r = conf_load(network, &conf, &own, err);
 	if (r < 0)
 		return r;
 	autojson json_t *arguments = make_arguments(pod);
 	autofree char *args = make_args(pod);
-	struct call call = {network, "ADD", pod->id, str_or(pod->netns, ""), args, conf, arguments};
-	r = cache_write(&call, NULL, true, err);
+	struct call call = {network, "ADD", pod->id, str_or(pod->netns, ""), args, own, conf, arguments};
+	r = note_beginning(&call, err);
 	if (r < 0)
 		return r;
 	json_t *result = NULL;
 	size_t count = json_array_size(json_object_get(conf, "plugins"));
+	if (own)
+		r = in_process_add(network, conf, pod->id, call.netns, &result, err);
 	for (size_t i = 0; r == 0 && i < count; i++)
 		r = call_plugin(&call, i, &result, err);
 	struct network_result parsed = {0};
@@ -383,7 +448,7 @@ int network_pod_add(struct network *network, const struct network_pod *pod, stru
 		r = network_result_parse(str_or(text, ""), text ? strlen(text) : 0, &parsed, err);
 	}
 	if (r == 0)
-		r = cache_write(&call, result, false, err);
+		r = note_result(&call, result, err);
 	json_decref(result);
 	if (r < 0) {
 		network_result_done(&parsed);
@@ -400,10 +465,12 @@ int network_pod_del(struct network *network, const struct network_pod *pod, stru
 	if (!entry)
 		return 0;
 	struct call call = {network, "DEL", pod->id, str_or(pod->netns, ""), str_or(json_string_value(json_object_get(entry, "args")), ""),
-		json_object_get(entry, "conf"), json_object_get(entry, "arguments")};
+		json_is_true(json_object_get(entry, "inProcess")), json_object_get(entry, "conf"), json_object_get(entry, "arguments")};
 	if (*call.netns && access(call.netns, F_OK) < 0)
 		call.netns = "";
 	int r = delete_chain(&call, json_object_get(entry, "result"), err);
+	if (r == 0 && call.own)
+		r = in_process_del(network, pod->id, err);
 	if (r < 0)
 		return r;
 	autofree char *path = NULL;
@@ -424,8 +491,11 @@ int network_pod_check(struct network *network, const struct network_pod *pod, st
 	if (json_is_true(json_object_get(conf, "disableCheck")) || strncmp(str_or(version, "0.2.0"), "0.", 2) == 0)
 		if (str_equal(version, "0.4.0") == false || json_is_true(json_object_get(conf, "disableCheck")))
 			return 0; /* CHECK came with 0.4.0 */
-	struct call call = {network, "CHECK", pod->id, str_or(pod->netns, ""), str_or(json_string_value(json_object_get(entry, "args")), ""), conf,
-		json_object_get(entry, "arguments")};
+	struct call call = {network, "CHECK", pod->id, str_or(pod->netns, ""), str_or(json_string_value(json_object_get(entry, "args")), ""),
+		json_is_true(json_object_get(entry, "inProcess")), conf, json_object_get(entry, "arguments")};
+	int own = call.own ? in_process_check(network, result, pod->id, call.netns, err) : 0;
+	if (own < 0)
+		return own;
 	size_t count = json_array_size(json_object_get(conf, "plugins"));
 	for (size_t i = 0; i < count; i++) {
 		json_t *previous = json_incref(result);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Pod networks by CNI (spec 1.0.0, older configurations too): the first configuration of the folder, its plugins
- * chained. What ADD answered is kept on disk, so that DEL works after a restart and after the configuration changed.
- * Thread safe; ADD, DEL and CHECK block (one at a time for one pod) and end by time-out where a plugin hangs.
+ * Pod networks: by CNI (spec 1.0.0, older configurations too) where the folder has a configuration of somebody else: its first, the plugins
+ * chained. Else the node's own network, set up in process. What ADD gave is kept on disk, so that DEL works after a restart and after the
+ * configuration changed. Thread safe; ADD, DEL and CHECK block (one at a time for one pod) and end by time-out where a plugin hangs.
  */
 #ifndef CORACLE_KUBELET_NETWORK_H
 #define CORACLE_KUBELET_NETWORK_H
@@ -37,8 +37,8 @@ struct network *network_free(struct network *network);
 int network_ready(struct network *network, struct error *err);
 /*
  * Pod CIDRs of this node (one, or one of each family). Where the folder has no configuration of somebody else, writes
- * 10-coracle.conflist: bridge + host-local + portmap + bandwidth, and has nf_tables masquerade what leaves for elsewhere (one rule a
- * family, not a chain a pod). Idempotent; rewrites its own file when the CIDRs change.
+ * 10-coracle.conflist (bridge + host-local + portmap + bandwidth: what the own network does without them), and has nf_tables masquerade what leaves for elsewhere (one rule a
+ * family, not a chain a pod). Idempotent; rewrites its own file when the CIDRs change, and nf_tables' tables where they are gone.
  */
 int network_set_pod_cidrs(struct network *network, const char *const *cidrs, size_t count, struct error *err);
 

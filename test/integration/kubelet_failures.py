@@ -6,6 +6,7 @@ status or events name the reason, and all is well again once the cause is gone.
 usage: kubelet_failures.py BUILD [TEST...]
 """
 import os
+import shutil
 import subprocess
 import sys
 
@@ -142,6 +143,8 @@ def test_full_disk(rig):
 
 
 def test_network_plugin_hangs(rig):
+    # A user's configuration, which comes while the node runs by its own; it has the same plugins, addresses and bridge.
+    shutil.copy(f"{rig.dir}/cni/10-coracle.conflist", f"{rig.dir}/cni/20-user.conflist")
     flag(rig, "hang-cni", True)
     rig.create("n")
     rig.create("n2")
@@ -153,7 +156,10 @@ def test_network_plugin_hangs(rig):
     rig.up()
     flag(rig, "hang-cni", False)
     rig.wait_phase("n", "Running")
-    gone_clean(rig, "n")
+    os.unlink(f"{rig.dir}/cni/20-user.conflist")
+    rig.create("own")
+    rig.wait_phase("own", "Running")
+    gone_clean(rig, "n", "own")
 
 
 def test_image_vanishes(rig):

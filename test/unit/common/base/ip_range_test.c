@@ -47,6 +47,12 @@ static void test_wide(void **state) {
 	assert_string_equal(nth(&range, 0), "fd00:1::1");
 	assert_string_equal(nth(&range, 0xffff), "fd00:1::1:0");
 	assert_string_equal(nth(&range, UINT64_MAX - 1), "fd00:1::ffff:ffff:ffff:ffff");
+	uint64_t n;
+	assert_true(ip_range_index(&range, "fd00:1::ffff:ffff:ffff:ffff", &n) && n == UINT64_MAX - 1);
+	assert_false(ip_range_index(&range, "fd00:1::", &n) || ip_range_index(&range, "fd00:2::1", &n) || ip_range_index(&range, "10.0.0.1", &n));
+	range = parse("fd00::/48");
+	assert_true(ip_range_index(&range, "fd00::1:0:0:0", &n) && n == ((uint64_t)1 << 48) - 1);
+	assert_false(ip_range_index(&range, "fd00:0:0:1::", &n));
 	range = parse("fd00::/120");
 	assert_int_equal(range.hosts, 255);
 	assert_string_equal(nth(&range, 254), "fd00::ff");
@@ -73,6 +79,8 @@ static void test_order(void **state) {
 		uint32_t now = a << 24 | b << 16 | c << 8 | d;
 		assert_true(now > last);
 		assert_true(ip_range_may_give(&range, nth(&range, n)));
+		uint64_t index;
+		assert_true(ip_range_index(&range, nth(&range, n), &index) && index == n);
 		last = now;
 	}
 	assert_int_equal(band_reserved(2768, 16, 128, 32), 86);

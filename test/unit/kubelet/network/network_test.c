@@ -6,6 +6,7 @@
 #include "common/base/process.h"
 #include "common/base/clock.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <sched.h>
@@ -53,6 +54,18 @@ static char *get(const char *name)
 	return file_read(AT_FDCWD, path, 1 << 20, &text, &len, NULL) == 0 ? text : xstrdup("");
 }
 
+static char *run(const char *const *argv)
+{
+	struct process_options options = PROCESS_OPTIONS_INIT;
+	options.argv = argv;
+	struct buf out = BUF_INIT(1 << 20), errout = BUF_INIT(1 << 20);
+	autoerror struct error err = {0};
+	if (process_run(&options, NULL, 0, &out, &errout, 10000, NULL, &err) < 0)
+		fail_msg("%s", error_message(&err));
+	buf_done(&errout);
+	return out.len ? buf_take(&out) : xstrdup("");
+}
+
 static int set_up(void **state)
 {
 	snprintf(dir, sizeof(dir), "/tmp/coracle-cni-XXXXXX");
@@ -62,6 +75,7 @@ static int set_up(void **state)
 	autofree char *conf = under("conf"), *bin = under("bin");
 	assert_int_equal(mkdir(conf, 0755), 0);
 	assert_int_equal(mkdir(bin, 0755), 0);
+	autofree char *up = run((const char *const[]){"ip", "link", "set", "lo", "up", NULL});
 	return 0;
 }
 
@@ -136,6 +150,7 @@ static void clear_conf(void)
 	file_remove_all(cache, NULL);
 	unlink(calls);
 	assert_int_equal(mkdir(conf, 0755), 0);
+	free(run((const char *const[]){"sh", "-c", "ip link delete cni-unit 2>/dev/null || true", NULL}));
 }
 
 static void test_ready_and_choice(void **state)
@@ -259,26 +274,62 @@ static void test_failures(void **state)
 
 /* ---- the real plugins ---- */
 
-static char *run(const char *const *argv)
+/* A listener in the namespace, or the host's. */
+static int listener(const char *netns, int family, uint16_t port)
 {
-	struct process_options options = PROCESS_OPTIONS_INIT;
-	options.argv = argv;
-	struct buf out = BUF_INIT(1 << 20), errout = BUF_INIT(1 << 20);
 	autoerror struct error err = {0};
-	if (process_run(&options, NULL, 0, &out, &errout, 10000, NULL, &err) < 0)
-		fail_msg("%s", error_message(&err));
-	buf_done(&errout);
-	return out.len ? buf_take(&out) : xstrdup("");
+	int fd = netns_socket(netns, family, SOCK_STREAM, 0, &err);
+	struct sockaddr_in6 six = {.sin6_family = AF_INET6, .sin6_port = htons(port)};
+	struct sockaddr_in four = {.sin_family = AF_INET, .sin_port = htons(port)};
+	assert_true(fd >= 0);
+	assert_int_equal(family == AF_INET ? bind(fd, (void *)&four, sizeof(four)) : bind(fd, (void *)&six, sizeof(six)), 0);
+	assert_int_equal(listen(fd, 128), 0);
+	return fd;
 }
 
-static void test_default_bridge(void **state)
+/* 0 where a connection from the namespace comes through, else the errno. */
+static int reach(const char *netns, const char *ip, uint16_t port)
+{
+	bool v6 = strchr(ip, ':') != NULL;
+	autoclose int fd = netns_socket(netns, v6 ? AF_INET6 : AF_INET, SOCK_STREAM, 0, NULL);
+	struct sockaddr_in6 six = {.sin6_family = AF_INET6, .sin6_port = htons(port)};
+	struct sockaddr_in four = {.sin_family = AF_INET, .sin_port = htons(port)};
+	struct timeval limit = {.tv_sec = 5};
+	inet_pton(v6 ? AF_INET6 : AF_INET, ip, v6 ? (void *)&six.sin6_addr : (void *)&four.sin_addr);
+	assert_true(fd >= 0);
+	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit));
+	return (v6 ? connect(fd, (void *)&six, sizeof(six)) : connect(fd, (void *)&four, sizeof(four))) == 0 ? 0 : errno;
+}
+
+static struct network *open_default(const char *const *cidrs, size_t count)
+{
+	autoerror struct error err = {0};
+	struct network *network = open_network(false, 0); /* no plugins: none are needed */
+	assert_ok(network_set_pod_cidrs(network, cidrs, count, &err), &err);
+	assert_ok(network_ready(network, &err), &err);
+	return network;
+}
+
+static void add(struct network *network, const struct network_pod *pod, const char *ips)
+{
+	autoerror struct error err = {0};
+	struct network_result result;
+	autobuf struct buf text = BUF_INIT(4096);
+	assert_ok(network_pod_add(network, pod, &result, &err), &err);
+	for (size_t n = 0; n < result.ip_count; n++)
+		buf_printf(&text, "%s%s", n ? "," : "", result.ips[n]);
+	assert_string_equal(text.data, ips);
+	network_result_done(&result);
+	assert_ok(network_pod_check(network, pod, &err), &err);
+}
+
+static void test_masquerading(void **state)
 {
 	clear_conf();
 	autoerror struct error err = {0};
-	struct network *network = open_network(true, 0);
 	const char *const cidrs[] = {"10.77.0.0/24", "fd77::/64"};
+	struct network *network = open_default(cidrs, 2);
 	assert_int_equal(network_set_pod_cidrs(network, (const char *const[]){"10.77.0.0"}, 1, &err), -EINVAL);
-	assert_ok(network_set_pod_cidrs(network, cidrs, 2, &err), &err);
 	/* Rules that stand are not written anew: another number of the table would tell. Lost ones are. */
 	autofree char *first = run((const char *const[]){"nft", "-a", "list", "table", "inet", "coracle-pods", NULL});
 	assert_ok(network_set_pod_cidrs(network, cidrs, 2, &err), &err);
@@ -289,33 +340,208 @@ static void test_default_bridge(void **state)
 	autofree char *rules = run((const char *const[]){"nft", "list", "table", "inet", "coracle-pods", NULL});
 	assert_has(rules, "ip saddr 10.77.0.0/24 ip daddr != @direct4 masquerade");
 	assert_has(rules, "ip6 saddr fd77::/64 ip6 daddr != @direct6 masquerade");
-	autofree char *netns = under("netns");
-	assert_ok(netns_create(netns, &err), &err);
-	struct network_pod plain = {.id = "plain", .name = "web", .namespace_ = "ns", .netns = netns};
+	network_free(network);
+}
+
+/* Two pods of both families on the bridge reach the node and each other; what they leave is nothing. */
+static void test_own_network(void **state)
+{
+	clear_conf();
+	autoerror struct error err = {0};
+	const char *const cidrs[] = {"10.78.0.0/24", "fd78::/64"};
+	struct network *network = open_default(cidrs, 2);
+	autofree char *ns1 = under("ns1"), *ns2 = under("ns2");
+	assert_ok(netns_create(ns1, &err), &err);
+	assert_ok(netns_create(ns2, &err), &err);
+	struct network_pod one = {.id = "0123456789abcdef", .name = "one", .namespace_ = "ns", .netns = ns1}, two = {.id = "1123456789abcdef", .name = "two", .namespace_ = "ns", .netns = ns2};
+	add(network, &one, "10.78.0.2,fd78::2");
+	add(network, &two, "10.78.0.3,fd78::3");
+	autoclose int four = listener(ns2, AF_INET, 80), six = listener(ns2, AF_INET6, 81), host = listener(NULL, AF_INET, 82);
+	assert_int_equal(reach(ns1, "10.78.0.3", 80), 0);
+	assert_int_equal(reach(ns1, "fd78::3", 81), 0);
+	assert_int_equal(reach(NULL, "10.78.0.3", 80), 0);
+	assert_int_equal(reach(NULL, "fd78::3", 81), 0);
+	assert_int_equal(reach(ns1, "10.78.0.1", 82), 0);
+	struct netns_interface interfaces[4];
+	assert_int_equal(netns_interfaces(ns1, interfaces, 4, &err), 1);
+	assert_string_equal(interfaces[0].name, "eth0");
+
+	/* Ended without a word, begun again: what runs is known; an address that nobody is known to have is free. */
+	put("ipam/coracle/10.78.0.9", "someone\r\neth0", 0600);
+	put("ipam/coracle/10.78.0.10", "", 0600);
+	network_free(network);
+	network = open_default(cidrs, 2);
+	autofree char *stale = under("ipam/coracle/10.78.0.9"), *empty = under("ipam/coracle/10.78.0.10"), *kept = under("ipam/coracle/10.78.0.2");
+	assert_false(file_exists(stale) || file_exists(empty));
+	assert_true(file_exists(kept));
+	assert_ok(network_pod_check(network, &one, &err), &err);
+	assert_ok(network_pod_del(network, &one, &err), &err);
+	assert_ok(network_pod_del(network, &one, &err), &err);
+	assert_int_equal(netns_interfaces(ns1, interfaces, 4, &err), 0);
+	assert_false(file_exists(kept));
+	assert_int_equal(reach(NULL, "10.78.0.3", 80), 0);
+	/* Given up last, given last; where the namespace went first too. */
+	add(network, &one, "10.78.0.4,fd78::4");
+	assert_ok(netns_remove(ns2, &err), &err);
+	two.netns = NULL;
+	assert_ok(network_pod_del(network, &two, &err), &err);
+	assert_ok(network_pod_del(network, &one, &err), &err);
+	assert_ok(netns_remove(ns1, &err), &err);
+	network_free(network);
+}
+
+static void test_addresses_run_out(void **state)
+{
+	clear_conf();
+	autoerror struct error err = {0};
+	autofree char *ipam = under("ipam");
+	file_remove_all(ipam, NULL);
+	struct network *network = open_default((const char *const[]){"10.79.0.0/29"}, 1);
+	autofree char *ns = under("ns");
+	struct network_pod pod = {.id = "full", .name = "p", .namespace_ = "ns", .netns = ns};
 	struct network_result result;
-	assert_ok(network_pod_add(network, &plain, &result, &err), &err);
-	network_result_done(&result);
-	assert_ok(network_pod_check(network, &plain, &err), &err);
-	assert_ok(network_pod_del(network, &plain, &err), &err);
+	assert_ok(netns_create(ns, &err), &err);
+	for (int i = 2; i <= 6; i++) { /* the network's, the bridge's and the last are nobody's */
+		autofree char *name = xprintf("ipam/coracle/10.79.0.%d", i), *folder = under("ipam/coracle");
+		assert_int_equal(file_mkdir_all(folder, 0755, NULL), 0);
+		put(name, "other\r\neth0", 0600);
+	}
+	assert_int_equal(network_pod_add(network, &pod, &result, &err), -ENOSPC);
+	assert_string_equal(error_message(&err), "no address is left in 10.79.0.0/29");
+	char **ids;
+	assert_ok(network_cached_ids(network, &ids, &err), &err);
+	assert_null(ids[0]);
+	free(ids);
+	autofree char *fifth = under("ipam/coracle/10.79.0.5");
+	unlink(fifth);
+	add(network, &pod, "10.79.0.5");
+	assert_ok(network_pod_del(network, &pod, &err), &err);
+	/* A namespace that is none: what was given is given back. */
+	pod.netns = dir;
+	assert_true(network_pod_add(network, &pod, &result, &err) < 0);
+	assert_false(file_exists(fifth));
+	assert_ok(netns_remove(ns, &err), &err);
+	file_remove_all(ipam, NULL);
+	network_free(network);
+}
+
+static void test_host_ports(void **state)
+{
+	clear_conf();
+	autoerror struct error err = {0};
+	const char *const cidrs[] = {"10.80.0.0/24", "fd80::/64"};
+	struct network *network = open_default(cidrs, 2);
+	autofree char *ns = under("ns"), *other = under("other");
+	assert_ok(netns_create(ns, &err), &err);
+	assert_ok(netns_create(other, &err), &err);
+	struct network_port ports[] = {{.host_port = 18080, .container_port = 80}, {.host_ip = "127.0.0.1", .host_port = 18081, .container_port = 80},
+		{.host_ip = "::", .host_port = 18082, .container_port = 80}, {.host_port = 18053, .container_port = 53, .protocol = "UDP"},
+		{.host_port = 18080, .container_port = 80}};
+	struct network_pod pod = {.id = "ports", .name = "p", .namespace_ = "ns", .netns = ns, .ports = ports, .port_count = array_len(ports)};
+	struct network_pod caller = {.id = "caller", .name = "c", .namespace_ = "ns", .netns = other};
+	add(network, &pod, "10.80.0.2,fd80::2");
+	add(network, &caller, "10.80.0.3,fd80::3");
+	autoclose int server = listener(ns, AF_INET6, 80); /* of both families */
+	for (int round = 0; round < 3; round++) {
+		assert_int_equal(reach(NULL, "127.0.0.1", 18080), 0);
+		assert_int_equal(reach(NULL, "10.80.0.1", 18080), 0);
+		assert_int_equal(reach(NULL, "fd80::1", 18080), 0);
+		assert_int_equal(reach(other, "10.80.0.1", 18080), 0);
+		assert_int_equal(reach(other, "fd80::1", 18080), 0);
+		assert_int_equal(reach(ns, "10.80.0.1", 18080), 0); /* the pod itself */
+		assert_int_equal(reach(ns, "fd80::1", 18080), 0);
+		assert_int_equal(reach(NULL, "127.0.0.1", 18081), 0);
+		assert_int_equal(reach(NULL, "10.80.0.1", 18081), ECONNREFUSED);
+		assert_int_equal(reach(NULL, "fd80::1", 18082), 0);
+		assert_int_equal(reach(NULL, "10.80.0.1", 18082), ECONNREFUSED);
+		/* Lost rules come back, and a kubelet begun anew knows whose they are. */
+		if (round == 0)
+			free(run((const char *const[]){"nft", "delete", "table", "inet", "coracle-host-ports", NULL}));
+		if (round == 1) {
+			network_free(network);
+			network = open_default(cidrs, 2);
+		}
+		assert_ok(network_set_pod_cidrs(network, cidrs, 2, &err), &err);
+	}
+	autofree char *rules = run((const char *const[]){"nft", "list", "table", "inet", "coracle-host-ports", NULL});
+	assert_has(rules, "udp . 18053 : 10.80.0.2 . 53");
+	assert_ok(network_pod_del(network, &pod, &err), &err);
+	assert_int_equal(reach(NULL, "10.80.0.1", 18080), ECONNREFUSED);
+	autofree char *tables = run((const char *const[]){"nft", "list", "tables", NULL});
+	assert_null(strstr(tables, "coracle-host-ports"));
+	assert_ok(network_pod_del(network, &caller, &err), &err);
+	assert_ok(netns_remove(ns, &err), &err);
+	assert_ok(netns_remove(other, &err), &err);
+	network_free(network);
+}
+
+/* A configuration of the user's is preferred whatever its name; a pod that was there before is taken down as it was set up. */
+static void test_users_network(void **state)
+{
+	clear_conf();
+	autoerror struct error err = {0};
+	struct network *network = open_default((const char *const[]){"10.81.0.0/24"}, 1);
+	autofree char *ns = under("ns");
+	assert_ok(netns_create(ns, &err), &err);
+	struct network_pod before = {.id = "before", .name = "b", .namespace_ = "ns", .netns = ns}, after = {.id = "after", .name = "a", .namespace_ = "ns", .netns = "/run/x"};
+	add(network, &before, "10.81.0.2");
+	put("conf/20-user.conflist", "{\"cniVersion\":\"1.0.0\",\"name\":\"net\",\"plugins\":[{\"type\":\"mine\"}]}", 0644);
+	write_plugin("mine", "[ $CNI_COMMAND = ADD ] && echo '{\"cniVersion\":\"1.0.0\",\"ips\":[{\"address\":\"10.5.0.2/24\"}]}'; exit 0\n");
+	add(network, &after, "10.5.0.2");
+	assert_ok(network_pod_del(network, &after, &err), &err);
+	assert_ok(network_pod_del(network, &before, &err), &err);
+	struct netns_interface interfaces[4];
+	assert_int_equal(netns_interfaces(ns, interfaces, 4, &err), 0);
+	autofree char *calls = get("calls");
+	assert_has(calls, "/mine DEL after");
+	assert_null(strstr(calls, "before"));
+	/* Broken, it is not replaced by ours. */
+	put("conf/20-user.conflist", "{", 0644);
+	assert_true(network_ready(network, &err) < 0);
+	assert_ok(netns_remove(ns, &err), &err);
+	network_free(network);
+}
+
+/* The real plugins by a configuration like ours, as earlier kubelets ran them; limits of bandwidth are theirs in our own network too. */
+static void test_real_plugins(void **state)
+{
+	clear_conf();
+	autoerror struct error err = {0};
+	struct network *network = open_network(true, 0);
+	const char *const cidrs[] = {"10.82.0.0/24", "fd82::/64"};
+	assert_ok(network_set_pod_cidrs(network, cidrs, 2, &err), &err);
+	autofree char *ns = under("ns"), *own = get("conf/10-coracle.conflist");
+	assert_ok(netns_create(ns, &err), &err);
+	put("conf/20-user.conflist", own, 0644);
 	struct network_port ports[] = {{.host_port = 18080, .container_port = 80}};
-	struct network_pod pod = {.id = "real", .name = "web", .namespace_ = "ns", .netns = netns, .ports = ports, .port_count = 1,
-		.ingress_bits_per_second = 1000000, .egress_bits_per_second = 2000000};
+	struct network_pod pod = {.id = "real", .name = "web", .namespace_ = "ns", .netns = ns, .ports = ports, .port_count = 1};
+	struct network_result result;
 	assert_ok(network_pod_add(network, &pod, &result, &err), &err);
-	assert_int_equal(result.ip_count, 2);
-	assert_string_equal(result.ips[0], "10.77.0.3");
-	assert_string_equal(result.ips[1], "fd77::3");
+	assert_string_equal(result.ips[0], "10.82.0.2");
 	network_result_done(&result);
 	autofree char *nat = run((const char *const[]){"iptables", "-t", "nat", "-S", NULL});
 	assert_has(nat, "18080");
-	struct netns_interface interfaces[4];
-	assert_int_equal(netns_interfaces(netns, interfaces, 4, &err), 1);
+	autofree char *user = under("conf/20-user.conflist");
+	unlink(user);
+	struct network_pod limited = {.id = "limited", .name = "l", .namespace_ = "ns", .ingress_bits_per_second = 1000000, .egress_bits_per_second = 2000000};
+	autofree char *second = under("second");
+	assert_ok(netns_create(second, &err), &err);
+	limited.netns = second;
+	add(network, &limited, "10.82.0.3,fd82::3"); /* .2 is given already */
+	autofree char *limits = run((const char *const[]){"tc", "qdisc", "show", "dev", "vethlimited", NULL});
+	assert_has(limits, "tbf");
+	autofree char *links = run((const char *const[]){"ip", "link", "show", "type", "ifb", NULL});
+	assert_has(links, "bwp");
+	assert_ok(network_pod_del(network, &limited, &err), &err);
+	autofree char *links_after = run((const char *const[]){"ip", "link", "show", "type", "ifb", NULL});
+	assert_null(strstr(links_after, "bwp"));
 	assert_ok(network_pod_del(network, &pod, &err), &err);
-	assert_ok(network_pod_del(network, &pod, &err), &err);
-	assert_int_equal(netns_interfaces(netns, interfaces, 4, &err), 0);
 	autofree char *after = run((const char *const[]){"iptables", "-t", "nat", "-S", NULL});
 	assert_null(strstr(after, "18080"));
-	assert_ok(netns_remove(netns, &err), &err);
-	assert_ok(netns_remove(netns, &err), &err);
+	autofree char *address = under("ipam/coracle/10.82.0.2");
+	assert_false(file_exists(address));
+	assert_ok(netns_remove(ns, &err), &err);
+	assert_ok(netns_remove(second, &err), &err);
 	network_free(network);
 }
 
@@ -327,7 +553,12 @@ int main(void)
 		cmocka_unit_test(test_chain),
 		cmocka_unit_test(test_delete_after_restart),
 		cmocka_unit_test(test_failures),
-		cmocka_unit_test(test_default_bridge),
+		cmocka_unit_test(test_masquerading),
+		cmocka_unit_test(test_own_network),
+		cmocka_unit_test(test_addresses_run_out),
+		cmocka_unit_test(test_host_ports),
+		cmocka_unit_test(test_users_network),
+		cmocka_unit_test(test_real_plugins),
 	};
 	return cmocka_run_group_tests(tests, set_up, tear_down);
 }

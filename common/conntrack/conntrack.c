@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "proxy/conntrack.h"
+#include "common/conntrack/conntrack.h"
 
 #include <errno.h>
 #include <netinet/in.h>

@@ -3,8 +3,8 @@
  * UDP flows live in conntrack as long as packets come, so a client of a vanished endpoint would talk to nobody for ever. Entries are
  * collected and removed in one pass over the kernel's table.
  */
-#ifndef CORACLE_PROXY_CONNTRACK_H
-#define CORACLE_PROXY_CONNTRACK_H
+#ifndef CORACLE_CONNTRACK_H
+#define CORACLE_CONNTRACK_H
 
 #include "common/base/error.h"
 

@@ -1,0 +1,224 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Ports of the node that lead to pods, as elements of maps in one nf_tables table. The table is written whole in one transaction whenever
+ * a port comes or goes, which is seldom: so it holds what the kept results say, whatever became of it.
+ */
+#include "kubelet/network/internal.h"
+
+#include "common/conntrack/conntrack.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+
+#define TABLE_NAME "coracle-host-ports"
+#define TABLE "inet " TABLE_NAME
+#define MAX_SCRIPT (4 << 20)
+
+/* What holds for any address of the node, and for one alone; a pod that calls its own port must see the node as the caller. */
+struct elements {
+	struct buf any[2], one[2], own[2];
+	struct map seen; /* a key given twice would spoil the transaction: the first stays */
+};
+
+static void elements_done(struct elements *elements)
+{
+	for (int v6 = 0; v6 < 2; v6++) {
+		buf_done(&elements->any[v6]);
+		buf_done(&elements->one[v6]);
+		buf_done(&elements->own[v6]);
+	}
+	map_done(&elements->seen);
+}
+
+static bool is_v6(const char *ip)
+{
+	return strchr(ip, ':') != NULL;
+}
+
+/* "" and the zero address of a family: any address of the node; "" speaks for both families. */
+static bool is_any(const char *host_ip)
+{
+	return str_empty(host_ip) || strcmp(host_ip, "0.0.0.0") == 0 || strcmp(host_ip, "::") == 0;
+}
+
+static void add_once(struct elements *elements, struct buf *out, const char *key, const char *value)
+{
+	autofree char *seen = xprintf("%p %s", (void *)out, key);
+	if (map_has(&elements->seen, seen))
+		return;
+	set_add(&elements->seen, seen);
+	buf_printf(out, "%s%s%s%s", out->len ? ", " : "", key, value ? " : " : "", str_or(value, ""));
+}
+
+static void add_mapping(struct elements *elements, json_t *mapping, const char *ip)
+{
+	const char *host_ip = json_string_value(json_object_get(mapping, "hostIP")), *protocol = json_string_value(json_object_get(mapping, "protocol"));
+	int port = (int)json_integer_value(json_object_get(mapping, "hostPort")), inner = (int)json_integer_value(json_object_get(mapping, "containerPort"));
+	bool v6 = is_v6(ip);
+	uint8_t raw[16];
+	if (!str_empty(host_ip) && (is_v6(host_ip) != v6 || inet_pton(v6 ? AF_INET6 : AF_INET, host_ip, raw) != 1))
+		return;
+	if (!str_equal(protocol, "tcp") && !str_equal(protocol, "udp") && !str_equal(protocol, "sctp"))
+		return;
+	autofree char *port_key = xprintf("%s . %d", protocol, port), *value = xprintf("%s . %d", ip, inner), *key = xprintf("%s . %s", host_ip, port_key),
+		      *own = xprintf("%s . %s", ip, ip);
+	add_once(elements, is_any(host_ip) ? &elements->any[v6] : &elements->one[v6], is_any(host_ip) ? port_key : key, value);
+	add_once(elements, &elements->own[v6], own, NULL);
+}
+
+static void add_result(struct elements *elements, json_t *entry)
+{
+	struct network_result result = {0};
+	autofree char *text = json_dumps(json_object_get(entry, "result"), JSON_COMPACT | JSON_ENCODE_ANY);
+	json_t *mapping;
+	size_t i;
+	if (!text || network_result_parse(text, strlen(text), &result, NULL) < 0)
+		return;
+	json_array_foreach(json_object_get(json_object_get(entry, "arguments"), "portMappings"), i, mapping)
+		for (size_t n = 0; n < result.ip_count; n++)
+			add_mapping(elements, mapping, result.ips[n]);
+	network_result_done(&result);
+}
+
+static void print_set(struct buf *script, const char *head, const struct buf *elements)
+{
+	buf_printf(script, "%s; ", head);
+	if (elements->len)
+		buf_printf(script, "elements = { %s }; ", elements->data);
+	buf_append_str(script, "}\n");
+}
+
+static void print_family(struct buf *script, const struct elements *elements, bool v6)
+{
+	const char *type = v6 ? "ipv6_addr" : "ipv4_addr", *ip = v6 ? "ip6" : "ip";
+	int n = v6 ? 6 : 4;
+	autofree char *any = xprintf("add map " TABLE " any%d { type inet_proto . inet_service : %s . inet_service", n, type);
+	autofree char *one = xprintf("add map " TABLE " one%d { type %s . inet_proto . inet_service : %s . inet_service", n, type, type);
+	autofree char *own = xprintf("add set " TABLE " own%d { type %s . %s", n, type, type);
+	print_set(script, any, &elements->any[v6]);
+	print_set(script, one, &elements->one[v6]);
+	print_set(script, own, &elements->own[v6]);
+	static const char *const chains[] = {"prerouting", "output"};
+	for (size_t i = 0; i < array_len(chains); i++) {
+		buf_printf(script, "add rule " TABLE " %s dnat %s to %s daddr . meta l4proto . th dport map @one%d\n", chains[i], ip, ip, n);
+		buf_printf(script, "add rule " TABLE " %s meta nfproto ipv%d fib daddr type local dnat %s to meta l4proto . th dport map @any%d\n", chains[i], n, ip, n);
+	}
+	buf_printf(script, "add rule " TABLE " postrouting ct status dnat %s saddr . %s daddr @own%d masquerade\n", ip, ip, n);
+}
+
+static void print_table(struct buf *script, const struct elements *elements)
+{
+	buf_append_str(script, "add table " TABLE "\ndelete table " TABLE "\nadd table " TABLE "\n"
+			       "add chain " TABLE " prerouting { type nat hook prerouting priority -100; }\n"
+			       "add chain " TABLE " output { type nat hook output priority -100; }\n"
+			       "add chain " TABLE " postrouting { type nat hook postrouting priority 100; }\n"
+			       "add chain " TABLE " input { type filter hook input priority 0; }\n");
+	print_family(script, elements, false);
+	print_family(script, elements, true);
+	/* From the node itself by 127.0.0.1: the pod must be able to answer. What lets that through must let nobody else in. */
+	buf_append_str(script, "add rule " TABLE " postrouting ct status dnat ip saddr 127.0.0.0/8 ip daddr != 127.0.0.0/8 masquerade\n"
+			       "add rule " TABLE " input ip daddr 127.0.0.0/8 ip saddr != 127.0.0.0/8 ct state != { established, related } ct status & dnat == 0 drop\n");
+}
+
+/* UDP flows that began before the port led here, or that led to who is gone: they would go on as they did. */
+static void forget_flows(json_t *entry, bool added)
+{
+	struct network_result result = {0};
+	autofree char *text = json_dumps(json_object_get(entry, "result"), JSON_COMPACT | JSON_ENCODE_ANY);
+	static const uint8_t any[16];
+	struct conntrack *flows = NULL;
+	json_t *mapping;
+	size_t i;
+	if (!text || network_result_parse(text, strlen(text), &result, NULL) < 0)
+		return;
+	json_array_foreach(json_object_get(json_object_get(entry, "arguments"), "portMappings"), i, mapping)
+	{
+		if (!str_equal(json_string_value(json_object_get(mapping, "protocol")), "udp"))
+			continue;
+		uint16_t port = htons((uint16_t)json_integer_value(json_object_get(mapping, "hostPort")));
+		if (!flows)
+			flows = conntrack_new();
+		for (size_t n = 0; n < result.ip_count; n++) {
+			uint8_t ip[16] = {0};
+			int family = is_v6(result.ips[n]) ? AF_INET6 : AF_INET;
+			inet_pton(family, result.ips[n], ip);
+			conntrack_add(flows, family, any, port, added ? NULL : ip);
+		}
+	}
+	if (flows)
+		conntrack_run(flows, NULL, NULL);
+	conntrack_free(flows);
+	network_result_done(&result);
+}
+
+/* With ports_lock held. */
+static int write_table(struct network *network, struct error *err)
+{
+	struct elements elements cleanup(elements_done) = {.seen = MAP_INIT(NULL)};
+	size_t pos = 0;
+	for (int v6 = 0; v6 < 2; v6++)
+		elements.any[v6] = elements.one[v6] = elements.own[v6] = BUF_INIT(MAX_SCRIPT / 8);
+	for (struct map_entry *e; (e = map_next(&network->ports, &pos));)
+		add_result(&elements, e->value);
+	autobuf struct buf script = BUF_INIT(MAX_SCRIPT);
+	if (network->ports.len)
+		print_table(&script, &elements);
+	else
+		buf_append_str(&script, "add table " TABLE "\ndelete table " TABLE "\n");
+	int r = nft_run(&script, err);
+	if (r < 0)
+		return error_context(err, "set up the node's ports of pods");
+	network->ports_handle = network->ports.len ? nft_table_handle(TABLE_NAME) : 0;
+	return 0;
+}
+
+static bool has_ports(json_t *entry)
+{
+	return json_array_size(json_object_get(json_object_get(entry, "arguments"), "portMappings")) > 0;
+}
+
+void host_ports_note(struct network *network, const char *id, json_t *entry)
+{
+	if (!has_ports(entry))
+		return;
+	pthread_mutex_lock(&network->ports_lock);
+	map_set(&network->ports, id, json_incref(entry));
+	pthread_mutex_unlock(&network->ports_lock);
+}
+
+int host_ports_add(struct network *network, const char *id, json_t *entry, struct error *err)
+{
+	if (!has_ports(entry))
+		return 0;
+	links_let_localhost(network);
+	pthread_mutex_lock(&network->ports_lock);
+	map_set(&network->ports, id, json_incref(entry));
+	int r = write_table(network, err);
+	pthread_mutex_unlock(&network->ports_lock);
+	if (r == 0)
+		forget_flows(entry, true);
+	return r;
+}
+
+int host_ports_remove(struct network *network, const char *id, struct error *err)
+{
+	pthread_mutex_lock(&network->ports_lock);
+	json_t *entry = map_take(&network->ports, id);
+	int r = entry ? write_table(network, err) : 0;
+	if (r < 0)
+		map_set(&network->ports, id, json_incref(entry)); /* asked again, it is tried again */
+	pthread_mutex_unlock(&network->ports_lock);
+	if (entry && r == 0)
+		forget_flows(entry, false);
+	json_decref(entry);
+	return r;
+}
+
+int host_ports_keep(struct network *network, struct error *err)
+{
+	pthread_mutex_lock(&network->ports_lock);
+	bool stands = network->ports.len == 0 || (network->ports_handle && nft_table_handle(TABLE_NAME) == network->ports_handle);
+	int r = stands ? 0 : write_table(network, err);
+	pthread_mutex_unlock(&network->ports_lock);
+	return r;
+}
