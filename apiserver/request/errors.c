@@ -132,9 +132,9 @@ void request_fail(struct request *r, const struct error *err) {
 	struct buf out = BUF_INIT(1 << 20);
 	status_encode(err, &out);
 	int code = err->http_code ? err->http_code : 500;
-	/* Nothing makes a Table of a Status: it takes the form of what else the client accepts, or of plain JSON. */
-	if ((r->accept.form != FORM_OBJECT || code == 406) && request_negotiate_plain(r, &r->accept) < 0)
-		r->accept = (struct negotiated){.media = MEDIA_JSON, .pretty = true};
+	/* Nothing makes a Table of a Status: it takes the form of what else the client accepts, or of plain JSON. So does what fails before that was settled. */
+	if ((!r->accept.settled || r->accept.form != FORM_OBJECT || code == 406) && request_negotiate_plain(r, &r->accept) < 0)
+		r->accept = (struct negotiated){.media = MEDIA_JSON, .settled = true, .pretty = true};
 	if (err->retry_after_seconds) {
 		char seconds[16];
 		snprintf(seconds, sizeof(seconds), "%d", err->retry_after_seconds);

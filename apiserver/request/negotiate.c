@@ -256,7 +256,7 @@ static int choose(const struct request *r, const char *accept, bool can_transfor
 
 int request_negotiate_plain(const struct request *r, struct negotiated *ret) {
 	const char *accept = http_header(r->http, "Accept");
-	struct negotiated best = {.media = MEDIA_JSON, .pretty = wants_pretty(r)};
+	struct negotiated best = {.media = MEDIA_JSON, .settled = true, .pretty = wants_pretty(r)};
 	struct wanted w = {0};
 	int rc = str_empty(accept) ? 0 : choose(r, accept, false, &best, &w, NULL);
 	best.pretty |= w.pretty;
@@ -267,7 +267,7 @@ int request_negotiate_plain(const struct request *r, struct negotiated *ret) {
 
 int request_negotiate(const struct request *r, bool can_transform, struct negotiated *ret, struct error *err) {
 	const char *accept = http_header(r->http, "Accept");
-	struct negotiated best = {.media = MEDIA_JSON, .pretty = wants_pretty(r)};
+	struct negotiated best = {.media = MEDIA_JSON, .settled = true, .pretty = wants_pretty(r)};
 	if (str_empty(accept)) {
 		*ret = best;
 		return 0;

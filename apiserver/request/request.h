@@ -18,6 +18,7 @@ struct negotiated {
 	enum media_type media;
 	enum response_form form;
 	bool pretty;
+	bool settled;
 	bool stream; /* ;stream=watch was asked for */
 	bool misfit; /* a list was asked for as an object, or the reverse */
 	bool beta;   /* Tables and bare metadata of meta.k8s.io/v1beta1 */

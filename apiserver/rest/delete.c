@@ -352,7 +352,7 @@ static void batch_pump(struct delete_batch *batch) {
 static void batch_begin(int errnum, void *arg) {
 	struct delete_batch *batch = arg;
 	if (errnum < 0)
-		error_status(&batch->error, 504, "Timeout", "Timeout: the server could not reach its storage in time");
+		error_status(&batch->error, 504, "Timeout", "Timeout: request did not complete within the allotted timeout");
 	batch_pump(batch);
 }
 

@@ -33,7 +33,7 @@ static void proceed(struct request *r, int errnum) {
 		error_cause(&err, "ResourceVersionTooLarge", NULL, "Too large resource version");
 		err.retry_after_seconds = 1;
 	} else if (errnum < 0)
-		rc = error_status(&err, 504, "Timeout", "Timeout: the server could not reach its storage in time");
+		rc = error_status(&err, 504, "Timeout", "Timeout: request did not complete within the allotted timeout");
 	else
 		rc = answer(r, &err);
 	if (rc < 0)

@@ -382,7 +382,7 @@ static void on_fresh(int errnum, void *arg) {
 		error_cause(&err, "ResourceVersionTooLarge", NULL, "Too large resource version");
 		err.retry_after_seconds = list_query_is_exact(query) ? 0 : 1;
 	} else if (errnum < 0) {
-		rc = error_status(&err, 504, "Timeout", "Timeout: the server could not reach its storage in time");
+		rc = error_status(&err, 504, "Timeout", "Timeout: request did not complete within the allotted timeout");
 	} else {
 		rc = waiting->fn(r, query, &err);
 	}

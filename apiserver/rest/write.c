@@ -8,6 +8,7 @@
 #include "api/meta_v1.h"
 
 #include <errno.h>
+#include <limits.h>
 
 #define MAX_ATTEMPTS 24
 #define FRESH_TIMEOUT_MS 10000
@@ -141,7 +142,7 @@ static void on_fresh(int errnum, void *arg) {
 	struct write *w = arg;
 	if (errnum < 0) {
 		autoerror struct error err = {0};
-		error_status(&err, 504, "Timeout", "Timeout: the server could not reach its storage in time");
+		error_status(&err, 504, "Timeout", "Timeout: request did not complete within the allotted timeout");
 		write_fail(w, WRITE_NOT_STORED, &err);
 		return;
 	}
@@ -270,6 +271,11 @@ static int encode_stored(struct write *w, struct buf *out, struct error *err) {
 	return 0;
 }
 
+/* A write may take no longer than who asks for it waits. */
+static int time_left(const struct write *w) {
+	return request_time_left_ms(w->r, INT_MAX);
+}
+
 static void write_put(struct write *w) {
 	autobuf struct buf value = BUF_INIT(BUF_MAX_DEFAULT);
 	autoerror struct error err = {0};
@@ -277,7 +283,7 @@ static void write_put(struct write *w) {
 	if (encode_stored(w, &value, &err) < 0)
 		write_fail(w, WRITE_NOT_STORED, &err);
 	else if (w->guard_count)
-		collection_put_guarded(w->resource->collection, w->key, value.data, value.len, expected, w->guards, w->guard_count, on_stored, w);
+		collection_put_guarded(w->resource->collection, w->key, value.data, value.len, expected, w->guards, w->guard_count, time_left(w), on_stored, w);
 	else
 		collection_put(w->resource->collection, w->key, value.data, value.len, expected, w->lease_seconds, on_stored, w);
 }
@@ -297,14 +303,14 @@ void write_claimed(struct write *w, enum claim_result result, struct error *err)
 static void send_put(struct write *w, const struct buf *value, const struct store_guard *fence, size_t fenced) {
 	struct collection *collection = w->resource->collection;
 	uint64_t expected = w->current && !w->created ? w->current->resource_version : 0;
-	if (fenced && !w->lease_seconds)
-		collection_put_guarded(collection, w->key, value->data, value->len, expected, fence, fenced, on_stored, w);
+	if (!w->lease_seconds)
+		collection_put_guarded(collection, w->key, value->data, value->len, expected, fence, fenced, time_left(w), on_stored, w);
 	else
 		collection_put(collection, w->key, value->data, value->len, expected, w->lease_seconds, on_stored, w);
 }
 
 static void send_delete(struct write *w, const struct store_guard *fence, size_t fenced) {
-	collection_delete_guarded(w->resource->collection, w->key, w->current->resource_version, fence, fenced, on_stored, w);
+	collection_delete_guarded(w->resource->collection, w->key, w->current->resource_version, fence, fenced, time_left(w), on_stored, w);
 }
 
 static void write_store(struct write *w);

@@ -157,7 +157,8 @@ typedef void (*store_write_done)(int errnum, struct entry *current, void *arg);
 void collection_put(struct collection *collection, const char *key, const char *value, size_t len, uint64_t expected, int64_t lease_seconds, store_write_done done, void *arg);
 /*
  * The same, where besides other objects must still be as they were: what was claimed for this object before it is stored. -ESTALE where one
- * is not; `current` is then the object itself as it is, NULL where it is not there. At most STORE_MAX_GUARDS; they are copied.
+ * is not; `current` is then the object itself as it is, NULL where it is not there. At most STORE_MAX_GUARDS; they are copied. timeout_ms: shorter than that of
+ * all writes; 0: that.
  */
 #define STORE_MAX_GUARDS 128
 struct store_guard {
@@ -166,11 +167,11 @@ struct store_guard {
 	uint64_t revision;
 };
 void collection_put_guarded(struct collection *collection, const char *key, const char *value, size_t len, uint64_t expected, const struct store_guard *guards, size_t count,
-	store_write_done done, void *arg);
+	int timeout_ms, store_write_done done, void *arg);
 /* expected 0: whatever is there (-ENOENT where nothing is). `current` on success is the last state, with the revision of its deletion as resource_version. */
 void collection_delete(struct collection *collection, const char *key, uint64_t expected, store_write_done done, void *arg);
 /* With guards, as collection_put_guarded; expected is not 0. */
-void collection_delete_guarded(struct collection *collection, const char *key, uint64_t expected, const struct store_guard *guards, size_t count, store_write_done done, void *arg);
+void collection_delete_guarded(struct collection *collection, const char *key, uint64_t expected, const struct store_guard *guards, size_t count, int timeout_ms, store_write_done done, void *arg);
 
 /* ---- watch ---- */
 

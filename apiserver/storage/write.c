@@ -19,6 +19,7 @@ struct write {
 	struct buf value; /* of a put that needs a lease, until it has one */
 	bool is_put, retried, guarded;
 	uint64_t expected;
+	int timeout_ms;
 	int64_t lease_seconds, lease;
 	store_write_done done;
 	void *arg;
@@ -341,7 +342,7 @@ static void send_request(struct write *write, struct buf *request)
 {
 	struct store *store = write->collection->store;
 	bool any = !write->is_put && write->expected == 0;
-	int r = etcd_call(store->etcd, &(struct etcd_call_options){.method = ETCD_TXN, .timeout_ms = store->write_timeout_ms}, request, any ? on_any_answer : on_answer, write);
+	int r = etcd_call(store->etcd, &(struct etcd_call_options){.method = ETCD_TXN, .timeout_ms = write->timeout_ms}, request, any ? on_any_answer : on_answer, write);
 
 	if (r < 0)
 		finish_later(write, r);
@@ -367,7 +368,7 @@ static struct write *write_new(struct collection *c, const char *key, uint64_t e
 		return NULL;
 	}
 	write = xnew(struct write);
-	*write = (struct write){.collection = c, .path = xconcat(c->prefix, key), .expected = expected, .done = done, .arg = arg, .value = BUF_INIT(ETCD_MAX_REQUEST),
+	*write = (struct write){.collection = c, .path = xconcat(c->prefix, key), .expected = expected, .done = done, .arg = arg, .value = BUF_INIT(ETCD_MAX_REQUEST), .timeout_ms = c->store->write_timeout_ms,
 		.started = clock_monotonic_ns()};
 	list_init(&write->link);
 	list_init(&write->lease_link);
@@ -417,6 +418,12 @@ void collection_put(struct collection *c, const char *key, const char *value, si
 	send_request(write, &request);
 }
 
+static void shorten(struct write *write, int timeout_ms)
+{
+	if (timeout_ms > 0)
+		write->timeout_ms = min_of(write->timeout_ms, timeout_ms);
+}
+
 static void send_guarded(struct write *write, struct etcd_slice value, const struct store_guard *guards, size_t count)
 {
 	struct buf request = BUF_INIT(ETCD_MAX_REQUEST);
@@ -436,7 +443,7 @@ static void send_guarded(struct write *write, struct etcd_slice value, const str
 }
 
 void collection_put_guarded(struct collection *c, const char *key, const char *value, size_t len, uint64_t expected, const struct store_guard *guards, size_t count,
-	store_write_done done, void *arg)
+	int timeout_ms, store_write_done done, void *arg)
 {
 	struct write *write;
 
@@ -446,10 +453,11 @@ void collection_put_guarded(struct collection *c, const char *key, const char *v
 	if (!write)
 		return refuse(c->store, -EBUSY, done, arg);
 	write->is_put = true;
+	shorten(write, timeout_ms);
 	send_guarded(write, (struct etcd_slice){value, len}, guards, count);
 }
 
-void collection_delete_guarded(struct collection *c, const char *key, uint64_t expected, const struct store_guard *guards, size_t count, store_write_done done, void *arg)
+void collection_delete_guarded(struct collection *c, const char *key, uint64_t expected, const struct store_guard *guards, size_t count, int timeout_ms, store_write_done done, void *arg)
 {
 	struct write *write;
 
@@ -459,10 +467,11 @@ void collection_delete_guarded(struct collection *c, const char *key, uint64_t e
 	if (!write)
 		return refuse(c->store, -EBUSY, done, arg);
 	write->before = collection_get(c, key);
+	shorten(write, timeout_ms);
 	send_guarded(write, (struct etcd_slice){0}, guards, count);
 }
 
 void collection_delete(struct collection *c, const char *key, uint64_t expected, store_write_done done, void *arg)
 {
-	collection_delete_guarded(c, key, expected, NULL, 0, done, arg);
+	collection_delete_guarded(c, key, expected, NULL, 0, 0, done, arg);
 }

@@ -8,7 +8,7 @@
 #include <stdio.h>
 #include <time.h>
 
-enum { HEAD_MAX = 16 * 1024, OUT_KEPT = 256 * 1024 };
+enum { OUT_KEPT = 256 * 1024 };
 
 /* ---- reading ---- */
 
@@ -55,14 +55,14 @@ static enum found find(struct http_conn *conn, const char *data, size_t len, str
 	size_t head_len = plain_head_len(data, len, conn->held_seen);
 	if (!head_len) {
 		conn->held_seen = len;
-		return len < HEAD_MAX && plain_may_begin(data, len) ? FOUND_MORE : FOUND_OTHER;
+		return len < DIRECT_HEAD_MAX && plain_may_begin(data, len) ? FOUND_MORE : FOUND_OTHER;
 	}
-	if (head_len > HEAD_MAX)
+	if (head_len > DIRECT_HEAD_MAX)
 		return FOUND_OTHER;
 	struct http_request *req = request_new(conn, NULL);
 	struct plain_head head;
 	enum found found = FOUND_OTHER;
-	if (plain_parse(arena_strndup(req->arena, data, head_len), head_len, &head) && head.body_len <= req->body.max && head_len + head.body_len <= DIRECT_MAX) {
+	if (plain_parse(arena_strndup(req->arena, data, head_len), head_len, &head) && head.body_len <= req->body.max && head.body_len <= DIRECT_BODY_MAX) {
 		found = head_len + head.body_len <= len ? FOUND_WHOLE : FOUND_MORE;
 		conn->held_seen = head_len - 4;
 		conn->held_need = head_len + head.body_len;
@@ -253,6 +253,23 @@ static void append_header(struct buf *out, const char *name, const char *value)
 	buf_append(out, "\r\n", 2);
 }
 
+/* As Go's servers say it: libmicrohttpd has the words of a later RFC. */
+static const char *reason_of(int status)
+{
+	switch (status) {
+	case 413:
+		return "Request Entity Too Large";
+	case 416:
+		return "Requested Range Not Satisfiable";
+	case 422:
+		return "Unprocessable Entity";
+	default:
+		break;
+	}
+	const char *reason = MHD_get_reason_phrase_for((unsigned)status);
+	return str_equal(reason, "Unknown") ? "Non-Standard Status" : reason;
+}
+
 /* In the order that libmicrohttpd gives it: the way of a request shows in nothing. */
 static void append_head(struct io_thread *thread, struct http_request *req, bool close, size_t len)
 {
@@ -260,8 +277,7 @@ static void append_head(struct io_thread *thread, struct http_request *req, bool
 	buf_append_str(out, "HTTP/1.1 ");
 	buf_append_uint(out, (uint64_t)req->status);
 	buf_append_char(out, ' ');
-	const char *reason = MHD_get_reason_phrase_for((unsigned)req->status);
-	buf_append_str(out, str_equal(reason, "Unknown") ? "Non-Standard Status" : reason);
+	buf_append_str(out, reason_of(req->status));
 	buf_append(out, "\r\n", 2);
 	append_date(thread);
 	buf_append_str(out, close ? "\r\nConnection: close\r\n" : "\r\n");

@@ -10,7 +10,7 @@
 #include "common/http/internal.h"
 
 /* What is kept of a request that is not whole yet, and of those behind one under way. A larger request is libmicrohttpd's. */
-enum { DIRECT_MAX = 128 * 1024 };
+enum { DIRECT_HEAD_MAX = 1 << 20, DIRECT_BODY_MAX = 112 * 1024, DIRECT_MAX = DIRECT_HEAD_MAX + DIRECT_BODY_MAX };
 
 /* One step of a direct connection: takes a request. True where something moved. */
 bool direct_pump(struct http_conn *conn);

@@ -34,7 +34,7 @@ struct http_server_options {
 	unsigned threads;             /* I/O threads; 0: one a core */
 	size_t max_body;              /* bytes; larger: 413 */
 	const char *too_large_type, *too_large_text; /* what is said then, with a line feed; static; NULL: plain words */
-	size_t max_header_bytes;      /* 0: 32 KiB, 1 MiB at most; larger: 431. Each connection holds that much */
+	size_t max_header_bytes;      /* of what libmicrohttpd reads: 0: 32 KiB, 1 MiB at most; larger: 431. Each such connection holds that much. Of plain requests: 1 MiB, as far as memory_limit goes */
 	unsigned max_connections;     /* 0: 20000 */
 	size_t memory_limit;          /* bytes buffered in all streams and bodies together; 0: 256 MiB; past it: 503 or cut-off */
 	http_handler handler;

@@ -180,6 +180,7 @@ struct http_request {
 	bool params_parsed;
 	struct buf body;
 	size_t accounted;
+	bool misnamed;   /* a header is, by what is no name */
 	int refused;     /* status that answers in place of the handler */
 	size_t discarded;
 	struct out_header *out_headers, **out_headers_end;

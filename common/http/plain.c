@@ -6,13 +6,18 @@
 /* HEAD is not among them: its answers are shaped by rules of their own. */
 static const char *const methods[] = {"GET", "PUT", "POST", "PATCH", "DELETE"};
 
-static bool is_token(unsigned char c)
+bool plain_is_token(unsigned char c)
 {
 	static const bool token[256] = {
 		['!'] = true, ['#'] = true, ['$'] = true, ['%'] = true, ['&'] = true, ['\''] = true, ['*'] = true, ['+'] = true, ['-'] = true, ['.'] = true,
 		['^'] = true, ['_'] = true, ['`'] = true, ['|'] = true, ['~'] = true, ['0' ... '9'] = true, ['A' ... 'Z'] = true, ['a' ... 'z'] = true,
 	};
 	return token[c];
+}
+
+bool plain_is_host(const char *host)
+{
+	return host[strspn(host, "!$%&'()*+,-.0123456789:;=ABCDEFGHIJKLMNOPQRSTUVWXYZ[]_abcdefghijklmnopqrstuvwxyz~")] == '\0';
 }
 
 static bool is_visible(unsigned char c)
@@ -81,7 +86,7 @@ static char *first_line(char *text, size_t len, struct plain_head *head)
 static char *header_line(char *at, struct header *ret)
 {
 	char *name = at;
-	while (is_token((unsigned char)*at))
+	while (plain_is_token((unsigned char)*at))
 		at++;
 	if (at == name || *at != ':')
 		return NULL;
@@ -116,7 +121,7 @@ static bool judge(const struct header *header, struct plain_head *head, bool *ho
 	if (strcasecmp(header->name, "Host") == 0) {
 		bool first = !*host;
 		*host = true;
-		return first;
+		return first && plain_is_host(header->value);
 	}
 	if (strcasecmp(header->name, "Content-Length") != 0)
 		return true;

@@ -13,7 +13,7 @@ struct header {
 	const char *name, *value;
 };
 
-enum { PLAIN_HEADERS_MAX = 64 };
+enum { PLAIN_HEADERS_MAX = 1024 };
 
 /* Strings point into the text that was parsed. */
 struct plain_head {
@@ -23,6 +23,10 @@ struct plain_head {
 	size_t body_len;
 };
 
+/* Whether a byte may stand in a method or the name of a header. */
+bool plain_is_token(unsigned char c);
+/* Whether it may stand in Host: the characters are those of names, addresses and ports. */
+bool plain_is_host(const char *host);
 /* The length of the head at the start of data, with the empty line that ends it; 0 where it is not there yet. The first `seen` bytes hold no end. */
 size_t plain_head_len(const char *data, size_t len, size_t seen);
 /* False where what has come of a head can no longer become a plain one. Looks at its first line only. */

@@ -4,6 +4,7 @@
  * The headers are copied, since the handler may look at them from another thread while the connection is torn down.
  */
 #include "common/http/inject.h"
+#include "common/http/plain.h"
 
 #include <errno.h>
 #include <strings.h>
@@ -64,9 +65,19 @@ void request_unref(struct http_request *req)
 	free(req);
 }
 
-static enum MHD_Result take_header(void *cls, enum MHD_ValueKind kind, const char *name, const char *value)
+static bool is_name(const char *name, size_t len)
+{
+	for (size_t i = 0; i < len; i++) {
+		if (!plain_is_token((unsigned char)name[i]))
+			return false;
+	}
+	return len > 0;
+}
+
+static enum MHD_Result take_header(void *cls, enum MHD_ValueKind kind, const char *name, size_t name_len, const char *value, size_t value_len)
 {
 	struct http_request *req = cls;
+	req->misnamed |= !is_name(name, name_len);
 	struct header *header = &req->headers[req->header_count++];
 	header->name = arena_strdup(req->arena, name);
 	header->value = arena_strdup(req->arena, value ? value : "");
@@ -136,6 +147,50 @@ static enum MHD_Result refuse(struct http_request *req, int status)
 	return response ? queue(req, status, response) : MHD_NO;
 }
 
+static size_t count_headers(const struct http_request *req, const char *name)
+{
+	size_t count = 0;
+	for (size_t i = 0; i < req->header_count; i++)
+		count += strcasecmp(req->headers[i].name, name) == 0;
+	return count;
+}
+
+/* What is framed or addressed in a way that others on its path may understand differently is not served; libmicrohttpd would. The status, and the words of Go's server; 0: it is well. */
+static int judge(const struct http_request *req, const char **ret_text)
+{
+	const char *encoding = http_header(req, "Transfer-Encoding"), *expect = http_header(req, "Expect"), *host = http_header(req, "Host");
+	const struct {
+		bool wrong;
+		int status;
+		const char *text;
+	} faults[] = {
+		{req->misnamed, 400, "400 Bad Request: invalid header name"},
+		{count_headers(req, "Host") > 1 || count_headers(req, "Content-Length") > 1 || count_headers(req, "Transfer-Encoding") > 1, 400, "400 Bad Request"},
+		{req->http11 && !host, 400, "400 Bad Request: missing required Host header"},
+		{host && !plain_is_host(host), 400, "400 Bad Request: malformed Host header"},
+		{encoding && strcasecmp(encoding, "chunked") != 0, 501, "Unsupported transfer encoding"},
+		{!str_empty(expect) && strcasecmp(expect, "100-continue") != 0, 417, ""},
+	};
+	for (size_t i = 0; i < array_len(faults); i++) {
+		if (faults[i].wrong) {
+			*ret_text = faults[i].text;
+			return faults[i].status;
+		}
+	}
+	return 0;
+}
+
+static enum MHD_Result turn_down(struct http_request *req, int status, const char *text)
+{
+	struct MHD_Response *response = MHD_create_response_from_buffer(strlen(text), (void *)(uintptr_t)text, MHD_RESPMEM_PERSISTENT);
+	if (!response)
+		return MHD_NO;
+	if (*text)
+		MHD_add_response_header(response, "Content-Type", "text/plain; charset=utf-8");
+	MHD_add_response_header(response, "Connection", "close");
+	return queue(req, status, response);
+}
+
 static enum MHD_Result begin(struct http_request *req, const char *method, const char *version)
 {
 	req->started = true;
@@ -145,7 +200,11 @@ static enum MHD_Result begin(struct http_request *req, const char *method, const
 	req->conn->body_seen = req->conn->body_checked = 0;
 	int count = MHD_get_connection_values(req->mhd, MHD_HEADER_KIND, NULL, NULL);
 	req->headers = arena_calloc(req->arena, (size_t)max_of(count, 1), sizeof(*req->headers));
-	MHD_get_connection_values(req->mhd, MHD_HEADER_KIND, take_header, req);
+	MHD_get_connection_values_n(req->mhd, MHD_HEADER_KIND, take_header, req);
+	const char *text;
+	int fault = judge(req, &text);
+	if (fault)
+		return turn_down(req, fault, text);
 	const char *length = http_header(req, "Content-Length");
 	int64_t announced;
 	if (length && !http_header(req, "Transfer-Encoding") && str_to_int64(length, 0, INT64_MAX, &announced) && (uint64_t)announced > req->body.max)

@@ -215,9 +215,14 @@ def test_deadline(site):
     took = time.monotonic() - start
     check("a consistent read ends in its time", s == 504 and o["reason"] == "Timeout" and 0.9 < took < 6, (s, took))
     check("so does a list", api.call("GET", CM + "?timeout=500ms")[0] == 504)
+    for method, path, body in (("POST", CM, {"metadata": {"name": "b"}}), ("PATCH", CM + "/a", {"data": {"x": "y"}}), ("DELETE", CM + "/a", None)):
+        start = time.monotonic()
+        s, o, _ = api.call(method, path + "?timeout=1s", body, MERGE if method == "PATCH" else "application/json")
+        took = time.monotonic() - start
+        check("a write in its time: " + method, s == 504 and o["reason"] == "Timeout" and 0.9 < took < 4.5, (s, o, took))
     check("what needs no etcd is answered", api.call("GET", CM + "/a?resourceVersion=0")[0] == 200)
     site.etcd.signal(signal.SIGCONT)
-    check("and all is well again", wait_for(lambda: api.call("GET", CM + "/a")[0] == 200))
+    check("and all is well again", wait_for(lambda: api.call("GET", CM)[0] == 200))
     site.etcd.kill()
     got = wait_for(lambda: api.call("GET", "/readyz")[0] == 500 and api.call("GET", "/readyz")[1], 15)
     check("without etcd it is not ready", got and "[-]etcd failed: reason withheld\n" in got and got.endswith("readyz check failed\n"), got)

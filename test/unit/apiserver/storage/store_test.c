@@ -244,7 +244,7 @@ static int put_guarded(struct collection *c, const char *key, const char *value,
 {
 	struct answer answer = ANSWER_INIT;
 
-	collection_put_guarded(c, key, value, strlen(value), expected, guards, count, answer_done, &answer);
+	collection_put_guarded(c, key, value, strlen(value), expected, guards, count, 0, answer_done, &answer);
 	return answer_await(&answer, ret);
 }
 

@@ -69,7 +69,7 @@ static void test_too_many_headers(void **state)
 	autoarena struct arena *arena = arena_new();
 	struct plain_head head;
 	for (int extra = 0; extra < 2; extra++) {
-		char text[1024] = "GET / HTTP/1.1\r\n" HOST;
+		char text[8192] = "GET / HTTP/1.1\r\n" HOST;
 		for (int i = 1; i < PLAIN_HEADERS_MAX + extra; i++)
 			strcat(text, "A: b\r\n");
 		strcat(text, "\r\n");

@@ -530,14 +530,53 @@ static void test_header_limit(void **state)
 {
 	struct fixture *f = *state;
 	struct peer peer = peer_connect(f->port, &f->peer);
-	autobuf struct buf text = BUF_INIT(1 << 20);
-	buf_append_str(&text, "GET /hello HTTP/1.1\r\nHost: x\r\nX-Long: ");
-	for (int i = 0; i < 60000; i++)
+	autobuf struct buf text = BUF_INIT(4 << 20);
+	/* Many names, one long value: all that a plain request takes. */
+	buf_append_str(&text, "GET /hello HTTP/1.1\r\nHost: x\r\n");
+	for (int i = 0; i < 900; i++)
+		buf_printf(&text, "X-%d: y\r\n", i);
+	buf_append_str(&text, "X-Long: ");
+	for (int i = 0; i < 1000000; i++)
+		buf_append_char(&text, 'x');
+	size_t fits = text.len;
+	buf_append_str(&text, "\r\n\r\nGET /hello HTTP/1.1\r\nHost: x\r\n\r\n");
+	peer_send(&peer, text.data, text.len);
+	expect(&peer, 200, "hello");
+	expect(&peer, 200, "hello");
+	text.len = fits;
+	for (int i = 0; i < 100000; i++)
 		buf_append_char(&text, 'x');
 	buf_append_str(&text, "\r\n\r\n");
 	peer_send(&peer, text.data, text.len);
 	expect(&peer, 431, NULL);
 	peer_close(&peer);
+}
+
+/* What a proxy before this server might take for something else is turned down, and the connection with it. */
+static void test_ambiguous(void **state)
+{
+	struct fixture *f = *state;
+	static const struct {
+		const char *text;
+		int status;
+		const char *body;
+	} rows[] = {
+		{"GET /hello HTTP/1.1\r\n\r\n", 400, "400 Bad Request: missing required Host header"},
+		{"GET /hello HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", 400, "400 Bad Request"},
+		{"GET /hello HTTP/1.1\r\nHost: a b\r\n\r\n", 400, "400 Bad Request: malformed Host header"},
+		{"GET /hello HTTP/1.1\r\nHost: a\r\nA B: c\r\n\r\n", 400, "400 Bad Request: invalid header name"},
+		{"GET /hello HTTP/1.1\r\nHost: a\r\nA : c\r\n\r\n", 400, "400 Bad Request: invalid header name"},
+		{"POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\nabc", 400, "400 Bad Request"},
+		{"POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n", 501, "Unsupported transfer encoding"},
+		{"GET /hello HTTP/1.1\r\nHost: a\r\nExpect: magic\r\n\r\n", 417, ""},
+	};
+	for (size_t i = 0; i < array_len(rows); i++) {
+		struct peer peer = peer_connect(f->port, &f->peer);
+		peer_say(&peer, rows[i].text);
+		expect(&peer, rows[i].status, rows[i].body);
+		expect_end(&peer);
+		peer_close(&peer);
+	}
 }
 
 static void test_garbage(void **state)
@@ -977,6 +1016,7 @@ int main(void)
 		BOTH(test_too_large),
 		BOTH(test_expect_continue),
 		BOTH(test_header_limit),
+		BOTH(test_ambiguous),
 		BOTH(test_garbage),
 		BOTH(test_parts),
 		{"test_answer_fills_socket", test_answer_fills_socket, setup_plain, teardown, NULL},
