@@ -411,6 +411,18 @@ static void quota_cells(const void *object, struct cells *cells) {
 	cell_age_of(cells, quota);
 }
 
+static void component_cells(const void *object, struct cells *cells) {
+	const struct core_v1_component_status *component = object;
+	const struct core_v1_component_condition *healthy = NULL;
+	for (uint32_t i = 0; i < component->conditions.len && !healthy; i++)
+		if (str_equal(component->conditions.items[i].type, "Healthy"))
+			healthy = &component->conditions.items[i];
+	cell_string(cells, component->metadata.name);
+	cell_string(cells, !healthy ? "Unknown" : str_equal(healthy->status, "True") ? "Healthy" : "Unhealthy");
+	cell_string(cells, healthy ? healthy->message : "");
+	cell_string(cells, healthy ? healthy->error : "");
+}
+
 const struct printer printers_core[] = {
 	{"", "pods", pod_cells},
 	{"", "services", service_cells},
@@ -427,5 +439,6 @@ const struct printer printers_core[] = {
 	{"", "replicationcontrollers", controller_cells},
 	{"", "podtemplates", template_cells},
 	{"", "resourcequotas", quota_cells},
+	{"", "componentstatuses", component_cells},
 	{0},
 };

@@ -80,6 +80,11 @@ void cell_time(struct cells *cells, const struct api_time *time) {
 	cell_string(cells, text);
 }
 
+const char *printer_order(const struct resource *resource) {
+	bool flow = str_equal(resource->api->plural, "flowschemas") && str_equal(resource->api->group, "flowcontrol.apiserver.k8s.io");
+	return flow ? "spec.matchingPrecedence" : NULL;
+}
+
 void printer_cells(const struct resource *resource, const void *object, struct buf *out) {
 	struct cells cells = {.out = out};
 	if (resource->custom) {

@@ -30,6 +30,8 @@ struct printer {
 extern const struct printer *const printer_tables[];
 
 const struct api_column *printer_columns(const struct resource *resource, size_t *ret_count);
+/* Path of the number by which the rows of a list are ordered; NULL: by name. */
+const char *printer_order(const struct resource *resource);
 /* Appends the cells of one object, comma separated. */
 void printer_cells(const struct resource *resource, const void *object, struct buf *out);
 

@@ -4,6 +4,7 @@
  * the body.
  */
 #include "apiserver/audit/audit.h"
+#include "apiserver/printers/printer.h"
 #include "apiserver/rest/query.h"
 #include "apiserver/rest/write.h"
 #include "apiserver/custom/custom.h"
@@ -314,6 +315,43 @@ static void choose_page(struct list_query *query, struct list_stream *s, size_t 
 	s->end = len;
 }
 
+/* ---- rows of a Table that have an order of their own ---- */
+
+struct ranked {
+	struct entry *entry;
+	int64_t rank;
+	size_t own;
+};
+
+static int order_ranked(const void *a, const void *b) {
+	const struct ranked *x = a, *y = b;
+	return x->rank != y->rank ? (x->rank < y->rank ? -1 : 1) : (x->own > y->own) - (x->own < y->own);
+}
+
+static void order_rows(const struct request *r, struct list_stream *s) {
+	const char *path = r->accept.form == FORM_TABLE ? printer_order(r->resource) : NULL;
+	if (!path || s->end <= s->next)
+		return;
+	size_t count = s->end - s->next;
+	struct ranked *rows = xcalloc(count, sizeof(*rows));
+	struct entry **entries = xcalloc(count, sizeof(*entries));
+	bool owned = s->entries;
+	for (size_t i = 0; i < count; i++) {
+		struct entry *entry = stream_entry(s);
+		size_t len;
+		const char *value = json_text_find(entry->json->data, entry->json->len, path, &len);
+		rows[i] = (struct ranked){owned ? entry : entry_ref(entry), value ? strtoll(value, NULL, 10) : 0, i};
+	}
+	qsort(rows, count, sizeof(*rows), order_ranked);
+	for (size_t i = 0; i < count; i++)
+		entries[i] = rows[i].entry;
+	free(rows);
+	free(s->entries);
+	s->entries = entries;
+	s->next = 0;
+	s->end = count;
+}
+
 /* ---- versions that a webhook converts ---- */
 
 struct converted_list {
@@ -386,6 +424,7 @@ static int answer(struct request *r, struct list_query *query, struct error *err
 	struct list_stream *s = xnew(struct list_stream);
 	s->snapshot = take_ptr(snapshot);
 	choose_page(query, s, first, end, &meta);
+	order_rows(r, s);
 	if (!respond_when_converted(r, s, &meta))
 		respond_stream(r, s, &meta);
 	free(meta.continue_token);

@@ -250,31 +250,6 @@ static int token_review(struct request *r, void *object, struct error *err) {
 	return 0;
 }
 
-/* ---- component statuses: etcd's health is what this server knows ---- */
-
-static void component_status(struct request *r, struct buf *out) {
-	autoerror struct error why = {0};
-	bool healthy = store_healthy(r->server->store, &why);
-	buf_printf(out, "{\"kind\":\"ComponentStatus\",\"apiVersion\":\"v1\",\"metadata\":{\"name\":\"etcd-0\"},\"conditions\":[{\"type\":\"Healthy\",\"status\":\"%s\",\"message\":\"%s\"}]}", healthy ? "True" : "False", healthy ? "ok" : "etcd does not answer");
-}
-
-static int component_statuses(struct request *r, struct error *err) {
-	request_warn(r, "v1 ComponentStatus is deprecated in v1.19+");
-	autobuf struct buf out = BUF_INIT(64 << 10);
-	if (r->name && strcmp(r->name, "etcd-0") != 0) {
-		error_status(err, 404, "NotFound", "componentstatus \"%s\" not found", r->name);
-		error_details(err, NULL, "componentstatus", r->name);
-		return -ENOENT;
-	}
-	if (!r->name)
-		buf_append_str(&out, "{\"kind\":\"ComponentStatusList\",\"apiVersion\":\"v1\",\"metadata\":{},\"items\":[");
-	component_status(r, &out);
-	if (!r->name)
-		buf_append_str(&out, "]}");
-	request_respond_json(r, 200, out.data, out.len);
-	return REQUEST_TAKEN;
-}
-
 static const struct review_row {
 	const char *plural;
 	int (*review)(struct request *r, void *object, struct error *err);
@@ -300,7 +275,7 @@ static int answer_review(struct request *r, void *object, struct error *err) {
 
 int review_handle(struct request *r, struct error *err) {
 	if (strcmp(r->plural, "componentstatuses") == 0)
-		return component_statuses(r, err);
+		return component_statuses_handle(r, err);
 	if (strcmp(r->verb, "create") != 0)
 		return error_method_not_allowed(err);
 	if (strcmp(r->plural, "bindings") == 0)

@@ -6,5 +6,7 @@
 #include "apiserver/request/request.h"
 
 int review_handle(struct request *r, struct error *err);
+/* componentstatus.c */
+int component_statuses_handle(struct request *r, struct error *err);
 
 #endif

@@ -98,7 +98,49 @@ static const struct strategy runtime_classes = {.group = "node.k8s.io", .plural 
 static const struct strategy priority_classes = {.group = "scheduling.k8s.io", .plural = "priorityclasses", .free_prefix = true, .generation = true};
 static const struct strategy ingresses = {.group = "networking.k8s.io", .plural = "ingresses", .generation = true};
 static const struct strategy ingress_classes = {.group = "networking.k8s.io", .plural = "ingressclasses", .generation = true};
-static const struct strategy network_policies = {.group = "networking.k8s.io", .plural = "networkpolicies", .free_prefix = true, .generation = true};
+static bool has_empty(const struct api_field *f, const void *value);
+
+static bool any_has_empty(const struct api_type *type, const void *value) {
+	for (size_t i = 0; i < type->field_count; i++)
+		if (has_empty(&type->fields[i], value))
+			return true;
+	return false;
+}
+
+/* Whether a list or map of the field that was sent is empty, at any depth. What is stored never has such. */
+static bool has_empty(const struct api_field *f, const void *value) {
+	if (f->shape == API_SINGLE) {
+		const void *inner = f->kind == API_STRUCT ? api_field_value(f, value) : NULL;
+		return inner && any_has_empty(f->type, inner);
+	}
+	const struct api_any_list *list = api_field_at_const(f, value);
+	size_t stride = f->shape == API_MAP ? f->entry_size : f->element_size;
+	if (list->items && !list->len)
+		return true;
+	for (uint32_t i = 0; f->kind == API_STRUCT && i < list->len; i++)
+		if (any_has_empty(f->type, list->items + i * stride + f->value_offset))
+			return true;
+	return false;
+}
+
+/* Of these kinds Kubernetes tells an empty list from none, and so takes one that was sent for a change. */
+static bool changed_strictly(const void *object, const void *old, const char *field) {
+	const struct api_type *type = api_type_of(object);
+	for (size_t i = 0; i < type->field_count; i++)
+		if (strcmp(type->fields[i].name, field) == 0 && has_empty(&type->fields[i], object))
+			return true;
+	return !api_field_equal(object, old, field);
+}
+
+static bool webhooks_changed(const void *object, const void *old) {
+	return changed_strictly(object, old, "webhooks");
+}
+
+static bool network_policy_changed(const void *object, const void *old) {
+	return changed_strictly(object, old, "spec");
+}
+
+static const struct strategy network_policies = {.group = "networking.k8s.io", .plural = "networkpolicies", .free_prefix = true, .generation = true, .generation_changed = network_policy_changed};
 static const struct strategy ip_addresses = {.group = "networking.k8s.io", .plural = "ipaddresses", .name = NAME_ANY};
 /* Topology stood here in an older version. */
 static void slice_prepare_create(struct request *r, void *object) {
@@ -124,11 +166,8 @@ static const struct strategy csi_capacities = {.group = "storage.k8s.io", .plura
 static const struct strategy volume_attachments = {.group = "storage.k8s.io", .plural = "volumeattachments", .no_unconditional_update = true, .status_keeps = STATUS_KEEPS_METADATA};
 static const struct strategy aggregated = {.group = "apiregistration.k8s.io", .plural = "apiservices", .any_finalizer = true, .no_unconditional_update = true};
 #define ADMISSION "admissionregistration.k8s.io"
-static bool any_change(const void *object, const void *old) {
-	return !api_field_equal(object, old, "webhooks");
-}
-static const struct strategy validating_webhooks = {.group = ADMISSION, .plural = "validatingwebhookconfigurations", .any_finalizer = true, .generation = true, .no_unconditional_update = true, .generation_changed = any_change};
-static const struct strategy mutating_webhooks = {.group = ADMISSION, .plural = "mutatingwebhookconfigurations", .any_finalizer = true, .generation = true, .no_unconditional_update = true, .generation_changed = any_change};
+static const struct strategy validating_webhooks = {.group = ADMISSION, .plural = "validatingwebhookconfigurations", .any_finalizer = true, .generation = true, .no_unconditional_update = true, .generation_changed = webhooks_changed};
+static const struct strategy mutating_webhooks = {.group = ADMISSION, .plural = "mutatingwebhookconfigurations", .any_finalizer = true, .generation = true, .no_unconditional_update = true, .generation_changed = webhooks_changed};
 static const struct strategy validating_policies = {.group = ADMISSION, .plural = "validatingadmissionpolicies", .any_finalizer = true, .generation = true, .no_unconditional_update = true, .status_keeps = STATUS_KEEPS_METADATA};
 static const struct strategy validating_bindings = {.group = ADMISSION, .plural = "validatingadmissionpolicybindings", .any_finalizer = true, .generation = true, .no_unconditional_update = true};
 static const struct strategy mutating_policies = {.group = ADMISSION, .plural = "mutatingadmissionpolicies", .any_finalizer = true, .generation = true, .no_unconditional_update = true};

@@ -19,6 +19,13 @@ static const struct strategy stateful_sets = {.group = "apps", .plural = "statef
 /* Counts changes of the template, as clients of old expect it. */
 #define TEMPLATE_GENERATION "deprecated.daemonset.template.generation"
 
+/* Without a count of its own an object says none yet, and whoever sent it says so. */
+static void daemon_set_normalize(void *object) {
+	struct meta_v1_object_meta *meta = api_metadata(object);
+	if (!api_map_get(&meta->annotations, TEMPLATE_GENERATION))
+		api_map_set(api_arena(object), &meta->annotations, TEMPLATE_GENERATION, "0");
+}
+
 static void daemon_set_prepare_create(struct request *r, void *object) {
 	api_map_set(api_arena(object), &api_metadata(object)->annotations, TEMPLATE_GENERATION, "1");
 }
@@ -35,7 +42,7 @@ static void daemon_set_prepare_update(struct request *r, void *object, const voi
 	api_map_set(arena, &api_metadata(object)->annotations, TEMPLATE_GENERATION, arena_printf(arena, "%lld", (long long)count));
 }
 
-static const struct strategy daemon_sets = {.group = "apps", .plural = "daemonsets", .free_prefix = true, .generation = true, .prepare_create = daemon_set_prepare_create, .prepare_update = daemon_set_prepare_update};
+static const struct strategy daemon_sets = {.group = "apps", .plural = "daemonsets", .free_prefix = true, .generation = true, .normalize = daemon_set_normalize, .prepare_create = daemon_set_prepare_create, .prepare_update = daemon_set_prepare_update};
 
 /* A job without a selector of its own gets one by its uid, and its pods the labels for it. */
 static void job_prepare_create(struct request *r, void *object) {

@@ -558,9 +558,9 @@ CHECK(apiextensions_v1_custom_resource_definition_spec, spec) {
 		check_version(spec, old, i, at, err);
 	}
 	if (!unique)
-		invalid_plain(err, AT("versions"), "must contain unique version names");
+		invalid_member(err, at, &apiextensions_v1_custom_resource_definition_spec_type, spec, "versions", "must contain unique version names");
 	if (storage != 1)
-		invalid_plain(err, AT("versions"), "must have exactly one version marked as storage version");
+		invalid_member(err, at, &apiextensions_v1_custom_resource_definition_spec_type, spec, "versions", "must have exactly one version marked as storage version");
 	check_conversion(spec->conversion, AT("conversion"), err);
 	if (!old)
 		return;

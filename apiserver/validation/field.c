@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Causes in Kubernetes' words, and the small checks that others are made of. */
+#include "apiserver/request/render.h"
 #include "apiserver/validation/validation.h"
 
 #define MAX_TEXT (64u << 10)
@@ -126,6 +127,15 @@ void invalid_list(struct error *err, const struct path *path, const struct api_s
 	}
 	buf_append_str(&json, list->items ? "]" : "");
 	ADD_INVALID(json.data ? json.data : "null");
+}
+
+void invalid_member(struct error *err, const struct path *at, const struct api_type *type, const void *value, const char *field, const char *text) {
+	autobuf struct buf json = BUF_INIT(BUF_MAX_DEFAULT);
+	api_encode_json(type, value, &json);
+	size_t len = 0;
+	const char *member = json.data ? json_text_find(json.data, json.len, field, &len) : NULL;
+	autofree char *own = member ? xstrndup(member, len) : NULL;
+	invalid_struct(err, AT(field), NULL, str_or(own, "null"), "%s", text);
 }
 
 void cause_internal(struct error *err, const struct path *path, const char *fmt, ...) {

@@ -85,7 +85,7 @@ static void check_host(const char *host, const struct path *path, struct error *
 
 CHECK(networking_v1_ingress_spec, spec) {
 	if (!spec->rules.len && !spec->default_backend)
-		invalid_struct(err, at, NULL, "null", "either `defaultBackend` or `rules` must be specified");
+		invalid_struct(err, at, NULL, spec->rules.items ? "[]" : "null", "either `defaultBackend` or `rules` must be specified");
 }
 
 CHECK(networking_v1_ingress_rule, rule) {
@@ -105,6 +105,7 @@ CHECK(networking_v1_http_ingress_path, path) {
 	static const char *const sequences[] = {"//", "/./", "/../", "%2f", "%2F"}, *const ends[] = {"/..", "/."};
 	const char *text = str_or(path->path, "");
 	if (!path->path_type) {
+		drop_judgement(AT("backend"), err);
 		required(err, AT("pathType"), "pathType must be specified");
 		return;
 	}

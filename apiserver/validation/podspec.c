@@ -9,9 +9,10 @@ enum { CONTAINER, INIT, EPHEMERAL };
 _Static_assert(sizeof(struct core_v1_container) == sizeof(struct core_v1_ephemeral_container_common), "containers have one layout");
 typedef struct core_v1_container container_t;
 
-/* A pod's spec, and where it is the template of a StatefulSet, the claims that become volumes of its pods. */
+/* A pod's spec, those of its volumes with nothing wrong, and where it is the template of a StatefulSet, the claims that become volumes of its pods. */
 struct scope {
 	const struct core_v1_pod_spec *spec;
+	const bool *good_volumes;
 	const struct core_v1_persistent_volume_claim_array *claims;
 };
 typedef void visit(const struct scope *scope, const container_t *container, int kind, const struct path *at, struct error *err);
@@ -35,10 +36,10 @@ static bool is_claim_template(const struct scope *scope, const char *name) {
 	return false;
 }
 
-/* NULL where there is none, or a claim template takes its place. */
+/* NULL where there is none, or a claim template takes its place. A volume that is wrong counts for none. */
 static const struct core_v1_volume *volume_of(const struct scope *scope, const char *name) {
 	for (uint32_t i = 0; i < scope->spec->volumes.len; i++)
-		if (str_equal(scope->spec->volumes.items[i].name, name))
+		if (scope->good_volumes[i] && str_equal(scope->spec->volumes.items[i].name, name))
 			return &scope->spec->volumes.items[i];
 	return NULL;
 }
@@ -277,6 +278,23 @@ static void check_volumes(const struct core_v1_pod_spec *spec, const char *pod_n
 			invalid(err, &PATH(&PATH(AT_INDEX("volumes", i), "persistentVolumeClaim"), "claimName"), volume->persistent_volume_claim->claim_name,
 				"must not reference a PVC that gets created for an ephemeral volume");
 	}
+}
+
+static bool has_cause(const struct path *path, const struct error *err) {
+	autobuf struct buf text = BUF_INIT(64u << 10);
+	path_write(path, &text);
+	for (size_t i = 0; i < err->cause_count; i++)
+		if (strncmp(err->causes[i].field, text.data, text.len) == 0)
+			return true;
+	return false;
+}
+
+/* Which volumes have nothing wrong; to be freed. */
+static bool *good_volumes(const struct core_v1_pod_spec *spec, const struct path *at, const struct error *err) {
+	bool *good = xcalloc(spec->volumes.len + 1, sizeof(*good));
+	for (uint32_t i = 0; i < spec->volumes.len; i++)
+		good[i] = !err->cause_count || !has_cause(AT_INDEX("volumes", i), err);
+	return good;
 }
 
 static void check_pod_claims(const struct core_v1_pod_spec *spec, const struct path *at, struct error *err) {
@@ -672,6 +690,8 @@ CHECK(core_v1_pod_spec, spec) {
 	if (spec->preemption_policy)
 		check_preemption(spec->preemption_policy, AT("preemptionPolicy"), err);
 	check_volumes(spec, pod ? pod->metadata.name : NULL, at, err);
+	autofree bool *good = good_volumes(spec, at, err);
+	scope.good_volumes = good;
 	check_pod_claims(spec, at, err);
 	each_container(&scope, at, check_container, err);
 	check_names(spec, at, err);

@@ -40,6 +40,7 @@ void check_endpoint_ip(const char *ip, const struct path *path, struct error *er
 		link_local = IN6_IS_ADDR_LINKLOCAL(&v6);
 		multicast = IN6_IS_ADDR_MC_LINKLOCAL(&v6);
 	} else {
+		invalid(err, path, ip, "must be a valid IP address");
 		return;
 	}
 	if (unspecified)

@@ -44,6 +44,8 @@ void invalid_bool(struct error *err, const struct path *path, bool value, const 
 void invalid_quantity(struct error *err, const struct path *path, const struct quantity *value, const char *fmt, ...) printf_like(4, 5);
 /* Invalid value: {"json":...}: text */
 void invalid_struct(struct error *err, const struct path *path, const struct api_type *type, const void *value, const char *fmt, ...) printf_like(5, 6);
+/* The same of a member of the value, named. */
+void invalid_member(struct error *err, const struct path *at, const struct api_type *type, const void *value, const char *field, const char *text);
 void invalid_plain(struct error *err, const struct path *path, const char *fmt, ...) printf_like(3, 4); /* Invalid value: text */
 void invalid_int_or_string(struct error *err, const struct path *path, const struct int_or_string *value, const char *fmt, ...) printf_like(4, 5);
 void invalid_list(struct error *err, const struct path *path, const struct api_string_list *list, const char *fmt, ...) printf_like(4, 5);
@@ -180,5 +182,8 @@ void validate_object_meta_update(const struct meta_v1_object_meta *meta, const s
  * the stored object has too, in the same words at the same place, is let pass: what was accepted stays usable.
  */
 void validate_object(const void *object, const void *old, const char *subresource, struct error *err);
+
+/* Puts the causes behind the first `from` in the order in which Kubernetes tells them (order.c). */
+void order_causes(const struct api_type *type, bool update, size_t from, struct error *err);
 
 #endif

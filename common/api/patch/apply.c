@@ -265,11 +265,23 @@ static void add_conflict(const char *path, void *arg) {
 	error_cause(c->err, "FieldManagerConflict", path, "conflict with %s", c->by);
 }
 
+/* Managers by name, and one's apply before its updates: the order in which Kubernetes names them. */
+static int order_told(const void *a, const void *b, void *arg) {
+	const struct owner *items = arg, *x = &items[*(const size_t *)a], *y = &items[*(const size_t *)b];
+	int by_name = strcmp(x->manager, y->manager), by_operation = strcmp(x->operation, y->operation);
+	return by_name ? by_name : by_operation ? by_operation : strcmp(str_or(x->subresource, ""), str_or(y->subresource, ""));
+}
+
 static int refuse_conflicts(const struct owners *owners, json_t *const *sets, struct error *err) {
 	autoerror struct error own = {0};
 	struct conflicts c = {.err = &own, .lines = BUF_INIT((size_t)1 << 20)};
 	autofree char *last_by = NULL;
-	for (size_t i = 0; i < owners->len; i++) {
+	autofree size_t *told = xcalloc(owners->len + 1, sizeof(*told));
+	for (size_t i = 0; i < owners->len; i++)
+		told[i] = i;
+	qsort_r(told, owners->len, sizeof(*told), order_told, owners->items);
+	for (size_t n = 0; n < owners->len; n++) {
+		size_t i = told[n];
 		if (!sets[i])
 			continue;
 		autofree char *by = describe(&owners->items[i], owners->told_version);
@@ -692,7 +704,7 @@ int managed_apply(const struct managed_options *options, json_t *live, json_t *c
 	json_decref(allowed);
 	if (!r) {
 		/* Where the object stays as it is, whoever may own what, so does the time. */
-		bool same = live && field_set_empty(d.added) && field_set_empty(d.modified) && field_set_empty(d.removed);
+		bool same = live && json_equal(old, merged);
 		if (!same)
 			set_time(&owners.items[at]);
 		drop_empty(&owners);

@@ -71,14 +71,24 @@ int64_t element_index(json_t *list, const char *key, json_t *element) {
 	return -1;
 }
 
+static bool has_key_of(json_t *item, const char *key, json_t *element) {
+	json_t *value = key ? json_object_get(element, key) : element, *have = key ? json_object_get(item, key) : item;
+	return value && have && patch_values_equal(have, value);
+}
+
 json_t *order_by(json_t *items, json_t *order, const char *key) {
 	json_t *sorted = json_array(), *item;
 	size_t i;
 	json_array_foreach(order, i, item) {
-		int64_t at = element_index(items, key, item);
-		/* An order that names an element twice does not double it. */
-		if (at >= 0 && element_index(sorted, key, item) < 0)
-			json_array_append(sorted, json_array_get(items, (size_t)at));
+		/* An order that names an element twice does not double it, and elements that share a key (ports of one number) stay together. */
+		if (element_index(sorted, key, item) >= 0)
+			continue;
+		size_t n;
+		json_t *same;
+		json_array_foreach(items, n, same) {
+			if (has_key_of(same, key, item))
+				json_array_append(sorted, same);
+		}
 	}
 	json_array_foreach(items, i, item) {
 		if (element_index(order, key, item) < 0)

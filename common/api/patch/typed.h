@@ -11,7 +11,7 @@ struct typed_difference {
 };
 void typed_difference_done(struct typed_difference *d);
 
-/* -EINVAL with the message ".spec.x: field not declared in schema", or of a list item without its keys or given twice. */
+/* -EINVAL with the message ".spec.x: field not declared in schema", or of a list item without its keys or given twice; of several mistakes with "errors:" and a line each. */
 int typed_check(struct field_schema s, json_t *value, struct error *err);
 /* What applying this value claims. New reference. */
 json_t *typed_field_set(struct field_schema s, json_t *value);

@@ -24,79 +24,102 @@ json_t *typed_index(struct field_schema s, json_t *list) {
 
 /* ---- check ---- */
 
-static int check_value(struct field_schema s, json_t *value, struct buf *path, struct error *err);
+/* What is wrong, a line each. */
+struct mistakes {
+	struct buf lines;
+	unsigned count;
+};
+enum { MAX_MISTAKES = 64 };
 
-static int check_members(struct field_schema s, json_t *value, struct buf *path, struct error *err) {
+static void mistake(struct mistakes *m, const struct buf *path, const char *fmt, ...) printf_like(3, 4);
+static void mistake(struct mistakes *m, const struct buf *path, const char *fmt, ...) {
+	va_list args;
+	if (m->count++ >= MAX_MISTAKES)
+		return;
+	buf_printf(&m->lines, "%s%s: ", m->count > 1 ? "\n  " : "", path->data ? path->data : "");
+	va_start(args, fmt);
+	buf_vprintf(&m->lines, fmt, args);
+	va_end(args);
+}
+
+static void cut(struct buf *path, size_t len) {
+	path->len = len;
+	if (path->data)
+		path->data[len] = 0;
+}
+
+static void check_value(struct field_schema s, json_t *value, struct buf *path, struct mistakes *m);
+
+static void check_members(struct field_schema s, json_t *value, struct buf *path, struct mistakes *m) {
 	size_t len = path->len;
 	const char *key;
 	json_t *member;
 	json_object_foreach(value, key, member) {
 		struct field_schema inner;
-		bool named;
+		bool named, known = field_schema_member(s, key, &inner, &named);
 		buf_printf(path, ".%s", key);
-		if (!field_schema_member(s, key, &inner, &named))
-			return error_set(err, EINVAL, "%s: field not declared in schema", path->data);
-		if (check_value(inner, member, path, err) < 0)
-			return -EINVAL;
-		path->len = len;
-		if (path->data)
-			path->data[len] = 0;
+		if (known)
+			check_value(inner, member, path, m);
+		else
+			mistake(m, path, "field not declared in schema");
+		cut(path, len);
+		if (!known)
+			return; /* as Kubernetes does: the members behind it are not looked at */
 	}
-	return 0;
 }
 
-static int check_items(struct field_schema s, json_t *value, struct buf *path, struct error *err) {
+static void check_items(struct field_schema s, json_t *value, struct buf *path, struct mistakes *m) {
 	size_t len = path->len, i;
 	json_t *item, *seen = json_object();
-	int r = 0;
 	json_array_foreach(value, i, item) {
 		autofree char *element = field_schema_element(s, item);
 		if (!element) {
 			autobuf struct buf keys = BUF_INIT(64 << 10);
 			field_schema_key_names(s, &keys);
-			r = error_set(err, EINVAL, "%s: element %zu: associative list with keys has an element that omits all key fields [%s] (and doesn't have default values for any key fields)", path->data, i, keys.data ? keys.data : "");
+			mistake(m, path, "element %zu: associative list with keys has an element that omits all key fields [%s] (and doesn't have default values for any key fields)", i, keys.data ? keys.data : "");
 			break;
 		}
-		if (json_object_get(seen, element)) {
-			autobuf struct buf spelled = BUF_INIT(64 << 10);
-			field_set_append_element(&spelled, element);
-			r = error_set(err, EINVAL, "%s: duplicate entries for key %s", path->data, spelled.data);
-			break;
-		}
-		buf_printf(path, "[%zu]", i);
-		if (json_object_set_new(seen, element, json_true()) == 0)
-			r = check_value(field_schema_item(s), item, path, err);
-		if (r < 0)
-			break;
-		path->len = len;
-		if (path->data)
-			path->data[len] = 0;
+		autobuf struct buf spelled = BUF_INIT(64 << 10);
+		field_set_append_element(&spelled, element);
+		if (json_object_get(seen, element))
+			mistake(m, path, "duplicate entries for key %s", spelled.data);
+		else
+			json_object_set_new(seen, element, json_true());
+		buf_append_str(path, spelled.data ? spelled.data : "");
+		check_value(field_schema_item(s), item, path, m);
+		cut(path, len);
 	}
 	json_decref(seen);
-	return r;
 }
 
-static int check_value(struct field_schema s, json_t *value, struct buf *path, struct error *err) {
+static void check_value(struct field_schema s, json_t *value, struct buf *path, struct mistakes *m) {
 	enum field_form form = field_schema_form(s, value);
 	bool list = s.form == FORM_SET || s.form == FORM_KEYED, map = s.form == FORM_STRUCT || s.form == FORM_MAP;
-	if (form == FORM_LEAF && !json_is_null(value) && (list || map))
-		return error_set(err, EINVAL, "%s: expected %s, got &{%s}", path->data ? path->data : "", list ? "list" : "map",
-				 json_is_string(value) ? json_string_value(value) : "value");
+	if (form == FORM_LEAF && !json_is_null(value) && (list || map)) {
+		mistake(m, path, "expected %s, got &{%s}", list ? "list" : "map", json_is_string(value) ? json_string_value(value) : "value");
+		return;
+	}
 	switch (form) {
 	case FORM_STRUCT:
 	case FORM_MAP:
-		return check_members(s, value, path, err);
+		check_members(s, value, path, m);
+		return;
 	case FORM_SET:
 	case FORM_KEYED:
-		return check_items(s, value, path, err);
+		check_items(s, value, path, m);
+		return;
 	default:
-		return 0;
+		return;
 	}
 }
 
 int typed_check(struct field_schema s, json_t *value, struct error *err) {
 	autobuf struct buf path = BUF_INIT((size_t)1 << 20);
-	return check_value(s, value, &path, err);
+	struct mistakes found = {.lines = BUF_INIT((size_t)1 << 20)};
+	check_value(s, value, &path, &found);
+	int r = found.count ? error_set(err, EINVAL, "%s%s", found.count > 1 ? "errors:\n  " : "", found.lines.data ? found.lines.data : "") : 0;
+	buf_done(&found.lines);
+	return r;
 }
 
 /* ---- the set of one value ---- */

@@ -2,28 +2,44 @@
 /* Merging an applied configuration into what is live, and taking out what was applied before and is no longer. */
 #include "common/api/patch/typed.h"
 
+/* The next element of the configuration, from `at` on, that is live too; NULL: none. Freed by the caller. */
+static char *next_shared(struct field_schema s, json_t *config, json_t *live_index, size_t *at) {
+	while (*at < json_array_size(config)) {
+		char *element = field_schema_element(s, json_array_get(config, (*at)++));
+		if (element && json_object_get(live_index, element))
+			return element;
+		free(element);
+	}
+	return NULL;
+}
+
 static json_t *merge_items(struct field_schema s, json_t *live, json_t *config) {
 	json_t *out = json_array();
 	json_t *live_index = typed_index(s, live), *config_index = typed_index(s, config), *merged = json_object();
 	struct field_schema item = field_schema_item(s);
-	size_t l = 0, c = 0, live_len = json_array_size(live), config_len = json_array_size(config);
+	size_t l = 0, c = 0, shared_at = 0, live_len = json_array_size(live), config_len = json_array_size(config);
+	char *shared = next_shared(s, config, live_index, &shared_at);
 	/*
-	 * Both lists are walked together. What only one side has is taken as it comes, live first; what both have appears where
-	 * the configuration reaches it, so that the configuration's order holds among its own items.
+	 * Both lists are walked together. What only one side has is taken as it comes, live first; what both have appears where the configuration reaches
+	 * it, so that the configuration's order holds among its own items: one of those that stands live before its turn is passed over.
 	 */
 	while (l < live_len || c < config_len) {
 		autofree char *live_element = l < live_len ? field_schema_element(s, json_array_get(live, l)) : NULL;
 		autofree char *config_element = c < config_len ? field_schema_element(s, json_array_get(config, c)) : NULL;
-		if (l < live_len && (!live_element || !json_object_get(config_index, live_element))) {
-			json_array_append_new(out, json_deep_copy(json_array_get(live, l++)));
-			continue;
-		}
-		if (l < live_len && json_object_get(merged, live_element)) {
+		bool alike = live_element && config_element && !strcmp(live_element, config_element);
+		bool known = live_element && json_object_get(config_index, live_element);
+		if (l < live_len && c < config_len && !alike && known && shared && strcmp(shared, live_element)) {
 			l++;
 			continue;
 		}
+		if (l < live_len && !known) {
+			json_array_append_new(out, json_deep_copy(json_array_get(live, l++)));
+			continue;
+		}
+		if (l < live_len && !alike && json_object_get(merged, live_element))
+			l++;
 		if (c >= config_len) {
-			l++; /* stands later in the configuration, which has ended: merged already */
+			l += l < live_len; /* stood in the configuration, which has ended: merged already */
 			continue;
 		}
 		json_t *at = config_element ? json_object_get(live_index, config_element) : NULL;
@@ -31,9 +47,13 @@ static json_t *merge_items(struct field_schema s, json_t *live, json_t *config) 
 		json_array_append_new(out, typed_merge(item, partner, json_array_get(config, c++)));
 		if (config_element)
 			json_object_set_new(merged, config_element, json_true());
-		if (live_element && config_element && !strcmp(live_element, config_element))
-			l++;
+		l += alike;
+		if (shared && config_element && !strcmp(shared, config_element)) {
+			free(shared);
+			shared = next_shared(s, config, live_index, &shared_at);
+		}
 	}
+	free(shared);
 	json_decref(live_index);
 	json_decref(config_index);
 	json_decref(merged);

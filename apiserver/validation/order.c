@@ -1,0 +1,159 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The order in which causes are told: Kubernetes judges the fields of a type in an order of its own, which clients see. The walk goes by the
+ * schema, so what it has found is arranged afterwards: by the rows below, list by list, item by item. What no row names keeps the order it was found in.
+ */
+#include "apiserver/validation/validation.h"
+
+#include "api/apps_v1.h"
+#include "api/autoscaling_v2.h"
+#include "api/batch_v1.h"
+#include "api/certificates_v1.h"
+#include "api/networking_v1.h"
+
+/* Names of fields; "." is the value itself. */
+static const struct row {
+	const struct api_type *type;
+	const char *fields;
+} rows[] = {
+	{&core_v1_pod_spec_type, "terminationGracePeriodSeconds volumes resourceClaims containers initContainers ephemeralContainers resources restartPolicy dnsPolicy nodeSelector securityContext "
+				 "imagePullSecrets affinity dnsConfig readinessGates schedulingGates topologySpreadConstraints serviceAccountName nodeName activeDeadlineSeconds hostname subdomain "
+				 "tolerations hostAliases priorityClassName runtimeClassName preemptionPolicy overhead os"},
+	{&core_v1_container_type, "name image terminationMessagePolicy ports env envFrom volumeMounts volumeDevices imagePullPolicy resources resizePolicy securityContext lifecycle livenessProbe "
+				  "readinessProbe startupProbe restartPolicy"},
+	{&core_v1_topology_spread_constraint_type, "maxSkew topologyKey whenUnsatisfiable . minDomains nodeAffinityPolicy nodeTaintsPolicy matchLabelKeys labelSelector"},
+	{&core_v1_pod_template_spec_type, ". metadata spec"},
+	{&core_v1_probe_type, "exec httpGet tcpSocket grpc . initialDelaySeconds timeoutSeconds periodSeconds successThreshold failureThreshold terminationGracePeriodSeconds"},
+	{&core_v1_volume_mount_type, "name mountPath subPath subPathExpr mountPropagation recursiveReadOnly"},
+	{&core_v1_container_port_type, "name containerPort hostPort protocol"},
+	{&core_v1_replication_controller_spec_type, "minReadySeconds selector replicas template"},
+	{&core_v1_persistent_volume_claim_spec_type, "selector accessModes resources storageClassName volumeMode dataSource dataSourceRef volumeAttributesClassName"},
+	{&core_v1_persistent_volume_spec_type, "accessModes capacity persistentVolumeReclaimPolicy nodeAffinity"},
+	{&core_v1_service_port_type, "name port protocol targetPort appProtocol"},
+	{&apps_v1_deployment_spec_type, "replicas selector template strategy minReadySeconds revisionHistoryLimit progressDeadlineSeconds"},
+	{&apps_v1_stateful_set_spec_type, "podManagementPolicy updateStrategy persistentVolumeClaimRetentionPolicy volumeClaimTemplates replicas minReadySeconds ordinals serviceName selector template ."},
+	{&core_v1_endpoint_subset_type, ". addresses notReadyAddresses ports"},
+	{&apps_v1_replica_set_spec_type, "replicas minReadySeconds selector template"},
+	{&batch_v1_job_spec_type, "parallelism completions activeDeadlineSeconds backoffLimit ttlSecondsAfterFinished backoffLimitPerIndex maxFailedIndexes managedBy completionMode podFailurePolicy "
+				  "successPolicy podReplacementPolicy template selector"},
+	{&batch_v1_cron_job_spec_type, "schedule startingDeadlineSeconds timeZone concurrencyPolicy jobTemplate successfulJobsHistoryLimit failedJobsHistoryLimit"},
+	{&autoscaling_v2_horizontal_pod_autoscaler_spec_type, "minReplicas maxReplicas scaleTargetRef metrics behavior"},
+	{&certificates_v1_certificate_signing_request_spec_type, "request usages signerName expirationSeconds"},
+	{&networking_v1_network_policy_spec_type, "podSelector ingress egress policyTypes"},
+	{&networking_v1_ingress_spec_type, ". defaultBackend rules tls ingressClassName"},
+};
+
+static const char *fields_of(const struct api_type *type) {
+	for (size_t i = 0; type && i < array_len(rows); i++)
+		if (rows[i].type == type)
+			return rows[i].fields;
+	return NULL;
+}
+
+enum { UNNAMED = 1000 };
+
+static int rank_of(const struct api_type *type, const char *step, size_t len) {
+	/* The name of a volume is judged behind all else of it. */
+	if (type == &core_v1_volume_type)
+		return len == 4 && memcmp(step, "name", 4) == 0;
+	const char *fields = fields_of(type);
+	for (int rank = 0; fields && *fields; rank++) {
+		size_t own = strcspn(fields, " ");
+		if (own == len && memcmp(fields, step, len) == 0)
+			return rank;
+		fields += own + strspn(fields + own, " ");
+	}
+	return UNNAMED;
+}
+
+struct item {
+	struct error_cause cause;
+	const char *rest; /* of its path */
+	const char *step;
+	size_t step_len;
+	int rank;
+	size_t first, own; /* where its group and itself were found */
+};
+
+static void take_step(struct item *item) {
+	const char *at = item->rest + (*item->rest == '.');
+	size_t len = *at == '[' ? strcspn(at, "]") + 1 : strcspn(at, ".[");
+	if (len > strlen(at))
+		len = strlen(at);
+	item->step = *at ? at : ".";
+	item->step_len = *at ? len : 1;
+	item->rest = at + len;
+}
+
+static int order(const void *a, const void *b) {
+	const struct item *x = a, *y = b;
+	if (x->rank != y->rank)
+		return x->rank < y->rank ? -1 : 1;
+	if (x->first != y->first)
+		return x->first < y->first ? -1 : 1;
+	return (x->own > y->own) - (x->own < y->own);
+}
+
+static bool same_step(const struct item *a, const struct item *b) {
+	return a->step_len == b->step_len && memcmp(a->step, b->step, a->step_len) == 0;
+}
+
+static const struct api_type *type_beneath(const struct api_type *type, const struct item *item) {
+	size_t offset;
+	if (*item->step == '[')
+		return type;
+	const struct api_field *f = type ? api_field_find(type, item->step, item->step_len, &offset) : NULL;
+	return f && f->kind == API_STRUCT ? f->type : NULL;
+}
+
+static void arrange(const struct api_type *type, struct item *items, size_t count) {
+	for (size_t i = 0; i < count; i++) {
+		take_step(&items[i]);
+		items[i].own = items[i].first = i;
+		items[i].rank = *items[i].step == '[' ? atoi(items[i].step + 1) : rank_of(type, items[i].step, items[i].step_len);
+		for (size_t n = 0; n < i; n++)
+			if (same_step(&items[n], &items[i])) {
+				items[i].first = items[n].first;
+				break;
+			}
+	}
+	qsort(items, count, sizeof(*items), order);
+	for (size_t from = 0, to; from < count; from = to) {
+		for (to = from + 1; to < count && same_step(&items[from], &items[to]);)
+			to++;
+		if (to - from > 1 && *items[from].step != '.')
+			arrange(type_beneath(type, &items[from]), items + from, to - from);
+	}
+}
+
+/* What may not change is judged once the object itself has been. */
+static bool is_of_update(const struct error_cause *cause) {
+	return strstr(cause->message, IMMUTABLE_TEXT) || str_starts_with(cause->message, "Forbidden: updates to ") || str_starts_with(cause->message, "Forbidden: pod updates ") || str_starts_with(cause->message, "Forbidden: spec is immutable");
+}
+
+/* Of these kinds that comes first. */
+static bool judges_update_first(const struct api_type *type) {
+	return type == &apps_v1_daemon_set_type || type == &networking_v1_ingress_class_type;
+}
+
+void order_causes(const struct api_type *type, bool update, size_t from, struct error *err) {
+	size_t count = err->cause_count - from, kept = 0;
+	if (err->cause_count < from + 2)
+		return;
+	autofree struct item *items = xcalloc(count, sizeof(*items));
+	bool first = judges_update_first(type);
+	size_t parts[2] = {0};
+	for (int part = 0; part < 2; part++)
+		for (size_t i = from; i < err->cause_count; i++) {
+			struct error_cause *cause = &err->causes[i];
+			bool late = update && is_of_update(cause) != first;
+			if (late == part) {
+				items[kept++] = (struct item){.cause = *cause, .rest = cause->field};
+				parts[part]++;
+			}
+		}
+	arrange(type, items, parts[0]);
+	arrange(type, items + parts[0], parts[1]);
+	for (size_t i = 0; i < count; i++)
+		err->causes[from + i] = items[i].cause;
+}
