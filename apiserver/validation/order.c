@@ -52,12 +52,12 @@ static const char *fields_of(const struct api_type *type) {
 
 enum { UNNAMED = 1000 };
 
-static int rank_of(const struct api_type *type, const char *step, size_t len) {
+static long rank_of(const struct api_type *type, const char *step, size_t len) {
 	/* The name of a volume is judged behind all else of it. */
 	if (type == &core_v1_volume_type)
 		return len == 4 && memcmp(step, "name", 4) == 0;
 	const char *fields = fields_of(type);
-	for (int rank = 0; fields && *fields; rank++) {
+	for (long rank = 0; fields && *fields; rank++) {
 		size_t own = strcspn(fields, " ");
 		if (own == len && memcmp(fields, step, len) == 0)
 			return rank;
@@ -71,7 +71,7 @@ struct item {
 	const char *rest; /* of its path */
 	const char *step;
 	size_t step_len;
-	int rank;
+	long rank;
 	size_t first, own; /* where its group and itself were found */
 };
 
@@ -110,7 +110,7 @@ static void arrange(const struct api_type *type, struct item *items, size_t coun
 	for (size_t i = 0; i < count; i++) {
 		take_step(&items[i]);
 		items[i].own = items[i].first = i;
-		items[i].rank = *items[i].step == '[' ? atoi(items[i].step + 1) : rank_of(type, items[i].step, items[i].step_len);
+		items[i].rank = *items[i].step == '[' ? strtol(items[i].step + 1, NULL, 10) : rank_of(type, items[i].step, items[i].step_len);
 		for (size_t n = 0; n < i; n++)
 			if (same_step(&items[n], &items[i])) {
 				items[i].first = items[n].first;

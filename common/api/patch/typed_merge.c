@@ -103,10 +103,13 @@ static void prune_members(struct field_schema s, json_t *value, json_t *last, js
 		bool named;
 		if (!was || !field_schema_member(s, key, &inner, &named))
 			continue;
-		if (is_orphan(was, is, named))
-			json_object_del(value, key);
-		else
+		size_t held = json_array_size(member) + json_object_size(member);
+		bool orphan = is_orphan(was, is, named);
+		if (!orphan)
 			typed_prune(inner, member, was, is);
+		/* What has lost all that was in it goes too. */
+		if (orphan || (held && !json_array_size(member) && !json_object_size(member)))
+			json_object_del(value, key);
 	}
 }
 
