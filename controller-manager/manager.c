@@ -76,6 +76,11 @@ static void live_list(struct world *world, enum cached what, const char *index, 
 		informer_list_all(cache_of(world, what), ret);
 }
 
+static bool live_last_beat(struct world *world, enum cached what, const char *ns, const char *name, struct informer_beat *ret)
+{
+	return informer_last_beat(cache_of(world, what), ns, name, ret);
+}
+
 static uint64_t live_version(struct world *world, enum cached what)
 {
 	return informer_resource_version(cache_of(world, what));
@@ -137,6 +142,7 @@ static void live_event(struct world *world, const char *component, const void *o
 static const struct world_ops live_ops = {
 	.find = live_find,
 	.list = live_list,
+	.last_beat = live_last_beat,
 	.version = live_version,
 	.get = live_get,
 	.write = live_write,

@@ -15,11 +15,11 @@ static const struct informer_options root_ca_only = {.field_selector = "metadata
 static const struct informer_options cluster_info_only = {.ns = "kube-public", .field_selector = "metadata.name=cluster-info"};
 /*
  * A lease is renewed every ten seconds and may be late by forty: two or three are nothing (where nodes have less time, the lull is shorter: open_cache), and save a
- * wake-up for each. A thousand nodes say little else all day, so no more of it is read than who renewed it and when.
+ * wake-up for each. A thousand nodes say little else all day: of a renewal no more is read than whose it is, and when.
  */
 static const char *const unread_of_leases[] = {"meta/v1.ObjectMeta.creationTimestamp", "meta/v1.ObjectMeta.labels",
 	"coordination/v1.LeaseSpec.acquireTime", "coordination/v1.LeaseSpec.leaseDurationSeconds", "coordination/v1.LeaseSpec.leaseTransitions", NULL};
-static const struct informer_options node_leases_only = {.ns = "kube-node-lease", .lull_ms = 2500, .skip = unread_of_leases};
+static const struct informer_options node_leases_only = {.ns = "kube-node-lease", .lull_ms = 2500, .skip = unread_of_leases, .beat = "spec.renewTime"};
 
 /* What no controller reads of a pod. Pods are many: they are kept packed, and written by patches of what changes. */
 static const char *const unread_of_pods[] = {"core/v1.Container.command", "core/v1.Container.args", "core/v1.Container.workingDir", "core/v1.Container.env",
@@ -139,6 +139,11 @@ void world_list_namespace(struct world *world, enum cached what, const char *ns,
 void world_list_index(struct world *world, enum cached what, const char *index, const char *value, struct informer_list *ret)
 {
 	world->ops->list(world, what, index, value, ret);
+}
+
+bool world_last_beat(struct world *world, enum cached what, const char *ns, const char *name, struct informer_beat *ret)
+{
+	return world->ops->last_beat && world->ops->last_beat(world, what, ns, name, ret);
 }
 
 uint64_t world_version(struct world *world, enum cached what)

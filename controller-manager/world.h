@@ -65,6 +65,8 @@ struct world_ops {
 	/* References, as informers give them. index NULL: everything. */
 	void *(*find)(struct world *world, enum cached what, const char *ns, const char *name);
 	void (*list)(struct world *world, enum cached what, const char *index, const char *value, struct informer_list *ret);
+	/* informer_last_beat. NULL: the cache shows every change. */
+	bool (*last_beat)(struct world *world, enum cached what, const char *ns, const char *name, struct informer_beat *ret);
 	/* The highest resourceVersion the cache of `what` has seen. */
 	uint64_t (*version)(struct world *world, enum cached what);
 	/* Past the cache, from the server. */
@@ -102,6 +104,7 @@ void *world_find(struct world *world, enum cached what, const char *ns, const ch
 void world_list_all(struct world *world, enum cached what, struct informer_list *ret);
 void world_list_namespace(struct world *world, enum cached what, const char *ns, struct informer_list *ret);
 void world_list_index(struct world *world, enum cached what, const char *index, const char *value, struct informer_list *ret);
+bool world_last_beat(struct world *world, enum cached what, const char *ns, const char *name, struct informer_beat *ret);
 uint64_t world_version(struct world *world, enum cached what);
 int world_get(struct world *world, enum cached what, const char *ns, const char *name, void **ret, struct error *err);
 

@@ -260,7 +260,7 @@ int proxy_start(struct daemon *daemon, const struct proxy_options *options, stru
 	proxy->informers = informer_set_new(proxy->client);
 	proxy->tracker = service_tracker_new(proxy->informers, &(struct service_tracker_handler){on_service, on_batch, proxy});
 	proxy->nodes = informer_get(proxy->informers, &api_nodes, NULL);
-	informer_add_handler(proxy->nodes, &(struct informer_handler){node_added, node_updated, node_deleted, proxy});
+	informer_add_handler(proxy->nodes, &(struct informer_handler){.on_add = node_added, .on_update = node_updated, .on_delete = node_deleted, .arg = proxy});
 	daemon_add_check(daemon, "rules", false, check_rules, proxy);
 	if (pthread_create(&proxy->starter, NULL, start_thread, proxy) != 0)
 		abort();

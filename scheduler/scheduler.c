@@ -422,9 +422,9 @@ static const char *const unread_of_pods[] = {"core/v1.PodSpec.volumes", "core/v1
 static const struct informer_options packed_pods = {.skip = unread_of_pods, .packed = true};
 
 bool scheduler_start(struct scheduler *s, int cancel_fd) {
-	informer_add_handler(informer_get(s->informers, &api_nodes, NULL), &(struct informer_handler){node_added, node_updated, node_deleted, s});
-	informer_add_handler(informer_get(s->informers, &api_namespaces, NULL), &(struct informer_handler){namespace_added, namespace_updated, namespace_deleted, s});
-	informer_add_handler(informer_get(s->informers, &api_pods, &packed_pods), &(struct informer_handler){pod_added, pod_updated, pod_deleted, s});
+	informer_add_handler(informer_get(s->informers, &api_nodes, NULL), &(struct informer_handler){.on_add = node_added, .on_update = node_updated, .on_delete = node_deleted, .arg = s});
+	informer_add_handler(informer_get(s->informers, &api_namespaces, NULL), &(struct informer_handler){.on_add = namespace_added, .on_update = namespace_updated, .on_delete = namespace_deleted, .arg = s});
+	informer_add_handler(informer_get(s->informers, &api_pods, &packed_pods), &(struct informer_handler){.on_add = pod_added, .on_update = pod_updated, .on_delete = pod_deleted, .arg = s});
 	informer_set_start(s->informers);
 	/* Deciding on half a picture would put pods where there is no room. */
 	if (!informer_set_wait_synced(s->informers, cancel_fd))

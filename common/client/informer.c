@@ -10,6 +10,7 @@
 #include "common/base/list.h"
 #include "common/base/log.h"
 #include "common/base/random.h"
+#include "common/client/beat.h"
 #include "common/client/informer_store.h"
 #include "common/client/internal.h"
 
@@ -36,6 +37,8 @@ struct informer {
 	void (*transform)(void *object);
 	const struct api_field **skip; /* NULL terminated */
 	bool compact;
+	char *beat_member, *beat_field; /* NULL: no object beats */
+	struct beats beats;
 	struct informer_store store;
 	/* Held while the store changes and handlers hear of it: everybody hears the same order. Recursive: a handler may add handlers. */
 	pthread_mutex_t dispatch;
@@ -127,6 +130,7 @@ static void take_object(struct informer *informer, void *object)
 static void take_deletion(struct informer *informer, void *object)
 {
 	note_version(informer, version_of(object));
+	beats_forget(&informer->beats, api_metadata(object)->namespace, api_metadata(object)->name);
 	void *old = informer_store_remove(&informer->store, api_key(object));
 	if (old)
 		tell_delete(informer, object);
@@ -139,6 +143,7 @@ static void replace_all(struct informer *informer, struct informer_batch *batch)
 {
 	bool is_initial = !atomic_load(&informer->synced);
 	void *old, *object;
+	beats_clear(&informer->beats);
 	pthread_mutex_lock(&informer->dispatch);
 	while (informer_batch_next_gone(batch, &old)) {
 		note_version(informer, version_of(old));
@@ -305,7 +310,6 @@ struct watch_round {
 	bool initial;     /* events up to the bookmark are the list */
 	bool relisted;    /* the bookmark came */
 	struct informer_batch fresh;
-	uint64_t events;
 };
 
 static bool ends_initial_events(const void *object)
@@ -329,16 +333,30 @@ static void on_bookmark(struct watch_round *round, void *object)
 	api_unref(object);
 }
 
+/* Whether nothing has changed but the field in which these objects beat: then that is noted. What changed otherwise is taken as any change is. */
+static bool take_beat(struct informer *informer, const char *json, size_t len)
+{
+	struct beat beat;
+	if (!informer->beat_member || !beat_read(json, len, informer->beat_member, informer->beat_field, &beat) || !beats_take(&informer->beats, &beat, clock_monotonic_ns()))
+		return false;
+	note_version(informer, beat.version.data); /* ends at its quote */
+	informer->failures = 0;
+	return true;
+}
+
 static bool on_event(const char *type, const char *json, size_t len, void *arg, struct error *err)
 {
 	struct watch_round *round = arg;
 	struct informer *informer = round->informer;
 	if (stopping(informer))
 		return false;
+	if (!round->initial && str_equal(type, "MODIFIED") && take_beat(informer, json, len))
+		return true;
 	void *object = decode(informer, json, len, err);
-	if (!object)
+	if (!object) {
+		beats_clear(&informer->beats); /* what was noted has not come to pass */
 		return false;
-	round->events++;
+	}
 	if (str_equal(type, "BOOKMARK")) {
 		on_bookmark(round, object);
 	} else if (round->initial) {
@@ -521,6 +539,9 @@ struct informer_set *informer_set_new(struct client *client)
 static void informer_free(struct informer *informer)
 {
 	informer_store_done(&informer->store);
+	beats_done(&informer->beats);
+	free(informer->beat_member);
+	free(informer->beat_field);
 	pthread_mutex_destroy(&informer->dispatch);
 	close(informer->synced_fd);
 	free(informer->handlers);
@@ -580,6 +601,14 @@ static struct informer *informer_new(struct informer_set *set, const struct api_
 	informer->lull_wanted_ms = options->lull_ms;
 	informer->skip = fields_to_skip(options);
 	informer->compact = options->compact;
+	beats_init(&informer->beats);
+	if (options->beat) {
+		const char *dot = strchr(options->beat, '.');
+		if (!dot)
+			abort(); /* named in code, and not of that form */
+		informer->beat_member = xstrndup(options->beat, (size_t)(dot - options->beat));
+		informer->beat_field = xstrdup(dot + 1);
+	}
 	informer_store_init(&informer->store, options->packed ? resource->type : NULL);
 	pthread_mutexattr_t attr;
 	pthread_mutexattr_init(&attr);
@@ -723,6 +752,11 @@ void informer_list_namespace(struct informer *informer, const char *ns, struct i
 void informer_list_index(struct informer *informer, const char *index, const char *value, struct informer_list *ret)
 {
 	informer_store_list(&informer->store, index, value, ret);
+}
+
+bool informer_last_beat(struct informer *informer, const char *ns, const char *name, struct informer_beat *ret)
+{
+	return beats_last(&informer->beats, ns, name, ret);
 }
 
 size_t informer_count(struct informer *informer)

@@ -7,6 +7,7 @@
 #ifndef CORACLE_CLIENT_INFORMER_H
 #define CORACLE_CLIENT_INFORMER_H
 
+#include "common/base/clock.h"
 #include "common/client/client.h"
 
 struct informer;
@@ -29,6 +30,11 @@ struct informer_options {
 	 * by itself would cost more than it says. They gather in an API server of ours, else in the connection. 0: each is taken as it comes.
 	 */
 	int lull_ms;
+	/*
+	 * The field, as "spec.renewTime", a time, in which these objects change all day long: where nothing else has changed, no handler is told, and the store keeps
+	 * the object as it was, its resourceVersion among it. informer_last_beat tells. NULL: none.
+	 */
+	const char *beat;
 	/* Keep objects in blocks of just their size, at the price of copying each once: for what stays long and changes seldom. */
 	bool compact;
 };
@@ -81,6 +87,13 @@ void informer_list_done(struct informer_list *list);
 void informer_list_all(struct informer *informer, struct informer_list *ret);
 void informer_list_namespace(struct informer *informer, const char *ns, struct informer_list *ret);
 void informer_list_index(struct informer *informer, const char *index, const char *value, struct informer_list *ret);
+/* A change of nothing but the field that options.beat names. */
+struct informer_beat {
+	struct wall_time time; /* as the field has it */
+	int64_t seen_ns;       /* monotonic: when it came to be so */
+};
+/* False: none since the object came to the store as it is there. */
+bool informer_last_beat(struct informer *informer, const char *ns, const char *name, struct informer_beat *ret);
 size_t informer_count(struct informer *informer);
 
 #endif

@@ -76,6 +76,13 @@ struct json_slice {
 	size_t len;
 };
 int json_scan_member(const char *json, size_t len, const char *name, struct json_slice *ret);
+/*
+ * Members of an object, one after the other: start with *pos 0. Returns 1 with a key (without its quotes, as it is written) and *pos at its value, which is to
+ * be passed before the next; 0 at the end, *pos behind it; -EINVAL.
+ */
+int json_scan_next_key(const char *json, size_t len, size_t *pos, struct json_slice *ret);
+/* Passes the value at *pos. False: it has no end. */
+bool json_scan_value(const char *json, size_t len, size_t *pos, struct json_slice *ret);
 /* Elements of an array, one after the other: start with *pos 0. Returns 1 with an element, 0 at the end, -EINVAL. */
 int json_scan_next(const char *json, size_t len, size_t *pos, struct json_slice *ret);
 /* The text of a string slice without escapes; NULL where it is no such string. The caller frees. */

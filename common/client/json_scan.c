@@ -13,11 +13,13 @@ static size_t skip_space(const char *json, size_t len, size_t pos)
 /* json[pos] is the opening quote. Returns the position behind the closing one, or 0. */
 static size_t skip_string(const char *json, size_t len, size_t pos)
 {
-	for (pos++; pos < len; pos++) {
-		if (json[pos] == '\\')
-			pos++;
-		else if (json[pos] == '"')
-			return pos + 1;
+	size_t start = pos + 1;
+	for (const char *quote; start <= len && (quote = memchr(json + pos + 1, '"', len - pos - 1)); pos = (size_t)(quote - json)) {
+		size_t escapes = 0, at = (size_t)(quote - json);
+		while (at - escapes > start && json[at - escapes - 1] == '\\')
+			escapes++;
+		if (escapes % 2 == 0)
+			return at + 1;
 	}
 	return 0;
 }
@@ -52,38 +54,56 @@ static size_t skip_value(const char *json, size_t len, size_t pos)
 	return depth || pos == start ? 0 : pos;
 }
 
+int json_scan_next_key(const char *json, size_t len, size_t *pos, struct json_slice *ret)
+{
+	size_t at = skip_space(json, len, *pos);
+	if (at >= len || (*pos == 0 && json[at] != '{'))
+		return -EINVAL;
+	if (*pos == 0 || json[at] == ',')
+		at = skip_space(json, len, at + 1);
+	if (at < len && json[at] == '}') {
+		*pos = at + 1;
+		return 0;
+	}
+	if (at >= len || json[at] != '"')
+		return -EINVAL;
+	size_t key = at + 1;
+	at = skip_string(json, len, at);
+	if (!at)
+		return -EINVAL;
+	*ret = (struct json_slice){.data = json + key, .len = at - 1 - key};
+	at = skip_space(json, len, at);
+	if (at >= len || json[at] != ':')
+		return -EINVAL;
+	*pos = skip_space(json, len, at + 1);
+	return 1;
+}
+
+bool json_scan_value(const char *json, size_t len, size_t *pos, struct json_slice *ret)
+{
+	size_t end = skip_value(json, len, *pos);
+	if (!end)
+		return false;
+	*ret = (struct json_slice){.data = json + *pos, .len = end - *pos};
+	*pos = end;
+	return true;
+}
+
 int json_scan_member(const char *json, size_t len, const char *name, struct json_slice *ret)
 {
-	size_t name_len = strlen(name);
-	size_t pos = skip_space(json, len, 0);
+	struct json_slice key, value;
+	size_t name_len = strlen(name), pos = 0;
+	int more;
 	*ret = (struct json_slice){0};
-	if (pos >= len || json[pos] != '{')
-		return -EINVAL;
-	pos = skip_space(json, len, pos + 1);
-	while (pos < len && json[pos] != '}') {
-		if (json[pos] != '"')
+	while ((more = json_scan_next_key(json, len, &pos, &key)) == 1) {
+		if (!json_scan_value(json, len, &pos, &value))
 			return -EINVAL;
-		size_t key = pos + 1;
-		pos = skip_string(json, len, pos);
-		if (!pos)
-			return -EINVAL;
-		size_t key_len = pos - 1 - key;
-		pos = skip_space(json, len, pos);
-		if (pos >= len || json[pos] != ':')
-			return -EINVAL;
-		size_t value = skip_space(json, len, pos + 1);
-		pos = skip_value(json, len, value);
-		if (!pos)
-			return -EINVAL;
-		if (key_len == name_len && memcmp(json + key, name, name_len) == 0) {
-			*ret = (struct json_slice){.data = json + value, .len = pos - value};
-			return 0;
-		}
-		pos = skip_space(json, len, pos);
-		if (pos < len && json[pos] == ',')
-			pos = skip_space(json, len, pos + 1);
+		if (key.len != name_len || memcmp(key.data, name, name_len) != 0)
+			continue;
+		*ret = value;
+		return 0;
 	}
-	return pos < len ? 0 : -EINVAL;
+	return more;
 }
 
 int json_scan_next(const char *json, size_t len, size_t *pos, struct json_slice *ret)

@@ -74,8 +74,8 @@ struct service_tracker *service_tracker_new(struct informer_set *set, const stru
 	tracker->services = informer_get(set, &api_services, NULL);
 	tracker->slices = informer_get(set, &api_endpointslices, NULL);
 	informer_add_index(tracker->slices, INDEX_SERVICE, index_by_service);
-	informer_add_handler(tracker->services, &(struct informer_handler){service_added, service_updated, service_changed, tracker});
-	informer_add_handler(tracker->slices, &(struct informer_handler){slice_added, slice_updated, slice_changed, tracker});
+	informer_add_handler(tracker->services, &(struct informer_handler){.on_add = service_added, .on_update = service_updated, .on_delete = service_changed, .arg = tracker});
+	informer_add_handler(tracker->slices, &(struct informer_handler){.on_add = slice_added, .on_update = slice_updated, .on_delete = slice_changed, .arg = tracker});
 	return tracker;
 }
 

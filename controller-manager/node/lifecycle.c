@@ -84,13 +84,33 @@ static bool same_time(struct wall_time a, struct wall_time b)
 	return a.sec == b.sec && a.nsec == b.nsec;
 }
 
+/* When a node's lease was renewed last, and when that was seen (0: now, by what the cache shows). False: it has none. */
+static bool last_renewal(struct reconciler *r, const char *name, struct informer_beat *ret)
+{
+	if (world_last_beat(r->world, CACHED_LEASES, LEASE_NAMESPACE, name, ret))
+		return true;
+	autounref struct coordination_v1_lease *lease = world_find(r->world, CACHED_LEASES, LEASE_NAMESPACE, name);
+	*ret = (struct informer_beat){.time = lease ? lease->spec.renew_time.t : (struct wall_time){0}};
+	return lease != NULL;
+}
+
+/* The lock is held. Returns whether it is another one than before. */
+static bool note_renewal(struct health *health, const struct informer_beat *renewal)
+{
+	if (same_time(health->renewed, renewal->time))
+		return false;
+	health->renewed = renewal->time;
+	health->seen_ns = max_of(health->seen_ns, renewal->seen_ns ? renewal->seen_ns : clock_monotonic_ns());
+	return true;
+}
+
 /* Nanoseconds of silence left before the node is Unknown; 0 or less: it is. */
 static int64_t patience_left(struct reconciler *r, const struct core_v1_node *node)
 {
 	struct state *state = r->state;
-	autounref struct coordination_v1_lease *lease = world_find(r->world, CACHED_LEASES, LEASE_NAMESPACE, node->metadata.name);
+	struct informer_beat renewal;
+	bool leased = last_renewal(r, node->metadata.name, &renewal);
 	const struct core_v1_node_condition *ready = find_condition(node, "Ready");
-	struct wall_time renewed = lease ? lease->spec.renew_time.t : (struct wall_time){0};
 	struct wall_time heartbeat = ready ? ready->last_heartbeat_time.t : (struct wall_time){0};
 	int64_t now = clock_monotonic_ns();
 	pthread_mutex_lock(&state->lock);
@@ -98,16 +118,15 @@ static int64_t patience_left(struct reconciler *r, const struct core_v1_node *no
 	bool is_new = !health;
 	if (is_new) {
 		health = xnew(struct health);
-		*health = (struct health){.renewed = renewed, .heartbeat = heartbeat, .seen_ns = now, .was_ready = str_equal(condition_status(node, "Ready"), "True"), .pods_due = true};
+		*health = (struct health){.renewed = renewal.time, .heartbeat = heartbeat, .seen_ns = now, .was_ready = str_equal(condition_status(node, "Ready"), "True"), .pods_due = true};
 		map_set(&state->nodes, node->metadata.name, health);
 	}
 	/* A heartbeat that we wrote ourselves with Unknown is no sign of life. */
 	bool alive = ready && !str_equal(ready->status, "Unknown") && !same_time(health->heartbeat, heartbeat);
-	if (!same_time(health->renewed, renewed) || alive) {
-		health->renewed = renewed;
+	if ((leased && note_renewal(health, &renewal)) || alive)
 		health->heartbeat = heartbeat;
+	if (alive)
 		health->seen_ns = now;
-	}
 	int64_t grace = ready ? r->world->settings->node_monitor_grace_period : r->world->settings->node_startup_grace_period;
 	int64_t left = health->seen_ns + grace - now;
 	pthread_mutex_unlock(&state->lock);
@@ -423,14 +442,17 @@ static void await_silence(struct reconciler *r, int64_t left_ns)
 static int look_for_silence(struct reconciler *r)
 {
 	struct state *state = r->state;
-	int64_t now = clock_monotonic_ns(), next_ns = INT64_MAX;
+	int64_t grace = r->world->settings->node_monitor_grace_period, now = clock_monotonic_ns(), next_ns = INT64_MAX;
 	size_t pos = 0;
 	pthread_mutex_lock(&state->lock);
 	for (struct map_entry *e; (e = map_next(&state->nodes, &pos));) {
-		const struct health *health = e->value;
-		int64_t left = health->seen_ns + r->world->settings->node_monitor_grace_period - now;
+		struct health *health = e->value;
+		struct informer_beat beat;
 		if (!health->was_ready)
 			continue; /* has its own timer, or none to wait for */
+		if (world_last_beat(r->world, CACHED_LEASES, LEASE_NAMESPACE, e->key, &beat))
+			note_renewal(health, &beat);
+		int64_t left = health->seen_ns + grace - now;
 		if (left > 0)
 			next_ns = min_of(next_ns, left);
 		else
@@ -481,8 +503,8 @@ static int reconcile(struct reconciler *r, const char *ns, const char *name, str
 }
 
 /*
- * Leases are renewed all the time, a hundred a second where there are a thousand nodes: of a node that is well that is noted here, and the timer finds it so.
- * Anything else is looked at.
+ * Leases are renewed all the time, a hundred a second where there are a thousand nodes. Most of that nobody is told of (beats: the timer asks for them); what
+ * there is more is noted here of a node that is well, and the timer finds it so. Anything else is looked at.
  */
 static void wake_by_lease(struct reconciler *r, const void *object)
 {
@@ -491,10 +513,8 @@ static void wake_by_lease(struct reconciler *r, const void *object)
 	pthread_mutex_lock(&state->lock);
 	struct health *health = map_get(&state->nodes, lease->metadata.name);
 	bool well = health && health->was_ready;
-	if (well && !same_time(health->renewed, lease->spec.renew_time.t)) {
-		health->renewed = lease->spec.renew_time.t;
-		health->seen_ns = clock_monotonic_ns();
-	}
+	if (well)
+		note_renewal(health, &(struct informer_beat){.time = lease->spec.renew_time.t});
 	pthread_mutex_unlock(&state->lock);
 	if (!well)
 		reconciler_add(r, NULL, lease->metadata.name);

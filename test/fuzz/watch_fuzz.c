@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The framing of watches, fed in pieces whose size the first byte chooses, and the scanner beneath it. */
-#include "common/client/internal.h"
+#include "common/client/beat.h"
+
+#include <assert.h>
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -11,6 +13,11 @@ static bool on_event(const char *type, const char *object, size_t len, void *arg
 	if (json_scan_member(object, len, "items", &slice) == 0 && slice.data)
 		while (json_scan_next(slice.data, slice.len, &pos, &part) == 1)
 			;
+	struct beat beat;
+	/* A copy without a NUL behind it, so that reading too far is seen. */
+	autofree char *copy = len ? xmemdup(object, len) : xmalloc(1);
+	if (beat_read(copy, len, "spec", "renewTime", &beat))
+		assert(beat.name.len && beat.name.len < len && beat.time.sec);
 	return len % 7 != 0;
 }
 

@@ -3,6 +3,7 @@
 
 #include "common/client/informer.h"
 
+#include "api/coordination_v1.h"
 #include "api/core_v1.h"
 #include "api/meta_v1.h"
 
@@ -248,6 +249,49 @@ static void test_sets_share_informers(void **state)
 	teardown(&f);
 }
 
+#define LEASE(name, rv, holder, renewed) "{\"kind\":\"Lease\",\"apiVersion\":\"coordination.k8s.io/v1\",\"metadata\":{\"name\":\"" name "\",\"namespace\":\"ns\",\"uid\":\"u\",\"resourceVersion\":\"" rv "\",\"managedFields\":[{\"time\":\"" rv "\"}]},\"spec\":{\"holderIdentity\":\"" holder "\",\"renewTime\":\"2026-01-01T00:00:" renewed ".000000Z\"}}"
+#define RENEW(name, rv, holder, renewed) EVENT("MODIFIED", LEASE(name, rv, holder, renewed))
+
+/* Told of once, each lease beats; what is told of besides ends that, and so does a new list. */
+static void beat_on(struct fake_request *req, void *arg)
+{
+	fake_chunked_start(req);
+	if (step(arg, req) == 0) {
+		fake_chunk(req, EVENT("ADDED", LEASE("a", "1", "x", "01")) EVENT("ADDED", LEASE("b", "2", "x", "02")) END_BOOKMARK("5"));
+		fake_chunk(req, RENEW("a", "6", "x", "06") RENEW("a", "7", "x", "07") RENEW("b", "8", "x", "08") RENEW("a", "9", "y", "09") RENEW("a", "10", "y", "10"));
+		fake_chunk(req, EVENT("DELETED", LEASE("b", "11", "x", "08")) EVENT("ADDED", LEASE("b", "12", "x", "12")) RENEW("b", "13", "x", "13") RENEW("b", "14", "x", "14") RENEW("a", "15", "y", "15") GONE);
+		fake_chunked_end(req);
+	} else {
+		fake_chunk(req, EVENT("ADDED", LEASE("a", "16", "y", "16")) EVENT("ADDED", LEASE("b", "13", "x", "13")) END_BOOKMARK("20"));
+		fake_chunk(req, RENEW("a", "21", "y", "21") RENEW("a", "22", "y", "22") RENEW("b", "24", "x", "24") RENEW("b", "25", "x", "25") RENEW("a", "23", "z", "23"));
+		fake_wait_closed(req);
+	}
+}
+
+static void test_beats_are_noted_undecoded(void **state)
+{
+	struct script s = {0};
+	struct fixture f;
+	const struct informer_options options = {.beat = "spec.renewTime"};
+	fake_server_start(&f.server, beat_on, &s);
+	f.client = fake_client(f.server.port, 0);
+	f.set = informer_set_new(f.client);
+	f.informer = informer_get(f.set, api_resource_find("coordination.k8s.io", "v1", "leases"), &options);
+	f.heard = (struct heard){.lock = PTHREAD_MUTEX_INITIALIZER, .wake = PTHREAD_COND_INITIALIZER};
+	informer_add_handler(f.informer, &(struct informer_handler){.on_add = on_add, .on_update = on_update, .on_delete = on_delete, .arg = &f.heard});
+	informer_set_start(f.set);
+	wait_heard(&f.heard, "~a@23;");
+	assert_string_equal(strstr(f.heard.log, "~"), "~a@6;~b@8;~a@9;-b@11;+b@12;~b@13;~a@16;~a@21;~b@24;~a@23;");
+	struct informer_beat last;
+	assert_false(informer_last_beat(f.informer, "ns", "a", &last)); /* taken as a whole */
+	assert_true(informer_last_beat(f.informer, "ns", "b", &last));
+	assert_true(last.seen_ns > 0 && last.time.sec % 60 == 25);
+	assert_int_equal(informer_resource_version(f.informer), 25);
+	autounref struct coordination_v1_lease *kept = informer_find(f.informer, "ns", "b");
+	assert_string_equal(kept->metadata.resource_version, "24");
+	teardown(&f);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -257,6 +301,7 @@ int main(void)
 		cmocka_unit_test(test_a_dropped_watch_goes_on_where_it_was),
 		cmocka_unit_test(test_without_streaming_lists_it_pages),
 		cmocka_unit_test(test_sets_share_informers),
+		cmocka_unit_test(test_beats_are_noted_undecoded),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -297,6 +297,48 @@ static char *run_next(struct reconciler *r)
 	return key;
 }
 
+static struct informer_beat last_beat;
+static bool tell_last_beat(struct world *world, enum cached what, const char *ns, const char *name, struct informer_beat *ret)
+{
+	assert_true(what == CACHED_LEASES && str_equal(ns, "kube-node-lease"));
+	*ret = last_beat;
+	return last_beat.seen_ns && str_equal(name, "n0");
+}
+
+/* Renewals of which the cache shows nothing: it keeps the lease as it was. */
+static void test_beats_keep_nodes_alive(void **state)
+{
+	struct reconciler r = fake_reconciler(&node_lifecycle_controller);
+	const struct world_ops *ops = r.world->ops;
+	struct world_ops beating = *ops;
+	beating.last_beat = tell_last_beat;
+	r.world->ops = &beating;
+	r.queue = workqueue_new(NULL);
+	last_beat = (struct informer_beat){0};
+	add_node("n0", "a", "True");
+	renew("n0");
+	fake_reconcile_all(&r, CACHED_NODES);
+	int64_t heard = clock_monotonic_ns();
+	for (int64_t i = 1; i <= 3; i++) {
+		/* What was seen is seen at its own time, whenever somebody asks. The timer asks once it is over. */
+		last_beat = (struct informer_beat){.time = {.sec = 1800000000 + i}, .seen_ns = heard += 10 * NSEC_PER_SEC};
+		autofree char *timer = run_next(&r);
+		assert_non_null(strstr(timer, "silences/"));
+		assert_int_equal(workqueue_next_due(r.queue) - heard, GRACE_S * NSEC_PER_SEC + NSEC_PER_MSEC);
+	}
+	/* No more: the timer, and then the node. */
+	autofree char *timer = run_next(&r), *node = run_next(&r);
+	assert_non_null(strstr(timer, "silences/"));
+	assert_string_equal(node, "n0");
+	assert_string_equal(ready_of("n0"), "Unknown");
+	fake_reconcile_all(&r, CACHED_NODES);
+	assert_string_equal(ready_of("n0"), "Unknown");
+	workqueue_free(r.queue);
+	r.queue = NULL;
+	r.world->ops = ops;
+	fake_reconciler_done(&r);
+}
+
 /* Nodes that are well have one timer together, that of the one that was heard of first. */
 static void test_well_nodes_share_a_timer(void **state)
 {
@@ -351,6 +393,7 @@ int main(void)
 		TEST(test_silent_node_becomes_unknown),
 		TEST(test_heartbeats_wake_no_pods),
 		TEST(test_leases_are_noted_as_they_come),
+		TEST(test_beats_keep_nodes_alive),
 		TEST(test_only_silence_is_shown_of_pods),
 		TEST(test_well_nodes_share_a_timer),
 		TEST(test_a_new_node_is_told_and_labelled),
