@@ -25,6 +25,7 @@ struct node_agent;
 struct eviction;
 struct logind;
 struct device_manager;
+struct resource_managers;
 
 struct kubelet {
 	struct kubelet_options options;
@@ -57,6 +58,7 @@ struct kubelet {
 	struct rates *rates; /* of the API server of this node */
 	struct eviction *eviction;
 	struct device_manager *devices;
+	struct resource_managers *managers;
 	struct node_agent *node;
 	struct logind *logind; /* NULL where the machine's shutdown is not waited for */
 };

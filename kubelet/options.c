@@ -5,6 +5,7 @@
 #include "common/api/yaml.h"
 #include "common/base/file.h"
 #include "common/base/log.h"
+#include "kubelet/resource/cpuset.h"
 #include "common/daemon/zpages.h"
 
 #include <dirent.h>
@@ -111,6 +112,16 @@ static const struct flag flags[] = {
 	{"image-gc-low-threshold", 0, FLAG_INT, FIELD(image_gc_low), "80", "percent of disk use that ends it", 0, 100},
 	{"image-maximum-gc-age", 0, FLAG_DURATION, FIELD(image_max_gc_age_ns), "0s", "images unused for longer are collected; 0: none", 0, 0},
 	{"minimum-image-ttl-duration", 0, FLAG_DURATION, FIELD(image_min_gc_age_ns), "2m", "least age of an image that is collected", 0, 0},
+	{"cpu-manager-policy", 0, FLAG_STRING, FIELD(cpu_policy), "none", "none, or static: cpus of their own for containers of Guaranteed pods that ask for whole ones", 0, 0},
+	{"cpu-manager-policy-options", 0, FLAG_STRING_MAP, FIELD(cpu_policy_options), NULL, "name=true of full-pcpus-only, strict-cpu-reservation, prefer-align-cpus-by-uncorecache, distribute-cpus-across-numa, align-by-socket, distribute-cpus-across-cores", 0, 0},
+	{"cpu-manager-reconcile-period", 0, FLAG_DURATION, FIELD(cpu_reconcile_ns), "10s", "when it is tried again to move a container to its cpus", 0, 0},
+	{"reserved-cpus", 0, FLAG_STRING, FIELD(reserved_cpus), "", "cpus kept for the system, 0-1,8, instead of the amounts in kube-reserved and system-reserved", 0, 0},
+	{"memory-manager-policy", 0, FLAG_STRING, FIELD(memory_policy), "None", "None, or Static: memory of Guaranteed pods lies on as few NUMA nodes as can be", 0, 0},
+	{"reserved-memory", 0, FLAG_STRING_ARRAY, FIELD(reserved_memory), NULL, "what the system keeps of each NUMA node: 0:memory=1Gi,hugepages-2Mi=4Mi", 0, 0},
+	{"topology-manager-policy", 0, FLAG_STRING, FIELD(topology_policy), "none", "none, best-effort, restricted, single-numa-node: how close together cpus, memory and devices must be", 0, 0},
+	{"topology-manager-scope", 0, FLAG_STRING, FIELD(topology_scope), "container", "container or pod: whose have to", 0, 0},
+	{"topology-manager-policy-options", 0, FLAG_STRING_MAP, FIELD(topology_options), NULL, "prefer-closest-numa-nodes=true, max-allowable-numa-nodes=16", 0, 0},
+	{"feature-gates", 0, FLAG_STRING_MAP, FIELD(feature_gates), NULL, "name=bool; of effect are CPUManagerPolicyAlphaOptions, CPUManagerPolicyBetaOptions, DisableCPUQuotaWithExclusiveCPUs", 0, 0},
 	{"logging-format", 0, FLAG_STRING, FIELD(logging_format), "text", "text or json", 0, 0},
 	{"v", 'v', FLAG_INT, FIELD(verbosity), "0", "verbosity of the log", 0, 10},
 	{"cleanup", 0, FLAG_BOOL, FIELD(cleanup), "false", "remove all pods of this kubelet from the machine, and exit", 0, 0},
@@ -124,7 +135,6 @@ static const struct flag flags[] = {
 	{"network-plugin", 0, FLAG_IGNORED, 0, NULL, "without effect: CNI always", 0, 0},
 	{"rotate-certificates", 0, FLAG_IGNORED, 0, NULL, "without effect", 0, 0},
 	{"cgroups-per-qos", 0, FLAG_IGNORED, 0, NULL, "without effect: always on", 0, 0},
-	{"feature-gates", 0, FLAG_IGNORED, 0, NULL, "without effect", 0, 0},
 	{"fail-swap-on", 0, FLAG_IGNORED, 0, NULL, "without effect: swap is let be", 0, 0},
 	{"allowed-unsafe-sysctls", 0, FLAG_STRING_LIST, FIELD(allowed_unsafe_sysctls), NULL, "kernel parameters, or prefixes that end in *, that pods may set beside the safe ones", 0, 0},
 	{"volume-plugin-dir", 0, FLAG_IGNORED, 0, NULL, "without effect", 0, 0},
@@ -137,8 +147,6 @@ static const struct flag flags[] = {
 	{"kubelet-cgroups", 0, FLAG_IGNORED, 0, NULL, "without effect", 0, 0},
 	{"system-cgroups", 0, FLAG_IGNORED, 0, NULL, "without effect", 0, 0},
 	{"oom-score-adj", 0, FLAG_IGNORED, 0, NULL, "without effect", 0, 0},
-	{"cpu-manager-policy", 0, FLAG_IGNORED, 0, NULL, "without effect", 0, 0},
-	{"topology-manager-policy", 0, FLAG_IGNORED, 0, NULL, "without effect", 0, 0},
 	{"streaming-connection-idle-timeout", 0, FLAG_IGNORED, 0, NULL, "without effect", 0, 0},
 	{"protect-kernel-defaults", 0, FLAG_IGNORED, 0, NULL, "without effect", 0, 0},
 };
@@ -209,6 +217,15 @@ static const struct {
 	{"cpuCFSQuota", "cpu-cfs-quota"},
 	{"singleProcessOOMKill", "single-process-oom-kill"},
 	{"nodeStatusMaxImages", "node-status-max-images"},
+	{"cpuManagerPolicy", "cpu-manager-policy"},
+	{"cpuManagerPolicyOptions", "cpu-manager-policy-options"},
+	{"cpuManagerReconcilePeriod", "cpu-manager-reconcile-period"},
+	{"reservedSystemCPUs", "reserved-cpus"},
+	{"memoryManagerPolicy", "memory-manager-policy"},
+	{"topologyManagerPolicy", "topology-manager-policy"},
+	{"topologyManagerScope", "topology-manager-scope"},
+	{"topologyManagerPolicyOptions", "topology-manager-policy-options"},
+	{"featureGates", "feature-gates"},
 	{"enableSystemLogHandler", "enable-system-log-handler"},
 	{"enableSystemLogQuery", "enable-system-log-query"},
 	{"logging.format", "logging-format"},
@@ -220,12 +237,11 @@ static const char *const ignored_fields[] = {
 	"enableServer", "syncFrequency", "staticPodURLHeader", "tlsCipherSuites", "tlsCurvePreferences", "tlsMinVersion", "rotateCertificates", "serverTLSBootstrap",
 	"registryPullQPS", "registryBurst", "eventRecordQPS", "eventBurst",
 	"enableDebuggingHandlers", "enableContentionProfiling", "oomScoreAdj", "streamingConnectionIdleTimeout", "volumeStatsAggPeriod", "kubeletCgroups", "systemCgroups",
-	"cgroupsPerQOS", "cpuManagerPolicy", "cpuManagerPolicyOptions", "cpuManagerReconcilePeriod", "memoryManagerPolicy", "topologyManagerPolicy",
-	"topologyManagerScope", "topologyManagerPolicyOptions", "qosReserved", "hairpinMode", "runOnce", "cpuCFSQuotaPeriod", "maxOpenFiles", "contentType", "kubeAPIQPS",
+	"cgroupsPerQOS", "qosReserved", "hairpinMode", "runOnce", "cpuCFSQuotaPeriod", "maxOpenFiles", "contentType", "kubeAPIQPS",
 	"kubeAPIBurst", "mergeDefaultEvictionSettings", "enableControllerAttachDetach", "protectKernelDefaults", "makeIPTablesUtilChains", "iptablesMasqueradeBit",
-	"iptablesDropBit", "featureGates", "failSwapOn", "containerLogMaxWorkers", "containerLogMonitorInterval",
-	"configMapAndSecretChangeDetectionStrategy", "reservedSystemCPUs", "showHiddenMetricsForVersion", "volumePluginDir", "kernelMemcgNotification",
-	"reservedMemory", "enableProfilingHandler", "enableDebugFlagsHandler", "memoryThrottlingFactor",
+	"iptablesDropBit", "failSwapOn", "containerLogMaxWorkers", "containerLogMonitorInterval",
+	"configMapAndSecretChangeDetectionStrategy", "showHiddenMetricsForVersion", "volumePluginDir", "kernelMemcgNotification",
+	"enableProfilingHandler", "enableDebugFlagsHandler", "memoryThrottlingFactor",
 	"memoryReservationPolicy", "tracing", "localStorageCapacityIsolation", "containerRuntimeEndpoint", "imageServiceEndpoint", "failCgroupV1", "userNamespaces", "authentication.webhook.cacheTTL", "authorization.webhook",
 	"logging.flushFrequency", "logging.vmodule", "logging.options",
 };
@@ -240,9 +256,10 @@ static int set_map(struct kubelet_options *options, const char *flag, json_t *va
 	json_t *item;
 	autobuf struct buf text = BUF_INIT(MAX_CONFIG);
 	json_object_foreach(value, key, item) {
-		if (!json_is_string(item))
+		const char *word = json_is_boolean(item) ? json_is_true(item) ? "true" : "false" : json_string_value(item);
+		if (!word)
 			return error_set(err, EINVAL, "%s: want a string", key);
-		buf_printf(&text, "%s%s%s%s", text.len ? "," : "", key, sign, json_string_value(item));
+		buf_printf(&text, "%s%s%s%s", text.len ? "," : "", key, sign, word);
 	}
 	return set_value(options, flag, text.data ? text.data : "", err);
 }
@@ -311,11 +328,37 @@ static int set_shutdown(struct kubelet_options *options, json_t *list, struct er
 	return set_value(options, "shutdown-grace-period-by-pod-priority", text.data ? text.data : "", err);
 }
 
+/* As the flag has it: the nodes with semicolons, the types with commas. */
+static int set_reserved_memory(struct kubelet_options *options, json_t *list, struct error *err) {
+	autobuf struct buf text = BUF_INIT(MAX_CONFIG);
+	size_t i;
+	json_t *row, *size;
+	const char *type;
+	json_array_foreach(list, i, row) {
+		json_t *node = json_object_get(row, "numaNode"), *limits = json_object_get(row, "limits");
+		bool first = true;
+		if (!json_is_integer(node) || !json_object_size(limits))
+			return error_set(err, EINVAL, "reservedMemory: want numaNode and limits");
+		buf_printf(&text, "%s%lld:", i ? ";" : "", (long long)json_integer_value(node));
+		json_object_foreach(limits, type, size) {
+			if (!json_is_string(size) && !json_is_integer(size))
+				return error_set(err, EINVAL, "reservedMemory: %s: want a quantity", type);
+			buf_printf(&text, "%s%s=", first ? "" : ",", type);
+			if (json_is_string(size))
+				buf_append_str(&text, json_string_value(size));
+			else
+				buf_append_int(&text, json_integer_value(size));
+			first = false;
+		}
+	}
+	return text.len ? set_value(options, "reserved-memory", text.data, err) : 0;
+}
+
 enum field_kind { FIELD_UNKNOWN, FIELD_KNOWN, FIELD_SECTION, FIELD_IGNORED };
 
 /* name: with dots, as the fields' rows have it. */
 static enum field_kind field_kind(const char *name) {
-	static const char *const others[] = {"apiVersion", "kind", "registerWithTaints", "shutdownGracePeriodByPodPriority"};
+	static const char *const others[] = {"apiVersion", "kind", "registerWithTaints", "shutdownGracePeriodByPodPriority", "reservedMemory"};
 	size_t len = strlen(name);
 	for (size_t i = 0; i < array_len(others); i++)
 		if (str_equal(others[i], name))
@@ -359,6 +402,9 @@ static int apply_tree(struct kubelet_options *options, json_t *root, struct erro
 	json_t *shutdown = json_object_get(root, "shutdownGracePeriodByPodPriority");
 	if (r == 0 && shutdown)
 		r = set_shutdown(options, shutdown, err);
+	json_t *memory = json_object_get(root, "reservedMemory");
+	if (r == 0 && memory)
+		r = set_reserved_memory(options, memory, err);
 	return r;
 }
 
@@ -445,6 +491,39 @@ static json_t *shutdown_json(const struct flag_list *list) {
 	return out;
 }
 
+/* Its opposite is set_reserved_memory(). */
+static json_t *reserved_memory_json(const struct flag_list *list) {
+	json_t *out = json_array();
+	for (size_t i = 0; i < list->len; i++) {
+		autofree char *copy = xstrdup(list->items[i]);
+		char *node_save = NULL, *save;
+		for (char *node = strtok_r(copy, ";", &node_save); node; node = strtok_r(NULL, ";", &node_save)) {
+			char *colon = strchr(node, ':');
+			json_t *limits = json_object();
+			for (char *amount = colon ? strtok_r(colon + 1, ",", &save) : NULL; amount; amount = strtok_r(NULL, ",", &save)) {
+				char *equal = strchr(amount, '=');
+				if (!equal)
+					continue;
+				*equal = '\0';
+				json_object_set_new(limits, amount, json_string(equal + 1));
+			}
+			json_array_append_new(out, json_pack("{s:I,s:o}", "numaNode", (json_int_t)atoll(node), "limits", limits));
+		}
+	}
+	return out;
+}
+
+static json_t *gates_json(const struct flag_list *list) {
+	json_t *out = json_object();
+	for (size_t i = 0; i < list->len; i++) {
+		const char *equal = strchr(list->items[i], '=');
+		autofree char *name = equal ? xstrndup(list->items[i], (size_t)(equal - list->items[i])) : NULL;
+		if (name)
+			json_object_set_new(out, name, json_boolean(strchr("1tT", equal[1]) && equal[1]));
+	}
+	return out;
+}
+
 char *kubelet_options_config(const struct kubelet_options *options) {
 	json_t *root = json_pack("{s:s,s:s}", "kind", KIND, "apiVersion", API_VERSION);
 	for (size_t i = 0; i < array_len(fields); i++)
@@ -455,6 +534,9 @@ char *kubelet_options_config(const struct kubelet_options *options) {
 		json_object_set_new(root, "registerWithTaints", taints_json(&options->register_with_taints));
 	if (options->shutdown_by_priority.len)
 		json_object_set_new(root, "shutdownGracePeriodByPodPriority", shutdown_json(&options->shutdown_by_priority));
+	if (options->reserved_memory.len)
+		json_object_set_new(root, "reservedMemory", reserved_memory_json(&options->reserved_memory));
+	json_object_set_new(root, "featureGates", gates_json(&options->feature_gates));
 	char *text = json_dumps(root, JSON_COMPACT);
 	json_decref(root);
 	return text;
@@ -531,7 +613,7 @@ static int reapply(int argc, char *const *argv, struct kubelet_options *options,
 		if (f->kind == FLAG_IGNORED || !flags_given(flags, array_len(flags), argc, argv, f->name))
 			continue;
 		void *to = (char *)options + f->offset, *from = (char *)&given + f->offset;
-		size_t size = f->kind == FLAG_BOOL ? sizeof(bool) : f->kind == FLAG_STRING_LIST || f->kind == FLAG_STRING_MAP ? sizeof(struct flag_list) : sizeof(int64_t);
+		size_t size = f->kind == FLAG_BOOL ? sizeof(bool) : f->kind == FLAG_STRING_LIST || f->kind == FLAG_STRING_MAP || f->kind == FLAG_STRING_ARRAY ? sizeof(struct flag_list) : sizeof(int64_t);
 		char swap[sizeof(struct flag_list)];
 		memcpy(swap, to, size);
 		memcpy(to, from, size);
@@ -548,6 +630,45 @@ static void default_path(char **field, const char *dir, const char *name) {
 	*field = path_join(dir, name, NULL);
 }
 
+static void drop_item(struct flag_list *list, const char *key) {
+	size_t kept = 0, len = strlen(key);
+	for (size_t i = 0; i < list->len; i++) {
+		if (strncmp(list->items[i], key, len) == 0 && list->items[i][len] == '=')
+			free(list->items[i]);
+		else
+			list->items[kept++] = list->items[i];
+	}
+	list->len = kept;
+}
+
+/* Cpus that are named stand instead of amounts of them. */
+static int apply_reserved_cpus(struct kubelet_options *options, struct error *err) {
+	struct cpuset cpus;
+	if (str_empty(options->reserved_cpus))
+		return 0;
+	if (!str_empty(options->system_reserved_cgroup) || !str_empty(options->kube_reserved_cgroup))
+		return error_set(err, EINVAL, "reserved-cpus does not go with system-reserved-cgroup or kube-reserved-cgroup");
+	int r = cpuset_parse(options->reserved_cpus, &cpus, err);
+	if (r < 0)
+		return error_context(err, "reserved-cpus");
+	autofree char *amount = xprintf("cpu=%zu", cpuset_count(&cpus));
+	drop_item(&options->kube_reserved, "cpu");
+	drop_item(&options->system_reserved, "cpu");
+	flag_list_add(&options->system_reserved, amount);
+	return 0;
+}
+
+static void warn_of_gates(const struct flag_list *gates) {
+	static const char *const known[] = {"CPUManagerPolicyAlphaOptions=", "CPUManagerPolicyBetaOptions=", "DisableCPUQuotaWithExclusiveCPUs="};
+	for (size_t i = 0; i < gates->len; i++) {
+		bool any = false;
+		for (size_t k = 0; k < array_len(known); k++)
+			any = any || str_starts_with(gates->items[i], known[k]);
+		if (!any)
+			log_warning("feature gate has no effect", LOG_STR("gate", gates->items[i]));
+	}
+}
+
 int kubelet_options_load(int argc, char *const *argv, struct kubelet_options *ret, struct error *err) {
 	struct kubelet_options options = {0};
 	int r = flags_parse(flags, array_len(flags), argc, argv, &options, NULL, err);
@@ -556,10 +677,13 @@ int kubelet_options_load(int argc, char *const *argv, struct kubelet_options *re
 		if (r == 0)
 			r = reapply(argc, argv, &options, err);
 	}
+	if (r == 0)
+		r = apply_reserved_cpus(&options, err);
 	if (r < 0) {
 		kubelet_options_done(&options);
 		return r;
 	}
+	warn_of_gates(&options.feature_gates);
 	default_path(&options.runtime_root, options.root_dir, "runtime");
 	default_path(&options.cni_cache_dir, options.root_dir, "cni");
 	default_path(&options.device_plugins_dir, options.root_dir, "device-plugins");

@@ -16,6 +16,7 @@
 #include "kubelet/pod/pulled.h"
 #include "kubelet/pod/status_manager.h"
 #include "kubelet/probe/probe.h"
+#include "kubelet/resource/managers.h"
 #include "kubelet/source/source.h"
 #include "kubelet/volume/token.h"
 #include "kubelet/volume/volume.h"
@@ -211,6 +212,8 @@ int kubelet_parts_start(struct kubelet *kubelet, struct error *err) {
 	if (r < 0)
 		return r;
 	r = device_manager_new(kubelet, &kubelet->devices, err);
+	if (r == 0)
+		r = resource_managers_open(kubelet, &kubelet->managers, err);
 	if (r < 0)
 		return r;
 	kubelet->status = status_manager_new(kubelet);
@@ -224,6 +227,7 @@ int kubelet_parts_start(struct kubelet *kubelet, struct error *err) {
 		source_api_start(kubelet);
 		informer_set_start(kubelet->informers);
 	}
+	resource_managers_start(kubelet->managers);
 	node_shutdown_watch(kubelet);
 	return 0;
 }
@@ -231,6 +235,7 @@ int kubelet_parts_start(struct kubelet *kubelet, struct error *err) {
 void kubelet_parts_close(struct kubelet *kubelet) {
 	logind_stop(kubelet->logind);
 	device_manager_shut(kubelet->devices);
+	resource_managers_stop(kubelet->managers);
 	node_agent_stop(kubelet->node);
 	/* No new word about pods, from the API or from a probe, then no worker, then what workers use. */
 	informer_set_stop(kubelet->informers);
@@ -238,6 +243,7 @@ void kubelet_parts_close(struct kubelet *kubelet) {
 	pod_manager_free(kubelet->pods);
 	probe_manager_free(kubelet->probes);
 	status_manager_free(kubelet->status);
+	resource_managers_free(kubelet->managers);
 	device_manager_free(kubelet->devices);
 	eviction_free(kubelet->eviction);
 	object_cache_free(kubelet->objects);

@@ -9,6 +9,7 @@
 #include "kubelet/device/device.h"
 #include "kubelet/node/eviction.h"
 #include "kubelet/node/node.h"
+#include "kubelet/resource/managers.h"
 #include "kubelet/volume/mount.h"
 #include "kubelet/volume/subpath.h"
 #include "kubelet/volume/volume.h"
@@ -310,6 +311,7 @@ int build_container(const struct build_container_input *in, struct arena *arena,
 	config.resources.oom_group = cgroup_version(in->kubelet->cgroups) == 2 && !in->kubelet->options.single_process_oom_kill;
 	if (!in->kubelet->options.cpu_cfs_quota)
 		config.resources.cpu_quota_us = -1;
+	resource_managers_fill(in->kubelet->managers, in->pod, c, arena, &config.resources);
 	config.oom_score_adj = resources_oom_score_adj(in->pod, c, in->kubelet->memory_capacity);
 	config.stop_signal = c->lifecycle && !str_empty(c->lifecycle->stop_signal) ? c->lifecycle->stop_signal : NULL;
 	build_labels(in, termination, arena, &config);

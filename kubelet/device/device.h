@@ -4,6 +4,7 @@
 #define CORACLE_KUBELET_DEVICE_H
 
 #include "kubelet/kubelet.h"
+#include "kubelet/resource/hints.h"
 
 struct device_manager;
 
@@ -18,8 +19,16 @@ void device_manager_free(struct device_manager *manager);
 
 /* Adds what the plugins offer: all devices as capacity, healthy ones as allocatable; zero of what was offered once. manager may be NULL. */
 void device_manager_capacity(struct device_manager *manager, struct arena *arena, struct api_quantity_map *capacity, struct api_quantity_map *allocatable);
-/* Gives each container of the pod what it asks for, as far as it has not got it. All or nothing: then an error as a pod is rejected with. Blocks. */
-int device_manager_allocate(struct device_manager *manager, const struct core_v1_pod *pod, struct error *err);
+/*
+ * Gives one container of the pod what it asks for, as far as it has not got it: where that goes, on these NUMA nodes (0: on any). lends: to the containers
+ * after it. *changed is set where anything was tried. One pod at a time, which the caller sees to; nothing counts before device_manager_keep(), and where that
+ * or one container fails, the caller releases the pod. manager may be NULL. Blocks.
+ */
+int device_manager_allocate(struct device_manager *manager, const struct core_v1_pod *pod, const struct core_v1_container *container, bool lends, uint64_t nodes, bool *changed, struct error *err);
+/* Writes down who has what. */
+int device_manager_keep(struct device_manager *manager, struct error *err);
+/* Where the devices that a container asks for could be given; with container NULL, all of the pod's. known: the machine's NUMA nodes. manager may be NULL. */
+void device_manager_hints(struct device_manager *manager, const struct core_v1_pod *pod, const struct core_v1_container *container, uint64_t known, struct arena *arena, struct hint_set *set);
 /* Gives back what a pod has, that ended. */
 void device_manager_release(struct device_manager *manager, const char *pod_uid);
 /* Gives back what pods have that nobody knows. Once all sources of pods have spoken. */

@@ -3,7 +3,7 @@
 #include "common/base/file.h"
 #include "common/base/log.h"
 #include "common/base/random.h"
-#include "kubelet/device/plugin.h"
+#include "kubelet/device/internal.h"
 #include "kubelet/device/pod_resources.h"
 #include "kubelet/grpc/server.h"
 #include "kubelet/node/node.h"
@@ -12,41 +12,11 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <jansson.h>
-#include <pthread.h>
 
 #define MAX_RESOURCES 64
 #define MAX_SAVED (64u << 20)
 #define MAX_ANSWER (1u << 20) /* of a plugin, for one container */
 #define GONE_AFTER_NS (5 * 60 * NSEC_PER_SEC) /* devices of a plugin that went are told as unhealthy, then as none */
-
-/* What a plugin offers; stays known, with nothing, once it is gone. */
-struct resource {
-	char *name;
-	struct plugin *plugin; /* NULL: not connected */
-	struct device_list devices;
-	int64_t ended_at; /* monotonic */
-};
-
-/* Devices of one resource that one container has. */
-struct holding {
-	char *pod_uid, *container, *resource;
-	char **ids; /* NULL terminated */
-	size_t count;
-	bool lent;  /* an init container's: those after it may have them too */
-	char *answer; /* the plugin's, in base64 */
-};
-
-struct device_manager {
-	struct kubelet *kubelet;
-	char *state_path;
-	struct grpc_server *registration, *pod_resources;
-	pthread_mutex_t allocating; /* one pod at a time; taken before the lock */
-	pthread_mutex_t lock;
-	struct map resources; /* name -> struct resource */
-	struct holding **holdings;
-	size_t holding_count;
-	bool shut;
-};
 
 /* ---- what is kept ---- */
 
@@ -274,7 +244,6 @@ int device_manager_new(struct kubelet *kubelet, struct device_manager **ret, str
 	m->kubelet = kubelet;
 	m->state_path = path_join(kubelet->options.root_dir, "device-allocations.json", NULL);
 	m->resources = MAP_INIT(resource_free);
-	pthread_mutex_init(&m->allocating, NULL);
 	pthread_mutex_init(&m->lock, NULL);
 	int r = load(m, err);
 	if (r < 0) {
@@ -316,7 +285,6 @@ void device_manager_free(struct device_manager *m) {
 		holding_free(m->holdings[i]);
 	free(m->holdings);
 	free(m->state_path);
-	pthread_mutex_destroy(&m->allocating);
 	pthread_mutex_destroy(&m->lock);
 	free(m);
 }
@@ -383,9 +351,10 @@ struct wish {
 	const char *resource;
 	int64_t count;
 	bool lends;
-	/* NULL terminated, borrowed from the manager's lists or copied: all copies */
+	uint64_t nodes; /* NUMA nodes it should be on; 0: any */
+	/* NULL terminated, copies; the first `near_count` of the available are where they should be */
 	char **chosen, **available;
-	size_t chosen_count, available_count;
+	size_t chosen_count, available_count, near_count;
 	struct plugin *plugin;
 };
 
@@ -409,18 +378,17 @@ static void wish_done(struct wish *w) {
 	plugin_unref(w->plugin);
 }
 
-static bool is_among(char *const *ids, const char *id) {
+bool device_is_among(char *const *ids, const char *id) {
 	for (size_t i = 0; ids && ids[i]; i++)
 		if (str_equal(ids[i], id))
 			return true;
 	return false;
 }
 
-/* Whether some container has it; of `pod`'s init containers those that lend do not count. */
-static bool is_taken(const struct device_manager *m, const char *resource, const char *id, const char *pod) {
+bool device_is_taken(const struct device_manager *m, const char *resource, const char *id, const char *pod) {
 	for (size_t i = 0; i < m->holding_count; i++) {
 		const struct holding *h = m->holdings[i];
-		if (str_equal(h->resource, resource) && is_among(h->ids, id) && !(h->lent && str_equal(h->pod_uid, pod)))
+		if (str_equal(h->resource, resource) && device_is_among(h->ids, id) && !(h->lent && str_equal(h->pod_uid, pod)))
 			return true;
 	}
 	return false;
@@ -442,13 +410,19 @@ static int look_around(struct device_manager *m, struct wish *w, struct error *e
 	for (size_t i = 0; i < m->holding_count; i++) {
 		const struct holding *h = m->holdings[i];
 		for (size_t k = 0; h->lent && str_equal(h->pod_uid, uid) && str_equal(h->resource, w->resource) && k < h->count; k++)
-			if (!is_taken(m, w->resource, h->ids[k], uid))
+			if (!device_is_taken(m, w->resource, h->ids[k], uid))
 				choose(w, h->ids[k]);
 	}
-	for (size_t i = 0; i < resource->devices.len; i++) {
-		const struct device *device = &resource->devices.items[i];
-		if (device->healthy && !is_taken(m, w->resource, device->id, uid) && !is_among(w->chosen, device->id))
-			w->available[w->available_count++] = xstrdup(device->id);
+	bool has_place = w->nodes && device_has_place(resource);
+	/* The near ones first, those last that do not say where they are. */
+	for (int distance = 0; distance <= 2; distance++) {
+		for (size_t i = 0; i < resource->devices.len; i++) {
+			const struct device *device = &resource->devices.items[i];
+			if (device->healthy && (has_place ? device_distance(device, w->nodes) : 2) == distance && !device_is_taken(m, w->resource, device->id, uid) && !device_is_among(w->chosen, device->id))
+				w->available[w->available_count++] = xstrdup(device->id);
+		}
+		if (distance == 0)
+			w->near_count = w->available_count;
 	}
 	if (w->count - (int64_t)w->chosen_count > (int64_t)w->available_count)
 		return error_set(err, EPERM, "requested number of devices unavailable for %s. Requested: %lld, Available: %zu", w->resource, (long long)(w->count - (int64_t)w->chosen_count), w->available_count);
@@ -456,17 +430,35 @@ static int look_around(struct device_manager *m, struct wish *w, struct error *e
 	return w->plugin ? 0 : error_set(err, EPERM, "can't allocate unregistered device %s", w->resource);
 }
 
-/* The plugin may know which go together. */
-static int ask_preferred(struct wish *w, struct error *err) {
-	char **preferred = NULL, **all = xcalloc(w->available_count + w->chosen_count + 1, sizeof(*all));
-	memcpy(all, w->chosen, w->chosen_count * sizeof(*all));
-	memcpy(all + w->chosen_count, w->available, w->available_count * sizeof(*all));
+/* The plugin may know which go together: of the first `offered` of what is available. */
+static int ask_preferred(struct wish *w, size_t offered, struct error *err) {
+	size_t needed = (size_t)w->count - w->chosen_count;
+	if (!plugin_options(w->plugin).preferred || !needed || offered <= needed)
+		return 0;
+	char **preferred = NULL, **all = xcalloc(offered + w->chosen_count + 1, sizeof(*all));
+	size_t count = 0;
+	for (size_t i = 0; i < w->chosen_count; i++)
+		all[count++] = w->chosen[i];
+	for (size_t i = 0; i < offered; i++)
+		if (!device_is_among(w->chosen, w->available[i]))
+			all[count++] = w->available[i];
 	int r = plugin_preferred(w->plugin, (const char *const *)all, (const char *const *)w->chosen, (size_t)w->count, &preferred, err);
-	free(all);
 	for (size_t i = 0; r == 0 && preferred[i]; i++)
-		if (is_among(w->available, preferred[i]))
+		if (device_is_among(all, preferred[i]))
 			choose(w, preferred[i]);
+	free(all);
 	strings_free(preferred);
+	return r;
+}
+
+/* Those that are where they should be go before the plugin's wishes. */
+static int choose_all(struct wish *w, struct error *err) {
+	bool all_near = (size_t)w->count - w->chosen_count < w->near_count;
+	for (size_t i = 0; !all_near && i < w->near_count; i++)
+		choose(w, w->available[i]);
+	int r = ask_preferred(w, all_near ? w->near_count : w->available_count, err);
+	for (size_t i = 0; r == 0 && i < w->available_count; i++)
+		choose(w, w->available[i]);
 	return r;
 }
 
@@ -477,10 +469,8 @@ static int fulfil(struct device_manager *m, struct wish *w, struct error *err) {
 	pthread_mutex_lock(&m->lock);
 	int r = look_around(m, w, err);
 	pthread_mutex_unlock(&m->lock);
-	if (r == 0 && plugin_options(w->plugin).preferred && (int64_t)w->chosen_count < w->count && w->available_count > (size_t)w->count - w->chosen_count)
-		r = ask_preferred(w, err);
-	for (size_t i = 0; r == 0 && i < w->available_count; i++)
-		choose(w, w->available[i]);
+	if (r == 0)
+		r = choose_all(w, err);
 	if (r == 0)
 		r = plugin_allocate(w->plugin, (const char *const *)w->chosen, &answer, err);
 	if (r == 0)
@@ -497,11 +487,11 @@ static int fulfil(struct device_manager *m, struct wish *w, struct error *err) {
 	return 0;
 }
 
-static int allocate_container(struct device_manager *m, const struct core_v1_pod *pod, const struct core_v1_container *container, bool lends, bool *changed, struct error *err) {
+int device_manager_allocate(struct device_manager *m, const struct core_v1_pod *pod, const struct core_v1_container *container, bool lends, uint64_t nodes, bool *changed, struct error *err) {
 	int r = 0;
-	for (uint32_t i = 0; r == 0 && i < container->resources.limits.len; i++) {
+	for (uint32_t i = 0; m && r == 0 && i < container->resources.limits.len; i++) {
 		const char *name = container->resources.limits.items[i].key;
-		struct wish wish = {.pod = pod, .container = container, .resource = name, .count = quantity_value(&container->resources.limits.items[i].value), .lends = lends};
+		struct wish wish = {.pod = pod, .container = container, .resource = name, .count = quantity_value(&container->resources.limits.items[i].value), .lends = lends, .nodes = nodes};
 		pthread_mutex_lock(&m->lock);
 		bool ours = map_get(&m->resources, name), have = ours && find_holding(m, pod->metadata.uid, container->name, name);
 		pthread_mutex_unlock(&m->lock);
@@ -514,31 +504,10 @@ static int allocate_container(struct device_manager *m, const struct core_v1_pod
 	return r;
 }
 
-int device_manager_allocate(struct device_manager *m, const struct core_v1_pod *pod, struct error *err) {
-	int r = 0;
-	bool changed = false;
-	if (!m)
-		return 0;
-	pthread_mutex_lock(&m->allocating);
-	for (uint32_t i = 0; r == 0 && i < pod->spec.init_containers.len; i++) {
-		const struct core_v1_container *c = &pod->spec.init_containers.items[i];
-		r = allocate_container(m, pod, c, !str_equal(c->restart_policy, CORE_V1_RESTART_POLICY_ALWAYS), &changed, err);
-	}
-	for (uint32_t i = 0; r == 0 && i < pod->spec.containers.len; i++)
-		r = allocate_container(m, pod, &pod->spec.containers.items[i], false, &changed, err);
-	if (changed) {
-		autoerror struct error problem = {0};
-		pthread_mutex_lock(&m->lock);
-		if (r < 0)
-			drop(m, pod->metadata.uid);
-		/* Before a container sees any of it. */
-		if (save(m, &problem) < 0 && r == 0) {
-			drop(m, pod->metadata.uid);
-			r = error_move(err, &problem);
-		}
-		pthread_mutex_unlock(&m->lock);
-	}
-	pthread_mutex_unlock(&m->allocating);
+int device_manager_keep(struct device_manager *m, struct error *err) {
+	pthread_mutex_lock(&m->lock);
+	int r = save(m, err);
+	pthread_mutex_unlock(&m->lock);
 	return r;
 }
 

@@ -4,36 +4,64 @@
 #include "kubelet/device/device.h"
 #include "kubelet/grpc/message.h"
 #include "kubelet/pod/manager.h"
+#include "kubelet/resource/managers.h"
 
 #include <errno.h>
 
 /* Fields of the messages, by number. */
 #define LIST_POD 1
 #define ALLOCATABLE_DEVICES 1
+#define ALLOCATABLE_CPUS 2
+#define ALLOCATABLE_MEMORY 3
 #define POD_NAME 1
 #define POD_NAMESPACE 2
 #define POD_CONTAINERS 3
 #define CONTAINER_NAME 1
 #define CONTAINER_DEVICES 2
+#define CONTAINER_CPUS 3
+#define CONTAINER_MEMORY 4
 
 struct writer {
 	struct buf *out;
 	uint32_t field;
 };
 
+static void put_node(struct buf *topology, uint64_t id) {
+	autobuf struct buf node = BUF_INIT(64);
+	proto_put_number(&node, 1, id);
+	proto_put_bytes(topology, 1, node.data, node.len);
+}
+
 static void put_device(const struct device_seen *seen, void *arg) {
 	struct writer *w = arg;
 	autobuf struct buf device = BUF_INIT(65536), topology = BUF_INIT(4096);
 	proto_put_text(&device, 1, seen->resource);
 	proto_put_bytes(&device, 2, seen->id, strlen(seen->id));
-	for (size_t i = 0; i < seen->node_count; i++) {
-		autobuf struct buf node = BUF_INIT(64);
-		proto_put_number(&node, 1, (uint64_t)seen->nodes[i]);
-		proto_put_bytes(&topology, 1, node.data, node.len);
-	}
+	for (size_t i = 0; i < seen->node_count; i++)
+		put_node(&topology, (uint64_t)seen->nodes[i]);
 	if (topology.len)
 		proto_put_bytes(&device, 3, topology.data, topology.len);
 	proto_put_bytes(w->out, w->field, device.data, device.len);
+}
+
+/* Numbers of a list go in one field. */
+static void put_cpus(struct buf *out, uint32_t field, const struct cpuset *cpus) {
+	autobuf struct buf list = BUF_INIT(CPUSET_MAX * 2);
+	for cpuset_each (cpu, cpus)
+		proto_put_varint(&list, (uint64_t)cpu);
+	if (list.len)
+		proto_put_bytes(out, field, list.data, list.len);
+}
+
+static void put_memory(const struct memory_seen *seen, void *arg) {
+	struct writer *w = arg;
+	autobuf struct buf memory = BUF_INIT(65536), topology = BUF_INIT(4096);
+	proto_put_text(&memory, 1, seen->type);
+	proto_put_number(&memory, 2, seen->size);
+	for (uint64_t rest = seen->nodes; rest; rest &= rest - 1)
+		put_node(&topology, (uint64_t)__builtin_ctzll(rest));
+	proto_put_bytes(&memory, 3, topology.data, topology.len);
+	proto_put_bytes(w->out, w->field, memory.data, memory.len);
 }
 
 static void put_container(struct kubelet *kubelet, const struct core_v1_pod *pod, const struct core_v1_container *container, struct buf *out) {
@@ -41,6 +69,10 @@ static void put_container(struct kubelet *kubelet, const struct core_v1_pod *pod
 	struct writer writer = {&one, CONTAINER_DEVICES};
 	proto_put_text(&one, CONTAINER_NAME, container->name);
 	device_manager_each(kubelet->devices, pod->metadata.uid, container->name, put_device, &writer);
+	struct cpuset cpus = resource_managers_cpus(kubelet->managers, pod->metadata.uid, container->name);
+	put_cpus(&one, CONTAINER_CPUS, &cpus);
+	writer.field = CONTAINER_MEMORY;
+	resource_managers_each_memory(kubelet->managers, pod->metadata.uid, container->name, put_memory, &writer);
 	proto_put_bytes(out, POD_CONTAINERS, one.data, one.len);
 }
 
@@ -88,7 +120,11 @@ static enum grpc_code get(struct kubelet *kubelet, struct cursor request, struct
 
 static enum grpc_code allocatable(struct kubelet *kubelet, struct cursor request, struct buf *ret, struct error *err) {
 	struct writer writer = {ret, ALLOCATABLE_DEVICES};
+	struct cpuset cpus = resource_managers_allocatable_cpus(kubelet->managers);
 	device_manager_each(kubelet->devices, NULL, NULL, put_device, &writer);
+	put_cpus(ret, ALLOCATABLE_CPUS, &cpus);
+	writer.field = ALLOCATABLE_MEMORY;
+	resource_managers_each_memory(kubelet->managers, NULL, NULL, put_memory, &writer);
 	return GRPC_OK;
 }
 

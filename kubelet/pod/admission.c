@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Whether a pod can run on this node at all: what the scheduler saw may be outdated, and static pods have no scheduler. */
 #include "kubelet/container/resources.h"
-#include "kubelet/device/device.h"
 #include "kubelet/node/eviction.h"
 #include "kubelet/node/node.h"
 #include "kubelet/pod/pod.h"
 #include "kubelet/pod/preempt.h"
+#include "kubelet/resource/managers.h"
 #include "kubelet/runtime/apparmor.h"
 #include "kubelet/container/sysctl.h"
 
@@ -161,12 +161,12 @@ static bool wants_apparmor(const struct core_v1_pod *object) {
 }
 
 /* One that counted already. */
-static int unadmit(struct pod *pod, const char *message, struct error *err) {
+static int unadmit(struct pod *pod, const char *reason, const char *message, struct error *err) {
 	pthread_mutex_t *lock = pod_manager_admission_lock(pod->manager);
 	pthread_mutex_lock(lock);
 	pod->admitted = false;
 	pthread_mutex_unlock(lock);
-	return reject(err, "UnexpectedAdmissionError", message);
+	return reject(err, reason, message);
 }
 
 /* Whether there is room for it beside the others; a critical one makes itself room. */
@@ -201,16 +201,15 @@ static int fits(struct pod *pod, const struct core_v1_pod *object, const struct 
 	if (preempt_for(pod->kubelet, object, wants, count_short, &problem) == 0)
 		return 0;
 	autofree char *message = xprintf("Unexpected error while attempting to recover from admission failure: %s", error_message(&problem));
-	return unadmit(pod, message, err);
+	return unadmit(pod, "UnexpectedAdmissionError", message, err);
 }
 
 /* After all else, and without the lock: a plugin may take its time. */
-static int take_devices(struct pod *pod, const struct core_v1_pod *object, struct error *err) {
+static int take_resources(struct pod *pod, const struct core_v1_pod *object, struct error *err) {
 	autoerror struct error problem = {0};
-	if (device_manager_allocate(pod->kubelet->devices, object, &problem) == 0)
+	if (resource_managers_admit(pod->kubelet->managers, object, &problem) == 0)
 		return 0;
-	autofree char *message = xprintf("Allocate failed due to %s, which is unexpected", error_message(&problem));
-	return unadmit(pod, message, err);
+	return unadmit(pod, problem.reason, error_message(&problem), err);
 }
 
 int pod_admit(struct pod *pod, const struct core_v1_pod *object, struct error *err) {
@@ -228,5 +227,5 @@ int pod_admit(struct pod *pod, const struct core_v1_pod *object, struct error *e
 	if (eviction_admit(kubelet->eviction, object, err) < 0)
 		return -EPERM;
 	int r = node ? fits(pod, object, node, err) : 0;
-	return r < 0 ? r : take_devices(pod, object, err);
+	return r < 0 ? r : take_resources(pod, object, err);
 }

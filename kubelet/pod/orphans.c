@@ -2,9 +2,9 @@
 /* What is on the machine of pods that no source knows: ended and removed, once all sources have spoken. */
 #include "common/base/file.h"
 #include "common/base/log.h"
-#include "kubelet/device/device.h"
 #include "kubelet/pod/pod.h"
 #include "kubelet/pod/pulled.h"
+#include "kubelet/resource/managers.h"
 #include "kubelet/volume/volume.h"
 
 #include <dirent.h>
@@ -126,7 +126,7 @@ static void *run(void *arg) {
 	pod_manager_set_ready(manager);
 	pod_manager_tidy(manager, true, &(uint64_t){0});
 	pulled_prune(pod_manager_kubelet(manager));
-	device_manager_tidy(pod_manager_kubelet(manager)->devices);
+	resource_managers_tidy(pod_manager_kubelet(manager)->managers);
 	each_orphan(manager, pods, uid_of_folder, remove_folder);
 	each_orphan(manager, options->pod_log_dir, uid_of_logs, remove_logs);
 	pod_manager_work_end(manager);

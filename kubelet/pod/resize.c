@@ -11,6 +11,7 @@
 #include "common/base/log.h"
 #include "common/image/json.h"
 #include "kubelet/container/resources.h"
+#include "kubelet/resource/managers.h"
 
 #include <errno.h>
 
@@ -133,6 +134,7 @@ struct wish {
 	enum cgroup_qos qos;
 	bool waits; /* was put off before */
 	bool granted;
+	bool differs[2]; /* some container's share of what is in resizable[] */
 	const char *reason;
 	char *message;
 };
@@ -142,6 +144,15 @@ struct wishes {
 	size_t len;
 	struct amounts used, capacity;
 };
+
+static bool differ(const struct core_v1_container_array *a, const struct core_v1_container_array *b, const char *resource) {
+	for (uint32_t i = 0; i < a->len && i < b->len; i++) {
+		const struct quantity *x = api_quantity_get(&a->items[i].resources.requests, resource), *y = api_quantity_get(&b->items[i].resources.requests, resource);
+		if (!x != !y || (x && quantity_compare(x, y) != 0))
+			return true;
+	}
+	return false;
+}
 
 static void collect(struct pod *pod, const struct core_v1_pod *given, void *arg) {
 	struct wishes *wishes = arg;
@@ -159,6 +170,8 @@ static void collect(struct pod *pod, const struct core_v1_pod *given, void *arg)
 		.qos = resources_qos(pod->object),
 		.waits = pod->resize_reason,
 	};
+	for (size_t i = 0; i < array_len(resizable); i++)
+		wishes->items[wishes->len - 1].differs[i] = differ(&pod->object->spec.containers, &given->spec.containers, resizable[i]) || differ(&pod->object->spec.init_containers, &given->spec.init_containers, resizable[i]);
 }
 
 /* Those that give something back first, then by priority, then guaranteed before burstable, then who waits already. */
@@ -187,12 +200,26 @@ static bool fits(struct wish *wish, const char *resource, int64_t have, int64_t 
 	return false;
 }
 
-static void decide(struct wishes *wishes) {
+/* What a manager gave to a Guaranteed pod for its own stays as it is. */
+static bool is_bound(struct kubelet *kubelet, struct wish *wish) {
+	static const char *const managers[] = {"CPU", "Memory"};
+	for (size_t i = 0; wish->qos == CGROUP_GUARANTEED && i < array_len(resizable); i++) {
+		const char *policy = wish->differs[i] ? resource_managers_binds(kubelet->managers, resizable[i]) : NULL;
+		if (!policy)
+			continue;
+		wish->reason = "Infeasible";
+		wish->message = xprintf("Resize is infeasible for Guaranteed Pods alongside %s Manager policy \"%s\"", managers[i], policy);
+		return true;
+	}
+	return false;
+}
+
+static void decide(struct kubelet *kubelet, struct wishes *wishes) {
 	if (wishes->len)
 		qsort(wishes->items, wishes->len, sizeof(*wishes->items), by_precedence);
 	for (size_t i = 0; i < wishes->len; i++) {
 		struct wish *w = &wishes->items[i];
-		w->granted = fits(w, "cpu", w->have.cpu, w->want.cpu, wishes->used.cpu, wishes->capacity.cpu) && fits(w, "memory", w->have.memory, w->want.memory, wishes->used.memory, wishes->capacity.memory);
+		w->granted = !is_bound(kubelet, w) && fits(w, "cpu", w->have.cpu, w->want.cpu, wishes->used.cpu, wishes->capacity.cpu) && fits(w, "memory", w->have.memory, w->want.memory, wishes->used.memory, wishes->capacity.memory);
 		if (!w->granted)
 			continue;
 		wishes->used.cpu += w->want.cpu - w->have.cpu;
@@ -233,7 +260,7 @@ void pod_resize_decide(struct pod_manager *manager, struct kubelet *kubelet, con
 	pthread_mutex_t *lock = pod_manager_admission_lock(manager);
 	pthread_mutex_lock(lock);
 	pod_manager_each_active(manager, collect, &wishes);
-	decide(&wishes);
+	decide(kubelet, &wishes);
 	if (wishes.len)
 		pod_manager_each_active(manager, apply, &wishes);
 	pthread_mutex_unlock(lock);
@@ -310,11 +337,17 @@ void slot_resize_done(struct slot *slot) {
 	slot->actual_of = NULL;
 }
 
-void pod_resize_started(const struct core_v1_pod *object, struct slot *slot, const char *id) {
+/* A container with cpus of its own is not held back beside. */
+static void container_cgroup(struct pod *pod, const struct core_v1_pod *object, const struct core_v1_container *container, struct cgroup_resources *ret) {
+	resources_container_cgroup(object, container, ret);
+	resource_managers_unlimit(pod->kubelet->managers, object, container, ret);
+}
+
+void pod_resize_started(struct pod *pod, const struct core_v1_pod *object, struct slot *slot, const char *id) {
 	slot_resize_done(slot);
 	free(slot->resized_for);
 	slot->resized_for = xstrdup(id);
-	resources_container_cgroup(object, slot->spec, &slot->resources);
+	container_cgroup(pod, object, slot->spec, &slot->resources);
 }
 
 static bool restarts_for(const struct core_v1_container *spec, const char *resource) {
@@ -355,7 +388,7 @@ static int check_memory(struct pod *pod, const char *path, const char *what, int
 }
 
 /* What a running container has to be told; false: nothing. An adopted one has what it was given. */
-static bool container_differs(const struct core_v1_pod *object, struct slot *slot, struct cgroup_resources *ret) {
+static bool container_differs(struct pod *pod, const struct core_v1_pod *object, struct slot *slot, struct cgroup_resources *ret) {
 	if (slot->kind == SLOT_EPHEMERAL || !slot->now || slot->now->state != CONTAINER_RUNNING)
 		return false;
 	if (!str_equal(slot->resized_for, slot->now->id)) {
@@ -363,9 +396,9 @@ static bool container_differs(const struct core_v1_pod *object, struct slot *slo
 		had.resources = *slot_actual(slot);
 		free(slot->resized_for);
 		slot->resized_for = xstrdup(slot->now->id);
-		resources_container_cgroup(object, &had, &slot->resources);
+		container_cgroup(pod, object, &had, &slot->resources);
 	}
-	resources_container_cgroup(object, slot->spec, ret);
+	container_cgroup(pod, object, slot->spec, ret);
 	return cpu_differs(ret, &slot->resources) || ret->memory_limit != slot->resources.memory_limit;
 }
 
@@ -379,7 +412,7 @@ static int check_all(struct pod *pod, struct core_v1_pod *object, const char *cg
 	for (size_t i = 0; i < pod->slot_count; i++) {
 		struct slot *slot = &pod->slots[i];
 		autofree char *what = xprintf("container \"%s\"", slot->name);
-		if (!container_differs(object, slot, &want))
+		if (!container_differs(pod, object, slot, &want))
 			continue;
 		if (must_restart(slot, &want)) {
 			any_restarts = true; /* it gives up what it uses */
@@ -419,6 +452,7 @@ static bool tell_container(struct pod *pod, struct core_v1_pod *object, struct s
 static int do_resize(struct pod *pod, struct core_v1_pod *object, const char *cgroup, bool *ret_ended, struct error *err) {
 	struct cgroup_resources all, of_pod, room, want;
 	resources_pod_cgroup(object, &all);
+	resource_managers_unlimit(pod->kubelet->managers, object, NULL, &all);
 	of_pod = (struct cgroup_resources){.cpu_shares = all.cpu_shares, .cpu_quota_us = all.cpu_quota_us, .cpu_period_us = all.cpu_period_us, .memory_limit = all.memory_limit};
 	int r = check_all(pod, object, cgroup, &of_pod, err);
 	if (r < 0)
@@ -430,7 +464,7 @@ static int do_resize(struct pod *pod, struct core_v1_pod *object, const char *cg
 	if (cpu_differs(&room, &pod->cgroup_told) || room.memory_limit != pod->cgroup_told.memory_limit)
 		r = tell_pod(pod, cgroup, &room, err);
 	for (size_t i = 0; r == 0 && i < pod->slot_count; i++)
-		if (container_differs(object, &pod->slots[i], &want))
+		if (container_differs(pod, object, &pod->slots[i], &want))
 			*ret_ended = tell_container(pod, object, &pod->slots[i], &want, &r, err) || *ret_ended;
 	if (r == 0 && (cpu_differs(&of_pod, &pod->cgroup_told) || of_pod.memory_limit != pod->cgroup_told.memory_limit))
 		r = tell_pod(pod, cgroup, &of_pod, err);
@@ -459,7 +493,7 @@ void pod_resize_finish(struct pod *pod, const struct core_v1_pod *object) {
 	bool resizing = pod->resizing;
 	pthread_mutex_unlock(&pod->lock);
 	for (size_t i = 0; i < pod->slot_count; i++)
-		if (container_differs(object, &pod->slots[i], &want))
+		if (container_differs(pod, object, &pod->slots[i], &want))
 			return;
 	/* What does not run has nothing, and would start with what it is given. */
 	for (size_t i = 0; i < pod->slot_count && !pod->resize_error; i++)

@@ -23,7 +23,7 @@ int pod_resize_do(struct pod *pod, struct core_v1_pod *object, const char *cgrou
 /* Once all containers had their turn: whether the resize is complete. */
 void pod_resize_finish(struct pod *pod, const struct core_v1_pod *object);
 /* Notes with what a container was started. */
-void pod_resize_started(const struct core_v1_pod *object, struct slot *slot, const char *id);
+void pod_resize_started(struct pod *pod, const struct core_v1_pod *object, struct slot *slot, const char *id);
 /* What a container has, as opposed to what it is given. */
 const struct core_v1_resource_requirements *slot_actual(const struct slot *slot);
 void slot_resize_done(struct slot *slot);

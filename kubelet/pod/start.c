@@ -5,6 +5,7 @@
 #include "kubelet/pod/pod.h"
 #include "kubelet/pod/resize.h"
 #include "kubelet/probe/probe.h"
+#include "kubelet/resource/managers.h"
 
 #include <errno.h>
 
@@ -73,7 +74,8 @@ static int find_target(struct pod *pod, const struct core_v1_pod *object, const 
 	return 0;
 }
 
-static int create(struct pod *pod, struct core_v1_pod *object, struct slot *slot, const struct pod_view *view, char **ret_id) {
+/* *ret_cpus: those it is made with; empty: any. The caller frees both. */
+static int create(struct pod *pod, struct core_v1_pod *object, struct slot *slot, const struct pod_view *view, char **ret_id, char **ret_cpus) {
 	autoarena struct arena *arena = arena_new();
 	autoerror struct error err = {0};
 	struct pod_facts facts;
@@ -99,6 +101,7 @@ static int create(struct pod *pod, struct core_v1_pod *object, struct slot *slot
 		return fail(pod, object, slot, "CreateContainerConfigError", &err);
 	if (runtime_container_create(pod->kubelet->runtime, view->sandbox->id, &config, ret_id, &err) < 0)
 		return fail(pod, object, slot, str_or(err.reason, "CreateContainerError"), &err);
+	*ret_cpus = xstrdup(str_or(config.resources.cpuset_cpus, ""));
 	return 0;
 }
 
@@ -120,14 +123,14 @@ static int run_post_start(struct pod *pod, struct core_v1_pod *object, struct sl
 }
 
 int pod_start_container(struct pod *pod, struct core_v1_pod *object, struct slot *slot, const struct pod_view *view) {
-	autofree char *field = slot_field_path(slot), *id = NULL;
+	autofree char *field = slot_field_path(slot), *id = NULL, *cpus = NULL;
 	autoerror struct error err = {0};
 	int r = pod_ensure_images(pod, object, slot);
 	if (r < 0 || pod_is_ending(pod))
 		return r < 0 ? r : -EAGAIN;
 	pod_manager_start_begin(pod->manager);
 	int64_t began = clock_monotonic_ns();
-	r = create(pod, object, slot, view, &id);
+	r = create(pod, object, slot, view, &id, &cpus);
 	kubelet_metrics_operation("create_container", clock_monotonic_ns() - began, r < 0);
 	if (r == 0) {
 		drop_older(pod, slot, view);
@@ -141,7 +144,8 @@ int pod_start_container(struct pod *pod, struct core_v1_pod *object, struct slot
 		return err.message ? fail(pod, object, slot, "RunContainerError", &err) : r;
 	kubelet_metrics_container(metric_kinds[slot->kind], NULL);
 	slot->restarts_now = false;
-	pod_resize_started(object, slot, id);
+	resource_managers_started(pod->kubelet->managers, object, slot->spec, cpus);
+	pod_resize_started(pod, object, slot, id);
 	kubelet_event(pod->kubelet, object, field, "Normal", "Started", "Container started");
 	slot_wait(slot, NULL, NULL);
 	r = run_post_start(pod, object, slot, id);

@@ -8,7 +8,7 @@
 #include "common/base/log.h"
 #include "kubelet/container/resources.h"
 #include "kubelet/metrics.h"
-#include "kubelet/device/device.h"
+#include "kubelet/resource/managers.h"
 #include "kubelet/pod/pod.h"
 #include "kubelet/pod/resize.h"
 #include "kubelet/pod/status_manager.h"
@@ -86,6 +86,8 @@ static void admit(struct pod *pod, const struct core_v1_pod *object, const struc
 	pod->adopted_by_restart = view->container_count || view->sandbox_count;
 	if (pod->adopted_by_restart || pod_is_ending(pod) || pod_admit(pod, object, &err) == 0) {
 		pod->admitted = true;
+		if (pod->adopted_by_restart && !pod_is_ending(pod) && !phase_is_over(object->status.phase))
+			resource_managers_adopt(pod->kubelet->managers, object);
 		return;
 	}
 	log_warning("pod is rejected", LOG_STR("pod", pod->name), LOG_STR("namespace", pod->ns), LOG_STR("reason", err.reason), LOG_ERR(&err));
@@ -110,6 +112,7 @@ static int make_ground(struct pod *pod, const struct core_v1_pod *object, struct
 		return 0;
 	/* One that ran before has what it had until it is told otherwise. */
 	resources_pod_cgroup(pod->actual_of ? pod->actual_of : object, &resources);
+	resource_managers_unlimit(pod->kubelet->managers, object, NULL, &resources);
 	if (!cgroup_has_controller(pod->kubelet->cgroups, "hugetlb"))
 		resources.hugepage_count = 0;
 	resources.pids_limit = pod->kubelet->options.pod_max_pids > 0 ? pod->kubelet->options.pod_max_pids : 0;
@@ -508,7 +511,7 @@ static void sync_ending(struct pod *pod, struct core_v1_pod *object, struct pod_
 	if (pod->stage < POD_ENDED) {
 		pod->stage = POD_ENDED;
 		/* What it had is free for others, and for those that wait for more. */
-		device_manager_release(pod->kubelet->devices, pod->uid);
+		resource_managers_release(pod->kubelet->managers, pod->uid);
 		pod_resize_decide(pod->manager, pod->kubelet, pod);
 	}
 	pthread_mutex_lock(&pod->lock);

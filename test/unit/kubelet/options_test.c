@@ -41,7 +41,7 @@ static void test_flags_and_config(void **state) {
 
 static void test_fields_without_effect_are_named(void **state) {
 	static const char config[] = "apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\nmaxPods: 42\nauthentication: {webhook: {enabled: true, cacheTTL: 1m, else: 1}}\nlogging: {format: text, colour: red}\nseccompDefault: true\ncpuCFSQuota: false\n"
-				     "topologyManagerPolicy: none\nsomeFieldOfTomorrow: 1\n";
+				     "qosReserved: {memory: 50%}\nsomeFieldOfTomorrow: 1\n";
 	char *argv[] = {(char *)"kubelet", NULL}, said[4096] = "";
 	struct kubelet_options o = {0};
 	autoclose int fd = memfd_create("log", MFD_CLOEXEC);
@@ -51,7 +51,7 @@ static void test_fields_without_effect_are_named(void **state) {
 	assert_int_equal(kubelet_options_apply_config(&o, config, strlen(config), NULL), 0);
 	log_init(STDERR_FILENO, LOG_FORMAT_TEXT, 0);
 	assert_true(pread(fd, said, sizeof(said) - 1, 0) > 0);
-	assert_non_null(strstr(said, "no effect\" field=\"topologyManagerPolicy\""));
+	assert_non_null(strstr(said, "no effect\" field=\"qosReserved\""));
 	assert_non_null(strstr(said, "unknown field of KubeletConfiguration\" field=\"someFieldOfTomorrow\""));
 	assert_null(strstr(said, "maxPods"));
 	assert_non_null(strstr(said, "no effect\" field=\"authentication.webhook.cacheTTL\""));
@@ -112,7 +112,9 @@ static void test_config_of_options(void **state) {
 	static const char config[] = "kind: KubeletConfiguration\nmaxPods: 42\nauthentication: {anonymous: {enabled: true}, x509: {clientCAFile: /ca}}\nclusterDNS: [10.0.0.1, 10.0.0.2]\n"
 				     "evictionHard: {memory.available: 200Mi, nodefs.available: 5%}\nevictionSoft: {memory.available: 300Mi}\nevictionSoftGracePeriod: {memory.available: 90s}\nsystemReserved: {cpu: 100m}\n"
 				     "nodeStatusUpdateFrequency: 1m30s\nregisterWithTaints:\n- {key: a, value: b, effect: NoSchedule}\n- {key: only, effect: NoExecute}\n"
-				     "shutdownGracePeriodByPodPriority:\n- {priority: -5, shutdownGracePeriodSeconds: 7}\n";
+				     "shutdownGracePeriodByPodPriority:\n- {priority: -5, shutdownGracePeriodSeconds: 7}\n"
+				     "cpuManagerPolicy: static\ncpuManagerPolicyOptions: {full-pcpus-only: 'true'}\nfeatureGates: {CPUManagerPolicyAlphaOptions: true, Other: false}\n"
+				     "reservedMemory:\n- {numaNode: 0, limits: {memory: 1Gi, hugepages-2Mi: 4Mi}}\n- {numaNode: 3, limits: {memory: 1048576}}\n";
 	char *argv[] = {(char *)"kubelet", NULL};
 	struct kubelet_options o = {0}, again = {0};
 	assert_int_equal(kubelet_options_load(1, argv, &o, NULL), 0);
@@ -124,18 +126,38 @@ static void test_config_of_options(void **state) {
 	assert_string_equal(text_again, text);
 	static const char *const parts[] = {"\"maxPods\":42", "\"anonymous\":{\"enabled\":true}", "\"clusterDNS\":[\"10.0.0.1\",\"10.0.0.2\"]", "\"nodefs.available\":\"5%\"", "\"evictionSoftGracePeriod\":{\"memory.available\":\"90s\"}",
 					    "\"systemReserved\":{\"cpu\":\"100m\"}", "\"nodeStatusUpdateFrequency\":\"1m30s\"", "{\"key\":\"a\",\"effect\":\"NoSchedule\",\"value\":\"b\"}", "{\"key\":\"only\",\"effect\":\"NoExecute\"}",
+					    "\"cpuManagerPolicyOptions\":{\"full-pcpus-only\":\"true\"}", "\"featureGates\":{\"CPUManagerPolicyAlphaOptions\":true,\"Other\":false}",
+					    "\"reservedMemory\":[{\"numaNode\":0,\"limits\":{\"memory\":\"1Gi\",\"hugepages-2Mi\":\"4Mi\"}},{\"numaNode\":3,\"limits\":{\"memory\":\"1048576\"}}]",
 					    "{\"priority\":-5,\"shutdownGracePeriodSeconds\":7}"};
 	for (size_t i = 0; i < array_len(parts); i++)
 		if (!strstr(text, parts[i]))
 			fail_msg("no %s in %s", parts[i], text);
 	assert_int_equal(again.max_pods, 42);
 	assert_string_equal(again.register_with_taints.items[1], "only=:NoExecute");
+	assert_string_equal(again.reserved_memory.items[0], "0:memory=1Gi,hugepages-2Mi=4Mi;3:memory=1048576");
 	kubelet_options_done(&o);
 	kubelet_options_done(&again);
 }
 
+/* Cpus that are named stand instead of amounts of them. */
+static void test_reserved_cpus(void **state) {
+	struct kubelet_options o = {0};
+	autoerror struct error err = {0};
+	char *argv[] = {(char *)"kubelet", (char *)"--reserved-cpus=0-1,4", (char *)"--kube-reserved=cpu=1,memory=1Gi", (char *)"--system-reserved=cpu=500m", NULL};
+	assert_int_equal(kubelet_options_load(4, argv, &o, NULL), 0);
+	assert_int_equal(o.kube_reserved.len, 1);
+	assert_string_equal(o.kube_reserved.items[0], "memory=1Gi");
+	assert_int_equal(o.system_reserved.len, 1);
+	assert_string_equal(o.system_reserved.items[0], "cpu=3");
+	kubelet_options_done(&o);
+	char *bad[] = {(char *)"kubelet", (char *)"--reserved-cpus=0-", NULL}, *both[] = {(char *)"kubelet", (char *)"--reserved-cpus=0", (char *)"--kube-reserved-cgroup=/kube", NULL};
+	assert_int_equal(kubelet_options_load(2, bad, &o, &err), -EINVAL);
+	assert_int_equal(kubelet_options_load(3, both, &o, &err), -EINVAL);
+	assert_non_null(strstr(error_message(&err), "kube-reserved-cgroup"));
+}
+
 static void test_bad_config(void **state) {
-	static const char *const bad[] = {"", "kind: Pod", "kind: KubeletConfiguration\nmaxPods: many", "kind: KubeletConfiguration\nclusterDNS: [{}]", "- a: [", "\t"};
+	static const char *const bad[] = {"", "kind: Pod", "kind: KubeletConfiguration\nmaxPods: many", "kind: KubeletConfiguration\nclusterDNS: [{}]", "kind: KubeletConfiguration\nreservedMemory: [{numaNode: x}]", "kind: KubeletConfiguration\nfeatureGates: {A: [1]}", "- a: [", "\t"};
 	for (size_t i = 0; i < array_len(bad); i++) {
 		struct kubelet_options o = {0};
 		autoerror struct error err = {0};
@@ -146,6 +168,6 @@ static void test_bad_config(void **state) {
 
 int main(void) {
 	const struct CMUnitTest tests[] = {cmocka_unit_test(test_flags_and_config), cmocka_unit_test(test_fields_without_effect_are_named), cmocka_unit_test(test_parts_of_the_configuration),
-		cmocka_unit_test(test_config_of_options), cmocka_unit_test(test_bad_config)};
+		cmocka_unit_test(test_config_of_options), cmocka_unit_test(test_reserved_cpus), cmocka_unit_test(test_bad_config)};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
