@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* NamespaceLifecycle: nothing is made in a namespace that is not there or goes away; the system's namespaces stay. */
+/* NamespaceLifecycle: nothing is made in a namespace that is not there or goes away, nor of a kind that does; the system's namespaces stay. */
 #include "apiserver/admission/admission.h"
+#include "apiserver/custom/custom.h"
 #include "api/core_v1.h"
 #include "api/meta_v1.h"
 
@@ -23,6 +24,9 @@ static bool is_going(const struct resource *namespaces, struct entry *entry) {
 }
 
 static int check_namespace(struct write *w, struct error *err) {
+	bool makes = w->operation == WRITE_CREATE || w->created;
+	if (makes && w->resource->custom && w->resource->custom->terminating)
+		return error_forbidden(err, w->resource, admission_name(w), "create not allowed while custom resource definition is terminating");
 	const struct resource *namespaces = registry_find(w->r->server->registry, "", "v1", "namespaces");
 	if (!w->resource->api->namespaced) {
 		bool own = strcmp(w->resource->api->plural, "namespaces") == 0 && str_empty(w->resource->api->group);
@@ -32,7 +36,7 @@ static int check_namespace(struct write *w, struct error *err) {
 					return error_forbidden(err, w->resource, w->name, "this namespace may not be deleted");
 		return 0;
 	}
-	if (w->operation != WRITE_CREATE && !w->created)
+	if (!makes)
 		return 0;
 	/* Access reviews are about a namespace, not in it. */
 	if (strcmp(w->resource->api->plural, "localsubjectaccessreviews") == 0)

@@ -16,6 +16,7 @@
 
 static const struct strategy custom_strategy = {.any_finalizer = true, .generation = true, .generation_changed = custom_generation_changed, .no_unconditional_update = true, .status_keeps = STATUS_KEEPS_METADATA};
 static struct store_watch *definitions_watch;
+static struct definitions *definitions;
 static struct custom_resource *every_custom; /* changed by the thread that applies definitions alone */
 
 const struct custom_resource *custom_of_type(const struct api_type *type) {
@@ -203,13 +204,21 @@ static bool has_older_versions(json_t *crd, const char *storage) {
 	return false;
 }
 
-static struct custom_resource *make_custom(json_t *spec, json_t *version, const char *storage_version, struct conversion *conversion) {
+static bool has_condition(json_t *status, const char *type) {
+	size_t i;
+	json_t *condition;
+	json_array_foreach(json_object_get(status, "conditions"), i, condition)
+		if (str_equal(json_string_value(json_object_get(condition, "type")), type))
+			return str_equal(json_string_value(json_object_get(condition, "status")), "True");
+	return false;
+}
+
+static struct custom_resource *make_custom(json_t *spec, json_t *names, json_t *version, const char *storage_version, struct conversion *conversion) {
 	struct custom_resource *custom = xnew(struct custom_resource);
 	custom->conversion = conversion;
 	/* For good: whoever holds an object may come back to its descriptor. Only a changed definition makes new ones. */
 	custom->older = every_custom;
 	every_custom = custom;
-	json_t *names = json_object_get(spec, "names");
 	const char *group = text(spec, "group"), *name = text(version, "name"), *kind = text(names, "kind");
 	json_t *schema = json_path(version, "schema.openAPIV3Schema");
 	custom->schema = schema ? json_deep_copy(schema) : NULL;
@@ -258,6 +267,7 @@ static struct collection *open_collection(struct apiserver *server, const struct
 static void define(struct apiserver *server, json_t *crd) {
 	json_t *spec = json_object_get(crd, "spec"), *versions = json_object_get(spec, "versions");
 	const char *storage = "";
+	json_t *status = json_object_get(crd, "status"), *names = json_object_get(status, "acceptedNames");
 	struct conversion *conversion = conversion_new(json_object_get(spec, "conversion"));
 	struct custom_resource *made[64];
 	size_t count = 0;
@@ -267,7 +277,8 @@ static void define(struct apiserver *server, json_t *crd) {
 	const struct api_type *storage_type = NULL;
 	for (size_t i = 0; i < json_array_size(versions) && count < array_len(made); i++) {
 		json_t *version = json_array_get(versions, i);
-		struct custom_resource *custom = make_custom(spec, version, storage ? storage : "", conversion);
+		struct custom_resource *custom = make_custom(spec, names, version, storage ? storage : "", conversion);
+		custom->terminating = has_condition(status, "Terminating");
 		custom->mixed = has_older_versions(crd, storage);
 		if (str_equal(custom->api.version, storage))
 			storage_type = &custom->type;
@@ -303,26 +314,18 @@ static void sweep_one(const struct resource *resource, void *arg) {
 	registry_remove(s->server->registry, s->group, resource->api->version, s->plural);
 }
 
-static void ignore_result(int errnum, struct entry *current, void *arg) {
-}
-
-/* What a definition leaves behind when it goes. */
+/* What it served is served no more. Its objects have gone before. */
 static void undefine(struct apiserver *server, json_t *crd) {
 	json_t *spec = json_object_get(crd, "spec");
 	struct sweep s = {.group = json_string_value(json_object_get(spec, "group")), .plural = json_string_value(json_path(spec, "names.plural")), .server = server};
 	registry_each(server->registry, sweep_one, &s);
-	if (!s.collection)
-		return;
-	autosnapshot struct snapshot *snapshot = collection_snapshot(s.collection);
-	for (size_t i = 0; i < snapshot->len; i++)
-		collection_delete(s.collection, snapshot_entry(snapshot, i)->key, 0, ignore_result, NULL);
 }
 
 static void apply(struct apiserver *server, struct entry *entry, bool deleted) {
 	json_t *crd = json_loadb(entry->json->data, entry->json->len, 0, NULL);
 	if (crd && deleted) {
 		undefine(server, crd);
-	} else if (crd) {
+	} else if (crd && has_condition(json_object_get(crd, "status"), "Established")) {
 		struct sweep s = {.group = json_string_value(json_path(crd, "spec.group")), .plural = json_string_value(json_path(crd, "spec.names.plural")), .versions = json_path(crd, "spec.versions"), .server = server};
 		registry_each(server->registry, sweep_one, &s);
 		define(server, crd);
@@ -330,25 +333,46 @@ static void apply(struct apiserver *server, struct entry *entry, bool deleted) {
 	json_decref(crd);
 }
 
-static bool spec_same(struct entry *a, struct entry *b) {
+static bool same_text(struct entry *a, struct entry *b, const char *path) {
 	size_t a_len = 0, b_len = 0;
-	const char *sa = json_text_find(a->json->data, a->json->len, "spec", &a_len), *sb = json_text_find(b->json->data, b->json->len, "spec", &b_len);
-	return sa && sb && a_len == b_len && memcmp(sa, sb, a_len) == 0;
+	const char *x = json_text_find(a->json->data, a->json->len, path, &a_len), *y = json_text_find(b->json->data, b->json->len, path, &b_len);
+	return x && y && a_len == b_len && memcmp(x, y, a_len) == 0;
+}
+
+static bool same_conditions(struct entry *a, struct entry *b) {
+	static const char *const types[] = {"Established", "Terminating"};
+	json_t *x = json_loadb(a->json->data, a->json->len, 0, NULL), *y = json_loadb(b->json->data, b->json->len, 0, NULL);
+	bool same = true;
+	for (size_t i = 0; i < array_len(types); i++)
+		same &= has_condition(json_object_get(x, "status"), types[i]) == has_condition(json_object_get(y, "status"), types[i]);
+	json_decref(x);
+	json_decref(y);
+	return same;
+}
+
+/* Whether what is served stays as it is. */
+static bool serves_same(struct entry *a, struct entry *b) {
+	return same_text(a, b, "spec") && (same_text(a, b, "status") || (same_text(a, b, "status.acceptedNames") && same_text(a, b, "status.storedVersions") && same_conditions(a, b)));
 }
 
 static void on_event(const struct store_event *event, void *arg) {
-	if (event->type == STORE_BOOKMARK || (event->type == STORE_MODIFIED && event->previous && spec_same(event->entry, event->previous)))
+	if (event->type == STORE_BOOKMARK)
 		return;
-	apply(arg, event->entry, event->type == STORE_DELETED);
+	if (event->type != STORE_MODIFIED || !event->previous || !serves_same(event->entry, event->previous))
+		apply(arg, event->entry, event->type == STORE_DELETED);
+	definitions_note(definitions, event->entry->key);
 }
 
 void custom_start(struct apiserver *server) {
-	const struct resource *definitions = registry_find(server->registry, "apiextensions.k8s.io", "v1", "customresourcedefinitions");
+	const struct resource *resource = registry_find(server->registry, "apiextensions.k8s.io", "v1", "customresourcedefinitions");
+	definitions = definitions_start(server);
 	for (;;) {
-		autosnapshot struct snapshot *snapshot = collection_snapshot(definitions->collection);
-		for (size_t i = 0; i < snapshot->len; i++)
+		autosnapshot struct snapshot *snapshot = collection_snapshot(resource->collection);
+		for (size_t i = 0; i < snapshot->len; i++) {
 			apply(server, snapshot_entry(snapshot, i), false);
-		if (collection_watch(definitions->collection, snapshot->revision, on_event, server, &definitions_watch) == 0)
+			definitions_note(definitions, snapshot_entry(snapshot, i)->key);
+		}
+		if (collection_watch(resource->collection, snapshot->revision, on_event, server, &definitions_watch) == 0)
 			return;
 	}
 }
@@ -357,4 +381,5 @@ void custom_stop(struct apiserver *server) {
 	if (definitions_watch)
 		store_watch_cancel(definitions_watch);
 	definitions_watch = NULL;
+	definitions_stop(take_ptr(definitions));
 }

@@ -30,6 +30,7 @@ struct custom_resource {
 	bool has_defaults;
 	char **column_paths;     /* of api.columns; the first (Name) and a last default Age are ours: NULL */
 	struct conversion *conversion; /* by a webhook; NULL: none */
+	bool terminating;        /* its definition is being deleted: nothing new is made */
 	bool mixed;              /* some objects are stored in a version that was another's to be stored in */
 	char *scale_spec, *scale_status, *scale_selector; /* JSON paths without the leading dot; NULL: no scale */
 };
@@ -76,5 +77,13 @@ json_t *json_path(json_t *value, const char *path);
 /* ---- the definitions themselves: hooks of their strategy ---- */
 void crd_prepare_create(struct request *r, void *object);
 void crd_prepare_update(struct request *r, void *object, const void *old);
+void crd_mark_deleted(void *object);
+
+/* ---- and who brings their status up to date ---- */
+struct definitions;
+struct definitions *definitions_start(struct apiserver *server);
+void definitions_stop(struct definitions *definitions);
+/* To be looked at, by the definition's name: it is new, has changed or is gone. Any thread. */
+void definitions_note(struct definitions *definitions, const char *key);
 
 #endif

@@ -120,18 +120,22 @@ static void string_array(struct buf *out, const char *name, const char *const *i
 	buf_append_char(out, ']');
 }
 
-static void verbs_member(struct buf *out, uint32_t verbs) {
+/* Of custom resources Kubernetes names create behind patch. */
+static void verbs_member(struct buf *out, uint32_t verbs, bool custom) {
 	static const struct { uint32_t bit; const char *name; } names[] = {
 		{API_VERB_CREATE, "create"}, {API_VERB_DELETE, "delete"}, {API_VERB_DELETECOLLECTION, "deletecollection"}, {API_VERB_GET, "get"},
 		{API_VERB_LIST, "list"}, {API_VERB_PATCH, "patch"}, {API_VERB_UPDATE, "update"}, {API_VERB_WATCH, "watch"},
 	};
+	static const uint8_t order[] = {0, 1, 2, 3, 4, 5, 6, 7}, custom_order[] = {1, 2, 3, 4, 5, 0, 6, 7};
 	bool first = true;
 	buf_append_str(out, "\"verbs\":[");
-	for (size_t i = 0; i < array_len(names); i++)
-		if (verbs & names[i].bit) {
-			buf_printf(out, "%s\"%s\"", first ? "" : ",", names[i].name);
-			first = false;
-		}
+	for (size_t i = 0; i < array_len(names); i++) {
+		uint8_t at = custom ? custom_order[i] : order[i];
+		if (!(verbs & names[at].bit))
+			continue;
+		buf_printf(out, "%s\"%s\"", first ? "" : ",", names[at].name);
+		first = false;
+	}
 	buf_append_char(out, ']');
 }
 
@@ -160,7 +164,7 @@ static void old_resource(struct buf *out, const struct resource *resource, bool 
 	buf_printf(out, ",\"namespaced\":%s,", api->namespaced ? "true" : "false");
 	string_member(out, "kind", api->kind);
 	buf_append_char(out, ',');
-	verbs_member(out, api->verbs);
+	verbs_member(out, api->verbs, resource->custom);
 	string_array(out, "shortNames", api->short_names);
 	string_array(out, "categories", api->categories);
 	storage_hash(out, resource);
@@ -182,7 +186,7 @@ static void old_resource(struct buf *out, const struct resource *resource, bool 
 		buf_append_char(out, ',');
 		string_member(out, "kind", sub->kind);
 		buf_append_char(out, ',');
-		verbs_member(out, sub->verbs);
+		verbs_member(out, sub->verbs, resource->custom);
 		buf_append_char(out, '}');
 	}
 }
@@ -226,7 +230,7 @@ static void new_resource(struct buf *out, const struct resource *resource) {
 	buf_printf(out, ",\"scope\":\"%s\",", api->namespaced ? "Namespaced" : "Cluster");
 	string_member(out, "singularResource", api->singular);
 	buf_append_char(out, ',');
-	verbs_member(out, api->verbs);
+	verbs_member(out, api->verbs, resource->custom);
 	string_array(out, "shortNames", api->short_names);
 	string_array(out, "categories", api->categories);
 	if (api->subresource_count) {
@@ -239,7 +243,7 @@ static void new_resource(struct buf *out, const struct resource *resource) {
 			buf_append_char(out, ',');
 			kind_member(out, own ? "" : sub->group, own ? "" : sub->version, sub->kind);
 			buf_append_char(out, ',');
-			verbs_member(out, sub->verbs);
+			verbs_member(out, sub->verbs, resource->custom);
 			buf_append_char(out, '}');
 		}
 		buf_append_char(out, ']');

@@ -172,6 +172,10 @@ static int make_deleted(struct write *w, struct error *err) {
 		w->action = WRITE_SAME; /* already on its way, and no sooner */
 		return 0;
 	}
+	if (w->strategy->mark_deleted && !meta->deletion_timestamp.set) {
+		w->strategy->mark_deleted(w->object);
+		return 0;
+	}
 	set_propagation(w, d, meta, arena);
 	bool namespace = strcmp(w->resource->api->plural, "namespaces") == 0 && str_empty(w->resource->api->group);
 	if (!graceful && meta->finalizers.len == 0 && !namespace)
@@ -192,6 +196,8 @@ static int make_deleted(struct write *w, struct error *err) {
 		if (first && meta->generation > 0)
 			meta->generation++;
 	}
+	if (!graceful && !namespace && !meta->deletion_grace_period_seconds)
+		meta->deletion_grace_period_seconds = api_int64(arena, 0);
 	if (namespace)
 		namespace_mark_terminating(w);
 	return 0;

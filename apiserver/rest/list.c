@@ -142,8 +142,9 @@ static struct bytes *list_head(struct request *r, const struct list_meta *meta) 
 		buf_printf(&out, "{\"kind\":\"%s\",\"apiVersion\":\"%s%s%s\",\"metadata\":{\"resourceVersion\":\"", api->list_type ? api->list_type->kind : "List", resource_group(r->resource), *resource_group(r->resource) ? "/" : "", api->version);
 	buf_append_uint(&out, meta->revision);
 	buf_append_char(&out, '"');
-	if (meta->continue_token)
-		buf_printf(&out, ",\"continue\":\"%s\"", meta->continue_token);
+	/* Lists of custom resources name it in any case. */
+	if (meta->continue_token || (r->resource->custom && r->accept.form == FORM_OBJECT))
+		buf_printf(&out, ",\"continue\":\"%s\"", str_or(meta->continue_token, ""));
 	if (meta->remaining >= 0)
 		buf_printf(&out, ",\"remainingItemCount\":%lld", (long long)meta->remaining);
 	buf_append_str(&out, "},");

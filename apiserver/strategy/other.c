@@ -172,7 +172,7 @@ static const struct strategy validating_policies = {.group = ADMISSION, .plural 
 static const struct strategy validating_bindings = {.group = ADMISSION, .plural = "validatingadmissionpolicybindings", .any_finalizer = true, .generation = true, .no_unconditional_update = true};
 static const struct strategy mutating_policies = {.group = ADMISSION, .plural = "mutatingadmissionpolicies", .any_finalizer = true, .generation = true, .no_unconditional_update = true};
 static const struct strategy mutating_bindings = {.group = ADMISSION, .plural = "mutatingadmissionpolicybindings", .any_finalizer = true, .generation = true, .no_unconditional_update = true};
-static const struct strategy crds = {.group = "apiextensions.k8s.io", .plural = "customresourcedefinitions", .any_finalizer = true, .generation = true, .no_unconditional_update = true, .status_keeps = STATUS_KEEPS_METADATA, .prepare_create = crd_prepare_create, .prepare_update = crd_prepare_update};
+static const struct strategy crds = {.group = "apiextensions.k8s.io", .plural = "customresourcedefinitions", .any_finalizer = true, .generation = true, .no_unconditional_update = true, .status_keeps = STATUS_KEEPS_METADATA, .prepare_create = crd_prepare_create, .prepare_update = crd_prepare_update, .mark_deleted = crd_mark_deleted};
 
 const struct strategy *const strategies_other[] = {
 	&services, &csrs, &ip_addresses, &roles, &cluster_roles, &role_bindings, &cluster_role_bindings, &leases, &runtime_classes, &priority_classes, &ingresses,

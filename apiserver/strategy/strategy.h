@@ -58,6 +58,8 @@ struct strategy {
 	void (*settle)(struct write *w, enum write_outcome outcome);
 	/* Grace period in seconds that a delete gets; *grace comes in as asked for (-1: not). Returns false where it is to be deleted at once. */
 	bool (*graceful_delete)(const void *object, int64_t *grace);
+	/* What becomes of an object by its first delete, other than by the rules of all: it is stored as this leaves it, and stays. */
+	void (*mark_deleted)(void *object);
 	/* Warnings for the client. */
 	void (*warn)(struct request *r, const void *object, const void *old);
 	/* True where an update without a change of spec may happen still; e.g. to bump generation for another field. */

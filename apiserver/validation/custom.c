@@ -588,7 +588,7 @@ CHECK(apiextensions_v1_custom_resource_definition, crd) {
 		return;
 	const struct path metadata = PATH(at, "metadata");
 	autofree char *name = xprintf("%s.%s", str_or(crd->spec.names.plural, ""), str_or(crd->spec.group, ""));
-	if (!str_equal(crd->metadata.name, name))
+	if (!c->old && !str_equal(crd->metadata.name, name))
 		invalid(err, &PATH(&metadata, "name"), crd->metadata.name, "must be spec.names.plural+\".\"+spec.group");
 	const struct api_string_list *stored = &crd->status.stored_versions;
 	for (uint32_t i = 0; i < stored->len; i++) {

@@ -129,6 +129,19 @@ void invalid_list(struct error *err, const struct path *path, const struct api_s
 	ADD_INVALID(json.data ? json.data : "null");
 }
 
+void invalid_map(struct error *err, const struct path *path, const struct api_string_map *map, const char *text) {
+	autobuf struct buf json = BUF_INIT(1u << 20);
+	buf_append_str(&json, map->items ? "{" : "null");
+	for (uint32_t i = 0; i < map->len; i++) {
+		buf_append_str(&json, i ? "," : "");
+		buf_append_json_string(&json, map->items[i].key, strlen(map->items[i].key));
+		buf_append_char(&json, ':');
+		buf_append_json_string(&json, str_or(map->items[i].value, ""), strlen(str_or(map->items[i].value, "")));
+	}
+	buf_append_str(&json, map->items ? "}" : "");
+	invalid_struct(err, path, NULL, json.data, "%s", text);
+}
+
 void invalid_member(struct error *err, const struct path *at, const struct api_type *type, const void *value, const char *field, const char *text) {
 	autobuf struct buf json = BUF_INIT(BUF_MAX_DEFAULT);
 	api_encode_json(type, value, &json);
@@ -346,8 +359,11 @@ void check_fixed(const struct api_type *type, const void *value, const void *old
 		return;
 	autobuf struct buf json = BUF_INIT(1u << 20);
 	const void *now = api_field_value(f, (const char *)value + offset);
+	bool text = f->shape == API_SINGLE && f->kind == API_STRING && !(f->flags & API_FIELD_POINTER);
 	if (f->shape == API_SINGLE && now && !(f->kind == API_STRING && !*(const char *const *)now))
 		api_encode_json_element(f, now, &json);
+	else if (text)
+		buf_append_str(&json, "\"\"");
 	invalid_struct(err, AT(field), NULL, json.data ? json.data : "null", IMMUTABLE_TEXT);
 }
 

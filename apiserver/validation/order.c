@@ -5,11 +5,14 @@
  */
 #include "apiserver/validation/validation.h"
 
+#include "api/admissionregistration_v1.h"
+#include "api/apiextensions_v1.h"
 #include "api/apps_v1.h"
 #include "api/autoscaling_v2.h"
 #include "api/batch_v1.h"
 #include "api/certificates_v1.h"
 #include "api/networking_v1.h"
+#include "api/rbac_v1.h"
 
 /* Names of fields; "." is the value itself. */
 static const struct row {
@@ -32,6 +35,13 @@ static const struct row {
 	{&core_v1_service_port_type, "name port protocol targetPort appProtocol"},
 	{&apps_v1_deployment_spec_type, "replicas selector template strategy minReadySeconds revisionHistoryLimit progressDeadlineSeconds"},
 	{&apps_v1_stateful_set_spec_type, "podManagementPolicy updateStrategy persistentVolumeClaimRetentionPolicy volumeClaimTemplates replicas minReadySeconds ordinals serviceName selector template ."},
+	{&apiextensions_v1_custom_resource_definition_spec_type, "group scope versions preserveUnknownFields names validation subresources additionalPrinterColumns selectableFields conversion"},
+	{&autoscaling_v2_metric_spec_type, "type object external pods resource containerResource ."},
+	{&rbac_v1_role_binding_type, "roleRef subjects"},
+	{&rbac_v1_cluster_role_binding_type, "roleRef subjects"},
+	{&admissionregistration_v1_validating_admission_policy_spec_type, "failurePolicy paramKind matchConstraints matchConditions variables validations auditAnnotations"},
+	{&admissionregistration_v1_validating_webhook_type, "name rules failurePolicy matchPolicy sideEffects timeoutSeconds namespaceSelector objectSelector clientConfig matchConditions"},
+	{&admissionregistration_v1_mutating_webhook_type, "name rules failurePolicy matchPolicy sideEffects timeoutSeconds namespaceSelector objectSelector reinvocationPolicy clientConfig matchConditions"},
 	{&core_v1_endpoint_subset_type, ". addresses notReadyAddresses ports"},
 	{&apps_v1_replica_set_spec_type, "replicas minReadySeconds selector template"},
 	{&batch_v1_job_spec_type, "parallelism completions activeDeadlineSeconds backoffLimit ttlSecondsAfterFinished backoffLimitPerIndex maxFailedIndexes managedBy completionMode podFailurePolicy "

@@ -44,6 +44,7 @@ void invalid_bool(struct error *err, const struct path *path, bool value, const 
 void invalid_quantity(struct error *err, const struct path *path, const struct quantity *value, const char *fmt, ...) printf_like(4, 5);
 /* Invalid value: {"json":...}: text */
 void invalid_struct(struct error *err, const struct path *path, const struct api_type *type, const void *value, const char *fmt, ...) printf_like(5, 6);
+void invalid_map(struct error *err, const struct path *path, const struct api_string_map *map, const char *text);
 /* The same of a member of the value, named. */
 void invalid_member(struct error *err, const struct path *at, const struct api_type *type, const void *value, const char *field, const char *text);
 void invalid_plain(struct error *err, const struct path *path, const char *fmt, ...) printf_like(3, 4); /* Invalid value: text */

@@ -155,6 +155,8 @@ static void check_field(const struct check *c, const struct api_field *f, const 
 			invalid_struct(err, &here, f->type, at_value, IMMUTABLE_TEXT);
 		else if (f->shape == API_SINGLE && f->kind == API_STRING)
 			invalid(err, &here, *(const char *const *)api_field_at_const(f, value), IMMUTABLE_TEXT);
+		else if (f->shape == API_MAP && f->kind == API_STRING)
+			invalid_map(err, &here, api_field_at_const(f, value), IMMUTABLE_TEXT);
 		else if (f->shape == API_LIST && f->kind == API_STRING)
 			invalid_list(err, &here, api_field_at_const(f, value), IMMUTABLE_TEXT);
 		else if (f->shape == API_SINGLE && at_value)

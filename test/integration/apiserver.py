@@ -257,7 +257,8 @@ CRD = {"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinitio
 def test_custom(api):
     base = "/apis/example.com/v1/namespaces/default/widgets"
     s, o, _ = api.call("POST", "/apis/apiextensions.k8s.io/v1/customresourcedefinitions", CRD)
-    check("definition", s == 201 and {c["type"]: c["status"] for c in o["status"]["conditions"]} == {"NamesAccepted": "True", "Established": "True"}, o)
+    check("definition", s == 201 and o["status"] == {"conditions": None, "acceptedNames": {"plural": "", "kind": ""}, "storedVersions": [v["name"] for v in CRD["spec"]["versions"] if v["storage"]]}, o)
+    check("is served", wait_for(lambda: api.call("GET", base)[0] == 200))
     widget = {"apiVersion": "example.com/v1", "kind": "Widget", "metadata": {"name": "w"}, "spec": {"size": 2, "odd": 1}, "status": {"ok": True}}
     s, o, h = api.call("POST", base, widget)
     check("pruned and defaulted", s == 201 and o["spec"] == {"size": 2, "color": "red"} and "status" not in o and 'unknown field' in (h["Warning"] or ""), (o, h["Warning"]))
@@ -275,8 +276,9 @@ def test_custom(api):
     check("in discovery", any(g["name"] == "example.com" for g in api.call("GET", "/apis")[1]["groups"]))
     s, doc, _ = api.call("GET", "/openapi/v2")
     check("in openapi", doc["definitions"]["com.example.v1.Widget"]["properties"]["spec"]["required"] == ["size"])
-    api.call("DELETE", "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/widgets.example.com")
-    check("gone with its definition", api.call("GET", base)[0] == 404)
+    s, o, _ = api.call("DELETE", "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/widgets.example.com")
+    check("its definition goes", s == 200 and o["metadata"]["finalizers"] == ["customresourcecleanup.apiextensions.k8s.io"] and o["status"]["conditions"][-1]["reason"] == "InstanceDeletionPending", o)
+    check("gone with its definition", wait_for(lambda: api.call("GET", base)[0] == 404))
 
 
 def test_apply(api):

@@ -134,6 +134,7 @@ def test_params(site):
     s, o, _ = api.call("POST", "/apis/apiextensions.k8s.io/v1/customresourcedefinitions", crd)
     check("a kind of parameters", s == 201, o)
     limits = "/apis/example.com/v1/limits"
+    check("is served", wait_for(lambda: api.call("GET", limits)[0] == 200))
     spec = {"paramKind": {"apiVersion": "example.com/v1", "kind": "Limit"}, "matchConstraints": {"resourceRules": rules("configmaps")}, "validations": [{"expression": "size(object.data) <= params.max", "messageExpression": "'at most ' + string(params.max)"}]}
     put_policy(api, "limit", spec, paramRef={"selector": {"matchLabels": {"use": "yes"}}, "parameterNotFoundAction": "Deny"})
     s, o, _ = api.call("POST", NS + "configmaps", config_map("a", a="1", b="2"))
@@ -237,6 +238,7 @@ def test_custom_rules(site):
     check("or rules that do together", s == 422 and causes(o)[0] == (at, "Forbidden: x-kubernetes-validations estimated rule cost total for entire OpenAPIv3 schema exceeds budget by factor of 1.427783x" + hint) and [c[0] for c in causes(o)[1:]] == [at + ".properties[f%d].x-kubernetes-validations[0].rule" % i for i in range(16, 20)], o)
     s, o, _ = api.call("POST", crds, crd(GOOD))
     check("good rules", s == 201, o)
+    check("are served", wait_for(lambda: api.call("GET", goods)[0] == 200))
     number = 0
     for given, wants in [
             ({}, []), ({"a": 1}, []), ({"a": 11}, [("spec.a", "Invalid value: 11: failed rule: self < 10")]), ({"b": "x"}, [("spec.b", 'Invalid value: "x": no x')]), ({"when": "2019-01-01T00:00:00Z"}, "when"), ({"when": "2021-01-01T00:00:00Z"}, []),

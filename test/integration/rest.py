@@ -6,7 +6,7 @@ usage: test/integration/rest.py BUILD_DIR [TEST...]     prints "N passed, N fail
 """
 import base64, gzip, json, os, struct, sys, time
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "lib"))
-from servers import check, run, wait_for
+from servers import Watch, check, run, wait_for
 
 NS = "/api/v1/namespaces/default/"
 APPS = "/apis/apps/v1/namespaces/default/"
@@ -253,6 +253,64 @@ def raw(api, path, **headers):
     data = r.read()
     c.close()
     return r, data
+
+
+def conditions_of(o):
+    return {c["type"]: (c["status"], c["reason"]) for c in o["status"]["conditions"] or []}
+
+
+def test_definitions(site):
+    api = site.start_server().api
+
+    def definition(plural, kind, **names):
+        return {"metadata": {"name": plural + ".example.com"}, "spec": {"group": "example.com", "scope": "Namespaced", "names": dict(names, plural=plural, kind=kind), "versions": [
+            {"name": "v1", "served": True, "storage": True, "schema": {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": True}}}]}}
+
+    def comes_to(plural, **conditions):
+        return check("%s comes to %s" % (plural, conditions), wait_for(lambda: conditions.items() <= conditions_of(api.get(CRDS + "/%s.example.com" % plural)).items()), api.get(CRDS + "/%s.example.com" % plural))
+
+    watch = Watch(api, CRDS + "?watch=1&fieldSelector=metadata.name%3Dones.example.com")
+    s, o, _ = api.call("POST", CRDS, definition("ones", "One", shortNames=["o"], categories=["all"]))
+    check("nothing is accepted yet", s == 201 and o["status"] == {"conditions": None, "acceptedNames": {"plural": "", "kind": ""}, "storedVersions": ["v1"]}, o)
+    watch.wait(3)
+    seen = watch.events[:3]
+    check("its life in events", [(e["type"], conditions_of(e["object"])) for e in seen] == [("ADDED", {}), ("MODIFIED", {"NamesAccepted": ("True", "NoConflicts"), "Established": ("False", "Installing")}),
+                                                                                          ("MODIFIED", {"NamesAccepted": ("True", "NoConflicts"), "Established": ("True", "InitialNamesAccepted")})], seen)
+    names = seen[2]["object"]["status"]["acceptedNames"]
+    check("names that were accepted", names == {"plural": "ones", "singular": "one", "kind": "One", "listKind": "OneList", "shortNames": ["o"], "categories": ["all"]}, names)
+    owners = [(m["manager"], m.get("subresource")) for m in seen[2]["object"]["metadata"]["managedFields"]]
+    check("the status is the server's", ("kube-apiserver", "status") in owners, owners)
+    for plural, kind, more, reason, text in (("twos", "One", {"singular": "two", "listKind": "TwoList"}, "KindConflict", '"One" is already in use'), ("threes", "Three", {"shortNames": ["t", "o", "ones"]}, "ShortNamesConflict", '["o" is already in use, "ones" is already in use]'),
+                                             ("fours", "Four", {"singular": "one"}, "SingularConflict", '"one" is already in use'), ("fives", "Five", {"listKind": "OneList"}, "ListKindConflict", '"OneList" is already in use')):
+        api.call("POST", CRDS, definition(plural, kind, **more))
+        comes_to(plural, NamesAccepted=("False", reason), Established=("False", "NotAccepted"))
+        o = api.get(CRDS + "/%s.example.com" % plural)
+        check("who has it", [c["message"] for c in o["status"]["conditions"] if c["type"] == "NamesAccepted"] == [text] and o["status"]["acceptedNames"]["plural"] == plural, o["status"])
+        check("not served", api.call("GET", "/apis/example.com/v1/namespaces/default/" + plural)[0] == 404)
+    resources = {r["name"]: r for r in api.get("/apis/example.com/v1")["resources"]}
+    check("in discovery", list(resources) == ["ones"] and resources["ones"]["verbs"] == ["delete", "deletecollection", "get", "list", "patch", "create", "update", "watch"], resources)
+    api.call("PATCH", CRDS + "/ones.example.com", {"spec": {"names": {"shortNames": ["uno"]}}}, MERGE)
+    comes_to("threes", NamesAccepted=("False", "ShortNamesConflict"))
+    api.call("PATCH", CRDS + "/threes.example.com", {"spec": {"names": {"shortNames": ["t", "o"]}}}, MERGE)
+    comes_to("threes", NamesAccepted=("True", "NoConflicts"), Established=("True", "InitialNamesAccepted"))
+
+    ones = "/apis/example.com/v1/namespaces/default/ones"
+    api.call("POST", ones, {"apiVersion": "example.com/v1", "kind": "One", "metadata": {"name": "held", "finalizers": ["example.com/hold"]}})
+    api.call("POST", ones, {"apiVersion": "example.com/v1", "kind": "One", "metadata": {"name": "free"}})
+    s, o, _ = api.call("DELETE", CRDS + "/ones.example.com")
+    check("deleted, but there", s == 200 and o["kind"] == "CustomResourceDefinition" and "deletionTimestamp" in o["metadata"] and conditions_of(o)["Terminating"] == ("True", "InstanceDeletionPending"), o)
+    comes_to("ones", Terminating=("True", "InstanceDeletionInProgress"))
+    check("what is free goes", wait_for(lambda: api.call("GET", ones + "/free")[0] == 404))
+    o = wait_for(lambda: (lambda held: held if "deletionTimestamp" in held["metadata"] else None)(api.get(ones + "/held")))
+    check("what is held is asked to", o and o["metadata"]["deletionGracePeriodSeconds"] == 0 and o["metadata"]["generation"] == 2, o)
+    s, e, _ = api.call("POST", ones, {"apiVersion": "example.com/v1", "kind": "One", "metadata": {"name": "new"}})
+    check("nothing new is made", s == 403 and e["message"] == 'ones.example.com "new" is forbidden: create not allowed while custom resource definition is terminating', e)
+    s, o, _ = api.call("PATCH", ones + "/held", {"metadata": {"finalizers": None}}, MERGE)
+    check("the last is let go", s == 200, o)
+    check("and so is the definition", wait_for(lambda: api.call("GET", CRDS + "/ones.example.com")[0] == 404))
+    check("served no more", api.call("GET", ones)[0] == 404)
+    comes_to("twos", Established=("True", "InitialNamesAccepted"))
+    comes_to("fives", NamesAccepted=("True", "NoConflicts"))
 
 
 def test_gzip(site):
@@ -952,4 +1010,4 @@ def test_answers(site):
     check("defaults that their schema refuses", s == 422 and [c[0].rsplit("openAPIV3Schema.", 1)[1] for c in causes(o)] == ["properties[spec].default.a", "properties[spec].properties[b].default"], o)
 
 
-run([test_ownership, test_status_metadata, test_lists, test_deletes, test_identity, test_unconditional, test_warnings, test_custom, test_gzip, test_options, test_expiry, test_openapi, test_openapi_v3, test_claim_ref, test_headers, test_yaml, test_reviews, test_continue_tokens, test_pods_subresources, test_custom_versions, test_who, test_refused, test_bodies, test_watch_from_nowhere, test_cells, test_pod_security, test_times, test_gates, test_answers])
+run([test_ownership, test_status_metadata, test_lists, test_deletes, test_identity, test_unconditional, test_warnings, test_custom, test_definitions, test_gzip, test_options, test_expiry, test_openapi, test_openapi_v3, test_claim_ref, test_headers, test_yaml, test_reviews, test_continue_tokens, test_pods_subresources, test_custom_versions, test_who, test_refused, test_bodies, test_watch_from_nowhere, test_cells, test_pod_security, test_times, test_gates, test_answers])

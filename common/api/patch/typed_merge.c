@@ -107,8 +107,8 @@ static void prune_members(struct field_schema s, json_t *value, json_t *last, js
 		bool orphan = is_orphan(was, is, named);
 		if (!orphan)
 			typed_prune(inner, member, was, is);
-		/* What has lost all that was in it goes too. */
-		if (orphan || (held && !json_array_size(member) && !json_object_size(member)))
+		/* What has lost all that was in it goes too, where nobody asks for just that. */
+		if (orphan || (held && !json_array_size(member) && !json_object_size(member) && !(is && field_set_has_self(is))))
 			json_object_del(value, key);
 	}
 }
