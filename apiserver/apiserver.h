@@ -51,8 +51,13 @@ struct apiserver_options {
 	bool allow_privileged, watch_cache, sole_server_reads, profiling;
 	bool enable_priority_and_fairness;
 	char *memory_limit;
-	char *audit_policy_file, *audit_log_path;
+	char *audit_policy_file, *audit_log_path, *audit_log_mode;
 	int64_t audit_log_maxage, audit_log_maxbackup, audit_log_maxsize;
+	int64_t audit_log_batch_buffer_size, audit_log_batch_max_size, audit_log_batch_max_wait;
+	char *audit_webhook_config_file, *audit_webhook_mode;
+	int64_t audit_webhook_batch_buffer_size, audit_webhook_batch_max_size, audit_webhook_batch_max_wait, audit_webhook_batch_throttle_burst, audit_webhook_initial_backoff;
+	double audit_webhook_batch_throttle_qps;
+	bool audit_webhook_batch_throttle_enable;
 	int64_t max_requests_inflight, max_mutating_requests_inflight;
 	int64_t request_timeout, min_request_timeout, event_ttl;
 	int64_t default_not_ready_toleration_seconds, default_unreachable_toleration_seconds;

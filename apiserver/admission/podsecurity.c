@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * PodSecurity: what a namespace's labels ask of its pods. The level to enforce refuses pods; the level to warn of tells of pods, and of workloads by their
- * templates. A namespace that gets stricter is told which of its pods would not be let in today.
+ * templates; so does the level to audit, to the audit log. A namespace that gets stricter is told which of its pods would not be let in today.
  */
 #include "apiserver/admission/podsecurity.h"
 #include "apiserver/admission/admission.h"
+#include "apiserver/audit/audit.h"
 #include "api/apps_v1.h"
 #include "api/batch_v1.h"
 
@@ -39,10 +40,10 @@ static bool parse_version(const char *text, int *ret) {
 	return good;
 }
 
-/* `mode`: "enforce" or "warn". What cannot be read is enforced as restricted, and not warned of. */
+/* `mode`: "enforce", "audit" or "warn". What cannot be read is enforced as restricted, and not warned of. */
 static struct pod_policy policy_of(const struct api_string_map *labels, const char *mode) {
 	struct pod_policy policy = {.level = POD_PRIVILEGED, .minor = INT_MAX};
-	bool enforce = strcmp(mode, "enforce") == 0;
+	bool enforce = strcmp(mode, "enforce") == 0, warn = strcmp(mode, "warn") == 0;
 	autofree char *level_label = xprintf(LABEL "%s", mode), *version_label = xprintf(LABEL "%s-version", mode);
 	const char *level = api_map_get(labels, level_label), *version = api_map_get(labels, version_label);
 	if (level && !parse_level(level, &policy.level))
@@ -52,7 +53,7 @@ static struct pod_policy policy_of(const struct api_string_map *labels, const ch
 	/* What is enforced is warned of too, where the labels do not say otherwise. */
 	enum pod_level enforced;
 	const char *enforce_level = api_map_get(labels, LABEL "enforce");
-	if (!enforce && !level && enforce_level && parse_level(enforce_level, &enforced)) {
+	if (warn && !level && enforce_level && parse_level(enforce_level, &enforced)) {
 		struct pod_policy other = policy_of(labels, "enforce");
 		policy.level = other.level;
 		policy.minor = version ? policy.minor : other.minor;
@@ -189,16 +190,31 @@ static void warn_of(struct write *w, const struct pod_policy *policy, const stru
 		request_warn(w->r, "would violate PodSecurity \"%s\": %s", text.data, violations.data);
 }
 
+/* The same for the audit log, where the namespace asks for it. */
+static void note_of(struct write *w, const struct pod_policy *policy, const struct meta_v1_object_meta *meta, const struct core_v1_pod_spec *spec) {
+	autobuf struct buf violations = BUF_INIT(MAX_TEXT), text = BUF_INIT(256);
+	if (policy->level == POD_PRIVILEGED || !w->r->audit)
+		return;
+	podsecurity_judge(policy, meta, spec, true, &violations);
+	policy_text(policy, &text);
+	if (!violations.len)
+		return;
+	autofree char *note = xprintf("would violate PodSecurity \"%s\": %s", text.data, violations.data);
+	audit_annotate(w->r, AUDIT_METADATA, LABEL "audit-violations", note);
+}
+
 static int validate_pod(struct write *w, const struct api_string_map *labels, struct error *err) {
 	const struct core_v1_pod *pod = w->object;
 	/* An update that leaves what is judged alone is let through, as the pod runs already. */
 	if (!w->created && w->old && api_field_equal(w->object, w->old, "spec"))
 		return 0;
-	struct pod_policy enforce = policy_of(labels, "enforce"), warn = policy_of(labels, "warn");
+	struct pod_policy enforce = policy_of(labels, "enforce"), warn = policy_of(labels, "warn"), audit = policy_of(labels, "audit");
 	autobuf struct buf violations = BUF_INIT(MAX_TEXT), text = BUF_INIT(256);
 	if (enforce.level != POD_PRIVILEGED)
 		podsecurity_judge(&enforce, &pod->metadata, &pod->spec, true, &violations);
 	policy_text(&enforce, &text);
+	audit_annotate(w->r, AUDIT_METADATA, LABEL "enforce-policy", text.data);
+	note_of(w, &audit, &pod->metadata, &pod->spec);
 	if (violations.len)
 		return error_forbidden(err, w->resource, admission_name(w), "violates PodSecurity \"%s\": %s", text.data, violations.data);
 	warn_of(w, &warn, &pod->metadata, &pod->spec);
@@ -217,7 +233,8 @@ static int validate(struct write *w, struct error *err) {
 		return 0;
 	if (pod)
 		return validate_pod(w, &ns->labels, err);
-	struct pod_policy warn = policy_of(&ns->labels, "warn");
+	struct pod_policy warn = policy_of(&ns->labels, "warn"), audit = policy_of(&ns->labels, "audit");
+	note_of(w, &audit, &template->metadata, &template->spec);
 	warn_of(w, &warn, &template->metadata, &template->spec);
 	return 0;
 }

@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What is told of a request. */
 #include "apiserver/audit/audit.h"
+#include "apiserver/audit/backend.h"
 #include "apiserver/request/render.h"
 #include "apiserver/request/steps.h"
+#include "api/meta_v1.h"
 #include "common/api/yaml.h"
 #include "common/base/clock.h"
+#include "common/base/metrics.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -15,8 +18,20 @@
 
 struct audit {
 	struct audit_policy *policy;
-	struct audit_log *log;
+	struct audit_log *log;         /* NULL: none */
+	struct audit_webhook *webhook; /* NULL: none */
+	struct audit_backend *backends[2];
+	size_t backend_count;
 };
+
+static struct metric metrics[] = {
+	{.name = "apiserver_audit_event_total", .help = "Counter of audit events generated and sent to the audit backend.", .kind = METRIC_COUNTER},
+	{.name = "apiserver_audit_level_total", .help = "Counter of policy levels for audit events (1 per request).", .kind = METRIC_COUNTER, .labels = (const char *const[]){"level", NULL}},
+};
+
+__attribute__((constructor)) static void register_metrics(void) {
+	metrics_register(metrics, array_len(metrics));
+}
 
 /* Lives in the request's arena; its trees until that ends. */
 struct audit_event {
@@ -25,20 +40,53 @@ struct audit_event {
 	enum audit_level level;
 	unsigned omit;
 	bool omit_managed, is_long, complete;
+	bool stranger;       /* it stopped at authentication */
+	bool understood;     /* its body was */
 	json_t *head;        /* members up to objectRef, but for level and stage */
 	json_t *reference;   /* objectRef; NULL: none */
 	json_t *request, *response, *status, *annotations; /* NULL: none */
 	struct wall_time received;
 };
 
+/* "blocking" and "blocking-strict" differ in what becomes of a request whose event is lost: here it goes on with both. */
+static int is_batch(const char *flag, const char *mode, bool *ret, struct error *err) {
+	*ret = str_equal(mode, "batch");
+	if (*ret || str_equal(mode, "blocking") || str_equal(mode, "blocking-strict"))
+		return 0;
+	return error_set(err, EINVAL, "%s: invalid audit mode %s, allowed modes are \"batch,blocking,blocking-strict\"", flag, str_or(mode, ""));
+}
+
+static int start_log(struct audit *audit, const struct apiserver_options *o, struct error *err) {
+	struct audit_backend_options options = {.name = "log", .buffer_size = (size_t)o->audit_log_batch_buffer_size, .batch_size = (size_t)o->audit_log_batch_max_size, .batch_wait_ns = o->audit_log_batch_max_wait,
+		.process = audit_log_write};
+	int rc = is_batch("--audit-log-mode", o->audit_log_mode, &options.batch, err);
+	if (rc == 0)
+		rc = audit_log_open(o, &audit->log, err);
+	options.arg = audit->log;
+	return rc < 0 ? rc : audit_backend_start(&options, &audit->backends[audit->backend_count++], err);
+}
+
+static int start_webhook(struct audit *audit, const struct apiserver_options *o, struct error *err) {
+	struct audit_backend_options options = {.name = "webhook", .buffer_size = (size_t)o->audit_webhook_batch_buffer_size, .batch_size = (size_t)o->audit_webhook_batch_max_size, .batch_wait_ns = o->audit_webhook_batch_max_wait,
+		.qps = o->audit_webhook_batch_throttle_enable ? o->audit_webhook_batch_throttle_qps : 0, .burst = o->audit_webhook_batch_throttle_burst, .process = audit_webhook_post};
+	int rc = is_batch("--audit-webhook-mode", o->audit_webhook_mode, &options.batch, err);
+	if (rc == 0)
+		rc = audit_webhook_open(o, &audit->webhook, err);
+	options.arg = audit->webhook;
+	return rc < 0 ? rc : audit_backend_start(&options, &audit->backends[audit->backend_count++], err);
+}
+
 int audit_start(const struct apiserver_options *options, struct audit **ret, struct error *err) {
 	*ret = NULL;
-	if (str_empty(options->audit_log_path) || str_empty(options->audit_policy_file))
+	bool log = !str_empty(options->audit_log_path), webhook = !str_empty(options->audit_webhook_config_file);
+	if ((!log && !webhook) || str_empty(options->audit_policy_file))
 		return 0;
 	struct audit *audit = xnew(struct audit);
 	int r = audit_policy_read(options->audit_policy_file, &audit->policy, err);
-	if (r == 0)
-		r = audit_log_open(options, &audit->log, err);
+	if (r == 0 && log)
+		r = start_log(audit, options, err);
+	if (r == 0 && webhook)
+		r = start_webhook(audit, options, err);
 	if (r < 0) {
 		audit_stop(audit);
 		return r;
@@ -50,6 +98,10 @@ int audit_start(const struct apiserver_options *options, struct audit **ret, str
 void audit_stop(struct audit *audit) {
 	if (!audit)
 		return;
+	audit_webhook_stop(audit->webhook);
+	for (size_t i = 0; i < audit->backend_count; i++)
+		audit_backend_stop(audit->backends[i]);
+	audit_webhook_close(audit->webhook);
 	audit_policy_free(audit->policy);
 	audit_log_close(audit->log);
 	free(audit);
@@ -91,6 +143,15 @@ static json_t *user_tree(const struct user *user) {
 	return tree;
 }
 
+static bool add_address(json_t *list, const char *text, bool anywhere) {
+	struct in6_addr any;
+	size_t i = anywhere ? 0 : json_array_size(list) ? json_array_size(list) - 1 : 0;
+	for (; i < json_array_size(list); i++)
+		if (strcmp(json_string_value(json_array_get(list, i)), text) == 0)
+			return false;
+	return (inet_pton(AF_INET, text, &any) == 1 || inet_pton(AF_INET6, text, &any) == 1) && json_array_append_new(list, json_string(text)) == 0;
+}
+
 /* Those that proxies name, and who speaks to us. */
 static json_t *addresses_of(struct request *r) {
 	json_t *list = json_array();
@@ -104,6 +165,9 @@ static json_t *addresses_of(struct request *r) {
 			json_array_append_new(list, json_string(one));
 		p += len + (p[len] == ',');
 	}
+	const char *real = http_header(r->http, "X-Real-Ip");
+	if (!str_empty(real))
+		add_address(list, real, true);
 	const struct sockaddr *peer = http_peer_address(r->http);
 	char text[INET6_ADDRSTRLEN] = "";
 	if (peer && peer->sa_family == AF_INET)
@@ -111,9 +175,7 @@ static json_t *addresses_of(struct request *r) {
 	else if (peer && peer->sa_family == AF_INET6)
 		inet_ntop(AF_INET6, &((const struct sockaddr_in6 *)peer)->sin6_addr, text, sizeof(text));
 	const char *plain = str_starts_with(text, "::ffff:") ? text + 7 : text;
-	json_t *last = json_array_get(list, json_array_size(list) - 1);
-	if (*plain && !(last && strcmp(json_string_value(last), plain) == 0))
-		json_array_append_new(list, json_string(plain));
+	add_address(list, plain, false);
 	return list;
 }
 
@@ -172,25 +234,25 @@ static json_t *body_tree(struct request *r, const struct audit_event *e) {
 	return read_tree(e, body, len);
 }
 
-/* What the body says of the object that the path does not. */
-static void complete_reference(struct audit_event *e, json_t *body) {
-	static const char *const parts[] = {"namespace", "name", "uid", "resourceVersion"};
-	json_t *metadata = json_object_get(body, "metadata");
-	for (size_t i = 0; e->reference && i < array_len(parts); i++) {
-		const char *text = json_string_value(json_object_get(metadata, parts[i]));
-		if (!json_object_get(e->reference, parts[i]))
-			set_text(e->reference, parts[i], text);
-	}
+void audit_object(struct request *r, const void *object) {
+	struct audit_event *e = r->audit;
+	const struct meta_v1_object_meta *m = e ? api_metadata((void *)object) : NULL;
+	if (!e)
+		return;
+	e->understood = true;
+	const struct { const char *key, *text; } parts[] = {{"namespace", m ? m->namespace : NULL}, {"name", m ? m->name : NULL}, {"uid", m ? m->uid : NULL}, {"resourceVersion", m ? m->resource_version : NULL}};
+	for (size_t i = 0; e->reference && i < array_len(parts); i++)
+		if (!json_object_get(e->reference, parts[i].key))
+			set_text(e->reference, parts[i].key, parts[i].text);
 }
 
 /* ---- events ---- */
 
 static void tell(struct audit_event *e, enum audit_stage stage, const char *name, bool answered) {
-	static const char *const levels[] = {"None", "Metadata", "Request", "RequestResponse"};
 	char text[40];
 	if (e->omit & stage)
 		return;
-	json_t *event = json_pack("{s:s, s:s, s:s}", "kind", "Event", "apiVersion", "audit.k8s.io/v1", "level", levels[e->level]);
+	json_t *event = json_pack("{s:s, s:s, s:s}", "kind", "Event", "apiVersion", "audit.k8s.io/v1", "level", audit_level_name(e->level));
 	json_object_set(event, "auditID", json_object_get(e->head, "auditID"));
 	json_object_set_new(event, "stage", json_string(name));
 	json_object_update_missing(event, e->head);
@@ -212,11 +274,11 @@ static void tell(struct audit_event *e, enum audit_stage stage, const char *name
 	json_decref(event);
 	if (!line)
 		return;
-	autobuf struct buf out = BUF_INIT(BUF_MAX_DEFAULT);
-	buf_append_str(&out, line);
-	buf_append_char(&out, '\n');
-	audit_log_write(e->audit->log, out.data, out.len);
+	autobytes struct bytes *bytes = bytes_new(line, strlen(line));
 	free(line);
+	metric_add(metric_label(&metrics[0]), 1);
+	for (size_t i = 0; i < e->audit->backend_count; i++)
+		audit_backend_tell(e->audit->backends[i], bytes);
 }
 
 static void end(void *arg) {
@@ -244,23 +306,37 @@ static json_t *head_of(struct request *r) {
 	return head;
 }
 
-int step_audit(struct request *r, struct error *err) {
+/* NULL: it is not to be told of. */
+static struct audit_event *event_of(struct request *r) {
 	struct audit *audit = r->server->audit;
 	unsigned omit;
 	bool managed;
 	if (!audit)
-		return 0;
+		return NULL;
 	enum audit_level level = audit_policy_judge(audit->policy, r, &omit, &managed);
+	metric_add(metric_label(&metrics[1], audit_level_name(level)), 1);
 	if (level == AUDIT_NONE)
-		return 0;
+		return NULL;
 	struct audit_event *e = arena_new_type(r->arena, struct audit_event);
 	*e = (struct audit_event){.audit = audit, .r = r, .level = level, .omit = omit, .omit_managed = managed, .is_long = request_is_long(r), .received = clock_wall()};
 	e->head = head_of(r);
 	e->reference = reference_of(r);
 	r->audit = e;
 	arena_defer(r->arena, end, e);
-	tell(e, AUDIT_RECEIVED, "RequestReceived", false);
+	return e;
+}
+
+int step_audit(struct request *r, struct error *err) {
+	struct audit_event *e = event_of(r);
+	if (e)
+		tell(e, AUDIT_RECEIVED, "RequestReceived", false);
 	return 0;
+}
+
+void audit_unauthenticated(struct request *r) {
+	struct audit_event *e = event_of(r);
+	if (e)
+		e->stranger = e->complete = true;
 }
 
 void audit_decision(struct request *r, bool allowed, const char *reason) {
@@ -299,9 +375,19 @@ void audit_error(struct request *r, const struct error *err) {
 	json_object_del(e->status, "apiVersion");
 }
 
+void audit_status(struct request *r, int code, const char *json, size_t len) {
+	struct audit_event *e = r->audit;
+	if (!e || e->status)
+		return;
+	e->status = json_loadb(json, len, 0, NULL);
+	json_object_del(e->status, "kind");
+	json_object_del(e->status, "apiVersion");
+	if (e->status)
+		json_object_set_new(e->status, "code", json_integer(code));
+}
+
 /* What was sent as an object, with its defaults; a patch as it is. */
-static json_t *as_understood(const struct request *r, json_t *body) {
-	bool whole = strcmp(r->method, "POST") == 0 || strcmp(r->method, "PUT") == 0;
+static json_t *as_understood(const struct request *r, json_t *body, bool whole) {
 	const struct api_type *type = !r->resource ? NULL : r->sub ? r->sub->type : r->resource->type;
 	void *object;
 	if (!whole || !type || r->resource->custom || api_from_json(type, body, NULL, &object, NULL) < 0)
@@ -309,6 +395,9 @@ static json_t *as_understood(const struct request *r, json_t *body) {
 	api_default(object);
 	json_t *tree = api_to_json(type, object);
 	api_unref(object);
+	autofree char *version = str_empty(type->group) ? xstrdup(type->version) : xprintf("%s/%s", type->group, type->version);
+	set_text(tree, "kind", type->kind);
+	set_text(tree, "apiVersion", version);
 	return tree;
 }
 
@@ -320,13 +409,14 @@ void audit_finished(struct request *r, int code) {
 		e->status = json_pack("{s:{}, s:i}", "metadata", "code", code);
 	if (r->impersonator)
 		json_object_set_new(e->head, "impersonatedUser", user_tree(r->user));
-	json_t *body = r->is_resource && strcmp(r->method, "GET") != 0 && strcmp(r->method, "HEAD") != 0 ? body_tree(r, e) : NULL;
+	bool whole = strcmp(r->method, "POST") == 0 || strcmp(r->method, "PUT") == 0, part = strcmp(r->method, "PATCH") == 0 || strcmp(r->method, "DELETE") == 0;
+	bool taken = whole ? e->understood : part && code != 403 && code != 415;
+	/* Read once more, by who wants to see it: what was decoded has gone its way. */
+	json_t *body = r->is_resource && taken && !e->stranger && e->level >= AUDIT_REQUEST ? body_tree(r, e) : NULL;
 	if (body)
-		complete_reference(e, body);
-	if (body && e->level >= AUDIT_REQUEST && code != 403)
-		e->request = as_understood(r, body);
+		e->request = as_understood(r, body, whole);
 	json_decref(body);
-	if (e->is_long) {
+	if (e->is_long || e->stranger) {
 		tell(e, AUDIT_STARTED, "ResponseStarted", true);
 		return;
 	}

@@ -124,15 +124,31 @@ static void turn_over(struct audit_log *log) {
 	drop_backups(log);
 }
 
-void audit_log_write(struct audit_log *log, const char *line, size_t len) {
+static bool write_line(struct audit_log *log, struct buf *line) {
+	int64_t len = (int64_t)line->len;
 	pthread_mutex_lock(&log->lock);
-	if (!log->standard && log->size && log->size + (int64_t)len > log->max_bytes)
+	if (!log->standard && log->size && log->size + len > log->max_bytes)
 		turn_over(log);
-	ssize_t n = write(log->fd, line, len);
+	ssize_t n = write(log->fd, line->data, line->len);
 	log->size += n > 0 ? n : 0;
-	bool broken = n != (ssize_t)len;
+	bool broken = n != len;
 	if (broken && !log->broken)
 		log_error("the audit log cannot be written", LOG_STR("path", log->path), LOG_STR("err", n < 0 ? strerror(errno) : "short write"));
 	log->broken = broken;
 	pthread_mutex_unlock(&log->lock);
+	return !broken;
+}
+
+int audit_log_write(void *arg, struct bytes *const *events, size_t count) {
+	struct audit_log *log = arg;
+	autobuf struct buf line = BUF_INIT(BUF_MAX_DEFAULT);
+	int rc = 0;
+	for (size_t i = 0; i < count; i++) {
+		buf_reset(&line);
+		buf_append(&line, events[i]->data, events[i]->len);
+		buf_append_char(&line, '\n');
+		if (!write_line(log, &line))
+			rc = -EIO;
+	}
+	return rc;
 }

@@ -20,6 +20,10 @@ static const struct {
 	enum audit_stage stage;
 } stages[] = {{"RequestReceived", AUDIT_RECEIVED}, {"ResponseStarted", AUDIT_STARTED}, {"ResponseComplete", AUDIT_COMPLETE}};
 
+const char *audit_level_name(enum audit_level level) {
+	return levels[level];
+}
+
 static bool level_of(const char *name, enum audit_level *ret) {
 	for (size_t i = 0; i < array_len(levels); i++)
 		if (str_equal(levels[i], name)) {

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "apiserver/authn/authn.h"
+#include "apiserver/audit/audit.h"
 #include "apiserver/authn/frontproxy.h"
 #include "apiserver/request/steps.h"
 #include "api/core_v1.h"
@@ -252,7 +253,8 @@ static struct user *certificate_user(struct request *r, const struct http_peer_c
 	return user;
 }
 
-static int unauthorized(struct error *err) {
+static int unauthorized(struct request *r, struct error *err) {
+	audit_unauthenticated(r);
 	return error_status(err, 401, "Unauthorized", "Unauthorized");
 }
 
@@ -292,7 +294,7 @@ int step_authenticate(struct request *r, struct error *err) {
 		if (!user && (!a->user_cas || signed_by(a->user_cas, cert)))
 			user = certificate_user(r, cert);
 		if (!user)
-			return unauthorized(err);
+			return unauthorized(r, err);
 		r->user = user;
 		return 0;
 	}
@@ -300,13 +302,13 @@ int step_authenticate(struct request *r, struct error *err) {
 	if (token) {
 		autoerror struct error why = {0};
 		if (authn_token(r->server->authn, token, NULL, r->arena, &user, NULL, &why) != 1)
-			return unauthorized(err);
+			return unauthorized(r, err);
 		r->user = user;
 		return 0;
 	}
 	/* Whatever else says who one is says it to somebody else. */
 	if (!r->server->options->anonymous_auth)
-		return unauthorized(err);
+		return unauthorized(r, err);
 	static const char *const groups[] = {"system:unauthenticated", NULL};
 	static const struct user anonymous = {.name = "system:anonymous", .groups = groups};
 	r->user = &anonymous;

@@ -27,6 +27,7 @@ struct token_request {
 	int64_t warn_after;          /* 0: none; seconds after which clients should have renewed */
 	const char *bound_kind, *bound_name, *bound_uid; /* Pod, Secret, Node; NULL: none */
 	const char *node_name, *node_uid;                /* of the bound pod; NULL: none */
+	char *ret_id;                                    /* gets the token's own identity: 37 bytes; NULL: nowhere */
 };
 struct signer;
 int signer_new(struct apiserver *server, struct signer **ret, struct error *err);

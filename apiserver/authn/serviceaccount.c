@@ -99,6 +99,8 @@ int signer_sign(struct signer *signer, const struct token_request *request, int6
 		json_array_append_new(audiences, json_string(*a));
 	char jti[37];
 	random_uuid(jti);
+	if (request->ret_id)
+		memcpy(request->ret_id, jti, sizeof(jti));
 	json_t *own = json_pack("{s:s, s:o}", "namespace", request->ns, "serviceaccount", named(request->name, request->uid));
 	if (request->node_name)
 		json_object_set_new(own, "node", named(request->node_name, request->node_uid));

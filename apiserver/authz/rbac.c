@@ -183,21 +183,27 @@ struct subjects {
 	uint32_t len;
 };
 
-static bool any_subject(struct subjects subjects, const struct user *user, const char *ns) {
+/* The first of them that the user is; NULL: none. */
+static const struct rbac_v1_subject *find_subject(struct subjects subjects, const struct user *user, const char *ns) {
 	for (uint32_t i = 0; i < subjects.len; i++)
 		if (subject_is(&subjects.items[i], user, ns))
-			return true;
-	return false;
+			return &subjects.items[i];
+	return NULL;
 }
 
 struct rule_visit {
 	const struct user *user;
+	/* whence the rule at hand is */
+	const struct meta_v1_object_meta *binding;
+	const struct rbac_v1_role_ref *role;
+	const struct rbac_v1_subject *subject;
 	bool (*fn)(const struct rbac_v1_policy_rule *rule, void *arg);
 	void *arg;
 };
 
 /* Returns false where fn asked to stop. */
-static bool visit_role(struct rbac *rbac, const struct rbac_v1_role_ref *ref, const char *ns, const struct rule_visit *visit) {
+static bool visit_role(struct rbac *rbac, const struct rbac_v1_role_ref *ref, const char *ns, struct rule_visit *visit) {
+	visit->role = ref;
 	const struct rbac_v1_policy_rule *rules = NULL;
 	uint32_t len = 0;
 	if (strcmp(ref->kind, "ClusterRole") == 0) {
@@ -220,38 +226,63 @@ static bool visit_role(struct rbac *rbac, const struct rbac_v1_role_ref *ref, co
 	return true;
 }
 
-void rbac_each_rule(struct rbac *rbac, const struct user *user, const char *ns, bool (*fn)(const struct rbac_v1_policy_rule *rule, void *arg), void *arg) {
-	struct rule_visit visit = {user, fn, arg};
+static bool visit_binding(struct rbac *rbac, const struct meta_v1_object_meta *binding, struct subjects subjects, const struct rbac_v1_role_ref *role, const char *ns, struct rule_visit *visit) {
+	visit->binding = binding;
+	visit->subject = find_subject(subjects, visit->user, ns);
+	return !visit->subject || visit_role(rbac, role, ns, visit);
+}
+
+static void visit_rules(struct rbac *rbac, const char *ns, struct rule_visit *visit) {
 	pthread_rwlock_rdlock(&rbac->lock);
 	struct map_entry *e;
 	bool more = true;
 	for (size_t i = 0; more && (e = map_next(&rbac->kinds[CLUSTER_ROLE_BINDINGS].objects, &i));) {
 		const struct rbac_v1_cluster_role_binding *binding = e->value;
-		if (any_subject((struct subjects){binding->subjects.items, binding->subjects.len}, user, ""))
-			more = visit_role(rbac, &binding->role_ref, "", &visit);
+		more = visit_binding(rbac, &binding->metadata, (struct subjects){binding->subjects.items, binding->subjects.len}, &binding->role_ref, "", visit);
 	}
 	struct map *of_namespace = str_empty(ns) ? NULL : map_get(&rbac->kinds[ROLE_BINDINGS].namespaces, ns);
 	for (size_t i = 0; more && of_namespace && (e = map_next(of_namespace, &i));) {
 		const struct rbac_v1_role_binding *binding = e->value;
-		if (any_subject((struct subjects){binding->subjects.items, binding->subjects.len}, user, ns))
-			more = visit_role(rbac, &binding->role_ref, ns, &visit);
+		more = visit_binding(rbac, &binding->metadata, (struct subjects){binding->subjects.items, binding->subjects.len}, &binding->role_ref, ns, visit);
 	}
 	pthread_rwlock_unlock(&rbac->lock);
 }
 
+void rbac_each_rule(struct rbac *rbac, const struct user *user, const char *ns, bool (*fn)(const struct rbac_v1_policy_rule *rule, void *arg), void *arg) {
+	struct rule_visit visit = {.user = user, .fn = fn, .arg = arg};
+	visit_rules(rbac, ns, &visit);
+}
+
 struct decision {
+	struct rule_visit visit;
 	const struct authz_attributes *a;
-	bool allowed;
+	struct arena *arena;
+	const char *reason; /* NULL: it is not allowed */
 };
+
+/* As clients see it in reviews, and auditors in their log. */
+static const char *reason_of(const struct rule_visit *visit, struct arena *arena) {
+	const struct meta_v1_object_meta *binding = visit->binding;
+	const struct rbac_v1_subject *subject = visit->subject;
+	bool account = strcmp(subject->kind, "ServiceAccount") == 0, local = !str_empty(binding->namespace);
+	const char *ns = !account ? "" : str_empty(subject->namespace) ? str_or(binding->namespace, "") : subject->namespace;
+	return arena_printf(arena, "RBAC: allowed by %sRoleBinding \"%s%s%s\" of %s \"%s\" to %s \"%s%s%s\"", local ? "" : "Cluster", binding->name, local ? "/" : "", local ? binding->namespace : "", visit->role->kind,
+		visit->role->name, subject->kind, subject->name, account ? "/" : "", ns);
+}
 
 static bool try_rule(const struct rbac_v1_policy_rule *rule, void *arg) {
 	struct decision *d = arg;
-	d->allowed = rbac_rule_allows(rule, d->a);
-	return !d->allowed;
+	if (rbac_rule_allows(rule, d->a))
+		d->reason = reason_of(&d->visit, d->arena);
+	return !d->reason;
 }
 
 enum authz_decision rbac_decide(struct rbac *rbac, const struct authz_attributes *a, struct arena *arena, const char **ret_reason) {
-	struct decision d = {.a = a};
-	rbac_each_rule(rbac, a->user, a->is_resource ? str_or(a->ns, "") : "", try_rule, &d);
-	return d.allowed ? AUTHZ_ALLOW : AUTHZ_NO_OPINION;
+	struct decision d = {.a = a, .arena = arena};
+	d.visit = (struct rule_visit){.user = a->user, .fn = try_rule, .arg = &d};
+	visit_rules(rbac, a->is_resource ? str_or(a->ns, "") : "", &d.visit);
+	if (!d.reason)
+		return AUTHZ_NO_OPINION;
+	*ret_reason = d.reason;
+	return AUTHZ_ALLOW;
 }

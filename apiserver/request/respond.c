@@ -78,6 +78,7 @@ void request_respond_encoded(struct request *r, int code, const struct api_type 
 }
 
 void request_respond_status(struct request *r, int code, const char *json, size_t len) {
+	audit_status(r, code, json, len);
 	request_respond_encoded(r, code, &meta_v1_status_type, json, len);
 }
 

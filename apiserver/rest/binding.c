@@ -57,7 +57,7 @@ static void answer_bound(struct write *w, struct entry *entry) {
 	struct request *r = w->r;
 	write_end(w);
 	static const char text[] = "{\"kind\":\"Status\",\"apiVersion\":\"v1\",\"metadata\":{},\"status\":\"Success\",\"code\":201}";
-	request_respond_json(r, 201, text, sizeof(text) - 1);
+	request_respond_status(r, 201, text, sizeof(text) - 1);
 }
 
 static int bind_pod(struct request *r, void *input, struct error *err) {

@@ -249,7 +249,7 @@ static void answer_evicted(struct write *w, struct entry *entry) {
 	struct request *r = w->r;
 	write_end(w);
 	static const char text[] = "{\"kind\":\"Status\",\"apiVersion\":\"v1\",\"metadata\":{},\"status\":\"Success\",\"code\":201}";
-	request_respond_json(r, 201, text, sizeof(text) - 1);
+	request_respond_status(r, 201, text, sizeof(text) - 1);
 }
 
 void delete_for_eviction(struct request *r, const void *delete_options) {

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "apiserver/rest/input.h"
+#include "apiserver/audit/audit.h"
 #include "apiserver/custom/custom.h"
 #include "apiserver/request/render.h"
 #include "api/policy_v1.h"
@@ -110,7 +111,7 @@ static int error_unknown_media(struct error *err) {
 	return error_status(err, 415, "UnsupportedMediaType", "the body of the request was in an unknown format - accepted media types include: application/json, application/yaml, application/vnd.kubernetes.protobuf");
 }
 
-int request_decode_body(struct request *r, const struct api_type *type, void **ret, struct error *err) {
+static int decode_body(struct request *r, const struct api_type *type, void **ret, struct error *err) {
 	size_t len;
 	const char *body = http_body(r->http, &len);
 	const char *content_type = http_header(r->http, "Content-Type");
@@ -158,6 +159,13 @@ int request_decode_body(struct request *r, const struct api_type *type, void **r
 	default:
 		return error_unknown_media(err);
 	}
+}
+
+int request_decode_body(struct request *r, const struct api_type *type, void **ret, struct error *err) {
+	int rc = decode_body(r, type, ret, err);
+	if (rc == 0)
+		audit_object(r, *ret);
+	return rc;
 }
 
 int request_decode_delete_options(struct request *r, struct meta_v1_delete_options **ret, struct error *err) {

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* serviceaccounts/x/token: TokenRequest. */
+#include "apiserver/audit/audit.h"
 #include "apiserver/authn/authn.h"
 #include "apiserver/rest/body.h"
 #include "apiserver/rest/input.h"
@@ -82,9 +83,12 @@ static int issue(struct request *r, struct authentication_v1_token_request *requ
 	}
 	int64_t expires;
 	char *token;
+	char id[37];
+	t.ret_id = id;
 	rc = signer_sign(signer, &t, &expires, &token, err);
 	if (rc < 0)
 		return rc;
+	audit_annotate(r, AUDIT_METADATA, "authentication.kubernetes.io/issued-credential-id", arena_printf(arena, "JTI=%s", id));
 	if (!request->spec.audiences.len)
 		for (const char *const *a = t.audiences; *a; a++)
 			api_string_list_add(arena, &request->spec.audiences, *a);

@@ -114,4 +114,53 @@ def test_files(site):
     check("a policy without rules is none", wait_for(lambda: not server.alive()) and "0 rules" in server.text(), server.text())
 
 
-run([test_events, test_annotations, test_files])
+def test_strangers(site):
+    log = Log(site, "apiVersion: audit.k8s.io/v1\nkind: Policy\nrules: [{level: RequestResponse}]\n")
+    api = site.start_server(*log.flags()).api
+    api.call("GET", NS + "configmaps", headers={"Authorization": "Bearer nonsense", "Audit-ID": "who"})
+    told = log.events(auditID="who")
+    check("who is nobody is told of, once", [(e["stage"], e["user"], e["responseStatus"]["code"], e["responseStatus"]["reason"]) for e in told] == [("ResponseStarted", {}, 401, "Unauthorized")], told)
+    check("and what he asked for", told[0]["objectRef"] == {"resource": "configmaps", "namespace": "default", "apiVersion": "v1"}, told)
+    api.call("POST", NS + "configmaps", {"metadata": {"name": "f"}}, headers={"Authorization": "Bearer usertoken", "Audit-ID": "may-not"})
+    e = log.events(auditID="may-not")[-1]
+    check("what may not be made is not looked at", "name" not in e["objectRef"] and "requestObject" not in e, e)
+    api.call("POST", NS + "configmaps", {"metadata": {"name": "c"}}, headers={"Audit-ID": "made", "X-Real-Ip": "5.6.7.8"})
+    e = log.events(auditID="made")[-1]
+    check("a body says its kind", (e["requestObject"]["kind"], e["requestObject"]["apiVersion"]) == ("ConfigMap", "v1") and e["sourceIPs"] == ["5.6.7.8", "127.0.0.1"], e)
+    api.call("DELETE", NS + "configmaps/c", headers={"Audit-ID": "gone"})
+    e = log.events(auditID="gone")[-1]
+    check("what a Status says", e["responseStatus"] == dict(e["responseStatus"], status="Success", code=200) and e["responseStatus"]["details"]["name"] == "c", e)
+    api.call("POST", "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings", {"metadata": {"name": "b"}, "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "cluster-admin"}, "subjects": [{"kind": "User", "apiGroup": "rbac.authorization.k8s.io", "name": "alice"}]})
+    why = 'RBAC: allowed by ClusterRoleBinding "b" of ClusterRole "cluster-admin" to User "alice"'
+    check("who may, and why", wait_for(lambda: api.call("GET", NS + "configmaps", headers={"Authorization": "Bearer usertoken", "Audit-ID": "may"})[0] == 200) and log.events(auditID="may")[-1]["annotations"]["authorization.k8s.io/reason"] == why)
+    review = api.call("POST", "/apis/authorization.k8s.io/v1/subjectaccessreviews", {"spec": {"user": "alice", "resourceAttributes": {"verb": "list", "resource": "pods"}}})[1]
+    check("as a review says", review["status"] == {"allowed": True, "reason": why}, review)
+
+
+def test_batches(site):
+    """By way of a queue, to the file and to a server."""
+    log = Log(site, "apiVersion: audit.k8s.io/v1\nkind: Policy\nomitStages: [RequestReceived]\nrules: [{level: Metadata, resources: [{group: '', resources: [configmaps]}]}]\n")
+    hooks = Hooks(site.folder)
+    hooks.handlers["audit"] = lambda _: (500 if len(hooks.reviews) == 1 else 200, "{}")
+    config = os.path.join(site.folder, "audit.kubeconfig")
+    with open(config, "w") as f:
+        json.dump({"apiVersion": "v1", "kind": "Config", "clusters": [{"name": "a", "cluster": {"server": "https://127.0.0.1:%d/audit" % hooks.port, "certificate-authority-data": hooks.ca}}], "users": [{"name": "a", "user": {}}],
+                   "contexts": [{"name": "a", "context": {"cluster": "a", "user": "a"}}], "current-context": "a"}, f)
+    server = site.start_server(*log.flags("--audit-log-mode=batch", "--audit-webhook-config-file=" + config, "--audit-webhook-batch-max-size=10", "--audit-webhook-batch-max-wait=200ms", "--audit-webhook-initial-backoff=10ms"))
+    for i in range(25):
+        server.api.call("POST", NS + "configmaps", {"metadata": {"name": "c%d" % i}})
+    names = ["c%d" % i for i in range(25)]
+    check("the file has all, in order", wait_for(lambda: [e["objectRef"]["name"] for e in log.events(verb="create")] == names))
+    def posted():
+        # The first was refused, and came again.
+        return [e["objectRef"]["name"] for r in hooks.reviews[1:] for e in r["items"] if e["verb"] == "create"]
+    check("so has the server", wait_for(lambda: posted() == names, 20), posted())
+    check("in lists of no more than was asked for", all(r["kind"] == "EventList" and r["apiVersion"] == "audit.k8s.io/v1" and 0 < len(r["items"]) <= 10 for r in hooks.reviews) and hooks.reviews[0] == hooks.reviews[1], hooks.reviews)
+    metrics = server.api.call("GET", "/metrics")[1]
+    check("all is counted", 'apiserver_audit_level_total{level="Metadata"}' in metrics and "apiserver_audit_event_total" in metrics and 'apiserver_audit_error_total{plugin="webhook"}' not in metrics)
+    hooks.close()
+    bad = site.start_server(*log.flags("--audit-log-mode=sometimes"), wait=False)
+    check("a mode that is none", wait_for(lambda: not bad.alive()) and "invalid audit mode" in bad.text(), bad.text())
+
+
+run([test_events, test_annotations, test_files, test_strangers, test_batches])

@@ -37,7 +37,7 @@ class Hooks:
                 hooks.requests.append((path, body.get("request")))
                 hooks.reviews.append(body)
                 hooks.queries.append(query)
-                answer = hooks.handlers[path](body["request"])
+                answer = hooks.handlers[path](body.get("request"))
                 code = 200
                 if isinstance(answer, tuple):
                     code, text = answer
