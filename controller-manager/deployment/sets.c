@@ -4,6 +4,7 @@
 
 #include "controller-manager/shared/owners.h"
 #include "controller-manager/shared/pods.h"
+#include "controller-manager/rollout/workload.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -86,7 +87,9 @@ int32_t rollout_total(const struct rollout *rollout, bool with_new)
 bool deployment_owns_annotation(const char *key)
 {
 	static const char *const own[] = {"kubectl.kubernetes.io/last-applied-configuration", ANNOTATION_REVISION, ANNOTATION_REVISION_HISTORY,
-		ANNOTATION_DESIRED_REPLICAS, ANNOTATION_MAX_REPLICAS, ANNOTATION_ROLLBACK_TO};
+		ANNOTATION_DESIRED_REPLICAS, ANNOTATION_MAX_REPLICAS, ANNOTATION_ROLLBACK_TO,
+		/* What is known of its rollouts now: an undo, which takes the annotations of the set, must not bring back what was known then. */
+		ANNOTATION_CONFIG_HASH, ANNOTATION_GOOD, ANNOTATION_BACK_FROM, ANNOTATION_BACK_REASON};
 	for (size_t i = 0; i < array_len(own); i++)
 		if (str_equal(key, own[i]))
 			return true;

@@ -144,7 +144,8 @@ static const char *crash_reason(const struct looked_at *l, const struct revision
 static const char *deadline_reason(const struct looked_at *l, const struct revision *revision, int *ret_wait_ms)
 {
 	struct state *state = l->r->state;
-	if (l->goal.past_deadline)
+	/* The condition of a rollout that failed before stays until the next one makes progress. */
+	if (l->goal.late && strstr(l->goal.late, arena_printf(l->arena, "\"%s\"", api_metadata(revision->holder)->name)))
 		return "the rollout has passed its progress deadline";
 	if (!l->goal.deadline_ns)
 		return NULL;
@@ -199,11 +200,14 @@ static const struct revision *good_revision(const struct looked_at *l)
 	return best;
 }
 
+/* A revision that was rolled out since it went back, be it the one that had failed: that is over and done with. */
 static int note_good(struct looked_at *l, const struct revision *revision, struct error *err)
 {
 	if (str_equal(annotation(l, ANNOTATION_GOOD), revision->id))
 		return 0;
-	autofree char *patch = xprintf("{\"metadata\":{\"uid\":\"%s\",\"annotations\":{\"" ANNOTATION_GOOD "\":\"%s\"}}}", meta_of(l)->uid, revision->id);
+	autofree char *patch = xprintf("{\"metadata\":{\"uid\":\"%s\",\"resourceVersion\":\"%s\",\"annotations\":{\"" ANNOTATION_GOOD "\":\"%s\",\"" ANNOTATION_BACK_FROM
+				       "\":null,\"" ANNOTATION_BACK_REASON "\":null}}}",
+		meta_of(l)->uid, meta_of(l)->resource_version, revision->id);
 	return world_merge_patch(l->r->world, l->kind->what, l->ns, meta_of(l)->name, NULL, patch, err);
 }
 
@@ -245,9 +249,11 @@ static int tell_of_past(struct looked_at *l, const struct revision *current, str
 {
 	const char *from = annotation(l, ANNOTATION_BACK_FROM), *why = str_or(annotation(l, ANNOTATION_BACK_REASON), "");
 	const struct revision *bad = find_revision(l, from);
-	if (!from)
+	if (!from && !str_equal(l->kind->condition(l->object, CONDITION), "True"))
 		return 0;
-	if (!str_equal(current->id, annotation(l, ANNOTATION_GOOD)))
+	if (!from)
+		return set_condition(l, "False", "NewRollout", arena_printf(l->arena, "Revision %s has taken the place of the one that was gone back to.", current->id), err);
+	if (bad == current || !str_equal(current->id, annotation(l, ANNOTATION_GOOD)))
 		return set_condition(l, "False", "NewRollout", arena_printf(l->arena, "Revision %s is tried after %s had failed.", current->id, from), err);
 	int result = bad ? remove_stuck(l, bad, err) : 0;
 	if (result)
@@ -290,9 +296,9 @@ static int look(struct looked_at *l, int *ret_wait_ms, struct error *err)
 	if (!l->goal.rolls || !l->goal.observed)
 		return 0; /* its controller's next status wakes us */
 	int result = l->kind->revisions(l->r->world, l->object, l->arena, &l->revisions, err);
-	result = result ? result : workload_pods(l->r->world, l->kind, l->object, &l->pods, err);
 	if (result || !current_revision(l))
 		return result;
+	workload_pods(l->r->world, l->kind, l->object, &l->revisions, &l->pods);
 	result = tell_of_past(l, current_revision(l), err);
 	return result ? result : judge(l, ret_wait_ms, err);
 }

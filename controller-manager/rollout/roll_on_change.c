@@ -12,7 +12,7 @@
 
 /* A ConfigMap or Secret that a template names. */
 struct use {
-	bool secret;
+	bool secret, optional; /* optional: pods start without it */
 	const char *name; /* borrowed from the template */
 };
 struct uses {
@@ -31,14 +31,16 @@ static int compare_uses(const void *left, const void *right)
 	return a->secret != b->secret ? (a->secret ? 1 : -1) : strcmp(a->name, b->name);
 }
 
-static void use(struct uses *uses, bool secret, const char *name)
+static void use(struct uses *uses, bool secret, const char *name, const bool *optional)
 {
-	struct use one = {secret, name};
+	struct use one = {.secret = secret, .optional = optional && *optional, .name = name};
 	if (str_empty(name))
 		return;
 	for (size_t i = 0; i < uses->len; i++)
-		if (!compare_uses(&uses->items[i], &one))
+		if (!compare_uses(&uses->items[i], &one)) {
+			uses->items[i].optional &= one.optional;
 			return;
+		}
 	uses->items = xreallocarray(uses->items, uses->len + 1, sizeof(one));
 	uses->items[uses->len++] = one;
 }
@@ -48,29 +50,29 @@ static void use_container(struct uses *uses, const struct core_v1_container *c)
 	for (uint32_t i = 0; i < c->env.len; i++) {
 		const struct core_v1_env_var_source *from = c->env.items[i].value_from;
 		if (from && from->config_map_key_ref)
-			use(uses, false, from->config_map_key_ref->name);
+			use(uses, false, from->config_map_key_ref->name, from->config_map_key_ref->optional);
 		if (from && from->secret_key_ref)
-			use(uses, true, from->secret_key_ref->name);
+			use(uses, true, from->secret_key_ref->name, from->secret_key_ref->optional);
 	}
 	for (uint32_t i = 0; i < c->env_from.len; i++) {
 		if (c->env_from.items[i].config_map_ref)
-			use(uses, false, c->env_from.items[i].config_map_ref->name);
+			use(uses, false, c->env_from.items[i].config_map_ref->name, c->env_from.items[i].config_map_ref->optional);
 		if (c->env_from.items[i].secret_ref)
-			use(uses, true, c->env_from.items[i].secret_ref->name);
+			use(uses, true, c->env_from.items[i].secret_ref->name, c->env_from.items[i].secret_ref->optional);
 	}
 }
 
 static void use_volume(struct uses *uses, const struct core_v1_volume *volume)
 {
 	if (volume->config_map)
-		use(uses, false, volume->config_map->name);
+		use(uses, false, volume->config_map->name, volume->config_map->optional);
 	if (volume->secret)
-		use(uses, true, volume->secret->secret_name);
+		use(uses, true, volume->secret->secret_name, volume->secret->optional);
 	for (uint32_t i = 0; volume->projected && i < volume->projected->sources.len; i++) {
 		if (volume->projected->sources.items[i].config_map)
-			use(uses, false, volume->projected->sources.items[i].config_map->name);
+			use(uses, false, volume->projected->sources.items[i].config_map->name, volume->projected->sources.items[i].config_map->optional);
 		if (volume->projected->sources.items[i].secret)
-			use(uses, true, volume->projected->sources.items[i].secret->name);
+			use(uses, true, volume->projected->sources.items[i].secret->name, volume->projected->sources.items[i].secret->optional);
 	}
 }
 
@@ -135,6 +137,17 @@ static void hash_use(struct world *world, const char *ns, const struct use *u, g
 		hash_bytes_map(hash, &map->binary_data);
 }
 
+/* Without it no new pod starts: those that run are better off as they are, and those that wait for it start with it. */
+static bool lacks_any(struct world *world, const char *ns, const struct uses *uses)
+{
+	bool lacks = false;
+	for (size_t i = 0; i < uses->len && !lacks; i++) {
+		autounref void *found = uses->items[i].optional ? NULL : world_find(world, uses->items[i].secret ? CACHED_SECRETS : CACHED_CONFIG_MAPS, ns, uses->items[i].name);
+		lacks = !uses->items[i].optional && !found;
+	}
+	return lacks;
+}
+
 static uint32_t hash_names(const struct uses *uses)
 {
 	autobuf struct buf names = BUF_INIT(1 << 20);
@@ -181,6 +194,8 @@ static int reconcile(struct reconciler *r, const char *ns, const char *key, stru
 		return 0;
 	const struct core_v1_pod_template_spec *template = kind->template(object);
 	collect_uses(template, &uses);
+	if (lacks_any(r->world, ns, &uses))
+		return 0; /* once it is made, that wakes us */
 	if (!hash_uses(r->world, ns, &uses, hash))
 		return error_set(err, EIO, "cannot hash what %s uses", name);
 	const char *known = api_map_get(&api_metadata(object)->annotations, ANNOTATION_CONFIG_HASH);
@@ -191,6 +206,10 @@ static int reconcile(struct reconciler *r, const char *ns, const char *key, stru
 	 * its pods start with what is there now.
 	 */
 	bool roll = known && strncmp(known, hash, NAMES_LEN + 1) == 0;
+	struct rollout_goal goal;
+	kind->goal(object, &goal);
+	if (roll && !goal.rolls)
+		return 0; /* paused, or OnDelete: when it rolls again, what it was started with is still noted */
 	int result = write_hash(r, kind, object, hash, roll, err);
 	if (!result && roll)
 		reconciler_event(r, object, EVENT_NORMAL, "ConfigChanged", "A ConfigMap or Secret that the pods use has changed: rolling out");
@@ -242,9 +261,9 @@ const struct controller config_rollout_controller = {
 	.name = "config-rollout-controller",
 	.account = "config-rollout-controller",
 	.workers = 2,
-	.watches = (const struct controller_watch[]){{.what = CACHED_DEPLOYMENTS, .wake = wake_by_workload},
-		{.what = CACHED_STATEFUL_SETS, .wake = wake_by_workload},
-		{.what = CACHED_DAEMON_SETS, .wake = wake_by_workload},
+	.watches = (const struct controller_watch[]){{.what = CACHED_DEPLOYMENTS, .wake = wake_by_workload, .matters = workload_matters},
+		{.what = CACHED_STATEFUL_SETS, .wake = wake_by_workload, .matters = workload_matters},
+		{.what = CACHED_DAEMON_SETS, .wake = wake_by_workload, .matters = workload_matters},
 		{.what = CACHED_CONFIG_MAPS, .wake = wake_by_map, .matters = map_matters},
 		{.what = CACHED_SECRETS, .wake = wake_by_secret},
 		{.what = CACHED_NONE}},

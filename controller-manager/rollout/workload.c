@@ -57,11 +57,6 @@ static struct core_v1_pod_template_spec *deployment_template(const void *object)
 	return &((struct apps_v1_deployment *)object)->spec.template;
 }
 
-static const struct meta_v1_label_selector *deployment_selector(const void *object)
-{
-	return ((const struct apps_v1_deployment *)object)->spec.selector;
-}
-
 static void deployment_goal(const void *object, struct rollout_goal *ret)
 {
 	const struct apps_v1_deployment *d = object;
@@ -69,8 +64,11 @@ static void deployment_goal(const void *object, struct rollout_goal *ret)
 		.observed = d->status.observed_generation >= d->metadata.generation,
 		.pods = d->spec.replicas ? *d->spec.replicas : 1,
 		.min_ready_seconds = d->spec.min_ready_seconds};
-	for (uint32_t i = 0; i < d->status.conditions.len; i++)
-		ret->past_deadline |= str_equal(d->status.conditions.items[i].type, "Progressing") && str_equal(d->status.conditions.items[i].reason, "ProgressDeadlineExceeded");
+	for (uint32_t i = 0; i < d->status.conditions.len; i++) {
+		const struct apps_v1_deployment_condition *c = &d->status.conditions.items[i];
+		if (str_equal(c->type, "Progressing") && str_equal(c->reason, "ProgressDeadlineExceeded"))
+			ret->late = str_or(c->message, "");
+	}
 }
 
 static int deployment_revisions(struct world *world, const void *object, struct arena *arena, struct revisions *ret, struct error *err)
@@ -99,11 +97,6 @@ static struct core_v1_pod_template_spec *stateful_template(const void *object)
 	return &((struct apps_v1_stateful_set *)object)->spec.template;
 }
 
-static const struct meta_v1_label_selector *stateful_selector(const void *object)
-{
-	return ((const struct apps_v1_stateful_set *)object)->spec.selector;
-}
-
 static void stateful_goal(const void *object, struct rollout_goal *ret)
 {
 	const struct apps_v1_stateful_set *set = object;
@@ -122,11 +115,6 @@ static void stateful_goal(const void *object, struct rollout_goal *ret)
 static struct core_v1_pod_template_spec *daemon_template(const void *object)
 {
 	return &((struct apps_v1_daemon_set *)object)->spec.template;
-}
-
-static const struct meta_v1_label_selector *daemon_selector(const void *object)
-{
-	return ((const struct apps_v1_daemon_set *)object)->spec.selector;
 }
 
 static void daemon_goal(const void *object, struct rollout_goal *ret)
@@ -162,7 +150,7 @@ static int history_revisions(struct world *world, const void *object, struct are
 
 /* ---- conditions: three types with the same fields ---- */
 
-#define DEFINE_SET_CONDITION(function, type_name)                                                                                                             \
+#define DEFINE_CONDITIONS(function, get, type_name)                                                                                                      \
 	static bool function(void *copy, const char *type, const char *status, const char *reason, const char *message)                                              \
 	{                                                                                                                                                            \
 		struct type_name *object = copy;                                                                                                                     \
@@ -171,11 +159,6 @@ static int history_revisions(struct world *world, const void *object, struct are
 		while (at < object->status.conditions.len && !str_equal(object->status.conditions.items[at].type, type))                                             \
 			at++;                                                                                                                                        \
 		bool there = at < object->status.conditions.len;                                                                                                     \
-		if (!*status) {                                                                                                                                      \
-			if (there)                                                                                                                                   \
-				api_list_remove(&object->status.conditions, at);                                                                                     \
-			return there;                                                                                                                                \
-		}                                                                                                                                                    \
 		if (!there)                                                                                                                                          \
 			at = object->status.conditions.len, (void)api_list_add(arena, &object->status.conditions);                                                   \
 		__typeof__(object->status.conditions.items[0]) *c = &object->status.conditions.items[at];                                                            \
@@ -188,15 +171,23 @@ static int history_revisions(struct world *world, const void *object, struct are
 		c->reason = arena_strdup(arena, reason);                                                                                                             \
 		c->message = arena_strdup(arena, message);                                                                                                           \
 		return true;                                                                                                                                         \
+	}                                                                                                                                                            \
+	static const char *get(const void *object, const char *type)                                                                                                 \
+	{                                                                                                                                                            \
+		const struct type_name *o = object;                                                                                                                  \
+		for (uint32_t i = 0; i < o->status.conditions.len; i++)                                                                                              \
+			if (str_equal(o->status.conditions.items[i].type, type))                                                                                     \
+				return str_or(o->status.conditions.items[i].status, "");                                                                             \
+		return "";                                                                                                                                           \
 	}
-DEFINE_SET_CONDITION(deployment_set, apps_v1_deployment)
-DEFINE_SET_CONDITION(stateful_set, apps_v1_stateful_set)
-DEFINE_SET_CONDITION(daemon_set, apps_v1_daemon_set)
+DEFINE_CONDITIONS(deployment_set, deployment_condition, apps_v1_deployment)
+DEFINE_CONDITIONS(stateful_set, stateful_condition, apps_v1_stateful_set)
+DEFINE_CONDITIONS(daemon_set, daemon_condition, apps_v1_daemon_set)
 
 const struct workload_kind workload_kinds[] = {
-	{"deployments", "Deployment", CACHED_DEPLOYMENTS, LABEL_TEMPLATE_HASH, false, deployment_template, deployment_selector, deployment_goal, deployment_revisions, deployment_set},
-	{"statefulsets", "StatefulSet", CACHED_STATEFUL_SETS, LABEL_REVISION_HASH, true, stateful_template, stateful_selector, stateful_goal, history_revisions, stateful_set},
-	{"daemonsets", "DaemonSet", CACHED_DAEMON_SETS, LABEL_REVISION_HASH, false, daemon_template, daemon_selector, daemon_goal, history_revisions, daemon_set},
+	{"deployments", "Deployment", CACHED_DEPLOYMENTS, LABEL_TEMPLATE_HASH, false, deployment_template, deployment_goal, deployment_revisions, deployment_set, deployment_condition},
+	{"statefulsets", "StatefulSet", CACHED_STATEFUL_SETS, LABEL_REVISION_HASH, true, stateful_template, stateful_goal, history_revisions, stateful_set, stateful_condition},
+	{"daemonsets", "DaemonSet", CACHED_DAEMON_SETS, LABEL_REVISION_HASH, false, daemon_template, daemon_goal, history_revisions, daemon_set, daemon_condition},
 };
 const size_t workload_kind_count = array_len(workload_kinds);
 
@@ -234,17 +225,16 @@ bool workload_asks(const void *object, const char *annotation)
 	return str_equal(api_map_get(&api_metadata(object)->annotations, annotation), "true");
 }
 
-int workload_pods(struct world *world, const struct workload_kind *kind, const void *object, struct informer_list *ret, struct error *err)
+void workload_pods(struct world *world, const struct workload_kind *kind, const void *object, const struct revisions *revisions, struct informer_list *ret)
 {
-	autolist struct informer_list all = INFORMER_LIST_INIT;
-	struct selector *selector = NULL;
-	int r = label_selector_from(kind->selector(object), &selector, err);
-	if (r)
-		return r;
-	world_list_namespace(world, CACHED_PODS, api_metadata(object)->namespace, &all);
-	for (size_t i = 0; i < all.len; i++)
-		if (selector_matches_labels(selector, &api_metadata(all.items[i])->labels))
-			informer_list_add(ret, api_ref(all.items[i]));
-	selector_free(selector);
-	return 0;
+	bool by_sets = kind->what == CACHED_DEPLOYMENTS;
+	for (size_t i = 0; i < (by_sets ? revisions->len : 1); i++)
+		world_list_index(world, CACHED_PODS, INDEX_OWNER, api_metadata(by_sets ? revisions->items[i].holder : object)->uid, ret);
+}
+
+bool workload_matters(const void *old_object, const void *object)
+{
+	const struct meta_v1_object_meta *old = api_metadata(old_object), *meta = api_metadata(object);
+	return old->generation != meta->generation || !str_equal(old->uid, meta->uid) || !api_map_equal(&old->annotations, &meta->annotations) ||
+	       old->deletion_timestamp.set != meta->deletion_timestamp.set;
 }

@@ -38,7 +38,7 @@ struct rollout_goal {
 	int32_t pods;      /* of the current revision, once it is over */
 	int32_t min_ready_seconds;
 	int64_t deadline_ns; /* 0: none */
-	bool past_deadline;  /* as the object's own status says it */
+	const char *late; /* what the object's own status says of the revision that is past its deadline, naming its holder; NULL: none is. Borrowed */
 };
 
 struct workload_kind {
@@ -47,12 +47,13 @@ struct workload_kind {
 	const char *revision_label;
 	bool stuck_pods_must_go; /* its controller waits for pods of a revision that is no longer wanted */
 	struct core_v1_pod_template_spec *(*template)(const void *object);
-	const struct meta_v1_label_selector *(*selector)(const void *object);
 	void (*goal)(const void *object, struct rollout_goal *ret);
 	/* References and templates go into `arena`. */
 	int (*revisions)(struct world *world, const void *object, struct arena *arena, struct revisions *ret, struct error *err);
-	/* Sets a condition of the status of a copy; false where it stands there already, and status is "" to remove it. */
+	/* Sets a condition of the status of a copy; false where it stands there already. */
 	bool (*set_condition)(void *copy, const char *type, const char *status, const char *reason, const char *message);
+	/* "True", "False"; "": there is none. Borrowed. */
+	const char *(*condition)(const void *object, const char *type);
 };
 extern const struct workload_kind workload_kinds[];
 extern const size_t workload_kind_count;
@@ -64,7 +65,9 @@ const struct workload_kind *workload_of_key(const char *key, const char **ret_na
 /* Queues the key of an object of one of the kinds. */
 void workload_add(struct reconciler *r, const struct workload_kind *kind, const void *object, int64_t after_ns);
 bool workload_asks(const void *object, const char *annotation);
-/* The pods that the object's selector matches, in its namespace. */
-int workload_pods(struct world *world, const struct workload_kind *kind, const void *object, struct informer_list *ret, struct error *err);
+/* The pods that it, or the ReplicaSets that hold its revisions, control. */
+void workload_pods(struct world *world, const struct workload_kind *kind, const void *object, const struct revisions *revisions, struct informer_list *ret);
+/* Whether a change is any but of the status. */
+bool workload_matters(const void *old_object, const void *object);
 
 #endif

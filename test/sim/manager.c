@@ -260,15 +260,13 @@ static bool in_index(const void *object, const char *index, const char *value)
 
 static void sim_list(struct world *world, enum cached what, const char *index, const char *value, struct informer_list *ret)
 {
-	struct informer_list list = INFORMER_LIST_INIT;
 	const struct table *seen = &cache_of(what)->seen;
 	size_t start = seen->len ? sim_random(seen->len) : 0; /* an informer's order means nothing either */
 	for (size_t i = 0; i < seen->len; i++) {
 		void *object = seen->items[(start + i) % seen->len].object;
 		if (in_index(object, index, value))
-			informer_list_add(&list, api_ref(object));
+			informer_list_add(ret, api_ref(object));
 	}
-	*ret = list;
 }
 
 static uint64_t sim_version(struct world *world, enum cached what)

@@ -148,14 +148,12 @@ static bool in_index(const void *object, const char *index, const char *value)
 
 static void fake_list(struct world *world, enum cached what, const char *index, const char *value, struct informer_list *ret)
 {
-	struct informer_list list = INFORMER_LIST_INIT;
 	what = fake_what(what);
 	pthread_mutex_lock(&fake.lock);
 	for (size_t i = 0; i < fake.count; i++)
 		if (fake.objects[i].what == what && fake.objects[i].seen && in_index(fake.objects[i].seen, index, value))
-			informer_list_add(&list, api_ref(fake.objects[i].seen));
+			informer_list_add(ret, api_ref(fake.objects[i].seen));
 	pthread_mutex_unlock(&fake.lock);
-	*ret = list;
 }
 
 static uint64_t fake_version(struct world *world, enum cached what)

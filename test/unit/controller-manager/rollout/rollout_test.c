@@ -180,12 +180,6 @@ static void test_rolls_when_contents_change(void **state)
 			if (rows[i].rolls)
 				assert_string_equal(after, annotation(s, ANNOTATION_CONFIG_HASH));
 		}
-		/* Deleted and made again: both are changes. */
-		autoerror struct error err = {0};
-		size_t writes = fake.writes + 1;
-		world_delete(&fake.world, CACHED_CONFIG_MAPS, fake_live(CACHED_CONFIG_MAPS, "n", "settings"), NULL, &err);
-		reconcile(&config, s);
-		assert_int_equal(fake.writes - writes, 1);
 	}
 }
 
@@ -214,6 +208,94 @@ static void test_new_names_do_not_roll_again(void **state)
 		fake_edit(CACHED_CONFIG_MAPS, "n", "unused", NULL, "{\"data\":{\"a\":\"9\"}}");
 		reconcile(&config, s);
 		assert_non_null(api_map_get(&template_of(s)->metadata.annotations, ANNOTATION_CONFIG_HASH));
+	}
+}
+
+static const char *hash_of(const struct subject *s)
+{
+	return str_or(api_map_get(&template_of(s)->metadata.annotations, ANNOTATION_CONFIG_HASH), "");
+}
+
+static void delete(enum cached what, const char *name)
+{
+	autoerror struct error err = {0};
+	assert_int_equal(world_delete(&fake.world, what, fake_live(what, "n", name), NULL, &err), 0);
+}
+
+static const char settings_json[] = "{\"apiVersion\":\"v1\",\"kind\":\"ConfigMap\",\"metadata\":{\"name\":\"settings\",\"namespace\":\"n\"},\"data\":{%s}}";
+
+/* Applied before what it uses: its pods wait for that, and there is nothing to roll. Deleted meanwhile: what runs is left running. */
+static void test_what_must_be_there_is_waited_for(void **state)
+{
+	ALL_SUBJECTS(state) {
+		add_subject(s, ROLLS);
+		size_t writes = fake.writes;
+		reconcile(&config, s);
+		assert_int_equal(fake.writes, writes);
+		add_settings();
+		reconcile(&config, s);
+		assert_string_equal(hash_of(s), "");
+		assert_int_equal(strlen(annotation(s, ANNOTATION_CONFIG_HASH)), 33);
+		static const struct {
+			const char *data;
+			bool rolls;
+		} rows[] = {{"\"a\":\"1\"", false}, {"\"a\":\"2\"", true}, {"\"b\":\"3\",\"a\":\"2\"", true}, {"\"a\":\"2\",\"b\":\"3\"", false}};
+		for (size_t i = 0; i < array_len(rows); i++) {
+			autofree char *before = xstrdup(hash_of(s)), *json = xprintf(settings_json, rows[i].data);
+			delete (CACHED_CONFIG_MAPS, "settings");
+			reconcile(&config, s);
+			assert_string_equal(hash_of(s), before);
+			fake_add(json);
+			reconcile(&config, s);
+			assert_int_equal(!str_equal(hash_of(s), before), rows[i].rolls);
+		}
+	}
+}
+
+/* What may be missing is a state like another: pods that run without it are not those that run with it. */
+static void test_what_may_be_missing_rolls_when_it_comes_and_goes(void **state)
+{
+	ALL_SUBJECTS(state) {
+		add_settings();
+		add_subject(s, ROLLS);
+		fake_edit(s->what, "n", "w", NULL,
+			"{\"spec\":{\"template\":{\"spec\":{\"volumes\":[],\"containers\":[{\"name\":\"c\",\"image\":\"good\",\"envFrom\":[{\"configMapRef\":{\"name\":\"settings\",\"optional\":true}}]}]}}}}");
+		reconcile(&config, s);
+		delete (CACHED_CONFIG_MAPS, "settings");
+		reconcile(&config, s);
+		autofree char *without = xstrdup(hash_of(s));
+		assert_string_not_equal(without, "");
+		autofree char *json = xprintf(settings_json, "\"a\":\"1\"");
+		fake_add(json);
+		reconcile(&config, s);
+		assert_string_not_equal(hash_of(s), without);
+		/* One reference that needs it is enough. */
+		fake_edit(s->what, "n", "w", NULL,
+			"{\"spec\":{\"template\":{\"spec\":{\"containers\":[{\"name\":\"c\",\"image\":\"good\",\"envFrom\":[{\"configMapRef\":{\"name\":\"settings\",\"optional\":true}}],\"env\":[{\"name\":\"A\",\"valueFrom\":{\"configMapKeyRef\":{\"name\":\"settings\",\"key\":\"a\"}}}]}]}}}}");
+		reconcile(&config, s);
+		autofree char *with = xstrdup(hash_of(s));
+		delete (CACHED_CONFIG_MAPS, "settings");
+		reconcile(&config, s);
+		assert_string_equal(hash_of(s), with);
+	}
+}
+
+/* Paused, or updated by whoever deletes pods: nothing is written to the template until it rolls again, and then what has changed since is not forgotten. */
+static void test_what_does_not_roll_is_left_alone(void **state)
+{
+	ALL_SUBJECTS(state) {
+		bool pauses = s->what == CACHED_DEPLOYMENTS;
+		add_settings();
+		add_subject(s, ROLLS);
+		reconcile(&config, s);
+		fake_edit(s->what, "n", "w", NULL, pauses ? "{\"spec\":{\"paused\":true}}" : "{\"spec\":{\"updateStrategy\":{\"type\":\"OnDelete\",\"rollingUpdate\":null}}}");
+		fake_edit(CACHED_CONFIG_MAPS, "n", "settings", NULL, "{\"data\":{\"a\":\"2\"}}");
+		size_t writes = fake.writes;
+		reconcile(&config, s);
+		assert_int_equal(fake.writes, writes);
+		fake_edit(s->what, "n", "w", NULL, pauses ? "{\"spec\":{\"paused\":false}}" : "{\"spec\":{\"updateStrategy\":{\"type\":\"RollingUpdate\"}}}");
+		reconcile(&config, s);
+		assert_string_not_equal(hash_of(s), "");
 	}
 }
 
@@ -339,6 +421,100 @@ static void test_later_crashes_do_not_undo(void **state)
 	}
 }
 
+/* What failed once is tried again and works: from then on it is the good one, and its pods are like others. */
+static void test_a_failed_revision_may_come_out_well(void **state)
+{
+	ALL_SUBJECTS(state) {
+		begin_bad_rollout(s);
+		crash(3);
+		for (int i = 0; i < 4; i++) {
+			reconcile(&rollback, s);
+			work(4);
+		}
+		reconcile(&rollback, s);
+		assert_string_equal(condition(s), "True RolloutFailed");
+		broken_image = "none";
+		set_image(s, "bad");
+		for (int i = 0; i < 4; i++) {
+			work(4);
+			reconcile(&rollback, s);
+			assert_string_equal(condition(s), "False NewRollout");
+		}
+		assert_string_equal(image_of(s), "bad");
+		assert_string_equal(annotation(s, ANNOTATION_BACK_FROM), "");
+		assert_string_equal(annotation(s, ANNOTATION_BACK_REASON), "");
+		/* A pod of it that is not ready is nobody's to delete. */
+		for (size_t i = 0; i < fake.count; i++)
+			if (fake.objects[i].what == CACHED_PODS && fake.objects[i].live)
+				fake_run_pod(fake.objects[i].live, false);
+		size_t writes = fake.writes;
+		reconcile(&rollback, s);
+		assert_int_equal(fake.writes, writes);
+	}
+}
+
+/* As kubectl undoes it: the annotations are those of the set that comes back. What was known of rollouts is not among them. */
+static void test_undone_by_hand(void **state)
+{
+	const struct subject *s = &subjects[0];
+	add_settings();
+	begin_bad_rollout(s);
+	fake_edit(s->what, "n", "w", NULL, "{\"metadata\":{\"annotations\":{" ROLLS "}}}");
+	reconcile(&config, s);
+	crash(3);
+	for (int i = 0; i < 4; i++) {
+		reconcile(&rollback, s);
+		work(4);
+	}
+	reconcile(&rollback, s);
+	assert_string_equal(condition(s), "True RolloutFailed");
+	static const char *const known[] = {ANNOTATION_CONFIG_HASH, ANNOTATION_GOOD, ANNOTATION_BACK_FROM, ANNOTATION_BACK_REASON};
+	autobuf struct buf patch = BUF_INIT(4096);
+	buf_printf(&patch, "{\"metadata\":{\"annotations\":{");
+	for (size_t i = 0; i < array_len(known); i++) {
+		assert_string_not_equal(annotation(s, known[i]), "");
+		for (size_t o = 0; o < fake.count; o++)
+			if (fake.objects[o].what == CACHED_REPLICA_SETS && fake.objects[o].live)
+				assert_null(api_map_get(&api_metadata(fake.objects[o].live)->annotations, known[i]));
+		buf_printf(&patch, "%s\"%s\":null", i ? "," : "", known[i]);
+	}
+	buf_printf(&patch, "}},\"spec\":{\"template\":{\"spec\":{\"containers\":[{\"name\":\"c\",\"image\":\"bad\"}]}}}}");
+	broken_image = "none";
+	fake_edit(s->what, "n", "w", NULL, patch.data);
+	autofree char *before = xstrdup(hash_of(s));
+	for (int i = 0; i < 4; i++) {
+		reconcile(&config, s);
+		work(4);
+		reconcile(&rollback, s);
+	}
+	assert_string_equal(image_of(s), "bad");
+	assert_string_equal(hash_of(s), before); /* one rollout, not two */
+	assert_string_equal(condition(s), "False NewRollout");
+	assert_string_not_equal(annotation(s, ANNOTATION_GOOD), "");
+}
+
+/* The status says that a rollout is late, but it is the one before this. */
+static void test_a_deadline_of_another_rollout(void **state)
+{
+	const struct subject *s = &subjects[0];
+	begin_bad_rollout(s);
+	clock_advance_test(601 * NSEC_PER_SEC);
+	work(2);
+	set_image(s, "better");
+	broken_image = "better";
+	work(1);
+	fake_edit(s->what, "n", "w", "status", "{\"status\":{\"conditions\":[{\"type\":\"Progressing\",\"status\":\"False\",\"reason\":\"ProgressDeadlineExceeded\",\"message\":\"ReplicaSet \\\"w-123\\\" has timed out progressing.\"}]}}");
+	reconcile(&rollback, s);
+	assert_string_equal(image_of(s), "better");
+	clock_advance_test(601 * NSEC_PER_SEC);
+	fake_edit(s->what, "n", "w", "status", "{\"status\":{\"conditions\":[]}}");
+	work(2);
+	clock_advance_test(601 * NSEC_PER_SEC);
+	work(2);
+	reconcile(&rollback, s);
+	assert_string_equal(image_of(s), "good");
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -347,6 +523,12 @@ int main(void)
 		TEST(test_rolls_when_contents_change),
 		TEST(test_only_where_asked),
 		TEST(test_new_names_do_not_roll_again),
+		TEST(test_what_must_be_there_is_waited_for),
+		TEST(test_what_may_be_missing_rolls_when_it_comes_and_goes),
+		TEST(test_what_does_not_roll_is_left_alone),
+		TEST(test_a_failed_revision_may_come_out_well),
+		TEST(test_undone_by_hand),
+		TEST(test_a_deadline_of_another_rollout),
 		TEST(test_goes_back_when_pods_crash),
 		TEST(test_goes_back_past_the_deadline),
 		TEST(test_nothing_to_go_back_to),
