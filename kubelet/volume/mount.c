@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "kubelet/volume/mount.h"
 
-#include "common/base/file.h"
-
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -24,28 +22,36 @@ static void unescape(char *s) {
 	*out = '\0';
 }
 
-/* Mount points at or below `dir` in the order of mounting; free each and the list. */
+/* The mount point of a line of mountinfo, unescaped in place; NULL: the line has none. */
+static char *mount_point(char *line) {
+	for (int i = 0; i < 4 && line; i++)
+		line = (line = strchr(line, ' ')) ? line + 1 : NULL;
+	char *end = line ? strchr(line, ' ') : NULL;
+	if (!end)
+		return NULL;
+	*end = '\0';
+	unescape(line);
+	return line;
+}
+
+static void close_file(FILE **file) {
+	if (*file)
+		fclose(*file);
+}
+
+/* Mount points at or below `dir` in the order of mounting; free each and the list. Line by line: the table of a full node is large, and many pods end at once. */
 static size_t list_below(const char *dir, char ***ret) {
-	autofree char *table = NULL;
-	size_t len, count = 0, cap = 0, dir_len = strlen(dir);
+	cleanup(close_file) FILE *table = fopen("/proc/self/mountinfo", "re");
+	autofree char *line = NULL;
+	size_t line_cap = 0, count = 0, cap = 0, dir_len = strlen(dir);
 	*ret = NULL;
-	if (file_read(AT_FDCWD, "/proc/self/mountinfo", MOUNT_MAX_TABLE, &table, &len, NULL) < 0)
-		return 0;
-	char *save = NULL;
-	for (char *line = strtok_r(table, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
-		char *field = line;
-		for (int i = 0; i < 4 && field; i++)
-			field = (field = strchr(field, ' ')) ? field + 1 : NULL;
-		char *end = field ? strchr(field, ' ') : NULL;
-		if (!end)
-			continue;
-		*end = '\0';
-		unescape(field);
-		if (strncmp(field, dir, dir_len) != 0 || (field[dir_len] && field[dir_len] != '/'))
+	while (table && getline(&line, &line_cap, table) > 0) {
+		const char *point = mount_point(line);
+		if (!point || strncmp(point, dir, dir_len) != 0 || (point[dir_len] && point[dir_len] != '/'))
 			continue;
 		if (count == cap)
 			*ret = xreallocarray(*ret, cap = cap ? cap * 2 : 8, sizeof(char *));
-		(*ret)[count++] = xstrdup(field);
+		(*ret)[count++] = xstrdup(point);
 	}
 	return count;
 }

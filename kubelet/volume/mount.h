@@ -5,8 +5,6 @@
 
 #include "common/base/error.h"
 
-#define MOUNT_MAX_TABLE (64u << 20) /* bytes of /proc/self/mountinfo we read */
-
 /* True where something is mounted at exactly this path (links in it are not followed). */
 bool mount_is_point(const char *path);
 /* Makes what is mounted below it appear in other bind mounts of it; where it is no mount point, by a mount of its own. */
