@@ -28,11 +28,18 @@
  */
 #define WORK_PER_LOOK 40
 #define LOOKS_FOLLOW 8 /* so many ticks: at the first of them, the second, the fourth and the last */
+#define FILES_FOLLOW 4 /* from this tick on they let go of the pages of programs too */
 #define WORTH_LOOKING ((size_t)1 << 20) /* so much came or went: worth it in any case */
 #define WORTH_LOOKING_FILES ((size_t)4 << 20) /* of all pages; those of programs come back by themselves as they are used: some are no burst */
 
+/* Of jemalloc, in programs that are linked with it. */
+extern int mallctl(const char *name, void *old, size_t *old_len, void *new, size_t new_len) __attribute__((weak));
+#define PURGE_ALL "arena.4096.purge" /* 4096: MALLCTL_ARENAS_ALL */
+
 void memory_be_sparing(char **argv)
 {
+	if (mallctl)
+		return; /* told by malloc_conf of the program */
 	static const char name[] = "GLIBC_TUNABLES", wanted[] = "glibc.malloc.tcache_count=0";
 	const char *set = getenv(name);
 	char self[PATH_MAX];
@@ -70,21 +77,34 @@ static bool read_header(const char *line, struct mapping *ret)
 	return true;
 }
 
+static void malloc_give_back(void)
+{
+	if (mallctl)
+		mallctl(PURGE_ALL, NULL, NULL, NULL, 0);
+	else
+		malloc_trim(0);
+}
+
 void heap_trim(void)
 {
 	blocks_trim();
-	malloc_trim(0);
+	malloc_give_back();
 }
 
 bool memory_tidy(void)
 {
 	/* What was returned already still counts as free, so only what came on top of it tells. Two at once do no harm. */
 	static size_t left;
-	size_t last = __atomic_load_n(&left, __ATOMIC_RELAXED), now = mallinfo2().fordblks;
-	bool worth_trimming = now > last + WORTH_TRIMMING, of_blocks = blocks_count().dirty > WORTH_TRIMMING_BLOCKS;
-
+	bool of_blocks = blocks_count().dirty > WORTH_TRIMMING_BLOCKS;
 	if (of_blocks)
 		blocks_trim();
+	if (mallctl) {
+		/* It knows its free pages, and has nothing to walk but those. */
+		malloc_give_back();
+		return true;
+	}
+	size_t last = __atomic_load_n(&left, __ATOMIC_RELAXED), now = mallinfo2().fordblks;
+	bool worth_trimming = now > last + WORTH_TRIMMING;
 	if (worth_trimming) {
 		malloc_trim(0);
 		now = mallinfo2().fordblks;
@@ -158,7 +178,10 @@ int memory_look(unsigned *step)
 	if (!moved && !follows && worked_ns(CLOCK_PROCESS_CPUTIME_ID) - worked < WORK_PER_LOOK * cost)
 		return TIDY_MS;
 	int64_t begun = worked_ns(CLOCK_THREAD_CPUTIME_ID);
-	if (memory_tidy())
+	bool gave = memory_tidy(), long_still = follows && still >= FILES_FOLLOW;
+	if (long_still)
+		memory_trim_files(); /* a burst that paused was taken for over, and brought its pages back when it went on */
+	if (gave || long_still)
 		now = memory_use();
 	cost = worked_ns(CLOCK_THREAD_CPUTIME_ID) - begun;
 	worked = worked_ns(CLOCK_PROCESS_CPUTIME_ID);

@@ -9,7 +9,7 @@
 /*
  * Makes malloc sparing, for a daemon of many threads: two heaps for all of them, and no chunks kept aside for each, which would hold whole pages. The C library
  * takes the latter from the environment alone (GLIBC_TUNABLES): the program starts itself anew with it, once, unless the variable was set by somebody else; it is
- * not left to children. Call first in main.
+ * not left to children. Call first in main. Nothing is done where the program is linked with jemalloc: that is told by its malloc_conf.
  */
 void memory_be_sparing(char **argv);
 /* Returns free heap to the system. Thread safe; takes a millisecond or few. */

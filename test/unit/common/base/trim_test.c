@@ -91,6 +91,13 @@ static void test_look(void **state) {
 	assert_true(resident((char *)clean) > 0); /* it may go on */
 	assert_int_equal(memory_look(&step), then);
 	assert_int_equal(resident((char *)clean), 0); /* it is over */
+	(void)clean[0];
+	memory_look(&step);
+	assert_true(resident((char *)clean) > 0);
+	for (unsigned looks = 0; resident((char *)clean) > 0; looks++) {
+		assert_true(looks < 4); /* as it is still so much later */
+		memory_look(&step);
+	}
 	munmap((char *)burst, BURST);
 	munmap((char *)clean, SIZE);
 }
