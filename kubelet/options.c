@@ -50,6 +50,7 @@ static const struct flag flags[] = {
 	{"cni-cache-dir", 0, FLAG_STRING, FIELD(cni_cache_dir), "", "folder of CNI results; default <root-dir>/cni", 0, 0},
 	{"device-plugins-dir", 0, FLAG_STRING, FIELD(device_plugins_dir), "", "folder of the sockets of device plugins; default <root-dir>/device-plugins", 0, 0},
 	{"pod-resources-dir", 0, FLAG_STRING, FIELD(pod_resources_dir), "", "folder of the socket that tells who has which device; default <root-dir>/pod-resources", 0, 0},
+	{"cdi-spec-dirs", 0, FLAG_STRING_LIST, FIELD(cdi_dirs), "/etc/cdi,/var/run/cdi", "folders of CDI files, which say what containers need for a device; the later one wins", 0, 0},
 	{"bridge-name", 0, FLAG_STRING, FIELD(bridge_name), "cni0", "bridge of the CNI configuration that is made where there is none", 0, 0},
 	{"address", 0, FLAG_STRING, FIELD(address), "0.0.0.0", "address to serve on", 0, 0},
 	{"port", 0, FLAG_INT, FIELD(port), "10250", "port to serve on; 0: none", 0, 65535},

@@ -54,6 +54,7 @@ struct kubelet_options {
 	char *config_dir, *image_credentials_policy, *swap_behavior;
 	struct flag_list preloaded_images;
 	char *cpu_policy, *memory_policy, *topology_policy, *topology_scope, *reserved_cpus;
+	struct flag_list cdi_dirs;
 	struct flag_list cpu_policy_options, topology_options, reserved_memory, feature_gates;
 	int64_t cpu_reconcile_ns;
 	bool cleanup, version, help;

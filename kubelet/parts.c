@@ -137,12 +137,16 @@ static int open_runtime(struct kubelet *kubelet, struct error *err) {
 	if (!pulled_policy_is_known(o->image_credentials_policy))
 		return error_set(err, EINVAL, "image-credentials-verification-policy: there is no \"%s\"", o->image_credentials_policy);
 	autofree char *links = log_links_dir(o);
+	autofree const char **cdi_dirs = xcalloc(o->cdi_dirs.len + 1, sizeof(*cdi_dirs));
+	for (size_t i = 0; i < o->cdi_dirs.len; i++)
+		cdi_dirs[i] = o->cdi_dirs.items[i];
 	const struct runtime_options options = {
 		.root_dir = o->runtime_root,
 		.run_dir = o->run_dir,
 		.runc_path = str_empty(o->runc_path) ? NULL : o->runc_path,
 		.conmon_path = str_empty(o->conmon_path) ? NULL : o->conmon_path,
 		.seccomp_dir = o->seccomp_dir,
+		.cdi_dirs = cdi_dirs,
 		.log_links_dir = links,
 		.log_max_bytes = quantity_value(&log_size),
 		.log_max_files = (int)o->container_log_max_files,

@@ -270,6 +270,11 @@ static int add_devices(const struct build_container_input *in, struct env_list *
 		ret->mounts = mounts;
 		ret->mount_count += grant.mount_count;
 	}
+	if (grant.cdi_count) {
+		const char **names = arena_calloc(arena, grant.cdi_count + 1, sizeof(*names));
+		memcpy(names, grant.cdi_devices, grant.cdi_count * sizeof(*names));
+		ret->cdi_devices = names;
+	}
 	ret->devices = grant.devices;
 	ret->device_count = grant.device_count;
 	return 0;

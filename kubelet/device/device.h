@@ -42,6 +42,8 @@ struct device_grant {
 	size_t mount_count;
 	struct container_device *devices;
 	size_t device_count;
+	const char **cdi_devices; /* names; see runtime.h */
+	size_t cdi_count;
 };
 /* Also tells plugins that want to know that the container starts. Blocks. */
 int device_manager_grant(struct device_manager *manager, const struct core_v1_pod *pod, const char *container, struct arena *arena, struct device_grant *ret, struct error *err);

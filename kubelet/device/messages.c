@@ -2,6 +2,7 @@
 #include "kubelet/device/messages.h"
 
 #include "common/base/map.h"
+#include "kubelet/runtime/cdi.h"
 
 #include <errno.h>
 
@@ -256,6 +257,15 @@ static int read_node(struct cursor c, struct arena *arena, struct container_devi
 	&(list)[(count)++]; \
 })
 
+static int read_cdi_device(struct cursor c, struct arena *arena, const char **ret) {
+	struct proto_field f;
+	*ret = "";
+	while (proto_next(&c, &f))
+		if (f.number == 1)
+			*ret = text_in(arena, &f);
+	return c.failed || !cdi_is_device(*ret) ? -EBADMSG : 0;
+}
+
 int device_allocated_read(const void *data, size_t len, struct arena *arena, struct device_grant *ret, struct error *err) {
 	struct cursor c;
 	struct proto_field f;
@@ -270,7 +280,7 @@ int device_allocated_read(const void *data, size_t len, struct arena *arena, str
 		else if (f.number == 3)
 			r = read_node(f.bytes, arena, ADD(arena, ret->devices, ret->device_count));
 		else if (f.number == 5)
-			return error_set(err, ENOTSUP, "CDI devices are not supported");
+			r = read_cdi_device(f.bytes, arena, ADD(arena, ret->cdi_devices, ret->cdi_count));
 	}
 	return r < 0 || c.failed ? error_set(err, EBADMSG, "the device plugin's answer cannot be read") : 0;
 }

@@ -43,7 +43,7 @@ void device_put_allocate(struct buf *out, const char *const *ids);  /* for one c
 void device_put_preferred(struct buf *out, const char *const *available, const char *const *required, size_t count);
 /* The ids of the first container; NULL terminated, free each and the list. */
 int device_preferred_read(const void *data, size_t len, char ***ret);
-/* Adds what the first container is given. CDI devices are refused: -ENOTSUP. */
+/* Adds what the first container is given. */
 int device_allocated_read(const void *data, size_t len, struct arena *arena, struct device_grant *ret, struct error *err);
 
 #endif

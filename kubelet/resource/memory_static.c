@@ -3,6 +3,7 @@
  * Containers of Guaranteed pods get their memory and huge pages on as few NUMA nodes as can be, and may use no others. Nodes that some container has
  * together are given together or not at all; a node alone is not given together with others while a container has a part of it.
  */
+#include "common/base/log.h"
 #include "kubelet/container/resources.h"
 #include "kubelet/resource/cpu.h"
 #include "kubelet/resource/memory.h"
@@ -95,21 +96,31 @@ static uint64_t sum_cells(struct memory_node *nodes, size_t count, uint64_t cell
 	return sum;
 }
 
-/* How a sum is spread over nodes that are given together depends on the order of containers. */
-static bool same_nodes(struct memory_node *a, size_t count_a, struct memory_node *b, size_t count_b) {
+/* What does not change while the machine and what is reserved stay the same. */
+static bool same_machine(const struct memory_node *a, size_t count_a, const struct memory_node *b, size_t count_b) {
 	if (count_a != count_b)
 		return false;
 	for (size_t i = 0; i < count_a; i++) {
-		if (a[i].id != b[i].id || a[i].assignments != b[i].assignments || a[i].cells != b[i].cells || a[i].table_count != b[i].table_count)
+		if (a[i].id != b[i].id || a[i].table_count != b[i].table_count)
 			return false;
 		for (size_t k = 0; k < a[i].table_count; k++) {
-			const struct memory_table *x = &a[i].tables[k], *y = memory_table_of(&b[i], x->type);
+			const struct memory_table *x = &a[i].tables[k], *y = memory_table_of((struct memory_node *)&b[i], x->type);
 			if (!y || x->total != y->total || x->system_reserved != y->system_reserved || x->allocatable != y->allocatable)
 				return false;
-			for (int of_free = 0; of_free < 2; of_free++)
-				if (sum_cells(a, count_a, a[i].cells, x->type, of_free) != sum_cells(b, count_b, a[i].cells, x->type, of_free))
-					return false;
 		}
+	}
+	return true;
+}
+
+/* How a sum is spread over nodes that are given together depends on the order of containers. */
+static bool same_books(struct memory_node *a, struct memory_node *b, size_t count) {
+	for (size_t i = 0; i < count; i++) {
+		if (a[i].assignments != b[i].assignments || a[i].cells != b[i].cells)
+			return false;
+		for (size_t k = 0; k < a[i].table_count; k++)
+			for (int of_free = 0; of_free < 2; of_free++)
+				if (sum_cells(a, count, a[i].cells, a[i].tables[k].type, of_free) != sum_cells(b, count, a[i].cells, a[i].tables[k].type, of_free))
+					return false;
 	}
 	return true;
 }
@@ -132,14 +143,17 @@ static int check(struct memory_manager *memory, struct error *err) {
 	int r = describe(memory, &nodes, err);
 	if (r < 0)
 		return r;
-	if (memory->node_count) {
-		r = expect(memory, nodes, err);
-		if (r == 0 && !same_nodes(nodes, count, memory->nodes, memory->node_count))
-			r = error_set(err, EBADMSG, "the expected machine state is different from the real one");
-	} else if (memory->holding_count) {
+	if (!memory->node_count && memory->holding_count)
 		r = error_set(err, EBADMSG, "machine state can not be empty when it has memory assignments");
-	} else {
-		free(memory->nodes);
+	else if (memory->node_count && !same_machine(nodes, count, memory->nodes, memory->node_count))
+		r = error_set(err, EBADMSG, "the expected machine state is different from the real one");
+	else
+		r = expect(memory, nodes, err);
+	/* The holdings are what counts: where the books say something else of the same machine, they are made anew. */
+	if (r == 0 && (!memory->node_count || !same_books(nodes, memory->nodes, count))) {
+		if (memory->node_count)
+			log_warning("memory manager: the books do not say what containers have, and are made anew");
+		memory_nodes_free(memory->nodes, memory->node_count);
 		memory->nodes = take_ptr(nodes);
 		memory->node_count = count;
 	}

@@ -80,6 +80,7 @@ struct container {
 
 struct runtime {
 	char *root, *run, *runc, *conmon, *seccomp_dir, *log_links_dir, *version;
+	char **cdi_dirs; /* NULL terminated */
 	char boot_id[40];
 	int64_t log_max_bytes;
 	int log_max_files;

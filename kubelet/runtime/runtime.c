@@ -253,6 +253,16 @@ static int make_folders(struct runtime *runtime, struct error *err)
 	return 0;
 }
 
+static char **copy_strings(const char *const *list) {
+	size_t count = 0;
+	while (list && list[count])
+		count++;
+	char **out = xcalloc(count + 1, sizeof(*out));
+	for (size_t i = 0; i < count; i++)
+		out[i] = xstrdup(list[i]);
+	return out;
+}
+
 int runtime_open(const struct runtime_options *options, struct runtime **ret, struct error *err)
 {
 	struct runtime *runtime = xnew(struct runtime);
@@ -261,6 +271,7 @@ int runtime_open(const struct runtime_options *options, struct runtime **ret, st
 		.run = xstrdup(options->run_dir ? options->run_dir : RUNTIME_RUN_DEFAULT),
 		.runc = find_program(options->runc_path, "runc"),
 		.conmon = find_program(options->conmon_path, "conmon"),
+		.cdi_dirs = copy_strings(options->cdi_dirs),
 		.seccomp_dir = xstrdup(options->seccomp_dir ? options->seccomp_dir : "/var/lib/kubelet/seccomp"),
 		.log_links_dir = options->log_links_dir ? xstrdup(options->log_links_dir) : NULL,
 		.log_max_bytes = options->log_max_bytes > 0 ? options->log_max_bytes : 10 << 20,
@@ -319,6 +330,9 @@ struct runtime *runtime_close(struct runtime *runtime)
 	free(runtime->runc);
 	free(runtime->conmon);
 	free(runtime->seccomp_dir);
+	for (size_t i = 0; runtime->cdi_dirs && runtime->cdi_dirs[i]; i++)
+		free(runtime->cdi_dirs[i]);
+	free(runtime->cdi_dirs);
 	free(runtime->log_links_dir);
 	free(runtime->version);
 	selinux_close(runtime->selinux);

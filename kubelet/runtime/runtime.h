@@ -51,6 +51,7 @@ struct runtime_options {
 	const char *runc_path;   /* NULL: found in PATH */
 	const char *conmon_path; /* NULL: found in PATH */
 	const char *seccomp_dir; /* of Localhost profiles; NULL: /var/lib/kubelet/seccomp */
+	const char *const *cdi_dirs; /* folders of CDI files, NULL terminated, the later one wins; NULL: none */
 	const char *system_root; /* before the paths of SELinux; NULL: none. For tests */
 	const char *log_links_dir; /* where collectors look for containers' logs; NULL: no links */
 	int64_t log_max_bytes;   /* --container-log-max-size; 0: 10 MiB */
@@ -200,6 +201,7 @@ struct container_config {
 	size_t mount_count;
 	const struct container_device *devices;
 	size_t device_count;
+	const char *const *cdi_devices; /* "vendor.com/class=name", NULL terminated; NULL: none */
 	const char *target_id;      /* a running container of the sandbox whose process namespace it joins; NULL: none */
 	bool stdin_open;
 	bool stdin_once;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The OCI runtime configuration of a container, from its config, its sandbox and its image. */
 #include "kubelet/runtime/apparmor.h"
+#include "kubelet/runtime/cdi.h"
 #include "kubelet/runtime/internal.h"
 
 #include "common/base/file.h"
@@ -567,6 +568,10 @@ int spec_make(struct runtime *runtime, const struct sandbox *sandbox, const stru
 		config->read_only_rootfs, "mounts", mounts, "linux", linux_part);
 	if (!spec)
 		return error_set(err, EILSEQ, "container configuration is not UTF-8");
-	*ret = spec;
-	return 0;
+	r = config->cdi_devices ? cdi_inject((const char *const *)runtime->cdi_dirs, config->cdi_devices, spec, err) : 0;
+	if (r < 0)
+		json_decref(spec);
+	else
+		*ret = spec;
+	return r;
 }

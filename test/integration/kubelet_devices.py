@@ -169,6 +169,31 @@ def test_a_killed_kubelet_gives_nothing_twice(rig):
     done(rig, "all")
 
 
+CDI = """
+cdiVersion: 0.6.0
+kind: example.com/cdi
+containerEdits: {{env: [FOR_ALL=yes], mounts: [{{hostPath: {dir}/kubelet/shown, containerPath: /by-cdi, options: [ro, rbind]}}]}}
+devices:
+- {{name: one, containerEdits: {{env: [BY_CDI=one], deviceNodes: [{{path: /dev/by-cdi, hostPath: /dev/zero, permissions: rw}}], additionalGids: [4711]}}}}
+"""
+
+
+def test_cdi_devices(rig):
+    p = rig.plugin
+    with open(f"{rig.dir}/cdi/file.yaml", "w") as f:
+        f.write(CDI.format(dir=rig.dir))
+    p.do("set", cdi=["example.com/cdi=one"])
+    asks(rig, "by-cdi", 1, command="env; cat /by-cdi/file; touch /by-cdi/x || echo read only; head -c 3 /dev/by-cdi | wc -c; id -G; echo end; sleep 1000", securityContext={"runAsUser": 1000})
+    rig.wait_phase("by-cdi", "Running")
+    said = says(rig, "by-cdi", "\nend\n").splitlines()
+    expect({"BY_CDI=one", "FOR_ALL=yes", "OWN=spec", "from the host", "read only", "3"} <= set(said) and "4711" in said[-2].split(), said)
+    p.do("set", cdi=["example.com/cdi=none"])
+    asks(rig, "nowhere", 1)
+    rig.wait_pod("nowhere", "a device that is in no file", lambda pod: "unresolvable CDI devices example.com/cdi=none" in str(pod["status"]))
+    p.do("set")
+    done(rig, "by-cdi", "nowhere")
+
+
 def test_plugins_that_fail(rig):
     p = rig.plugin
     p.do("set", fail="out of order 100 %")
@@ -193,6 +218,8 @@ def test_plugins_that_fail(rig):
 
 def prepare(rig):
     os.makedirs(f"{rig.dir}/kubelet/shown")
+    os.makedirs(f"{rig.dir}/cdi")
+    rig.flags["cdi-spec-dirs"] = f"{rig.dir}/cdi"
     with open(f"{rig.dir}/kubelet/shown/file", "w") as f:
         f.write("from the host\n")
     rig.flags["node-status-update-frequency"] = "1s"

@@ -68,7 +68,7 @@ def texts(message, field):
 
 class Plugin(grpc.GenericRpcHandler):
     def __init__(self):
-        self.devices, self.changed, self.calls, self.preferred, self.fail = [], threading.Condition(), [], [], None
+        self.devices, self.changed, self.calls, self.preferred, self.fail, self.cdi = [], threading.Condition(), [], [], None, []
 
     def service(self, details):
         name = details.method.rsplit("/", 1)[1]
@@ -96,7 +96,7 @@ class Plugin(grpc.GenericRpcHandler):
             context.abort(grpc.StatusCode.INTERNAL, self.fail)
         folder = os.path.dirname(FOLDER)
         return encode((1, encode((1, encode((1, "THINGS"), (2, ",".join(ids)))), (1, encode((1, "OWN"), (2, "plugin"))), (2, encode((1, "/from-plugin"), (2, f"{folder}/shown"), (3, 1))),
-                                 (3, encode((1, "/dev/thing"), (2, "/dev/zero"), (3, "rw"))), (4, encode((1, "a"), (2, "b"))))))
+                                 (3, encode((1, "/dev/thing"), (2, "/dev/zero"), (3, "rw"))), (4, encode((1, "a"), (2, "b"))), *((5, encode((1, name))) for name in self.cdi))))
 
     def prefer(self, request, context):
         one = get(request, 1)[0]
@@ -144,7 +144,7 @@ def main():
             request = encode((1, c.get("version", "v1beta1")), (2, c.get("endpoint", os.path.basename(SOCKET))), (3, c.get("resource", RESOURCE)), (4, encode((1, 1), (2, 1))))
             answer["error"] = call(f"{FOLDER}/kubelet.sock", "/v1beta1.Registration/Register", request)[1]
         elif c["do"] == "set":
-            plugin.preferred, plugin.fail = c.get("preferred", plugin.preferred), c.get("fail")
+            plugin.preferred, plugin.fail, plugin.cdi = c.get("preferred", plugin.preferred), c.get("fail"), c.get("cdi", [])
             if "devices" in c:
                 with plugin.changed:
                     plugin.devices = c["devices"]
