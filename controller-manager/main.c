@@ -5,8 +5,10 @@
 #include "controller-manager/manager.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <pthread.h>
 #include <stdio.h>
+#include <sys/eventfd.h>
 #include <unistd.h>
 
 #define DEFAULT_PORT 10257
@@ -21,6 +23,7 @@ struct program {
 	pthread_mutex_t lock;
 	pthread_t worker;
 	bool leading, stopping; /* guarded by lock */
+	int stopped_fd;         /* readable once the controllers have stopped */
 };
 
 /* The rows of settings.c and one concurrency flag for each controller that has one. */
@@ -157,9 +160,29 @@ static int run(struct program *program, struct error *err)
 	return 0;
 }
 
+/* A worker may wait for an answer that does not come. Its lease runs out then, instead of being handed over; the fence sees to it that nothing is written late. */
+static void *limit_stop(void *arg)
+{
+	struct program *program = arg;
+	struct pollfd stopped = {.fd = program->stopped_fd, .events = POLLIN};
+	int64_t end = clock_monotonic_ns() + program->settings.controller_shutdown_timeout;
+	int r;
+	do
+		r = poll(&stopped, 1, (int)min_of(max_of(end - clock_monotonic_ns(), (int64_t)0) / NSEC_PER_MSEC + 1, (int64_t)INT32_MAX));
+	while (r < 0 && errno == EINTR);
+	if (r == 0) {
+		log_error("the controllers did not stop within --controller-shutdown-timeout, exiting");
+		_exit(1);
+	}
+	return NULL;
+}
+
 /* Hands the lease over. */
 static void program_stop(struct program *program)
 {
+	pthread_t limit;
+	program->stopped_fd = eventfd(0, EFD_CLOEXEC);
+	bool limited = program->stopped_fd >= 0 && pthread_create(&limit, NULL, limit_stop, program) == 0;
 	pthread_mutex_lock(&program->lock);
 	program->stopping = true;
 	bool leading = program->leading;
@@ -171,6 +194,12 @@ static void program_stop(struct program *program)
 		manager_stop(program->manager);
 	if (program->leader)
 		leader_stop(program->leader);
+	if (limited) {
+		eventfd_write(program->stopped_fd, 1);
+		pthread_join(limit, NULL);
+	}
+	if (program->stopped_fd >= 0)
+		close(program->stopped_fd);
 }
 
 static void program_done(struct program *program)

@@ -18,6 +18,7 @@ const struct flag settings_flags[] = {
 	{.name = "leader-elect-resource-name", .kind = FLAG_STRING, .offset = S(leader_elect_resource_name), .fallback = "kube-controller-manager", .help = "Name of the lease."},
 	{.name = "leader-elect-resource-namespace", .kind = FLAG_STRING, .offset = S(leader_elect_resource_namespace), .fallback = "kube-system", .help = "Namespace of the lease."},
 	{.name = "controllers", .kind = FLAG_STRING_LIST, .offset = S(controllers), .fallback = "*", .help = "Which to run: *, name, -name."},
+	{.name = "controller-shutdown-timeout", .kind = FLAG_DURATION, .offset = S(controller_shutdown_timeout), .fallback = "10s", .help = "When told to stop, end after this time whatever the workers do."},
 	{.name = "feature-gates", .kind = FLAG_STRING_MAP, .offset = S(feature_gates), .help = "Accepted; gates of Kubernetes that are on by default are on."},
 	{.name = "kube-api-qps", .kind = FLAG_DOUBLE, .offset = S(kube_api_qps), .fallback = "0", .help = "Requests a second to the API server; 0: no limit."},
 	{.name = "kube-api-burst", .kind = FLAG_INT, .offset = S(kube_api_burst), .fallback = "30", .help = "Burst of the above."},
@@ -107,6 +108,15 @@ const struct flag settings_flags[] = {
 	{.name = "endpoint-updates-batch-period", .kind = FLAG_IGNORED},
 	{.name = "endpointslice-updates-batch-period", .kind = FLAG_IGNORED},
 	{.name = "mirroring-endpointslice-updates-batch-period", .kind = FLAG_IGNORED},
+	{.name = "authentication-token-webhook-cache-ttl", .kind = FLAG_IGNORED},
+	{.name = "authorization-webhook-cache-authorized-ttl", .kind = FLAG_IGNORED},
+	{.name = "authorization-webhook-cache-unauthorized-ttl", .kind = FLAG_IGNORED},
+	{.name = "requestheader-uid-headers", .kind = FLAG_IGNORED},
+	{.name = "controller-start-interval", .kind = FLAG_IGNORED},
+	{.name = "disable-http2-serving", .kind = FLAG_IGNORED},
+	{.name = "tls-curve-preferences", .kind = FLAG_IGNORED},
+	{.name = "emulated-version", .kind = FLAG_IGNORED},
+	{.name = "min-compatibility-version", .kind = FLAG_IGNORED},
 };
 const size_t settings_flag_count = array_len(settings_flags);
 

@@ -16,6 +16,7 @@ struct settings {
 	char *leader_elect_resource_name, *leader_elect_resource_namespace;
 
 	struct flag_list controllers;
+	int64_t controller_shutdown_timeout;
 	struct flag_list feature_gates;
 	double kube_api_qps;
 	int64_t kube_api_burst;

@@ -6,6 +6,7 @@ usage: test/integration/controllers.py BUILD_DIR     prints "N passed, N failed"
 """
 import json
 import os
+import signal
 import ssl
 import sys
 import time
@@ -122,11 +123,25 @@ def play(cluster):
     check("and taken in again", lambda: all(p["metadata"].get("ownerReferences") for p in pods("db")) and len(pods("db")) == 3)
 
 
+def stop_beside_a_silent_server(cluster):
+    """The lease cannot be given back, nor any worker's answer be waited for."""
+    server, manager = cluster.processes["apiserver"], cluster.processes["controller-manager"]
+    server.send_signal(signal.SIGSTOP)
+    try:
+        manager.terminate()
+        check("a manager that is told to stop does not wait for a silent server", lambda: manager.poll() is not None)
+        with open(f"{cluster.dir}/controller-manager.log") as f:
+            check("and says so", lambda log=f.read(): "did not stop within --controller-shutdown-timeout" in log, 0)
+    finally:
+        server.send_signal(signal.SIGCONT)
+
+
 def main():
     global failed
-    cluster = Cluster(sys.argv[1] if len(sys.argv) > 1 else "build/gcc", nodes=10)
+    cluster = Cluster(sys.argv[1] if len(sys.argv) > 1 else "build/gcc", nodes=10, controllers=("--controller-shutdown-timeout=1s",))
     try:
         play(cluster.up())
+        stop_beside_a_silent_server(cluster)
     except (Exception, SystemExit):
         failed += 1
         print("FAILED:", traceback.format_exc())
