@@ -14,7 +14,6 @@
 #include <signal.h>
 #include <stdio.h>
 #include <sys/eventfd.h>
-#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -25,14 +24,6 @@ static void block_signals(sigset_t *set) {
 	sigaddset(set, SIGINT);
 	sigprocmask(SIG_BLOCK, set, NULL);
 	sigaction(SIGPIPE, &(struct sigaction){.sa_handler = SIG_IGN}, NULL);
-}
-
-static void raise_file_limit(void) {
-	struct rlimit limit;
-	if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
-		limit.rlim_cur = limit.rlim_max;
-		setrlimit(RLIMIT_NOFILE, &limit);
-	}
 }
 
 /* Feeds systemd's watchdog until the file descriptor has something. */
@@ -125,7 +116,6 @@ int main(int argc, char **argv) {
 	}
 	umask(0);
 	block_signals(&signals);
-	raise_file_limit();
 	json_object_seed(0);
 	curl_global_init(CURL_GLOBAL_DEFAULT);
 	log_init(STDERR_FILENO, str_equal(kubelet.options.logging_format, "json") ? LOG_FORMAT_JSON : LOG_FORMAT_TEXT, (int)kubelet.options.verbosity);

@@ -39,6 +39,7 @@ static const struct flag flags[] = {
 	{"cgroup-driver", 0, FLAG_STRING, FIELD(cgroup_driver), "cgroupfs", "cgroupfs is what there is", 0, 0},
 	{"pod-manifest-path", 0, FLAG_STRING, FIELD(pod_manifest_path), "", "folder or file of static pods", 0, 0},
 	{"manifest-url", 0, FLAG_STRING, FIELD(manifest_url), "", "URL of static pods", 0, 0},
+	{"manifest-url-header", 0, FLAG_STRING_ARRAY, FIELD(manifest_url_headers), NULL, "name:value headers of the request to that URL", 0, 0},
 	{"http-check-frequency", 0, FLAG_DURATION, FIELD(http_check_frequency_ns), "20s", "how often the URL is read", 0, 0},
 	{"file-check-frequency", 0, FLAG_DURATION, FIELD(file_check_frequency_ns), "20s", "accepted; inotify tells at once", 0, 0},
 	{"cluster-dns", 0, FLAG_STRING_LIST, FIELD(cluster_dns), NULL, "DNS servers of the cluster", 0, 0},
@@ -52,6 +53,9 @@ static const struct flag flags[] = {
 	{"pod-resources-dir", 0, FLAG_STRING, FIELD(pod_resources_dir), "", "folder of the socket that tells who has which device; default <root-dir>/pod-resources", 0, 0},
 	{"cdi-spec-dirs", 0, FLAG_STRING_LIST, FIELD(cdi_dirs), "/etc/cdi,/var/run/cdi", "folders of CDI files, which say what containers need for a device; the later one wins", 0, 0},
 	{"bridge-name", 0, FLAG_STRING, FIELD(bridge_name), "cni0", "bridge of the CNI configuration that is made where there is none", 0, 0},
+	{"enable-server", 0, FLAG_BOOL, FIELD(enable_server), "true", "serve the kubelet's API; false: only /healthz", 0, 0},
+	{"enable-debugging-handlers", 0, FLAG_BOOL, FIELD(debug_handlers), "true", "serve logs, exec, attach and port-forward", 0, 0},
+	{"streaming-connection-idle-timeout", 0, FLAG_DURATION, FIELD(stream_idle_ns), "4h", "when exec, attach and port-forward end on which nothing moves; 0: never", 0, 0},
 	{"address", 0, FLAG_STRING, FIELD(address), "0.0.0.0", "address to serve on", 0, 0},
 	{"port", 0, FLAG_INT, FIELD(port), "10250", "port to serve on; 0: none", 0, 65535},
 	{"read-only-port", 0, FLAG_INT, FIELD(read_only_port), "0", "port without authentication; 0: none", 0, 65535},
@@ -59,9 +63,14 @@ static const struct flag flags[] = {
 	{"healthz-bind-address", 0, FLAG_STRING, FIELD(healthz_bind_address), "127.0.0.1", "address of /healthz", 0, 0},
 	{"tls-cert-file", 0, FLAG_STRING, FIELD(tls_cert_file), "", "certificate to serve with", 0, 0},
 	{"tls-private-key-file", 0, FLAG_STRING, FIELD(tls_key_file), "", "its key", 0, 0},
+	{"tls-min-version", 0, FLAG_STRING, FIELD(tls_min_version), "", "VersionTLS12 or VersionTLS13", 0, 0},
+	{"tls-cipher-suites", 0, FLAG_STRING_LIST, FIELD(tls_ciphers), NULL, "suites of TLS 1.2 that are offered; none: those of the library", 0, 0},
 	{"client-ca-file", 0, FLAG_STRING, FIELD(client_ca_file), "", "authority of client certificates", 0, 0},
 	{"anonymous-auth", 0, FLAG_BOOL, FIELD(anonymous_auth), "false", "let anonymous requests reach authorization", 0, 0},
 	{"authentication-token-webhook", 0, FLAG_BOOL, FIELD(token_webhook), "true", "check bearer tokens by TokenReview", 0, 0},
+	{"authentication-token-webhook-cache-ttl", 0, FLAG_DURATION, FIELD(token_ttl_ns), "2m", "how long a token's review is believed", 0, 0},
+	{"authorization-webhook-cache-authorized-ttl", 0, FLAG_DURATION, FIELD(allowed_ttl_ns), "5m", "how long a permission is believed", 0, 0},
+	{"authorization-webhook-cache-unauthorized-ttl", 0, FLAG_DURATION, FIELD(denied_ttl_ns), "30s", "how long a refusal is believed", 0, 0},
 	{"authorization-mode", 0, FLAG_STRING, FIELD(authorization_mode), "Webhook", "AlwaysAllow or Webhook", 0, 0},
 	{"enable-system-log-handler", 0, FLAG_BOOL, FIELD(system_log_handler), "true", "serve the files of the system's log folder at /logs/", 0, 0},
 	{"enable-system-log-query", 0, FLAG_BOOL, FIELD(system_log_query), "false", "let /logs/ be asked for the logs of services", 0, 0},
@@ -94,6 +103,13 @@ static const struct flag flags[] = {
 	{"node-lease-duration-seconds", 0, FLAG_INT, FIELD(lease_duration_seconds), "40", "length of the node's lease", 1, 86400},
 	{"container-log-max-size", 0, FLAG_STRING, FIELD(container_log_max_size), "10Mi", "size at which logs are rotated", 0, 0},
 	{"container-log-max-files", 0, FLAG_INT, FIELD(container_log_max_files), "5", "logs kept of a container", 2, 1000},
+	{"container-log-monitor-interval", 0, FLAG_DURATION, FIELD(container_log_monitor_ns), "10s", "how often logs are looked at", 0, 0},
+	{"merge-default-eviction-settings", 0, FLAG_BOOL, FIELD(merge_default_eviction), "false", "keep the default of each hard threshold that the file does not name", 0, 0},
+	{"oom-score-adj", 0, FLAG_INT, FIELD(oom_score_adj), "-999", "of this process; the kernel's word is taken where it allows no less", -1000, 1000},
+	{"max-open-files", 0, FLAG_INT, FIELD(max_open_files), "1000000", "file descriptors of this process, within the machine's bounds", 64, INT64_MAX},
+	{"fail-swap-on", 0, FLAG_BOOL, FIELD(fail_swap_on), "false", "do not start where the machine has swap in use", 0, 0},
+	{"fail-cgroupv1", 0, FLAG_BOOL, FIELD(fail_cgroup_v1), "false", "do not start on version 1 of control groups", 0, 0},
+	{"protect-kernel-defaults", 0, FLAG_BOOL, FIELD(protect_kernel_defaults), "false", "do not start where kernel parameters are not as Kubernetes wants them of a node; false: they are left as they are", 0, 0},
 	{"seccomp-default", 0, FLAG_BOOL, FIELD(seccomp_default), "false", "give containers that say nothing of seccomp the default profile", 0, 0},
 	{"memory-swap-behavior", 0, FLAG_STRING, FIELD(swap_behavior), "NoSwap", "NoSwap, or LimitedSwap: burstable pods may swap in measure of the memory that they ask for (cgroup v2)", 0, 0},
 	{"cpu-cfs-quota", 0, FLAG_BOOL, FIELD(cpu_cfs_quota), "true", "enforce limits of cpu", 0, 0},
@@ -136,7 +152,6 @@ static const struct flag flags[] = {
 	{"network-plugin", 0, FLAG_IGNORED, 0, NULL, "without effect: CNI always", 0, 0},
 	{"rotate-certificates", 0, FLAG_IGNORED, 0, NULL, "without effect", 0, 0},
 	{"cgroups-per-qos", 0, FLAG_IGNORED, 0, NULL, "without effect: always on", 0, 0},
-	{"fail-swap-on", 0, FLAG_IGNORED, 0, NULL, "without effect: swap is let be", 0, 0},
 	{"allowed-unsafe-sysctls", 0, FLAG_STRING_LIST, FIELD(allowed_unsafe_sysctls), NULL, "kernel parameters, or prefixes that end in *, that pods may set beside the safe ones", 0, 0},
 	{"volume-plugin-dir", 0, FLAG_IGNORED, 0, NULL, "without effect", 0, 0},
 	{"kube-api-qps", 0, FLAG_IGNORED, 0, NULL, "without effect", 0, 0},
@@ -147,9 +162,28 @@ static const struct flag flags[] = {
 	{"runtime-cgroups", 0, FLAG_IGNORED, 0, NULL, "without effect", 0, 0},
 	{"kubelet-cgroups", 0, FLAG_IGNORED, 0, NULL, "without effect", 0, 0},
 	{"system-cgroups", 0, FLAG_IGNORED, 0, NULL, "without effect", 0, 0},
-	{"oom-score-adj", 0, FLAG_IGNORED, 0, NULL, "without effect", 0, 0},
-	{"streaming-connection-idle-timeout", 0, FLAG_IGNORED, 0, NULL, "without effect", 0, 0},
-	{"protect-kernel-defaults", 0, FLAG_IGNORED, 0, NULL, "without effect", 0, 0},
+	{"contention-profiling", 0, FLAG_IGNORED, 0, NULL, "without effect", 0, 0},
+	{"cpu-cfs-quota-period", 0, FLAG_IGNORED, 0, NULL, "without effect", 0, 0},
+	{"enable-controller-attach-detach", 0, FLAG_IGNORED, 0, NULL, "without effect", 0, 0},
+	{"exit-on-lock-contention", 0, FLAG_IGNORED, 0, NULL, "without effect", 0, 0},
+	{"experimental-allocatable-ignore-eviction", 0, FLAG_IGNORED, 0, NULL, "without effect", 0, 0},
+	{"experimental-mounter-path", 0, FLAG_IGNORED, 0, NULL, "without effect", 0, 0},
+	{"hairpin-mode", 0, FLAG_IGNORED, 0, NULL, "without effect: the bridge's ports have it", 0, 0},
+	{"kernel-memcg-notification", 0, FLAG_IGNORED, 0, NULL, "without effect", 0, 0},
+	{"kube-api-content-type", 0, FLAG_IGNORED, 0, NULL, "without effect", 0, 0},
+	{"local-storage-capacity-isolation", 0, FLAG_IGNORED, 0, NULL, "without effect", 0, 0},
+	{"lock-file", 0, FLAG_IGNORED, 0, NULL, "without effect", 0, 0},
+	{"make-iptables-util-chains", 0, FLAG_IGNORED, 0, NULL, "without effect", 0, 0},
+	{"maximum-dead-containers", 0, FLAG_IGNORED, 0, NULL, "without effect", 0, 0},
+	{"maximum-dead-containers-per-container", 0, FLAG_IGNORED, 0, NULL, "without effect", 0, 0},
+	{"minimum-container-ttl-duration", 0, FLAG_IGNORED, 0, NULL, "without effect", 0, 0},
+	{"qos-reserved", 0, FLAG_IGNORED, 0, NULL, "without effect", 0, 0},
+	{"registry-burst", 0, FLAG_IGNORED, 0, NULL, "without effect: see max-parallel-image-pulls", 0, 0},
+	{"registry-qps", 0, FLAG_IGNORED, 0, NULL, "without effect: see max-parallel-image-pulls", 0, 0},
+	{"rotate-server-certificates", 0, FLAG_IGNORED, 0, NULL, "without effect", 0, 0},
+	{"runonce", 0, FLAG_IGNORED, 0, NULL, "without effect", 0, 0},
+	{"sync-frequency", 0, FLAG_IGNORED, 0, NULL, "without effect", 0, 0},
+	{"volume-stats-agg-period", 0, FLAG_IGNORED, 0, NULL, "without effect", 0, 0},
 };
 
 /* KubeletConfiguration's fields, by the flag that means the same. */
@@ -164,9 +198,17 @@ static const struct {
 	{"address", "address"},
 	{"port", "port"},
 	{"readOnlyPort", "read-only-port"},
+	{"enableServer", "enable-server"},
+	{"enableDebuggingHandlers", "enable-debugging-handlers"},
+	{"streamingConnectionIdleTimeout", "streaming-connection-idle-timeout"},
+	{"tlsMinVersion", "tls-min-version"},
+	{"tlsCipherSuites", "tls-cipher-suites"},
 	{"tlsCertFile", "tls-cert-file"},
 	{"tlsPrivateKeyFile", "tls-private-key-file"},
 	{"authentication.x509.clientCAFile", "client-ca-file"},
+	{"authentication.webhook.cacheTTL", "authentication-token-webhook-cache-ttl"},
+	{"authorization.webhook.cacheAuthorizedTTL", "authorization-webhook-cache-authorized-ttl"},
+	{"authorization.webhook.cacheUnauthorizedTTL", "authorization-webhook-cache-unauthorized-ttl"},
 	{"authentication.webhook.enabled", "authentication-token-webhook"},
 	{"authentication.anonymous.enabled", "anonymous-auth"},
 	{"authorization.mode", "authorization-mode"},
@@ -211,6 +253,13 @@ static const struct {
 	{"kubeReserved", "kube-reserved"},
 	{"containerLogMaxSize", "container-log-max-size"},
 	{"containerLogMaxFiles", "container-log-max-files"},
+	{"containerLogMonitorInterval", "container-log-monitor-interval"},
+	{"mergeDefaultEvictionSettings", "merge-default-eviction-settings"},
+	{"oomScoreAdj", "oom-score-adj"},
+	{"maxOpenFiles", "max-open-files"},
+	{"failSwapOn", "fail-swap-on"},
+	{"failCgroupV1", "fail-cgroupv1"},
+	{"protectKernelDefaults", "protect-kernel-defaults"},
 	{"registerNode", "register-node"},
 	{"providerID", "provider-id"},
 	{"podLogsDir", "pod-log-dir"},
@@ -235,15 +284,15 @@ static const struct {
 
 /* Fields of Kubernetes that have no effect here. */
 static const char *const ignored_fields[] = {
-	"enableServer", "syncFrequency", "staticPodURLHeader", "tlsCipherSuites", "tlsCurvePreferences", "tlsMinVersion", "rotateCertificates", "serverTLSBootstrap",
+	"syncFrequency", "tlsCurvePreferences", "rotateCertificates", "serverTLSBootstrap",
 	"registryPullQPS", "registryBurst", "eventRecordQPS", "eventBurst",
-	"enableDebuggingHandlers", "enableContentionProfiling", "oomScoreAdj", "streamingConnectionIdleTimeout", "volumeStatsAggPeriod", "kubeletCgroups", "systemCgroups",
-	"cgroupsPerQOS", "qosReserved", "hairpinMode", "runOnce", "cpuCFSQuotaPeriod", "maxOpenFiles", "contentType", "kubeAPIQPS",
-	"kubeAPIBurst", "mergeDefaultEvictionSettings", "enableControllerAttachDetach", "protectKernelDefaults", "makeIPTablesUtilChains", "iptablesMasqueradeBit",
-	"iptablesDropBit", "failSwapOn", "containerLogMaxWorkers", "containerLogMonitorInterval",
+	"enableContentionProfiling", "volumeStatsAggPeriod", "kubeletCgroups", "systemCgroups",
+	"cgroupsPerQOS", "qosReserved", "hairpinMode", "runOnce", "cpuCFSQuotaPeriod", "contentType", "kubeAPIQPS",
+	"kubeAPIBurst", "enableControllerAttachDetach", "makeIPTablesUtilChains", "iptablesMasqueradeBit",
+	"iptablesDropBit", "containerLogMaxWorkers",
 	"configMapAndSecretChangeDetectionStrategy", "showHiddenMetricsForVersion", "volumePluginDir", "kernelMemcgNotification",
 	"enableProfilingHandler", "enableDebugFlagsHandler", "memoryThrottlingFactor",
-	"memoryReservationPolicy", "tracing", "localStorageCapacityIsolation", "containerRuntimeEndpoint", "imageServiceEndpoint", "failCgroupV1", "userNamespaces", "authentication.webhook.cacheTTL", "authorization.webhook",
+	"memoryReservationPolicy", "tracing", "localStorageCapacityIsolation", "containerRuntimeEndpoint", "imageServiceEndpoint", "userNamespaces",
 	"logging.flushFrequency", "logging.vmodule", "logging.options",
 };
 
@@ -314,6 +363,50 @@ static int set_taints(struct kubelet_options *options, json_t *taints, struct er
 		buf_printf(&text, "%s%s=%s:%s", i ? "," : "", key, value ? value : "", effect);
 	}
 	return set_value(options, "register-with-taints", text.data ? text.data : "", err);
+}
+
+/* Name to values, as HTTP has them. */
+static int set_headers(struct kubelet_options *options, json_t *headers, struct error *err) {
+	const char *name;
+	json_t *values, *value;
+	size_t i;
+	flag_list_done(&options->manifest_url_headers);
+	options->manifest_url_headers = (struct flag_list){0};
+	json_object_foreach(headers, name, values) {
+		json_array_foreach(values, i, value) {
+			if (!json_is_string(value))
+				return error_set(err, EINVAL, "staticPodURLHeader: want lists of strings");
+			autofree char *line = xprintf("%s:%s", name, json_string_value(value));
+			flag_list_add(&options->manifest_url_headers, line);
+		}
+	}
+	return 0;
+}
+
+static json_t *headers_json(const struct flag_list *list) {
+	json_t *out = json_object();
+	for (size_t i = 0; i < list->len; i++) {
+		const char *colon = strchr(list->items[i], ':');
+		autofree char *name = xstrndup(list->items[i], strcspn(list->items[i], ":"));
+		if (!json_object_get(out, name))
+			json_object_set_new(out, name, json_array());
+		json_array_append_new(json_object_get(out, name), json_string(colon ? colon + 1 : ""));
+	}
+	return out;
+}
+
+/* Each hard threshold that the file names replaces its default alone. */
+static int merge_thresholds(struct kubelet_options *options, json_t *given, struct error *err) {
+	struct kubelet_options defaults = {0};
+	char *none[] = {NULL};
+	int r = flags_parse(flags, array_len(flags), 0, none, &defaults, NULL, err);
+	for (size_t i = 0; r == 0 && i < defaults.eviction_hard.len; i++) {
+		autofree char *signal = xstrndup(defaults.eviction_hard.items[i], strcspn(defaults.eviction_hard.items[i], "<"));
+		if (!json_object_get(given, signal))
+			flag_list_add(&options->eviction_hard, defaults.eviction_hard.items[i]);
+	}
+	flags_done(flags, array_len(flags), &defaults);
+	return r;
 }
 
 static int set_shutdown(struct kubelet_options *options, json_t *list, struct error *err) {
@@ -701,4 +794,9 @@ void kubelet_options_done(struct kubelet_options *options) {
 
 void kubelet_options_print_help(FILE *out) {
 	flags_print_help(out, "coracle-kubelet", "The node agent: runs the pods that the API server, a folder or a URL gives this node.", flags, array_len(flags));
+}
+
+const struct flag *kubelet_options_flags(size_t *ret_count) {
+	*ret_count = array_len(flags);
+	return flags;
 }

@@ -57,6 +57,12 @@ struct kubelet_options {
 	struct flag_list cdi_dirs;
 	struct flag_list cpu_policy_options, topology_options, reserved_memory, feature_gates;
 	int64_t cpu_reconcile_ns;
+	int64_t container_log_monitor_ns, stream_idle_ns, token_ttl_ns, allowed_ttl_ns, denied_ttl_ns;
+	bool enable_server, debug_handlers, merge_default_eviction, fail_swap_on, fail_cgroup_v1, protect_kernel_defaults;
+	struct flag_list manifest_url_headers; /* "Name:value" */
+	char *tls_min_version;
+	struct flag_list tls_ciphers;
+	int64_t oom_score_adj, max_open_files;
 	bool cleanup, version, help;
 };
 
@@ -64,6 +70,7 @@ struct kubelet_options {
 int kubelet_options_load(int argc, char *const *argv, struct kubelet_options *ret, struct error *err);
 void kubelet_options_done(struct kubelet_options *options);
 void kubelet_options_print_help(FILE *out);
+const struct flag *kubelet_options_flags(size_t *ret_count);
 /* The options as a KubeletConfiguration: JSON, which applied again gives the same options. The caller frees. */
 char *kubelet_options_config(const struct kubelet_options *options);
 /* Applies the text of a KubeletConfiguration (YAML or JSON). Open to tests and fuzzers. */

@@ -172,6 +172,8 @@ int kubelet_parts_open(struct kubelet *kubelet, struct error *err) {
 		r = credential_providers_new(kubelet->options.credential_config, kubelet->options.credential_programs, &kubelet->credentials, err);
 	if (r == 0)
 		r = cgroup_open(&cgroups, &kubelet->cgroups, err);
+	if (r == 0 && !kubelet->options.cleanup)
+		r = node_machine_prepare(&kubelet->options, cgroup_version(kubelet->cgroups), err);
 	if (r == 0)
 		r = open_network(kubelet, err);
 	if (r == 0)

@@ -31,6 +31,7 @@ struct http_server_options {
 	const char *cert_file, *key_file; /* PEM; re-read when they change on disk */
 	const char *client_ca_file;   /* PEM; NULL: no client certificates asked for. A certificate offered and not signed by it: request goes on with peer_cert NULL */
 	const char *client_ca_file_too; /* PEM of a second authority, trusted beside the first; NULL: none */
+	const char *tls_policy;       /* of http_tls_policy(); NULL: TLS 1.2 and 1.3 with the library's suites */
 	unsigned threads;             /* I/O threads; 0: one a core */
 	size_t max_body;              /* bytes; larger: 413 */
 	const char *too_large_type, *too_large_text; /* what is said then, with a line feed; static; NULL: plain words */
@@ -44,6 +45,12 @@ struct http_server_options {
 	void (*on_warning)(const char *message, void *arg);
 };
 #define HTTP_SERVER_OPTIONS_INIT {.listen_fd = -1, .max_body = 3u << 20}
+
+/*
+ * What --tls-min-version ("VersionTLS12", "VersionTLS13"; "" or NULL: 1.2) and --tls-cipher-suites (Go's names, NULL or none: all of ours) mean. Older versions and suites
+ * without authenticated encryption are known by name and never offered; -EINVAL for other names, and where nothing would be left to offer. The caller frees.
+ */
+int http_tls_policy(const char *min_version, char *const *suites, size_t count, char **ret, struct error *err);
 
 int http_server_start(const struct http_server_options *options, struct http_server **ret, struct error *err);
 uint16_t http_server_port(const struct http_server *server);

@@ -19,7 +19,68 @@
 enum { PEM_MAX = 4 << 20, ORGANIZATIONS_MAX = 64 };
 
 /* AEAD only; AES-128 first, which is twice as fast as 256 where it matters and what Go prefers too. */
-static const char priorities[] = "NORMAL:-VERS-ALL:+VERS-TLS1.3:+VERS-TLS1.2:-CIPHER-ALL:+AES-128-GCM:+AES-256-GCM:+CHACHA20-POLY1305:-RSA:-DHE-RSA:%SERVER_PRECEDENCE";
+#define VERSIONS "NORMAL:-VERS-ALL:+VERS-TLS1.3"
+static const char priorities[] = VERSIONS ":+VERS-TLS1.2:-CIPHER-ALL:+AES-128-GCM:+AES-256-GCM:+CHACHA20-POLY1305:-RSA:-DHE-RSA:%SERVER_PRECEDENCE";
+
+static const struct {
+	const char *name, *cipher, *exchange;
+} offered[] = {
+	{"TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256", ":+AES-128-GCM", "ECDSA"},
+	{"TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256", ":+AES-128-GCM", "RSA"},
+	{"TLS_AES_128_GCM_SHA256", ":+AES-128-GCM", NULL},
+	{"TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384", ":+AES-256-GCM", "ECDSA"},
+	{"TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384", ":+AES-256-GCM", "RSA"},
+	{"TLS_AES_256_GCM_SHA384", ":+AES-256-GCM", NULL},
+	{"TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256", ":+CHACHA20-POLY1305", "ECDSA"},
+	{"TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256", ":+CHACHA20-POLY1305", "RSA"},
+	{"TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305", ":+CHACHA20-POLY1305", "ECDSA"},
+	{"TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305", ":+CHACHA20-POLY1305", "RSA"},
+	{"TLS_CHACHA20_POLY1305_SHA256", ":+CHACHA20-POLY1305", NULL},
+};
+static const char *const not_offered[] = {"TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA", "TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA256", "TLS_ECDHE_ECDSA_WITH_AES_256_CBC_SHA",
+	"TLS_ECDHE_ECDSA_WITH_RC4_128_SHA", "TLS_ECDHE_RSA_WITH_3DES_EDE_CBC_SHA", "TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA", "TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA256",
+	"TLS_ECDHE_RSA_WITH_AES_256_CBC_SHA", "TLS_ECDHE_RSA_WITH_RC4_128_SHA", "TLS_RSA_WITH_3DES_EDE_CBC_SHA", "TLS_RSA_WITH_AES_128_CBC_SHA",
+	"TLS_RSA_WITH_AES_128_CBC_SHA256", "TLS_RSA_WITH_AES_128_GCM_SHA256", "TLS_RSA_WITH_AES_256_CBC_SHA", "TLS_RSA_WITH_AES_256_GCM_SHA384", "TLS_RSA_WITH_RC4_128_SHA"};
+
+static bool never_offered(const char *name)
+{
+	for (size_t i = 0; i < array_len(not_offered); i++)
+		if (str_equal(not_offered[i], name))
+			return true;
+	return false;
+}
+
+int http_tls_policy(const char *min_version, char *const *suites, size_t count, char **ret, struct error *err)
+{
+	static const char *const versions[] = {"", "VersionTLS10", "VersionTLS11", "VersionTLS12", "VersionTLS13"};
+	autobuf struct buf ciphers = BUF_INIT(1024), out = BUF_INIT(4096);
+	bool ecdsa = count == 0, rsa = count == 0, known = false;
+	for (size_t i = 0; i < array_len(versions); i++)
+		known = known || str_equal(versions[i], str_or(min_version, ""));
+	if (!known)
+		return error_set(err, EINVAL, "there is no TLS version \"%s\"", min_version);
+	for (size_t i = 0; i < count; i++) {
+		size_t at = 0;
+		while (at < array_len(offered) && !str_equal(offered[at].name, suites[i]))
+			at++;
+		if (at == array_len(offered) && !never_offered(suites[i]))
+			return error_set(err, EINVAL, "there is no TLS cipher suite \"%s\"", suites[i]);
+		if (at == array_len(offered))
+			continue;
+		if (!ciphers.len || !strstr(ciphers.data, offered[at].cipher))
+			buf_append_str(&ciphers, offered[at].cipher);
+		ecdsa = ecdsa || str_equal(offered[at].exchange, "ECDSA");
+		rsa = rsa || str_equal(offered[at].exchange, "RSA");
+	}
+	if (count && !ciphers.len)
+		return error_set(err, EINVAL, "none of the TLS cipher suites can be offered");
+	/* Without an exchange of 1.2's, the suites are all of 1.3. */
+	bool only_13 = str_equal(min_version, "VersionTLS13") || (!ecdsa && !rsa);
+	buf_printf(&out, VERSIONS "%s:-CIPHER-ALL%s:-RSA:-DHE-RSA%s%s:%%SERVER_PRECEDENCE", only_13 ? "" : ":+VERS-TLS1.2",
+		ciphers.len ? ciphers.data : ":+AES-128-GCM:+AES-256-GCM:+CHACHA20-POLY1305", ecdsa || only_13 ? "" : ":-ECDHE-ECDSA", rsa || only_13 ? "" : ":-ECDHE-RSA");
+	*ret = buf_take(&out);
+	return 0;
+}
 
 struct tls_creds {
 	atomic_uint refs;
@@ -140,7 +201,7 @@ int tls_new(struct http_server *server, struct http_tls **ret, struct error *err
 	tls->source.fn = on_change;
 	pthread_mutex_init(&tls->lock, NULL);
 	tls->inotify_fd = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
-	int rc = 0, n = gnutls_priority_init(&tls->priority, priorities, NULL);
+	int rc = 0, n = gnutls_priority_init(&tls->priority, str_or(options->tls_policy, priorities), NULL);
 	if (n < 0 || (n = gnutls_session_ticket_key_generate(&tls->ticket_key)) < 0)
 		rc = error_set(err, EIO, "gnutls: %s", gnutls_strerror(n));
 	if (!rc)

@@ -4,12 +4,14 @@
 #include "common/base/trim.h"
 #include "kubelet/node/eviction.h"
 #include "kubelet/node/node.h"
+#include "kubelet/node/oom.h"
 #include "kubelet/pod/manager.h"
 #include "kubelet/pod/pulled.h"
 
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>
+#include <stdlib.h>
 #include <sys/eventfd.h>
 #include <sys/inotify.h>
 #include <sys/statvfs.h>
@@ -26,7 +28,7 @@
 struct node_agent {
 	struct kubelet *kubelet;
 	pthread_t thread;
-	int stop_fd, wake_fd, notify_fd;
+	int stop_fd, wake_fd, notify_fd, kmsg_fd;
 	bool threaded, network_was_ready;
 	int64_t last_report; /* monotonic */
 	struct coordination_v1_lease *lease; /* as written last */
@@ -159,7 +161,6 @@ static void look(struct node_agent *agent, bool woken) {
 	/* Images come with pods. */
 	if (node && (whole || moved || pressed || is_report_due(agent, now)))
 		report(agent, node);
-	runtime_rotate_logs(kubelet->runtime);
 	collect_images(kubelet, node);
 	node_storage_enforce(kubelet, &agent->limited);
 	pod_manager_tidy(kubelet->pods, moved, &agent->cgroups);
@@ -183,7 +184,8 @@ static void *run(void *arg) {
 	struct node_agent *agent = arg;
 	struct kubelet *kubelet = agent->kubelet;
 	int64_t lease_ns = kubelet->options.lease_duration_seconds * NSEC_PER_SEC / LEASE_FRACTION, status_ns = kubelet->options.node_status_update_frequency_ns;
-	int64_t next_lease = 0, next_look = 0, next_memory = 0;
+	int64_t logs_ns = kubelet->options.container_log_monitor_ns;
+	int64_t next_lease = 0, next_look = 0, next_memory = 0, next_logs = 0;
 	unsigned step = 0;
 	bool woken = true;
 	if (kubelet->client && !node_register(kubelet, agent->stop_fd, &agent->told.is_new))
@@ -199,15 +201,25 @@ static void *run(void *arg) {
 			woken = false;
 			next_look = clock_monotonic_ns() + status_ns;
 		}
+		if (now >= next_logs) {
+			runtime_rotate_logs(kubelet->runtime);
+			next_logs = clock_monotonic_ns() + logs_ns;
+			/* One waking for both, where they are due at about the same time. */
+			if (llabs(next_logs - next_look) < status_ns / 10)
+				next_logs = next_look;
+		}
 		if (now >= next_memory)
 			next_memory = clock_monotonic_ns() + memory_look(&step) * NSEC_PER_MSEC;
 		int64_t until = min_of(next_look, next_memory);
+		until = min_of(until, next_logs);
 		if (kubelet->client)
 			until = min_of(until, next_lease);
-		struct pollfd fds[] = {{.fd = agent->stop_fd, .events = POLLIN}, {.fd = agent->wake_fd, .events = POLLIN}, {.fd = agent->notify_fd, .events = POLLIN}};
-		poll(fds, 3, (int)max_of((until - clock_monotonic_ns()) / NSEC_PER_MSEC + 1, (int64_t)0));
+		struct pollfd fds[] = {{.fd = agent->stop_fd, .events = POLLIN}, {.fd = agent->wake_fd, .events = POLLIN}, {.fd = agent->notify_fd, .events = POLLIN}, {.fd = agent->kmsg_fd, .events = POLLIN}};
+		poll(fds, array_len(fds), (int)max_of((until - clock_monotonic_ns()) / NSEC_PER_MSEC + 1, (int64_t)0));
 		if (fds[0].revents)
 			return NULL;
+		if (fds[3].revents)
+			oom_read(kubelet, agent->kmsg_fd);
 		if (fds[1].revents || fds[2].revents) {
 			drain(agent->wake_fd);
 			drain(agent->notify_fd);
@@ -230,7 +242,9 @@ static void on_update(void *old_object, void *object, void *arg) {
 
 struct node_agent *node_agent_start(struct kubelet *kubelet) {
 	struct node_agent *agent = xnew(struct node_agent);
-	*agent = (struct node_agent){.kubelet = kubelet, .stop_fd = eventfd(0, EFD_CLOEXEC), .wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), .notify_fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK)};
+	*agent = (struct node_agent){.kubelet = kubelet, .stop_fd = eventfd(0, EFD_CLOEXEC), .wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), .notify_fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK), .kmsg_fd = oom_open()};
+	if (agent->kmsg_fd < 0)
+		log_info("the kernel's log cannot be read: nobody is told of processes that it ends where the machine lacks memory", LOG_STR("err", strerror(-agent->kmsg_fd)));
 	file_mkdir_all(kubelet->options.cni_conf_dir, 0755, NULL);
 	if (inotify_add_watch(agent->notify_fd, kubelet->options.cni_conf_dir, IN_CLOSE_WRITE | IN_MOVED_TO | IN_MOVED_FROM | IN_DELETE) < 0)
 		log_warning("CNI folder cannot be watched", LOG_STR("path", kubelet->options.cni_conf_dir), LOG_STR("err", strerror(errno)));
@@ -257,6 +271,7 @@ void node_agent_stop(struct node_agent *agent) {
 	cleanup_close(&agent->stop_fd);
 	cleanup_close(&agent->wake_fd);
 	cleanup_close(&agent->notify_fd);
+	cleanup_close(&agent->kmsg_fd);
 	api_unref(agent->lease);
 	free(agent->node_version);
 	informer_list_done(&agent->limited);

@@ -29,6 +29,9 @@ int64_t node_info_swap(void);
 /* Processes that the kernel allows at once. */
 int64_t node_info_max_pids(void);
 
+/* machine.c: refuses a machine that is not as the options want it; then this process's bounds and its place in the order of who is ended for memory. */
+int node_machine_prepare(const struct kubelet_options *options, int cgroup_version, struct error *err);
+
 /* allocatable.c: limits of the groups that hold all pods, and the shares of the burstable ones among them. */
 void node_allocatable_enforce(struct kubelet *kubelet);
 void node_qos_update(struct kubelet *kubelet);

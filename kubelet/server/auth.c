@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Who asks, by client certificate or by token (TokenReview), and whether he may (SubjectAccessReview on the node's subresources). Answers are
- * kept for a while: 5 minutes where allowed, 30 seconds where not; tokens for 2 minutes.
+ * kept for a while, which is configured for what is allowed, what is not, and tokens.
  */
 #include "api/authentication_v1.h"
 #include "api/authorization_v1.h"
@@ -14,9 +14,6 @@
 #include <pthread.h>
 #include <strings.h>
 
-#define TTL_ALLOWED (300 * NSEC_PER_SEC)
-#define TTL_DENIED (30 * NSEC_PER_SEC)
-#define TTL_TOKEN (120 * NSEC_PER_SEC)
 #define MAX_CACHED 4096 /* entries of each cache; past it the cache starts anew */
 
 struct identity {
@@ -95,7 +92,7 @@ static void review_token(struct auth *auth, const char *token, struct cached_tok
 	ret->identity = (struct identity){.name = xstrdup(str_or(answer->status.user.username, "")), .uid = str_empty(answer->status.user.uid) ? NULL : xstrdup(answer->status.user.uid)};
 	for (uint32_t i = 0; i < answer->status.user.groups.len; i++)
 		flag_list_add(&ret->identity.groups, answer->status.user.groups.items[i]);
-	ret->until = clock_monotonic_ns() + TTL_TOKEN;
+	ret->until = clock_monotonic_ns() + auth->kubelet->options.token_ttl_ns;
 }
 
 static bool identify_token(struct auth *auth, const char *token, struct identity *ret) {
@@ -166,7 +163,7 @@ static bool review_access(struct auth *auth, const struct identity *who, const c
 		*ret_ttl = 0;
 		return false;
 	}
-	*ret_ttl = answer->status.allowed ? TTL_ALLOWED : TTL_DENIED;
+	*ret_ttl = answer->status.allowed ? auth->kubelet->options.allowed_ttl_ns : auth->kubelet->options.denied_ttl_ns;
 	return answer->status.allowed;
 }
 
@@ -209,9 +206,11 @@ int auth_check(struct auth *auth, struct http_request *req, const struct route *
 		http_respond(req, 401, "text/plain; charset=utf-8", "Unauthorized", 12);
 		return -EACCES;
 	}
-	bool allowed = str_equal(auth->kubelet->options.authorization_mode, "AlwaysAllow") || may(auth, &who, verb, route->subresource) || (!str_equal(route->subresource, "proxy") && may(auth, &who, verb, "proxy"));
+	/* What was once under "proxy" and has a name of its own now is still allowed by the old one; measurements and logs never were. */
+	bool also = route->also_proxy;
+	bool allowed = str_equal(auth->kubelet->options.authorization_mode, "AlwaysAllow") || may(auth, &who, verb, route->subresource) || (also && may(auth, &who, verb, "proxy"));
 	if (!allowed)
-		route_text(&r, 403, "Forbidden (user=%s, verb=%s, resource=nodes, subresource(s)=[%s])", who.name, verb, route->subresource);
+		route_text(&r, 403, "Forbidden (user=%s, verb=%s, resource=nodes, subresource(s)=[%s%s])", who.name, verb, route->subresource, also ? " proxy" : "");
 	identity_done(&who);
 	return allowed ? 0 : -EPERM;
 }

@@ -38,6 +38,7 @@ struct pair {
 };
 
 struct forward {
+	int idle_ms; /* when it ends where nothing moves; -1: never */
 	struct kubelet *kubelet;
 	char *netns; /* NULL: the host's */
 	char *pod;
@@ -304,7 +305,8 @@ static void pump(struct forward *f) {
 		fds[count++] = (struct pollfd){.fd = events ? pair->fd : -1, .events = events};
 	}
 	fds[0] = (struct pollfd){.fd = f->fd, .events = (short)((taking ? POLLIN : 0) | (wants_write(f) ? POLLOUT : 0))};
-	if (poll(fds, count, -1) < 0 && errno != EINTR) {
+	int ready = poll(fds, count, f->idle_ms);
+	if (ready == 0 || (ready < 0 && errno != EINTR)) {
 		f->gone = true;
 		return;
 	}
@@ -386,7 +388,7 @@ void route_port_forward(struct route_request *r) {
 		return;
 	}
 	struct forward *f = xnew(struct forward);
-	*f = (struct forward){.kubelet = r->kubelet, .netns = sandbox->netns ? xstrdup(sandbox->netns) : NULL, .pod = xstrdup(sandbox->id), .fd = -1, .tunnel = websocket_requested(r->http)};
+	*f = (struct forward){.kubelet = r->kubelet, .netns = sandbox->netns ? xstrdup(sandbox->netns) : NULL, .pod = xstrdup(sandbox->id), .fd = -1, .idle_ms = route_idle_ms(r->kubelet), .tunnel = websocket_requested(r->http)};
 	list_init(&f->pairs);
 	sandbox_status_free(sandbox);
 	const char *protocol = f->tunnel ? websocket_choose(r->http, tunnel) : channel_negotiate(r->http, spdy);

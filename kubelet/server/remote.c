@@ -84,7 +84,8 @@ struct pump {
 	bool out_open, err_open, ended;
 };
 
-static void pump_once(struct remote *remote, struct pump *p, int timeout_ms) {
+/* False where nothing moved for the whole time. */
+static bool pump_once(struct remote *remote, struct pump *p, int timeout_ms) {
 	struct stream_session *s = remote->session;
 	bool room = remote->wire->queued(remote->wire_data) < REMOTE_MAX_QUEUED;
 	bool taking = remote->to_stdin.len < REMOTE_MAX_QUEUED / 2;
@@ -95,8 +96,9 @@ static void pump_once(struct remote *remote, struct pump *p, int timeout_ms) {
 		{.fd = remote->to_stdin.len ? s->stdin_fd : -1, .events = POLLOUT},
 		{.fd = p->ended ? -1 : s->done_fd, .events = POLLIN},
 	};
-	if (poll(fds, array_len(fds), timeout_ms) < 0 && errno != EINTR)
-		return;
+	int ready = poll(fds, array_len(fds), timeout_ms);
+	if (ready < 0 && errno != EINTR)
+		return true;
 	if (fds[1].revents && !pump_out(remote, s->stdout_fd, CHANNEL_STDOUT))
 		p->out_open = false;
 	if (fds[2].revents && !pump_out(remote, s->stderr_fd, CHANNEL_STDERR))
@@ -108,6 +110,7 @@ static void pump_once(struct remote *remote, struct pump *p, int timeout_ms) {
 	/* What the wire had read already while we took nothing makes the fd readable no more. */
 	if (!taking && remote->to_stdin.len < REMOTE_MAX_QUEUED / 2 && remote->wire->step(remote->wire_data, 0) < 0)
 		remote->peer_gone = true;
+	return ready != 0;
 }
 
 /* After the end: what is in the pipes already, but not what a left-over background process may say one day. */
@@ -162,7 +165,7 @@ void remote_run(struct remote *remote) {
 	if (r == 0) {
 		struct pump p = {.out_open = remote->session->stdout_fd >= 0, .err_open = remote->session->stderr_fd >= 0};
 		while (!p.ended && !remote->peer_gone)
-			pump_once(remote, &p, -1);
+			remote->peer_gone = !pump_once(remote, &p, route_idle_ms(remote->kubelet)) || remote->peer_gone;
 		drain(remote, &p);
 		if (!remote->peer_gone)
 			r = stream_session_wait(remote->session, -1, &code, &err);

@@ -47,6 +47,11 @@ void route_answer(struct route_request *r, const char *content_type, const struc
 	http_respond(r->http, 200, content_type, body->data ? body->data : "", body->len);
 }
 
+int route_idle_ms(const struct kubelet *kubelet) {
+	int64_t idle = kubelet->options.stream_idle_ns;
+	return idle > 0 ? (int)min_of(idle / NSEC_PER_MSEC + 1, (int64_t)INT32_MAX) : -1;
+}
+
 bool route_flag(const struct route_request *r, const char *name) {
 	const char *value = http_query(r->http, name);
 	return value && (str_equal(value, "1") || str_equal(value, "true"));
@@ -88,7 +93,7 @@ static void *run(void *arg) {
 	struct job *job = arg;
 	struct kubelet_server *server = job->server;
 	kubelet_metrics_request(http_method(job->request.http), job->route->prefix + 1, job->route->max_parts > 1);
-	if (!job->authenticate || job->route->without_auth || auth_check(server->auth, job->request.http, job->route) == 0)
+	if (!job->authenticate || auth_check(server->auth, job->request.http, job->route) == 0)
 		job->route->handler(&job->request);
 	free(job);
 	pthread_mutex_lock(&server->lock);
@@ -106,6 +111,11 @@ static void dispatch(struct kubelet_server *server, struct http_request *req, bo
 			job->route = &routes[i];
 	if (!job->route) {
 		route_text(&job->request, 404, "404 page not found");
+		free(job);
+		return;
+	}
+	if (job->route->debug && !server->kubelet->options.debug_handlers) {
+		route_text(&job->request, 405, "Debug endpoints are disabled.");
 		free(job);
 		return;
 	}
@@ -146,9 +156,11 @@ void route_healthz(struct route_request *r) {
 static int open_main(struct kubelet_server *server, struct error *err) {
 	const struct kubelet_options *o = &server->kubelet->options;
 	struct http_server_options options = HTTP_SERVER_OPTIONS_INIT;
-	int r = 0;
-	if (!o->port)
-		return 0;
+	autofree char *policy = NULL;
+	int r = http_tls_policy(o->tls_min_version, o->tls_ciphers.items, o->tls_ciphers.len, &policy, err);
+	if (r < 0 || !o->port || !o->enable_server)
+		return r;
+	options.tls_policy = policy;
 	options.bind_address = o->address;
 	options.port = (uint16_t)o->port;
 	options.tls = true;
@@ -190,7 +202,7 @@ int kubelet_server_start(struct kubelet *kubelet, struct kubelet_server **ret, s
 	/* Who is told that all is well finds the rest there. */
 	int r = open_main(server, err);
 	if (r == 0)
-		r = open_plain(server, o->address, o->read_only_port, on_read_only, &server->read_only, err);
+		r = open_plain(server, o->address, o->enable_server ? o->read_only_port : 0, on_read_only, &server->read_only, err);
 	if (r == 0)
 		r = open_plain(server, o->healthz_bind_address, o->healthz_port, on_healthz, &server->healthz, err);
 	if (r < 0) {

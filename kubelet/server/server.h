@@ -30,9 +30,10 @@ struct route_request {
 struct route {
 	const char *prefix;    /* "/containerLogs" */
 	size_t min_parts, max_parts;
-	const char *subresource; /* of nodes, that authorization asks for first; "proxy" is asked for after it */
+	const char *subresource; /* of nodes, that authorization asks for */
+	bool also_proxy;       /* who may "proxy" may it, too */
 	bool read_only_port;   /* served there, too */
-	bool without_auth;
+	bool debug;            /* not served without the debugging handlers */
 	/* Ends the request. */
 	void (*handler)(struct route_request *r);
 };
@@ -42,6 +43,8 @@ extern const size_t route_count;
 void route_text(struct route_request *r, int status, const char *fmt, ...) printf_like(3, 4);
 /* Copies text of a buffer as the answer. */
 void route_answer(struct route_request *r, const char *content_type, const struct buf *body);
+/* For how long nothing may move on a stream, as poll() has it. */
+int route_idle_ms(const struct kubelet *kubelet);
 bool route_flag(const struct route_request *r, const char *name);
 
 /*
@@ -67,6 +70,8 @@ void route_metrics_resource(struct route_request *r);
 void route_metrics_cadvisor(struct route_request *r);
 void route_metrics_probes(struct route_request *r);
 void route_configz(struct route_request *r);
+void route_flagz(struct route_request *r);
+void route_statusz(struct route_request *r);
 
 /* auth.c: 0, or the answer was given (401, 403). */
 struct auth;

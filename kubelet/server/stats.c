@@ -234,8 +234,3 @@ void route_stats_summary(struct route_request *r) {
 	json_decref(root);
 	http_respond(r->http, 200, "application/json", text, strlen(text));
 }
-
-void route_configz(struct route_request *r) {
-	autofree char *config = kubelet_options_config(&r->kubelet->options), *text = xprintf("{\"kubeletconfig\":%s}", config);
-	http_respond(r->http, 200, "application/json", text, strlen(text));
-}

@@ -29,7 +29,9 @@ static size_t keep(char *data, size_t size, size_t count, void *arg) {
 	return buf_failed(arg) ? 0 : size * count;
 }
 
-static int fetch(const char *url, struct buf *out, struct error *err) {
+static int fetch(const struct kubelet_options *options, struct buf *out, struct error *err) {
+	const char *url = options->manifest_url;
+	struct curl_slist *headers = NULL;
 	long status = 0;
 	CURL *curl = curl_easy_init();
 	if (!curl)
@@ -41,9 +43,13 @@ static int fetch(const char *url, struct buf *out, struct error *err) {
 	curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https");
 	curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, keep);
 	curl_easy_setopt(curl, CURLOPT_WRITEDATA, out);
+	for (size_t i = 0; i < options->manifest_url_headers.len; i++)
+		headers = curl_slist_append(headers, options->manifest_url_headers.items[i]);
+	curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers);
 	CURLcode code = curl_easy_perform(curl);
 	curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &status);
 	curl_easy_cleanup(curl);
+	curl_slist_free_all(headers);
 	if (code != CURLE_OK)
 		return error_set(err, EIO, "%s: %s", url, curl_easy_strerror(code));
 	return status == 200 ? 0 : error_set(err, EIO, "%s: status %ld", url, status);
@@ -54,7 +60,7 @@ static void look(struct source_http *source) {
 	autobuf struct buf body = BUF_INIT(SOURCE_MAX_MANIFEST);
 	autoerror struct error err = {0};
 	struct map pods = MAP_INIT(unref);
-	int r = fetch(url, &body, &err);
+	int r = fetch(&source->kubelet->options, &body, &err);
 	if (r == 0)
 		r = source_decode(source->kubelet, body.data ? body.data : "", body.len, url, "http", &pods, &err);
 	if (r < 0)

@@ -40,7 +40,7 @@ static void test_flags_and_config(void **state) {
 }
 
 static void test_fields_without_effect_are_named(void **state) {
-	static const char config[] = "apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\nmaxPods: 42\nauthentication: {webhook: {enabled: true, cacheTTL: 1m, else: 1}}\nlogging: {format: text, colour: red}\nseccompDefault: true\ncpuCFSQuota: false\n"
+	static const char config[] = "apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\nmaxPods: 42\nauthentication: {webhook: {enabled: true, else: 1}}\nlogging: {format: text, colour: red, vmodule: []}\nseccompDefault: true\ncpuCFSQuota: false\n"
 				     "qosReserved: {memory: 50%}\nsomeFieldOfTomorrow: 1\n";
 	char *argv[] = {(char *)"kubelet", NULL}, said[4096] = "";
 	struct kubelet_options o = {0};
@@ -54,7 +54,7 @@ static void test_fields_without_effect_are_named(void **state) {
 	assert_non_null(strstr(said, "no effect\" field=\"qosReserved\""));
 	assert_non_null(strstr(said, "unknown field of KubeletConfiguration\" field=\"someFieldOfTomorrow\""));
 	assert_null(strstr(said, "maxPods"));
-	assert_non_null(strstr(said, "no effect\" field=\"authentication.webhook.cacheTTL\""));
+	assert_non_null(strstr(said, "no effect\" field=\"logging.vmodule\""));
 	assert_non_null(strstr(said, "unknown field of KubeletConfiguration\" field=\"authentication.webhook.else\""));
 	assert_non_null(strstr(said, "unknown field of KubeletConfiguration\" field=\"logging.colour\""));
 	assert_null(strstr(said, "authentication.webhook.enabled"));
@@ -67,6 +67,33 @@ static void test_fields_without_effect_are_named(void **state) {
 static void write_part(const char *folder, const char *name, const char *rest) {
 	autofree char *path = path_join(folder, name, NULL), *text = xprintf("apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\n%s", rest);
 	assert_int_equal(file_write(AT_FDCWD, path, text, strlen(text), 0600, NULL), 0);
+}
+
+/* Thresholds that the file does not name stay, where it says so; headers are lists by name; both come out of /configz as they went in. */
+static void test_thresholds_and_headers(void **state) {
+	static const char text[] = "kind: KubeletConfiguration\nmergeDefaultEvictionSettings: true\nevictionHard: {memory.available: 1Gi}\n"
+		"staticPodURLHeader: {X-One: [a, 'b:c'], X-Two: [d]}\ncontainerLogMonitorInterval: 3s\ntlsMinVersion: VersionTLS13\n"
+		"authorization: {webhook: {cacheAuthorizedTTL: 1m}}\n";
+	struct kubelet_options o = {0}, again = {0};
+	autoerror struct error err = {0};
+	char *argv[] = {(char *)"kubelet", NULL};
+	assert_int_equal(kubelet_options_load(1, argv, &o, &err), 0);
+	if (kubelet_options_apply_config(&o, text, strlen(text), &err) < 0)
+		fail_msg("%s", error_message(&err));
+	assert_int_equal(o.eviction_hard.len, 5);
+	assert_string_equal(o.eviction_hard.items[0], "memory.available<1Gi");
+	assert_string_equal(o.eviction_hard.items[4], "imagefs.inodesFree<5%");
+	assert_int_equal(o.manifest_url_headers.len, 3);
+	assert_string_equal(o.manifest_url_headers.items[1], "X-One:b:c");
+	assert_int_equal(o.container_log_monitor_ns, 3000000000);
+	assert_int_equal(o.allowed_ttl_ns, 60000000000);
+	autofree char *first = kubelet_options_config(&o);
+	assert_int_equal(kubelet_options_load(1, argv, &again, &err), 0);
+	assert_int_equal(kubelet_options_apply_config(&again, first, strlen(first), &err), 0);
+	autofree char *second = kubelet_options_config(&again);
+	assert_string_equal(first, second);
+	kubelet_options_done(&o);
+	kubelet_options_done(&again);
 }
 
 /* By name, folder by folder; maps are merged, lists are not; flags win over all. */
@@ -167,7 +194,8 @@ static void test_bad_config(void **state) {
 }
 
 int main(void) {
-	const struct CMUnitTest tests[] = {cmocka_unit_test(test_flags_and_config), cmocka_unit_test(test_fields_without_effect_are_named), cmocka_unit_test(test_parts_of_the_configuration),
+	const struct CMUnitTest tests[] = {cmocka_unit_test(test_flags_and_config), cmocka_unit_test(test_fields_without_effect_are_named), cmocka_unit_test(test_thresholds_and_headers),
+		cmocka_unit_test(test_parts_of_the_configuration),
 		cmocka_unit_test(test_config_of_options), cmocka_unit_test(test_reserved_cpus), cmocka_unit_test(test_bad_config)};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -7,6 +7,7 @@
 #include "peer.h"
 #include "pki.h"
 
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdatomic.h>
@@ -216,6 +217,55 @@ static void test_bad_files(void **state)
 	assert_true(http_server_start(&options, &server, &err) < 0);
 }
 
+/* Who comes with which suite is let in, under which policy. */
+static void test_policies(void **state)
+{
+	static const struct {
+		const char *version;
+		const char *suites[3];
+		size_t count;
+		bool known, aes128, aes256, tls13;
+	} rows[] = {
+		{"", {NULL}, 0, true, true, true, true},
+		{"VersionTLS12", {NULL}, 0, true, true, true, true},
+		{"VersionTLS13", {NULL}, 0, true, false, false, true},
+		{"", {"TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384", "TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384"}, 2, true, false, true, true},
+		{"", {"TLS_RSA_WITH_AES_128_CBC_SHA", "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256", "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256"}, 3, true, true, false, true},
+		{"", {"TLS_AES_128_GCM_SHA256"}, 1, true, false, false, true},
+		{"", {"TLS_RSA_WITH_AES_128_CBC_SHA"}, 1, false, false, false, false},
+		{"", {"TLS_OF_TOMORROW"}, 1, false, false, false, false},
+		{"TLS13", {NULL}, 0, false, false, false, false},
+	};
+	for (size_t i = 0; i < array_len(rows); i++) {
+		struct http_server_options options = HTTP_SERVER_OPTIONS_INIT;
+		struct http_server *server;
+		autoerror struct error err = {0};
+		autofree char *policy = NULL;
+		int r = http_tls_policy(rows[i].version, (char *const *)rows[i].suites, rows[i].count, &policy, &err);
+		assert_int_equal(r, rows[i].known ? 0 : -EINVAL);
+		if (r < 0)
+			continue;
+		options.bind_address = "127.0.0.1";
+		options.threads = 1;
+		options.tls = true;
+		options.cert_file = pki.cert;
+		options.key_file = pki.key;
+		options.tls_policy = policy;
+		options.handler = handler;
+		assert_int_equal(http_server_start(&options, &server, &err), 0);
+		const char *const priorities[] = {"NORMAL:-VERS-ALL:+VERS-TLS1.2:-CIPHER-ALL:+AES-128-GCM", "NORMAL:-VERS-ALL:+VERS-TLS1.2:-CIPHER-ALL:+AES-256-GCM", "NORMAL:-VERS-ALL:+VERS-TLS1.3"};
+		const bool granted[] = {rows[i].aes128, rows[i].aes256, rows[i].tls13};
+		for (size_t n = 0; n < array_len(priorities); n++) {
+			struct peer_options peer_options = {.tls = true, .priority = priorities[n], .may_fail = true};
+			struct peer peer = peer_connect(http_server_port(server), &peer_options);
+			if (peer.failed == granted[n])
+				fail_msg("policy %s, client %s", policy, priorities[n]);
+			peer_close(&peer);
+		}
+		http_server_stop(server, 100);
+	}
+}
+
 static void test_selfsigned(void **state)
 {
 	struct selfsigned own = SELFSIGNED_INIT;
@@ -249,6 +299,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_versions, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_key_update, setup, teardown),
 		cmocka_unit_test(test_bad_files),
+		cmocka_unit_test(test_policies),
 		cmocka_unit_test(test_selfsigned),
 	};
 	int rc = cmocka_run_group_tests(tests, NULL, NULL);
