@@ -62,12 +62,28 @@ kind: ClusterRoleBinding
 metadata: {name: scraper}
 roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: scraper}
 subjects: [{kind: ServiceAccount, name: scraper, namespace: default}]
+---
+apiVersion: v1
+kind: ServiceAccount
+metadata: {name: proxy}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRole
+metadata: {name: proxy}
+rules: [{apiGroups: [""], resources: [nodes/proxy], verbs: [get]}]
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRoleBinding
+metadata: {name: proxy}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: proxy}
+subjects: [{kind: ServiceAccount, name: proxy, namespace: default}]
 """)
     c.kubectl("create", "serviceaccount", "nobody")
-    scraper, nobody = (c.kubectl("create", "token", name).stdout.strip() for name in ("scraper", "nobody"))
+    scraper, proxy, nobody = (c.kubectl("create", "token", name).stdout.strip() for name in ("scraper", "proxy", "nobody"))
     for path, token, code in (
             ("/metrics", None, "401"), ("/metrics", "nonsense", "401"), ("/metrics", nobody, "403"), ("/metrics", scraper, "200"), ("/metrics/cadvisor", scraper, "200"),
-            ("/stats/summary", scraper, "403"), ("/pods", scraper, "403"), ("/exec/default/x/y?command=id&output=1", scraper, "403"), ("/nothing", scraper, "404")):
+            ("/stats/summary", scraper, "403"), ("/pods", scraper, "403"), ("/exec/default/x/y?command=id&output=1", scraper, "403"), ("/nothing", scraper, "404"),
+            ("/pods", proxy, "200"), ("/configz", proxy, "200"), ("/metrics", proxy, "403"), ("/statusz", proxy, "403"), ("/logs/", proxy, "403")):
         got = ask(c, path, token)
         expect(got[1] == code, f"{path} by {token and token[:8]}: {code}, not {got}")
     certificate = c.inside(["curl", "-sk", "--cert", c.admin_file("cert"), "--key", c.admin_file("key"), "-o", "/dev/null", "-w", "%{http_code}", f"https://{c.node_ip}:10250/pods"]).stdout
