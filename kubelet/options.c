@@ -452,7 +452,7 @@ enum field_kind { FIELD_UNKNOWN, FIELD_KNOWN, FIELD_SECTION, FIELD_IGNORED };
 
 /* name: with dots, as the fields' rows have it. */
 static enum field_kind field_kind(const char *name) {
-	static const char *const others[] = {"apiVersion", "kind", "registerWithTaints", "shutdownGracePeriodByPodPriority", "reservedMemory"};
+	static const char *const others[] = {"apiVersion", "kind", "registerWithTaints", "shutdownGracePeriodByPodPriority", "reservedMemory", "staticPodURLHeader"};
 	size_t len = strlen(name);
 	for (size_t i = 0; i < array_len(others); i++)
 		if (str_equal(others[i], name))
@@ -499,6 +499,11 @@ static int apply_tree(struct kubelet_options *options, json_t *root, struct erro
 	json_t *memory = json_object_get(root, "reservedMemory");
 	if (r == 0 && memory)
 		r = set_reserved_memory(options, memory, err);
+	json_t *headers = json_object_get(root, "staticPodURLHeader"), *hard = json_object_get(root, "evictionHard");
+	if (r == 0 && headers)
+		r = set_headers(options, headers, err);
+	if (r == 0 && hard && json_is_true(json_object_get(root, "mergeDefaultEvictionSettings")))
+		r = merge_thresholds(options, hard, err);
 	return r;
 }
 
@@ -628,6 +633,8 @@ char *kubelet_options_config(const struct kubelet_options *options) {
 		json_object_set_new(root, "registerWithTaints", taints_json(&options->register_with_taints));
 	if (options->shutdown_by_priority.len)
 		json_object_set_new(root, "shutdownGracePeriodByPodPriority", shutdown_json(&options->shutdown_by_priority));
+	if (options->manifest_url_headers.len)
+		json_object_set_new(root, "staticPodURLHeader", headers_json(&options->manifest_url_headers));
 	if (options->reserved_memory.len)
 		json_object_set_new(root, "reservedMemory", reserved_memory_json(&options->reserved_memory));
 	json_object_set_new(root, "featureGates", gates_json(&options->feature_gates));
