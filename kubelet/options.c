@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* Past 800 lines because the tables of flags and of fields have a row for each that Kubernetes knows. */
 #include "kubelet/options.h"
 
 #include "common/api/patch/patch.h"
