@@ -452,7 +452,11 @@ int openid_configuration(struct request *r, struct error *err) {
 	string_member(&out, "issuer", issuer);
 	buf_append_char(&out, ',');
 	string_member(&out, "jwks_uri", uri);
-	buf_append_str(&out, ",\"response_types_supported\":[\"id_token\"],\"subject_types_supported\":[\"public\"],\"id_token_signing_alg_values_supported\":[\"RS256\",\"ES256\"]}");
+	autobuf struct buf keys = BUF_INIT(1 << 20);
+	signer_jwks(signer, &keys);
+	bool curves = keys.data && strstr(keys.data, "\"ES256\""), primes = keys.data && strstr(keys.data, "\"RS256\"");
+	buf_printf(&out, ",\"response_types_supported\":[\"id_token\"],\"subject_types_supported\":[\"public\"],\"id_token_signing_alg_values_supported\":[%s%s%s]}", curves ? "\"ES256\"" : "",
+		   curves && primes ? "," : "", primes ? "\"RS256\"" : "");
 	request_finished(r, 200);
 	http_set_header(r->http, "Cache-Control", "public, max-age=3600");
 	http_respond(r->http, 200, "application/json", out.data, out.len);

@@ -6,6 +6,8 @@
 #include "apiserver/timers.h"
 #include "apiserver/validation/validation.h"
 #include "api/core_v1.h"
+#include "apiserver/rest/query.h"
+#include "common/api/json_reader.h"
 #include "common/http/websocket.h"
 
 #include <errno.h>
@@ -188,18 +190,58 @@ static int build_target(struct request *r, const struct core_v1_pod *pod, struct
 	return 0;
 }
 
+/* One number of the query; *ret_given tells whether it is there. */
+static int log_number(struct request *r, const char *name, int64_t min, const char *text, bool *ret_given, struct error *causes, struct error *err) {
+	const char *given = http_query(r->http, name);
+	int64_t value;
+	*ret_given = !str_empty(given);
+	if (str_empty(given))
+		return 0;
+	if (!str_to_int64(given, INT64_MIN, INT64_MAX, &value))
+		return error_bad_number(err, given);
+	if (value < min)
+		error_cause(causes, "FieldValueInvalid", name, "Invalid value: %lld: %s", (long long)value, text);
+	return 0;
+}
+
+static int check_log_options(struct request *r, struct error *err) {
+	static const char positive[] = "must be greater than 0";
+	autoerror struct error causes = {0};
+	const char *time = http_query(r->http, "sinceTime");
+	bool given, since;
+	struct wall_time at;
+	int rc = log_number(r, "tailLines", 0, "must be greater than or equal to 0", &given, &causes, err);
+	if (rc == 0)
+		rc = log_number(r, "limitBytes", 1, positive, &given, &causes, err);
+	if (rc == 0)
+		rc = log_number(r, "sinceSeconds", 1, positive, &since, &causes, err);
+	if (rc < 0)
+		return rc;
+	if (!str_empty(time) && time_parse_rfc3339(time, strlen(time), &at) < 0) {
+		autobuf struct buf text = BUF_INIT(4096);
+		time_text_explain(time, strlen(time), false, &text);
+		return error_bad_request(err, "%s", text.data);
+	}
+	if (since && !str_empty(time))
+		error_cause(&causes, "FieldValueForbidden", "[]", "Forbidden: at most one of `sinceTime` or `sinceSeconds` may be specified");
+	if (!str_empty(http_query(r->http, "stream")))
+		error_cause(&causes, "FieldValueForbidden", "stream", "Forbidden: may not be specified");
+	if (!error_has_causes(&causes))
+		return 0;
+	error_invalid(&causes, NULL, "PodLogOptions", r->name);
+	return error_move(err, &causes);
+}
+
 static int pass_on(struct request *r, void *take_options, struct error *err) {
 	api_unref(take_options);
 	struct core_v1_pod *pod = resource_read(r->resource, r->ns, r->name);
 	if (!pod)
 		return error_not_found(err, r->resource, r->name);
 	bool log = strcmp(r->subresource, "log") == 0, messages = log && websocket_requested(r->http);
-	if (!log && !http_header(r->http, "Upgrade")) {
-		api_unref(pod);
-		return error_bad_request(err, "Upgrade request required");
-	}
 	autobuf struct buf target = BUF_INIT(256 << 10);
-	int rc = build_target(r, pod, &target, err);
+	int rc = log ? check_log_options(r, err) : 0;
+	if (rc == 0)
+		rc = build_target(r, pod, &target, err);
 	const char *node = arena_strdup(r->arena, str_or(pod->spec.node_name, ""));
 	api_unref(pod);
 	if (rc < 0)
@@ -214,8 +256,12 @@ static int pass_on(struct request *r, void *take_options, struct error *err) {
 	}
 	struct upstream_options options = {.method = log ? "GET" : r->method, .target = target.data, .errors_as_status = true, .unreachable_code = 500};
 	rc = kubelet_locate(r, node, &options, err);
+	if (rc == -ENOENT) /* as Kubernetes has it: the name is the node's, the kind the pod's */
+		return error_not_found(err, r->resource, node);
 	if (rc < 0)
 		return rc;
+	if (!log && !http_header(r->http, "Upgrade"))
+		return error_bad_request(err, "Upgrade request required");
 	if (messages && !(options.messages = websocket_choose(r->http, upstream_message_protocols)))
 		return error_bad_request(err, "none of the WebSocket protocols asked for is known for logs");
 	options.reached = arena_printf(r->arena, "error dialing backend: ");

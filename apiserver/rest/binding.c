@@ -17,7 +17,7 @@ static void set_scheduled(struct core_v1_pod *pod) {
 		condition = api_list_add(arena, &pod->status.conditions);
 	bool was = str_equal(condition->status, "True");
 	struct api_time since = condition->last_transition_time;
-	*condition = (struct core_v1_pod_condition){.type = "PodScheduled", .status = "True", .observed_generation = pod->metadata.generation};
+	*condition = (struct core_v1_pod_condition){.type = "PodScheduled", .status = "True"};
 	condition->last_transition_time = was ? since : api_time_now();
 }
 

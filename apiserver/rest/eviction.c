@@ -148,7 +148,7 @@ static int begin(struct request *r, void *take_input, struct error *err) {
 		return REQUEST_TAKEN;
 	}
 	if (budgets > 1)
-		return error_status(err, 500, "InternalError", "Internal error occurred: This pod has more than one PodDisruptionBudget, which the eviction subresource does not support.");
+		return error_status(err, 500, "", "This pod has more than one PodDisruptionBudget, which the eviction subresource does not support.");
 	struct write *w = write_new(r, WRITE_UPDATE);
 	w->resource = registry_find(r->server->registry, "policy", "v1", "poddisruptionbudgets");
 	w->strategy = w->resource->strategy;

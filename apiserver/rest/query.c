@@ -86,7 +86,10 @@ int continue_decode(const char *token, const char *prefix, uint64_t *ret_revisio
 	if (base64_decode(token, strlen(token), MAX_CONTINUE_TOKEN, &data, &len) < 0)
 		return bad_token(err, ": illegal base64 data at input byte %zu", base64_fault(token));
 	json_t *tree = json_loadb((const char *)data, len, JSON_ALLOW_NUL, NULL);
-	int rc = json_is_object(tree) ? continue_read(tree, prefix, ret_revision, ret_any_revision, ret_start, err) : bad_token(err, ": the token is no JSON object%s", "");
+	char odd[2] = {len && data[0] > ' ' && data[0] < 0x7f ? (char)data[0] : 0};
+	int rc = json_is_object(tree)	? continue_read(tree, prefix, ret_revision, ret_any_revision, ret_start, err)
+		 : !tree && *odd && !strchr("{[\"tfn-0123456789", *odd) ? bad_token(err, ": invalid character '%s' looking for beginning of value", odd)
+								       : bad_token(err, ": the token is no JSON object%s", "");
 	json_decref(tree);
 	return rc;
 }
@@ -270,7 +273,12 @@ static int parse_all(struct request *r, struct list_query *query, struct error *
 	const char *token = http_query(r->http, "continue");
 	if (!str_empty(token) && !watch)
 		query->continue_token = xstrdup(token);
-	return parse_version(r, query, watch, err);
+	rc = parse_version(r, query, watch, err);
+	/* What any state answers is answered at once: Kubernetes cuts no pages then, but of Events, which it does not keep at hand. */
+	bool whole = query->rv_given && !query->rv && query->match != RV_EXACT && !query->continue_token && strcmp(r->plural, "events") != 0;
+	if (rc == 0 && whole && strcmp(r->verb, "list") == 0)
+		query->limit = 0;
+	return rc;
 }
 
 static void demand_label(const char *key, const char *value, void *arg) {

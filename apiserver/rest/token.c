@@ -21,7 +21,7 @@ static int bind_to(struct request *r, const struct authentication_v1_bound_objec
 		return 0;
 	const char *plural = strcmp(ref->kind, "Pod") == 0 ? "pods" : strcmp(ref->kind, "Secret") == 0 ? "secrets" : strcmp(ref->kind, "Node") == 0 ? "nodes" : NULL;
 	if (!plural || !str_equal(ref->api_version, "v1"))
-		return error_bad_request(err, "cannot bind token for serviceaccount \"%s\" to type %s, Kind=%s", r->name, str_or(ref->api_version, ""), ref->kind);
+		return error_bad_request(err, "cannot bind token to object of type %s%s, Kind=%s", strchr(str_or(ref->api_version, ""), '/') ? "" : "/", str_or(ref->api_version, ""), ref->kind);
 	const struct resource *resource = registry_find(r->server->registry, "", "v1", plural);
 	void *object = resource_read(resource, r->ns, ref->name);
 	if (!object)

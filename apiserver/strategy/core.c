@@ -146,7 +146,11 @@ static void node_prepare_update(struct request *r, void *object, const void *old
 	node_follow_cidr(node);
 }
 
-static const struct strategy nodes = {.group = "", .plural = "nodes", .prepare_create = node_prepare_create, .prepare_update = node_prepare_update, .keep_status_on_create = true};
+static void node_normalize(void *object) {
+	node_follow_cidr(object);
+}
+
+static const struct strategy nodes = {.group = "", .plural = "nodes", .normalize = node_normalize, .prepare_create = node_prepare_create, .prepare_update = node_prepare_update, .keep_status_on_create = true};
 
 /* ---- volumes ---- */
 

@@ -108,7 +108,6 @@ static bool pod_graceful_delete(const void *object, int64_t *grace) {
 	return true;
 }
 
-/* A writer of status that does not know of the class does not take it away. */
 /* podIP is the first of podIPs; where they differ the older field wins. */
 static void pod_follow_address(struct core_v1_pod *pod) {
 	struct core_v1_pod_status *status = &pod->status;
@@ -120,6 +119,11 @@ static void pod_follow_address(struct core_v1_pod *pod) {
 	}
 }
 
+static void pod_normalize(void *object) {
+	pod_follow_address(object);
+}
+
+/* A writer of status that does not know of the class does not take it away. */
 static void pod_after_status(struct request *r, void *object, const void *old) {
 	struct core_v1_pod *pod = object;
 	pod_follow_address(pod);
@@ -131,6 +135,7 @@ static const struct strategy pods = {
 	.group = "", .plural = "pods",
 	.generation = true,
 	.status_keeps = STATUS_KEEPS_OWNERS,
+	.normalize = pod_normalize,
 	.prepare_create = pod_prepare_create,
 	.prepare_update = pod_prepare_update,
 	.after_status = pod_after_status,

@@ -545,8 +545,12 @@ CHECK(apiextensions_v1_custom_resource_definition_spec, spec) {
 	check_enum(spec->scope, scopes, AT("scope"), err);
 	if (str_empty(spec->names.plural))
 		required(err, &PATH(names, "plural"), NULL);
+	if (str_empty(spec->names.singular))
+		required(err, &PATH(names, "singular"), NULL);
 	if (str_empty(spec->names.kind))
 		required(err, &PATH(names, "kind"), NULL);
+	if (str_empty(spec->names.list_kind))
+		required(err, &PATH(names, "listKind"), NULL);
 	if (spec->preserve_unknown_fields && !(before && before->spec.preserve_unknown_fields))
 		invalid_bool(err, AT("preserveUnknownFields"), true, "cannot set to true, set x-kubernetes-preserve-unknown-fields to true in spec.versions[*].schema instead");
 	unsigned storage = 0;

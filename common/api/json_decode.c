@@ -7,6 +7,7 @@
  * later duplicate wins, integers take no fraction or exponent.
  */
 #include "common/api/json_reader.h"
+#include "common/base/map.h"
 #include "common/base/random.h"
 
 #include <ctype.h>
@@ -687,8 +688,12 @@ static int judge(struct json_reader *r, const struct api_type *type, const struc
 	}
 	autobuf struct buf text = BUF_INIT((size_t)1 << 20);
 	buf_append_str(&text, "strict decoding error: ");
+	automap struct map told = MAP_INIT(NULL);
 	for (size_t i = 0; i < r->found.len; i++)
-		buf_printf(&text, "%s%s", i ? ", " : "", r->found.items[i]);
+		if (!map_has(&told, r->found.items[i])) {
+			buf_printf(&text, "%s%s", i ? ", " : "", r->found.items[i]);
+			set_add(&told, r->found.items[i]);
+		}
 	return wrap_error(type, r->start, (size_t)(r->end - r->start), options, text.data, false, err);
 }
 

@@ -313,6 +313,60 @@ def test_definitions(site):
     comes_to("fives", NamesAccepted=("True", "NoConflicts"))
 
 
+def test_as_there(site):
+    """Small things that clients written for the original can tell apart."""
+    api = site.start_server().api
+    api.call("POST", NS + "serviceaccounts", {"metadata": {"name": "default"}})
+    pod = {"metadata": {"name": "p"}, "spec": {"automountServiceAccountToken": False, "nodeName": "away", "containers": [{"name": "c", "image": "i"}]}}
+    check("a pod", api.call("POST", NS + "pods", pod)[0] == 201)
+    for query, code, text in (("tailLines=-1", 422, 'PodLogOptions "p" is invalid: tailLines: Invalid value: -1: must be greater than or equal to 0'), ("limitBytes=0", 422, 'PodLogOptions "p" is invalid: limitBytes: Invalid value: 0: must be greater than 0'),
+                              ("sinceSeconds=x", 400, 'strconv.ParseInt: parsing "x": invalid syntax'), ("sinceTime=x", 400, 'parsing time "x" as "2006-01-02T15:04:05Z07:00": cannot parse "x" as "2006"'), ("", 404, 'pods "away" not found')):
+        s, o, _ = api.call("GET", NS + "pods/p/log?" + query)
+        check("a log with " + query, s == code and o["message"] == text, o)
+    s, o, _ = api.call("POST", NS + "pods/p/exec?command=a&container=b")
+    check("an exec in no container", s == 400 and o["message"] == "container b is not valid for pod p", o)
+    s, o, _ = api.call("PATCH", NS + "pods/p/status?fieldManager=k", {"status": {"podIP": "10.0.0.9"}}, MERGE)
+    owned = [m["fieldsV1"]["f:status"] for m in o["metadata"]["managedFields"] if m["manager"] == "k"]
+    check("who gives the address gives the addresses", owned == [{"f:podIP": {}, "f:podIPs": {".": {}, 'k:{"ip":"10.0.0.9"}': {".": {}, "f:ip": {}}}}], owned)
+    s, o, _ = api.call("POST", NS + "pods?dryRun=All&fieldValidation=Strict", '{"metadata":{"name":"q"},"spec":{"containers":[{"name":"c","image":"i"}]},"odd":1,"odd":2}')
+    check("a mistake made twice is told once", s == 400 and o["message"].count('unknown field "odd"') == 1, o)
+    s, o, _ = api.call("PATCH", NS + "pods/q?fieldManager=m&fieldValidation=Ignore", {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "q"}, "spec": {"containers": [{"name": "c", "image": "i", "odd": 1}, {"name": "c", "image": "i"}]}}, APPLY)
+    check("what is wrong in an apply is told together", s == 500 and o["message"] == 'failed to create typed patch object (/q; /v1, Kind=Pod): errors:\n  .spec.containers[name="c"].odd: field not declared in schema\n  .spec.containers: duplicate entries for key [name="c"]', (s, o))
+    for name in "abc":
+        api.call("POST", NS + "configmaps", {"metadata": {"name": name}})
+    o = api.get(NS + "configmaps?limit=1&resourceVersion=0")
+    check("any state comes whole", len(o["items"]) >= 3 and "continue" not in o["metadata"], o["metadata"])
+    check("a state of now in pages", len(api.get(NS + "configmaps?limit=1")["items"]) == 1)
+    s, o, _ = api.call("GET", NS + "configmaps?continue=abc")
+    check("no token", s == 400 and o["message"].endswith("invalid character 'i' looking for beginning of value"), o)
+    table = {"Accept": "application/json;as=Table;v=v1;g=meta.k8s.io"}
+    s, o, _ = api.call("GET", "/apis/flowcontrol.apiserver.k8s.io/v1/flowschemas", headers=table)
+    order = [row["cells"][2] for row in o["rows"]]
+    check("flow schemas by precedence", order == sorted(order) and len(order) > 5, order)
+    s, o, _ = api.call("GET", "/api/v1/componentstatuses", headers=table)
+    check("columns of components", [c["name"] for c in o["columnDefinitions"]] == ["Name", "Status", "Message", "Error"] and ["etcd-0", "Healthy", "ok", ""] in [row["cells"] for row in o["rows"]], o)
+    check("components", api.get("/api/v1/componentstatuses")["items"] == [{"metadata": {"name": "etcd-0"}, "conditions": [{"type": "Healthy", "status": "True", "message": "ok"}]}])
+
+    ports = [{"name": "a", "port": 80}, {"name": "b", "port": 81}, {"name": "c", "port": 81, "protocol": "UDP"}]
+    api.call("POST", NS + "services", {"metadata": {"name": "s"}, "spec": {"ports": ports}})
+    s, o, _ = api.call("PATCH", NS + "services/s", {"spec": {"ports": [{"port": 81, "name": "d"}, {"port": 90, "name": "e"}]}}, "application/strategic-merge-patch+json")
+    check("ports of one number stay apart", s == 200 and [(x["name"], x["port"], x["protocol"]) for x in o["spec"]["ports"]] == [("a", 80, "TCP"), ("d", 81, "TCP"), ("c", 81, "UDP"), ("e", 90, "TCP")], o)
+
+    deployments = "/apis/apps/v1/namespaces/default/deployments"
+    spec = {"selector": {"matchLabels": {"a": "b"}}, "template": {"metadata": {"labels": {"a": "c"}}, "spec": {"volumes": [{"persistentVolumeClaim": {}}], "containers": [{"volumeMounts": [{"name": "v"}]}]}}}
+    s, o, _ = api.call("POST", deployments, {"metadata": {"name": "d"}, "spec": spec})
+    told = [c[0] for c in causes(o)]
+    check("causes in order", s == 422 and told[:4] == ["spec.template.metadata.labels", "spec.template.spec.volumes[0].persistentVolumeClaim.claimName", "spec.template.spec.volumes[0].name", "spec.template.spec.containers[0].name"], told)
+    daemon = {"metadata": {"name": "d"}, "spec": {"selector": {"matchLabels": {"a": "b"}}, "template": {"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "c", "image": "i"}]}}}}
+    s, o, _ = api.call("POST", "/apis/apps/v1/namespaces/default/daemonsets", daemon)
+    check("the count of templates is its sender's", o["metadata"]["managedFields"][0]["fieldsV1"]["f:metadata"] == {"f:annotations": {".": {}, "f:deprecated.daemonset.template.generation": {}}}, o["metadata"])
+    hooks = "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations"
+    api.call("POST", hooks, {"metadata": {"name": "w"}, "webhooks": []})
+    s, o, _ = api.call("PATCH", hooks + "/w", {"webhooks": [], "metadata": {"labels": {"a": "b"}}}, MERGE)
+    check("an empty list is a change", o["metadata"]["generation"] == 2, o)
+    check("and none is not", api.call("PATCH", hooks + "/w", {"metadata": {"labels": {"a": "c"}}}, MERGE)[1]["metadata"]["generation"] == 2)
+
+
 def test_gzip(site):
     api = site.start_server().api
     for i in range(20):
@@ -1010,4 +1064,4 @@ def test_answers(site):
     check("defaults that their schema refuses", s == 422 and [c[0].rsplit("openAPIV3Schema.", 1)[1] for c in causes(o)] == ["properties[spec].default.a", "properties[spec].properties[b].default"], o)
 
 
-run([test_ownership, test_status_metadata, test_lists, test_deletes, test_identity, test_unconditional, test_warnings, test_custom, test_definitions, test_gzip, test_options, test_expiry, test_openapi, test_openapi_v3, test_claim_ref, test_headers, test_yaml, test_reviews, test_continue_tokens, test_pods_subresources, test_custom_versions, test_who, test_refused, test_bodies, test_watch_from_nowhere, test_cells, test_pod_security, test_times, test_gates, test_answers])
+run([test_ownership, test_status_metadata, test_lists, test_deletes, test_identity, test_unconditional, test_warnings, test_custom, test_definitions, test_as_there, test_gzip, test_options, test_expiry, test_openapi, test_openapi_v3, test_claim_ref, test_headers, test_yaml, test_reviews, test_continue_tokens, test_pods_subresources, test_custom_versions, test_who, test_refused, test_bodies, test_watch_from_nowhere, test_cells, test_pod_security, test_times, test_gates, test_answers])

@@ -149,6 +149,9 @@ static struct owner *add_owner(struct owners *owners, const struct managed_optio
 }
 
 static void set_time(struct owner *o) {
+	/* Kubernetes loses the time on the way from a Scale to what it scales. */
+	if (str_equal(o->subresource, "scale"))
+		return;
 	char text[40];
 	time_format_rfc3339(clock_wall(), text);
 	free(o->time);
