@@ -39,7 +39,8 @@ struct apiserver_options {
 	char *service_node_port_range;
 
 	struct flag_list runtime_config, feature_gates;
-	char *storage_media_type;
+	char *storage_media_type, *encryption_provider_config;
+	bool encryption_provider_config_automatic_reload;
 
 	char *kubelet_client_certificate, *kubelet_client_key, *kubelet_certificate_authority;
 	struct flag_list kubelet_preferred_address_types;
@@ -79,6 +80,7 @@ struct openapi;
 struct scraper;
 struct caller;
 struct audit;
+struct encryption;
 
 struct apiserver {
 	const struct apiserver_options *options;
@@ -93,6 +95,7 @@ struct apiserver {
 	struct kubelet_client *kubelet;
 	struct scraper *scraper;
 	struct audit *audit;           /* NULL: no log */
+	struct encryption *encryption; /* NULL: none */
 	struct caller *caller;         /* to webhooks */
 	struct http_server *http;
 	struct worker *bootstrap;

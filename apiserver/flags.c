@@ -49,6 +49,9 @@ const struct flag apiserver_flags[] = {
 	{.name = "feature-gates", .kind = FLAG_STRING_LIST, .offset = O(feature_gates), .help = "Gate=true or false"},
 	{.name = "storage-media-type", .kind = FLAG_STRING, .offset = O(storage_media_type), .fallback = "application/json", .help = "application/json is what is stored"},
 
+	{.name = "encryption-provider-config", .kind = FLAG_STRING, .offset = O(encryption_provider_config), .help = "file that says which objects are encrypted in etcd, and how: an EncryptionConfiguration of apiserver.config.k8s.io/v1"},
+	{.name = "encryption-provider-config-automatic-reload", .kind = FLAG_BOOL, .offset = O(encryption_provider_config_automatic_reload), .fallback = "false", .help = "it is read again when it changes"},
+
 	{.name = "kubelet-client-certificate", .kind = FLAG_STRING, .offset = O(kubelet_client_certificate), .help = "PEM client certificate for kubelets"},
 	{.name = "kubelet-client-key", .kind = FLAG_STRING, .offset = O(kubelet_client_key), .help = "its key"},
 	{.name = "kubelet-certificate-authority", .kind = FLAG_STRING, .offset = O(kubelet_certificate_authority), .help = "PEM CA of kubelets' certificates; empty: not verified"},
@@ -98,7 +101,7 @@ const struct flag apiserver_flags[] = {
 	IGNORED("audit-log-format"), IGNORED("audit-log-compress"), IGNORED("audit-log-version"), IGNORED("audit-webhook-version"), IGNORED("audit-log-batch-throttle-enable"), IGNORED("audit-log-batch-throttle-qps"),
 	IGNORED("audit-log-batch-throttle-burst"), IGNORED("audit-log-truncate-enabled"), IGNORED("audit-webhook-truncate-enabled"),
 	IGNORED("apiserver-count"), IGNORED("endpoint-reconciler-type"), IGNORED("enable-aggregator-routing"),
-	IGNORED("encryption-provider-config"), IGNORED("goaway-chance"), IGNORED("http2-max-streams-per-connection"), IGNORED("livez-grace-period"),
+	IGNORED("goaway-chance"), IGNORED("http2-max-streams-per-connection"), IGNORED("livez-grace-period"),
 	IGNORED("shutdown-delay-duration"), IGNORED("shutdown-send-retry-after"), IGNORED("tls-cipher-suites"), IGNORED("tls-min-version"), IGNORED("tls-sni-cert-key"),
 	IGNORED("etcd-healthcheck-timeout"), IGNORED("etcd-readycheck-timeout"), IGNORED("etcd-count-metric-poll-period"), IGNORED("etcd-db-metric-poll-interval"),
 	IGNORED("default-watch-cache-size"), IGNORED("watch-cache-sizes"), IGNORED("delete-collection-workers"), IGNORED("enable-garbage-collector"), IGNORED("storage-backend"),

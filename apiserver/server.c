@@ -7,6 +7,7 @@
 #include "apiserver/bootstrap/bootstrap.h"
 #include "apiserver/custom/custom.h"
 #include "apiserver/discovery/discovery.h"
+#include "apiserver/encryption/encryption.h"
 #include "apiserver/flow/flow.h"
 #include "apiserver/health.h"
 #include "apiserver/memory.h"
@@ -144,6 +145,7 @@ static int open_store(struct apiserver *server, struct error *err) {
 		.opening = open_collections,
 		.arg = server,
 	};
+	encryption_options(server->encryption, &options.transform);
 	struct store *store = NULL;
 	int rc = store_open(&options, 60000, &store, err);
 	server->store = store;
@@ -201,6 +203,8 @@ int apiserver_start(const struct apiserver_options *options, struct apiserver **
 	name_server(server);
 	int rc = audit_start(options, &server->audit, err);
 	if (rc == 0)
+		rc = encryption_start(options, &server->encryption, err);
+	if (rc == 0)
 		rc = timers_start(&server->timers, err);
 	if (rc == 0) {
 		server->caller = caller_new(timers_loop(server->timers));
@@ -256,6 +260,7 @@ void apiserver_stop(struct apiserver *server) {
 	services_stop(server);
 	if (server->store)
 		store_close(server->store);
+	encryption_stop(server->encryption);
 	timers_stop(server->timers);
 	caller_free(server->caller);
 	authn_free(server->authn);

@@ -248,7 +248,7 @@ static void on_stored(int errnum, struct entry *current, void *arg) {
 
 /* True where the stored form would be what is stored already. */
 static bool unchanged(struct write *w, const struct buf *value) {
-	if (!w->old || w->created)
+	if (!w->old || w->created || (w->current && collection_is_stale(w->resource->collection, w->current)))
 		return false;
 	if (w->stored) {
 		autobuf struct buf then = BUF_INIT(BUF_MAX_DEFAULT), now = BUF_INIT(BUF_MAX_DEFAULT);

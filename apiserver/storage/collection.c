@@ -49,7 +49,7 @@ void collection_free(struct collection *c)
 			free(c->field_values[i][k]);
 	}
 	pthread_mutex_destroy(&c->lock);
-	free(atomic_load(&c->metrics));
+	metrics_free(atomic_load(&c->metrics));
 	free(c->prefix);
 	free(c);
 }

@@ -22,6 +22,7 @@ struct stored {
 	struct encodings *encodings; /* under its encoding_lock */
 	uint32_t load_mark;
 	uint32_t path_offset;
+	uint32_t mark; /* of the store's transform */
 };
 
 static pthread_mutex_t encoding_locks[ENCODING_LOCKS] = {[0 ... ENCODING_LOCKS - 1] = PTHREAD_MUTEX_INITIALIZER};
@@ -56,6 +57,11 @@ void entry_unref(struct entry *entry)
 const char *entry_path(const struct entry *entry)
 {
 	return (const char *)entry + ((const struct stored *)entry)->path_offset;
+}
+
+uint32_t entry_mark(const struct entry *entry)
+{
+	return ((const struct stored *)entry)->mark;
 }
 
 uint32_t entry_load_mark(const struct entry *entry)
@@ -297,11 +303,27 @@ static void grow_heap(size_t bytes)
 struct entry *entry_from_value(struct collection *collection, const char *path, size_t path_len, const char *value, size_t len, uint64_t revision, uint64_t create_revision)
 {
 	struct scan_object object;
+	autobuf struct buf opened = BUF_INIT(ETCD_MAX_REQUEST);
+	uint32_t mark = 0;
 
-	if (path_len > UINT32_MAX / 2 || len > UINT32_MAX / 2 || scan_object(value, len, &object) < 0)
+	if (path_len > UINT32_MAX / 2 || len > UINT32_MAX / 2)
+		return NULL;
+	switch (transform_open(collection, path, path_len, value, len, &opened, &mark)) {
+	case 0:
+		break;
+	case 1:
+		value = opened.data;
+		len = opened.len;
+		break;
+	default:
+		return NULL;
+	}
+	if (scan_object(value, len, &object) < 0)
 		return NULL;
 	grow_heap(len);
-	return build(collection, path, path_len, scan_splice(value, &object, revision), revision, create_revision, &object, value, len);
+	struct entry *entry = build(collection, path, path_len, scan_splice(value, &object, revision), revision, create_revision, &object, value, len);
+	((struct stored *)entry)->mark = mark;
+	return entry;
 }
 
 struct entry *entry_copy(struct collection *collection, const struct entry *entry, uint64_t revision)
@@ -312,8 +334,10 @@ struct entry *entry_copy(struct collection *collection, const struct entry *entr
 
 	if (scan_object(json->data, json->len, &object) < 0)
 		return NULL; /* not reached: it was taken once */
-	return build(collection, path, strlen(path), revision ? scan_splice(json->data, &object, revision) : bytes_ref(entry->json), revision ? revision : entry->resource_version,
+	struct entry *copy = build(collection, path, strlen(path), revision ? scan_splice(json->data, &object, revision) : bytes_ref(entry->json), revision ? revision : entry->resource_version,
 		entry->create_revision, &object, json->data, json->len);
+	((struct stored *)copy)->mark = entry_mark(entry);
+	return copy;
 }
 
 /* ---- other encodings ---- */

@@ -97,7 +97,16 @@ void collection_apply(struct collection *collection, enum store_event_type type,
 /* Lets go of what can be done without. apply_lock is held. */
 void collection_shrink(struct collection *collection);
 
+/* ---- transform.c ---- */
+
+/* As struct store_transform has them, for a path below the store's prefix. */
+int transform_seal(const struct collection *collection, const char *path, const void *value, size_t len, struct buf *ret);
+int transform_open(const struct collection *collection, const char *path, size_t path_len, const void *value, size_t len, struct buf *ret, uint32_t *ret_mark);
+
 /* ---- entry.c ---- */
+
+/* How it was stored: of struct store_transform. */
+uint32_t entry_mark(const struct entry *entry);
 
 /* An object from its bytes in etcd, or NULL where they are no JSON object. path is its key below the store's prefix. apply_lock is held. */
 struct entry *entry_from_value(struct collection *collection, const char *path, size_t path_len, const char *value, size_t len, uint64_t revision, uint64_t create_revision);
@@ -202,6 +211,10 @@ enum metrics_operation { METRICS_CREATE, METRICS_UPDATE, METRICS_DELETE, METRICS
 /* While a store is open its collections' sizes are shown. */
 void metrics_open(struct store *store);
 void metrics_close(struct store *store);
+/* Takes NULL. */
+void metrics_free(struct collection_metrics *metrics);
+/* The names the collection was given; false: none yet. */
+bool metrics_names(const struct collection *collection, const char **ret_group, const char **ret_resource);
 void metrics_request(struct collection *collection, enum metrics_operation operation, int64_t started, bool failed);
 void metrics_event(struct collection *collection);
 void metrics_undecodable(struct collection *collection);
@@ -224,6 +237,7 @@ struct store {
 	size_t history_events;
 	int64_t compaction_interval_ns;
 	int write_timeout_ms;
+	struct store_transform transform;
 	struct etcd_client *etcd;
 	struct loop *loop;
 

@@ -30,6 +30,7 @@ static struct metric metrics[] = {
 struct collection_metrics {
 	struct metric_series *duration[METRICS_OPERATIONS], *requests[METRICS_OPERATIONS], *errors[METRICS_OPERATIONS];
 	struct metric_series *objects, *storage_objects, *size, *events, *decode_errors;
+	char *group, *resource;
 };
 
 /* The stores that are open, for the gauges. */
@@ -90,6 +91,15 @@ void metrics_close(struct store *store)
 	pthread_mutex_unlock(&open_lock);
 }
 
+void metrics_free(struct collection_metrics *m)
+{
+	if (!m)
+		return;
+	free(m->group);
+	free(m->resource);
+	free(m);
+}
+
 void collection_set_names(struct collection *c, const char *group, const char *resource)
 {
 	static const char *const operations[METRICS_OPERATIONS] = {"create", "update", "delete"};
@@ -100,6 +110,8 @@ void collection_set_names(struct collection *c, const char *group, const char *r
 		m->requests[i] = metric_label(&metrics[REQUESTS], operations[i], group, resource);
 		m->errors[i] = metric_label(&metrics[REQUEST_ERRORS], operations[i], group, resource);
 	}
+	m->group = xstrdup(group);
+	m->resource = xstrdup(resource);
 	autofree char *group_resource = *group ? xprintf("%s.%s", resource, group) : xstrdup(resource);
 	m->objects = metric_label(&metrics[OBJECTS], group, resource);
 	m->storage_objects = metric_label(&metrics[STORAGE_OBJECTS], group_resource);
@@ -109,7 +121,18 @@ void collection_set_names(struct collection *c, const char *group, const char *r
 	/* Whoever is first; what others may be using already stays. */
 	struct collection_metrics *none = NULL;
 	if (!atomic_compare_exchange_strong(&c->metrics, &none, m))
-		free(m);
+		metrics_free(m);
+}
+
+bool metrics_names(const struct collection *c, const char **ret_group, const char **ret_resource)
+{
+	struct collection_metrics *m = atomic_load(&c->metrics);
+
+	if (m) {
+		*ret_group = m->group;
+		*ret_resource = m->resource;
+	}
+	return m != NULL;
 }
 
 void metrics_request(struct collection *c, enum metrics_operation operation, int64_t started, bool failed)

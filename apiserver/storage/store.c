@@ -269,6 +269,7 @@ static struct store *store_new(const struct store_options *options)
 	store->prefix_len = strlen(store->prefix);
 	store->prefix_end = xstrdup(store->prefix);
 	store->prefix_end[store->prefix_len - 1]++;
+	store->transform = options->transform;
 	store->write_timeout_ms = options->write_timeout_ms > 0 ? min_of(options->write_timeout_ms, WRITE_TIMEOUT_MS) : WRITE_TIMEOUT_MS;
 	store->compaction_interval_ns = options->compaction_interval_ns ? options->compaction_interval_ns : COMPACTION_INTERVAL_NS;
 	store->leases = leases_new(store);

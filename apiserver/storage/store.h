@@ -18,6 +18,17 @@
 struct store;
 struct collection; /* the objects of one resource, all versions, keyed by the etcd prefix */
 
+/*
+ * What stands between objects and what etcd keeps of them. `about` is the whole key in etcd. seal and open: 1 where ret holds what is to be stored, or was meant; 0: the
+ * value itself; negative: it cannot be had. The mark tells how it was stored: is_stale, whether it would be stored otherwise now. Any thread.
+ */
+struct store_transform {
+	int (*seal)(void *arg, const char *group, const char *resource, const char *about, const void *value, size_t len, struct buf *ret);
+	int (*open)(void *arg, const char *group, const char *resource, const char *about, const void *value, size_t len, struct buf *ret, uint32_t *ret_mark);
+	bool (*is_stale)(void *arg, const char *group, const char *resource, uint32_t mark);
+	void *arg;
+};
+
 struct store_options {
 	const char *const *endpoints; /* http(s)://host:port, NULL terminated */
 	const char *prefix;           /* "/registry" */
@@ -28,6 +39,7 @@ struct store_options {
 	void (*opening)(struct store *store, void *arg);
 	void *arg;
 	bool ask_always;              /* consistent reads ask etcd even where no other API server is */
+	struct store_transform transform; /* all NULL: values are stored as they are */
 	size_t history_events;        /* watch history kept per collection; 0: as much as grows with load, within bounds */
 };
 /* Connects, loads everything under the prefix, starts the watch. Blocks until the first load is done or fails past timeout_ms; afterwards reconnects by itself for ever. */
@@ -141,6 +153,9 @@ void snapshot_namespace(const struct snapshot *snapshot, const char *ns, size_t 
 
 /* Bytes of JSON that are in it now, and how many objects. */
 size_t collection_size(struct collection *collection, size_t *ret_count);
+
+/* Whether the entry, though it says the same, would be stored otherwise than it is (encrypted, with another key). */
+bool collection_is_stale(const struct collection *collection, const struct entry *entry);
 
 /* ---- writes ---- */
 

@@ -292,10 +292,13 @@ static void on_answer(int errnum, const char *text, const void *data, size_t len
 
 /* ---- sending ---- */
 
-static void write_transaction(struct write *write, struct etcd_slice value, const struct etcd_guard *guards, size_t guard_count, struct buf *request)
+/* False where the value cannot be made what is stored: then nothing is. */
+static bool write_transaction(struct write *write, struct etcd_slice value, const struct etcd_guard *guards, size_t guard_count, struct buf *request)
 {
 	struct store *store = write->collection->store;
 	autofree char *key = store_key(store, write->path);
+	autobuf struct buf sealed = BUF_INIT(ETCD_MAX_REQUEST);
+	int changed = write->is_put ? transform_seal(write->collection, write->path, value.data, value.len, &sealed) : 0;
 	bool any = !write->is_put && write->expected == 0;
 	struct etcd_txn txn = {
 		.key = ETCD_SLICE(key),
@@ -303,7 +306,7 @@ static void write_transaction(struct write *write, struct etcd_slice value, cons
 		.expected = (int64_t)write->expected,
 		.then = write->is_put ? ETCD_PUT : ETCD_DELETE,
 		.otherwise = ETCD_GET,
-		.value = value,
+		.value = changed ? (struct etcd_slice){sealed.data, sealed.len} : value,
 		.lease = write->lease,
 		.guards = guards,
 		.guard_count = guard_count,
@@ -314,11 +317,14 @@ static void write_transaction(struct write *write, struct etcd_slice value, cons
 		txn.then = ETCD_GET;
 		txn.otherwise = ETCD_DELETE;
 	}
+	if (changed < 0)
+		return false;
 	/* The key stands in it three times; the rest is small. */
-	buf_reserve(request, value.len + 3 * txn.key.len + 128 + guard_count * 256);
+	buf_reserve(request, txn.value.len + 3 * txn.key.len + 128 + guard_count * 256);
 	etcd_message_begin(request);
 	etcd_write_txn(request, &txn);
 	etcd_message_end(request);
+	return true;
 }
 
 static void on_any_answer(int errnum, const char *text, const void *data, size_t len, void *arg)
@@ -348,15 +354,22 @@ static void send_request(struct write *write, struct buf *request)
 		finish_later(write, r);
 }
 
-void write_send(struct write *write, int errnum, int64_t lease)
+static void send_transaction(struct write *write, struct etcd_slice value, const struct etcd_guard *guards, size_t count)
 {
 	struct buf request = BUF_INIT(ETCD_MAX_REQUEST);
 
+	if (write_transaction(write, value, guards, count, &request))
+		return send_request(write, &request);
+	buf_done(&request);
+	finish_later(write, -EIO);
+}
+
+void write_send(struct write *write, int errnum, int64_t lease)
+{
 	if (errnum)
 		return finish_later(write, errnum);
 	write->lease = lease;
-	write_transaction(write, (struct etcd_slice){write->value.data, write->value.len}, NULL, 0, &request);
-	send_request(write, &request);
+	send_transaction(write, (struct etcd_slice){write->value.data, write->value.len}, NULL, 0);
 }
 
 static struct write *write_new(struct collection *c, const char *key, uint64_t expected, store_write_done done, void *arg)
@@ -400,7 +413,6 @@ static void refuse(struct store *store, int errnum, store_write_done done, void 
 
 void collection_put(struct collection *c, const char *key, const char *value, size_t len, uint64_t expected, int64_t lease_seconds, store_write_done done, void *arg)
 {
-	struct buf request = BUF_INIT(ETCD_MAX_REQUEST);
 	struct write *write;
 
 	if (len > ETCD_MAX_REQUEST / 2 || !collection_owns(c, key, strlen(key)))
@@ -414,8 +426,7 @@ void collection_put(struct collection *c, const char *key, const char *value, si
 		buf_append(&write->value, value, len);
 		return leases_send(c->store->leases, lease_seconds, write);
 	}
-	write_transaction(write, (struct etcd_slice){value, len}, NULL, 0, &request);
-	send_request(write, &request);
+	send_transaction(write, (struct etcd_slice){value, len}, NULL, 0);
 }
 
 static void shorten(struct write *write, int timeout_ms)
@@ -426,7 +437,6 @@ static void shorten(struct write *write, int timeout_ms)
 
 static void send_guarded(struct write *write, struct etcd_slice value, const struct store_guard *guards, size_t count)
 {
-	struct buf request = BUF_INIT(ETCD_MAX_REQUEST);
 	struct etcd_guard compare[STORE_MAX_GUARDS] = {0};
 	char *keys[STORE_MAX_GUARDS];
 
@@ -436,10 +446,9 @@ static void send_guarded(struct write *write, struct etcd_slice value, const str
 		keys[i] = store_key(write->collection->store, path);
 		compare[i] = (struct etcd_guard){ETCD_SLICE(keys[i]), (int64_t)guards[i].revision};
 	}
-	write_transaction(write, value, compare, count, &request);
+	send_transaction(write, value, compare, count);
 	for (size_t i = 0; i < count; i++)
 		free(keys[i]);
-	send_request(write, &request);
 }
 
 void collection_put_guarded(struct collection *c, const char *key, const char *value, size_t len, uint64_t expected, const struct store_guard *guards, size_t count,
