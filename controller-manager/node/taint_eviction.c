@@ -37,7 +37,7 @@ static bool is_no_execute(const struct core_v1_taint *taint)
 
 #define FOR_EVER INT64_MAX
 
-/* Seconds the pod may stay: 0 at once, FOR_EVER. *ret_since: when the first of its taints was added. */
+/* Seconds the pod may stay: 0 at once, FOR_EVER. Of several tolerations of one taint the first counts. */
 static int64_t stay_seconds(const struct core_v1_pod *pod, const struct core_v1_node *node, bool *ret_tainted)
 {
 	int64_t shortest = FOR_EVER;
@@ -48,7 +48,7 @@ static int64_t stay_seconds(const struct core_v1_pod *pod, const struct core_v1_
 		if (!is_no_execute(taint))
 			continue;
 		*ret_tainted = true;
-		for (uint32_t j = 0; j < pod->spec.tolerations.len; j++) {
+		for (uint32_t j = 0; j < pod->spec.tolerations.len && !tolerated; j++) {
 			const struct core_v1_toleration *t = &pod->spec.tolerations.items[j];
 			if (!toleration_tolerates(t, taint))
 				continue;

@@ -205,6 +205,7 @@ static void test_toleration_seconds(void **state)
 	add_pod("other", "{\"key\":\"k\",\"operator\":\"Equal\",\"value\":\"w\",\"effect\":\"NoExecute\"}");
 	add_pod("ten", "{\"key\":\"k\",\"operator\":\"Exists\",\"tolerationSeconds\":10},{\"operator\":\"Exists\",\"tolerationSeconds\":20}");
 	add_pod("zero", "{\"key\":\"k\",\"operator\":\"Exists\",\"tolerationSeconds\":0}");
+	add_pod("first", "{\"operator\":\"Exists\"},{\"key\":\"k\",\"operator\":\"Exists\",\"tolerationSeconds\":1}");
 	assert_int_equal(fake_reconcile_all(&r, CACHED_PODS), 10000);
 	assert_null(fake_live(CACHED_PODS, "n", "none"));
 	assert_null(fake_live(CACHED_PODS, "n", "other"));
@@ -217,6 +218,7 @@ static void test_toleration_seconds(void **state)
 	clock_advance_test(NSEC_PER_SEC);
 	fake_reconcile_all(&r, CACHED_PODS);
 	assert_null(fake_live(CACHED_PODS, "n", "ten"));
+	assert_non_null(fake_live(CACHED_PODS, "n", "first"));
 	fake_reconciler_done(&r);
 }
 
