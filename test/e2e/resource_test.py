@@ -60,6 +60,11 @@ def allowed(c, pod, container=None):
     return ids(out.split()[1])
 
 
+def kept(c, name):
+    with open(f"{c.dir}/var/kubelet/{name}") as f:
+        return json.load(f)
+
+
 def guaranteed(name, cpu):
     return f"""
 apiVersion: v1
@@ -84,8 +89,11 @@ def test_cpus_of_their_own(c):
     online = ids(open("/sys/devices/system/cpu/online").read())
     if len(online) < 2:
         return  # one cpu alone cannot be shared out
-    flags = "--cpu-manager-policy static --kube-reserved cpu=500m --cpu-manager-reconcile-period 1s"
-    with kubelet_with(c, flags, ["cpu_manager_state"]):
+    # What is reserved of memory is the 100 MiB below which pods are evicted, and as much for the cluster.
+    numa = os.path.exists("/sys/devices/system/node/node0/meminfo")
+    flags = "--cpu-manager-policy static --kube-reserved cpu=500m,memory=100Mi --cpu-manager-reconcile-period 1s --topology-manager-policy best-effort"
+    flags += " --memory-manager-policy Static --reserved-memory 0:memory=200Mi" if numa else ""
+    with kubelet_with(c, flags, ["cpu_manager_state", "memory_manager_state"]):
         c.wait(40, "the kubelet with the policy", lambda: '"cpuManagerPolicy":"static"' in serving(c))
         c.kubectl("run", "sharer", "--image=busybox:v1", "--restart=Never", "--", "sleep", "1000")
         c.kubectl("wait", "--for=condition=Ready", "pod/sharer", "--timeout=40s")
@@ -96,6 +104,12 @@ def test_cpus_of_their_own(c):
         expect(len(own) == 1 and min(online) not in own, f"one cpu, and not the one that is reserved: {own}")
         c.wait(20, "the others to leave it", lambda: allowed(c, "sharer") == online - own)
         expect(quota(c, "owner") in ("-1", "max"), "no quota beside it")
+        uid = c.get("pod", "owner")["metadata"]["uid"]
+        if numa:
+            blocks = kept(c, "memory_manager_state")["entries"][uid]["main"]
+            expect(blocks[0]["type"] == "memory" and blocks[0]["size"] == 32 << 20 and len(blocks) == 1, f"memory of its own: {blocks}")
+            mems = ids(c.kubectl("exec", "owner", "--", "grep", "Mems_allowed_list", "/proc/1/status").stdout.split()[1])
+            expect(mems == set(blocks[0]["numaAffinity"]), f"and no other: {mems} {blocks}")
         # In place it stays as it is.
         c.kubectl("patch", "pod", "owner", "--subresource=resize", "--patch", json.dumps({"spec": {"containers": [{"name": "main", "resources": {"requests": {"cpu": "700m"}, "limits": {"cpu": "700m"}}}]}}))
         said = c.wait(20, "the resize to be refused", lambda: [x for x in c.get("pod", "owner")["status"]["conditions"] if x["type"] == "PodResizePending"])
@@ -109,13 +123,12 @@ def test_cpus_of_their_own(c):
         c.wait(30, "the kubelet to come back", lambda: c.pid_of("kubelet") != old)
         c.wait(40, "it to serve", lambda: serving(c))
         expect(allowed(c, "owner") == own and allowed(c, "sharer") == online - own, "all is as it was")
-        with open(f"{c.dir}/var/kubelet/cpu_manager_state") as f:
-            state = json.load(f)
+        state = kept(c, "cpu_manager_state")
         expect(state["policyName"] == "static" and ids(state["defaultCpuSet"]) == online - own, f"its state says so: {state}")
-        uid = c.get("pod", "owner")["metadata"]["uid"]
         expect(ids(state["entries"][uid]["main"]) == own, f"and whose they are: {state}")
         metrics = c.kubectl("get", "--raw", f"/api/v1/nodes/{c.node}/proxy/metrics").stdout
         expect("kubelet_cpu_manager_exclusive_cpu_allocation_count 1\n" in metrics, "its metrics count it")
         c.kubectl("delete", "pod", "owner", "--timeout=40s")
         c.wait(20, "the others to come back", lambda: allowed(c, "sharer") == online and allowed(c, "late") == online)
+        expect("entries" not in kept(c, "cpu_manager_state") and "entries" not in kept(c, "memory_manager_state"), "nothing is anybody's own any more")
         c.kubectl("delete", "pod", "sharer", "late", "--grace-period=1", "--wait=false")
