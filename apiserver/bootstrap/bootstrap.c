@@ -100,9 +100,23 @@ static int ensure_service(struct worker *worker) {
 	if (there || (rc < 0 && rc != -EEXIST))
 		return rc;
 	autofree char *json = xprintf("{\"apiVersion\":\"v1\",\"kind\":\"Service\",\"metadata\":{\"name\":\"kubernetes\",\"namespace\":\"default\",\"labels\":{\"component\":\"apiserver\",\"provider\":\"kubernetes\"}},"
-				      "\"spec\":{\"type\":\"ClusterIP\",\"clusterIP\":\"%s\",\"clusterIPs\":[\"%s\"],\"ipFamilies\":[\"%s\"],\"ipFamilyPolicy\":\"SingleStack\",\"sessionAffinity\":\"None\",\"ports\":[{\"name\":\"https\",\"protocol\":\"TCP\",\"port\":443,\"targetPort\":%u}]}}",
-				      ip, ip, strchr(ip, ':') ? "IPv6" : "IPv4", server->port);
-	return ensure(worker, json, strlen(json));
+				      "\"spec\":{\"type\":\"ClusterIP\",\"clusterIP\":\"%s\",\"ipFamilyPolicy\":\"SingleStack\",\"sessionAffinity\":\"None\",\"ports\":[{\"name\":\"https\",\"protocol\":\"TCP\",\"port\":443,\"targetPort\":%u}]}}",
+				      ip, server->port);
+	void *object = NULL;
+	autoerror struct error why = {0};
+	if (api_decode_json_any(json, strlen(json), NULL, &object, &why) < 0)
+		return log_error("bootstrap object cannot be read", LOG_ERR(&why)), 0;
+	autounref struct core_v1_service *service = object;
+	const struct resource *services = registry_find(server->registry, "", "v1", "services");
+	api_default(service);
+	worker_fill(services, service);
+	/* What follows from the address is nobody's. */
+	if (!service->spec.cluster_ips.len)
+		api_string_list_add(api_arena(service), &service->spec.cluster_ips, service->spec.cluster_ip);
+	if (!service->spec.ip_families.len)
+		api_string_list_add(api_arena(service), &service->spec.ip_families, strchr(ip, ':') ? "IPv6" : "IPv4");
+	rc = worker_put_object(worker, services, service, 0);
+	return rc == -EEXIST ? 0 : rc;
 }
 
 /* kube-system/extension-apiserver-authentication: what aggregated servers trust. */

@@ -70,6 +70,8 @@ void schema_default(json_t *schema, json_t *value);
 /* Takes away members that are null and may not be. */
 void schema_drop_nulls(json_t *schema, json_t *value);
 bool schema_has_defaults(json_t *schema);
+/* Whether a text is of the format that a schema names; of one that nobody knows anything is (formats.c). */
+bool schema_format_fits(const char *name, const char *text, size_t len);
 void schema_validate(json_t *schema, json_t *value, const char *path, struct error *causes);
 /* The first value at a path such as ".spec.items[0].name" or "spec['a.b']"; borrowed; NULL where there is none. */
 json_t *json_path(json_t *value, const char *path);

@@ -232,9 +232,8 @@ static void check_string(json_t *schema, json_t *value, const char *path, struct
 		wrong(causes, path, value, "should match '%s'", pattern);
 	regex_free(regex);
 	const char *format = json_string_value(json_object_get(schema, "format"));
-	struct wall_time t;
-	if (str_equal(format, "date-time") && time_parse_rfc3339(s, strlen(s), &t) < 0)
-		error_cause(causes, "FieldValueTypeInvalid", path, "Invalid value: \"%s\": %s in body must be of type date-time: \"%s\"", s, path, s);
+	if (format && !schema_format_fits(format, s, json_string_length(value)))
+		error_cause(causes, "FieldValueTypeInvalid", path, "Invalid value: \"%s\": %s in body must be of type %s: \"%s\"", s, path, format, s);
 }
 
 static void check_enum(json_t *schema, json_t *value, const char *path, struct error *causes) {
@@ -306,13 +305,6 @@ static char *child_path(const char *path, const char *key) {
 static void check_object(json_t *schema, json_t *value, const char *path, struct error *causes) {
 	json_t *names = json_object_get(schema, "required"), *member;
 	double bound;
-	for (size_t i = 0; i < json_array_size(names); i++) {
-		const char *name = json_string_value(json_array_get(names, i));
-		if (!name || json_object_get(value, name))
-			continue;
-		autofree char *inner = child_path(path, name);
-		error_cause(causes, "FieldValueRequired", inner, "Required value");
-	}
 	static const char *const head[] = {"apiVersion", "kind"};
 	for (size_t i = 0; flag(schema, "x-kubernetes-embedded-resource") && i < array_len(head); i++)
 		if (str_empty(json_string_value(json_object_get(value, head[i])))) {
@@ -329,6 +321,13 @@ static void check_object(json_t *schema, json_t *value, const char *path, struct
 		autofree char *inner = child_path(path, key);
 		if (inner_schema)
 			schema_validate(inner_schema, member, inner, causes);
+	}
+	for (size_t i = 0; i < json_array_size(names); i++) {
+		const char *name = json_string_value(json_array_get(names, i));
+		if (!name || json_object_get(value, name))
+			continue;
+		autofree char *inner = child_path(path, name);
+		error_cause(causes, "FieldValueRequired", inner, "Required value");
 	}
 }
 

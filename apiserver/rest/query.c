@@ -164,7 +164,7 @@ static int parse_fields(struct request *r, struct list_query *query, struct erro
 	struct unknown_label unknown = {.resource = r->resource};
 	selector_each_key(query->fields, find_unknown, &unknown);
 	if (unknown.key) {
-		bool plain = true; /* the kind adds nothing to what all have */
+		bool plain = !r->resource->custom; /* the kind adds nothing to what all have */
 		for (const char *const *label = r->resource->api->field_selectors; label && *label; label++)
 			plain &= str_starts_with(*label, "metadata.");
 		autofree char *key = xstrdup(unknown.key);

@@ -46,6 +46,44 @@ static size_t mistakes(const char *schema_text, const char *value_text, const ch
 	return causes.cause_count;
 }
 
+static void judges_formats(void **state) {
+	static const struct { const char *name, *good[6], *bad[7]; } rows[] = {
+		{"hostname", {"a.bc", "A.COM", "ab.cd.ef", "x"}, {"a.b", "-a", "a_b.com", "a..bc", "my-host"}},
+		{"ipv4", {"1.2.3.4", "01.2.3.4"}, {"1.2.3", "::1", "1.2.3.256", "1.2.3.4.5"}},
+		{"ipv6", {"::1", "::ffff:1.2.3.4"}, {"1.2.3.4", "x"}},
+		{"cidr", {"10.0.0.0/8", "::/0"}, {"10.0.0.1/33", "10/8", "10.0.0.0", "::/129"}},
+		{"mac", {"aa:bb:cc:dd:ee:ff", "aabb.ccdd.eeff"}, {"aa:bb", "aa:bb:cc:dd:ee:gg"}},
+		{"uuid", {"583e1710-ee04-4a73-9627-3170ee6595f1", "583E1710EE044A7396273170EE6595F1"}, {"x"}},
+		{"uuid4", {"583e1710-ee04-4a73-9627-3170ee6595f1"}, {"583e1710-ee04-3a73-9627-3170ee6595f1", "583e1710-ee04-4a73-0627-3170ee6595f1"}},
+		{"date", {"2024-02-29"}, {"2023-02-29", "2024-1-1", "20240101", ""}},
+		{"date-time", {"2024-01-01T00:00:00.123+01:00"}, {"2024-01-01"}},
+		{"duration", {"1h", "1 day", "-1.5h3m"}, {"x", "5"}},
+		{"byte", {"aGk=", "YWJj"}, {"aGk", "", "YW Jj"}},
+		{"email", {"a@b", "A <a@b.c>"}, {"a", "a b@c", "@b", "a@", "a@@b"}},
+		{"uri", {"http://a.b", "/x", "mailto:a@b"}, {"x", "", "http://a b"}},
+		{"creditcard", {"4111 1111 1111 1111"}, {"4111111111111112", "1234"}},
+		{"isbn", {"0306406152", "9780306406157"}, {"0306406153", "x"}},
+		{"isbn10", {"0306406152", "080442957X"}, {"0306406153"}},
+		{"isbn13", {"9780306406157"}, {"9780306406158", "0306406152"}},
+		{"hexcolor", {"#fff", "#ABCDEF"}, {"#ffff"}},
+		{"rgbcolor", {"rgb(1, 2,3)"}, {"rgb(256,1,1)", "x"}},
+		{"ssn", {"111-22-3333"}, {"111223333"}},
+		{"bsonobjectid", {"507f1f77bcf86cd799439011"}, {"507f1f77"}},
+		{"k8s-short-name", {"a-b"}, {"A", "a.b"}},
+		{"k8s-long-name", {"a.b"}, {"A"}},
+		{"password", {"x"}, {NULL}},
+		{"unknown", {"x"}, {NULL}},
+	};
+	for (size_t i = 0; i < array_len(rows); i++) {
+		for (const char *const *good = rows[i].good; *good; good++)
+			if (!schema_format_fits(rows[i].name, *good, strlen(*good)))
+				fail_msg("\"%s\" is no %s", *good, rows[i].name);
+		for (const char *const *bad = rows[i].bad; *bad; bad++)
+			if (schema_format_fits(rows[i].name, *bad, strlen(*bad)))
+				fail_msg("\"%s\" is a %s", *bad, rows[i].name);
+	}
+}
+
 static void validates(void **state) {
 	assert_int_equal(mistakes("{\"type\":\"integer\",\"minimum\":1}", "1", NULL), 0);
 	assert_int_equal(mistakes("{\"type\":\"integer\",\"minimum\":1}", "0", "Invalid value: 0: spec in body should be greater than or equal to 1"), 1);
@@ -71,7 +109,7 @@ static void paths_lead_to_values(void **state) {
 
 int main(void) {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(prunes_what_is_not_known), cmocka_unit_test(fills_defaults), cmocka_unit_test(validates), cmocka_unit_test(paths_lead_to_values),
+		cmocka_unit_test(prunes_what_is_not_known), cmocka_unit_test(fills_defaults), cmocka_unit_test(judges_formats), cmocka_unit_test(validates), cmocka_unit_test(paths_lead_to_values),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
