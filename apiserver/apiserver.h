@@ -23,6 +23,8 @@ struct apiserver_options {
 
 	char *bind_address, *advertise_address, *external_hostname;
 	int64_t secure_port;
+	struct flag_list cors_allowed_origins, strict_transport_security_directives, tls_cipher_suites;
+	char *tls_min_version;
 	char *tls_cert_file, *tls_private_key_file, *cert_dir, *client_ca_file;
 
 	char *token_auth_file;
@@ -81,6 +83,7 @@ struct scraper;
 struct caller;
 struct audit;
 struct encryption;
+struct edge;
 
 struct apiserver {
 	const struct apiserver_options *options;
@@ -97,6 +100,7 @@ struct apiserver {
 	struct audit *audit;           /* NULL: no log */
 	struct encryption *encryption; /* NULL: none */
 	struct caller *caller;         /* to webhooks */
+	struct edge *edge;             /* NULL: nothing is said to browsers */
 	struct http_server *http;
 	struct worker *bootstrap;
 	struct membership *membership;

@@ -25,6 +25,10 @@ const struct flag apiserver_flags[] = {
 	{.name = "tls-cert-file", .kind = FLAG_STRING, .offset = O(tls_cert_file), .help = "PEM server certificate; empty: a self-signed one in --cert-dir"},
 	{.name = "tls-private-key-file", .kind = FLAG_STRING, .offset = O(tls_private_key_file), .help = "its key"},
 	{.name = "cert-dir", .kind = FLAG_STRING, .offset = O(cert_dir), .fallback = "/var/run/kubernetes", .help = "where a self-signed certificate is kept"},
+	{.name = "tls-min-version", .kind = FLAG_STRING, .offset = O(tls_min_version), .fallback = "", .help = "oldest TLS that is spoken: VersionTLS12 or VersionTLS13"},
+	{.name = "tls-cipher-suites", .kind = FLAG_STRING_LIST, .offset = O(tls_cipher_suites), .help = "suites of TLS 1.2 that are offered; none: those of the library"},
+	{.name = "cors-allowed-origins", .kind = FLAG_STRING_LIST, .offset = O(cors_allowed_origins), .help = "patterns of origins whose scripts may use this server, such as //example\\.com(:|$)"},
+	{.name = "strict-transport-security-directives", .kind = FLAG_STRING_LIST, .offset = O(strict_transport_security_directives), .help = "of the header Strict-Transport-Security: max-age=SECONDS, includeSubDomains, preload; empty: none is sent"},
 	{.name = "client-ca-file", .kind = FLAG_STRING, .offset = O(client_ca_file), .help = "PEM CAs of client certificates"},
 
 	{.name = "token-auth-file", .kind = FLAG_STRING, .offset = O(token_auth_file), .help = "CSV file of token,user,uid,\"group,...\""},
@@ -102,13 +106,13 @@ const struct flag apiserver_flags[] = {
 	IGNORED("audit-log-batch-throttle-burst"), IGNORED("audit-log-truncate-enabled"), IGNORED("audit-webhook-truncate-enabled"),
 	IGNORED("apiserver-count"), IGNORED("endpoint-reconciler-type"), IGNORED("enable-aggregator-routing"),
 	IGNORED("goaway-chance"), IGNORED("http2-max-streams-per-connection"), IGNORED("livez-grace-period"),
-	IGNORED("shutdown-delay-duration"), IGNORED("shutdown-send-retry-after"), IGNORED("tls-cipher-suites"), IGNORED("tls-min-version"), IGNORED("tls-sni-cert-key"),
+	IGNORED("shutdown-delay-duration"), IGNORED("shutdown-send-retry-after"), IGNORED("tls-sni-cert-key"),
 	IGNORED("etcd-healthcheck-timeout"), IGNORED("etcd-readycheck-timeout"), IGNORED("etcd-count-metric-poll-period"), IGNORED("etcd-db-metric-poll-interval"),
 	IGNORED("default-watch-cache-size"), IGNORED("watch-cache-sizes"), IGNORED("delete-collection-workers"), IGNORED("enable-garbage-collector"), IGNORED("storage-backend"),
 	IGNORED("oidc-issuer-url"), IGNORED("oidc-client-id"), IGNORED("oidc-username-claim"), IGNORED("oidc-groups-claim"), IGNORED("oidc-ca-file"),
 	IGNORED("authentication-config"), IGNORED("authorization-config"), IGNORED("authentication-token-webhook-config-file"), IGNORED("authorization-webhook-config-file"),
 	IGNORED("admission-control-config-file"), IGNORED("egress-selector-config-file"), IGNORED("tracing-config-file"), IGNORED("service-account-extend-token-expiration"),
-	IGNORED("cors-allowed-origins"), IGNORED("permit-address-sharing"), IGNORED("permit-port-sharing"), IGNORED("contention-profiling"), IGNORED("vmodule"),
+	IGNORED("permit-address-sharing"), IGNORED("permit-port-sharing"), IGNORED("contention-profiling"), IGNORED("vmodule"),
 	IGNORED("insecure-port"), IGNORED("cloud-provider"), IGNORED("cloud-config"), IGNORED("enable-logs-handler"), IGNORED("enable-swagger-ui"), IGNORED("lease-reuse-duration-seconds"),
 };
 const size_t apiserver_flag_count = array_len(apiserver_flags);

@@ -7,6 +7,7 @@
 #include "apiserver/bootstrap/bootstrap.h"
 #include "apiserver/custom/custom.h"
 #include "apiserver/discovery/discovery.h"
+#include "apiserver/edge.h"
 #include "apiserver/encryption/encryption.h"
 #include "apiserver/flow/flow.h"
 #include "apiserver/health.h"
@@ -94,7 +95,8 @@ void request_handle(struct http_request *http, void *arg) {
 	http_add_header(http, "Audit-Id", given);
 	/* What an answer says is for who asked, and for now. */
 	http_add_header(http, "Cache-Control", "no-cache, private");
-	run_steps(r, 0);
+	if (!edge_answers(r->server->edge, http))
+		run_steps(r, 0);
 }
 
 void request_continue(struct request *r) {
@@ -159,8 +161,11 @@ static int open_store(struct apiserver *server, struct error *err) {
 
 static int open_http(struct apiserver *server, struct error *err) {
 	const struct apiserver_options *o = server->options;
-	autofree char *cert = NULL, *key = NULL;
-	int rc = tls_files(o, server->advertise_address, &cert, &key, err);
+	autofree char *cert = NULL, *key = NULL, *policy = NULL;
+	int rc = http_tls_policy(o->tls_min_version, o->tls_cipher_suites.items, o->tls_cipher_suites.len, &policy, err);
+	if (rc < 0)
+		return rc;
+	rc = tls_files(o, server->advertise_address, &cert, &key, err);
 	if (rc < 0)
 		return rc;
 	struct http_server_options options = HTTP_SERVER_OPTIONS_INIT;
@@ -169,6 +174,7 @@ static int open_http(struct apiserver *server, struct error *err) {
 	options.tls = true;
 	options.cert_file = cert;
 	options.key_file = key;
+	options.tls_policy = policy;
 	options.client_ca_file = o->client_ca_file;
 	options.client_ca_file_too = o->requestheader_client_ca_file;
 	size_t limit = memory_limit(server);
@@ -202,6 +208,8 @@ int apiserver_start(const struct apiserver_options *options, struct apiserver **
 	server->advertise_address = tls_advertise_address(options);
 	name_server(server);
 	int rc = audit_start(options, &server->audit, err);
+	if (rc == 0)
+		rc = edge_new(options, &server->edge, err);
 	if (rc == 0)
 		rc = encryption_start(options, &server->encryption, err);
 	if (rc == 0)
@@ -268,6 +276,7 @@ void apiserver_stop(struct apiserver *server) {
 	discovery_free(server->discovery);
 	registry_free(server->registry);
 	audit_stop(server->audit);
+	edge_free(server->edge);
 	map_done(&server->disabled_plugins);
 	free((void *)server->advertise_address);
 	free(server);

@@ -4,7 +4,7 @@
 
 usage: test/integration/apiserver.py BUILD_DIR     prints "N passed, N failed"; exit status 1 where one failed
 """
-import http.client, json, os, sys
+import http.client, json, os, socket, ssl, sys
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "lib"))
 from servers import Api, Watch, check, run, wait_for
 
@@ -441,4 +441,29 @@ def test_all(site):
     check("clean exit", server.stop() == 0, server.text()[-1500:])
 
 
-run([test_all])
+def test_edges(site):
+    """What browsers are told, and which TLS is spoken."""
+    server = site.start_server("--cors-allowed-origins=//good\\.example(:|$),^https://other$", "--strict-transport-security-directives=max-age=31536000,includeSubDomains", "--tls-min-version=VersionTLS13")
+    api = server.api
+    s, _, h = api.call("OPTIONS", "/api/v1/pods", headers={"Origin": "https://good.example:8443", "Authorization": "Bearer nonsense"})
+    check("a preflight is answered to whoever asks", s == 204 and h["Access-Control-Allow-Origin"] == "https://good.example:8443" and h["Access-Control-Allow-Methods"] == "POST, GET, OPTIONS, PUT, DELETE, PATCH" and
+          h["Access-Control-Allow-Credentials"] == "true" and h["Access-Control-Expose-Headers"] == "Date" and "Authorization" in h["Access-Control-Allow-Headers"], (s, h))
+    s, _, h = api.call("GET", "/version", headers={"Origin": "https://other"})
+    check("others are told as well", s == 200 and h["Access-Control-Allow-Origin"] == "https://other" and h["Strict-Transport-Security"] == "max-age=31536000; includeSubDomains", h)
+    for origin in ("https://good.example.evil", "https://evil", "null"):
+        h = api.call("GET", "/version", headers={"Origin": origin})[2]
+        check("not who looks like it: " + origin, "Access-Control-Allow-Origin" not in h, h)
+    context = ssl._create_unverified_context()
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    try:
+        context.wrap_socket(socket.create_connection(("127.0.0.1", server.port), timeout=20)).close()
+        old = True
+    except ssl.SSLError:
+        old = False
+    check("an older TLS than is asked for is not spoken", not old)
+    for flag, says in (("--cors-allowed-origins=good.example", "pin to start/end"), ("--strict-transport-security-directives=always", "max-age=SECONDS"), ("--tls-cipher-suites=TLS_ROT13", "TLS_ROT13")):
+        bad = site.start_server(flag, wait=False)
+        check("refused: " + flag, wait_for(lambda: not bad.alive()) and says in bad.text(), bad.text())
+
+
+run([test_all, test_edges])
