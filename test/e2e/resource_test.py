@@ -28,7 +28,7 @@ def tell_supervisor(c, conf):
     old = c.pid_of("kubelet")
     with open(f"{c.dir}/run/supervise.pid") as f:
         os.kill(int(f.read()), signal.SIGHUP)
-    c.wait(30, "another kubelet", lambda: c.pid_of("kubelet") != old)
+    c.wait(60, "another kubelet", lambda: c.pid_of("kubelet") != old)
 
 
 def serving(c):
@@ -51,7 +51,7 @@ def kubelet_with(c, flags, state):
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(f"{c.dir}/var/kubelet/{name}")
         tell_supervisor(c, plain)
-        c.wait(40, "the kubelet of before", lambda: '"cpuManagerPolicy":"none"' in serving(c))
+        c.wait(60, "the kubelet of before", lambda: '"cpuManagerPolicy":"none"' in serving(c))
 
 
 def allowed(c, pod, container=None):
@@ -94,15 +94,15 @@ def test_cpus_of_their_own(c):
     flags = "--cpu-manager-policy static --kube-reserved cpu=500m,memory=100Mi --cpu-manager-reconcile-period 1s --topology-manager-policy best-effort"
     flags += " --memory-manager-policy Static --reserved-memory 0:memory=200Mi" if numa else ""
     with kubelet_with(c, flags, ["cpu_manager_state", "memory_manager_state"]):
-        c.wait(40, "the kubelet with the policy", lambda: '"cpuManagerPolicy":"static"' in serving(c))
+        c.wait(60, "the kubelet with the policy", lambda: '"cpuManagerPolicy":"static"' in serving(c))
         c.kubectl("run", "sharer", "--image=busybox:v1", "--restart=Never", "--", "sleep", "1000")
-        c.kubectl("wait", "--for=condition=Ready", "pod/sharer", "--timeout=40s")
-        c.wait(20, "one who shares to have all", lambda: allowed(c, "sharer") == online)
+        c.kubectl("wait", "--for=condition=Ready", "pod/sharer", "--timeout=60s")
+        c.wait(60, "one who shares to have all", lambda: allowed(c, "sharer") == online)
         c.apply(guaranteed("owner", "1"))
-        c.kubectl("wait", "--for=condition=Ready", "pod/owner", "--timeout=40s")
+        c.kubectl("wait", "--for=condition=Ready", "pod/owner", "--timeout=60s")
         own = allowed(c, "owner")
         expect(len(own) == 1 and min(online) not in own, f"one cpu, and not the one that is reserved: {own}")
-        c.wait(20, "the others to leave it", lambda: allowed(c, "sharer") == online - own)
+        c.wait(60, "the others to leave it", lambda: allowed(c, "sharer") == online - own)
         expect(quota(c, "owner") in ("-1", "max"), "no quota beside it")
         uid = c.get("pod", "owner")["metadata"]["uid"]
         if numa:
@@ -112,23 +112,23 @@ def test_cpus_of_their_own(c):
             expect(mems == set(blocks[0]["numaAffinity"]), f"and no other: {mems} {blocks}")
         # In place it stays as it is.
         c.kubectl("patch", "pod", "owner", "--subresource=resize", "--patch", json.dumps({"spec": {"containers": [{"name": "main", "resources": {"requests": {"cpu": "700m"}, "limits": {"cpu": "700m"}}}]}}))
-        said = c.wait(20, "the resize to be refused", lambda: [x for x in c.get("pod", "owner")["status"]["conditions"] if x["type"] == "PodResizePending"])
+        said = c.wait(60, "the resize to be refused", lambda: [x for x in c.get("pod", "owner")["status"]["conditions"] if x["type"] == "PodResizePending"])
         expect(said[0]["reason"] == "Infeasible" and 'CPU Manager policy "static"' in said[0]["message"], f"as infeasible: {said}")
         # Whoever comes now shares what is left, and there are no more to be had.
         c.kubectl("run", "late", "--image=busybox:v1", "--restart=Never", "--", "sleep", "1000")
-        c.kubectl("wait", "--for=condition=Ready", "pod/late", "--timeout=40s")
-        c.wait(20, "the late one to share", lambda: allowed(c, "late") == online - own)
+        c.kubectl("wait", "--for=condition=Ready", "pod/late", "--timeout=60s")
+        c.wait(60, "the late one to share", lambda: allowed(c, "late") == online - own)
         old = c.pid_of("kubelet")
         os.kill(old, signal.SIGKILL)
-        c.wait(30, "the kubelet to come back", lambda: c.pid_of("kubelet") != old)
-        c.wait(40, "it to serve", lambda: serving(c))
+        c.wait(60, "the kubelet to come back", lambda: c.pid_of("kubelet") != old)
+        c.wait(60, "it to serve", lambda: serving(c))
         expect(allowed(c, "owner") == own and allowed(c, "sharer") == online - own, "all is as it was")
         state = kept(c, "cpu_manager_state")
         expect(state["policyName"] == "static" and ids(state["defaultCpuSet"]) == online - own, f"its state says so: {state}")
         expect(ids(state["entries"][uid]["main"]) == own, f"and whose they are: {state}")
         metrics = c.kubectl("get", "--raw", f"/api/v1/nodes/{c.node}/proxy/metrics").stdout
         expect("kubelet_cpu_manager_exclusive_cpu_allocation_count 1\n" in metrics, "its metrics count it")
-        c.kubectl("delete", "pod", "owner", "--timeout=40s")
-        c.wait(20, "the others to come back", lambda: allowed(c, "sharer") == online and allowed(c, "late") == online)
+        c.kubectl("delete", "pod", "owner", "--timeout=60s")
+        c.wait(60, "the others to come back", lambda: allowed(c, "sharer") == online and allowed(c, "late") == online)
         expect("entries" not in kept(c, "cpu_manager_state") and "entries" not in kept(c, "memory_manager_state"), "nothing is anybody's own any more")
         c.kubectl("delete", "pod", "sharer", "late", "--grace-period=1", "--wait=false")
