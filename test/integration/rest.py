@@ -339,6 +339,10 @@ def test_as_there(site):
     check("a state of now in pages", len(api.get(NS + "configmaps?limit=1")["items"]) == 1)
     s, o, _ = api.call("GET", NS + "configmaps?continue=abc")
     check("no token", s == 400 and o["message"].endswith("invalid character 'i' looking for beginning of value"), o)
+    applied = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "z", "labels": {"a": "b"}}, "data": {"a": "b"}}
+    api.call("PATCH", NS + "configmaps/z?fieldManager=m", applied, APPLY)
+    s, o, _ = api.call("PATCH", NS + "configmaps/z?fieldManager=m", dict(applied, metadata={"name": "z"}), APPLY)
+    check("the last of one's metadata goes alone", s == 200 and o["metadata"]["name"] == "z" and "labels" not in o["metadata"] and o["data"] == {"a": "b"}, o)
     table = {"Accept": "application/json;as=Table;v=v1;g=meta.k8s.io"}
     s, o, _ = api.call("GET", "/apis/flowcontrol.apiserver.k8s.io/v1/flowschemas", headers=table)
     order = [row["cells"][2] for row in o["rows"]]

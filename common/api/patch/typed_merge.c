@@ -104,7 +104,8 @@ static void prune_members(struct field_schema s, json_t *value, json_t *last, js
 		if (!was || !field_schema_member(s, key, &inner, &named))
 			continue;
 		size_t held = json_array_size(member) + json_object_size(member);
-		bool orphan = is_orphan(was, is, named);
+		/* Of metadata much is nobody's, the name first of all: only what was claimed in it goes. */
+		bool orphan = is_orphan(was, is, named) && strcmp(key, "metadata") != 0;
 		if (!orphan)
 			typed_prune(inner, member, was, is);
 		/* What has lost all that was in it goes too, where nobody asks for just that. */
