@@ -60,6 +60,10 @@ int request_time_left_ms(const struct request *r, int most) {
 	return left <= 1 ? 1 : left < most ? (int)left : most;
 }
 
+int request_fresh_ms(const struct request *r, bool named) {
+	return request_time_left_ms(r, named ? 3000 : 10000);
+}
+
 /* ---- how many run at once ---- */
 
 static bool is_read(const struct request *r) {

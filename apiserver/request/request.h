@@ -82,6 +82,11 @@ bool request_flag(const struct request *r, const char *name);
 
 /* What is left of the request's time, at most `most` and at least a moment. */
 int request_time_left_ms(const struct request *r, int most);
+/*
+ * How long a read may wait for the cache: as long as writes do where etcd is to tell how fresh that is, which takes seconds on a slow disk; for a revision that
+ * the client names, and that may never come, three seconds, as in Kubernetes.
+ */
+int request_fresh_ms(const struct request *r, bool named);
 
 /* Whether what the client accepts names a type that the path is served in. Returns 0 or 406. */
 int request_check_route(const struct request *r, struct error *err);

@@ -5,8 +5,6 @@
 
 #include <errno.h>
 
-#define FRESH_TIMEOUT_MS 5000
-
 static int answer_converted(struct request *r, void *entry, struct error *err) {
 	request_respond_entry(r, 200, entry);
 	return REQUEST_TAKEN;
@@ -63,8 +61,8 @@ int rest_get(struct request *r, struct error *err) {
 	if (str_empty(rv) ? store_fresh(r->server->store) : store_revision(r->server->store) >= revision)
 		return answer(r, err);
 	if (request_takes_stored_bytes(r))
-		store_wait_quick(r->server->store, revision, request_time_left_ms(r, FRESH_TIMEOUT_MS), on_fresh, r);
+		store_wait_quick(r->server->store, revision, request_fresh_ms(r, revision), on_fresh, r);
 	else
-		store_wait(r->server->store, revision, request_time_left_ms(r, FRESH_TIMEOUT_MS), on_fresh, r);
+		store_wait(r->server->store, revision, request_fresh_ms(r, revision), on_fresh, r);
 	return REQUEST_TAKEN;
 }

@@ -370,8 +370,6 @@ void list_select(const struct list_query *query, const struct snapshot *snapshot
 
 /* ---- freshness ---- */
 
-#define FRESH_TIMEOUT_MS 3000
-
 struct waiting {
 	struct request *r;
 	struct list_query *query;
@@ -410,6 +408,7 @@ int list_when_fresh(struct request *r, struct list_query *query, int (*fn)(struc
 	struct waiting *waiting = arena_new_type(r->arena, struct waiting);
 	*waiting = (struct waiting){r, query, fn};
 	/* Exactly one that is yet to come is asked of etcd, not waited for. */
-	store_wait(r->server->store, query->rv_given && !list_query_is_exact(query) ? query->rv : 0, request_time_left_ms(r, FRESH_TIMEOUT_MS), on_fresh, waiting);
+	uint64_t revision = query->rv_given && !list_query_is_exact(query) ? query->rv : 0;
+	store_wait(r->server->store, revision, request_fresh_ms(r, revision), on_fresh, waiting);
 	return REQUEST_TAKEN;
 }
