@@ -4,6 +4,9 @@
 
 #define O(field) offsetof(struct apiserver_options, field)
 #define IGNORED(flag_name) {.name = flag_name, .kind = FLAG_IGNORED, .help = "accepted, without effect here"}
+#define REFUSED(flag_name, instead) {.name = flag_name, .kind = FLAG_REFUSED, .help = instead}
+#define OWN_USERS "users come by --client-ca-file, --token-auth-file, service accounts and --requestheader-client-ca-file"
+#define OWN_RIGHTS "rights come by --authorization-mode"
 
 const struct flag apiserver_flags[] = {
 	{.name = "help", .shorthand = 'h', .kind = FLAG_BOOL, .offset = O(help), .help = "print this text"},
@@ -106,12 +109,18 @@ const struct flag apiserver_flags[] = {
 	IGNORED("audit-log-batch-throttle-burst"), IGNORED("audit-log-truncate-enabled"), IGNORED("audit-webhook-truncate-enabled"),
 	IGNORED("apiserver-count"), IGNORED("endpoint-reconciler-type"), IGNORED("enable-aggregator-routing"),
 	IGNORED("goaway-chance"), IGNORED("http2-max-streams-per-connection"), IGNORED("livez-grace-period"),
-	IGNORED("shutdown-delay-duration"), IGNORED("shutdown-send-retry-after"), IGNORED("tls-sni-cert-key"),
+	IGNORED("shutdown-delay-duration"), IGNORED("shutdown-send-retry-after"),
 	IGNORED("etcd-healthcheck-timeout"), IGNORED("etcd-readycheck-timeout"), IGNORED("etcd-count-metric-poll-period"), IGNORED("etcd-db-metric-poll-interval"),
 	IGNORED("default-watch-cache-size"), IGNORED("watch-cache-sizes"), IGNORED("delete-collection-workers"), IGNORED("enable-garbage-collector"), IGNORED("storage-backend"),
-	IGNORED("oidc-issuer-url"), IGNORED("oidc-client-id"), IGNORED("oidc-username-claim"), IGNORED("oidc-groups-claim"), IGNORED("oidc-ca-file"),
-	IGNORED("authentication-config"), IGNORED("authorization-config"), IGNORED("authentication-token-webhook-config-file"), IGNORED("authorization-webhook-config-file"),
-	IGNORED("admission-control-config-file"), IGNORED("egress-selector-config-file"), IGNORED("tracing-config-file"), IGNORED("service-account-extend-token-expiration"),
+	REFUSED("oidc-issuer-url", OWN_USERS), REFUSED("oidc-client-id", OWN_USERS), REFUSED("oidc-username-claim", OWN_USERS), REFUSED("oidc-username-prefix", OWN_USERS),
+	REFUSED("oidc-groups-claim", OWN_USERS), REFUSED("oidc-groups-prefix", OWN_USERS), REFUSED("oidc-required-claim", OWN_USERS), REFUSED("oidc-signing-algs", OWN_USERS),
+	REFUSED("oidc-ca-file", OWN_USERS), REFUSED("authentication-config", OWN_USERS), REFUSED("authentication-token-webhook-config-file", OWN_USERS),
+	REFUSED("authorization-config", OWN_RIGHTS), REFUSED("authorization-webhook-config-file", OWN_RIGHTS),
+	REFUSED("admission-control-config-file", "plugins have no files of their own: see --enable-admission-plugins and --disable-admission-plugins"),
+	REFUSED("tls-sni-cert-key", "one certificate serves all names: --tls-cert-file"), REFUSED("egress-selector-config-file", "nodes and webhooks are dialed directly"),
+	IGNORED("authentication-token-webhook-version"), IGNORED("authentication-token-webhook-cache-ttl"), IGNORED("authorization-webhook-version"),
+	IGNORED("authorization-webhook-cache-authorized-ttl"), IGNORED("authorization-webhook-cache-unauthorized-ttl"),
+	IGNORED("tracing-config-file"), IGNORED("service-account-extend-token-expiration"),
 	IGNORED("permit-address-sharing"), IGNORED("permit-port-sharing"), IGNORED("contention-profiling"), IGNORED("vmodule"),
 	IGNORED("insecure-port"), IGNORED("cloud-provider"), IGNORED("cloud-config"), IGNORED("enable-logs-handler"), IGNORED("enable-swagger-ui"), IGNORED("lease-reuse-duration-seconds"),
 };

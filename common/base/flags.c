@@ -121,6 +121,8 @@ static int set_value(const struct flag *flag, void *options, const char *value, 
 			return bad_value(flag, value, "too many items", err);
 		flag_list_add(field, value);
 		return 0;
+	case FLAG_REFUSED:
+		return error_set(err, EINVAL, "flag --%s is not served by this program: %s", flag->name, str_or(flag->help, "nothing stands in for it"));
 	case FLAG_IGNORED:
 		break;
 	}
@@ -307,7 +309,7 @@ void flags_print_help(FILE *out, const char *program, const char *summary, const
 	fprintf(out, "%s\n\nUsage:\n  %s [flags]\n\nFlags:\n", summary, program);
 	for (size_t i = 0; i < count; i++) {
 		const struct flag *flag = &flags[i];
-		if (flag->kind == FLAG_IGNORED)
+		if (flag->kind == FLAG_IGNORED || flag->kind == FLAG_REFUSED)
 			continue;
 		char head[128];
 		int n = flag->shorthand ? snprintf(head, sizeof(head), "  -%c, --%s%s", flag->shorthand, flag->name, kinds[flag->kind])
@@ -342,6 +344,7 @@ void flag_format(const struct flag *flag, const void *options, struct buf *out)
 		buf_append_str(out, text);
 		return;
 	case FLAG_IGNORED:
+	case FLAG_REFUSED:
 		return;
 	default:
 		buf_append_char(out, '[');

@@ -163,7 +163,7 @@ void zpage_configz(struct buf *out, const struct config_page *page, const struct
 	for (size_t i = 0; i < page->count; i++) {
 		const struct flag *flag = NULL;
 		for (size_t j = 0; j < count && !flag; j++)
-			if (str_equal(flags[j].name, page->rows[i].flag) && flags[j].kind != FLAG_IGNORED)
+			if (str_equal(flags[j].name, page->rows[i].flag) && flags[j].kind != FLAG_IGNORED && flags[j].kind != FLAG_REFUSED)
 				flag = &flags[j];
 		json_t *at = config;
 		const char *path = page->rows[i].path;

@@ -26,6 +26,7 @@ static const struct flag rows[] = {
 	{.name = "items", .kind = FLAG_STRING_LIST, .offset = offsetof(struct options, items), .fallback = "default"},
 	{.name = "labels", .kind = FLAG_STRING_MAP, .offset = offsetof(struct options, labels)},
 	{.name = "profiling", .kind = FLAG_IGNORED},
+	{.name = "guard", .kind = FLAG_REFUSED, .help = "see --name"},
 };
 #define ARGV(...) ((char *const *)(const char *const[]){"prog" __VA_OPT__(, ) __VA_ARGS__})
 #define ARGC(...) ((int)(sizeof((const char *const[]){"prog" __VA_OPT__(, ) __VA_ARGS__}) / sizeof(char *)))
@@ -87,6 +88,7 @@ static void mistakes_name_the_flag(void **state)
 		{"--wait=5", "invalid argument \"5\" for \"--wait\" flag: must be a duration such as 1m30s"},
 		{"--labels=a", "invalid argument \"a\" for \"--labels\" flag: must be formatted as key=value"},
 		{"stray", "unexpected argument: stray"},
+		{"--guard=strict", "flag --guard is not served by this program: see --name"},
 	};
 	for (size_t i = 0; i < array_len(bad); i++) {
 		struct options o = {0};
@@ -107,12 +109,13 @@ static void help_lists_the_flags(void **state)
 	assert_non_null(strstr(text, "-n, --name string"));
 	assert_non_null(strstr(text, "(default 1m)"));
 	assert_null(strstr(text, "profiling"));
+	assert_null(strstr(text, "guard"));
 	free(text);
 }
 
 static void values_are_written_as_they_are_read(void **state)
 {
-	static const char *const want[] = {"a=b", "true", "false", "7", "1.5s", "2.5", "[default]", "[k=v,l=]", ""};
+	static const char *const want[] = {"a=b", "true", "false", "7", "1.5s", "2.5", "[default]", "[k=v,l=]", "", ""};
 	struct options o = {0};
 	assert_int_equal(PARSE(&o, NULL, NULL, "--name=a=b", "--all", "--count=7", "--wait=1.5s", "--qps=2.5", "--labels=k=v,l="), 0);
 	for (size_t i = 0; i < array_len(rows); i++) {
