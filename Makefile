@@ -10,7 +10,7 @@ endif
 BUILD       ?= build/$(CC)$(if $(filter 1,$(SANITIZE)),-asan,)$(if $(filter thread,$(SANITIZE)),-tsan,)$(if $(filter fuzz,$(SANITIZE)),-fuzz,)
 PROGRAMS    := apiserver scheduler controller-manager kubelet proxy dns cli
 PKGS        := libmicrohttpd jansson libcurl libnl-3.0 libnl-route-3.0 libnghttp2 libprotobuf-c gnutls yaml-0.1 zlib libnftnl libmnl libpcre2-8
-PKGS        += libnetfilter_conntrack libarchive ldns
+PKGS        += libnetfilter_conntrack libarchive ldns libsodium
 
 SHELL       := /bin/bash
 MAKEFLAGS   += --no-print-directory

@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <sodium.h> /* first: it writes noreturn out, which base.h makes a word of its own */
+
 #include "apiserver/encryption/cipher.h"
 #include "common/base/random.h"
 
@@ -12,7 +14,7 @@ static bool is_aes_key(size_t len) {
 }
 
 static bool is_secretbox_key(size_t len) {
-	return len == 32;
+	return len == crypto_secretbox_KEYBYTES;
 }
 
 /* ---- AES-CBC with the padding of PKCS #7: nonce (the first vector), blocks ---- */
@@ -102,27 +104,28 @@ static int gcm_open(const uint8_t *key, size_t key_len, const char *about, const
 	return 0;
 }
 
-/* ---- secretbox: nonce, tag, bytes ---- */
+/* ---- NaCl's secretbox (XSalsa20, Poly1305), which GnuTLS does not have: nonce, tag, bytes ---- */
 
 static int box_seal(const uint8_t *key, size_t key_len, const char *about, const void *data, size_t len, struct buf *out) {
-	uint8_t nonce[SECRETBOX_NONCE];
-	autofree uint8_t *bytes = xmalloc(len + SECRETBOX_TAG);
+	uint8_t nonce[crypto_secretbox_NONCEBYTES];
+	autofree uint8_t *bytes = xmalloc(len + crypto_secretbox_MACBYTES);
 	random_bytes(nonce, sizeof(nonce));
-	secretbox_seal(key, nonce, data, len, bytes);
+	if (crypto_secretbox_easy(bytes, data, len, nonce, key) != 0)
+		return -EINVAL;
 	buf_append(out, nonce, sizeof(nonce));
-	buf_append(out, bytes, len + SECRETBOX_TAG);
+	buf_append(out, bytes, len + crypto_secretbox_MACBYTES);
 	return 0;
 }
 
 static int box_open(const uint8_t *key, size_t key_len, const char *about, const void *data, size_t len, struct buf *out) {
-	const uint8_t *bytes = data;
-	if (len < SECRETBOX_NONCE + SECRETBOX_TAG)
+	const uint8_t *nonce = data;
+	if (len < crypto_secretbox_NONCEBYTES + crypto_secretbox_MACBYTES)
 		return -EBADMSG;
-	len -= SECRETBOX_NONCE + SECRETBOX_TAG;
-	autofree uint8_t *plain = xmalloc(len + 1);
-	if (!secretbox_open(key, bytes, bytes + SECRETBOX_NONCE, len, plain))
+	len -= crypto_secretbox_NONCEBYTES;
+	autofree uint8_t *plain = xmalloc(len);
+	if (crypto_secretbox_open_easy(plain, nonce + crypto_secretbox_NONCEBYTES, len, nonce, key) != 0)
 		return -EBADMSG;
-	buf_append(out, plain, len);
+	buf_append(out, plain, len - crypto_secretbox_MACBYTES);
 	return 0;
 }
 

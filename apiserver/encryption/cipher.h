@@ -21,12 +21,4 @@ struct cipher {
 /* NULL: there is none of that name. */
 const struct cipher *cipher_find(const char *name);
 
-/* ---- secretbox.c: XSalsa20 and Poly1305, as NaCl has them ---- */
-#define SECRETBOX_NONCE 24
-#define SECRETBOX_TAG 16
-/* out: room for the tag and len bytes. */
-void secretbox_seal(const uint8_t key[static 32], const uint8_t nonce[static SECRETBOX_NONCE], const uint8_t *data, size_t len, uint8_t *out);
-/* data: tag and len bytes; false where the tag does not fit. */
-bool secretbox_open(const uint8_t key[static 32], const uint8_t nonce[static SECRETBOX_NONCE], const uint8_t *data, size_t len, uint8_t *out);
-
 #endif
