@@ -132,9 +132,16 @@ static void make_subresources(struct custom_resource *custom, json_t *given, con
 
 /* ---- selectable fields ---- */
 
+/* What objects of a collection are indexed by. Lives as long as the collection; so do the labels of earlier definitions, which a write may be reading still. */
+struct indexed {
+	const char *const *labels;
+	const char *const **earlier;
+	size_t earlier_count;
+};
+
 static void index_fields(const char *json, size_t len, struct arena *arena, struct api_string_map *ret_fields, void *arg) {
-	const char *const *labels = *(const char *const **)arg;
-	for (; labels && *labels; labels++) {
+	const struct indexed *indexed = arg;
+	for (const char *const *labels = indexed->labels; labels && *labels; labels++) {
 		char *value = json_text_string(arena, json, len, *labels);
 		if (value)
 			api_map_set(arena, ret_fields, *labels, value);
@@ -247,21 +254,30 @@ static struct custom_resource *make_custom(json_t *spec, json_t *names, json_t *
 	return custom;
 }
 
-/* Index arguments live as long as their collections; a changed definition swaps the labels. */
+static void index_by(struct indexed *indexed, const char *const *labels) {
+	if (indexed->labels) {
+		indexed->earlier = xreallocarray(indexed->earlier, indexed->earlier_count + 1, sizeof(*indexed->earlier));
+		indexed->earlier[indexed->earlier_count++] = indexed->labels;
+	}
+	indexed->labels = labels;
+}
+
+/* Versions share one collection. */
 static struct collection *open_collection(struct apiserver *server, const struct custom_resource *custom, const char *const *labels) {
 	static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-	static struct map arguments; /* etcd prefix -> const char *const ** */
+	static struct map collections; /* etcd prefix -> struct indexed * */
 	pthread_mutex_lock(&lock);
-	if (!arguments.cap)
-		arguments = MAP_INIT(NULL);
-	const char *const **argument = map_get(&arguments, custom->api.etcd_prefix);
-	if (!argument) {
-		argument = xcalloc(1, sizeof(*argument));
-		map_set(&arguments, custom->api.etcd_prefix, argument);
+	if (!collections.cap)
+		collections = MAP_INIT(NULL);
+	struct indexed *indexed = map_get(&collections, custom->api.etcd_prefix);
+	if (!indexed) {
+		indexed = xnew(struct indexed);
+		map_set(&collections, custom->api.etcd_prefix, indexed);
 	}
-	*argument = labels;
+	if (indexed->labels != labels)
+		index_by(indexed, labels);
 	pthread_mutex_unlock(&lock);
-	return store_collection(server->store, custom->api.etcd_prefix, custom->api.namespaced, index_fields, argument);
+	return store_collection(server->store, custom->api.etcd_prefix, custom->api.namespaced, index_fields, indexed);
 }
 
 static void define(struct apiserver *server, json_t *crd) {
@@ -287,7 +303,7 @@ static void define(struct apiserver *server, json_t *crd) {
 		else
 			registry_remove(server->registry, custom->api.group, custom->api.version, custom->api.plural);
 	}
-	const char *const *labels = selectable_of_all(made, count);
+	const char *const *labels = count ? selectable_of_all(made, count) : NULL;
 	for (size_t i = 0; i < count; i++) {
 		if (storage_type)
 			made[i]->resource.storage_type = storage_type;
