@@ -166,6 +166,8 @@ static void look(struct node_agent *agent, bool woken) {
 	pod_manager_tidy(kubelet->pods, moved, &agent->cgroups);
 	if (!moved)
 		let_files_go(agent);
+	else
+		agent->files_let_go = false; /* what pods bring in is not what a look alone needs */
 }
 
 static void renew(struct node_agent *agent) {
