@@ -6,8 +6,8 @@
 #include "common/api/yaml.h"
 #include "common/base/file.h"
 #include "common/base/log.h"
-#include "kubelet/resource/cpuset.h"
 #include "common/daemon/zpages.h"
+#include "kubelet/resource/cpuset.h"
 
 #include <dirent.h>
 #include <errno.h>

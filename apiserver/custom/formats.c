@@ -51,18 +51,15 @@ static bool is_short(const char *text) {
 	return strlen(text) <= 255;
 }
 
-static bool is_date(const char *text) {
-	static const int days[] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
-	int year, month, day, end = 0;
-	if (strlen(text) != 10 || strspn(text, "0123456789-") != 10 || sscanf(text, "%4d-%2d-%2d%n", &year, &month, &day, &end) != 3 || end != 10 || month < 1 || month > 12 || day < 1)
-		return false;
-	bool leap = (year % 4 == 0 && year % 100) || year % 400 == 0;
-	return day <= days[month - 1] + (month == 2 && leap);
-}
-
 static bool is_time(const char *text) {
 	struct wall_time time;
 	return time_parse_rfc3339(text, strlen(text), &time) == 0;
+}
+
+static bool is_date(const char *text) {
+	char time[32];
+	snprintf(time, sizeof(time), "%.10sT00:00:00Z", text);
+	return strlen(text) == 10 && is_time(time);
 }
 
 /* A path, or what begins with a scheme. */

@@ -50,8 +50,24 @@ static void add_once(struct elements *elements, struct buf *out, const char *key
 	buf_printf(out, "%s%s%s%s", out->len ? ", " : "", key, value ? " : " : "", str_or(value, ""));
 }
 
-static void add_mapping(struct elements *elements, json_t *mapping, const char *ip)
+/* Each port that an entry of the cache maps, with each address of its pod. */
+static void each_mapping(json_t *entry, void (*fn)(json_t *mapping, const char *ip, void *arg), void *arg)
 {
+	struct network_result result = {0};
+	autofree char *text = json_dumps(json_object_get(entry, "result"), JSON_COMPACT | JSON_ENCODE_ANY);
+	json_t *mapping;
+	size_t i;
+	if (!text || network_result_parse(text, strlen(text), &result, NULL) < 0)
+		return;
+	json_array_foreach(json_object_get(json_object_get(entry, "arguments"), "portMappings"), i, mapping)
+		for (size_t n = 0; n < result.ip_count; n++)
+			fn(mapping, result.ips[n], arg);
+	network_result_done(&result);
+}
+
+static void add_mapping(json_t *mapping, const char *ip, void *arg)
+{
+	struct elements *elements = arg;
 	const char *host_ip = json_string_value(json_object_get(mapping, "hostIP")), *protocol = json_string_value(json_object_get(mapping, "protocol"));
 	int port = (int)json_integer_value(json_object_get(mapping, "hostPort")), inner = (int)json_integer_value(json_object_get(mapping, "containerPort"));
 	bool v6 = is_v6(ip);
@@ -64,20 +80,6 @@ static void add_mapping(struct elements *elements, json_t *mapping, const char *
 		      *own = xprintf("%s . %s", ip, ip);
 	add_once(elements, is_any(host_ip) ? &elements->any[v6] : &elements->one[v6], is_any(host_ip) ? port_key : key, value);
 	add_once(elements, &elements->own[v6], own, NULL);
-}
-
-static void add_result(struct elements *elements, json_t *entry)
-{
-	struct network_result result = {0};
-	autofree char *text = json_dumps(json_object_get(entry, "result"), JSON_COMPACT | JSON_ENCODE_ANY);
-	json_t *mapping;
-	size_t i;
-	if (!text || network_result_parse(text, strlen(text), &result, NULL) < 0)
-		return;
-	json_array_foreach(json_object_get(json_object_get(entry, "arguments"), "portMappings"), i, mapping)
-		for (size_t n = 0; n < result.ip_count; n++)
-			add_mapping(elements, mapping, result.ips[n]);
-	network_result_done(&result);
 }
 
 static void print_set(struct buf *script, const char *head, const struct buf *elements)
@@ -120,35 +122,33 @@ static void print_table(struct buf *script, const struct elements *elements)
 			       "add rule " TABLE " input ip daddr 127.0.0.0/8 ip saddr != 127.0.0.0/8 ct state != { established, related } ct status & dnat == 0 drop\n");
 }
 
+struct flows {
+	struct conntrack *stale; /* NULL: none */
+	bool added;
+};
+
+static void add_flow(json_t *mapping, const char *address, void *arg)
+{
+	struct flows *flows = arg;
+	static const uint8_t any[16];
+	uint8_t ip[16] = {0};
+	if (!str_equal(json_string_value(json_object_get(mapping, "protocol")), "udp"))
+		return;
+	int family = is_v6(address) ? AF_INET6 : AF_INET;
+	inet_pton(family, address, ip);
+	if (!flows->stale)
+		flows->stale = conntrack_new();
+	conntrack_add(flows->stale, family, any, htons((uint16_t)json_integer_value(json_object_get(mapping, "hostPort"))), flows->added ? NULL : ip);
+}
+
 /* UDP flows that began before the port led here, or that led to who is gone: they would go on as they did. */
 static void forget_flows(json_t *entry, bool added)
 {
-	struct network_result result = {0};
-	autofree char *text = json_dumps(json_object_get(entry, "result"), JSON_COMPACT | JSON_ENCODE_ANY);
-	static const uint8_t any[16];
-	struct conntrack *flows = NULL;
-	json_t *mapping;
-	size_t i;
-	if (!text || network_result_parse(text, strlen(text), &result, NULL) < 0)
-		return;
-	json_array_foreach(json_object_get(json_object_get(entry, "arguments"), "portMappings"), i, mapping)
-	{
-		if (!str_equal(json_string_value(json_object_get(mapping, "protocol")), "udp"))
-			continue;
-		uint16_t port = htons((uint16_t)json_integer_value(json_object_get(mapping, "hostPort")));
-		if (!flows)
-			flows = conntrack_new();
-		for (size_t n = 0; n < result.ip_count; n++) {
-			uint8_t ip[16] = {0};
-			int family = is_v6(result.ips[n]) ? AF_INET6 : AF_INET;
-			inet_pton(family, result.ips[n], ip);
-			conntrack_add(flows, family, any, port, added ? NULL : ip);
-		}
-	}
-	if (flows)
-		conntrack_run(flows, NULL, NULL);
-	conntrack_free(flows);
-	network_result_done(&result);
+	struct flows flows = {.added = added};
+	each_mapping(entry, add_flow, &flows);
+	if (flows.stale)
+		conntrack_run(flows.stale, NULL, NULL);
+	conntrack_free(flows.stale);
 }
 
 /* With ports_lock held. */
@@ -159,7 +159,7 @@ static int write_table(struct network *network, struct error *err)
 	for (int v6 = 0; v6 < 2; v6++)
 		elements.any[v6] = elements.one[v6] = elements.own[v6] = BUF_INIT(MAX_SCRIPT / 8);
 	for (struct map_entry *e; (e = map_next(&network->ports, &pos));)
-		add_result(&elements, e->value);
+		each_mapping(e->value, add_mapping, &elements);
 	autobuf struct buf script = BUF_INIT(MAX_SCRIPT);
 	if (network->ports.len)
 		print_table(&script, &elements);

@@ -6,13 +6,6 @@
 #include <errno.h>
 #include <fcntl.h>
 
-uint32_t checkpoint_sum(const char *text) {
-	uint32_t sum = 2166136261u;
-	for (const char *p = text ? text : ""; *p; p++)
-		sum = (sum ^ (uint8_t)*p) * 16777619u;
-	return sum;
-}
-
 int checkpoint_read(const char *path, const char *policy, json_t **ret, struct error *err) {
 	autofree char *text = NULL;
 	size_t len;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* State files as Kubernetes' resource managers keep them: JSON with a checksum over a text that shows all but the checksum. */
+/* State files as Kubernetes' resource managers keep them: JSON with a checksum (hash_fnv32) over a text that shows all but the checksum. */
 #ifndef CORACLE_KUBELET_CHECKPOINT_H
 #define CORACLE_KUBELET_CHECKPOINT_H
 
@@ -10,8 +10,6 @@
 
 #define CHECKPOINT_MAX (64u << 20)
 
-/* The sum of such a text: FNV-1a of 32 bits. */
-uint32_t checkpoint_sum(const char *text);
 /* -ENOENT where there is none, -EBADMSG where it is no object or was not written for this policy. Its sum is the caller's to check: checkpoint_check(). */
 int checkpoint_read(const char *path, const char *policy, json_t **ret, struct error *err);
 /* True where it has no sum, or that one. */

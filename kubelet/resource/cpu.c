@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "kubelet/resource/cpu.h"
 
+#include "common/base/map.h"
 #include "kubelet/resource/checkpoint.h"
 
 #include <errno.h>
@@ -89,7 +90,7 @@ static uint32_t sum_of(const char *policy, const char *shared, const json_t *ent
 		buf_append_char(&text, ']');
 	}
 	buf_append_str(&text, "] Checksum:(checksum.Checksum)0}");
-	return checkpoint_sum(text.data);
+	return hash_fnv32(text.data, text.len);
 }
 
 int cpu_manager_save(const struct cpu_manager *cpu, struct error *err) {

@@ -2,6 +2,7 @@
 #include "kubelet/resource/memory.h"
 
 #include "common/base/buf.h"
+#include "common/base/map.h"
 #include "kubelet/resource/checkpoint.h"
 
 #include <errno.h>
@@ -310,7 +311,7 @@ static uint32_t sum_of(const char *policy, const json_t *machine, const json_t *
 		buf_append_char(&text, ']');
 	}
 	buf_append_str(&text, "] Checksum:(checksum.Checksum)0}");
-	return checkpoint_sum(text.data);
+	return hash_fnv32(text.data, text.len);
 }
 
 int memory_manager_save(const struct memory_manager *memory, struct error *err) {
