@@ -13,6 +13,7 @@
 #include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/base/map.h"
+#include "common/base/metrics.h"
 #include "common/client/workqueue.h"
 #include "controller-manager/settings.h"
 #include "controller-manager/world.h"
@@ -47,6 +48,10 @@ struct controller {
 	int (*check)(const struct settings *settings, struct error *err); /* NULL: whatever is set will do; an error: the manager does not start */
 	const struct controller_watch *watches; /* ended by CACHED_NONE */
 	int (*reconcile)(struct reconciler *r, const char *ns, const char *name, struct error *err);
+	/* What it counts besides its queue. NULL: nothing. */
+	struct metric *metrics;
+	size_t metric_count;
+	void (*collect)(void *reconciler); /* before each scrape, while it works; NULL: nothing to bring up to date */
 	/* State of its own, shared by its workers; both NULL where it has none. */
 	void *(*state_new)(void);
 	void (*state_free)(void *state);
@@ -63,6 +68,9 @@ struct reconciler {
 	void *state;
 	struct client *client; /* NULL in tests; for those that watch by themselves */
 };
+
+/* One that works in this world, with its state (state_free) and its metrics, and without a queue yet. client may be NULL. */
+struct reconciler reconciler_make(const struct controller *controller, struct world *world, struct client *client);
 
 extern const struct controller *const controllers[];
 extern const size_t controller_count;

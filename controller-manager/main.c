@@ -73,6 +73,11 @@ static void add_check(const char *name, bool (*check)(void *check_arg, struct er
 	daemon_add_check(arg, name, false, check, check_arg);
 }
 
+static void collect(void *arg)
+{
+	manager_collect(arg);
+}
+
 static void on_started(void *arg)
 {
 	struct program *program = arg;
@@ -134,6 +139,7 @@ static int run(struct program *program, struct error *err)
 		return r;
 	program->manager = manager_new(&(struct manager_options){.client = program->client, .config = &program->config, .settings = s, .may_write = may_write, .arg = program});
 	manager_each_check(program->manager, add_check, program->daemon);
+	metrics_on_collect(collect, program->manager);
 	/* A standby fills its caches too: it takes over in the time of a request. */
 	manager_warm(program->manager);
 	if (s->leader_elect) {

@@ -209,6 +209,12 @@ struct wall_time time_after(struct wall_time t, int64_t seconds)
 	return t;
 }
 
+struct reconciler reconciler_make(const struct controller *controller, struct world *world, struct client *client)
+{
+	metrics_register(controller->metrics, controller->metric_count);
+	return (struct reconciler){.controller = controller, .world = world, .client = client, .state = controller->state_new ? controller->state_new() : NULL};
+}
+
 /* ---- taps ---- */
 
 static void wake(struct reconciler *r, const struct controller_watch *watch, const void *object)
@@ -282,8 +288,8 @@ bool controller_is_enabled(const struct controller *controller, const struct fla
 /* Controllers of Kubernetes that are of no use here: naming them is no mistake. */
 static const char *const foreign_names[] = {"cloud-node-lifecycle-controller", "cloud-node-lifecycle", "node-route-controller", "route",
 	"persistentvolume-binder-controller", "persistentvolume-binder", "persistentvolume-attach-detach-controller", "attachdetach", "persistentvolume-expander-controller",
-	"persistentvolume-expander", "ephemeral-volume-controller", "ephemeral-volume", "storageversion-garbage-collector-controller", "storage-version-gc", "resourceclaim-controller",
-	"resource-claim-controller", "device-taint-eviction-controller", "selinux-warning-controller", "storage-version-migrator-controller", "svm",
+	"persistentvolume-expander", "storageversion-garbage-collector-controller", "storage-version-gc",
+	"device-taint-eviction-controller", "selinux-warning-controller", "storage-version-migrator-controller", "svm",
 	"kube-apiserver-serving-clustertrustbundle-publisher-controller", "podcertificaterequest-cleaner-controller", "resourcepoolstatusrequest-controller",
 	"service-ca-certificate-publisher-controller", "service-ca-cert-publisher"};
 
@@ -361,9 +367,7 @@ static void prepare(struct manager *manager, const struct controller *controller
 	running->manager = manager;
 	running->client = manager->options.client;
 	running->world = (struct world){.ops = &live_ops, .settings = manager->options.settings, .batch_threads = BATCH_THREADS};
-	running->reconciler = (struct reconciler){.controller = controller, .world = &running->world, .client = running->client};
-	if (controller->state_new)
-		running->reconciler.state = controller->state_new();
+	running->reconciler = reconciler_make(controller, &running->world, running->client);
 	if (controller->workers)
 		running->reconciler.queue = workqueue_new(&(struct workqueue_options){.name = str_or(controller->queue, controller->name),
 			.base_delay_ns = controller->retry_first_ms * NSEC_PER_MSEC,
@@ -433,6 +437,14 @@ static int reconcile_key(const char *key, void *arg, struct error *err)
 	if (__atomic_load_n(&running->manager->stopping, __ATOMIC_ACQUIRE))
 		return 0; /* the next leader looks at everything */
 	return reconciler_run(&running->reconciler, key, err);
+}
+
+void manager_collect(struct manager *manager)
+{
+	/* A standby counts nothing: what there is the leader tells. */
+	for (size_t i = 0; i < manager->running_count && manager_is_running(manager); i++)
+		if (manager->running[i].reconciler.controller->collect)
+			manager->running[i].reconciler.controller->collect(&manager->running[i].reconciler);
 }
 
 static unsigned worker_count(const struct manager *manager, const struct controller *controller)

@@ -29,6 +29,8 @@ void manager_warm(struct manager *manager);
  * Waits for the caches, then starts the workers. Writes go with the fence (NULL: none). Returns false where cancel_fd became readable first.
  */
 bool manager_start(struct manager *manager, const char *fence, int cancel_fd);
+/* Brings up to date what its controllers count. Any thread, until manager_free. */
+void manager_collect(struct manager *manager);
 bool manager_is_running(const struct manager *manager);
 /* Ends the workers: when it returns, nothing is written any more. What is still queued is left to the next leader. */
 void manager_stop(struct manager *manager);

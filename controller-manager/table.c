@@ -42,6 +42,8 @@ ROW(config_rollout_controller);
 ROW(rollback_controller);
 ROW(service_lb_controller);
 ROW(service_cidr_controller);
+ROW(ephemeral_volume_controller);
+ROW(resource_claim_controller);
 
 const struct controller *const controllers[] = {
 	&service_account_controller,
@@ -83,5 +85,7 @@ const struct controller *const controllers[] = {
 	&rollback_controller,
 	&service_lb_controller,
 	&service_cidr_controller,
+	&ephemeral_volume_controller,
+	&resource_claim_controller,
 };
 const size_t controller_count = array_len(controllers);

@@ -42,7 +42,7 @@ static const struct cached_row {
 		informer_index_fn fn;
 	} indexes[3];
 } rows[CACHED_COUNT] = {
-	[CACHED_PODS] = {.group = "", .plural = "pods", .options = &packed_pods, .indexes = {{INDEX_OWNER, index_owner}, {INDEX_NODE, informer_index_pod_node}}},
+	[CACHED_PODS] = {.group = "", .plural = "pods", .options = &packed_pods, .indexes = {{INDEX_OWNER, index_owner}, {INDEX_NODE, informer_index_pod_node}, {INDEX_CLAIM, index_claims}}},
 	[CACHED_NODES] = {.group = "", .plural = "nodes"},
 	[CACHED_NAMESPACES] = {.group = "", .plural = "namespaces"},
 	[CACHED_SERVICES] = {.group = "", .plural = "services"},
@@ -74,6 +74,9 @@ static const struct cached_row {
 	[CACHED_STORAGE_CLASSES] = {.group = "storage.k8s.io", .plural = "storageclasses"},
 	[CACHED_VALIDATING_ADMISSION_POLICIES] = {.group = "admissionregistration.k8s.io", .plural = "validatingadmissionpolicies"},
 	[CACHED_VOLUME_ATTRIBUTES_CLASSES] = {.group = "storage.k8s.io", .plural = "volumeattributesclasses"},
+	[CACHED_RESOURCE_CLAIMS] = {.group = "resource.k8s.io", .plural = "resourceclaims", .indexes = {{INDEX_OWNER, index_owner}}},
+	[CACHED_RESOURCE_CLAIM_TEMPLATES] = {.group = "resource.k8s.io", .plural = "resourceclaimtemplates"},
+	[CACHED_RESOURCE_SLICES] = {.group = "resource.k8s.io", .plural = "resourceslices"},
 	[CACHED_VOLUME_ATTACHMENTS] = {.group = "storage.k8s.io", .plural = "volumeattachments"},
 };
 
@@ -108,6 +111,28 @@ void index_owner(const void *object, void (*emit)(const char *value, void *emit_
 	char value[512];
 	snprintf(value, sizeof(value), "orphan/%s", str_or(meta->namespace, ""));
 	emit(value, emit_arg);
+}
+
+static void emit_claim(const char *prefix, const struct core_v1_pod *pod, const char *name, void (*emit)(const char *value, void *emit_arg), void *emit_arg)
+{
+	if (str_empty(name))
+		return;
+	char value[sizeof("template/") + 512];
+	snprintf(value, sizeof(value), "%s%s/%s", prefix, str_or(pod->metadata.namespace, ""), name);
+	emit(value, emit_arg);
+}
+
+void index_claims(const void *object, void (*emit)(const char *value, void *emit_arg), void *emit_arg)
+{
+	const struct core_v1_pod *pod = object;
+	for api_list_each (claim, &pod->spec.resource_claims) {
+		emit_claim("", pod, claim->resource_claim_name, emit, emit_arg);
+		emit_claim("template/", pod, claim->resource_claim_template_name, emit, emit_arg);
+	}
+	for api_list_each (made, &pod->status.resource_claim_statuses)
+		emit_claim("", pod, made->resource_claim_name, emit, emit_arg);
+	if (pod->status.extended_resource_claim_status)
+		emit_claim("", pod, pod->status.extended_resource_claim_status->resource_claim_name, emit, emit_arg);
 }
 
 void index_service(const void *object, void (*emit)(const char *value, void *emit_arg), void *emit_arg)

@@ -46,6 +46,9 @@ enum cached {
 	CACHED_VOLUME_ATTACHMENTS,
 	CACHED_VALIDATING_ADMISSION_POLICIES,
 	CACHED_VOLUME_ATTRIBUTES_CLASSES,
+	CACHED_RESOURCE_CLAIMS,
+	CACHED_RESOURCE_CLAIM_TEMPLATES,
+	CACHED_RESOURCE_SLICES,
 	CACHED_COUNT,
 };
 
@@ -88,6 +91,7 @@ struct world {
 
 #define INDEX_OWNER "owner"   /* uid of the controlling owner, or "orphan/<namespace>" */
 #define INDEX_NODE "node"     /* spec.nodeName of pods */
+#define INDEX_CLAIM "claim"     /* "<namespace>/<name>" of each ResourceClaim a pod names, or that its status names; "template/<namespace>/<name>" of a template */
 #define INDEX_SERVICE "service" /* "<namespace>/<name>" of the service an EndpointSlice belongs to */
 
 /* The resource behind a cache. Never NULL. */
@@ -96,6 +100,7 @@ const struct api_resource *cached_resource(enum cached what);
 const struct informer_options *cached_options(enum cached what);
 /* Adds this cache's indexes to its informer. */
 void cached_add_indexes(enum cached what, struct informer *informer);
+void index_claims(const void *object, void (*emit)(const char *value, void *emit_arg), void *emit_arg);
 void index_owner(const void *object, void (*emit)(const char *value, void *emit_arg), void *emit_arg);
 void index_service(const void *object, void (*emit)(const char *value, void *emit_arg), void *emit_arg);
 

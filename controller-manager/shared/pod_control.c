@@ -222,23 +222,23 @@ static bool namespace_is_going(const struct error *err)
 }
 
 /* As the server does with generateName, from the same alphabet. */
-static void choose_name(struct world *world, struct core_v1_pod *pod)
+void object_choose_name(struct world *world, void *object)
 {
+	struct meta_v1_object_meta *meta = api_metadata(object);
 	char suffix[GENERATED_SUFFIX + 1];
 	if (world->ops->name_suffix)
 		world->ops->name_suffix(world, suffix, GENERATED_SUFFIX);
 	else
 		random_name_suffix(suffix, GENERATED_SUFFIX);
-	pod->metadata.name = arena_printf(api_arena(pod), "%.*s%s", MAX_GENERATED_NAME - GENERATED_SUFFIX, pod->metadata.generate_name, suffix);
+	meta->name = arena_printf(api_arena(object), "%.*s%s", MAX_GENERATED_NAME - GENERATED_SUFFIX, meta->generate_name, suffix);
 }
 
-/* Our own create, which the client sent a second time because the first answer was lost; else somebody else has the name. */
-static bool is_own(struct world *world, const struct core_v1_pod *pod, struct core_v1_pod **ret)
+bool object_is_own(struct world *world, enum cached what, const void *object, void **ret)
 {
-	autounref struct core_v1_pod *live = NULL;
-	const struct meta_v1_owner_reference *owner = owner_controller(&pod->metadata);
-	if (world_get(world, CACHED_PODS, pod->metadata.namespace, pod->metadata.name, (void **)&live, NULL) || !owner ||
-		!owner_is_controller(&live->metadata, owner->uid))
+	autounref void *live = NULL;
+	const struct meta_v1_object_meta *meta = api_metadata(object);
+	const struct meta_v1_owner_reference *owner = owner_controller(meta);
+	if (world_get(world, what, meta->namespace, meta->name, &live, NULL) || !owner || !owner_is_controller(api_metadata(live), owner->uid))
 		return false;
 	*ret = take_ptr(live);
 	return true;
@@ -252,11 +252,11 @@ int pod_create(struct reconciler *r, const void *owner, const struct core_v1_pod
 	bool generated = str_empty(pod->metadata.name) && !str_empty(pod->metadata.generate_name);
 	if (generated) {
 		named = api_copy(pod);
-		choose_name(r->world, named);
+		object_choose_name(r->world, named);
 		pod = named;
 	}
 	int result = world_create(r->world, CACHED_PODS, pod, (void **)&created, &failed);
-	if (result && generated && error_is(&failed, "AlreadyExists") && is_own(r->world, pod, &created))
+	if (result && generated && error_is(&failed, "AlreadyExists") && object_is_own(r->world, CACHED_PODS, pod, (void **)&created))
 		result = 0;
 	if (result) {
 		if (expectations)

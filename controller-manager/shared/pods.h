@@ -69,6 +69,10 @@ void expectations_forget(struct expectations *expectations, const char *key);
  */
 int pod_create(struct reconciler *r, const void *owner, const struct core_v1_pod *pod, struct expectations *expectations, const char *key,
 	struct error *err);
+/* The same for any other object with a generateName: its name is made here. */
+void object_choose_name(struct world *world, void *object);
+/* After a create of such a name was refused (AlreadyExists): whether it is there because the client sent it a second time, the first answer being lost. Gives it. */
+bool object_is_own(struct world *world, enum cached what, const void *object, void **ret);
 int pod_delete(struct reconciler *r, const void *owner, const struct core_v1_pod *pod, struct expectations *expectations, const char *key,
 	struct error *err);
 

@@ -624,8 +624,7 @@ static void start_controllers(void)
 		if (!controller_is_enabled(controller, &manager.settings.controllers) || (controller->enabled && !controller->enabled(&manager.settings)))
 			continue;
 		struct running *running = &manager.running[manager.count++];
-		running->reconciler = (struct reconciler){.controller = controller, .world = &manager.world};
-		running->reconciler.state = controller->state_new ? controller->state_new() : NULL;
+		running->reconciler = reconciler_make(controller, &manager.world, NULL);
 		running->reconciler.queue = controller->workers ? workqueue_new(&(struct workqueue_options){.name = controller->name, .base_delay_ns = controller->retry_first_ms * NSEC_PER_MSEC, .max_delay_ns = controller->retry_most_ms * NSEC_PER_MSEC}) : NULL;
 		for (const struct controller_watch *watch = controller->watches; watch && watch->what != CACHED_NONE; watch++)
 			open_stream(&manager.caches[watch->what], watch->what, false);

@@ -526,11 +526,7 @@ unused static void fake_finish_pods(void)
 /* One controller in this world, without queue. */
 unused static struct reconciler fake_reconciler(const struct controller *controller)
 {
-	return (struct reconciler){
-		.controller = controller,
-		.world = &fake.world,
-		.state = controller->state_new ? controller->state_new() : NULL,
-	};
+	return reconciler_make(controller, &fake.world, NULL);
 }
 
 unused static void fake_reconciler_done(struct reconciler *r)
