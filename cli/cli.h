@@ -18,7 +18,8 @@ struct cli_globals {
 	char *kubeconfig, *context, *cluster, *user;
 	char *ns;
 	char *server, *token, *certificate_authority, *client_certificate, *client_key, *tls_server_name;
-	char *as;
+	char *as, *as_uid;
+	struct flag_list as_group, as_user_extra;
 	char *request_timeout;
 	bool insecure;
 	int64_t verbosity;

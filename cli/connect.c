@@ -57,6 +57,28 @@ static int set_timeout(struct client_config *config, const char *text, struct er
 	return 0;
 }
 
+/* What flags say of a part takes the place of what the kubeconfig said of it. */
+static int apply_impersonation(struct client_config *config, const struct cli_globals *globals, struct error *err)
+{
+	int rc = str_empty(globals->as) ? 0 : client_config_impersonate(config, "User", globals->as, err);
+	if (!rc && !str_empty(globals->as_uid))
+		rc = client_config_impersonate(config, "Uid", globals->as_uid, err);
+	if (globals->as_group.len)
+		client_config_impersonate_no(config, "Group");
+	for (size_t i = 0; !rc && i < globals->as_group.len; i++)
+		rc = client_config_impersonate(config, "Group", globals->as_group.items[i], err);
+	if (globals->as_user_extra.len)
+		client_config_impersonate_no(config, "Extra-");
+	for (size_t i = 0; !rc && i < globals->as_user_extra.len; i++) {
+		const char *text = globals->as_user_extra.items[i], *equals = strchr(text, '=');
+		if (!equals || equals == text)
+			return cli_usage_error(err, "--as-user-extra takes key=value, not \"%s\"", text);
+		autofree char *part = xprintf("Extra-%.*s", (int)(equals - text), text);
+		rc = client_config_impersonate(config, part, equals + 1, err);
+	}
+	return rc;
+}
+
 static int apply_flags(struct client_config *config, const struct cli_globals *globals, struct error *err)
 {
 	if (!str_empty(globals->server))
@@ -64,11 +86,12 @@ static int apply_flags(struct client_config *config, const struct cli_globals *g
 	if (!str_empty(globals->token))
 		replace(&config->token_file, ""), free(config->token_file), config->token_file = NULL;
 	replace(&config->token, globals->token);
-	replace(&config->impersonate_user, globals->as);
 	replace(&config->default_namespace, globals->ns);
 	replace(&config->tls_server_name, globals->tls_server_name);
 	config->insecure_skip_verify |= globals->insecure;
-	int rc = replace_from_file(&config->ca_pem, globals->certificate_authority, err);
+	int rc = apply_impersonation(config, globals, err);
+	if (!rc)
+		rc = replace_from_file(&config->ca_pem, globals->certificate_authority, err);
 	if (!rc)
 		rc = replace_from_file(&config->cert_pem, globals->client_certificate, err);
 	if (!rc)

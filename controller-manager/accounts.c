@@ -125,7 +125,8 @@ static int new_client(struct accounts *accounts, const char *name, struct client
 	if (r)
 		return r;
 	struct client_config config = *accounts->config; /* copied by client_new */
-	config.cert_pem = config.key_pem = config.token_file = config.username = config.password = config.impersonate_user = NULL;
+	config.cert_pem = config.key_pem = config.token_file = config.username = config.password = NULL;
+	config.impersonate.items = NULL, config.impersonate.len = 0;
 	config.token = token;
 	autofree char *agent = xprintf("%s/system:serviceaccount:" ACCOUNT_NAMESPACE ":%s", str_or(accounts->config->user_agent, "coracle"), name);
 	config.user_agent = agent;

@@ -39,7 +39,9 @@ static void config_copy(struct client_config *to, const struct client_config *fr
 	to->password = copy(from->password);
 	to->tls_server_name = copy(from->tls_server_name);
 	to->default_namespace = copy(from->default_namespace);
-	to->impersonate_user = copy(from->impersonate_user);
+	to->impersonate.items = xcalloc(from->impersonate.len + 1, sizeof(char *));
+	for (size_t i = 0; i < from->impersonate.len; i++)
+		to->impersonate.items[i] = xstrdup(from->impersonate.items[i]);
 	to->user_agent = from->user_agent ? xstrdup(from->user_agent) : client_user_agent(program_invocation_short_name);
 }
 
@@ -62,6 +64,8 @@ int client_new(const struct client_config *config, struct client **ret, struct e
 	pthread_once(&curl_once, init_curl);
 	if (!config->servers.len)
 		return error_set(err, EINVAL, "no server to talk to");
+	if (client_check_impersonation(config, err))
+		return -EINVAL;
 	struct client *client = xnew(struct client);
 	pthread_mutex_init(&client->lock, NULL);
 	config_copy(&client->config, config);

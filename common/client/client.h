@@ -19,7 +19,7 @@ struct client_config {
 	char *tls_server_name;
 	bool insecure_skip_verify;
 	char *default_namespace;      /* of the context; NULL: default */
-	char *impersonate_user;
+	struct { char **items; size_t len; } impersonate; /* header lines; see client_config_impersonate() */
 	char *user_agent;             /* NULL: client_user_agent() of this program */
 	double qps;                   /* 0: unlimited */
 	int burst;
@@ -38,6 +38,13 @@ int client_config_load_choice(const char *path, const struct client_config_choic
 /* From a kubeconfig's text; relative paths in it are relative to `dir`. */
 int client_config_parse(const char *text, size_t len, const char *dir, const struct client_config_choice *choice, struct client_config *ret, struct error *err);
 void client_config_done(struct client_config *config);
+/*
+ * Whom requests speak for: `part` is "User", "Uid" (a later call replaces these), "Group" or "Extra-" and a key (one more each); the server decides whether they may. -EINVAL
+ * where the value cannot stand in a header. client_new() refuses parts without a user.
+ */
+int client_config_impersonate(struct client_config *config, const char *part, const char *value, struct error *err);
+/* Forgets what was said of a part: "Group", or "Extra-" for all extras. */
+void client_config_impersonate_no(struct client_config *config, const char *part);
 
 /* name/version; malloc. Our daemons go by the names of Kubernetes' of the same role: managedFields tell who wrote what by them, and tools know those. */
 char *client_user_agent(const char *program);

@@ -36,6 +36,8 @@ struct client_sink {
 int client_perform(struct client *client, const struct client_request *request, const struct client_sink *sink, int cancel_fd, bool is_stream, int *ret_status, struct error *err);
 /* A connection with TLS made, for curl_easy_send and _recv; the caller cleans it up. *ret_server (borrowed) is whose it is. */
 int client_connect(struct client *client, CURL **ret, const char **ret_server, struct error *err);
+/* -EINVAL where parts of a user are impersonated, but no user. */
+int client_check_impersonation(const struct client_config *config, struct error *err);
 /* "Bearer ..." or "Basic ...", or NULL; the caller frees. */
 char *client_authorization(struct client *client);
 /* The fence, or NULL; the caller frees. */

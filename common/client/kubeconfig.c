@@ -118,6 +118,41 @@ static int apply_cluster(const struct kubeconfig *from, const char *name, struct
 	return load_pem(cluster, "certificate-authority", dir, &config->ca_pem, err);
 }
 
+static int impersonate(struct client_config *config, const char *part, const json_t *value, struct error *err)
+{
+	return !value || json_is_null(value) ? 0 : client_config_impersonate(config, part, json_string_value(value), err);
+}
+
+static int impersonate_each(struct client_config *config, const char *part, const json_t *values, struct error *err)
+{
+	size_t i;
+	json_t *value;
+	json_array_foreach(values, i, value) {
+		int rc = impersonate(config, part, value, err);
+		if (rc)
+			return rc;
+	}
+	return 0;
+}
+
+/* "as", "as-uid", "as-groups", "as-user-extra". */
+static int apply_impersonation(json_t *user, struct client_config *config, struct error *err)
+{
+	json_t *as = json_object_get(user, "as");
+	int rc = json_is_string(as) && !json_string_length(as) ? 0 : impersonate(config, "User", as, err);
+	if (!rc)
+		rc = impersonate(config, "Uid", json_object_get(user, "as-uid"), err);
+	if (!rc)
+		rc = impersonate_each(config, "Group", json_object_get(user, "as-groups"), err);
+	const char *key;
+	json_t *values;
+	json_object_foreach(json_object_get(user, "as-user-extra"), key, values) {
+		autofree char *part = xprintf("Extra-%s", key);
+		rc = rc ? rc : impersonate_each(config, part, values, err);
+	}
+	return rc;
+}
+
 static int apply_user(const struct kubeconfig *from, const char *name, struct client_config *config, struct error *err)
 {
 	const char *dir;
@@ -139,8 +174,7 @@ static int apply_user(const struct kubeconfig *from, const char *name, struct cl
 		config->token_file = resolve(dir, token_file);
 	set_string(&config->username, string_of(user, "username"));
 	set_string(&config->password, string_of(user, "password"));
-	set_string(&config->impersonate_user, string_of(user, "as"));
-	return 0;
+	return apply_impersonation(user, config, err);
 }
 
 static const char *current_context(const struct kubeconfig *from)
@@ -297,7 +331,9 @@ void client_config_done(struct client_config *config)
 	free_secret(config->password);
 	free(config->tls_server_name);
 	free(config->default_namespace);
-	free(config->impersonate_user);
+	for (size_t i = 0; i < config->impersonate.len; i++)
+		free(config->impersonate.items[i]);
+	free(config->impersonate.items);
 	free(config->user_agent);
 	*config = (struct client_config){0};
 }

@@ -144,16 +144,21 @@ static void set_tls(struct transfer *t)
 	curl_easy_setopt(t->curl, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
 }
 
+static void add_line(struct transfer *t, const char *line)
+{
+	struct curl_slist *list = curl_slist_append(t->headers, line);
+	if (!list)
+		abort();
+	t->headers = list;
+}
+
 static void add_header(struct transfer *t, const char *name, const char *value)
 {
 	if (str_empty(value))
 		return;
 	autofree char *line = xprintf("%s: %s", name, value);
-	struct curl_slist *list = curl_slist_append(t->headers, line);
+	add_line(t, line);
 	explicit_bzero(line, strlen(line));
-	if (!list)
-		abort();
-	t->headers = list;
 }
 
 static void set_headers(struct transfer *t)
@@ -163,7 +168,8 @@ static void set_headers(struct transfer *t)
 	if (request->body)
 		add_header(t, "Content-Type", str_or(request->content_type, "application/json"));
 	add_header(t, "User-Agent", t->client->config.user_agent);
-	add_header(t, "Impersonate-User", t->client->config.impersonate_user);
+	for (size_t i = 0; i < t->client->config.impersonate.len; i++)
+		add_line(t, t->client->config.impersonate.items[i]);
 	autofree char *authorization = client_authorization(t->client);
 	add_header(t, "Authorization", authorization);
 	if (!str_equal(request->method, "GET") && !str_equal(request->method, "HEAD")) {
@@ -175,10 +181,7 @@ static void set_headers(struct transfer *t)
 		snprintf(text, sizeof(text), "%d", request->gather_ms);
 		add_header(t, CLIENT_LULL_HEADER, text);
 	}
-	struct curl_slist *list = curl_slist_append(t->headers, "Expect:");
-	if (!list)
-		abort();
-	t->headers = list;
+	add_line(t, "Expect:");
 	curl_easy_setopt(t->curl, CURLOPT_HTTPHEADER, t->headers);
 }
 

@@ -85,7 +85,8 @@ static int send_request(struct client *client, CURL *curl, const char *server, c
 	append_header(&out, "Sec-WebSocket-Key", key);
 	append_header(&out, "Sec-WebSocket-Protocol", protocol);
 	append_header(&out, "User-Agent", client->config.user_agent);
-	append_header(&out, "Impersonate-User", client->config.impersonate_user);
+	for (size_t i = 0; i < client->config.impersonate.len; i++)
+		buf_printf(&out, "%s\r\n", client->config.impersonate.items[i]);
 	append_header(&out, "Authorization", authorization);
 	buf_append_str(&out, "\r\n");
 	if (buf_failed(&out))

@@ -102,6 +102,49 @@ static void test_bad_yaml(void **state)
 		assert_true(client_config_parse(bad[i], strlen(bad[i]), NULL, NULL, &c, NULL) < 0);
 }
 
+static int parse_user(const char *user, struct client_config *config, struct error *err)
+{
+	autofree char *text = xprintf("clusters: [{name: c, cluster: {server: 's'}}]\ncontexts: [{name: k, context: {cluster: c, user: u}}]\ncurrent-context: k\nusers: [{name: u, user: {%s}}]\n", user);
+	return client_config_parse(text, strlen(text), NULL, NULL, config, err);
+}
+
+static void test_whom_requests_speak_for(void **state)
+{
+	struct client_config c;
+	assert_int_equal(parse_user("as: anna, as-uid: '7', as-groups: [a, b c], as-user-extra: {\"x/y z\": [one, two]}", &c, NULL), 0);
+	static const char *const lines[] = {"Impersonate-User: anna", "Impersonate-Uid: 7", "Impersonate-Group: a", "Impersonate-Group: b c", "Impersonate-Extra-x%2Fy%20z: one", "Impersonate-Extra-x%2Fy%20z: two"};
+	assert_int_equal(c.impersonate.len, array_len(lines));
+	for (size_t i = 0; i < array_len(lines); i++)
+		assert_string_equal(c.impersonate.items[i], lines[i]);
+	/* One user, any number of groups; what is said anew takes the place of what was. */
+	assert_int_equal(client_config_impersonate(&c, "User", "bert", NULL), 0);
+	client_config_impersonate_no(&c, "Group");
+	client_config_impersonate_no(&c, "Extra-");
+	assert_int_equal(c.impersonate.len, 2);
+	assert_string_equal(c.impersonate.items[0], "Impersonate-Uid: 7");
+	assert_string_equal(c.impersonate.items[1], "Impersonate-User: bert");
+	/* Nothing that would begin a header of its own. */
+	assert_int_equal(client_config_impersonate(&c, "Group", "a\r\nAuthorization: x", NULL), -EINVAL);
+	assert_int_equal(c.impersonate.len, 2);
+	client_config_done(&c);
+	assert_int_equal(parse_user("as: ''", &c, NULL), 0);
+	assert_int_equal(c.impersonate.len, 0);
+	client_config_done(&c);
+	assert_int_equal(parse_user("as: u, as-groups: [\"a\\nb\"]", &c, NULL), -EINVAL);
+	assert_int_equal(parse_user("as: u, as-groups: [{}]", &c, NULL), -EINVAL);
+}
+
+static void test_groups_of_nobody(void **state)
+{
+	struct client_config c;
+	struct client *client = NULL;
+	autoerror struct error err = {0};
+	assert_int_equal(parse_user("as-groups: [a]", &c, NULL), 0);
+	assert_int_equal(client_new(&c, &client, &err), -EINVAL);
+	assert_non_null(strstr(err.message, "no user"));
+	client_config_done(&c);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -111,6 +154,8 @@ int main(void)
 		cmocka_unit_test(test_what_is_missing_is_named),
 		cmocka_unit_test(test_files_and_merging),
 		cmocka_unit_test(test_bad_yaml),
+		cmocka_unit_test(test_whom_requests_speak_for),
+		cmocka_unit_test(test_groups_of_nobody),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
