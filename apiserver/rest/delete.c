@@ -164,14 +164,22 @@ static int make_deleted(struct write *w, struct error *err) {
 	struct meta_v1_object_meta *meta = api_metadata(w->object);
 	struct arena *arena = api_arena(w->object);
 	int64_t grace = d->grace;
-	bool graceful = w->strategy->graceful_delete && w->strategy->graceful_delete(w->old, &grace) && grace > 0;
+	bool told = meta->deletion_timestamp.set && meta->deletion_grace_period_seconds && *meta->deletion_grace_period_seconds > 0;
+	if (w->strategy->graceful_delete && told) {
+		/* Already on its way: the time that was given can only be cut short, by who says how much. */
+		if (grace < 0 || grace >= *meta->deletion_grace_period_seconds) {
+			w->action = WRITE_SAME;
+			return 0;
+		}
+	} else if (w->strategy->graceful_delete) {
+		w->strategy->graceful_delete(w->old, &grace);
+	}
+	bool graceful = w->strategy->graceful_delete && grace > 0;
 	/* Webhooks are shown the grace that is given; of a collection, what was asked for. */
 	if (w->strategy->graceful_delete && d->options && !w->quick)
 		d->options->grace_period_seconds = api_int64(api_arena(d->options), grace);
-	if (meta->deletion_timestamp.set && graceful && meta->deletion_grace_period_seconds && grace >= *meta->deletion_grace_period_seconds && *meta->deletion_grace_period_seconds > 0) {
-		w->action = WRITE_SAME; /* already on its way, and no sooner */
-		return 0;
-	}
+	if (!graceful)
+		grace = 0;
 	if (w->strategy->mark_deleted && !meta->deletion_timestamp.set) {
 		w->strategy->mark_deleted(w->object);
 		return 0;
@@ -184,17 +192,22 @@ static int make_deleted(struct write *w, struct error *err) {
 	if (w->action == WRITE_REMOVE && !w->strategy->graceful_delete)
 		return 0;
 	bool first = !meta->deletion_timestamp.set;
-	if (first || (graceful && meta->deletion_grace_period_seconds && grace < *meta->deletion_grace_period_seconds) || (!graceful && meta->deletion_grace_period_seconds && *meta->deletion_grace_period_seconds > 0)) {
-		if (!graceful)
-			grace = 0;
-		struct api_time at = api_time_now();
-		if (!first && meta->deletion_grace_period_seconds)
+	if (first || told) {
+		struct api_time now = api_time_now(), at = now;
+		if (told)
 			at.t.sec = meta->deletion_timestamp.t.sec - seconds_of_grace(*meta->deletion_grace_period_seconds);
 		at.t.sec += seconds_of_grace(grace);
+		if (told && at.t.sec < now.t.sec) {
+			/* Its time is over already: it is told to go now, and whoever runs it still gets to see that. */
+			at = now;
+			grace = grace > 0 ? 1 : 0;
+		}
 		meta->deletion_timestamp = at;
 		meta->deletion_grace_period_seconds = namespace ? NULL : api_int64(arena, grace);
 		if (first && meta->generation > 0)
 			meta->generation++;
+		/* Who watches sees how it was told to go before it is gone. */
+		w->put_before_remove = w->action == WRITE_REMOVE;
 	}
 	if (!graceful && !namespace && !meta->deletion_grace_period_seconds)
 		meta->deletion_grace_period_seconds = api_int64(arena, 0);

@@ -41,6 +41,8 @@ static void drop_attempt(struct write *w) {
 	w->created = false;
 	w->track_fields = false;
 	w->remove_after_update = false;
+	w->put_before_remove = false;
+	w->last_put = false;
 	w->asked = false;
 	w->stored = bytes_unref(w->stored);
 }
@@ -212,11 +214,20 @@ static void start_over(struct write *w, struct entry *current) {
 	write_attempt(w);
 }
 
+static void remove_now(struct write *w);
+
 static void on_stored(int errnum, struct entry *current, void *arg) {
 	struct write *w = arg;
 	autoerror struct error err = {0};
 	switch (errnum) {
 	case 0:
+		if (w->put_before_remove) {
+			w->put_before_remove = false;
+			w->last_put = true;
+			set_current(w, current);
+			remove_now(w);
+			return;
+		}
 		write_succeed(w, WRITE_STORED, current);
 		return;
 	case -ESTALE:
@@ -239,7 +250,13 @@ static void on_stored(int errnum, struct entry *current, void *arg) {
 		start_over(w, current);
 		return;
 	case -ENOENT:
-		start_over(w, NULL);
+		if (w->last_put) {
+			/* Somebody else took it away once it was marked: that is what was asked for. */
+			autoentry struct entry *marked = entry_ref(w->current);
+			write_succeed(w, WRITE_STORED, marked);
+		} else {
+			start_over(w, NULL);
+		}
 		return;
 	}
 	write_store_error(w, errnum, &err);
@@ -313,6 +330,17 @@ static void send_delete(struct write *w, const struct store_guard *fence, size_t
 	collection_delete_guarded(w->resource->collection, w->key, w->current->resource_version, fence, fenced, time_left(w), on_stored, w);
 }
 
+/* The last state of what goes is stored: now it goes. */
+static void remove_now(struct write *w) {
+	autoerror struct error err = {0};
+	struct store_guard fence;
+	int fenced = fence_look(w->r, &fence, &err);
+	if (fenced < 0)
+		write_fail(w, WRITE_STORED, &err);
+	else
+		send_delete(w, &fence, (size_t)fenced);
+}
+
 static void write_store(struct write *w);
 
 /* What is kept is judged by the schema of the version that is kept. */
@@ -357,7 +385,7 @@ static void write_store(struct write *w) {
 		write_fail(w, WRITE_NOT_STORED, &err);
 		return;
 	}
-	if (w->action == WRITE_REMOVE) {
+	if (w->action == WRITE_REMOVE && (!w->put_before_remove || w->dry_run)) {
 		if (w->dry_run)
 			write_succeed(w, WRITE_NOT_STORED, w->current);
 		else
@@ -368,6 +396,10 @@ static void write_store(struct write *w) {
 	buf_reserve(&value, w->current ? w->current->json->len + USUAL_GROWTH : USUAL_SIZE);
 	if (encode_stored(w, &value, &err) < 0) {
 		write_fail(w, WRITE_NOT_STORED, &err);
+		return;
+	}
+	if (w->put_before_remove) {
+		send_put(w, &value, &fence, (size_t)fenced);
 		return;
 	}
 	if (unchanged(w, &value) && !w->remove_after_update) {
