@@ -23,7 +23,7 @@ struct apiserver_options {
 
 	char *bind_address, *advertise_address, *external_hostname;
 	int64_t secure_port;
-	struct flag_list cors_allowed_origins, strict_transport_security_directives, tls_cipher_suites;
+	struct flag_list cors_allowed_origins, strict_transport_security_directives, tls_cipher_suites, tls_sni_cert_key;
 	char *tls_min_version;
 	char *tls_cert_file, *tls_private_key_file, *cert_dir, *client_ca_file;
 

@@ -155,6 +155,10 @@ static int open_store(struct apiserver *server, struct error *err) {
 	return rc;
 }
 
+static void on_http_warning(const char *message, void *arg) {
+	log_error("certificates stay as they were", LOG_STR("err", message));
+}
+
 /* Of --memory-limit: what bodies and streams may hold, and connections by themselves. */
 #define HTTP_PART 5
 #define CONNECTION_BYTES ((size_t)96 << 10)
@@ -175,6 +179,9 @@ static int open_http(struct apiserver *server, struct error *err) {
 	options.cert_file = cert;
 	options.key_file = key;
 	options.tls_policy = policy;
+	options.sni = o->tls_sni_cert_key.items;
+	options.sni_count = o->tls_sni_cert_key.len;
+	options.on_warning = on_http_warning;
 	options.client_ca_file = o->client_ca_file;
 	options.client_ca_file_too = o->requestheader_client_ca_file;
 	size_t limit = memory_limit(server);
@@ -263,6 +270,7 @@ void apiserver_stop(struct apiserver *server) {
 	scraper_stop(server->scraper);
 	memory_stop(server);
 	custom_stop(server);
+	authn_stop(server->authn);
 	authz_free(server->authz);
 	flow_stop(server);
 	services_stop(server);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "apiserver/authn/authn.h"
 #include "apiserver/audit/audit.h"
+#include "apiserver/authn/authorities.h"
 #include "apiserver/authn/frontproxy.h"
 #include "apiserver/request/steps.h"
 #include "api/core_v1.h"
@@ -10,7 +11,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <gnutls/x509.h>
 #include <strings.h>
 
 #define MAX_TOKEN_FILE (1u << 20)
@@ -24,8 +24,7 @@ struct authenticator {
 	struct apiserver *server;
 	struct signer *signer;
 	struct map tokens; /* token -> struct static_token * */
-	/* Only where front proxies have a CA of their own: the TLS layer trusts both, what each may vouch for is told apart here. */
-	gnutls_x509_trust_list_t user_cas, proxy_cas;
+	struct authorities *authorities;
 };
 
 static void static_token_free(void *arg) {
@@ -100,13 +99,6 @@ static int load_tokens(struct authenticator *a, const char *path, struct error *
 	return 0;
 }
 
-static int load_cas(const char *path, gnutls_x509_trust_list_t *ret, struct error *err) {
-	gnutls_x509_trust_list_init(ret, 0);
-	if (!str_empty(path) && gnutls_x509_trust_list_add_trust_file(*ret, path, NULL, GNUTLS_X509_FMT_PEM, 0, 0) <= 0)
-		return error_set(err, EINVAL, "%s: no usable certificate", path);
-	return 0;
-}
-
 int authn_new(struct apiserver *server, struct authenticator **ret, struct error *err) {
 	struct authenticator *a = xnew(struct authenticator);
 	a->server = server;
@@ -114,12 +106,8 @@ int authn_new(struct apiserver *server, struct authenticator **ret, struct error
 	int rc = signer_new(server, &a->signer, err);
 	if (rc == 0 && !str_empty(server->options->token_auth_file))
 		rc = load_tokens(a, server->options->token_auth_file, err);
-	const char *users = server->options->client_ca_file, *proxies = server->options->requestheader_client_ca_file;
-	if (rc == 0 && !str_empty(proxies) && !str_equal(users, proxies)) {
-		rc = load_cas(proxies, &a->proxy_cas, err);
-		if (rc == 0)
-			rc = load_cas(users, &a->user_cas, err);
-	}
+	if (rc == 0)
+		rc = authorities_new(server, &a->authorities, err);
 	if (rc < 0) {
 		authn_free(a);
 		return rc;
@@ -128,26 +116,17 @@ int authn_new(struct apiserver *server, struct authenticator **ret, struct error
 	return 0;
 }
 
-static bool signed_by(gnutls_x509_trust_list_t cas, const struct http_peer_cert *cert) {
-	gnutls_x509_crt_t crt;
-	gnutls_datum_t der = {.data = (unsigned char *)cert->der, .size = (unsigned)cert->der_len};
-	unsigned status = GNUTLS_CERT_INVALID;
-	gnutls_x509_crt_init(&crt);
-	if (gnutls_x509_crt_import(crt, &der, GNUTLS_X509_FMT_DER) >= 0)
-		gnutls_x509_trust_list_verify_crt(cas, &crt, 1, 0, &status, NULL);
-	gnutls_x509_crt_deinit(crt);
-	return status == 0;
+void authn_stop(struct authenticator *a) {
+	if (a)
+		authorities_free(take_ptr(a->authorities));
 }
 
 void authn_free(struct authenticator *a) {
 	if (!a)
 		return;
+	authn_stop(a);
 	signer_free(a->signer);
 	map_done(&a->tokens);
-	if (a->user_cas)
-		gnutls_x509_trust_list_deinit(a->user_cas, 1);
-	if (a->proxy_cas)
-		gnutls_x509_trust_list_deinit(a->proxy_cas, 1);
 	free(a);
 }
 
@@ -288,10 +267,10 @@ int step_authenticate(struct request *r, struct error *err) {
 	const struct http_peer_cert *cert = http_peer_certificate(r->http);
 	struct user *user = NULL;
 	if (cert && !str_empty(cert->common_name)) {
-		const struct authenticator *a = r->server->authn;
-		if (!a->proxy_cas || signed_by(a->proxy_cas, cert))
+		struct authorities *authorities = r->server->authn->authorities;
+		if (authorities_vouch_proxy(authorities, cert))
 			user = front_proxy_user(r, cert);
-		if (!user && (!a->user_cas || signed_by(a->user_cas, cert)))
+		if (!user && authorities_vouch_user(authorities, cert))
 			user = certificate_user(r, cert);
 		if (!user)
 			return unauthorized(r, err);

@@ -10,6 +10,8 @@
 #include "common/token/jwt.h"
 
 int authn_new(struct apiserver *server, struct authenticator **ret, struct error *err);
+/* No file is looked at and nobody is asked any more. While the timers run, after the HTTP server has stopped. Takes NULL. */
+void authn_stop(struct authenticator *authenticator);
 void authn_free(struct authenticator *authenticator);
 
 /*

@@ -31,6 +31,8 @@ struct http_server_options {
 	const char *cert_file, *key_file; /* PEM; re-read when they change on disk */
 	const char *client_ca_file;   /* PEM; NULL: no client certificates asked for. A certificate offered and not signed by it: request goes on with peer_cert NULL */
 	const char *client_ca_file_too; /* PEM of a second authority, trusted beside the first; NULL: none */
+	char *const *sni;             /* "cert.pem,key.pem:name,*.name" each: certificates for clients who ask for these names, or, without any, for those they are for; re-read too */
+	size_t sni_count;
 	const char *tls_policy;       /* of http_tls_policy(); NULL: TLS 1.2 and 1.3 with the library's suites */
 	unsigned threads;             /* I/O threads; 0: one a core */
 	size_t max_body;              /* bytes; larger: 413 */

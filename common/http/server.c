@@ -281,6 +281,7 @@ int http_server_start(const struct http_server_options *options, struct http_ser
 		return rc;
 	}
 	server->options.cert_file = server->options.key_file = server->options.tls_policy = server->options.client_ca_file = server->options.client_ca_file_too = server->options.bind_address = NULL;
+	server->options.sni = NULL;
 	*ret = server;
 	return 0;
 }

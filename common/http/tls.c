@@ -7,6 +7,9 @@
 #include "common/http/internal.h"
 
 #include "common/base/file.h"
+#include "common/http/sni.h"
+
+#include <arpa/inet.h>
 
 #include <errno.h>
 #include <fcntl.h>
@@ -82,15 +85,24 @@ int http_tls_policy(const char *min_version, char *const *suites, size_t count, 
 	return 0;
 }
 
+/* A certificate for some names. */
+struct named {
+	gnutls_certificate_credentials_t handle;
+	char **names;
+};
 struct tls_creds {
 	atomic_uint refs;
 	gnutls_certificate_credentials_t handle;
 	bool verifies;
+	struct named *named;
+	size_t named_count;
 };
 
 struct http_tls {
 	struct http_server *server;
 	char *cert_file, *key_file, *ca_files[2];
+	struct sni_pair *pairs;
+	size_t pair_count;
 	gnutls_priority_t priority;
 	gnutls_datum_t ticket_key;
 	pthread_mutex_t lock; /* guards creds */
@@ -103,7 +115,13 @@ void tls_creds_unref(struct tls_creds *creds)
 {
 	if (!creds || atomic_fetch_sub(&creds->refs, 1) != 1)
 		return;
-	gnutls_certificate_free_credentials(creds->handle);
+	for (size_t i = 0; i < creds->named_count; i++) {
+		gnutls_certificate_free_credentials(creds->named[i].handle);
+		sni_names_free(creds->named[i].names);
+	}
+	free(creds->named);
+	if (creds->handle)
+		gnutls_certificate_free_credentials(creds->handle);
 	free(creds);
 }
 
@@ -118,41 +136,74 @@ static int read_pem(const char *path, gnutls_datum_t *ret, struct error *err)
 	return 0;
 }
 
-static int trust(struct tls_creds *creds, const char *path, struct error *err)
+static int trust(gnutls_certificate_credentials_t handle, const char *path, struct error *err)
 {
 	gnutls_datum_t ca = {0};
 	int rc = read_pem(path, &ca, err);
 	if (rc)
 		return rc;
-	int n = gnutls_certificate_set_x509_trust_mem(creds->handle, &ca, GNUTLS_X509_FMT_PEM);
+	int n = gnutls_certificate_set_x509_trust_mem(handle, &ca, GNUTLS_X509_FMT_PEM);
 	free(ca.data);
-	if (n <= 0)
-		return error_set(err, EINVAL, "client CA %s: %s", path, n ? gnutls_strerror(n) : "no certificate in it");
-	creds->verifies = true;
-	return 0;
+	return n <= 0 ? error_set(err, EINVAL, "client CA %s: %s", path, n ? gnutls_strerror(n) : "no certificate in it") : 0;
 }
 
-static int load(struct http_tls *tls, struct tls_creds **ret, struct error *err)
+/* names of the certificate, where ret_names is given. */
+static int load_pair(const struct http_tls *tls, const char *cert_file, const char *key_file, gnutls_certificate_credentials_t *ret, char ***ret_names, struct error *err)
 {
 	gnutls_datum_t cert = {0}, key = {0};
-	struct tls_creds *creds = xnew(struct tls_creds);
-	creds->refs = 1;
-	int n, rc = gnutls_certificate_allocate_credentials(&creds->handle);
+	gnutls_certificate_credentials_t handle;
+	int n, rc = gnutls_certificate_allocate_credentials(&handle);
 	if (rc < 0)
-		rc = error_set(err, ENOMEM, "gnutls: %s", gnutls_strerror(rc));
+		return error_set(err, ENOMEM, "gnutls: %s", gnutls_strerror(rc));
+	rc = read_pem(cert_file, &cert, err);
 	if (!rc)
-		rc = read_pem(tls->cert_file, &cert, err);
-	if (!rc)
-		rc = read_pem(tls->key_file, &key, err);
-	if (!rc && (n = gnutls_certificate_set_x509_key_mem2(creds->handle, &cert, &key, GNUTLS_X509_FMT_PEM, NULL, 0)) < 0)
-		rc = error_set(err, EINVAL, "certificate %s with key %s: %s", tls->cert_file, tls->key_file, gnutls_strerror(n));
+		rc = read_pem(key_file, &key, err);
+	if (!rc && (n = gnutls_certificate_set_x509_key_mem2(handle, &cert, &key, GNUTLS_X509_FMT_PEM, NULL, 0)) < 0)
+		rc = error_set(err, EINVAL, "certificate %s with key %s: %s", cert_file, key_file, gnutls_strerror(n));
 	for (size_t i = 0; !rc && i < array_len(tls->ca_files); i++)
 		if (tls->ca_files[i])
-			rc = trust(creds, tls->ca_files[i], err);
+			rc = trust(handle, tls->ca_files[i], err);
+	if (!rc && ret_names)
+		*ret_names = sni_names_of(&cert);
 	if (key.data)
 		explicit_bzero(key.data, key.size);
 	free(cert.data);
 	free(key.data);
+	if (rc < 0)
+		gnutls_certificate_free_credentials(handle);
+	else
+		*ret = handle;
+	return rc;
+}
+
+static char **copy_names(char *const *names)
+{
+	size_t count = 0;
+	while (names[count])
+		count++;
+	char **copy = xcalloc(count + 1, sizeof(*copy));
+	for (size_t i = 0; i < count; i++)
+		copy[i] = xstrdup(names[i]);
+	return copy;
+}
+
+static int load(struct http_tls *tls, struct tls_creds **ret, struct error *err)
+{
+	struct tls_creds *creds = xnew(struct tls_creds);
+	creds->refs = 1;
+	creds->verifies = tls->ca_files[0] || tls->ca_files[1];
+	creds->named = xcalloc(tls->pair_count + 1, sizeof(*creds->named));
+	int rc = load_pair(tls, tls->cert_file, tls->key_file, &creds->handle, NULL, err);
+	for (size_t i = 0; !rc && i < tls->pair_count; i++) {
+		const struct sni_pair *pair = &tls->pairs[i];
+		struct named named = {0};
+		rc = load_pair(tls, pair->cert_file, pair->key_file, &named.handle, pair->names ? NULL : &named.names, err);
+		if (rc)
+			break;
+		if (pair->names)
+			named.names = copy_names(pair->names);
+		creds->named[creds->named_count++] = named;
+	}
 	if (rc < 0) {
 		tls_creds_unref(creds);
 		return rc;
@@ -199,9 +250,13 @@ int tls_new(struct http_server *server, struct http_tls **ret, struct error *err
 	tls->ca_files[0] = str_empty(options->client_ca_file) ? NULL : xstrdup(options->client_ca_file);
 	tls->ca_files[1] = str_empty(options->client_ca_file_too) ? NULL : xstrdup(options->client_ca_file_too);
 	tls->source.fn = on_change;
+	tls->pairs = xcalloc(options->sni_count + 1, sizeof(*tls->pairs));
 	pthread_mutex_init(&tls->lock, NULL);
 	tls->inotify_fd = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
-	int rc = 0, n = gnutls_priority_init(&tls->priority, str_or(options->tls_policy, priorities), NULL);
+	int rc = options->sni_count > SNI_MAX_PAIRS ? error_set(err, E2BIG, "more than %d certificates by name", SNI_MAX_PAIRS) : 0;
+	for (; !rc && tls->pair_count < options->sni_count; tls->pair_count += !rc)
+		rc = sni_parse(options->sni[tls->pair_count], &tls->pairs[tls->pair_count], err);
+	int n = gnutls_priority_init(&tls->priority, str_or(options->tls_policy, priorities), NULL);
 	if (n < 0 || (n = gnutls_session_ticket_key_generate(&tls->ticket_key)) < 0)
 		rc = error_set(err, EIO, "gnutls: %s", gnutls_strerror(n));
 	if (!rc)
@@ -222,6 +277,10 @@ void tls_watch(struct http_tls *tls, struct io_thread *thread)
 	watch_folder(tls, tls->key_file);
 	watch_folder(tls, tls->ca_files[0]);
 	watch_folder(tls, tls->ca_files[1]);
+	for (size_t i = 0; i < tls->pair_count; i++) {
+		watch_folder(tls, tls->pairs[i].cert_file);
+		watch_folder(tls, tls->pairs[i].key_file);
+	}
 	thread_watch(thread, tls->inotify_fd, EPOLLIN, &tls->source);
 }
 
@@ -239,11 +298,51 @@ void tls_free(struct http_tls *tls)
 	if (tls->inotify_fd >= 0)
 		close(tls->inotify_fd);
 	pthread_mutex_destroy(&tls->lock);
+	for (size_t i = 0; i < tls->pair_count; i++)
+		sni_pair_done(&tls->pairs[i]);
+	free(tls->pairs);
 	free(tls->cert_file);
 	free(tls->key_file);
 	free(tls->ca_files[0]);
 	free(tls->ca_files[1]);
 	free(tls);
+}
+
+/* The address that a client who names nobody has come to. */
+static void own_address(const struct http_conn *conn, char *out, size_t size)
+{
+	struct sockaddr_storage own = {0};
+	socklen_t len = sizeof(own);
+	*out = '\0';
+	if (getsockname(conn->sock, (struct sockaddr *)&own, &len) < 0)
+		return;
+	const struct in6_addr *six = &((struct sockaddr_in6 *)&own)->sin6_addr;
+	if (own.ss_family == AF_INET)
+		inet_ntop(AF_INET, &((struct sockaddr_in *)&own)->sin_addr, out, (socklen_t)size);
+	else if (own.ss_family == AF_INET6 && IN6_IS_ADDR_V4MAPPED(six))
+		inet_ntop(AF_INET, six->s6_addr + 12, out, (socklen_t)size);
+	else if (own.ss_family == AF_INET6)
+		inet_ntop(AF_INET6, six, out, (socklen_t)size);
+}
+
+/* Once the client has said whom it means to talk to: a name of its own comes before one that stands for many, earlier certificates before later ones. */
+static int choose_certificate(gnutls_session_t session)
+{
+	const struct http_conn *conn = gnutls_session_get_ptr(session);
+	const struct tls_creds *creds = conn->creds;
+	char name[256];
+	size_t len = sizeof(name);
+	unsigned type;
+	if (!creds->named_count)
+		return 0;
+	bool asked = gnutls_server_name_get(session, name, &len, &type, 0) == 0 && type == GNUTLS_NAME_DNS;
+	if (!asked)
+		own_address(conn, name, sizeof(name));
+	for (int wild = 0; wild <= asked; wild++)
+		for (size_t i = 0; i < creds->named_count; i++)
+			if (*name && sni_matches(creds->named[i].names, name, wild))
+				return gnutls_credentials_set(session, GNUTLS_CRD_CERTIFICATE, creds->named[i].handle);
+	return 0;
 }
 
 int tls_session_start(struct http_tls *tls, struct http_conn *conn)
@@ -274,6 +373,8 @@ int tls_session_start(struct http_tls *tls, struct http_conn *conn)
 	gnutls_handshake_set_timeout(session, GNUTLS_INDEFINITE_TIMEOUT);
 	gnutls_transport_set_ptr2(session, conn, (gnutls_transport_ptr_t)(intptr_t)conn->sock);
 	gnutls_transport_set_pull_function(session, transport_pull);
+	gnutls_session_set_ptr(session, conn);
+	gnutls_handshake_set_post_client_hello_function(session, choose_certificate);
 	conn->tls = session;
 	conn->creds = creds;
 	return 0;

@@ -37,6 +37,7 @@ struct peer_options {
 	const char *priority;         /* NULL: GnuTLS' own */
 	const gnutls_datum_t *resume; /* a session to resume; NULL: none */
 	bool may_fail;
+	const char *name;             /* asked for; NULL: none */
 };
 
 static inline struct peer peer_connect(uint16_t port, const struct peer_options *options)
@@ -64,6 +65,8 @@ static inline struct peer peer_connect(uint16_t port, const struct peer_options 
 		gnutls_set_default_priority(peer.tls);
 	if (options->resume)
 		gnutls_session_set_data(peer.tls, options->resume->data, options->resume->size);
+	if (options->name)
+		gnutls_server_name_set(peer.tls, GNUTLS_NAME_DNS, options->name, strlen(options->name));
 	gnutls_datum_t alpn = {(unsigned char *)"http/1.1", 8};
 	gnutls_alpn_set_protocols(peer.tls, &alpn, 1, 0);
 	gnutls_credentials_set(peer.tls, GNUTLS_CRD_CERTIFICATE, peer.creds);

@@ -266,6 +266,86 @@ static void test_policies(void **state)
 	}
 }
 
+static void name_served(uint16_t port, const char *asked, char *out, size_t len)
+{
+	struct peer_options options = {.tls = true, .name = asked};
+	struct peer peer = peer_connect(port, &options);
+	unsigned count;
+	const gnutls_datum_t *chain = gnutls_certificate_get_peers(peer.tls, &count);
+	gnutls_x509_crt_t crt;
+	gnutls_x509_crt_init(&crt);
+	gnutls_x509_crt_import(crt, chain, GNUTLS_X509_FMT_DER);
+	gnutls_x509_crt_get_dn_by_oid(crt, GNUTLS_OID_X520_COMMON_NAME, 0, 0, out, &len);
+	gnutls_x509_crt_deinit(crt);
+	peer_close(&peer);
+}
+
+/* Which certificate a client is shown depends on whom it asks for. */
+static void test_names(void **state)
+{
+	char paths[3][2][96];
+	static const char *const common[] = {"first.example.com", "second", "*.third.example.com"};
+	for (int i = 0; i < 3; i++) {
+		snprintf(paths[i][0], sizeof(paths[i][0]), "%s/sni%d.crt", pki.dir, i);
+		snprintf(paths[i][1], sizeof(paths[i][1]), "%s/sni%d.key", pki.dir, i);
+		gnutls_x509_privkey_t key = pki_key(paths[i][1]);
+		gnutls_x509_crt_deinit(pki_cert(paths[i][0], key, common[i], NULL, 0, GNUTLS_KP_TLS_WWW_SERVER, pki.ca_crt, pki.ca_key, (unsigned char)(20 + i)));
+		gnutls_x509_privkey_deinit(key);
+	}
+	autofree char *first = xprintf("%s,%s", paths[0][0], paths[0][1]), *second = xprintf("%s,%s:*.example.com, Exact.example.com", paths[1][0], paths[1][1]), *third = xprintf(" %s,%s ", paths[2][0], paths[2][1]);
+	char *const pairs[] = {first, second, third};
+	struct http_server_options options = HTTP_SERVER_OPTIONS_INIT;
+	struct http_server *server;
+	autoerror struct error err = {0};
+	options.bind_address = "127.0.0.1";
+	options.threads = 1;
+	options.tls = true;
+	options.cert_file = pki.cert;
+	options.key_file = pki.key;
+	options.client_ca_file = pki.ca;
+	options.sni = pairs;
+	options.sni_count = array_len(pairs);
+	options.handler = handler;
+	assert_int_equal(http_server_start(&options, &server, &err), 0);
+	static const struct {
+		const char *asked, *served;
+	} rows[] = {{NULL, "server"}, {"elsewhere.org", "server"}, {"first.example.com", "first.example.com"}, {"FIRST.example.com", "first.example.com"}, {"any.example.com", "second"}, {"exact.example.com", "second"},
+		{"a.b.example.com", "server"}, {"x.third.example.com", "*.third.example.com"}, {"example.com", "server"}};
+	for (size_t i = 0; i < array_len(rows); i++) {
+		char name[64] = "";
+		name_served(http_server_port(server), rows[i].asked, name, sizeof(name));
+		assert_string_equal(name, rows[i].served);
+	}
+	/* Who it is, is known under each of them. */
+	struct peer_options known = {.tls = true, .cert = pki.client_cert, .key = pki.client_key, .name = "first.example.com"};
+	struct peer peer = peer_connect(http_server_port(server), &known);
+	peer_say(&peer, "GET / HTTP/1.1\r\nHost: x\r\n\r\n");
+	expect(&peer, 200, "jane:dev,ops,");
+	peer_close(&peer);
+	/* They are read again too. */
+	char name[64] = "";
+	gnutls_x509_privkey_t key = pki_key(paths[1][1]);
+	gnutls_x509_crt_deinit(pki_cert(paths[1][0], key, "renewed", NULL, 0, GNUTLS_KP_TLS_WWW_SERVER, pki.ca_crt, pki.ca_key, 30));
+	gnutls_x509_privkey_deinit(key);
+	for (int i = 0; i < 1000 && strcmp(name, "renewed"); i++) {
+		usleep(10000);
+		name_served(http_server_port(server), "any.example.com", name, sizeof(name));
+	}
+	assert_string_equal(name, "renewed");
+	http_server_stop(server, 100);
+	static const char *const bad[] = {"one", "a,b,c", "a,b:", "/nonexistent,/nonexistent"};
+	for (size_t i = 0; i < array_len(bad); i++) {
+		char *const one[] = {(char *)bad[i]};
+		options.sni = one;
+		options.sni_count = 1;
+		assert_true(http_server_start(&options, &server, &err) < 0);
+	}
+	for (int i = 0; i < 3; i++) {
+		unlink(paths[i][0]);
+		unlink(paths[i][1]);
+	}
+}
+
 static void test_selfsigned(void **state)
 {
 	struct selfsigned own = SELFSIGNED_INIT;
@@ -300,6 +380,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_key_update, setup, teardown),
 		cmocka_unit_test(test_bad_files),
 		cmocka_unit_test(test_policies),
+		cmocka_unit_test(test_names),
 		cmocka_unit_test(test_selfsigned),
 	};
 	int rc = cmocka_run_group_tests(tests, NULL, NULL);
