@@ -27,9 +27,10 @@ struct trust {
 	struct list link;
 	struct caller *caller;
 	unsigned calls;
-	void *pem;
-	size_t len;
+	void *pem, *own; /* PEM: authorities; the certificate and key that are shown to the servers */
+	size_t len, own_len;
 	int fd;        /* the file in memory; -1: the system's authorities */
+	int own_fd;    /* the same of what is shown; -1: nothing */
 	CURLM *multi;
 	struct loop_timer *timer;
 };
@@ -39,7 +40,7 @@ struct call {
 	struct call_options options; /* host, address, target, ca and body are ours */
 	struct trust *trust;
 	CURL *easy;
-	struct curl_slist *connect_to;
+	struct curl_slist *connect_to, *headers;
 	struct call_answer answer;
 	char trouble[CURL_ERROR_SIZE];
 };
@@ -47,11 +48,21 @@ struct caller {
 	struct loop *loop;
 	struct list calls, trusts;
 	size_t trust_count;
-	struct curl_slist *headers;
 	bool draining;
 };
 
 /* ---- the end of a call ---- */
+
+/* A secret. */
+static void forget(void *data, size_t len) {
+	if (data)
+		explicit_bzero(data, len);
+	free(data);
+}
+
+static size_t max_answer(const struct call *c) {
+	return c->options.max_answer ? c->options.max_answer : CALL_MAX_ANSWER;
+}
 
 static void call_free(struct call *c) {
 	list_remove(&c->link);
@@ -61,12 +72,16 @@ static void call_free(struct call *c) {
 		c->trust->calls--;
 	curl_easy_cleanup(c->easy);
 	curl_slist_free_all(c->connect_to);
+	curl_slist_free_all(c->headers);
 	buf_done(&c->answer.body);
 	free((void *)c->options.host);
 	free((void *)c->options.address);
 	free((void *)c->options.target);
 	free((void *)c->options.ca);
 	free((void *)c->options.body);
+	free((void *)c->options.agent);
+	forget((void *)c->options.own, c->options.own_len);
+	forget((void *)c->options.authorization, str_or(c->options.authorization, "")[0] ? strlen(c->options.authorization) : 0);
 	free(c);
 }
 
@@ -137,7 +152,7 @@ static void finish(struct call *c, CURLcode result) {
 	case CURLE_PARTIAL_FILE:
 		return fail(c, EPIPE, "unexpected EOF");
 	case CURLE_WRITE_ERROR:
-		return fail(c, EMSGSIZE, "the answer is longer than %zu bytes", CALL_MAX_ANSWER);
+		return fail(c, EMSGSIZE, "the answer is longer than %zu bytes", max_answer(c));
 	default:
 		return fail(c, EIO, "%s", *c->trouble ? c->trouble : curl_easy_strerror(result));
 	}
@@ -217,7 +232,10 @@ static void trust_free(struct trust *trust) {
 	loop_timer_free(trust->timer);
 	if (trust->fd >= 0)
 		close(trust->fd);
+	if (trust->own_fd >= 0)
+		close(trust->own_fd);
 	free(trust->pem);
+	forget(trust->own, trust->own_len);
 	free(trust);
 }
 
@@ -246,28 +264,34 @@ static void drop_old(struct caller *caller) {
 	}
 }
 
+static bool is_same(const void *a, size_t a_len, const void *b, size_t b_len) {
+	return a_len == b_len && (!a_len || memcmp(a, b, a_len) == 0);
+}
+
+static void *copy(const void *data, size_t len) {
+	void *to = xmalloc(len + 1);
+	if (len)
+		memcpy(to, data, len);
+	return to;
+}
+
 /* NULL where no file can be made. */
-static struct trust *trust_get(struct caller *caller, const void *pem, size_t len) {
+static struct trust *trust_get(struct caller *caller, const struct call_options *o) {
 	struct trust *trust;
 	list_for_each (trust, &caller->trusts, link) {
-		if (trust->len == len && (!len || memcmp(trust->pem, pem, len) == 0)) {
+		if (is_same(trust->pem, trust->len, o->ca, o->ca_len) && is_same(trust->own, trust->own_len, o->own, o->own_len)) {
 			list_remove(&trust->link);
 			list_push_front(&caller->trusts, &trust->link);
 			return trust;
 		}
 	}
-	int fd = len ? write_file(pem, len) : -1;
-	CURLM *multi = len && fd < 0 ? NULL : curl_multi_init();
-	if (!multi) {
-		if (fd >= 0)
-			close(fd);
+	autoclose int fd = o->ca_len ? write_file(o->ca, o->ca_len) : -1, own_fd = o->own_len ? write_file(o->own, o->own_len) : -1;
+	CURLM *multi = (o->ca_len && fd < 0) || (o->own_len && own_fd < 0) ? NULL : curl_multi_init();
+	if (!multi)
 		return NULL;
-	}
 	drop_old(caller);
 	trust = xnew(struct trust);
-	*trust = (struct trust){.caller = caller, .len = len, .fd = fd, .multi = multi, .pem = xmalloc(len + 1)};
-	if (len)
-		memcpy(trust->pem, pem, len);
+	*trust = (struct trust){.caller = caller, .len = o->ca_len, .own_len = o->own_len, .fd = take_fd(fd), .own_fd = take_fd(own_fd), .multi = multi, .pem = copy(o->ca, o->ca_len), .own = copy(o->own, o->own_len)};
 	trust->timer = loop_timer_new(caller->loop, on_time, trust);
 	curl_multi_setopt(multi, CURLMOPT_SOCKETFUNCTION, on_socket);
 	curl_multi_setopt(multi, CURLMOPT_SOCKETDATA, trust);
@@ -283,10 +307,29 @@ static struct trust *trust_get(struct caller *caller, const void *pem, size_t le
 
 static size_t on_body(char *data, size_t size, size_t count, void *arg) {
 	struct call *c = arg;
-	if (size * count > CALL_MAX_ANSWER - c->answer.body.len)
+	if (size * count > max_answer(c) - c->answer.body.len)
 		return 0;
 	buf_append(&c->answer.body, data, size * count);
 	return size * count;
+}
+
+static void add_header(struct call *c, const char *name, const char *value) {
+	autofree char *line = xprintf("%s:%s%s", name, *value ? " " : "", value);
+	c->headers = curl_slist_append(c->headers, line);
+	explicit_bzero(line, strlen(line));
+}
+
+static void prepare_headers(struct call *c) {
+	const struct call_options *o = &c->options;
+	if (!o->get)
+		add_header(c, "Content-Type", "application/json");
+	add_header(c, "Accept", "application/json, */*");
+	add_header(c, "User-Agent", str_or(o->agent, "kube-apiserver-admission"));
+	if (!o->get)
+		add_header(c, "Expect", "");
+	if (!str_empty(o->authorization))
+		add_header(c, "Authorization", o->authorization);
+	curl_easy_setopt(c->easy, CURLOPT_HTTPHEADER, c->headers);
 }
 
 static bool prepare(struct call *c) {
@@ -295,7 +338,7 @@ static bool prepare(struct call *c) {
 	if (!easy)
 		return false;
 	bool six = strchr(o->host, ':') != NULL;
-	autofree char *url = xprintf("https://%s%s%s:%u%s", six ? "[" : "", o->host, six ? "]" : "", o->port, o->target);
+	autofree char *url = xprintf("%s://%s%s%s:%u%s", o->plain ? "http" : "https", six ? "[" : "", o->host, six ? "]" : "", o->port, o->target);
 	if (o->address) {
 		bool to_six = strchr(o->address, ':') != NULL;
 		autofree char *to = xprintf("::%s%s%s:%u", to_six ? "[" : "", o->address, to_six ? "]" : "", o->address_port);
@@ -308,17 +351,29 @@ static bool prepare(struct call *c) {
 		curl_easy_setopt(easy, CURLOPT_CAINFO, path);
 		curl_easy_setopt(easy, CURLOPT_CAPATH, NULL);
 	}
+	if (c->trust->own_fd >= 0) {
+		char path[64];
+		snprintf(path, sizeof(path), "/proc/self/fd/%d", c->trust->own_fd);
+		curl_easy_setopt(easy, CURLOPT_SSLCERT, path);
+		curl_easy_setopt(easy, CURLOPT_SSLKEY, path);
+	}
+	if (o->insecure) {
+		curl_easy_setopt(easy, CURLOPT_SSL_VERIFYPEER, 0L);
+		curl_easy_setopt(easy, CURLOPT_SSL_VERIFYHOST, 0L);
+	}
 	curl_easy_setopt(easy, CURLOPT_URL, url);
-	curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "https");
+	curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, o->plain ? "http" : "https");
 	curl_easy_setopt(easy, CURLOPT_PATH_AS_IS, 1L);
 	curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
 	curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
 	curl_easy_setopt(easy, CURLOPT_PROXY, "");
 	curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, (long)max_of(o->timeout_ns / NSEC_PER_MSEC, (int64_t)1));
 	curl_easy_setopt(easy, CURLOPT_MAXAGE_CONN, IDLE_SECONDS);
-	curl_easy_setopt(easy, CURLOPT_HTTPHEADER, c->caller->headers);
-	curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)o->body_len);
-	curl_easy_setopt(easy, CURLOPT_POSTFIELDS, o->body);
+	prepare_headers(c);
+	if (!o->get) {
+		curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)o->body_len);
+		curl_easy_setopt(easy, CURLOPT_POSTFIELDS, o->body);
+	}
 	curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, on_body);
 	curl_easy_setopt(easy, CURLOPT_WRITEDATA, c);
 	curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, c->trouble);
@@ -331,19 +386,12 @@ static void on_start(void *arg) {
 	list_push_back(&c->caller->calls, &c->link);
 	if (c->caller->draining)
 		return fail(c, ECANCELED, "context canceled");
-	c->trust = trust_get(c->caller, c->options.ca, c->options.ca_len);
+	c->trust = trust_get(c->caller, &c->options);
 	if (!c->trust)
 		return fail(c, EMFILE, "no file for the authorities");
 	c->trust->calls++;
 	if (!prepare(c) || curl_multi_add_handle(c->trust->multi, c->easy) != CURLM_OK)
 		fail(c, ENOMEM, "no connection can be prepared");
-}
-
-static void *copy(const void *data, size_t len) {
-	void *to = xmalloc(len + 1);
-	if (len)
-		memcpy(to, data, len);
-	return to;
 }
 
 void call_start(struct caller *caller, const struct call_options *options) {
@@ -355,7 +403,10 @@ void call_start(struct caller *caller, const struct call_options *options) {
 	c->options.target = xstrdup(options->target);
 	c->options.body = copy(options->body, options->body_len);
 	c->options.ca = copy(options->ca, options->ca_len);
-	c->answer.body = BUF_INIT(CALL_MAX_ANSWER + 1);
+	c->options.own = copy(options->own, options->own_len);
+	c->options.authorization = options->authorization ? xstrdup(options->authorization) : NULL;
+	c->options.agent = options->agent ? xstrdup(options->agent) : NULL;
+	c->answer.body = BUF_INIT(max_answer(c) + 1);
 	buf_append(&c->answer.body, "", 0);
 	list_init(&c->link);
 	loop_post(caller->loop, on_start, c);
@@ -364,13 +415,10 @@ void call_start(struct caller *caller, const struct call_options *options) {
 /* ---- the caller ---- */
 
 struct caller *caller_new(struct loop *loop) {
-	static const char *const headers[] = {"Content-Type: application/json", "Accept: application/json, */*", "User-Agent: kube-apiserver-admission", "Expect:"};
 	struct caller *caller = xnew(struct caller);
 	caller->loop = loop;
 	list_init(&caller->calls);
 	list_init(&caller->trusts);
-	for (size_t i = 0; i < array_len(headers); i++)
-		caller->headers = curl_slist_append(caller->headers, headers[i]);
 	return caller;
 }
 
@@ -403,8 +451,5 @@ void caller_drain(struct caller *caller) {
 }
 
 void caller_free(struct caller *caller) {
-	if (!caller)
-		return;
-	curl_slist_free_all(caller->headers);
 	free(caller);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Calls to servers of others: one POST of JSON over TLS each, on an event loop's thread. Nothing blocks; connections are used again; answers are
- * bounded in size and time.
+ * Calls to servers of others: one POST of JSON (or a GET) over TLS each, on an event loop's thread. Nothing blocks; connections are used again; answers are
+ * bounded in size and time. No redirection is followed.
  */
 #ifndef CORACLE_APISERVER_CALL_H
 #define CORACLE_APISERVER_CALL_H
@@ -36,6 +36,15 @@ struct call_options {
 	const void *ca;         /* PEM of the authorities of its certificate; length 0: the system's */
 	size_t ca_len;
 	int64_t timeout_ns;
+	/* What only some need. */
+	bool get;               /* no body is sent */
+	bool plain;             /* without TLS */
+	bool insecure;          /* whoever answers is believed */
+	const void *own;        /* PEM of the certificate and key that are shown; length 0: none */
+	size_t own_len;
+	const char *authorization; /* the header's value; NULL: none */
+	const char *agent;      /* User-Agent; NULL: that of admission */
+	size_t max_answer;      /* bytes; 0: CALL_MAX_ANSWER */
 	/* Called once, on the loop's thread. The answer is borrowed. err set, in words like Go's, where there was none. */
 	void (*done)(const struct call_answer *answer, const struct error *err, void *arg);
 	void *arg;

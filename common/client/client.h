@@ -30,6 +30,8 @@ struct client_config {
 };
 /* From a kubeconfig file. path NULL: $KUBECONFIG, ~/.kube/config, then the in-cluster service account. context NULL: the current one. */
 int client_config_load(const char *path, const char *context, struct client_config *ret, struct error *err);
+/* Of the service account of the pod that this runs in. */
+int client_config_in_cluster(struct client_config *ret, struct error *err);
 /* The same with single parts of the kubeconfig chosen; NULL: as the context says. */
 struct client_config_choice {
 	const char *context, *cluster, *user;

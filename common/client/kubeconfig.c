@@ -265,7 +265,7 @@ static int add_default_files(struct kubeconfig *config, struct error *err)
 	return rc;
 }
 
-static int load_in_cluster(struct client_config *ret, struct error *err)
+int client_config_in_cluster(struct client_config *ret, struct error *err)
 {
 	const char *host = getenv("KUBERNETES_SERVICE_HOST"), *port = getenv("KUBERNETES_SERVICE_PORT");
 	if (str_empty(host) || str_empty(port) || !file_exists(SERVICE_ACCOUNT_DIR "/token"))
@@ -288,7 +288,7 @@ int client_config_load_choice(const char *path, const struct client_config_choic
 	int rc = str_empty(path) ? add_default_files(&config, err) : add_file(&config, path, true, err);
 	bool nothing = !rc && str_empty(path) && (!config.len || json_object_size(config.files[0]) == 0);
 	if (nothing)
-		rc = load_in_cluster(ret, err);
+		rc = client_config_in_cluster(ret, err);
 	else if (!rc)
 		rc = build(&config, choice, ret, err);
 	kubeconfig_done(&config);
