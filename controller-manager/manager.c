@@ -289,7 +289,7 @@ bool controller_is_enabled(const struct controller *controller, const struct fla
 static const char *const foreign_names[] = {"cloud-node-lifecycle-controller", "cloud-node-lifecycle", "node-route-controller", "route",
 	"persistentvolume-binder-controller", "persistentvolume-binder", "persistentvolume-attach-detach-controller", "attachdetach", "persistentvolume-expander-controller",
 	"persistentvolume-expander", "storageversion-garbage-collector-controller", "storage-version-gc",
-	"device-taint-eviction-controller", "selinux-warning-controller", "storage-version-migrator-controller", "svm",
+	"selinux-warning-controller", "storage-version-migrator-controller", "svm",
 	"kube-apiserver-serving-clustertrustbundle-publisher-controller", "podcertificaterequest-cleaner-controller", "resourcepoolstatusrequest-controller",
 	"service-ca-certificate-publisher-controller", "service-ca-cert-publisher"};
 

@@ -44,6 +44,7 @@ ROW(service_lb_controller);
 ROW(service_cidr_controller);
 ROW(ephemeral_volume_controller);
 ROW(resource_claim_controller);
+ROW(device_taint_eviction_controller);
 
 const struct controller *const controllers[] = {
 	&service_account_controller,
@@ -87,5 +88,6 @@ const struct controller *const controllers[] = {
 	&service_cidr_controller,
 	&ephemeral_volume_controller,
 	&resource_claim_controller,
+	&device_taint_eviction_controller,
 };
 const size_t controller_count = array_len(controllers);

@@ -8,6 +8,7 @@
 
 #include "api/core_v1.h"
 #include "api/discovery_v1.h"
+#include "api/resource_v1.h"
 
 #define METADATA_PATCH_MAX ((size_t)1 << 20)
 
@@ -74,9 +75,9 @@ static const struct cached_row {
 	[CACHED_STORAGE_CLASSES] = {.group = "storage.k8s.io", .plural = "storageclasses"},
 	[CACHED_VALIDATING_ADMISSION_POLICIES] = {.group = "admissionregistration.k8s.io", .plural = "validatingadmissionpolicies"},
 	[CACHED_VOLUME_ATTRIBUTES_CLASSES] = {.group = "storage.k8s.io", .plural = "volumeattributesclasses"},
-	[CACHED_RESOURCE_CLAIMS] = {.group = "resource.k8s.io", .plural = "resourceclaims", .indexes = {{INDEX_OWNER, index_owner}}},
+	[CACHED_RESOURCE_CLAIMS] = {.group = "resource.k8s.io", .plural = "resourceclaims", .indexes = {{INDEX_OWNER, index_owner}, {INDEX_POOL, index_pools}}},
 	[CACHED_RESOURCE_CLAIM_TEMPLATES] = {.group = "resource.k8s.io", .plural = "resourceclaimtemplates"},
-	[CACHED_RESOURCE_SLICES] = {.group = "resource.k8s.io", .plural = "resourceslices"},
+	[CACHED_RESOURCE_SLICES] = {.group = "resource.k8s.io", .plural = "resourceslices", .indexes = {{INDEX_POOL, index_pools}}},
 	[CACHED_VOLUME_ATTACHMENTS] = {.group = "storage.k8s.io", .plural = "volumeattachments"},
 };
 
@@ -133,6 +134,35 @@ void index_claims(const void *object, void (*emit)(const char *value, void *emit
 		emit_claim("", pod, made->resource_claim_name, emit, emit_arg);
 	if (pod->status.extended_resource_claim_status)
 		emit_claim("", pod, pod->status.extended_resource_claim_status->resource_claim_name, emit, emit_arg);
+}
+
+static void emit_pool(const char *driver, const char *pool, void (*emit)(const char *value, void *emit_arg), void *emit_arg)
+{
+	char value[512];
+	snprintf(value, sizeof(value), "%s/%s", str_or(driver, ""), str_or(pool, ""));
+	emit(value, emit_arg);
+}
+
+static bool is_same_pool(const struct resource_v1_device_request_allocation_result *a, const struct resource_v1_device_request_allocation_result *b)
+{
+	return str_equal(a->driver, b->driver) && str_equal(a->pool, b->pool);
+}
+
+void index_pools(const void *object, void (*emit)(const char *value, void *emit_arg), void *emit_arg)
+{
+	if (api_type_of(object) == &resource_v1_resource_slice_type) {
+		const struct resource_v1_resource_slice *slice = object;
+		emit_pool(slice->spec.driver, slice->spec.pool.name, emit, emit_arg);
+		return;
+	}
+	const struct resource_v1_resource_claim *claim = object;
+	const struct resource_v1_device_request_allocation_result *last = NULL;
+	if (claim->status.allocation)
+		for api_list_each (held, &claim->status.allocation->devices.results) {
+			if (!last || !is_same_pool(last, held))
+				emit_pool(held->driver, held->pool, emit, emit_arg);
+			last = held;
+		}
 }
 
 void index_service(const void *object, void (*emit)(const char *value, void *emit_arg), void *emit_arg)

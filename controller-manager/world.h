@@ -92,6 +92,7 @@ struct world {
 #define INDEX_OWNER "owner"   /* uid of the controlling owner, or "orphan/<namespace>" */
 #define INDEX_NODE "node"     /* spec.nodeName of pods */
 #define INDEX_CLAIM "claim"     /* "<namespace>/<name>" of each ResourceClaim a pod names, or that its status names; "template/<namespace>/<name>" of a template */
+#define INDEX_POOL "pool"       /* "<driver>/<pool>" of a ResourceSlice, and of each device that a ResourceClaim holds */
 #define INDEX_SERVICE "service" /* "<namespace>/<name>" of the service an EndpointSlice belongs to */
 
 /* The resource behind a cache. Never NULL. */
@@ -101,6 +102,7 @@ const struct informer_options *cached_options(enum cached what);
 /* Adds this cache's indexes to its informer. */
 void cached_add_indexes(enum cached what, struct informer *informer);
 void index_claims(const void *object, void (*emit)(const char *value, void *emit_arg), void *emit_arg);
+void index_pools(const void *object, void (*emit)(const char *value, void *emit_arg), void *emit_arg);
 void index_owner(const void *object, void (*emit)(const char *value, void *emit_arg), void *emit_arg);
 void index_service(const void *object, void (*emit)(const char *value, void *emit_arg), void *emit_arg);
 

@@ -253,6 +253,10 @@ static bool in_index(const void *object, const char *index, const char *value)
 		informer_index_pod_node(object, match_value, &match);
 	else if (str_equal(index, INDEX_SERVICE))
 		index_service(object, match_value, &match);
+	else if (str_equal(index, INDEX_CLAIM))
+		index_claims(object, match_value, &match);
+	else if (str_equal(index, INDEX_POOL))
+		index_pools(object, match_value, &match);
 	else
 		sim_fail("the simulator does not know the index %s", index);
 	return match.found;

@@ -141,6 +141,10 @@ static bool in_index(const void *object, const char *index, const char *value)
 		informer_index_pod_node(object, match_index, &match);
 	else if (str_equal(index, INDEX_SERVICE))
 		index_service(object, match_index, &match);
+	else if (str_equal(index, INDEX_CLAIM))
+		index_claims(object, match_index, &match);
+	else if (str_equal(index, INDEX_POOL))
+		index_pools(object, match_index, &match);
 	else
 		fail_msg("unknown index %s", index);
 	return match.found;
