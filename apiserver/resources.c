@@ -229,7 +229,7 @@ static bool version_enabled(const struct apiserver_options *options, const char 
 	return on;
 }
 
-static const struct api_type *storage_type_of(const struct api_resource *api) {
+const struct api_type *resource_storage_type(const struct api_resource *api) {
 	if (!api->storage_version)
 		return api->type;
 	const char *slash = strchr(api->storage_version, '/');
@@ -251,7 +251,7 @@ static void add_builtin(struct registry *registry, const struct api_resource *ap
 	struct resource *resource = xnew(struct resource);
 	resource->api = api;
 	resource->type = api->type;
-	resource->storage_type = storage_type_of(api);
+	resource->storage_type = resource_storage_type(api);
 	resource->group_resource = str_empty(api->group) ? xstrdup(api->plural) : xprintf("%s.%s", api->plural, api->group);
 	resource->strategy = strategy_find(api->group ? api->group : "", api->plural);
 	resource->etcd_prefix = api->etcd_prefix;
@@ -360,9 +360,8 @@ int resource_decode(const struct resource *resource, const struct entry *entry, 
 }
 
 /* Kubernetes stores all but these in protobuf. */
-static void encode_as_stored(const struct resource *resource, const void *object, struct buf *out) {
-	const char *group = resource_group(resource);
-	if (resource->custom || strcmp(group, "apiextensions.k8s.io") == 0 || strcmp(group, "apiregistration.k8s.io") == 0)
+void resource_encode_as_stored(const char *group, bool custom, const void *object, struct buf *out) {
+	if (custom || strcmp(group, "apiextensions.k8s.io") == 0 || strcmp(group, "apiregistration.k8s.io") == 0)
 		api_encode(object, out);
 	else
 		api_encode_json_stored(api_type_of(object), object, out);
@@ -374,7 +373,7 @@ int resource_encode_stored(const struct resource *resource, void *object, struct
 	meta->resource_version = NULL;
 	int rc = 0;
 	if (resource_is_identity(resource)) {
-		encode_as_stored(resource, object, out);
+		resource_encode_as_stored(resource_group(resource), resource->custom, object, out);
 	} else {
 		void *stored;
 		rc = convert(resource, object, resource->storage_type, &stored, err);
@@ -382,7 +381,7 @@ int resource_encode_stored(const struct resource *resource, void *object, struct
 		if (rc == 0 && resource->custom)
 			custom_process(NULL, &custom_of_type(resource->storage_type)->resource, stored, NULL);
 		if (rc == 0) {
-			encode_as_stored(resource, stored, out);
+			resource_encode_as_stored(resource_group(resource), resource->custom, stored, out);
 			api_unref(stored);
 		}
 	}

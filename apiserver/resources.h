@@ -57,6 +57,12 @@ static inline const char *resource_group(const struct resource *resource) {
 int resource_decode(const struct resource *resource, const struct entry *entry, void **ret_object, struct error *err);
 /* The stored form, without resourceVersion. The object is as before afterwards. */
 int resource_encode_stored(const struct resource *resource, void *object, struct buf *out, struct error *err);
+/* What etcd holds of a resource of the tables. */
+const struct api_type *resource_storage_type(const struct api_resource *api);
+/* An object of its storage type; with the resourceVersion that it has. */
+void resource_encode_as_stored(const char *group, bool custom, const void *object, struct buf *out);
+/* What another API server has stored, as it is stored here (translate.c): 1 where ret holds it, 0 where the value is in that form already. */
+int resource_translate(const void *value, size_t len, struct buf *ret, struct error *err);
 /* True where the stored JSON is what clients of this version get. */
 bool resource_is_identity(const struct resource *resource);
 /* The key in its collection; in `arena`. */

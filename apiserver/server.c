@@ -144,6 +144,7 @@ static int open_store(struct apiserver *server, struct error *err) {
 		.write_timeout_ms = (int)min_of(o->request_timeout / NSEC_PER_MSEC, (int64_t)INT32_MAX),
 		.compaction_interval_ns = o->etcd_compaction_interval ? o->etcd_compaction_interval : -1,
 		.ask_always = !o->sole_server_reads,
+		.translate = resource_translate,
 		.opening = open_collections,
 		.arg = server,
 	};
@@ -151,6 +152,7 @@ static int open_store(struct apiserver *server, struct error *err) {
 	struct store *store = NULL;
 	int rc = store_open(&options, 60000, &store, err);
 	server->store = store;
+	encryption_set_store(server->encryption, store);
 	free(endpoints);
 	return rc;
 }
@@ -274,6 +276,7 @@ void apiserver_stop(struct apiserver *server) {
 	authz_free(server->authz);
 	flow_stop(server);
 	services_stop(server);
+	encryption_set_store(server->encryption, NULL);
 	if (server->store)
 		store_close(server->store);
 	encryption_stop(server->encryption);

@@ -15,11 +15,12 @@
 
 struct encryption {
 	const char *path;
-	pthread_mutex_t lock; /* guards config */
+	pthread_mutex_t lock; /* guards config, stop and store */
 	struct encryption_config *config;
 	pthread_t reloader;
 	pthread_cond_t stopping;
 	bool reloads, stop;
+	struct store *store; /* NULL: not open */
 };
 
 static struct metric metrics[] = {
@@ -70,28 +71,52 @@ static bool begins(const void *value, size_t len, const char *prefix) {
 	return len >= n && memcmp(value, prefix, n) == 0;
 }
 
+/* Without the provider identity only what is sealed is taken: who can write etcd must not be able to put in what nobody has sealed. */
+static bool takes_plain(const struct encryption_rule *rule) {
+	bool takes = !rule;
+	for (size_t i = 0; rule && i < rule->key_count && !takes; i++)
+		takes = !rule->keys[i].cipher;
+	return takes;
+}
+
+/* Whether it is the provider of that key, whatever the key, that has sealed it. */
+static bool same_provider(const struct encryption_key *key, const void *value, size_t len) {
+	char prefix[64];
+	snprintf(prefix, sizeof(prefix), ENCRYPTED "%s:v1:", key->cipher->name);
+	return begins(value, len, prefix);
+}
+
 /* Two keys of one name may be there, of which the one that fits reads. */
-static int open_with(const struct encryption_rule *rule, const char *about, const void *value, size_t len, struct buf *ret, uint32_t *ret_mark) {
+static int open_with(const struct encryption_rule *rule, const char *about, const void *value, size_t len, struct buf *ret, uint32_t *ret_mark, struct error *err) {
+	const char *missing = rule ? "no matching prefix found" : "identity transformer tried to read encrypted data";
 	int rc = -ENOKEY;
 	for (size_t i = 0; rule && i < rule->key_count && rc < 0; i++) {
 		const struct encryption_key *key = &rule->keys[i];
-		if (!key->cipher || !begins(value, len, key->prefix))
+		if (!key->cipher || !begins(value, len, key->prefix)) {
+			if (key->cipher && same_provider(key, value, len))
+				missing = strcmp(key->cipher->name, "secretbox") == 0 ? "no matching key was found for the provided Secretbox transformer" : "no matching key was found for the provided AES transformer";
 			continue;
+		}
 		size_t skip = strlen(key->prefix);
 		rc = key->cipher->open(key->key, key->key_len, about, (const char *)value + skip, len - skip, ret);
 		count(false, key, rc);
 		if (rc == 0)
 			*ret_mark = mark_of(key);
 	}
-	return rc < 0 ? rc : 1;
+	if (rc == -ENOKEY)
+		return error_set(err, ENOKEY, "%s", missing);
+	return rc < 0 ? error_set(err, EBADMSG, "it was sealed with another key of that name, or changed since") : 1;
 }
 
-static int open_value(void *arg, const char *group, const char *resource, const char *about, const void *value, size_t len, struct buf *ret, uint32_t *ret_mark) {
+static int open_value(void *arg, const char *group, const char *resource, const char *about, const void *value, size_t len, struct buf *ret, uint32_t *ret_mark, struct error *err) {
 	*ret_mark = 0;
-	if (!begins(value, len, ENCRYPTED))
-		return 0;
 	struct encryption_config *config = config_get(arg);
-	int rc = open_with(encryption_rule_find(config, group, resource), about, value, len, ret, ret_mark);
+	const struct encryption_rule *rule = encryption_rule_find(config, group, resource);
+	int rc = 0;
+	if (begins(value, len, ENCRYPTED))
+		rc = open_with(rule, about, value, len, ret, ret_mark, err);
+	else if (!takes_plain(rule))
+		rc = error_set(err, ENOKEY, "no matching prefix found");
 	if (rc == -ENOKEY)
 		count(false, NULL, rc);
 	encryption_config_unref(config);
@@ -125,6 +150,8 @@ static void reload(struct encryption *e) {
 	pthread_mutex_lock(&e->lock);
 	old = e->config;
 	e->config = fresh;
+	if (e->store)
+		store_read_again(e->store); /* a key may have come back */
 	pthread_mutex_unlock(&e->lock);
 	encryption_config_unref(old);
 	log_info("the encryption configuration was read again", LOG_STR("path", e->path));
@@ -171,6 +198,14 @@ int encryption_start(const struct apiserver_options *options, struct encryption 
 	rc = pthread_create(&e->reloader, NULL, keep, e);
 	e->reloads = rc == 0;
 	return rc ? error_set_errno(err, rc, "start a thread for the encryption configuration") : 0;
+}
+
+void encryption_set_store(struct encryption *e, struct store *store) {
+	if (!e)
+		return;
+	pthread_mutex_lock(&e->lock);
+	e->store = store;
+	pthread_mutex_unlock(&e->lock);
 }
 
 void encryption_stop(struct encryption *e) {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * --encryption-provider-config: which objects are encrypted in etcd, and how. An EncryptionConfiguration of apiserver.config.k8s.io/v1 with the providers aescbc, aesgcm,
- * secretbox and identity; the first one writes, all of them read.
+ * secretbox and identity; the first one writes, all of them read. What none of them reads is an error to whoever asks for it.
  */
 #ifndef CORACLE_APISERVER_ENCRYPTION_H
 #define CORACLE_APISERVER_ENCRYPTION_H
@@ -14,6 +14,8 @@ struct encryption;
 int encryption_start(const struct apiserver_options *options, struct encryption **ret, struct error *err);
 /* After the store is closed. Takes NULL. */
 void encryption_stop(struct encryption *encryption);
+/* Whom to tell that a key has come. NULL, before it is closed: nobody. Takes NULL for encryption. */
+void encryption_set_store(struct encryption *encryption, struct store *store);
 /* Fills the store's options. */
 void encryption_options(struct encryption *encryption, struct store_transform *ret);
 

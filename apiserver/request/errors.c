@@ -56,6 +56,7 @@ int error_internal(struct error *err, const char *fmt, ...) {
 	buf_vprintf(&text, fmt, args);
 	va_end(args);
 	int rc = error_status(err, 500, "InternalError", "Internal error occurred: %s", text.data);
+	error_cause(err, NULL, NULL, "%s", text.data);
 	buf_done(&text);
 	return rc;
 }

@@ -406,10 +406,13 @@ static int start_collection(struct request *r, struct list_query *query, struct 
 	struct delete_batch *batch = arena_new_type(r->arena, struct delete_batch);
 	batch->r = r;
 	batch->options = query->arg;
+	int rc = list_check_readable(r, query, NULL, NULL, err);
+	if (rc < 0)
+		return rc;
 	autosnapshot struct snapshot *snapshot = collection_snapshot(r->resource->collection);
 	batch->revision = snapshot->revision;
 	list_select(query, snapshot, &batch->entries, &batch->len);
-	int rc = choose_page(r, query, batch, err);
+	rc = choose_page(r, query, batch, err);
 	if (rc < 0) {
 		while (batch->len)
 			entry_unref(batch->entries[--batch->len]);

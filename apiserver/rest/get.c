@@ -13,8 +13,10 @@ static int answer_converted(struct request *r, void *entry, struct error *err) {
 static int answer(struct request *r, struct error *err) {
 	char *key = resource_key(r->arena, r->resource, str_or(r->ns, ""), r->name);
 	autoentry struct entry *entry = collection_get(r->resource->collection, key);
-	if (!entry)
-		return error_not_found(err, r->resource, r->name);
+	if (!entry) {
+		int rc = collection_check_key(r->resource->collection, key, err);
+		return rc < 0 ? rc : error_not_found(err, r->resource, r->name);
+	}
 	bool taken;
 	conversion_for_request(r, &entry, 1, answer_converted, entry, &taken);
 	if (!taken)

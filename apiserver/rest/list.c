@@ -316,6 +316,21 @@ static void choose_page(struct list_query *query, struct list_stream *s, size_t 
 	s->end = len;
 }
 
+/* Of a page that is not the last one. */
+static const char *last_key(const struct list_stream *s) {
+	return s->entries ? s->entries[s->end - 1]->key : snapshot_entry(s->snapshot, s->end - 1)->key;
+}
+
+int list_check_readable(const struct request *r, const struct list_query *query, const char *from, const char *last, struct error *err) {
+	struct collection *collection = r->resource->collection;
+	if (!collection_has_unreadable(collection))
+		return 0;
+	if (!query->only_name || (!query->prefix[0] && r->resource->api->namespaced))
+		return collection_check_range(collection, query->prefix, from, last, err);
+	autofree char *key = xconcat(query->prefix, query->only_name);
+	return collection_check_range(collection, key, key, key, err);
+}
+
 /* ---- rows of a Table that have an order of their own ---- */
 
 struct ranked {
@@ -425,6 +440,12 @@ static int answer(struct request *r, struct list_query *query, struct error *err
 	struct list_stream *s = xnew(struct list_stream);
 	s->snapshot = take_ptr(snapshot);
 	choose_page(query, s, first, end, &meta);
+	rc = list_check_readable(r, query, start, meta.continue_token ? last_key(s) : NULL, err);
+	if (rc < 0) {
+		free(meta.continue_token);
+		stream_free(s);
+		return rc;
+	}
 	order_rows(r, s);
 	if (!respond_when_converted(r, s, &meta))
 		respond_stream(r, s, &meta);

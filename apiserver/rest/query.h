@@ -42,6 +42,9 @@ void list_select(const struct list_query *query, const struct snapshot *snapshot
 /* Calls fn once the cache is as fresh as the query's resourceVersion asks; at once where it is already. fn may run on another thread; its error is answered. Takes the query (fn does not). */
 int list_when_fresh(struct request *r, struct list_query *query, int (*fn)(struct request *r, struct list_query *query, struct error *err), struct error *err);
 
+/* Fails where an object that cannot be read is among those asked for, from key `from` (NULL: the first) to `last` (NULL: all). */
+int list_check_readable(const struct request *r, const struct list_query *query, const char *from, const char *last, struct error *err);
+
 /* Answers with a list of entries; takes their references and the array (from malloc). continue_token NULL: it is whole; remaining -1: not said. */
 void list_respond_entries(struct request *r, struct entry **entries, size_t len, uint64_t revision, const char *continue_token, int64_t remaining);
 

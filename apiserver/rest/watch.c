@@ -679,6 +679,12 @@ static bool start_when_converted(struct request *r, struct list_query *query, st
 }
 
 static int start(struct request *r, struct list_query *given, struct error *err) {
+	/* Nobody follows what cannot be told whole. */
+	if (collection_has_unreadable(r->resource->collection)) {
+		int rc = error_status(err, 429, "TooManyRequests", "storage is (re)initializing");
+		err->retry_after_seconds = 1;
+		return rc;
+	}
 	/* The watcher keeps what the query holds; the shell stays the caller's. */
 	struct list_query *query = xmemdup(given, sizeof(*given));
 	*given = (struct list_query){0};

@@ -509,6 +509,10 @@ static void write_attempt(struct write *w) {
 	w->phase = WRITE_MUTATE;
 	w->next_plugin = 0;
 	w->admission = NULL;
+	if (!w->current && w->operation != WRITE_CREATE && w->key && collection_check_key(w->resource->collection, w->key, &err) < 0) {
+		write_fail(w, WRITE_NOT_STORED, &err);
+		return;
+	}
 	if (w->current) {
 		void *old;
 		if (resource_decode(w->resource, w->current, &old, &err) < 0) {

@@ -23,6 +23,7 @@ struct collection *collection_new(struct store *store, const char *prefix, bool 
 	c->history.max_events = store->history_events;
 	pthread_mutex_init(&c->lock, NULL);
 	list_init(&c->watches);
+	c->unreadable = MAP_INIT(free);
 	return c;
 }
 
@@ -43,6 +44,7 @@ void collection_free(struct collection *c)
 	drop_views(c, UINT64_MAX);
 	history_done(&c->history);
 	tree_unref(c->tree);
+	map_done(&c->unreadable);
 	for (size_t i = 0; i < c->field_key_count; i++) {
 		free(c->field_keys[i]);
 		for (size_t k = 0; k < COLLECTION_FIELD_VALUES; k++)
@@ -92,6 +94,7 @@ struct collection *store_collection(struct store *store, const char *etcd_prefix
 			entry_unref(tree_set(&c->tree, ours));
 			entry_unref(tree_remove(&store->root->tree, path));
 		}
+		unreadable_inherit(c, store->root);
 		map_set(&store->collections, etcd_prefix, c);
 	}
 	pthread_mutex_unlock(&store->apply_lock);

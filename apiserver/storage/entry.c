@@ -7,6 +7,8 @@
 
 #include "common/base/arena.h"
 
+#include <errno.h>
+
 #define ENCODING_LOCKS 64
 
 struct encodings {
@@ -23,6 +25,7 @@ struct stored {
 	uint32_t load_mark;
 	uint32_t path_offset;
 	uint32_t mark; /* of the store's transform */
+	bool foreign;  /* was translated */
 };
 
 static pthread_mutex_t encoding_locks[ENCODING_LOCKS] = {[0 ... ENCODING_LOCKS - 1] = PTHREAD_MUTEX_INITIALIZER};
@@ -62,6 +65,11 @@ const char *entry_path(const struct entry *entry)
 uint32_t entry_mark(const struct entry *entry)
 {
 	return ((const struct stored *)entry)->mark;
+}
+
+bool entry_is_foreign(const struct entry *entry)
+{
+	return ((const struct stored *)entry)->foreign;
 }
 
 uint32_t entry_load_mark(const struct entry *entry)
@@ -300,29 +308,42 @@ static void grow_heap(size_t bytes)
 	free(xmalloc(STEP));
 }
 
-struct entry *entry_from_value(struct collection *collection, const char *path, size_t path_len, const char *value, size_t len, uint64_t revision, uint64_t create_revision)
+/* Makes the value at hand what was meant by it: unsealed, and JSON. Both buffers may be used. */
+static int read_value(struct collection *collection, const char *path, size_t path_len, const char **value, size_t *len, struct buf *opened, struct buf *translated, uint32_t *ret_mark,
+	struct error *err)
+{
+	int r = transform_open(collection, path, path_len, *value, *len, opened, ret_mark, err);
+
+	if (r == 1) {
+		*value = opened->data;
+		*len = opened->len;
+	}
+	if (r < 0 || !collection->store->translate)
+		return r;
+	r = collection->store->translate(*value, *len, translated, err);
+	if (r == 1) {
+		*value = translated->data;
+		*len = translated->len;
+	}
+	return r;
+}
+
+struct entry *entry_from_value(struct collection *collection, const char *path, size_t path_len, const char *value, size_t len, uint64_t revision, uint64_t create_revision, struct error *err)
 {
 	struct scan_object object;
-	autobuf struct buf opened = BUF_INIT(ETCD_MAX_REQUEST);
+	autobuf struct buf opened = BUF_INIT(ETCD_MAX_REQUEST), translated = BUF_INIT(ETCD_MAX_REQUEST);
 	uint32_t mark = 0;
 
-	if (path_len > UINT32_MAX / 2 || len > UINT32_MAX / 2)
+	if (path_len > UINT32_MAX / 2 || len > UINT32_MAX / 2 || read_value(collection, path, path_len, &value, &len, &opened, &translated, &mark, err) < 0)
 		return NULL;
-	switch (transform_open(collection, path, path_len, value, len, &opened, &mark)) {
-	case 0:
-		break;
-	case 1:
-		value = opened.data;
-		len = opened.len;
-		break;
-	default:
+	if (scan_object(value, len, &object) < 0) {
+		error_set(err, EINVAL, "the value is no object in JSON");
 		return NULL;
 	}
-	if (scan_object(value, len, &object) < 0)
-		return NULL;
 	grow_heap(len);
 	struct entry *entry = build(collection, path, path_len, scan_splice(value, &object, revision), revision, create_revision, &object, value, len);
 	((struct stored *)entry)->mark = mark;
+	((struct stored *)entry)->foreign = translated.len > 0;
 	return entry;
 }
 
@@ -337,6 +358,7 @@ struct entry *entry_copy(struct collection *collection, const struct entry *entr
 	struct entry *copy = build(collection, path, strlen(path), revision ? scan_splice(json->data, &object, revision) : bytes_ref(entry->json), revision ? revision : entry->resource_version,
 		entry->create_revision, &object, json->data, json->len);
 	((struct stored *)copy)->mark = entry_mark(entry);
+	((struct stored *)copy)->foreign = entry_is_foreign(entry);
 	return copy;
 }
 

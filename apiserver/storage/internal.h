@@ -65,7 +65,6 @@ struct collection {
 	bool namespaced, is_root;
 	collection_index_fn index;
 	void *index_arg;
-	bool reported_undecodable;
 	char *field_keys[COLLECTION_FIELD_KEYS]; /* shared by its entries; under apply_lock */
 	char *field_values[COLLECTION_FIELD_KEYS][COLLECTION_FIELD_VALUES];
 	size_t field_key_count;
@@ -75,6 +74,8 @@ struct collection {
 	size_t json_bytes;      /* of all that is in the tree */
 	uint64_t last_revision; /* of the newest event in it */
 	struct history history;
+	struct map unreadable; /* by key */
+	atomic_size_t unreadable_count; /* of them */
 	/* Older states that were asked for lately: a paged LIST asks for the same one again and again. */
 	struct {
 		uint64_t revision;
@@ -101,15 +102,17 @@ void collection_shrink(struct collection *collection);
 
 /* As struct store_transform has them, for a path below the store's prefix. */
 int transform_seal(const struct collection *collection, const char *path, const void *value, size_t len, struct buf *ret);
-int transform_open(const struct collection *collection, const char *path, size_t path_len, const void *value, size_t len, struct buf *ret, uint32_t *ret_mark);
+int transform_open(const struct collection *collection, const char *path, size_t path_len, const void *value, size_t len, struct buf *ret, uint32_t *ret_mark, struct error *err);
 
 /* ---- entry.c ---- */
 
 /* How it was stored: of struct store_transform. */
 uint32_t entry_mark(const struct entry *entry);
 
-/* An object from its bytes in etcd, or NULL where they are no JSON object. path is its key below the store's prefix. apply_lock is held. */
-struct entry *entry_from_value(struct collection *collection, const char *path, size_t path_len, const char *value, size_t len, uint64_t revision, uint64_t create_revision);
+/* An object from its bytes in etcd, or NULL where they cannot be read: err, which may be NULL, says why. path is its key below the store's prefix. apply_lock is held. */
+struct entry *entry_from_value(struct collection *collection, const char *path, size_t path_len, const char *value, size_t len, uint64_t revision, uint64_t create_revision, struct error *err);
+/* It was stored in another form than it would be now, whatever the transform says. */
+bool entry_is_foreign(const struct entry *entry);
 /* The same object with another resourceVersion (a deletion's), or (revision 0) in another collection. */
 struct entry *entry_copy(struct collection *collection, const struct entry *entry, uint64_t revision);
 /* The key below the store's prefix. */
@@ -119,6 +122,18 @@ uint32_t entry_load_mark(const struct entry *entry);
 void entry_set_load_mark(struct entry *entry, uint32_t mark);
 /* Drops encodings that were not asked for since the last time. */
 void entry_sweep_encodings(struct entry *entry);
+
+/* ---- unreadable.c ---- */
+
+/* Of one collection; c->lock is not held, apply_lock is. */
+void unreadable_note(struct collection *c, const char *key, uint64_t revision, uint32_t load_mark, const struct error *why);
+void unreadable_forget(struct collection *c, const char *key);
+/* Those that a load has not seen are gone. */
+void unreadable_sweep(struct collection *c, uint32_t load_mark);
+/* Notes of the root that are the collection's. */
+void unreadable_inherit(struct collection *c, struct collection *root);
+/* What followed a state that is no longer known has to be asked for anew: exact watches end, and none begins before this revision. */
+void unreadable_gap(struct collection *c, uint64_t revision);
 
 /* ---- watch.c ---- */
 
@@ -238,6 +253,7 @@ struct store {
 	int64_t compaction_interval_ns;
 	int write_timeout_ms;
 	struct store_transform transform;
+	int (*translate)(const void *value, size_t len, struct buf *ret, struct error *err);
 	struct etcd_client *etcd;
 	struct loop *loop;
 
@@ -251,6 +267,7 @@ struct store {
 	_Atomic uint64_t told; /* a client may have learnt of etcd at this revision though the cache has not reached it */
 	_Atomic uint64_t compacted; /* what etcd no longer tells, the cache does not either: all API servers forget alike */
 	_Atomic bool watching, loaded, closing;
+	bool again; /* what could not be read is to be tried again; the store's thread */
 
 	struct waits *waits;
 	struct members *members;

@@ -6,7 +6,8 @@
  *
  *   - an object that is new, or has another mod_revision, is an event at its mod_revision;
  *   - one that is gone was deleted at some revision between the last one seen and the load's: a free one is taken;
- *   - one that was deleted and made again is a deletion, before its create_revision, and an addition.
+ *   - one that was deleted and made again is a deletion, before its create_revision, and an addition;
+ *   - one that was there but could not be read until now is no event: who follows all that happens has to read anew.
  */
 #include "apiserver/storage/internal.h"
 
@@ -30,7 +31,7 @@
 struct difference {
 	struct collection *collection;
 	struct entry *entry; /* new state, or (gone) the last one known */
-	bool gone;
+	bool gone, late;
 	uint64_t revision, not_after; /* of a deletion: to be found, and below which */
 };
 struct load {
@@ -131,6 +132,7 @@ static void load_kv(struct load *load, const struct etcd_kv *kv)
 	size_t len = kv->key.len - store->prefix_len;
 	struct collection *c = store_route(store, path, len);
 	struct entry *known, *entry;
+	autoerror struct error why = {0};
 
 	if (!c)
 		return;
@@ -140,14 +142,12 @@ static void load_kv(struct load *load, const struct etcd_kv *kv)
 		entry_set_load_mark(known, store->load_mark);
 		return;
 	}
-	entry = entry_from_value(c, path, len, kv->value.data, kv->value.len, (uint64_t)kv->mod_revision, (uint64_t)kv->create_revision);
+	entry = entry_from_value(c, path, len, kv->value.data, kv->value.len, (uint64_t)kv->mod_revision, (uint64_t)kv->create_revision, &why);
 	if (!entry) {
-		if (!c->reported_undecodable)
-			log_warning("object in etcd is not JSON, left out", LOG_STR("key", key));
-		c->reported_undecodable = true;
-		metrics_undecodable(c);
+		unreadable_note(c, key, (uint64_t)kv->mod_revision, store->load_mark, &why);
 		return;
 	}
+	unreadable_forget(c, key);
 	entry_set_load_mark(entry, store->load_mark);
 	if (load->first) {
 		/* A load that was begun again may bring a newer one. */
@@ -161,6 +161,7 @@ static void load_kv(struct load *load, const struct etcd_kv *kv)
 			add_difference(load, c, entry_ref(known), true, 0, (uint64_t)kv->create_revision);
 	}
 	add_difference(load, c, entry, false, (uint64_t)kv->mod_revision, 0);
+	load->differences[load->count - 1].late = (uint64_t)kv->mod_revision <= atomic_load(&store->revision);
 }
 
 /* ---- what is gone, and when ---- */
@@ -223,12 +224,30 @@ static void date_deletions(struct load *load)
 	qsort(load->differences, load->count, sizeof(*load->differences), compare_revisions);
 }
 
-static void apply_difference(struct difference *difference)
+/* It lies before what was told already. */
+static void apply_late(struct collection *c, struct entry *take_entry, uint64_t revision)
+{
+	struct entry *previous;
+
+	unreadable_gap(c, revision);
+	pthread_mutex_lock(&c->lock);
+	previous = tree_set(&c->tree, entry_ref(take_entry));
+	c->json_bytes += take_entry->json->len - (previous ? previous->json->len : 0);
+	pthread_mutex_unlock(&c->lock);
+	if (!c->is_root)
+		watch_dispatch(c, &(struct store_event){.type = previous ? STORE_MODIFIED : STORE_ADDED, .revision = revision, .entry = take_entry, .previous = previous});
+	entry_unref(previous);
+	entry_unref(take_entry);
+}
+
+static void apply_difference(struct difference *difference, uint64_t revision)
 {
 	struct collection *c = difference->collection;
 	enum store_event_type type = tree_get(c->tree, difference->entry->key) ? STORE_MODIFIED : STORE_ADDED;
 	struct entry *entry = take_ptr(difference->entry);
 
+	if (difference->late)
+		return apply_late(c, entry, revision);
 	if (difference->gone) {
 		struct entry *last = entry_copy(c, entry, difference->revision);
 		entry_unref(entry);
@@ -271,7 +290,7 @@ static void publish_differences(struct load *load)
 	date_deletions(load);
 	tell_gaps(load);
 	for (size_t i = 0; i < load->count; i++)
-		apply_difference(&load->differences[i]);
+		apply_difference(&load->differences[i], (uint64_t)load->revision);
 	log_info("read all of etcd again", LOG_INT("changes", load->count), LOG_INT("revision", load->revision));
 }
 
@@ -291,6 +310,9 @@ static void finish(struct load *load)
 	} else {
 		publish_differences(load);
 	}
+	unreadable_sweep(store->root, store->load_mark);
+	for (size_t i = 0; (e = map_next(&store->collections, &i));)
+		unreadable_sweep(e->value, store->load_mark);
 	load_free(store);
 	store_start_watch(store, revision);
 	store_publish(store, revision);

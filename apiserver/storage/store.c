@@ -49,6 +49,22 @@ struct collection *store_route(struct store *store, const char *path, size_t len
 	return collection_owns(found, path + found->prefix_len, len - found->prefix_len) ? found : NULL;
 }
 
+/* What was written; NULL where it cannot be read. */
+static struct entry *take_value(struct collection *c, const char *key, const char *path, size_t len, const struct etcd_kv *kv)
+{
+	uint64_t revision = (uint64_t)kv->mod_revision;
+	autoerror struct error why = {0};
+	struct entry *entry = entry_from_value(c, path, len, kv->value.data, kv->value.len, revision, (uint64_t)kv->create_revision, &why);
+
+	if (entry) {
+		unreadable_forget(c, key);
+		return entry;
+	}
+	unreadable_note(c, key, revision, c->store->load_mark, &why);
+	unreadable_gap(c, revision);
+	return NULL;
+}
+
 void store_apply(struct store *store, const char *path, size_t len, const struct etcd_kv *kv, bool deleted)
 {
 	struct collection *c = store_route(store, path, len);
@@ -61,19 +77,14 @@ void store_apply(struct store *store, const char *path, size_t len, const struct
 	autofree char *key = xstrndup(path + c->prefix_len, len - c->prefix_len);
 	known = tree_get(c->tree, key);
 	/* A watch that was interrupted may tell a thing twice. */
-	if (revision <= c->history.floor || (known && known->resource_version >= revision) || (deleted && !known))
+	if (revision <= c->history.floor || (known && known->resource_version >= revision))
 		return;
-	if (!deleted) {
-		entry = entry_from_value(c, path, len, kv->value.data, kv->value.len, revision, (uint64_t)kv->create_revision);
-		if (!entry) {
-			if (!c->reported_undecodable)
-				log_warning("object in etcd is not JSON, left out", LOG_STR("key", key));
-			c->reported_undecodable = true;
-			metrics_undecodable(c);
-		}
-	}
+	if (deleted)
+		unreadable_forget(c, key);
+	else
+		entry = take_value(c, key, path, len, kv);
 	if (!entry) {
-		/* Gone, or no object any more. */
+		/* Gone, or nothing that can be read any more. */
 		entry = known ? entry_copy(c, known, revision) : NULL;
 		if (!entry)
 			return;
@@ -138,6 +149,34 @@ static void on_events(const struct etcd_watch_response *response, void *arg)
 	waits_revision(store->waits);
 }
 
+/* All of it is read again: what was unreadable then is taken, or noted as before. */
+static void read_again(void *arg)
+{
+	struct store *store = arg;
+	struct map_entry *e;
+	bool any = false;
+
+	pthread_mutex_lock(&store->apply_lock);
+	for (size_t i = 0; (e = map_next(&store->collections, &i));)
+		any = any || collection_has_unreadable(e->value);
+	any = any || collection_has_unreadable(store->root);
+	pthread_mutex_unlock(&store->apply_lock);
+	if (store->closing || !any)
+		return;
+	store->again = true;
+	if (!store->watch)
+		return; /* a load is on its way: then after it */
+	store->again = false;
+	etcd_watch_free(take_ptr(store->watch));
+	load_start(store);
+}
+
+void store_read_again(struct store *store)
+{
+	if (!store->closing)
+		loop_post(store->loop, read_again, store);
+}
+
 static void on_compacted(int64_t compact_revision, void *arg)
 {
 	struct store *store = arg;
@@ -152,6 +191,8 @@ static void on_live(bool live, void *arg)
 	struct store *store = arg;
 
 	store->watching = live;
+	if (live && store->again)
+		loop_post(store->loop, read_again, store);
 	if (!live || store->loaded)
 		return;
 	/* Not earlier: a watch that has a revision to catch up with, as that of the key would be, is served by etcd a tenth of a second later. */
@@ -270,6 +311,7 @@ static struct store *store_new(const struct store_options *options)
 	store->prefix_end = xstrdup(store->prefix);
 	store->prefix_end[store->prefix_len - 1]++;
 	store->transform = options->transform;
+	store->translate = options->translate;
 	store->write_timeout_ms = options->write_timeout_ms > 0 ? min_of(options->write_timeout_ms, WRITE_TIMEOUT_MS) : WRITE_TIMEOUT_MS;
 	store->compaction_interval_ns = options->compaction_interval_ns ? options->compaction_interval_ns : COMPACTION_INTERVAL_NS;
 	store->leases = leases_new(store);

@@ -20,11 +20,11 @@ struct collection; /* the objects of one resource, all versions, keyed by the et
 
 /*
  * What stands between objects and what etcd keeps of them. `about` is the whole key in etcd. seal and open: 1 where ret holds what is to be stored, or was meant; 0: the
- * value itself; negative: it cannot be had. The mark tells how it was stored: is_stale, whether it would be stored otherwise now. Any thread.
+ * value itself; negative: it cannot be had, for the reason in err. The mark tells how it was stored: is_stale, whether it would be stored otherwise now. Any thread.
  */
 struct store_transform {
 	int (*seal)(void *arg, const char *group, const char *resource, const char *about, const void *value, size_t len, struct buf *ret);
-	int (*open)(void *arg, const char *group, const char *resource, const char *about, const void *value, size_t len, struct buf *ret, uint32_t *ret_mark);
+	int (*open)(void *arg, const char *group, const char *resource, const char *about, const void *value, size_t len, struct buf *ret, uint32_t *ret_mark, struct error *err);
 	bool (*is_stale)(void *arg, const char *group, const char *resource, uint32_t mark);
 	void *arg;
 };
@@ -40,6 +40,8 @@ struct store_options {
 	void *arg;
 	bool ask_always;              /* consistent reads ask etcd even where no other API server is */
 	struct store_transform transform; /* all NULL: values are stored as they are */
+	/* Makes of a value in another form what would be stored here: 1 where ret holds that, 0 where it is that already. May be NULL. Any thread. */
+	int (*translate)(const void *value, size_t len, struct buf *ret, struct error *err);
 	size_t history_events;        /* watch history kept per collection; 0: as much as grows with load, within bounds */
 };
 /* Connects, loads everything under the prefix, starts the watch. Blocks until the first load is done or fails past timeout_ms; afterwards reconnects by itself for ever. */
@@ -157,13 +159,27 @@ size_t collection_size(struct collection *collection, size_t *ret_count);
 /* Whether the entry, though it says the same, would be stored otherwise than it is (encrypted, with another key). */
 bool collection_is_stale(const struct collection *collection, const struct entry *entry);
 
+/* ---- what cannot be read ---- */
+
+/*
+ * A value in etcd that was sealed with a key which is lost, or that is no object, is in no view, and collection_get() does not find it. It is there all the same: nobody
+ * may be told that it is not. These fail with a 500 for the client, in Kubernetes' words, where one is in the way: of this key; of those from `from` on (NULL: the first) to
+ * `last` (NULL: all) that begin with prefix.
+ */
+int collection_check_key(struct collection *collection, const char *key, struct error *err);
+int collection_check_range(struct collection *collection, const char *prefix, const char *from, const char *last, struct error *err);
+/* Whether there is any. */
+bool collection_has_unreadable(const struct collection *collection);
+/* What could not be read may be readable now: it is tried again. Any thread. */
+void store_read_again(struct store *store);
+
 /* ---- writes ---- */
 
 /*
  * value: the object's JSON without resourceVersion (copied). expected: 0 = must not exist, else mod_revision that must be current. lease_seconds > 0: the
  * key goes away by itself (events). done is called once, on the store's thread, with errnum 0 and the new entry (borrowed), or
- *   -EEXIST     expected was 0 and it exists: `current` is what is there
- *   -EAGAIN     changed meanwhile: `current` is what is there now, NULL where it is gone
+ *   -EEXIST     expected was 0 and it exists: `current` is what is there, NULL where it cannot be read
+ *   -EAGAIN     changed meanwhile: `current` is what is there now, NULL where it is gone or cannot be read
  *   -EFBIG      larger than etcd takes        -ENOSPC  etcd is full
  *   -EBUSY      too many writes are in flight already; nothing was sent
  *   -EIO, -ETIMEDOUT   etcd is away; the outcome may be unknown

@@ -2,6 +2,10 @@
 /* Between an object's bytes and those in etcd: what the owner of the store puts there (encryption). */
 #include "apiserver/storage/internal.h"
 
+#include <errno.h>
+
+#define SEALED "k8s:enc:" /* how it begins in etcd, whoever has sealed it */
+
 struct names {
 	const char *group, *resource;
 	char *own; /* behind them, where they are not the collection's */
@@ -42,22 +46,24 @@ int transform_seal(const struct collection *c, const char *path, const void *val
 	return t->seal(t->arg, n.group, n.resource, about, value, len, ret);
 }
 
-int transform_open(const struct collection *c, const char *path, size_t path_len, const void *value, size_t len, struct buf *ret, uint32_t *ret_mark)
+int transform_open(const struct collection *c, const char *path, size_t path_len, const void *value, size_t len, struct buf *ret, uint32_t *ret_mark, struct error *err)
 {
 	const struct store_transform *t = &c->store->transform;
 
 	*ret_mark = 0;
 	if (!t->open)
-		return 0;
+		return len >= strlen(SEALED) && memcmp(value, SEALED, strlen(SEALED)) == 0 ? error_set(err, ENOKEY, "identity transformer tried to read encrypted data") : 0;
 	cleanup(names_done) struct names n = names_of(c, path, path_len);
 	autofree char *rest = xstrndup(path, path_len), *about = store_key(c->store, rest);
-	return t->open(t->arg, n.group, n.resource, about, value, len, ret, ret_mark);
+	return t->open(t->arg, n.group, n.resource, about, value, len, ret, ret_mark, err);
 }
 
 bool collection_is_stale(const struct collection *c, const struct entry *entry)
 {
 	const struct store_transform *t = &c->store->transform;
 
+	if (entry_is_foreign(entry))
+		return true;
 	if (!t->is_stale)
 		return false;
 	cleanup(names_done) struct names n = names_of(c, entry_path(entry), strlen(entry_path(entry)));

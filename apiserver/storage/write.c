@@ -247,12 +247,10 @@ static void refused(struct write *write, const struct etcd_txn_response *respons
 		entry_unref(current);
 		pthread_mutex_lock(&c->store->apply_lock);
 		current = entry_from_value(c, write->path, strlen(write->path), response->kv.value.data, response->kv.value.len, (uint64_t)response->kv.mod_revision,
-			(uint64_t)response->kv.create_revision);
+			(uint64_t)response->kv.create_revision, NULL);
 		pthread_mutex_unlock(&c->store->apply_lock);
 	}
-	if (!current)
-		return finish(write, -EIO, NULL); /* something is there that is no object of ours */
-	if (write->guarded && write->expected && current->resource_version == write->expected)
+	if (current && write->guarded && write->expected && current->resource_version == write->expected)
 		return finish(write, -ESTALE, current); /* it was not the object itself that had changed */
 	finish(write, write->is_put && !write->expected ? -EEXIST : -EAGAIN, current);
 }

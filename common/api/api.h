@@ -214,6 +214,8 @@ int api_from_json(const struct api_type *type, json_t *tree, const struct api_de
 /* ---- protobuf: k8s\0 envelope (runtime.Unknown) around the object ---- */
 
 int api_decode_protobuf(const void *data, size_t len, void **ret_object, struct error *err);
+/* As etcd has kept it: of a version that is not in the tables, it is taken for one of the version that is (fields keep their numbers as a kind matures). */
+int api_decode_protobuf_stored(const void *data, size_t len, void **ret_object, struct error *err);
 void api_encode_protobuf(const struct api_type *type, const void *value, struct buf *out);
 /* The bare message, without envelope. */
 int api_decode_protobuf_message(const struct api_type *type, const void *data, size_t len, void **ret_object, struct error *err);

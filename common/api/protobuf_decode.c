@@ -343,7 +343,15 @@ static int read_type_meta(struct arena *arena, struct cursor c, const char **ret
 	return c.failed ? -EINVAL : 0;
 }
 
-int api_decode_protobuf(const void *data, size_t len, void **ret_object, struct error *err) {
+/* The type that a version in the tables gives the kind, where the version asked for is not in them. */
+static const struct api_type *type_of_any_version(const char *group, const char *kind) {
+	for (size_t i = 0; i < api_resource_count; i++)
+		if (strcmp(api_resources[i].kind, kind) == 0 && str_equal(str_or(api_resources[i].group, ""), group))
+			return api_resources[i].type;
+	return NULL;
+}
+
+static int decode_enveloped(const void *data, size_t len, bool any_version, void **ret_object, struct error *err) {
 	autoarena struct arena *arena = arena_new();
 	const char *api_version = "", *kind = "", *group, *version;
 	struct cursor c = cursor_of(data, len), raw = cursor_of("", 0), meta = cursor_of("", 0);
@@ -363,6 +371,9 @@ int api_decode_protobuf(const void *data, size_t len, void **ret_object, struct 
 		return error_status(err, 400, "BadRequest", "the protobuf envelope is malformed");
 	api_split_group_version(arena, api_version, &group, &version);
 	const struct api_type *type = api_type_by_kind(group, version, kind);
+	bool other = !type && any_version;
+	if (other)
+		type = type_of_any_version(group, kind);
 	if (!type)
 		return error_set(err, ENOENT, "no kind \"%s\" is registered for version \"%s\"", kind, api_version);
 	int r = api_decode_protobuf_message(type, raw.pos, cursor_left(&raw), ret_object, err);
@@ -370,6 +381,14 @@ int api_decode_protobuf(const void *data, size_t len, void **ret_object, struct 
 		return r;
 	const char **head = *ret_object;
 	head[0] = type->kind;
-	head[1] = arena_strdup(api_arena(*ret_object), api_version);
+	head[1] = !other ? arena_strdup(api_arena(*ret_object), api_version) : *group ? arena_printf(api_arena(*ret_object), "%s/%s", group, type->version) : type->version;
 	return 0;
+}
+
+int api_decode_protobuf(const void *data, size_t len, void **ret_object, struct error *err) {
+	return decode_enveloped(data, len, false, ret_object, err);
+}
+
+int api_decode_protobuf_stored(const void *data, size_t len, void **ret_object, struct error *err) {
+	return decode_enveloped(data, len, true, ret_object, err);
 }

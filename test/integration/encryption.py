@@ -4,7 +4,7 @@
 
 usage: test/integration/encryption.py BUILD_DIR [TEST...]     prints "N passed, N failed"; exit status 1 where one failed
 """
-import base64, json, os, sys
+import base64, json, os, subprocess, sys
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "lib"))
 from servers import Watch, check, run, wait_for
 
@@ -91,16 +91,125 @@ def test_rotation(site):
 
 
 def test_without_key(site):
+    """What nobody can read is an error to who asks for it, whichever way; what lies beside it is not touched by that."""
     config = Config(site, (["secrets"], [provider("aesgcm", "g")]))
     server = site.start_server(*config.flags())
+    server.api.call("POST", "/api/v1/namespaces", {"metadata": {"name": "other"}})
     server.api.call("POST", NS + "secrets", secret("s"))
     server.stop()
     config.write((["secrets"], [provider("aesgcm", "other")]))
+    api = site.start_server(*config.flags("--encryption-provider-config-automatic-reload")).api
+    missing = "no matching key was found for the provided AES transformer"
+    s, o, _ = api.call("GET", NS + "secrets/s")
+    check("GET", s == 500 and o["reason"] == "InternalError" and o["message"] == "Internal error occurred: " + missing and o["details"]["causes"] == [{"message": missing}], o)
+    for path in ("secrets", "secrets?limit=1", "secrets?labelSelector=a%3Db", "secrets?fieldSelector=metadata.name%3Ds", "secrets?resourceVersion=0"):
+        s, o, _ = api.call("GET", NS + path)
+        check("LIST " + path, s == 500 and o["message"] == 'Internal error occurred: unable to transform key "/registry/secrets/default/s": ' + missing, o)
+    check("LIST of all namespaces", api.call("GET", "/api/v1/secrets")[0] == 500)
+    check("another namespace", api.call("GET", "/api/v1/namespaces/other/secrets")[1].get("items") == [])
+    check("another name", api.call("GET", NS + "secrets?fieldSelector=metadata.name%3Dt")[0] == 200 and api.call("GET", NS + "secrets/t")[0] == 404)
+    s, o, h = api.call("GET", NS + "secrets?watch=1&resourceVersion=1")
+    check("a watch", s == 429 and o["reason"] == "TooManyRequests" and h["Retry-After"] == "1", o)
+    s, o, _ = api.call("POST", NS + "secrets", secret("s"))
+    check("its name is taken", s == 409 and o["reason"] == "AlreadyExists", o)
+    check("a change", api.call("PATCH", NS + "secrets/s", {"stringData": {"a": "x"}}, "application/merge-patch+json")[0] == 500)
+    check("DELETE", api.call("DELETE", NS + "secrets/s")[0] == 500 and api.call("DELETE", NS + "secrets")[0] == 500 and stored(site, "secrets/default/s") != b"")
+    check("others can be made", api.call("POST", NS + "secrets", secret("t"))[0] == 201 and value(api, "t") == "hidden")
+    check("and a page before it is told", api.call("GET", "/api/v1/namespaces/default/secrets?limit=1")[0] == 500)
+    api.call("POST", NS + "secrets", secret("a"))
+    s, o, _ = api.call("GET", NS + "secrets?limit=1")
+    check("a page that ends before it", s == 200 and [i["metadata"]["name"] for i in o["items"]] == ["a"], o)
+    check("but not the next", api.call("GET", NS + "secrets?limit=1&continue=" + o["metadata"]["continue"])[0] == 500)
+    # The key is found again.
+    config.write((["secrets"], [provider("aesgcm", "other"), provider("aesgcm", "g")]))
+    check("with its key it is read", wait_for(lambda: value(api, "s") == "hidden", 30), value(api, "s"))
+    check("and listed", sorted(i["metadata"]["name"] for i in api.get(NS + "secrets").get("items", [])) == ["a", "s", "t"])
+    watch = Watch(api, NS + "secrets?watch=1&resourceVersion=" + api.get(NS + "secrets")["metadata"]["resourceVersion"])
+    # Somebody breaks one while it is followed.
+    site.etcdctl("put", "/registry/secrets/default/t", "nonsense")
+    check("who follows is told to read anew", wait_for(lambda: watch.events and watch.events[-1]["type"] == "ERROR" and watch.events[-1]["object"]["code"] == 410, 30), watch.events)
+    check("and sees it", api.call("GET", NS + "secrets")[0] == 500 and api.call("GET", NS + "secrets/t")[0] == 500)
+    site.etcdctl("del", "/registry/secrets/default/t")
+    check("until it is gone", wait_for(lambda: api.call("GET", NS + "secrets")[0] == 200, 30) and api.call("GET", NS + "secrets/t")[0] == 404)
+
+
+def test_plain_refused(site):
+    """Where only sealed values are to be taken, nobody gets one in that is not."""
+    config = Config(site, (["secrets"], [provider("secretbox", "b")]))
     api = site.start_server(*config.flags()).api
-    check("without its key it is not there, and the server is", value(api, "s") == 404 and api.call("GET", NS + "secrets")[0] == 200)
-    config.write((["secrets"], [{"rot13": {}}]))
+    site.etcdctl("put", "/registry/secrets/default/s", json.dumps({"kind": "Secret", "apiVersion": "v1", "metadata": {"name": "s", "namespace": "default", "uid": "u"}}))
+    check("a plain one", wait_for(lambda: api.call("GET", NS + "secrets/s")[0] == 500, 30) and "no matching prefix found" in api.call("GET", NS + "secrets/s")[1]["message"])
+
+
+def put(site, key, data):
+    subprocess.run(["etcdctl", "--endpoints", site.etcd_url, "put", "/registry/" + key], input=data, check=True, env=dict(os.environ, ETCDCTL_API="3"), stdout=subprocess.DEVNULL)
+
+
+def aescbc(key, data):
+    iv = os.urandom(16)
+    sealed = subprocess.run(["openssl", "enc", "-aes-256-cbc", "-K", (key * 32)[:32].encode().hex(), "-iv", iv.hex()], input=data, check=True, stdout=subprocess.PIPE).stdout
+    return b"k8s:enc:aescbc:v1:" + key.encode() + b":" + iv + sealed
+
+
+def test_protobuf(site):
+    """As Kubernetes stores: protobuf, sealed or not. It is read, and written anew with the first write."""
+    config = Config(site, (["secrets"], [provider("aescbc", "c"), {"identity": {}}]))
+    server = site.start_server(*config.flags())
+    objects = {"secrets/default/s": NS + "secrets", "configmaps/default/c": NS + "configmaps", "deployments/default/d": "/apis/apps/v1/namespaces/default/deployments"}
+    pod = {"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "c", "image": "i"}]}}
+    bodies = {"secrets/default/s": secret("s"), "configmaps/default/c": {"metadata": {"name": "c", "labels": {"a": "b"}}, "data": {"a": "b"}},
+              "deployments/default/d": {"metadata": {"name": "d"}, "spec": {"selector": {"matchLabels": {"a": "b"}}, "template": pod}}}
+    before = {}
+    for key, path in objects.items():
+        check("made", server.api.call("POST", path, bodies[key])[0] == 201)
+        o = server.api.get(path + "/" + key.rsplit("/", 1)[1])
+        c = server.api.connect()
+        c.request("GET", path + "/" + key.rsplit("/", 1)[1], headers=server.api.headers({"Accept": "application/vnd.kubernetes.protobuf"}))
+        data = c.getresponse().read()
+        check("in protobuf " + key, data.startswith(b"k8s\0"), data[:20])
+        put(site, key, aescbc("c", data) if key.startswith("secrets") else data)
+        before[key] = o
+    put(site, "secrets/default/plain", data.replace(b"k8s\0", b"k8s\0\xff"))  # no envelope at all
+    same = lambda o, p: {k: v for k, v in o["metadata"].items() if k != "resourceVersion"} == {k: v for k, v in p["metadata"].items() if k != "resourceVersion"} and {k: v for k, v in o.items() if k != "metadata"} == {k: v for k, v in p.items() if k != "metadata"}
+    for when, api in (("as it comes", server.api), ("when all is read", site.start_server(*config.flags()).api)):
+        for key, path in objects.items():
+            one = path + "/" + key.rsplit("/", 1)[1]
+            s, o, _ = api.call("GET", one)
+            check("%s %s" % (key, when), s == 200 and same(o, before[key]), o)
+        check("found by its labels " + when, [i["metadata"]["name"] for i in api.get(NS + "configmaps?labelSelector=a%3Db").get("items", [])] == ["c"])
+        check("what is damaged " + when, api.call("GET", NS + "secrets/plain")[0] == 500 and api.call("GET", NS + "secrets")[0] == 500)
+    for key, path in objects.items():
+        one = path + "/" + key.rsplit("/", 1)[1]
+        check("written as it is " + key, api.call("PUT", one, api.get(one))[0] == 200)
+        now = stored(site, key)
+        check("it is ours then " + key, now.startswith(b"k8s:enc:aescbc:v1:c:" if key.startswith("secrets") else b"{"), now[:30])
+        check("and the same " + key, same(api.get(one), before[key]))
+        rv = api.get(one)["metadata"]["resourceVersion"]
+        check("and not written again " + key, api.call("PUT", one, api.get(one))[1]["metadata"]["resourceVersion"] == rv)
+
+
+def test_old_definition(site):
+    """Definitions of custom resources are kept by Kubernetes in a version that it no longer serves."""
+    server = site.start_server()
+    schema = {"openAPIV3Schema": {"type": "object", "properties": {"spec": {"type": "object", "properties": {"size": {"type": "integer"}}}}}}
+    old = {"kind": "CustomResourceDefinition", "apiVersion": "apiextensions.k8s.io/v1beta1", "metadata": {"name": "widgets.example.com", "uid": "11111111-1111-1111-1111-111111111111", "creationTimestamp": "2026-01-01T00:00:00Z"},
+           "spec": {"group": "example.com", "version": "v1", "names": {"plural": "widgets", "singular": "widget", "kind": "Widget", "listKind": "WidgetList"}, "scope": "Namespaced", "validation": schema,
+                    "subresources": {"status": {}}, "versions": [{"name": "v1", "served": True, "storage": True}], "additionalPrinterColumns": [{"name": "Size", "type": "integer", "JSONPath": ".spec.size"}],
+                    "conversion": {"strategy": "None"}, "preserveUnknownFields": False},
+           "status": {"conditions": [{"type": t, "status": "True", "lastTransitionTime": "2026-01-01T00:00:00Z", "reason": "r", "message": "m"} for t in ("NamesAccepted", "Established")], "acceptedNames": {"plural": "widgets", "singular": "widget", "kind": "Widget", "listKind": "WidgetList"}, "storedVersions": ["v1"]}}
+    put(site, "apiextensions.k8s.io/customresourcedefinitions/widgets.example.com", json.dumps(old, separators=(",", ":")).encode())
+    path = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/widgets.example.com"
+    got = wait_for(lambda: server.api.get(path).get("spec"), 30) or {}
+    version = (got.get("versions") or [{}])[0]
+    check("its schema", version.get("schema") == schema and version.get("subresources") == {"status": {}} and "validation" not in got, got)
+    check("its columns", version.get("additionalPrinterColumns") == [{"name": "Size", "type": "integer", "jsonPath": ".spec.size"}], got)
+    check("its objects", wait_for(lambda: server.api.call("POST", "/apis/example.com/v1/namespaces/default/widgets", {"apiVersion": "example.com/v1", "kind": "Widget", "metadata": {"name": "w"}, "spec": {"size": 3}})[0] in (201, 409), 10), (server.api.call("POST", "/apis/example.com/v1/namespaces/default/widgets", {"apiVersion": "example.com/v1", "kind": "Widget", "metadata": {"name": "w"}, "spec": {"size": 3}}), server.api.get(path)))
+
+
+def test_no_provider(site):
+    config = Config(site, (["secrets"], [{"rot13": {}}]))
     bad = site.start_server(*config.flags(), wait=False)
     check("a provider that is none", wait_for(lambda: not bad.alive()) and "rot13" in bad.text(), bad.text())
 
 
-run([test_forms, test_rotation, test_without_key])
+run([test_forms, test_rotation, test_without_key, test_plain_refused, test_protobuf, test_old_definition, test_no_provider])

@@ -95,7 +95,7 @@ static void test_entry(void **state)
 	char node[] = "n1";
 	struct collection *c = collection_new(&store, "pods", true, index_node, node);
 	const char value[] = "{\"metadata\":{\"uid\":\"u\",\"labels\":{\"z\":\"1\",\"b\":\"2\"}}}";
-	struct entry *entry = entry_from_value(c, "pods/ns/name", 12, value, sizeof(value) - 1, 5, 4), *copy;
+	struct entry *entry = entry_from_value(c, "pods/ns/name", 12, value, sizeof(value) - 1, 5, 4, NULL), *copy;
 	static const char *const fields[][2] = {{"metadata.name", "name"}, {"metadata.namespace", "ns"}, {"spec.nodeName", "n1"}, {"status.phase", "Running"}};
 
 	assert_string_equal(entry->key, "ns/name");
@@ -129,7 +129,7 @@ static void test_encodings(void **state)
 {
 	static struct store store;
 	struct collection *c = collection_new(&store, "nodes", false, NULL, NULL);
-	struct entry *entry = entry_from_value(c, "nodes/n", 7, "{\"metadata\":{}}", 15, 5, 4);
+	struct entry *entry = entry_from_value(c, "nodes/n", 7, "{\"metadata\":{}}", 15, 5, 4, NULL);
 	int made = 0;
 
 	for (int i = 0; i < 3; i++)

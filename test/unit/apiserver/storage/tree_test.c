@@ -9,7 +9,7 @@ static struct entry *make(const char *key, uint64_t revision)
 	char path[32], value[64];
 	snprintf(path, sizeof(path), "t/%s", key);
 	int len = snprintf(value, sizeof(value), "{\"metadata\":{\"labels\":{\"last\":\"%c\"}}}", key[strlen(key) - 1]);
-	struct entry *entry = entry_from_value(collection, path, strlen(path), value, (size_t)len, revision, 1);
+	struct entry *entry = entry_from_value(collection, path, strlen(path), value, (size_t)len, revision, 1, NULL);
 
 	assert_non_null(entry);
 	return entry;
