@@ -93,7 +93,7 @@ const struct flag apiserver_flags[] = {
 	{.name = "audit-log-maxage", .kind = FLAG_INT, .offset = O(audit_log_maxage), .fallback = "0", .help = "days that old files of it are kept; 0: for ever", .min = 0, .max = 36500},
 	{.name = "audit-log-maxbackup", .kind = FLAG_INT, .offset = O(audit_log_maxbackup), .fallback = "0", .help = "how many old files of it are kept; 0: all", .min = 0, .max = 1000000},
 	{.name = "audit-log-maxsize", .kind = FLAG_INT, .offset = O(audit_log_maxsize), .fallback = "0", .help = "megabytes after which it is turned over; 0: 100", .min = 0, .max = 1000000},
-	{.name = "audit-log-mode", .kind = FLAG_STRING, .offset = O(audit_log_mode), .fallback = "blocking", .help = "blocking: events are written before the request goes on; batch: by a thread, through a queue; blocking-strict: as blocking"},
+	{.name = "audit-log-mode", .kind = FLAG_STRING, .offset = O(audit_log_mode), .fallback = "blocking", .help = "blocking: events are written before the request goes on; batch: by a thread, through a queue; blocking-strict: as blocking, and requests are refused whose event cannot be written"},
 	{.name = "audit-log-batch-buffer-size", .kind = FLAG_INT, .offset = O(audit_log_batch_buffer_size), .fallback = "10000", .help = "events that wait to be written; more are dropped", .min = 1, .max = 1000000},
 	{.name = "audit-log-batch-max-size", .kind = FLAG_INT, .offset = O(audit_log_batch_max_size), .fallback = "1", .help = "events written at once", .min = 1, .max = 1000000},
 	{.name = "audit-log-batch-max-wait", .kind = FLAG_DURATION, .offset = O(audit_log_batch_max_wait), .fallback = "0s", .help = "how long fewer wait for more"},

@@ -27,6 +27,7 @@ struct audit {
 static struct metric metrics[] = {
 	{.name = "apiserver_audit_event_total", .help = "Counter of audit events generated and sent to the audit backend.", .kind = METRIC_COUNTER},
 	{.name = "apiserver_audit_level_total", .help = "Counter of policy levels for audit events (1 per request).", .kind = METRIC_COUNTER, .labels = (const char *const[]){"level", NULL}},
+	{.name = "apiserver_audit_requests_rejected_total", .help = "Counter of requests rejected since their event could not be given to the audit backend.", .kind = METRIC_COUNTER},
 };
 
 __attribute__((constructor)) static void register_metrics(void) {
@@ -48,10 +49,10 @@ struct audit_event {
 	struct wall_time received;
 };
 
-/* "blocking" and "blocking-strict" differ in what becomes of a request whose event is lost: here it goes on with both. */
-static int is_batch(const char *flag, const char *mode, bool *ret, struct error *err) {
-	*ret = str_equal(mode, "batch");
-	if (*ret || str_equal(mode, "blocking") || str_equal(mode, "blocking-strict"))
+static int read_mode(const char *flag, const char *mode, struct audit_backend_options *ret, struct error *err) {
+	ret->batch = str_equal(mode, "batch");
+	ret->strict = str_equal(mode, "blocking-strict");
+	if (ret->batch || ret->strict || str_equal(mode, "blocking"))
 		return 0;
 	return error_set(err, EINVAL, "%s: invalid audit mode %s, allowed modes are \"batch,blocking,blocking-strict\"", flag, str_or(mode, ""));
 }
@@ -59,7 +60,7 @@ static int is_batch(const char *flag, const char *mode, bool *ret, struct error 
 static int start_log(struct audit *audit, const struct apiserver_options *o, struct error *err) {
 	struct audit_backend_options options = {.name = "log", .buffer_size = (size_t)o->audit_log_batch_buffer_size, .batch_size = (size_t)o->audit_log_batch_max_size, .batch_wait_ns = o->audit_log_batch_max_wait,
 		.process = audit_log_write};
-	int rc = is_batch("--audit-log-mode", o->audit_log_mode, &options.batch, err);
+	int rc = read_mode("--audit-log-mode", o->audit_log_mode, &options, err);
 	if (rc == 0)
 		rc = audit_log_open(o, &audit->log, err);
 	options.arg = audit->log;
@@ -69,7 +70,7 @@ static int start_log(struct audit *audit, const struct apiserver_options *o, str
 static int start_webhook(struct audit *audit, const struct apiserver_options *o, struct error *err) {
 	struct audit_backend_options options = {.name = "webhook", .buffer_size = (size_t)o->audit_webhook_batch_buffer_size, .batch_size = (size_t)o->audit_webhook_batch_max_size, .batch_wait_ns = o->audit_webhook_batch_max_wait,
 		.qps = o->audit_webhook_batch_throttle_enable ? o->audit_webhook_batch_throttle_qps : 0, .burst = o->audit_webhook_batch_throttle_burst, .process = audit_webhook_post};
-	int rc = is_batch("--audit-webhook-mode", o->audit_webhook_mode, &options.batch, err);
+	int rc = read_mode("--audit-webhook-mode", o->audit_webhook_mode, &options, err);
 	if (rc == 0)
 		rc = audit_webhook_open(o, &audit->webhook, err);
 	options.arg = audit->webhook;
@@ -248,10 +249,12 @@ void audit_object(struct request *r, const void *object) {
 
 /* ---- events ---- */
 
-static void tell(struct audit_event *e, enum audit_stage stage, const char *name, bool answered) {
+/* False where it is lost, and must not be. */
+static bool tell(struct audit_event *e, enum audit_stage stage, const char *name, bool answered) {
 	char text[40];
+	bool told = true;
 	if (e->omit & stage)
-		return;
+		return true;
 	json_t *event = json_pack("{s:s, s:s, s:s}", "kind", "Event", "apiVersion", "audit.k8s.io/v1", "level", audit_level_name(e->level));
 	json_object_set(event, "auditID", json_object_get(e->head, "auditID"));
 	json_object_set_new(event, "stage", json_string(name));
@@ -273,12 +276,13 @@ static void tell(struct audit_event *e, enum audit_stage stage, const char *name
 	char *line = json_dumps(event, JSON_COMPACT);
 	json_decref(event);
 	if (!line)
-		return;
+		return true;
 	autobytes struct bytes *bytes = bytes_new(line, strlen(line));
 	free(line);
 	metric_add(metric_label(&metrics[0]), 1);
 	for (size_t i = 0; i < e->audit->backend_count; i++)
-		audit_backend_tell(e->audit->backends[i], bytes);
+		told = audit_backend_tell(e->audit->backends[i], bytes) && told;
+	return told;
 }
 
 static void end(void *arg) {
@@ -328,9 +332,13 @@ static struct audit_event *event_of(struct request *r) {
 
 int step_audit(struct request *r, struct error *err) {
 	struct audit_event *e = event_of(r);
-	if (e)
-		tell(e, AUDIT_RECEIVED, "RequestReceived", false);
-	return 0;
+	if (!e || tell(e, AUDIT_RECEIVED, "RequestReceived", false))
+		return 0;
+	e->complete = true;
+	r->audit = NULL;
+	metric_add(metric_label(&metrics[2]), 1);
+	request_respond_internal_text(r, "failed to store audit event");
+	return REQUEST_TAKEN;
 }
 
 void audit_unauthenticated(struct request *r) {

@@ -30,10 +30,11 @@ __attribute__((constructor)) static void register_metrics(void) {
 	metrics_register(metrics, array_len(metrics));
 }
 
-static void process(struct audit_backend *b, struct bytes **events, size_t count) {
+static bool process(struct audit_backend *b, struct bytes **events, size_t count) {
 	int failed = b->options.process(b->options.arg, events, count);
 	if (failed)
 		metric_add(metric_label(&metrics[0], b->options.name), (double)count);
+	return failed == 0;
 }
 
 /* ---- the thread ---- */
@@ -154,11 +155,11 @@ int audit_backend_start(const struct audit_backend_options *options, struct audi
 	return rc ? error_set_errno(err, rc, "start a thread for audit events") : 0;
 }
 
-void audit_backend_tell(struct audit_backend *b, struct bytes *event) {
-	if (b->options.batch)
-		enqueue(b, event);
-	else
-		process(b, &event, 1);
+bool audit_backend_tell(struct audit_backend *b, struct bytes *event) {
+	if (!b->options.batch)
+		return process(b, &event, 1) || !b->options.strict;
+	enqueue(b, event);
+	return true;
 }
 
 void audit_backend_stop(struct audit_backend *b) {

@@ -114,6 +114,8 @@ void request_respond_encoded(struct request *r, int code, const struct api_type 
 /* The same of a Status. */
 void request_respond_status(struct request *r, int code, const char *json, size_t len);
 void request_respond_text(struct request *r, int code, const char *text);
+/* A 500 of what stands before the API itself, in plain text that quotes the request. */
+void request_respond_internal_text(struct request *r, const char *why);
 /* Status Success, as deletions answer. */
 void request_respond_success(struct request *r, const char *name, const char *uid);
 /* Adds the warnings collected as headers. Called by the functions above. */

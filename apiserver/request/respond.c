@@ -87,6 +87,36 @@ void request_respond_text(struct request *r, int code, const char *text) {
 	http_respond(r->http, code, "text/plain; charset=utf-8", text, strlen(text));
 }
 
+/* What a browser might take for markup. */
+static void append_sanitized(struct buf *out, const char *text) {
+	for (const char *p = text; *p; p++) {
+		if (*p == '&')
+			buf_append_str(out, "&amp;");
+		else if (*p == '<')
+			buf_append_str(out, "&lt;");
+		else if (*p == '>')
+			buf_append_str(out, "&gt;");
+		else
+			buf_append_char(out, *p);
+	}
+}
+
+void request_respond_internal_text(struct request *r, const char *why) {
+	const char *query = http_query_string(r->http);
+	autobuf struct buf text = BUF_INIT(1 << 20), uri = BUF_INIT(1 << 20);
+	buf_printf(&uri, "%s%s%s", r->path, *query ? "?" : "", query);
+	buf_append_str(&text, "Internal Server Error: ");
+	struct buf quoted = BUF_INIT(1 << 20);
+	buf_append_json_string(&quoted, uri.data, uri.len);
+	append_sanitized(&text, quoted.data);
+	buf_done(&quoted);
+	buf_append_str(&text, ": ");
+	append_sanitized(&text, why);
+	buf_append_char(&text, '\n');
+	http_add_header(r->http, "X-Content-Type-Options", "nosniff");
+	request_respond_text(r, 500, text.data);
+}
+
 void request_respond_success(struct request *r, const char *name, const char *uid) {
 	struct buf out = BUF_INIT(64 << 10);
 	buf_append_str(&out, "{\"kind\":\"Status\",\"apiVersion\":\"v1\",\"metadata\":{},\"status\":\"Success\"");

@@ -7,7 +7,7 @@ usage: test/integration/audit.py BUILD_DIR [TEST...]     prints "N passed, N fai
 import json, os, sys
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "lib"))
 from hooks import Hooks, patch
-from servers import Watch, check, run, wait_for
+from servers import Api, Watch, check, run, wait_for
 
 NS = "/api/v1/namespaces/default/"
 GROUP = "/apis/admissionregistration.k8s.io/v1/"
@@ -163,4 +163,18 @@ def test_batches(site):
     check("a mode that is none", wait_for(lambda: not bad.alive()) and "invalid audit mode" in bad.text(), bad.text())
 
 
-run([test_events, test_annotations, test_files, test_strangers, test_batches])
+def test_strict(site):
+    """What cannot be told does not happen, where the mode says so: no disk can be written in /dev/full."""
+    policy = os.path.join(site.folder, "policy.yaml")
+    with open(policy, "w") as f:
+        f.write("apiVersion: audit.k8s.io/v1\nkind: Policy\nrules:\n- {level: None, nonResourceURLs: [\"/readyz*\"]}\n- {level: Metadata, users: [admin]}\n")
+    for mode, code in (("blocking", 201), ("blocking-strict", 500)):
+        api = site.start_server("--audit-policy-file", policy, "--audit-log-path", "/dev/full", "--audit-log-mode", mode).api
+        s, o, h = api.call("POST", NS + "configmaps?fieldManager=a%26b&pretty=false", {"metadata": {"name": mode}})
+        check(mode, s == code, (s, o))
+    check("the answer", o == 'Internal Server Error: "%sconfigmaps?fieldManager=a%%26b&amp;pretty=false": failed to store audit event\n' % NS and h["Content-Type"] == "text/plain; charset=utf-8" and h["X-Content-Type-Options"] == "nosniff", (o, h))
+    robot = Api(api.port, "usertoken")
+    check("nothing was done", robot.call("GET", NS + "configmaps/" + mode)[0] == 403 and site.etcdctl("get", "/registry/configmaps/default/" + mode) == "")
+
+
+run([test_events, test_annotations, test_files, test_strangers, test_batches, test_strict])
