@@ -126,7 +126,8 @@ static int connect_client(struct program *program, struct error *err)
 		config->servers.items[0] = xstrdup(s->master);
 		config->servers.len = 1;
 	}
-	return client_new(config, &program->client, err);
+	r = client_new(config, &program->client, err);
+	return r ? r : daemon_guard(program->daemon, config, err);
 }
 
 static int run(struct program *program, struct error *err)
@@ -223,7 +224,7 @@ int main(int argc, char **argv)
 	autofree struct flag *flags = collect_flags(&flag_count);
 	const struct config_page page = {"kubecontrollermanager.config.k8s.io", "kubecontrollermanager.config.k8s.io/v1alpha1", "KubeControllerManagerConfiguration", settings_config_rows, settings_config_count};
 	struct daemon_program row = {"coracle-controller-manager", "Runs the controllers of a cluster.", flags, flag_count,
-		offsetof(struct settings, common), &page, DEFAULT_PORT};
+		offsetof(struct settings, common), &page, DEFAULT_PORT | DAEMON_GUARDED};
 	int r = daemon_start(&row, argc, argv, &program.settings, &program.daemon);
 	if (r)
 		return r > 0 ? r - 1 : 1;

@@ -6,9 +6,8 @@
 #include "common/daemon/daemon.h"
 
 struct settings {
-	char *kubeconfig, *master, *authentication_kubeconfig, *authorization_kubeconfig;
+	char *kubeconfig, *master;
 	char *config;
-	char *client_ca_file;
 	struct daemon_options common;
 
 	bool leader_elect;

@@ -19,6 +19,7 @@ struct options {
 #define FLAG(name, kind, field, fallback, help) {name, 0, kind, offsetof(struct options, field), fallback, help, 0, 0}
 static const struct flag flags[] = {
 	DAEMON_FLAGS(struct options, common),
+	DAEMON_GUARD_FLAGS(struct options, common.guard),
 	FLAG("kubeconfig", FLAG_STRING, kubeconfig, NULL, "how to reach the API server"),
 	FLAG("scheduler-name", FLAG_STRING, scheduler_name, "default-scheduler", "pods that name this scheduler are placed"),
 	FLAG("leader-elect", FLAG_BOOL, leader_elect, "true", "only the holder of a Lease works"),
@@ -28,9 +29,9 @@ static const struct flag flags[] = {
 	FLAG("leader-elect-resource-name", FLAG_STRING, lock_name, "kube-scheduler", "name of the Lease"),
 	FLAG("leader-elect-resource-namespace", FLAG_STRING, lock_namespace, "kube-system", "its namespace"),
 	{"concurrent-bindings", 0, FLAG_INT, offsetof(struct options, binders), "16", "bindings written at a time", 1, 256},
-	DAEMON_FLAG_NO_EFFECT("config"), DAEMON_FLAG_NO_EFFECT("authentication-kubeconfig"), DAEMON_FLAG_NO_EFFECT("authorization-kubeconfig"),
+	DAEMON_FLAG_NO_EFFECT("config"),
 	DAEMON_FLAG_NO_EFFECT("leader-elect-resource-lock"), DAEMON_FLAG_NO_EFFECT("feature-gates"), DAEMON_FLAG_NO_EFFECT("kube-api-qps"),
-	DAEMON_FLAG_NO_EFFECT("kube-api-burst"), DAEMON_FLAG_NO_EFFECT("profiling"), DAEMON_FLAG_NO_EFFECT("authorization-always-allow-paths"),
+	DAEMON_FLAG_NO_EFFECT("kube-api-burst"), DAEMON_FLAG_NO_EFFECT("profiling"),
 };
 static const struct config_row config_rows[] = {
 	CONFIG_ROW("profiles[].schedulerName", "scheduler-name"),
@@ -46,7 +47,7 @@ static const struct config_page config_page = {"componentconfig", "kubescheduler
 
 static const struct daemon_program program = {
 	.name = "coracle-scheduler", .summary = "Gives pods their nodes.", .flags = flags, .flag_count = array_len(flags),
-	.common_offset = offsetof(struct options, common), .config = &config_page, .default_port = 10259,
+	.common_offset = offsetof(struct options, common), .config = &config_page, .default_port = 10259 | DAEMON_GUARDED,
 };
 
 struct run {
@@ -86,9 +87,13 @@ static int serve(struct daemon *daemon, const struct options *options, struct er
 	int r = client_config_load(options->kubeconfig, NULL, &config, err);
 	if (r == 0)
 		r = client_new(&config, &client, err);
+	if (r == 0)
+		r = daemon_guard(daemon, &config, err);
 	client_config_done(&config);
-	if (r < 0)
+	if (r < 0) {
+		client_free(client);
 		return r;
+	}
 	struct run run = {.daemon = daemon, .lock = PTHREAD_MUTEX_INITIALIZER};
 	run.scheduler = scheduler_new(client, &(struct scheduler_options){.name = options->scheduler_name, .binders = (unsigned)options->binders});
 	daemon_ready(daemon);

@@ -31,6 +31,7 @@ enum {
 	PAGE_MAX = 1 << 20,
 };
 #define PLAIN_TEXT "text/plain; charset=utf-8"
+#define NOT_YET "the server does not let clients in yet\n"
 #define OWN_PREFIX "coracle-"
 
 struct daemon {
@@ -44,10 +45,16 @@ struct daemon {
 	pthread_mutex_t lock;  /* guards handler, arg */
 	http_handler handler;
 	void *arg;
+	_Atomic(struct guard *) guard; /* NULL: nobody is let in yet */
 	atomic_bool ready;
 	atomic_int exit_code;
 	int signal_fd, stop_fd;
 };
+
+static bool is_guarded(const struct daemon *daemon)
+{
+	return daemon->program->default_port & DAEMON_GUARDED;
+}
 
 static bool is_loopback(const struct sockaddr *address)
 {
@@ -62,7 +69,7 @@ static bool is_loopback(const struct sockaddr *address)
 /* What is not for everybody who reaches the port: how the daemon was set up, and where it asks for TLS its metrics. */
 static bool may_read(struct daemon *daemon, struct http_request *req, bool metrics)
 {
-	if ((metrics && daemon->plain) || is_loopback(http_peer_address(req)) || http_peer_certificate(req))
+	if (is_guarded(daemon) || (metrics && daemon->plain) || is_loopback(http_peer_address(req)) || http_peer_certificate(req))
 		return true;
 	http_respond(req, 401, PLAIN_TEXT, "Unauthorized\n", 13);
 	return false;
@@ -112,7 +119,7 @@ static bool answer_own(struct daemon *daemon, struct http_request *req)
 	return true;
 }
 
-static void handle(struct http_request *req, void *arg)
+static void serve(struct http_request *req, void *arg)
 {
 	struct daemon *daemon = arg;
 	if (health_answer(daemon->health, req))
@@ -127,6 +134,30 @@ static void handle(struct http_request *req, void *arg)
 		handler(req, handler_arg);
 	else
 		http_respond(req, 404, PLAIN_TEXT, "404 page not found\n", 19);
+}
+
+static void handle(struct http_request *req, void *arg)
+{
+	struct daemon *daemon = arg;
+	if (!is_guarded(daemon)) {
+		serve(req, daemon);
+		return;
+	}
+	struct guard *guard = atomic_load(&daemon->guard);
+	if (guard)
+		guard_handle(guard, req);
+	else
+		http_respond(req, 503, PLAIN_TEXT, NOT_YET, sizeof(NOT_YET) - 1);
+}
+
+int daemon_guard(struct daemon *daemon, const struct client_config *own, struct error *err)
+{
+	const struct daemon_options *common = (const void *)((const char *)daemon->options + daemon->program->common_offset);
+	struct guard *guard;
+	int rc = guard_new(&common->guard, own, serve, daemon, &guard, err);
+	if (rc == 0)
+		atomic_store(&daemon->guard, guard);
+	return rc;
 }
 
 static void on_warning(const char *message, void *arg)
@@ -147,6 +178,11 @@ static int start_server(struct daemon *daemon, const struct daemon_options *comm
 	options.cert_file = common->tls_cert_file;
 	options.key_file = common->tls_key_file;
 	options.client_ca_file = common->client_ca_file;
+	autofree char *policy = NULL;
+	int rc = http_tls_policy(common->tls_min_version, common->tls_cipher_suites.items, common->tls_cipher_suites.len, &policy, err);
+	if (rc < 0)
+		return rc;
+	options.tls_policy = policy;
 	options.threads = 1;
 	options.max_body = REQUEST_MAX;
 	options.max_connections = CONNECTIONS_MAX;
@@ -155,7 +191,7 @@ static int start_server(struct daemon *daemon, const struct daemon_options *comm
 	options.arg = daemon;
 	options.on_warning = on_warning;
 	if (options.tls && str_empty(common->tls_cert_file) && str_empty(common->tls_key_file)) {
-		int rc = selfsigned_make(&daemon->own, err);
+		rc = selfsigned_make(&daemon->own, err);
 		if (rc < 0)
 			return rc;
 		options.cert_file = daemon->own.cert_path;
@@ -262,6 +298,7 @@ void daemon_free(struct daemon *daemon)
 	if (!daemon)
 		return;
 	http_server_stop(daemon->server, 0);
+	guard_free(daemon->guard);
 	selfsigned_done(&daemon->own);
 	health_free(daemon->health);
 	if (daemon->signal_fd >= 0)

@@ -20,6 +20,7 @@
 
 #include "common/base/error.h"
 #include "common/base/flags.h"
+#include "common/daemon/guard.h"
 #include "common/daemon/zpages.h"
 #include "common/http/http.h"
 
@@ -31,6 +32,9 @@ struct daemon_options {
 	int64_t secure_port;  /* 0: none; -1: the program's default */
 	char *tls_cert_file, *tls_key_file; /* neither: a certificate signed by itself, new at each start */
 	char *client_ca_file; /* whose certificates may read /metrics from afar */
+	char *tls_min_version;
+	struct flag_list tls_cipher_suites;
+	struct guard_options guard; /* of programs that have DAEMON_GUARD_FLAGS too */
 };
 #define DAEMON_FLAG_NO_EFFECT(flag_name) {flag_name, 0, FLAG_IGNORED, 0, NULL, "accepted for compatibility, without effect", 0, 0}
 #define DAEMON_FLAGS(type, member)                                                                                                                                   \
@@ -41,7 +45,9 @@ struct daemon_options {
 		{"tls-cert-file", 0, FLAG_STRING, offsetof(type, member.tls_cert_file), NULL, "its certificate; without one it makes its own", 0, 0},                    \
 		{"tls-private-key-file", 0, FLAG_STRING, offsetof(type, member.tls_key_file), NULL, "its key", 0, 0},                                                    \
 		{"client-ca-file", 0, FLAG_STRING, offsetof(type, member.client_ca_file), NULL, "CA of the clients that may read metrics from afar", 0, 0},              \
-		DAEMON_FLAG_NO_EFFECT("cert-dir"), DAEMON_FLAG_NO_EFFECT("tls-cipher-suites"), DAEMON_FLAG_NO_EFFECT("tls-min-version"),                                 \
+		{"tls-min-version", 0, FLAG_STRING, offsetof(type, member.tls_min_version), NULL, "VersionTLS12 or VersionTLS13", 0, 0},                                  \
+		{"tls-cipher-suites", 0, FLAG_STRING_LIST, offsetof(type, member.tls_cipher_suites), NULL, "suites of TLS 1.2 that are offered; none: the library's", 0, 0}, \
+		DAEMON_FLAG_NO_EFFECT("cert-dir"),                                                                                                                       \
 		DAEMON_FLAG_NO_EFFECT("tls-sni-cert-key"), DAEMON_FLAG_NO_EFFECT("http2-max-streams-per-connection"),                                                    \
 		DAEMON_FLAG_NO_EFFECT("permit-port-sharing"), DAEMON_FLAG_NO_EFFECT("permit-address-sharing"), DAEMON_FLAG_NO_EFFECT("vmodule"),                         \
 		DAEMON_FLAG_NO_EFFECT("log-flush-frequency"), DAEMON_FLAG_NO_EFFECT("log-text-split-stream"), DAEMON_FLAG_NO_EFFECT("log-text-info-buffer-size"),        \
@@ -55,10 +61,12 @@ struct daemon_program {
 	size_t flag_count;
 	size_t common_offset;     /* of struct daemon_options in the options */
 	const struct config_page *config; /* what /configz shows; NULL: it has none */
-	int default_port;         /* of the health server; 0: none unless asked for. Or'ed with DAEMON_PLAIN where it has one */
+	int default_port;         /* of the health server; 0: none unless asked for. Or'ed with one of those below, or none */
 };
 /* HTTP instead of HTTPS, and metrics for all who reach it, as kube-proxy and CoreDNS serve them. */
 #define DAEMON_PLAIN (1 << 16)
+/* What its server shows is only for who may; see daemon_guard(). Without it: for who comes from the machine itself, or with a certificate. */
+#define DAEMON_GUARDED (1 << 17)
 
 struct daemon;
 /*
@@ -67,6 +75,11 @@ struct daemon;
  */
 int daemon_start(const struct daemon_program *program, int argc, char **argv, void *options, struct daemon **ret);
 void daemon_free(struct daemon *daemon);
+/*
+ * Lets clients in from now on, each as far as the API server says he may (common/daemon/guard.h); before, a guarded program answers 503. The API server that `own` names
+ * reviews tokens and permissions where flags name no other.
+ */
+int daemon_guard(struct daemon *daemon, const struct client_config *own, struct error *err);
 /* A named check of /healthz, /livez and /readyz (readiness only where ready_only). fn returns false, with an error, where it does not hold. Before others threads may ask; any time after daemon_start. */
 /* Its error is logged at --v=2; it runs on an I/O thread and must not block. */
 void daemon_add_check(struct daemon *daemon, const char *name, bool ready_only, bool (*fn)(void *arg, struct error *err), void *arg);

@@ -6,6 +6,22 @@ import signal
 import subprocess
 
 LEASE = ("lease", "kube-controller-manager", "-n", "kube-system")
+SCRAPER = """
+apiVersion: v1
+kind: ServiceAccount
+metadata: {name: measurer, namespace: default}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRole
+metadata: {name: measurer}
+rules: [{nonResourceURLs: [/metrics], verbs: [get]}]
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRoleBinding
+metadata: {name: measurer}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: measurer}
+subjects: [{kind: ServiceAccount, name: measurer, namespace: default}]
+"""
 APP = """
 apiVersion: apps/v1
 kind: Deployment
@@ -19,6 +35,26 @@ spec:
       nodeSelector: {no: where}
       containers: [{name: main, image: "docker.io/library/busybox:v1", imagePullPolicy: Never, command: [sleep, "1000"]}]
 """
+
+
+def test_who_may_measure_manager_and_scheduler(c):
+    c.apply(SCRAPER)
+    c.kubectl("create", "serviceaccount", "unmeasured")
+    measurer, nobody = (c.kubectl("create", "token", name).stdout.strip() for name in ("measurer", "unmeasured"))
+    admin = ["--cert", c.admin_file("cert"), "--key", c.admin_file("key")]
+
+    def ask(port, path, *how):
+        return c.inside(["curl", "-sk", "-o", "/dev/null", "-w", "%{http_code}", *how, f"https://{c.node_ip}:{port}{path}"]).stdout
+
+    def bearer(token):
+        return ["-H", f"Authorization: Bearer {token}"]
+
+    for port in (10257, 10259):
+        for path, how, code in (("/healthz", [], "200"), ("/metrics", [], "403"), ("/metrics", bearer("nonsense"), "401"), ("/metrics", bearer(nobody), "403"), ("/metrics", bearer(measurer), "200"),
+                                ("/configz", bearer(measurer), "403"), ("/configz", admin, "200"), ("/metrics", admin, "200")):
+            got = ask(port, path, *how)
+            assert got == code, f"{port}{path} {how}: {code}, not {got}"
+    c.kubectl("delete", "clusterrole/measurer", "clusterrolebinding/measurer", "serviceaccount/measurer", "serviceaccount/unmeasured")
 
 
 class Manager:

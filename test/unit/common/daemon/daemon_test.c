@@ -65,6 +65,10 @@ static void test_flags(void **state)
 	char *good[] = {(char *)"tester", (char *)"-v", (char *)"3", (char *)"--secure-port=0"};
 	assert_int_equal(daemon_start(&program, 2, bad, &options, &daemon), 3);
 	assert_int_equal(daemon_start(&program, 2, version, &options, &daemon), 1);
+	char *no_tls[] = {(char *)"tester", (char *)"--tls-min-version=VersionTLS9", (char *)"--secure-port=10"};
+	assert_true(daemon_start(&program, 3, no_tls, &options, &daemon) < 0);
+	flags_done(flags, array_len(flags), &options);
+	options = (struct options){0};
 	assert_int_equal(daemon_start(&program, 4, good, &options, &daemon), 0);
 	assert_int_equal(options.common.verbosity, 3);
 	assert_int_equal(daemon_port(daemon), 0);
