@@ -44,6 +44,7 @@ struct controller {
 	unsigned workers;             /* unless the flag says otherwise; 0: no queue */
 	int retry_first_ms, retry_most_ms; /* of the back-off of what failed, which doubles; 0: 5 and 1,000,000 */
 	bool off_by_default;
+	const char *gate;             /* the feature gate that --feature-gates may close on it; NULL: it is for good */
 	bool (*enabled)(const struct settings *settings); /* NULL: always; false: what it needs is not set */
 	int (*check)(const struct settings *settings, struct error *err); /* NULL: whatever is set will do; an error: the manager does not start */
 	const struct controller_watch *watches; /* ended by CACHED_NONE */

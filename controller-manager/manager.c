@@ -308,6 +308,36 @@ int manager_check_names(const struct flag_list *wanted, struct error *err)
 	return 0;
 }
 
+/* Sets *open where the item ("name=value") is about this gate. */
+static bool gate_item(const char *item, const char *gate, bool *open)
+{
+	size_t len = strlen(gate);
+	if (strncmp(item, gate, len) != 0 || item[len] != '=')
+		return false;
+	*open = strcasecmp(item + len + 1, "true") == 0;
+	return true;
+}
+
+/* Gates are open until they are closed; the last word counts. */
+static bool gate_is_open(const struct controller *controller, const struct settings *settings)
+{
+	bool open = true;
+	for (size_t i = 0; i < settings->feature_gates.len && controller->gate; i++)
+		gate_item(settings->feature_gates.items[i], controller->gate, &open);
+	return open;
+}
+
+static void warn_of_gates(const struct settings *settings)
+{
+	for (size_t i = 0; i < settings->feature_gates.len; i++) {
+		bool known = false, open;
+		for (size_t j = 0; j < controller_count && !known; j++)
+			known = controllers[j]->gate && gate_item(settings->feature_gates.items[i], controllers[j]->gate, &open);
+		if (!known)
+			log_warning("feature gate has no effect here", LOG_STR("gate", settings->feature_gates.items[i]));
+	}
+}
+
 int manager_check_settings(const struct settings *settings, struct error *err)
 {
 	for (size_t i = 0; i < controller_count; i++) {
@@ -383,9 +413,10 @@ struct manager *manager_new(const struct manager_options *options)
 	manager->running = xcalloc(controller_count, sizeof(struct running));
 	manager->recorders = MAP_INIT(free_recorder);
 	pthread_mutex_init(&manager->events_lock, NULL);
+	warn_of_gates(settings);
 	for (size_t i = 0; i < controller_count; i++) {
 		const struct controller *controller = controllers[i];
-		if (!controller_is_enabled(controller, &settings->controllers))
+		if (!controller_is_enabled(controller, &settings->controllers) || !gate_is_open(controller, settings))
 			continue;
 		if (controller->enabled && !controller->enabled(settings)) {
 			log_info("controller is not set up by flags, so it does not run", LOG_STR("controller", controller->name));

@@ -17,7 +17,7 @@ const struct flag settings_flags[] = {
 	{.name = "leader-elect-resource-namespace", .kind = FLAG_STRING, .offset = S(leader_elect_resource_namespace), .fallback = "kube-system", .help = "Namespace of the lease."},
 	{.name = "controllers", .kind = FLAG_STRING_LIST, .offset = S(controllers), .fallback = "*", .help = "Which to run: *, name, -name."},
 	{.name = "controller-shutdown-timeout", .kind = FLAG_DURATION, .offset = S(controller_shutdown_timeout), .fallback = "10s", .help = "When told to stop, end after this time whatever the workers do."},
-	{.name = "feature-gates", .kind = FLAG_STRING_MAP, .offset = S(feature_gates), .help = "Accepted; gates of Kubernetes that are on by default are on."},
+	{.name = "feature-gates", .kind = FLAG_STRING_MAP, .offset = S(feature_gates), .help = "Gate=true or false; of effect are those of controllers (controller-manager/README.md)."},
 	{.name = "kube-api-qps", .kind = FLAG_DOUBLE, .offset = S(kube_api_qps), .fallback = "0", .help = "Requests a second to the API server; 0: no limit."},
 	{.name = "kube-api-burst", .kind = FLAG_INT, .offset = S(kube_api_burst), .fallback = "30", .help = "Burst of the above."},
 	{.name = "service-account-private-key-file", .kind = FLAG_STRING, .offset = S(service_account_private_key_file), .help = "PEM key that signs tokens of service account secrets."},
@@ -61,6 +61,9 @@ const struct flag settings_flags[] = {
 	{.name = "horizontal-pod-autoscaler-initial-readiness-delay", .kind = FLAG_DURATION, .offset = S(hpa_initial_readiness_delay), .fallback = "30s", .help = "Unreadiness of a pod this young is its first."},
 	{.name = "horizontal-pod-autoscaler-tolerance", .kind = FLAG_DOUBLE, .offset = S(hpa_tolerance), .fallback = "0.1", .help = "Difference that is not worth a change."},
 	{.name = "legacy-service-account-token-clean-up-period", .kind = FLAG_DURATION, .offset = S(legacy_token_clean_up_period), .fallback = "8760h", .help = "Unused tokens of old are invalid after this time, and gone after twice as long."},
+	/* Known to Kubernetes, and not to be taken lightly. */
+	{.name = "enable-leader-migration", .kind = FLAG_REFUSED, .help = "the controllers it moves to a cloud's own manager are not part of this one"},
+	{.name = "leader-migration-config", .kind = FLAG_REFUSED, .help = "the controllers it moves to a cloud's own manager are not part of this one"},
 	/* Known to Kubernetes, of no effect here. */
 	{.name = "attach-detach-reconcile-sync-period", .kind = FLAG_IGNORED},
 	{.name = "cluster-signing-legacy-unknown-cert-file", .kind = FLAG_IGNORED},

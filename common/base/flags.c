@@ -158,8 +158,9 @@ static int take_value(struct walk *walk, struct token *token, struct error *err)
 		token->value = "true";
 		return 0;
 	}
-	/* Whether an ignored flag is a bool is not known: what looks like another flag is not its value. */
-	if (token->flag->kind == FLAG_IGNORED && (!next || next[0] == '-')) {
+	/* Whether an ignored flag is a bool is not known: what looks like another flag is not its value. A refused one is refused whatever its value. */
+	bool unknown = token->flag->kind == FLAG_IGNORED || token->flag->kind == FLAG_REFUSED;
+	if (unknown && (!next || next[0] == '-')) {
 		token->value = "";
 		return 0;
 	}

@@ -255,6 +255,7 @@ const struct controller device_taint_eviction_controller = {
 	.account = "device-taint-eviction-controller",
 	.concurrency_flag = "concurrent-device-taint-eviction-syncs",
 	.workers = 4,
+	.gate = "DRADeviceTaints",
 	.metrics = metrics,
 	.metric_count = array_len(metrics),
 	.watches = (const struct controller_watch[]){{.what = CACHED_PODS, .wake = wake_by_pod, .gone = pod_gone, .matters = pod_matters, .latest_only = true},

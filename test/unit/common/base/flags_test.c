@@ -89,6 +89,7 @@ static void mistakes_name_the_flag(void **state)
 		{"--labels=a", "invalid argument \"a\" for \"--labels\" flag: must be formatted as key=value"},
 		{"stray", "unexpected argument: stray"},
 		{"--guard=strict", "flag --guard is not served by this program: see --name"},
+		{"--guard", "flag --guard is not served by this program: see --name"},
 	};
 	for (size_t i = 0; i < array_len(bad); i++) {
 		struct options o = {0};
