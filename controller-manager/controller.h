@@ -94,7 +94,7 @@ const char *reconciler_component(const struct reconciler *r);
 
 /* Milliseconds until `then`, at least 1; what a reconcile returns to be called again. INT32_MAX at most. */
 int milliseconds_until(struct wall_time then);
-/* then = t + seconds */
+/* t + seconds; the end of time where there is no such moment */
 struct wall_time time_after(struct wall_time t, int64_t seconds);
 
 #endif

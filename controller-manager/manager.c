@@ -199,13 +199,15 @@ const char *reconciler_component(const struct reconciler *r)
 
 int milliseconds_until(struct wall_time then)
 {
-	int64_t ms = (time_diff_ns(then, clock_wall()) + NSEC_PER_MSEC - 1) / NSEC_PER_MSEC;
+	int64_t left = time_diff_ns(then, clock_wall()), ms = left / NSEC_PER_MSEC + (left % NSEC_PER_MSEC > 0);
 	return ms < 1 ? 1 : ms > INT32_MAX ? INT32_MAX : (int)ms;
 }
 
 struct wall_time time_after(struct wall_time t, int64_t seconds)
 {
-	t.sec += seconds;
+	/* Who says so long means for ever. */
+	if (__builtin_add_overflow(t.sec, seconds, &t.sec))
+		t.sec = seconds < 0 ? INT64_MIN : INT64_MAX;
 	return t;
 }
 

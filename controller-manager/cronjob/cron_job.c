@@ -280,7 +280,7 @@ static int run_schedule(struct sync *s, struct error *err)
 			"too many missed start times. Set or decrease .spec.startingDeadlineSeconds or check clock skew");
 	if (!due)
 		return 0;
-	if (cron->spec.starting_deadline_seconds && due + *cron->spec.starting_deadline_seconds < now) {
+	if (cron->spec.starting_deadline_seconds && now - due > *cron->spec.starting_deadline_seconds) {
 		char when[48];
 		struct tm tm;
 		strftime(when, sizeof(when), "%a, %d %b %Y %H:%M:%S +0000", gmtime_r(&(time_t){due}, &tm));

@@ -67,6 +67,7 @@ static const struct scenario jobs[] = {
 	{.name = "none is none too many", .owner = ON_FAILURE("\"backoffLimit\":0,"), .pods = "a Running" MINE, .conditions = ""},
 	{.name = "the deadline ends it", .owner = JOB("\"activeDeadlineSeconds\":60,"), .pods = "a Running ready" MINE, .writes = DELETE("a") STATUS, .conditions = "FailureTarget True DeadlineExceeded\n"},
 	{.name = "and is waited for", .owner = JOB("\"activeDeadlineSeconds\":90,"), .pods = "a Running ready" MINE, .after_s = 30},
+	{.name = "and one past all time never comes", .owner = JOB("\"activeDeadlineSeconds\":9223372036854775807,"), .pods = "a Running ready" MINE, .conditions = ""},
 	{.name = "what fails after success does not undo it", .owner = JOB_WITH("", "\"backoffLimit\":0,\"completionMode\":\"Indexed\",\"completions\":2,\"parallelism\":2,\"successPolicy\":{\"rules\":[{\"succeededIndexes\":\"0\"}]},",
 		"\"startTime\":\"2027-01-15T07:59:00Z\",\"completedIndexes\":\"0\",\"succeeded\":1,\"conditions\":[{\"type\":\"SuccessCriteriaMet\",\"status\":\"True\",\"reason\":\"SuccessPolicy\",\"message\":\"m\"}]"),
 		.pods = "b Failed exit=1 " INDEX("1") MINE, .rounds = 2, .status = "{\"failed\":1,\"succeeded\":1}", .conditions = "SuccessCriteriaMet True SuccessPolicy\nComplete True SuccessPolicy\n"},

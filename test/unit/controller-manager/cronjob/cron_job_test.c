@@ -23,6 +23,7 @@ static const struct scenario rows[] = {
 	{.name = "what is to come is waited for", .owner = CRON_AT("30 * * * *", "", LAST("07:30:00")), .writes = "", .after_s = 1800},
 	{.name = "of what was missed only the last", .owner = CRON_AT("*/10 * * * *", "", LAST("07:20:00")), .writes = MADE("30000000") STATUS},
 	{.name = "unless it is too late", .owner = CRON_AT("15 * * * *", ",\"startingDeadlineSeconds\":60", LAST("06:15:00")), .writes = ""},
+	{.name = "for which there may be all the time there is", .owner = CRON("0 * * * *", ",\"startingDeadlineSeconds\":9223372036854775807"), .writes = MADE("30000000") STATUS},
 	{.name = "a hundred missed are told", .owner = CRON_AT("* * * * *", "", LAST("01:00:00")), .writes = MADE("30000000") STATUS, .event = "event tick Warning TooManyMissedTimes"},
 	{.name = "suspended", .owner = CRON("0 * * * *", ",\"suspend\":true"), .writes = "", .after_s = -1},
 	{.name = "a line that cannot be read", .owner = CRON("every hour", ""), .writes = "", .event = "event tick Warning UnparseableSchedule: unparseable schedule: \"every hour\" : ", .after_s = -1},

@@ -206,8 +206,10 @@ static void test_toleration_seconds(void **state)
 	add_pod("ten", "{\"key\":\"k\",\"operator\":\"Exists\",\"tolerationSeconds\":10},{\"operator\":\"Exists\",\"tolerationSeconds\":20}");
 	add_pod("zero", "{\"key\":\"k\",\"operator\":\"Exists\",\"tolerationSeconds\":0}");
 	add_pod("first", "{\"operator\":\"Exists\"},{\"key\":\"k\",\"operator\":\"Exists\",\"tolerationSeconds\":1}");
+	add_pod("ages", "{\"key\":\"k\",\"operator\":\"Exists\",\"tolerationSeconds\":9223372036854775806}");
 	assert_int_equal(fake_reconcile_all(&r, CACHED_PODS), 10000);
 	assert_null(fake_live(CACHED_PODS, "n", "none"));
+	assert_non_null(fake_live(CACHED_PODS, "n", "ages"));
 	assert_null(fake_live(CACHED_PODS, "n", "other"));
 	assert_null(fake_live(CACHED_PODS, "n", "zero"));
 	assert_non_null(fake_live(CACHED_PODS, "n", "ever"));
