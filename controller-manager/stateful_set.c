@@ -30,8 +30,10 @@ struct sync {
 	struct history history;
 	struct apps_v1_controller_revision *current, *update; /* borrowed from history */
 	struct informer_list pods;
-	const struct core_v1_pod **replicas; /* by ordinal less start; NULL: not there */
+	const struct core_v1_pod **members; /* those that have a place, lowest ordinal first: a set may ask for more than memory could list */
+	size_t member_count, cursor; /* cursor: after the one that was looked up last */
 	int32_t start, count;
+	size_t missing_seen; /* members to be made that this round has come to */
 	const struct core_v1_pod **condemned; /* highest ordinal first */
 	size_t condemned_count;
 	bool parallel;
@@ -91,27 +93,63 @@ static int32_t partition_of(const struct apps_v1_stateful_set *set)
 	return rolling && rolling->partition ? *rolling->partition : 0;
 }
 
-static int compare_condemned(const void *a, const void *b, void *set)
+static int compare_ordinals(const void *a, const void *b, void *set)
 {
 	int32_t x = ordinal_of(set, (*(const struct core_v1_pod *const *)a)->metadata.name);
 	int32_t y = ordinal_of(set, (*(const struct core_v1_pod *const *)b)->metadata.name);
-	return x > y ? -1 : x < y;
+	return x < y ? -1 : x > y;
+}
+
+static int compare_condemned(const void *a, const void *b, void *set)
+{
+	return compare_ordinals(b, a, set);
+}
+
+/* The place of a pod in the set: its ordinal less start. May be none of those that are asked for. */
+static int64_t place_of(const struct sync *s, const struct core_v1_pod *pod)
+{
+	return (int64_t)ordinal_of(s->set, pod->metadata.name) - s->start;
+}
+
+/* NULL: not there. */
+static const struct core_v1_pod *member_at(struct sync *s, int32_t place)
+{
+	if (s->cursor < s->member_count && place_of(s, s->members[s->cursor]) == place)
+		return s->members[s->cursor++];
+	size_t low = 0, high = s->member_count;
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+		int64_t at = place_of(s, s->members[middle]);
+		if (at == place) {
+			s->cursor = middle + 1;
+			return s->members[middle];
+		}
+		if (at < place)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return NULL;
 }
 
 static void sort_pods(struct sync *s)
 {
 	s->start = s->set->spec.ordinals ? s->set->spec.ordinals->start : 0;
-	s->count = max_of(s->set->spec.replicas ? *s->set->spec.replicas : 1, 0);
-	s->replicas = xcalloc((size_t)s->count, sizeof(*s->replicas));
+	int32_t wanted = max_of(s->set->spec.replicas ? *s->set->spec.replicas : 1, 0);
+	s->count = (int32_t)min_of((int64_t)wanted, (int64_t)INT32_MAX - s->start + 1);
+	if (s->count < wanted)
+		reconciler_event(s->r, s->set, EVENT_WARNING, "FailedCreate", "StatefulSet %s asks for ordinals past %d: there are none", s->set->metadata.name, INT32_MAX);
+	s->members = xcalloc(s->pods.len, sizeof(*s->members));
 	s->condemned = xcalloc(s->pods.len, sizeof(*s->condemned));
 	for (size_t i = 0; i < s->pods.len; i++) {
 		const struct core_v1_pod *pod = s->pods.items[i];
-		int64_t at = (int64_t)ordinal_of(s->set, pod->metadata.name) - s->start;
+		int64_t at = place_of(s, pod);
 		if (at >= 0 && at < s->count)
-			s->replicas[at] = pod;
+			s->members[s->member_count++] = pod;
 		else
 			s->condemned[s->condemned_count++] = pod;
 	}
+	qsort_r(s->members, s->member_count, sizeof(*s->members), compare_ordinals, s->set);
 	qsort_r(s->condemned, s->condemned_count, sizeof(*s->condemned), compare_condemned, s->set);
 }
 
@@ -178,7 +216,8 @@ static struct apps_v1_controller_revision *revision_for(const struct sync *s, in
 	if (str_equal(s->set->spec.update_strategy.type, "OnDelete"))
 		return s->update;
 	const struct apps_v1_rolling_update_stateful_set_strategy *rolling = s->set->spec.update_strategy.rolling_update;
-	bool old = rolling && rolling->partition ? ordinal < s->start + *rolling->partition : ordinal < s->start + s->cached->status.current_replicas;
+	int64_t place = (int64_t)ordinal - s->start;
+	bool old = place < (rolling && rolling->partition ? *rolling->partition : s->cached->status.current_replicas);
 	return old ? s->current : s->update;
 }
 
@@ -348,9 +387,10 @@ static int tend_identity(struct sync *s, const struct core_v1_pod *pod, bool *re
 
 static int step_replica(struct sync *s, int32_t i, struct error *err)
 {
-	const struct core_v1_pod *pod = s->replicas[i];
+	const struct core_v1_pod *pod = member_at(s, i);
 	int32_t ordinal = s->start + i;
 	if (!pod) {
+		s->missing_seen++;
 		if (has_stale_claim(s, ordinal)) {
 			s->after_ms = STALE_CLAIM_MS;
 			return !s->parallel;
@@ -394,9 +434,9 @@ static int step_condemned(struct sync *s, size_t i, const struct core_v1_pod *fi
 /* Lowest ordinal of all that is not healthy: the others wait for it. */
 static const struct core_v1_pod *first_unhealthy(const struct sync *s)
 {
-	for (int32_t i = 0; i < s->count; i++)
-		if (s->replicas[i] && !is_healthy(s->replicas[i]))
-			return s->replicas[i];
+	for (size_t i = 0; i < s->member_count; i++)
+		if (!is_healthy(s->members[i]))
+			return s->members[i];
 	for (size_t i = s->condemned_count; i--;)
 		if (!is_healthy(s->condemned[i]))
 			return s->condemned[i];
@@ -406,15 +446,19 @@ static const struct core_v1_pod *first_unhealthy(const struct sync *s)
 static int roll(struct sync *s, struct error *err)
 {
 	const struct apps_v1_rolling_update_stateful_set_strategy *rolling = s->set->spec.update_strategy.rolling_update;
-	int limit = 1, unavailable = 0;
+	int limit = 1;
+	int64_t unavailable = s->count - (int64_t)s->member_count, next = s->count - 1;
 	if (rolling && rolling->max_unavailable && int_or_string_scaled(rolling->max_unavailable, s->count, true, &limit) < 0)
 		limit = 1;
 	limit = max_of(limit, 1);
-	for (int32_t i = 0; i < s->count; i++)
-		unavailable += !is_healthy(s->replicas[i]) || !is_available(s, s->replicas[i]);
-	for (int32_t i = s->count - 1; i >= max_of(partition_of(s->set), 0); i--) {
-		const struct core_v1_pod *pod = s->replicas[i];
-		bool going = !pod || pod->metadata.deletion_timestamp.set;
+	for (size_t i = 0; i < s->member_count; i++)
+		unavailable += !is_healthy(s->members[i]) || !is_available(s, s->members[i]);
+	for (size_t i = s->member_count; i--; next--) {
+		const struct core_v1_pod *pod = s->members[i];
+		bool going = pod->metadata.deletion_timestamp.set;
+		int64_t place = place_of(s, pod);
+		if (place < partition_of(s->set) || (limit == 1 && place != next))
+			return 0; /* one above is not there: it is waited for */
 		if (!going && !is_of(pod, s->update)) {
 			bool idle = !is_healthy(pod) || !is_available(s, pod);
 			/* One that serves nobody may always go: a broken revision must not block its own repair, also where it is that of a lower ordinal. */
@@ -437,7 +481,8 @@ static int roll(struct sync *s, struct error *err)
 static int step_in_batches(struct sync *s, struct error *err)
 {
 	int failed = 0;
-	for (int32_t i = 0, size = 1, end = 1; i < s->count && !(failed && i == end); i++) {
+	int64_t size = 1, end = 1;
+	for (int32_t i = 0; i < s->count && !(failed && i == end) && s->missing_seen < BURST_REPLICAS; i++) {
 		if (i == end)
 			end += size *= 2;
 		autoerror struct error one = {0};
@@ -509,7 +554,7 @@ static void sync_done(struct sync *s)
 {
 	history_done(&s->history);
 	informer_list_done(&s->pods);
-	free(s->replicas);
+	free(s->members);
 	free(s->condemned);
 	api_unref(s->set);
 }

@@ -221,6 +221,24 @@ static void a_refusal_in_parallel_holds_up_only_the_next_batch(void **state)
 	assert_non_null(strstr(fake.log.data, "Warning FailedCreate: Create Pod db-2 in StatefulSet db failed error: failed to create PVC data-db-2: exceeded quota"));
 }
 
+/* As many as an API allows cost no more than those that are made; what lies past the last ordinal is never made, and told. */
+static void huge_sets_are_made_bit_by_bit(void **state)
+{
+	autoerror struct error err = {0};
+	scenario_put(SET("2147483647", PARALLEL ",\"ordinals\":{\"start\":7}"));
+	assert_true(sets.controller->reconcile(&sets, "default", "db", &err) >= 0);
+	assert_int_equal(fake_count(CACHED_PODS), BURST_REPLICAS);
+	assert_non_null(pod("db-7"));
+	assert_non_null(strstr(fake.log.data, "event db Warning FailedCreate: StatefulSet db asks for ordinals past 2147483647"));
+	change("{\"replicas\":2,\"ordinals\":{\"start\":2147483646}}");
+	settle();
+	assert_int_equal(fake_count(CACHED_PODS), 2);
+	assert_non_null(pod("db-2147483647"));
+	change("{\"replicas\":2147483647,\"podManagementPolicy\":\"OrderedReady\"}");
+	settle();
+	assert_int_equal(fake_count(CACHED_PODS), 2);
+}
+
 static void old_revisions_are_forgotten_past_the_limit(void **state)
 {
 	begin(SET("1", ",\"revisionHistoryLimit\":1"));
@@ -274,6 +292,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(on_delete_waits_for_the_user, setup, teardown),
 		cmocka_unit_test_setup_teardown(max_unavailable_bounds_how_many_are_away, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_refusal_in_parallel_holds_up_only_the_next_batch, setup, teardown),
+		cmocka_unit_test_setup_teardown(huge_sets_are_made_bit_by_bit, setup, teardown),
 		cmocka_unit_test_setup_teardown(old_revisions_are_forgotten_past_the_limit, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_revision_is_written_as_clients_compare_it, setup, teardown),
 		cmocka_unit_test_setup_teardown(an_undo_takes_the_old_revision_up_again, setup, teardown),
