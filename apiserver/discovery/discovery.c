@@ -321,7 +321,7 @@ static int respond_aggregated(struct request *r, const char *version, bool core)
 	autofree char *type = xprintf("application/json;g=apidiscovery.k8s.io;v=%s;as=APIGroupDiscoveryList", version);
 	if (str_equal(http_header(r->http, "If-None-Match"), etag.data)) {
 		request_finished(r, 304);
-		http_respond(r->http, 304, type, "", 0);
+		http_respond(r->http, 304, NULL, "", 0);
 		return REQUEST_TAKEN;
 	}
 	request_finished(r, 200);

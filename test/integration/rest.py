@@ -535,7 +535,12 @@ def test_openapi(site):
     check("paths and operations", set(paths) == set(document["paths"]) and get[5][0].decode() == document["paths"]["/api/v1/namespaces/{namespace}/pods"]["get"]["operationId"], get)
     check("JSON where that comes first", raw(api, "/openapi/v2", Accept="application/json, application/com.github.proto-openapi.spec.v2@v1.0+protobuf")[0].getheader("Content-Type") == "application/json")
     tag = r.getheader("ETag")
-    check("unchanged", raw(api, "/openapi/v2", Accept="application/com.github.proto-openapi.spec.v2@v1.0+protobuf", **{"If-None-Match": tag})[0].status == 304)
+    r = raw(api, "/openapi/v2", Accept="application/com.github.proto-openapi.spec.v2@v1.0+protobuf", **{"If-None-Match": tag})[0]
+    check("unchanged", r.status == 304 and r.getheader("ETag") == tag and not r.getheader("Content-Type") and not r.getheader("Last-Modified"), r.getheaders())
+    aggregated = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
+    tag = raw(api, "/apis", Accept=aggregated)[0].getheader("ETag")
+    r = raw(api, "/apis", Accept=aggregated, **{"If-None-Match": tag})[0]
+    check("nor the groups", r.status == 304 and r.getheader("ETag") == tag and not r.getheader("Content-Type"), r.getheaders())
 
 
 def references(value):
