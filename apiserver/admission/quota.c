@@ -46,6 +46,7 @@ static int make_charged(struct write *q, struct error *err) {
 	struct core_v1_resource_quota *quota = q->object = api_copy(q->old);
 	struct arena *arena = api_arena(quota);
 	struct api_quantity_map over = {0};
+	q->track_fields = true;
 	for (uint32_t i = 0; i < charge->delta.len; i++) {
 		const char *name = charge->delta.items[i].key;
 		const struct quantity *hard = api_quantity_get(&quota->status.hard, name);
@@ -97,6 +98,7 @@ static void charge_next(struct charge *charge) {
 	q->name = charge->names[charge->next++];
 	q->skip_admission = true;
 	q->skip_validation = true;
+	q->manager = "kube-apiserver";
 	q->owner = charge;
 	q->make = make_charged;
 	q->done = charged;

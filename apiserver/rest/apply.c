@@ -32,7 +32,7 @@ static struct managed_options options_of(const struct write *w, const char *api_
 		.type = w->resource->custom ? NULL : w->resource->type,
 		.schema = w->resource->custom ? w->resource->custom->schema : NULL,
 		.api_version = api_version,
-		.manager = str_or(w->r->field_manager, "unknown"),
+		.manager = w->manager ? w->manager : str_or(w->r->field_manager, "unknown"),
 		.subresource = str_or(w->subresource, ""),
 		.force = force,
 		.reset_fields = reset_fields(w),

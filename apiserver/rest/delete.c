@@ -16,7 +16,7 @@
 
 struct delete_request {
 	int64_t grace; /* -1: not given */
-	const char *uid, *resource_version;
+	struct delete_preconditions wanted;
 	const char *propagation;
 	bool dry_run;
 	struct meta_v1_delete_options *options; /* as they came; NULL: of an eviction */
@@ -94,8 +94,8 @@ static int parse_options(struct request *r, struct delete_request *d, struct err
 		if (options->orphan_dependents)
 			d->propagation = *options->orphan_dependents ? "Orphan" : "Background";
 		if (options->preconditions) {
-			d->uid = arena_strdup(r->arena, options->preconditions->uid);
-			d->resource_version = arena_strdup(r->arena, options->preconditions->resource_version);
+			d->wanted.uid = arena_strdup(r->arena, options->preconditions->uid);
+			d->wanted.resource_version = arena_strdup(r->arena, options->preconditions->resource_version);
 		}
 		r->dry_run = d->dry_run = options->dry_run.len > 0;
 	}
@@ -135,13 +135,13 @@ static int precondition_failed(const struct write *w, const char *text, struct e
 	return rc;
 }
 
-static int check_preconditions(const struct write *w, const struct delete_request *d, const struct meta_v1_object_meta *meta, struct error *err) {
-	if (d->uid && strcmp(d->uid, str_or(meta->uid, "")) != 0) {
-		autofree char *text = xprintf("the UID in the precondition (%s) does not match the UID in record (%s). The object might have been deleted and then recreated", d->uid, str_or(meta->uid, ""));
+int delete_check_preconditions(const struct write *w, const struct delete_preconditions *wanted, const struct meta_v1_object_meta *meta, struct error *err) {
+	if (!str_empty(wanted->uid) && strcmp(wanted->uid, str_or(meta->uid, "")) != 0) {
+		autofree char *text = xprintf("the UID in the precondition (%s) does not match the UID in record (%s). The object might have been deleted and then recreated", wanted->uid, str_or(meta->uid, ""));
 		return precondition_failed(w, text, err);
 	}
-	if (d->resource_version && strcmp(d->resource_version, str_or(meta->resource_version, "")) != 0) {
-		autofree char *text = xprintf("the ResourceVersion in the precondition (%s) does not match the ResourceVersion in record (%s). The object might have been modified", d->resource_version, str_or(meta->resource_version, ""));
+	if (!str_empty(wanted->resource_version) && strcmp(wanted->resource_version, str_or(meta->resource_version, "")) != 0) {
+		autofree char *text = xprintf("the ResourceVersion in the precondition (%s) does not match the ResourceVersion in record (%s). The object might have been modified", wanted->resource_version, str_or(meta->resource_version, ""));
 		return precondition_failed(w, text, err);
 	}
 	return 0;
@@ -157,7 +157,7 @@ static int make_deleted(struct write *w, struct error *err) {
 	if (!w->old)
 		return error_not_found(err, w->resource, w->name);
 	const struct meta_v1_object_meta *old = api_metadata(w->old);
-	int rc = check_preconditions(w, d, old, err);
+	int rc = delete_check_preconditions(w, &d->wanted, old, err);
 	if (rc < 0)
 		return rc;
 	w->object = api_copy(w->old);
@@ -265,19 +265,20 @@ static void answer_evicted(struct write *w, struct entry *entry) {
 	request_respond_status(r, 201, text, sizeof(text) - 1);
 }
 
-void delete_for_eviction(struct request *r, const void *delete_options) {
-	const struct meta_v1_delete_options *options = delete_options;
+void delete_for_eviction(struct request *r, const struct meta_v1_delete_options *options, const char *version, void (*failed)(struct write *w, const struct error *err), void *owner) {
 	struct delete_request *d = arena_new_type(r->arena, struct delete_request);
 	*d = (struct delete_request){.grace = options && options->grace_period_seconds ? *options->grace_period_seconds : -1, .dry_run = r->dry_run};
-	if (options && options->preconditions) {
-		d->uid = options->preconditions->uid;
-		d->resource_version = options->preconditions->resource_version;
-	}
+	if (options && options->preconditions)
+		d->wanted = (struct delete_preconditions){options->preconditions->uid, options->preconditions->resource_version};
+	if (version)
+		d->wanted.resource_version = version;
 	d->propagation = options ? options->propagation_policy : NULL;
 	struct write *w = delete_new(r, d);
 	w->subresource = NULL;
 	w->skip_hooks = true;
 	w->done = answer_evicted;
+	w->failed = failed;
+	w->owner = owner;
 	write_start(w);
 }
 

@@ -59,6 +59,7 @@ struct write {
 	void *input;                  /* the caller's; an api object here is unreffed with the write */
 	void *arg;
 	void *owner;                  /* of a batch of writes */
+	const char *manager;          /* whose fields are what is written; NULL: the request's field manager */
 	bool skip_admission;          /* the server's own writes */
 	bool skip_hooks;              /* webhooks and policies have seen what led to it */
 	const struct write_body *body; /* NULL: the object itself is written */

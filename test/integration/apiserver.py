@@ -193,6 +193,33 @@ def test_pods(api):
     api.call("PATCH", PODS + "/e/status", {"status": {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}}, "application/merge-patch+json")
     s, o, _ = api.call("POST", PODS + "/e/eviction", {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": "e"}})
     check("eviction asks the budget", s == 429 and o["reason"] == "TooManyRequests", o)
+    budget = "/apis/policy/v1/namespaces/default/poddisruptionbudgets/b"
+    allowed = {"status": {"observedGeneration": 1, "disruptionsAllowed": 0, "currentHealthy": 3, "desiredHealthy": 1, "conditions": [
+        {"type": "DisruptionAllowed", "status": "False", "reason": "SyncFailed", "message": "no idea", "lastTransitionTime": "2020-01-01T00:00:00Z"}]}}
+    api.call("PATCH", budget + "/status", allowed, "application/merge-patch+json")
+    s, o, _ = api.call("POST", PODS + "/e/eviction", {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": "e"}})
+    check("and says why it refuses", s == 429 and "failed sync: no idea" in o["details"]["causes"][0]["message"] and o["details"]["causes"][0]["reason"] == "DisruptionBudget", o)
+    allowed["status"]["disruptionsAllowed"] = 1
+    api.call("PATCH", budget + "/status", allowed, "application/merge-patch+json")
+    s, o, _ = api.call("POST", PODS + "/e/eviction", {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": "e"}, "deleteOptions": {"preconditions": {"uid": "other"}}})
+    check("a precondition of eviction", s == 409 and "does not match the UID in record" in o["message"] and "conditions" in api.get(PODS + "/e")["status"], o)
+    allowed["status"].update(disruptionsAllowed=1, disruptedPods=None)
+    api.call("PATCH", budget + "/status", allowed, "application/merge-patch+json")
+    watch = Watch(api, PODS + "?watch=1&fieldSelector=metadata.name%3De&resourceVersion=" + api.get(PODS)["metadata"]["resourceVersion"])
+    s, o, _ = api.call("POST", PODS + "/e/eviction", {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": "e"}})
+    seen = [(e["type"], e["object"]["metadata"].get("deletionGracePeriodSeconds"), [(c["reason"], c["message"]) for c in e["object"]["status"]["conditions"] if c["type"] == "DisruptionTarget"]) for e in watch.wait(3)]
+    watch.close()
+    why = [("EvictionByEvictionAPI", "Eviction API: evicting")]
+    check("a pod says that it is evicted before it goes", s == 201 and seen == [("MODIFIED", None, why), ("MODIFIED", 0, why), ("DELETED", 0, why)], (s, o, seen))
+    b = api.get(budget)
+    fields = [m for m in b["metadata"]["managedFields"] if m["manager"] == "kube-apiserver"]
+    check("the budget is charged, by the server", b["status"]["disruptionsAllowed"] == 0 and "e" in b["status"]["disruptedPods"] and fields and fields[0]["subresource"] == "status" and
+          b["status"]["conditions"][0]["reason"] == "InsufficientPods", b)
+    api.call("POST", PODS, dict(body, metadata={"name": "f", "labels": {"app": "e"}}))
+    s, o, _ = api.call("POST", PODS + "/f/eviction", {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": "f"}, "deleteOptions": {"dryRun": ["All"]}})
+    check("a dry run of eviction leaves no trace", s == 201 and not [c for c in api.get(PODS + "/f")["status"].get("conditions", []) if c["type"] == "DisruptionTarget"], o)
+    s, o, _ = api.call("POST", PODS + "/f/eviction", {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": "f"}})
+    check("a pending pod need not ask", s == 201 and api.call("GET", PODS + "/f")[0] == 404, o)
 
 
 def test_pod_security(api):
@@ -310,7 +337,10 @@ def test_quota(api):
     api.call("PATCH", base + "/resourcequotas/q/status", {"status": {"hard": {"pods": "1", "requests.cpu": "1"}, "used": {"pods": "0", "requests.cpu": "0"}}}, "application/merge-patch+json")
     s, o, _ = api.call("POST", base + "/pods", pod("a"))
     check("defaults of the range", s == 201 and o["spec"]["containers"][0]["resources"] == {"limits": {"cpu": "500m"}, "requests": {"cpu": "100m"}}, o)
-    check("usage is charged", api.call("GET", base + "/resourcequotas/q")[1]["status"]["used"] == {"pods": "1", "requests.cpu": "100m"})
+    q = api.get(base + "/resourcequotas/q")
+    check("usage is charged", q["status"]["used"] == {"pods": "1", "requests.cpu": "100m"}, q)
+    owned = [m["fieldsV1"] for m in q["metadata"]["managedFields"] if m["manager"] == "kube-apiserver" and m["subresource"] == "status"]
+    check("by the server", owned == [{"f:status": {"f:used": {"f:pods": {}, "f:requests.cpu": {}}}}], q)
     s, e, _ = api.call("POST", base + "/pods", pod("b"))
     check("quota", s == 403 and e["message"] == 'pods "b" is forbidden: exceeded quota: q, requested: pods=1, used: pods=1, limited: pods=1', e)
     s, e, _ = api.call("POST", base + "/pods", pod("c", containers=[{"name": "c", "image": "x", "resources": {"limits": {"cpu": "2"}}}]))
