@@ -27,7 +27,11 @@ struct apiserver_options {
 	char *tls_min_version;
 	char *tls_cert_file, *tls_private_key_file, *cert_dir, *client_ca_file;
 
-	char *token_auth_file;
+	char *token_auth_file, *authentication_config;
+	char *oidc_issuer_url, *oidc_client_id, *oidc_username_claim, *oidc_username_prefix, *oidc_groups_claim, *oidc_groups_prefix, *oidc_ca_file;
+	struct flag_list oidc_required_claim, oidc_signing_algs;
+	char *authentication_token_webhook_config_file, *authentication_token_webhook_version;
+	int64_t authentication_token_webhook_cache_ttl;
 	struct flag_list authorization_mode;
 	bool anonymous_auth;
 	struct flag_list enable_admission_plugins, disable_admission_plugins;

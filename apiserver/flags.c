@@ -5,7 +5,6 @@
 #define O(field) offsetof(struct apiserver_options, field)
 #define IGNORED(flag_name) {.name = flag_name, .kind = FLAG_IGNORED, .help = "accepted, without effect here"}
 #define REFUSED(flag_name, instead) {.name = flag_name, .kind = FLAG_REFUSED, .help = instead}
-#define OWN_USERS "users come by --client-ca-file, --token-auth-file, service accounts and --requestheader-client-ca-file"
 #define OWN_RIGHTS "rights come by --authorization-mode"
 
 const struct flag apiserver_flags[] = {
@@ -36,6 +35,19 @@ const struct flag apiserver_flags[] = {
 	{.name = "client-ca-file", .kind = FLAG_STRING, .offset = O(client_ca_file), .help = "PEM CAs of client certificates"},
 
 	{.name = "token-auth-file", .kind = FLAG_STRING, .offset = O(token_auth_file), .help = "CSV file of token,user,uid,\"group,...\""},
+	{.name = "authentication-config", .kind = FLAG_STRING, .offset = O(authentication_config), .help = "whose tokens are believed, and who may come without: an AuthenticationConfiguration of apiserver.config.k8s.io/v1; read again as it changes"},
+	{.name = "oidc-issuer-url", .kind = FLAG_STRING, .offset = O(oidc_issuer_url), .help = "https URL of an OpenID issuer whose tokens are believed"},
+	{.name = "oidc-client-id", .kind = FLAG_STRING, .offset = O(oidc_client_id), .help = "whom its tokens must be for"},
+	{.name = "oidc-username-claim", .kind = FLAG_STRING, .offset = O(oidc_username_claim), .fallback = "sub", .help = "claim that names the user"},
+	{.name = "oidc-username-prefix", .kind = FLAG_STRING, .offset = O(oidc_username_prefix), .help = "stands before the name; empty: the issuer's URL and #, but for the claim email; -: nothing"},
+	{.name = "oidc-groups-claim", .kind = FLAG_STRING, .offset = O(oidc_groups_claim), .help = "claim that names the user's groups"},
+	{.name = "oidc-groups-prefix", .kind = FLAG_STRING, .offset = O(oidc_groups_prefix), .help = "stands before each of them"},
+	{.name = "oidc-required-claim", .kind = FLAG_STRING_MAP, .offset = O(oidc_required_claim), .help = "claim=value that a token must have; several times"},
+	{.name = "oidc-ca-file", .kind = FLAG_STRING, .offset = O(oidc_ca_file), .help = "PEM authorities of the issuer's certificate; empty: the system's"},
+	{.name = "oidc-signing-algs", .kind = FLAG_STRING_LIST, .offset = O(oidc_signing_algs), .fallback = "RS256", .help = "algorithms its tokens may be signed by: RS, ES or PS with 256, 384 or 512"},
+	{.name = "authentication-token-webhook-config-file", .kind = FLAG_STRING, .offset = O(authentication_token_webhook_config_file), .help = "kubeconfig of the server that is asked whose a bearer token is"},
+	{.name = "authentication-token-webhook-version", .kind = FLAG_STRING, .offset = O(authentication_token_webhook_version), .fallback = "v1beta1", .help = "of the TokenReview it is sent: v1 or v1beta1"},
+	{.name = "authentication-token-webhook-cache-ttl", .kind = FLAG_DURATION, .offset = O(authentication_token_webhook_cache_ttl), .fallback = "2m0s", .help = "how long its answers are kept"},
 	{.name = "authorization-mode", .kind = FLAG_STRING_LIST, .offset = O(authorization_mode), .fallback = "Node,RBAC", .help = "AlwaysAllow, AlwaysDeny, Node, RBAC, in order"},
 	{.name = "anonymous-auth", .kind = FLAG_BOOL, .offset = O(anonymous_auth), .fallback = "true", .help = "requests without credentials are system:anonymous"},
 	{.name = "enable-bootstrap-token-auth", .kind = FLAG_IGNORED, .help = "bootstrap tokens are always accepted"},
@@ -113,13 +125,10 @@ const struct flag apiserver_flags[] = {
 	IGNORED("shutdown-delay-duration"), IGNORED("shutdown-send-retry-after"),
 	IGNORED("etcd-healthcheck-timeout"), IGNORED("etcd-readycheck-timeout"), IGNORED("etcd-count-metric-poll-period"), IGNORED("etcd-db-metric-poll-interval"),
 	IGNORED("default-watch-cache-size"), IGNORED("watch-cache-sizes"), IGNORED("delete-collection-workers"), IGNORED("enable-garbage-collector"), IGNORED("storage-backend"),
-	REFUSED("oidc-issuer-url", OWN_USERS), REFUSED("oidc-client-id", OWN_USERS), REFUSED("oidc-username-claim", OWN_USERS), REFUSED("oidc-username-prefix", OWN_USERS),
-	REFUSED("oidc-groups-claim", OWN_USERS), REFUSED("oidc-groups-prefix", OWN_USERS), REFUSED("oidc-required-claim", OWN_USERS), REFUSED("oidc-signing-algs", OWN_USERS),
-	REFUSED("oidc-ca-file", OWN_USERS), REFUSED("authentication-config", OWN_USERS), REFUSED("authentication-token-webhook-config-file", OWN_USERS),
 	REFUSED("authorization-config", OWN_RIGHTS), REFUSED("authorization-webhook-config-file", OWN_RIGHTS),
 	REFUSED("admission-control-config-file", "plugins have no files of their own: see --enable-admission-plugins and --disable-admission-plugins"),
 	REFUSED("egress-selector-config-file", "nodes and webhooks are dialed directly"),
-	IGNORED("authentication-token-webhook-version"), IGNORED("authentication-token-webhook-cache-ttl"), IGNORED("authorization-webhook-version"),
+	IGNORED("authorization-webhook-version"),
 	IGNORED("authorization-webhook-cache-authorized-ttl"), IGNORED("authorization-webhook-cache-unauthorized-ttl"),
 	IGNORED("tracing-config-file"), IGNORED("service-account-extend-token-expiration"),
 	IGNORED("permit-address-sharing"), IGNORED("permit-port-sharing"), IGNORED("contention-profiling"), IGNORED("vmodule"),

@@ -48,8 +48,10 @@ int step_parse(struct request *r, struct error *err) {
 	return request_parse(r, err);
 }
 
-static void free_warnings(void *arg) {
-	api_warning_list_done(arg);
+static void free_request(void *arg) {
+	struct request *r = arg;
+	api_warning_list_done(&r->warnings);
+	asks_done(&r->asks);
 }
 
 static void run_steps(struct request *r, size_t first);
@@ -83,7 +85,7 @@ void request_handle(struct http_request *http, void *arg) {
 	r->path = http_path(http);
 	r->verb = "";
 	r->started_ns = clock_monotonic_ns();
-	arena_defer(r->arena, free_warnings, &r->warnings);
+	arena_defer(r->arena, free_request, r);
 	/* Names the request in logs on both sides; a client or a proxy before us may have named it. */
 	const char *given = http_header(http, "Audit-ID");
 	char id[37];
@@ -107,12 +109,32 @@ void request_continue(struct request *r) {
 	run_steps(r, i + 1);
 }
 
+static void run_again(void *arg) {
+	struct request *r = arg;
+	autoerror struct error err = {0};
+	if (!__atomic_load_n(&r->server->stopping, __ATOMIC_ACQUIRE))
+		return run_steps(r, r->step);
+	error_status(&err, 503, "ServiceUnavailable", "the server is stopping");
+	request_fail(r, &err);
+}
+
+static void on_answered(void *arg) {
+	struct request *r = arg;
+	http_continue(r->http, run_again, r);
+}
+
+/* A step that lacks others' answers has done nothing yet, and is run again when they are there. */
 static void run_steps(struct request *r, size_t first) {
 	autoerror struct error err = {0};
 	for (size_t i = first; i < array_len(steps); i++) {
+		r->step = i;
 		int rc = steps[i].run(r, &err);
 		if (rc == REQUEST_TAKEN)
 			return;
+		if (asks_lacking(&r->asks)) {
+			asks_start(&r->asks, on_answered, r);
+			return;
+		}
 		if (rc < 0) {
 			request_fail(r, &err);
 			return;

@@ -3,6 +3,8 @@
 #include "apiserver/audit/audit.h"
 #include "apiserver/authn/authorities.h"
 #include "apiserver/authn/frontproxy.h"
+#include "apiserver/authn/jwt.h"
+#include "apiserver/authn/tokenwebhook.h"
 #include "apiserver/request/steps.h"
 #include "api/core_v1.h"
 #include "api/meta_v1.h"
@@ -25,6 +27,8 @@ struct authenticator {
 	struct signer *signer;
 	struct map tokens; /* token -> struct static_token * */
 	struct authorities *authorities;
+	struct jwt_authn *jwt;
+	struct token_webhook *webhook; /* NULL: none */
 };
 
 static void static_token_free(void *arg) {
@@ -108,6 +112,10 @@ int authn_new(struct apiserver *server, struct authenticator **ret, struct error
 		rc = load_tokens(a, server->options->token_auth_file, err);
 	if (rc == 0)
 		rc = authorities_new(server, &a->authorities, err);
+	if (rc == 0)
+		rc = jwt_authn_new(server, &a->jwt, err);
+	if (rc == 0)
+		rc = token_webhook_new(server, &a->webhook, err);
 	if (rc < 0) {
 		authn_free(a);
 		return rc;
@@ -117,8 +125,11 @@ int authn_new(struct apiserver *server, struct authenticator **ret, struct error
 }
 
 void authn_stop(struct authenticator *a) {
-	if (a)
-		authorities_free(take_ptr(a->authorities));
+	if (!a)
+		return;
+	authorities_free(take_ptr(a->authorities));
+	jwt_authn_free(take_ptr(a->jwt));
+	token_webhook_free(take_ptr(a->webhook));
 }
 
 void authn_free(struct authenticator *a) {
@@ -185,35 +196,98 @@ static int bootstrap_token(struct authenticator *a, const char *token, struct ar
 	return 1;
 }
 
-int authn_token(struct authenticator *a, const char *token, const char *const *audiences, struct arena *arena, struct user **ret, const char *const **ret_audiences, struct error *err) {
-	const struct static_token *known = map_get(&a->tokens, token);
-	int rc;
-	if (known) {
-		struct user *user = arena_new_type(arena, struct user);
-		user->name = known->name;
-		user->uid = known->uid;
-		user->groups = with_authenticated(arena, (const char *const *)known->groups);
-		*ret = user;
-		rc = 1;
-	} else {
-		rc = signer_verify(a->signer, token, audiences, arena, ret, ret_audiences, err);
-		if (rc != 0)
-			return rc;
-		rc = bootstrap_token(a, token, arena, ret);
-	}
-	/* Tokens that name no audience are good for the server's own only. */
-	if (rc == 1 && audiences && *audiences) {
-		const char *const *own = signer_audiences(a->signer);
-		bool ours = false;
-		for (; *own; own++)
-			for (const char *const *w = audiences; *w; w++)
-				ours |= strcmp(*own, *w) == 0;
-		if (!ours)
+/* Whose token it may be. */
+struct question {
+	const char *token;
+	const char *const *audiences; /* NULL: those of this server */
+	struct arena *arena;
+	struct asks *asks;
+};
+
+static int check_static(struct authenticator *a, const struct question *q, struct user **ret, const char *const **ret_audiences, struct error *err) {
+	const struct static_token *known = map_get(&a->tokens, q->token);
+	if (!known)
+		return 0;
+	struct user *user = arena_new_type(q->arena, struct user);
+	user->name = known->name;
+	user->uid = known->uid;
+	user->groups = (const char *const *)known->groups;
+	*ret = user;
+	return 1;
+}
+
+static int check_account(struct authenticator *a, const struct question *q, struct user **ret, const char *const **ret_audiences, struct error *err) {
+	return signer_verify(a->signer, q->token, q->audiences, q->arena, ret, ret_audiences, err);
+}
+
+static int check_bootstrap(struct authenticator *a, const struct question *q, struct user **ret, const char *const **ret_audiences, struct error *err) {
+	return bootstrap_token(a, q->token, q->arena, ret);
+}
+
+static int check_jwt(struct authenticator *a, const struct question *q, struct user **ret, const char *const **ret_audiences, struct error *err) {
+	return jwt_authn_check(a->jwt, q->token, q->arena, q->asks, ret, err);
+}
+
+static int check_webhook(struct authenticator *a, const struct question *q, struct user **ret, const char *const **ret_audiences, struct error *err) {
+	return a->webhook ? token_webhook_check(a->webhook, q->token, q->audiences, signer_audiences(a->signer), q->arena, q->asks, ret, ret_audiences, err) : 0;
+}
+
+/* In the order in which they are tried. */
+static const struct {
+	/* 1 and the user; 0: it does not know the token, or something is lacking; negative: it refuses it. */
+	int (*check)(struct authenticator *a, const struct question *q, struct user **ret, const char *const **ret_audiences, struct error *err);
+	bool names_audiences; /* in *ret_audiences; the tokens of others are good for this server's own alone */
+} kinds[] = {
+	{check_static, false},
+	{check_account, true},
+	{check_bootstrap, false},
+	{check_jwt, false},
+	{check_webhook, true},
+};
+
+/* Those of the server's own that were asked for; NULL: none was. */
+static const char *const *own_audiences(struct authenticator *a, const struct question *q) {
+	const char *const *own = signer_audiences(a->signer);
+	size_t len = 0, count = 0;
+	if (!q->audiences)
+		return own;
+	while (own[count])
+		count++;
+	const char **good = arena_calloc(q->arena, count + 1, sizeof(*good));
+	for (size_t i = 0; i < count; i++)
+		for (const char *const *w = q->audiences; *w; w++)
+			if (strcmp(own[i], *w) == 0) {
+				good[len++] = own[i];
+				break;
+			}
+	return len ? good : NULL;
+}
+
+int authn_token(struct authenticator *a, const char *token, const char *const *audiences, struct arena *arena, struct asks *asks, struct user **ret, const char *const **ret_audiences, struct error *err) {
+	const struct question q = {.token = token, .audiences = audiences && *audiences ? audiences : NULL, .arena = arena, .asks = asks};
+	autobuf struct buf refusals = BUF_INIT(16 << 10);
+	for (size_t i = 0; i < array_len(kinds); i++) {
+		autoerror struct error why = {0};
+		const char *const *good = NULL;
+		struct user *user;
+		int rc = kinds[i].check(a, &q, &user, &good, &why);
+		if (rc == 1 && !kinds[i].names_audiences) {
+			good = own_audiences(a, &q);
+			rc = good ? 1 : 0;
+		}
+		if (asks && asks_lacking(asks))
 			return 0;
+		if (rc < 0)
+			buf_printf(&refusals, "%s%s", refusals.len ? ", " : "", error_message(&why));
+		if (rc != 1)
+			continue;
+		user->groups = with_authenticated(arena, user->groups);
+		*ret = user;
+		if (ret_audiences)
+			*ret_audiences = good;
+		return 1;
 	}
-	if (rc == 1 && ret_audiences)
-		*ret_audiences = audiences && *audiences ? audiences : signer_audiences(a->signer);
-	return rc;
+	return refusals.len ? error_set(err, EACCES, "%s", (const char *)refusals.data) : 0;
 }
 
 /* ---- the steps ---- */
@@ -263,6 +337,17 @@ static const char *bearer(struct request *r) {
 	return token;
 }
 
+/* By the flag, or for the paths that the configuration names. */
+static bool may_be_anonymous(const struct request *r) {
+	const struct apiserver_v1_anonymous_auth_config *config = jwt_authn_anonymous(r->server->authn->jwt);
+	if (!config)
+		return r->server->options->anonymous_auth;
+	bool may = config->enabled && !config->conditions.len;
+	for (uint32_t i = 0; config->enabled && i < config->conditions.len; i++)
+		may |= str_equal(config->conditions.items[i].path, r->path);
+	return may;
+}
+
 int step_authenticate(struct request *r, struct error *err) {
 	const struct http_peer_cert *cert = http_peer_certificate(r->http);
 	struct user *user = NULL;
@@ -280,13 +365,16 @@ int step_authenticate(struct request *r, struct error *err) {
 	const char *token = bearer(r);
 	if (token) {
 		autoerror struct error why = {0};
-		if (authn_token(r->server->authn, token, NULL, r->arena, &user, NULL, &why) != 1)
+		int rc = authn_token(r->server->authn, token, NULL, r->arena, &r->asks, &user, NULL, &why);
+		if (asks_lacking(&r->asks))
+			return 0;
+		if (rc != 1)
 			return unauthorized(r, err);
 		r->user = user;
 		return 0;
 	}
 	/* Whatever else says who one is says it to somebody else. */
-	if (!r->server->options->anonymous_auth)
+	if (!may_be_anonymous(r))
 		return unauthorized(r, err);
 	static const char *const groups[] = {"system:unauthenticated", NULL};
 	static const struct user anonymous = {.name = "system:anonymous", .groups = groups};

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Authentication: who asks. Client certificates, then bearer tokens (static file, service accounts, bootstrap tokens), then
- * the front proxy's headers, then anonymous. Everything is answered from memory.
+ * Authentication: who asks. Client certificates, then bearer tokens (static file, service accounts, bootstrap tokens, other issuers' JSON Web Tokens, a webhook), then
+ * the front proxy's headers, then anonymous. Everything is answered from memory; what others must be asked for is lacking first (webhook/ask.h).
  */
 #ifndef CORACLE_APISERVER_AUTHN_H
 #define CORACLE_APISERVER_AUTHN_H
@@ -16,9 +16,9 @@ void authn_free(struct authenticator *authenticator);
 
 /*
  * Checks a bearer token for any of `audiences` (NULL or empty: the server's own). Returns 1 and the user in `arena` where it is good, 0 where
- * no authenticator knows it, a negative errno where one refuses it.
+ * no authenticator knows it, or where something is lacking in `asks`; a negative errno where none takes it and one refuses it. *ret_audiences are those it is good for of the ones asked for.
  */
-int authn_token(struct authenticator *authenticator, const char *token, const char *const *audiences, struct arena *arena, struct user **ret, const char *const **ret_audiences, struct error *err);
+int authn_token(struct authenticator *authenticator, const char *token, const char *const *audiences, struct arena *arena, struct asks *asks, struct user **ret, const char *const **ret_audiences, struct error *err);
 
 /* ---- service account tokens (authn/serviceaccount.c) ---- */
 

@@ -7,6 +7,7 @@
 
 #include "apiserver/apiserver.h"
 #include "apiserver/resources.h"
+#include "apiserver/webhook/ask.h"
 
 #define PROTOBUF_TYPE "application/vnd.kubernetes.protobuf"
 
@@ -54,6 +55,9 @@ struct request {
 	const char *rest;        /* what follows proxy/, not decoded; "" where nothing */
 	size_t part_count;       /* of path segments */
 	const char **parts;
+
+	size_t step;             /* of server.c: that is run */
+	struct asks asks;        /* what others were asked */
 
 	const struct user *user;
 	const struct user *impersonator; /* who really asks, where impersonated */

@@ -230,7 +230,7 @@ static int token_review(struct request *r, void *object, struct error *err) {
 	struct user *user = NULL;
 	const char *const *good = NULL;
 	autoerror struct error why = {0};
-	int rc = authn_token(r->server->authn, review->spec.token, audiences, arena, &user, &good, &why);
+	int rc = authn_token(r->server->authn, review->spec.token, audiences, arena, &r->asks, &user, &good, &why);
 	if (rc == 1) {
 		review->status.authenticated = true;
 		fill_user(&review->status.user, user, arena);
@@ -262,14 +262,40 @@ static const struct review_row {
 	{"tokenreviews", token_review},
 };
 
-static int answer_review(struct request *r, void *object, struct error *err) {
+/* A review whose answer others must be asked for. */
+struct waiting {
+	struct request *r;
+	void *object;
+};
+
+static int answer_review(struct request *r, void *take_object, struct error *err);
+
+static void run_again(void *arg) {
+	struct waiting *waiting = arg;
+	autoerror struct error err = {0};
+	if (answer_review(waiting->r, waiting->object, &err) < 0)
+		request_fail(waiting->r, &err);
+}
+
+static void on_answered(void *arg) {
+	struct waiting *waiting = arg;
+	http_continue(waiting->r->http, run_again, waiting);
+}
+
+static int answer_review(struct request *r, void *take_object, struct error *err) {
 	int rc = -ENOENT;
 	for (size_t i = 0; i < array_len(reviews); i++)
 		if (strcmp(reviews[i].plural, r->plural) == 0)
-			rc = reviews[i].review(r, object, err);
+			rc = reviews[i].review(r, take_object, err);
+	if (asks_lacking(&r->asks)) {
+		struct waiting *waiting = arena_new_type(r->arena, struct waiting);
+		*waiting = (struct waiting){r, take_object};
+		asks_start(&r->asks, on_answered, waiting);
+		return REQUEST_TAKEN;
+	}
 	if (rc == 0)
-		request_respond_object(r, 201, r->resource->type, object);
-	api_unref(object);
+		request_respond_object(r, 201, r->resource->type, take_object);
+	api_unref(take_object);
 	return rc < 0 ? rc : REQUEST_TAKEN;
 }
 

@@ -34,9 +34,8 @@ struct asked {
 	unsigned refs; /* atomic */
 	struct asked_options options;
 	struct client_config config;
-	char *host, *target, *own; /* own: certificate and key, PEM */
-	uint16_t port;
-	bool plain;
+	struct call_url url;
+	char *own; /* certificate and key, PEM */
 	pthread_mutex_t lock; /* guards what follows */
 	struct map flights, kept; /* by key */
 	struct list recent;
@@ -240,7 +239,7 @@ static void on_answer(const struct call_answer *answer, const struct error *err,
 	observe(flight, answer, err);
 	if (err) {
 		if (!try_again(flight, 0, err->errnum))
-			fail(flight, err->errnum, "Post \"%s://%s:%u%s\": %s", flight->asked->plain ? "http" : "https", flight->asked->host, flight->asked->port, flight->asked->target, error_message(err));
+			fail(flight, err->errnum, "Post \"%s://%s:%u%s\": %s", flight->asked->url.plain ? "http" : "https", flight->asked->url.host, flight->asked->url.port, flight->asked->url.target, error_message(err));
 		return;
 	}
 	if (answer->status < 200 || answer->status > 206) {
@@ -284,9 +283,9 @@ static void try(void *arg) {
 	flight->started_ns = clock_monotonic_ns();
 	autofree char *header = authorization(&asked->config);
 	call_start(asked->options.caller, &(struct call_options){
-		.host = str_or(asked->config.tls_server_name, asked->host), .port = asked->port, .address = asked->config.tls_server_name ? asked->host : NULL, .address_port = asked->port,
-		.target = asked->target, .body = flight->json->data, .body_len = flight->json->len, .ca = asked->config.ca_pem, .ca_len = asked->config.ca_pem ? strlen(asked->config.ca_pem) : 0,
-		.timeout_ns = asked->options.timeout_ns, .plain = asked->plain, .insecure = asked->config.insecure_skip_verify, .own = asked->own, .own_len = asked->own ? strlen(asked->own) : 0,
+		.host = str_or(asked->config.tls_server_name, asked->url.host), .port = asked->url.port, .address = asked->config.tls_server_name ? asked->url.host : NULL, .address_port = asked->url.port,
+		.target = asked->url.target, .body = flight->json->data, .body_len = flight->json->len, .ca = asked->config.ca_pem, .ca_len = asked->config.ca_pem ? strlen(asked->config.ca_pem) : 0,
+		.timeout_ns = asked->options.timeout_ns, .plain = asked->url.plain, .insecure = asked->config.insecure_skip_verify, .own = asked->own, .own_len = asked->own ? strlen(asked->own) : 0,
 		.authorization = header, .agent = "kube-apiserver", .max_answer = MAX_ANSWER, .done = on_answer, .arg = flight,
 	});
 	if (header)
@@ -357,36 +356,6 @@ int asked_get(struct asked *asked, struct asks *asks, const char *json, size_t l
 
 /* ---- the server ---- */
 
-/* http(s)://host[:port][/path] */
-static int split_url(struct asked *asked, const char *url, struct error *err) {
-	const char *host = strstr(url, "://");
-	asked->plain = str_starts_with(url, "http://");
-	if (!host || (!asked->plain && !str_starts_with(url, "https://")))
-		return error_set(err, EINVAL, "server \"%s\" is no URL of http or https", url);
-	host += 3;
-	size_t len = strcspn(host, "/?#");
-	const char *end = host + len, *colon = NULL;
-	for (const char *p = host; p < end; p++)
-		colon = *p == ':' ? p : *p == ']' ? NULL : colon;
-	int64_t port = asked->plain ? 80 : 443;
-	if (colon) {
-		autofree char *digits = xstrndup(colon + 1, (size_t)(end - colon - 1));
-		if (!str_to_int64(digits, 1, 65535, &port))
-			return error_set(err, EINVAL, "server \"%s\" has no good port", url);
-	}
-	size_t host_len = (size_t)((colon ? colon : end) - host);
-	if (host_len > 2 && *host == '[' && host[host_len - 1] == ']') {
-		host++;
-		host_len -= 2;
-	}
-	if (!host_len || memchr(host, '@', host_len))
-		return error_set(err, EINVAL, "server \"%s\" has no good host", url);
-	asked->host = xstrndup(host, host_len);
-	asked->port = (uint16_t)port;
-	asked->target = *end == '/' ? xstrndup(end, strcspn(end, "#")) : xstrdup("/");
-	return 0;
-}
-
 int asked_new(const struct asked_options *options, struct asked **ret, struct error *err) {
 	struct asked *asked = xnew(struct asked);
 	*asked = (struct asked){.refs = 1, .options = *options};
@@ -394,7 +363,7 @@ int asked_new(const struct asked_options *options, struct asked **ret, struct er
 	list_init(&asked->recent);
 	int rc = options->kubeconfig ? client_config_load(options->kubeconfig, NULL, &asked->config, err) : client_config_in_cluster(&asked->config, err);
 	if (rc == 0)
-		rc = split_url(asked, asked->config.servers.len ? asked->config.servers.items[0] : "", err);
+		rc = call_url_parse(asked->config.servers.len ? asked->config.servers.items[0] : "", &asked->url, err);
 	if (rc < 0) {
 		asked->options.free_arg = NULL; /* the caller's still */
 		asked_unref(asked);
@@ -422,8 +391,7 @@ void asked_unref(struct asked *asked) {
 	if (asked->own)
 		explicit_bzero(asked->own, strlen(asked->own));
 	free(asked->own);
-	free(asked->host);
-	free(asked->target);
+	call_url_done(&asked->url);
 	if (asked->options.free_arg)
 		asked->options.free_arg(asked->options.arg);
 	pthread_mutex_destroy(&asked->lock);
@@ -446,7 +414,6 @@ static void end_pauses(void *arg) {
 			break;
 		fail(paused, ECANCELED, "context canceled");
 	}
-	asked_unref(asked);
 }
 
 void asked_stop(struct asked *asked) {
@@ -455,5 +422,5 @@ void asked_stop(struct asked *asked) {
 	pthread_mutex_lock(&asked->lock);
 	asked->stopped = true;
 	pthread_mutex_unlock(&asked->lock);
-	loop_post(asked->options.loop, end_pauses, asked_ref(asked));
+	loop_call(asked->options.loop, end_pauses, asked);
 }

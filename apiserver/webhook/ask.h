@@ -17,7 +17,8 @@
 
 struct asks {
 	struct ask *list;  /* what was asked, with answers */
-	int64_t since_ns;  /* monotonic: when something was lacking first; 0: nothing was yet */
+	int64_t since_ns;  /* monotonic: when something was lacking of `from` first; 0: nothing was yet */
+	const void *from;  /* of those who keep what all may use, not answers to one question: whom was waited for last */
 	void (*start)(struct asks *asks, void (*fn)(void *arg), void *arg); /* NULL: nothing is lacking */
 	void *lacking;     /* a reference, that start takes */
 	void (*drop)(void *lacking);
@@ -53,7 +54,7 @@ struct asked_options {
 int asked_new(const struct asked_options *options, struct asked **ret, struct error *err);
 struct asked *asked_ref(struct asked *asked);
 void asked_unref(struct asked *asked);
-/* Questions under way fail at their next try, later ones at once. Thread safe; takes NULL. */
+/* Questions that wait for another try fail, later ones at once. Not on the loop's thread, which must run; takes NULL. */
 void asked_stop(struct asked *asked);
 
 /*

@@ -11,7 +11,6 @@
 #include <ctype.h>
 #include <curl/curl.h>
 #include <errno.h>
-#include <semaphore.h>
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
@@ -412,6 +411,42 @@ void call_start(struct caller *caller, const struct call_options *options) {
 	loop_post(caller->loop, on_start, c);
 }
 
+/* ---- URLs ---- */
+
+void call_url_done(struct call_url *url) {
+	free(url->host);
+	free(url->target);
+	*url = (struct call_url){0};
+}
+
+int call_url_parse(const char *url, struct call_url *ret, struct error *err) {
+	bool plain = str_starts_with(url, "http://");
+	if (!plain && !str_starts_with(url, "https://"))
+		return error_set(err, EINVAL, "\"%s\" is no URL of http or https", url);
+	const char *host = strstr(url, "://") + 3, *end = host + strcspn(host, "/?#"), *colon = NULL;
+	for (const char *p = host; p < end; p++)
+		colon = *p == ':' ? p : *p == ']' ? NULL : colon;
+	int64_t port = plain ? 80 : 443;
+	autofree char *digits = colon ? xstrndup(colon + 1, (size_t)(end - colon - 1)) : NULL;
+	if (digits && !str_to_int64(digits, 1, 65535, &port))
+		return error_set(err, EINVAL, "\"%s\" has no good port", url);
+	size_t len = (size_t)((colon ? colon : end) - host);
+	if (len > 2 && *host == '[' && host[len - 1] == ']') {
+		host++;
+		len -= 2;
+	}
+	bool good = len > 0;
+	for (size_t i = 0; i < len; i++)
+		good &= (unsigned char)host[i] > ' ' && !strchr("@[]\\^{}|\"<>`", host[i]);
+	for (const char *p = end; *p; p++)
+		good &= (unsigned char)*p > ' ' && *p != 0x7f;
+	if (!good)
+		return error_set(err, EINVAL, "\"%s\" is no good URL", url);
+	size_t target = strcspn(end, "#");
+	*ret = (struct call_url){.host = xstrndup(host, len), .target = *end == '/' ? xstrndup(end, target) : xprintf("/%.*s", (int)target, end), .port = (uint16_t)port, .plain = plain};
+	return 0;
+}
+
 /* ---- the caller ---- */
 
 struct caller *caller_new(struct loop *loop) {
@@ -422,32 +457,19 @@ struct caller *caller_new(struct loop *loop) {
 	return caller;
 }
 
-struct drain {
-	struct caller *caller;
-	sem_t done;
-};
-
 static void on_drain(void *arg) {
-	struct drain *drain = arg;
-	struct caller *caller = drain->caller;
+	struct caller *caller = arg;
 	struct call *c;
 	caller->draining = true;
 	list_for_each (c, &caller->calls, link)
 		fail(c, ECANCELED, "context canceled");
 	while (!list_empty(&caller->trusts))
 		trust_free(list_first(&caller->trusts, struct trust, link));
-	sem_post(&drain->done);
 }
 
 void caller_drain(struct caller *caller) {
-	struct drain drain = {.caller = caller};
-	if (!caller)
-		return;
-	sem_init(&drain.done, 0, 0);
-	loop_post(caller->loop, on_drain, &drain);
-	while (sem_wait(&drain.done) < 0 && errno == EINTR)
-		;
-	sem_destroy(&drain.done);
+	if (caller)
+		loop_call(caller->loop, on_drain, caller);
 }
 
 void caller_free(struct caller *caller) {

@@ -49,6 +49,15 @@ struct call_options {
 	void (*done)(const struct call_answer *answer, const struct error *err, void *arg);
 	void *arg;
 };
+/* The parts of http(s)://host[:port][/path]; the texts are malloc'ed. -EINVAL: it is no such URL. */
+struct call_url {
+	char *host, *target; /* target: path and query, "/" where there is none */
+	uint16_t port;
+	bool plain;          /* http */
+};
+int call_url_parse(const char *url, struct call_url *ret, struct error *err);
+void call_url_done(struct call_url *url);
+
 /* Copies the options. Thread safe. */
 void call_start(struct caller *caller, const struct call_options *options);
 

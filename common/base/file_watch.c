@@ -3,9 +3,7 @@
 
 #include "common/base/clock.h"
 
-#include <errno.h>
 #include <libgen.h>
-#include <semaphore.h>
 #include <sys/inotify.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -29,7 +27,6 @@ struct file_watch {
 	struct loop_timer *settle, *look;
 	void (*fn)(void *arg);
 	void *arg;
-	sem_t stopped;
 };
 
 static struct look look_at(const char *path) {
@@ -96,7 +93,6 @@ struct file_watch *file_watch_start(struct loop *loop, const char *const *paths,
 		w->seen[w->count] = look_at(paths[i]);
 		w->paths[w->count++] = xstrdup(paths[i]);
 	}
-	sem_init(&w->stopped, 0, 0);
 	loop_post(loop, on_start, w);
 	return w;
 }
@@ -106,16 +102,12 @@ static void on_stop(void *arg) {
 	loop_fd_remove(w->watch);
 	loop_timer_free(w->settle);
 	loop_timer_free(w->look);
-	sem_post(&w->stopped);
 }
 
 void file_watch_stop(struct file_watch *w) {
 	if (!w)
 		return;
-	loop_post(w->loop, on_stop, w);
-	while (sem_wait(&w->stopped) < 0 && errno == EINTR)
-		;
-	sem_destroy(&w->stopped);
+	loop_call(w->loop, on_stop, w);
 	if (w->fd >= 0)
 		close(w->fd);
 	for (size_t i = 0; i < w->count; i++)

@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <semaphore.h>
 #include <signal.h>
 #include <sys/eventfd.h>
 #include <sys/signalfd.h>
@@ -354,4 +355,27 @@ void loop_post(struct loop *loop, void (*fn)(void *arg), void *arg)
 	pthread_mutex_unlock(&loop->lock);
 	if (asleep)
 		wake(loop);
+}
+
+struct waited {
+	void (*fn)(void *arg);
+	void *arg;
+	sem_t done;
+};
+
+static void run_waited(void *arg)
+{
+	struct waited *waited = arg;
+	waited->fn(waited->arg);
+	sem_post(&waited->done);
+}
+
+void loop_call(struct loop *loop, void (*fn)(void *arg), void *arg)
+{
+	struct waited waited = {.fn = fn, .arg = arg};
+	sem_init(&waited.done, 0, 0);
+	loop_post(loop, run_waited, &waited);
+	while (sem_wait(&waited.done) < 0 && errno == EINTR)
+		;
+	sem_destroy(&waited.done);
 }

@@ -39,5 +39,7 @@ void loop_add_signal(struct loop *loop, int signo, void (*fn)(int signo, void *a
 
 /* Runs fn(arg) on the loop's thread, in order. Thread safe. */
 void loop_post(struct loop *loop, void (*fn)(void *arg), void *arg);
+/* The same, and waits until fn has returned. Not on the loop's thread, which must run. */
+void loop_call(struct loop *loop, void (*fn)(void *arg), void *arg);
 
 #endif

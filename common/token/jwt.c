@@ -1,26 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* JSON Web Tokens (RFC 7519) signed with RS256 or ES256, by GnuTLS. */
-#include "common/token/jwt.h"
+/* JSON Web Tokens (RFC 7519), by GnuTLS. */
+#include "common/token/internal.h"
 
 #include "common/base/file.h"
 #include "common/base/random.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <gnutls/abstract.h>
 #include <gnutls/crypto.h>
 #include <stdio.h>
 
 #define MAX_TOKEN (64u << 10)
 #define MAX_KEY_FILE (1u << 20)
 #define ES256_HALF 32
-
-struct jwt_key {
-	gnutls_privkey_t private_key; /* NULL: public only */
-	gnutls_pubkey_t public_key;
-	bool ec;
-	char *id;
-};
 
 void jwt_key_free(struct jwt_key *key) {
 	if (!key)
@@ -41,6 +33,14 @@ const char *jwt_key_id(const struct jwt_key *key) {
 	return key->id;
 }
 
+int jwt_key_settle(struct jwt_key *key) {
+	int type = gnutls_pubkey_get_pk_algorithm(key->public_key, NULL);
+	key->ec = type == GNUTLS_PK_ECDSA;
+	if (key->ec && gnutls_pubkey_export_ecc_raw2(key->public_key, &key->curve, NULL, NULL, 0) < 0)
+		return -EINVAL;
+	return key->ec || type == GNUTLS_PK_RSA ? 0 : -EINVAL;
+}
+
 /* As the Go server names keys: SHA-256 over the public key's DER, base64url. */
 static int set_id(struct jwt_key *key) {
 	gnutls_datum_t der;
@@ -50,9 +50,7 @@ static int set_id(struct jwt_key *key) {
 	gnutls_hash_fast(GNUTLS_DIG_SHA256, der.data, der.size, digest);
 	gnutls_free(der.data);
 	key->id = base64url_encode(digest, sizeof(digest));
-	int type = gnutls_pubkey_get_pk_algorithm(key->public_key, NULL);
-	key->ec = type == GNUTLS_PK_ECDSA;
-	return key->ec || type == GNUTLS_PK_RSA ? 0 : -EINVAL;
+	return jwt_key_settle(key);
 }
 
 static int load_block(const char *pem, size_t len, struct jwt_key **ret) {
@@ -201,39 +199,84 @@ json_t *jwt_peek(const char *token) {
 	return split(token, &dot1, &dot2) ? decode_part(dot1 + 1, (size_t)(dot2 - dot1 - 1)) : NULL;
 }
 
-static bool verify_with(const struct jwt_key *key, const char *alg, const gnutls_datum_t *data, const uint8_t *raw, size_t raw_len) {
-	if (strcmp(alg, key->ec ? "ES256" : "RS256") != 0)
+/* RFC 7518, 3.1. */
+static const struct algorithm {
+	const char *name;
+	gnutls_sign_algorithm_t sign;
+	gnutls_ecc_curve_t curve; /* of ECDSA; else GNUTLS_ECC_CURVE_INVALID */
+	size_t half;              /* bytes of each of r and s */
+} algorithms[] = {
+	{"RS256", GNUTLS_SIGN_RSA_SHA256, GNUTLS_ECC_CURVE_INVALID, 0}, {"RS384", GNUTLS_SIGN_RSA_SHA384, GNUTLS_ECC_CURVE_INVALID, 0}, {"RS512", GNUTLS_SIGN_RSA_SHA512, GNUTLS_ECC_CURVE_INVALID, 0},
+	{"PS256", GNUTLS_SIGN_RSA_PSS_SHA256, GNUTLS_ECC_CURVE_INVALID, 0}, {"PS384", GNUTLS_SIGN_RSA_PSS_SHA384, GNUTLS_ECC_CURVE_INVALID, 0}, {"PS512", GNUTLS_SIGN_RSA_PSS_SHA512, GNUTLS_ECC_CURVE_INVALID, 0},
+	{"ES256", GNUTLS_SIGN_ECDSA_SHA256, GNUTLS_ECC_CURVE_SECP256R1, 32}, {"ES384", GNUTLS_SIGN_ECDSA_SHA384, GNUTLS_ECC_CURVE_SECP384R1, 48}, {"ES512", GNUTLS_SIGN_ECDSA_SHA512, GNUTLS_ECC_CURVE_SECP521R1, 66},
+};
+
+static const struct algorithm *algorithm_find(const char *name) {
+	for (size_t i = 0; name && i < array_len(algorithms); i++)
+		if (strcmp(algorithms[i].name, name) == 0)
+			return &algorithms[i];
+	return NULL;
+}
+
+bool jwt_is_algorithm(const char *name) {
+	return algorithm_find(name) != NULL;
+}
+
+static bool verify_with(const struct jwt_key *key, const struct algorithm *algorithm, const gnutls_datum_t *data, const uint8_t *raw, size_t raw_len) {
+	if (key->ec != (algorithm->half != 0) || (key->ec && key->curve != algorithm->curve))
 		return false;
 	if (!key->ec) {
 		gnutls_datum_t signature = {.data = (unsigned char *)raw, .size = (unsigned)raw_len};
-		return gnutls_pubkey_verify_data2(key->public_key, GNUTLS_SIGN_RSA_SHA256, 0, data, &signature) >= 0;
+		return gnutls_pubkey_verify_data2(key->public_key, algorithm->sign, 0, data, &signature) >= 0;
 	}
-	if (raw_len != 2 * ES256_HALF)
+	if (raw_len != 2 * algorithm->half)
 		return false;
-	gnutls_datum_t r = {.data = (unsigned char *)raw, .size = ES256_HALF}, s = {.data = (unsigned char *)raw + ES256_HALF, .size = ES256_HALF}, signature;
+	gnutls_datum_t r = {.data = (unsigned char *)raw, .size = (unsigned)algorithm->half}, s = {.data = (unsigned char *)raw + algorithm->half, .size = (unsigned)algorithm->half}, signature;
 	if (gnutls_encode_rs_value(&signature, &r, &s) < 0)
 		return false;
-	bool good = gnutls_pubkey_verify_data2(key->public_key, GNUTLS_SIGN_ECDSA_SHA256, 0, data, &signature) >= 0;
+	bool good = gnutls_pubkey_verify_data2(key->public_key, algorithm->sign, 0, data, &signature) >= 0;
 	gnutls_free(signature.data);
 	return good;
 }
 
-int jwt_verify(struct jwt_key *const *keys, size_t key_count, const char *token, json_t **ret_claims, struct error *err) {
+struct header {
+	const struct algorithm *algorithm; /* NULL: none that is known */
+	char *kid;                         /* NULL: none */
+	char named[16];                    /* the algorithm's name, for messages */
+};
+
+static bool read_header(const char *token, size_t len, struct header *ret) {
+	json_t *tree = decode_part(token, len);
+	const char *named = json_string_value(json_object_get(tree, "alg")), *kid = json_string_value(json_object_get(tree, "kid"));
+	bool good = json_is_object(tree) && named;
+	/* What must be understood is not: RFC 7515, 4.1.11. */
+	good = good && !json_object_get(tree, "crit");
+	if (good) {
+		*ret = (struct header){.algorithm = algorithm_find(named), .kid = str_empty(kid) ? NULL : xstrdup(kid)};
+		snprintf(ret->named, sizeof(ret->named), "%s", named);
+	}
+	json_decref(tree);
+	return good;
+}
+
+int jwt_verify_by(struct jwt_key *const *keys, size_t key_count, const char *const *allowed, size_t allowed_count, bool by_id, const char *token, json_t **ret_claims, struct error *err) {
 	const char *dot1, *dot2;
-	if (!split(token, &dot1, &dot2))
+	struct header header;
+	if (!split(token, &dot1, &dot2) || !read_header(token, (size_t)(dot1 - token), &header))
 		return error_set(err, EACCES, "malformed token");
-	json_t *header = decode_part(token, (size_t)(dot1 - token));
-	char alg[16] = "";
-	const char *named = json_string_value(json_object_get(header, "alg"));
-	snprintf(alg, sizeof(alg), "%s", named ? named : "");
-	json_decref(header);
+	autofree char *kid = header.kid;
+	bool may = header.algorithm && !allowed_count;
+	for (size_t i = 0; header.algorithm && i < allowed_count; i++)
+		may |= strcmp(allowed[i], header.algorithm->name) == 0;
+	if (!may)
+		return error_set(err, EACCES, "the token is signed by \"%s\", which is not accepted", header.named);
 	autofree uint8_t *raw = NULL;
 	size_t raw_len;
 	if (base64_decode(dot2 + 1, strlen(dot2 + 1), MAX_TOKEN, &raw, &raw_len) < 0)
 		return error_set(err, EACCES, "malformed token");
 	gnutls_datum_t data = {.data = (unsigned char *)token, .size = (unsigned)(dot2 - token)};
 	for (size_t i = 0; i < key_count; i++) {
-		if (!verify_with(keys[i], alg, &data, raw, raw_len))
+		if ((by_id && kid && !str_equal(keys[i]->id, kid)) || !verify_with(keys[i], header.algorithm, &data, raw, raw_len))
 			continue;
 		json_t *claims = jwt_peek(token);
 		if (!json_is_object(claims)) {
@@ -243,5 +286,11 @@ int jwt_verify(struct jwt_key *const *keys, size_t key_count, const char *token,
 		*ret_claims = claims;
 		return 0;
 	}
-	return error_set(err, EACCES, "signature is not by a known key");
+	return error_set(err, ENOKEY, "signature is not by a known key");
+}
+
+int jwt_verify(struct jwt_key *const *keys, size_t key_count, const char *token, json_t **ret_claims, struct error *err) {
+	static const char *const ours[] = {"RS256", "ES256", "ES384", "ES512"};
+	int rc = jwt_verify_by(keys, key_count, ours, array_len(ours), false, token, ret_claims, err);
+	return rc < 0 ? -EACCES : 0;
 }

@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Who may come in: certificates and authorities that change while the server runs.
+"""Who may come in: certificates and authorities that change while the server runs, tokens of issuers elsewhere, servers that are asked.
 
 usage: test/integration/auth.py BUILD_DIR [TEST...]     prints "N passed, N failed"; exit status 1 where one failed
 """
-import http.client, json, os, shutil, socket, ssl, sys
+import base64, http.client, json, os, shutil, socket, ssl, subprocess, sys, threading
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "lib"))
+from issuer import Https, Issuer, Key, b64
 from pki import Authority
 from servers import check, run, wait_for
 
@@ -27,6 +28,10 @@ def whoami(server, pair=None, headers=None):
         return body["status"]["userInfo"] if r.status == 201 else r.status
     finally:
         c.close()
+
+
+def bearer(server, token):
+    return whoami(server, headers={"Authorization": "Bearer " + token})
 
 
 def name(who):
@@ -78,5 +83,231 @@ def test_reload(site):
     check("and by name", wait_for(lambda: certificate(server, "special.example.com") != asked))
 
 
+def write(path, what):
+    """By rename: a half is never read."""
+    with open(path + ".new", "w") as f:
+        f.write(what if isinstance(what, str) else json.dumps(what))
+    os.rename(path + ".new", path)
+    return path
+
+
+def make_issuer(site, *keys):
+    authority = Authority(site.folder, "issuers")
+    return authority, Issuer(authority.issue("issuer", "/CN=issuer", ["IP:127.0.0.1"]), *keys)
+
+
+def test_oidc_flags(site):
+    one, two, other = Key(site.folder, "one"), Key(site.folder, "two", "ES256"), Key(site.folder, "other")
+    authority, issuer = make_issuer(site, one)
+    server = site.start_server("--oidc-issuer-url", issuer.url, "--oidc-client-id", "us", "--oidc-ca-file", authority.path, "--oidc-groups-claim", "groups", "--oidc-groups-prefix", "oidc:",
+                               "--oidc-required-claim", "org=acme", "--oidc-signing-algs", "RS256,ES256", "--authorization-mode", "AlwaysAllow")
+    good = issuer.claims(org="acme", groups=["dev", "ops"], jti="id-1")
+    who = wait_for(lambda: isinstance(bearer(server, one.sign(good)), dict) and bearer(server, one.sign(good)))
+    check("a token of the issuer", who == {"username": issuer.url + "#jane", "groups": ["oidc:dev", "oidc:ops", "system:authenticated"], "extra": {"authentication.kubernetes.io/credential-id": ["JTI=id-1"]}}, who)
+    check("a single group", bearer(server, one.sign(issuer.claims(org="acme", groups="dev")))["groups"] == ["oidc:dev", "system:authenticated"])
+    now = good["iat"]
+    for what, token in (("signed by a stranger", other.sign(good)), ("by a stranger under its name", other.sign(good, kid="one")), ("for others", one.sign(dict(good, aud="them"))), ("too old", one.sign(dict(good, exp=now - 1))),
+                        ("without an end", one.sign({k: v for k, v in good.items() if k != "exp"})), ("of the future", one.sign(dict(good, nbf=now + 1000))), ("of another organization", one.sign(dict(good, org="else"))),
+                        ("of none", one.sign(issuer.claims())), ("without its name", one.sign({k: v for k, v in good.items() if k != "sub"})), ("unsigned", b64({"alg": "none"}) + "." + b64(good) + "."),
+                        ("by another algorithm", one.sign(good, alg="RS384")), ("changed", one.sign(good).replace(".", ".e", 1)), ("of another issuer", one.sign(dict(good, iss="https://else"))),
+                        ("with groups that are none", one.sign(dict(good, groups=[1])))):
+        check("refused: " + what, bearer(server, token) == 401, bearer(server, token))
+    check("for several, us among them", name(bearer(server, one.sign(dict(good, aud=["them", "us"])))) == issuer.url + "#jane")
+    before = issuer.calls.count("/keys")
+    issuer.keys = [two]
+    check("a new key is fetched when it is met", name(bearer(server, two.sign(good))) == issuer.url + "#jane" and issuer.calls.count("/keys") == before + 1, issuer.calls)
+    check("and the old one is gone", bearer(server, one.sign(good)) == 401)
+    before, results = issuer.calls.count("/keys"), []
+    threads = [threading.Thread(target=lambda: results.append(bearer(server, other.sign(good, kid="k%d" % i)))) for i in range(8)]
+    [t.start() for t in threads]
+    [t.join() for t in threads]
+    check("many strangers at once make few fetches", results == [401] * 8 and issuer.calls.count("/keys") - before <= 4, (results, issuer.calls.count("/keys") - before))
+    s, o, _ = server.api.call("POST", "/apis/authentication.k8s.io/v1/tokenreviews", {"spec": {"token": two.sign(good)}})
+    check("reviewed for others", s == 201 and o["status"]["authenticated"] and o["status"]["user"]["username"] == issuer.url + "#jane", o)
+    s, o, _ = server.api.call("POST", "/apis/authentication.k8s.io/v1/tokenreviews", {"spec": {"token": other.sign(good)}})
+    check("and refused", s == 201 and not o["status"].get("authenticated") and "oidc: verify token" in o["status"]["error"], o)
+    issuer.close()
+
+
+CONFIG = {"apiVersion": "apiserver.config.k8s.io/v1", "kind": "AuthenticationConfiguration"}
+
+
+def test_authentication_config(site):
+    algs = ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512"]
+    keys = [Key(site.folder, alg, alg) for alg in algs]
+    authority, issuer = make_issuer(site, *keys)
+    path = os.path.join(site.folder, "authentication.yaml")
+    with open(authority.path) as f:
+        ca = f.read()
+
+    def authenticator(**more):
+        return dict({"issuer": {"url": issuer.url, "discoveryURL": issuer.url + "/elsewhere", "audiences": ["us", "you"], "audienceMatchPolicy": "MatchAny", "certificateAuthority": ca},
+                     "claimMappings": {"username": {"expression": "'x:' + claims.sub"}, "groups": {"expression": "claims.roles.split(',') + ['all']"}, "uid": {"claim": "id"},
+                                       "extra": [{"key": "example.com/team", "valueExpression": "claims.?team.orValue('none')"}, {"key": "example.com/empty", "valueExpression": "''"}]},
+                     "claimValidationRules": [{"expression": "claims.exp - claims.iat <= 3600", "message": "too long a life"}, {"claim": "org", "requiredValue": "acme"}],
+                     "userValidationRules": [{"expression": "!user.username.startsWith('x:system:')", "message": "reserved"}, {"expression": "user.groups.all(g, g != 'forbidden')"}]}, **more)
+
+    def config(*jwt, anonymous={"enabled": True, "conditions": [{"path": "/livez"}, {"path": "/readyz"}]}):
+        return write(path, dict(CONFIG, jwt=list(jwt), anonymous=anonymous))
+    server = site.start_server("--authentication-config", config(authenticator()), "--authorization-mode", "AlwaysAllow")
+    claims = issuer.claims(aud="you", roles="dev,ops", id="7", org="acme", team="blue")
+    wait_for(lambda: isinstance(bearer(server, keys[0].sign(claims)), dict))
+    for key in keys:
+        who = bearer(server, key.sign(claims))
+        check("signed by " + key.alg, who == {"username": "x:jane", "uid": "7", "groups": ["dev", "ops", "all", "system:authenticated"], "extra": {"example.com/team": ["blue"]}}, who)
+    for what, change in (("too long a life", {"exp": claims["iat"] + 4000}), ("reserved", {"sub": "system:admin"}), ("a forbidden group", {"roles": "forbidden"}), ("no organization", {"org": 5}), ("no roles", {"roles": 3}), ("an id that is none", {"id": 7})):
+        token = keys[0].sign({k: v for k, v in dict(claims, **change).items()})
+        check("refused: " + what, bearer(server, token) == 401, bearer(server, token))
+    server.api.token = None
+    check("without credentials where it is said, and nowhere else", server.api.call("GET", "/livez")[0] == 200 and server.api.call("GET", "/version")[0] == 401)
+    server.api.token = "admintoken"
+    changed = authenticator()
+    changed["claimMappings"]["username"] = {"claim": "sub", "prefix": "new:"}
+    config(changed)
+    check("read again", wait_for(lambda: name(bearer(server, keys[0].sign(claims))) == "new:jane"), server.text()[-1500:])
+    config(authenticator(claimMappings={"username": {}}))
+    check("what is wrong is told, and changes nothing", wait_for(lambda: "jwt[0].claimMappings.username: Required value: claim or expression is required" in server.text()) and name(bearer(server, keys[0].sign(claims))) == "new:jane", server.text()[-1500:])
+    config(changed, anonymous=None)
+    check("nor does another word on those without credentials", wait_for(lambda: "anonymous: Forbidden: changed from initial configuration file" in server.text()))
+    config()
+    check("down to none", wait_for(lambda: bearer(server, keys[0].sign(claims)) == 401))
+    check("reloads are counted", 'automatic_reloads_total{status="success"' in server.api.call("GET", "/metrics")[1] and 'automatic_reloads_total{status="failure"' in server.api.call("GET", "/metrics")[1])
+    issuer.ready = False
+    config(authenticator())
+    check("an issuer that is not there yet", wait_for(lambda: "an issuer of tokens is not known yet" in server.text()))
+    issuer.ready = True
+    check("is tried again", wait_for(lambda: name(bearer(server, keys[0].sign(claims))) == "x:jane"), server.text()[-1500:])
+    issuer.close()
+
+
+def refusal(site, *args):
+    """What a server that does not start says."""
+    server = site.start_server(*args, wait=False)
+    check("it does not start", wait_for(lambda: not server.alive(), 60))
+    server.kill()
+    return server.text()
+
+
+def test_bad_authentication_configs(site):
+    path = os.path.join(site.folder, "authentication.yaml")
+    good = {"issuer": {"url": "https://a.example.com", "audiences": ["x"]}, "claimMappings": {"username": {"claim": "sub", "prefix": ""}}}
+
+    def jwt(**more):
+        return dict(CONFIG, jwt=[dict(good, **more)])
+    rows = (("kind: nonsense\n", 'no kind "nonsense" is known'),
+            (dict(CONFIG, unknown=1), 'unknown field "unknown"'),
+            (dict(CONFIG, jwt=[good, good]), 'jwt[1].issuer.url: Duplicate value: "https://a.example.com"'),
+            (jwt(issuer={"url": "http://a", "audiences": ["x"]}), 'jwt[0].issuer.url: Invalid value: "http://a": URL scheme must be https'),
+            (jwt(issuer={"url": "https://kubernetes.default.svc", "audiences": ["x"]}), "jwt[0].issuer.url: Invalid value: \"https://kubernetes.default.svc\": URL must not overlap with disallowed issuers: [https://kubernetes.default.svc]"),
+            (jwt(issuer={"url": "https://u:p@a/?q=1#f", "audiences": []}), "jwt[0].issuer.audiences: Required value: at least one jwt[0].issuer.audiences is required"),
+            (jwt(issuer={"url": "https://a", "audiences": ["x", "y"]}), 'jwt[0].issuer.audienceMatchPolicy: Invalid value: "": audienceMatchPolicy must be MatchAny for multiple audiences'),
+            (jwt(issuer={"url": "https://a", "audiences": ["x"], "certificateAuthority": "none"}), "jwt[0].issuer.certificateAuthority: Invalid value: \"<omitted>\""),
+            (jwt(issuer={"url": "https://a", "audiences": ["x"], "discoveryURL": "https://a/"}), "jwt[0].issuer.discoveryURL: Invalid value: \"https://a/\": discoveryURL must be different from URL"),
+            (jwt(claimMappings={"username": {"claim": "sub"}}), "jwt[0].claimMappings.username.prefix: Required value: prefix is required when claim is set"),
+            (jwt(claimMappings={"username": {"expression": "claims."}}), "jwt[0].claimMappings.username.expression: Invalid value: \"claims.\": compilation failed: "),
+            (jwt(claimMappings={"username": {"expression": "claims.email"}}), "claims.email_verified must be used in"),
+            (jwt(claimMappings={"username": {"claim": "sub", "prefix": ""}, "extra": [{"key": "foo", "valueExpression": "''"}]}), 'jwt[0].claimMappings.extra[0].key: Invalid value: "foo": must be a domain-prefixed path'),
+            (jwt(claimMappings={"username": {"claim": "sub", "prefix": ""}, "extra": [{"key": "a.k8s.io/foo", "valueExpression": "''"}]}), "k8s.io, kubernetes.io and their subdomains are reserved"),
+            (jwt(claimValidationRules=[{"expression": "claims.x"}]), "jwt[0].claimValidationRules[0].expression: Invalid value: \"claims.x\": must evaluate to bool"),
+            (jwt(claimValidationRules=[{"claim": "a", "expression": "true"}]), "jwt[0].claimValidationRules[0]: Invalid value: \"a\": claim and expression can't both be set"),
+            (jwt(userValidationRules=[{"expression": "user.name == ''"}]), "jwt[0].userValidationRules[0].expression: Invalid value: "),
+            (dict(CONFIG, jwt=[], anonymous={"enabled": False, "conditions": [{"path": "/x"}]}), "anonymous.conditions: Invalid value"))
+    for what, text in rows:
+        said = refusal(site, "--authentication-config", write(path, what))
+        # As the log quotes it.
+        check("told: " + text, text.replace('"', '\\"') in said, said[-1500:])
+    said = refusal(site, "--oidc-issuer-url", "https://a")
+    check("flags that belong together", "--oidc-client-id" in said, said[-800:])
+    said = refusal(site, "--oidc-issuer-url", "https://a", "--oidc-client-id", "x", "--oidc-signing-algs", "HS256")
+    check("algorithms that are none", "unsupported signing alg" in said, said[-800:])
+    said = refusal(site, "--oidc-issuer-url", "https://a", "--oidc-client-id", "x", "--authentication-config", write(path, dict(CONFIG, jwt=[])))
+    check("flags that exclude each other", "exclude each other" in said, said[-800:])
+
+
+def kubeconfig(path, url, ca=None, **user):
+    return write(path, {"apiVersion": "v1", "kind": "Config", "current-context": "c", "contexts": [{"name": "c", "context": {"cluster": "s", "user": "u"}}],
+                        "clusters": [{"name": "s", "cluster": dict({"server": url}, **({"certificate-authority": ca} if ca else {}))}], "users": [{"name": "u", "user": user}]})
+
+
+class Reviewer(Https):
+    """Answers reviews by self.review(spec), a status; or (code, anything)."""
+
+    def __init__(self, pair, review):
+        super().__init__(pair)
+        self.review, self.reviews, self.headers, self.gate = review, [], [], None
+
+    def answer(self, method, path, headers, body):
+        o = json.loads(body)
+        self.reviews.append(o)
+        self.headers.append(dict(headers))
+        if self.gate:
+            self.gate.wait(60)
+        status = self.review(o["spec"])
+        return status if isinstance(status, tuple) else (200, {"apiVersion": o["apiVersion"], "kind": o["kind"], "status": status})
+
+
+def test_token_webhook(site):
+    authority = Authority(site.folder, "reviewers")
+    users = {"jane": {"authenticated": True, "user": {"username": "jane", "uid": "9", "groups": ["dev"], "extra": {"a": ["b", "c"]}}}, "far": {"authenticated": True, "user": {"username": "far"}, "audiences": ["far"]}, "odd": {"error": "odd token"}}
+    flaky = []
+
+    def review(spec):
+        token = spec["token"]
+        if token == "flaky" and len(flaky) < 2:
+            flaky.append(1)
+            return 500, {}
+        if token == "garbage":
+            return 200, b"no json"
+        if token == "broken":
+            return 403, {}
+        return users.get(token if token != "flaky" else "jane", {"authenticated": False})
+    reviewer = Reviewer(authority.issue("reviewer", "/CN=reviewer", ["IP:127.0.0.1"]), review)
+    path = kubeconfig(os.path.join(site.folder, "reviewer.conf"), reviewer.url + "/authenticate?x=1", authority.path, token="secret")
+    server = site.start_server("--authentication-token-webhook-config-file", path, "--authentication-token-webhook-version", "v1", "--authorization-mode", "AlwaysAllow", "--api-audiences", "api")
+    who = bearer(server, "jane")
+    check("whom the webhook knows", who == {"username": "jane", "uid": "9", "groups": ["dev", "system:authenticated"], "extra": {"a": ["b", "c"]}}, who)
+    check("what it was sent", reviewer.reviews[0] == {"kind": "TokenReview", "apiVersion": "authentication.k8s.io/v1", "metadata": {}, "spec": {"token": "jane"}, "status": {"user": {}}} and reviewer.calls[0] == "/authenticate?x=1" and
+          reviewer.headers[0]["Authorization"] == "Bearer secret", (reviewer.reviews[0], reviewer.headers[0]))
+    check("once", name(bearer(server, "jane")) == "jane" and len(reviewer.reviews) == 1, len(reviewer.reviews))
+    check("tokens of ours are not shown to it", bearer(server, "usertoken")["username"] == "alice" and len(reviewer.reviews) == 1)
+    check("whom it does not know", bearer(server, "nobody") == 401 and bearer(server, "nobody") == 401 and len(reviewer.reviews) == 2)
+    check("an error is not kept", bearer(server, "odd") == 401 and bearer(server, "odd") == 401 and len(reviewer.reviews) == 4)
+    for what in ("garbage", "broken"):
+        check("refused: " + what, bearer(server, what) == 401)
+    check("tried again after a fault of its own", name(bearer(server, "flaky")) == "jane" and len(flaky) == 2)
+    reviews = "/apis/authentication.k8s.io/v1/tokenreviews"
+    s, o, _ = server.api.call("POST", reviews, {"spec": {"token": "far", "audiences": ["far", "near"]}})
+    check("for an audience that it names", s == 201 and o["status"].get("audiences") == ["far"] and o["status"]["user"]["username"] == "far" and reviewer.reviews[-1]["spec"]["audiences"] == ["far", "near"], o)
+    s, o, _ = server.api.call("POST", reviews, {"spec": {"token": "jane", "audiences": ["api"]}})
+    check("for ours, where it names none", s == 201 and o["status"].get("audiences") == ["api"], o)
+    s, o, _ = server.api.call("POST", reviews, {"spec": {"token": "jane", "audiences": ["else"]}})
+    check("for nobody else", s == 201 and not o["status"].get("authenticated"), o)
+    s, o, _ = server.api.call("POST", reviews, {"spec": {"token": "odd"}})
+    check("its error is told", o["status"]["error"] == "[invalid bearer token, odd token]", o)
+    reviewer.gate = threading.Event()
+    results = []
+    threads = [threading.Thread(target=lambda: results.append(name(bearer(server, "slow")))) for i in range(20)]
+    [t.start() for t in threads]
+    wait_for(lambda: reviewer.reviews[-1]["spec"]["token"] == "slow")
+    check("others go on while it thinks", all(server.api.call("GET", "/api/v1/namespaces/default")[0] == 200 for _ in range(20)) and not results)
+    users["slow"] = {"authenticated": True, "user": {"username": "slow"}}
+    reviewer.gate.set()
+    [t.join() for t in threads]
+    check("and all who waited are answered, by one question", results == ["slow"] * 20 and sum(r["spec"]["token"] == "slow" for r in reviewer.reviews) <= 2, (results, len(reviewer.reviews)))
+    reviewer.close()
+    check("gone", bearer(server, "unseen") == 401)
+    said = refusal(site, "--authentication-token-webhook-config-file", path, "--authentication-token-webhook-version", "v2")
+    check("a version that is none", "unsupported authentication webhook version" in said, said[-800:])
+    stopping = Reviewer(authority.issue("reviewer", "/CN=reviewer", ["IP:127.0.0.1"]), lambda spec: (500, {}))
+    server = site.start_server("--authentication-token-webhook-config-file", kubeconfig(path, stopping.url, authority.path))
+    thread = threading.Thread(target=lambda: results.append(bearer(server, "late")))
+    thread.start()
+    wait_for(lambda: stopping.reviews)
+    check("v1beta1 where nobody says otherwise", stopping.reviews[0]["apiVersion"] == "authentication.k8s.io/v1beta1")
+    check("a server that waits for it still stops", server.stop() == 0, server.text()[-1500:])
+    thread.join()
+    stopping.close()
+
+
 if __name__ == "__main__":
-    run([test_reload])
+    run([test_reload, test_oidc_flags, test_authentication_config, test_bad_authentication_configs, test_token_webhook])
