@@ -54,6 +54,8 @@ static inline const void *api_field_value(const struct api_field *f, const void 
 const struct api_field *api_field_find(const struct api_type *type, const char *name, size_t len, size_t *ret_offset);
 /* True where a single value (not through a pointer) is Go's zero value or empty. */
 bool api_value_is_zero(const struct api_field *f, const void *at);
+/* True where Go's pointer would be nil, though there is none in C: the value itself tells. */
+bool api_value_is_absent(const struct api_field *f, const void *at);
 /* api_equal of one value, and of a list or map (struct api_any_list). */
 bool api_element_equal(const struct api_field *f, const void *a, const void *b);
 bool api_items_equal(const struct api_field *f, const void *a, const void *b);

@@ -415,6 +415,18 @@ static void sort_map(struct json_reader *r, struct api_any_list *map, size_t str
 	map->len = kept;
 }
 
+/* What follows a member: the quote that begins the next one's key, '}', or -EINVAL. */
+static inline int next_member(struct json_reader *r) {
+	int c = json_peek(r);
+	if (c == '}')
+		return c;
+	if (c != ',')
+		return json_fail_at(r, "after object key:value pair");
+	r->p++;
+	c = json_peek(r);
+	return c == '"' ? c : json_fail_at(r, "looking for beginning of object key string");
+}
+
 static int decode_map(struct json_reader *r, const struct api_field *f, void *at, const struct json_path *path) {
 	size_t base = r->scratch.len;
 	if (json_peek(r) != '{')
@@ -436,17 +448,8 @@ static int decode_map(struct json_reader *r, const struct api_field *f, void *at
 		if (json_expect(r, ':', "after object key") < 0)
 			return -EINVAL;
 		int ret = decode_member(r, f, entry + f->value_offset, &here);
-		if (ret < 0 || push_scratch(r, base, entry, f->entry_size) < 0)
+		if (ret < 0 || push_scratch(r, base, entry, f->entry_size) < 0 || (c = next_member(r)) < 0)
 			return -EINVAL;
-		c = json_peek(r);
-		if (c != ',' && c != '}')
-			return json_fail_at(r, "after object key:value pair");
-		if (c == ',') {
-			r->p++;
-			c = json_peek(r);
-			if (c == '}')
-				return json_fail_at(r, "looking for beginning of object key string");
-		}
 	}
 	r->p++;
 	json_leave(r);
@@ -619,17 +622,8 @@ static int decode_struct(struct json_reader *r, const struct api_type *type, voi
 	for (int c = json_peek(r); c != '}';) {
 		if (c != '"')
 			return json_fail_at(r, "looking for beginning of object key string");
-		if (decode_named(r, type, value, &hint, seen, path) < 0)
+		if (decode_named(r, type, value, &hint, seen, path) < 0 || (c = next_member(r)) < 0)
 			return -EINVAL;
-		c = json_peek(r);
-		if (c != ',' && c != '}')
-			return json_fail_at(r, "after object key:value pair");
-		if (c == ',') {
-			r->p++;
-			c = json_peek(r);
-			if (c == '}')
-				return json_fail_at(r, "looking for beginning of object key string");
-		}
 	}
 	r->p++;
 	json_leave(r);

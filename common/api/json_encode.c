@@ -237,29 +237,6 @@ static void encode_items(const struct api_field *f, const struct api_any_list *l
 	buf_append_char(out, map ? '}' : ']');
 }
 
-/* Absence of a value that has no C pointer. */
-static bool is_absent(const struct api_field *f, const void *at) {
-	if (!(f->flags & API_FIELD_POINTER))
-		return false;
-	switch ((enum api_kind)f->kind) {
-	case API_STRING:
-		return !*(const char *const *)at;
-	case API_QUANTITY:
-		return !((const struct quantity *)at)->set;
-	case API_TIME:
-	case API_MICRO_TIME:
-		return !((const struct api_time *)at)->set;
-	case API_BYTES:
-		return !((const struct api_bytes *)at)->data;
-	case API_RAW_EXTENSION:
-	case API_FIELDS_V1:
-	case API_JSON:
-		return !((const struct api_raw *)at)->json;
-	default:
-		return false;
-	}
-}
-
 /* omitempty looks at strings, numbers, booleans, lists, maps and pointers, never into a struct or a type with its own form. */
 static bool is_omitted(const struct api_field *f, const void *at, bool pointer) {
 	if ((f->flags & API_FIELD_OMIT_ZERO) && !pointer && api_value_is_zero(f, at))
@@ -284,7 +261,7 @@ static bool is_omitted(const struct api_field *f, const void *at, bool pointer) 
 enum api_presence api_field_presence(const struct api_field *f, const void *at) {
 	if (f->flags & (API_FIELD_WIRE_ONLY | API_FIELD_NO_JSON))
 		return API_LEFT_OUT;
-	bool absent = api_field_indirect(f) ? !*(const void *const *)at : is_absent(f, at);
+	bool absent = api_field_indirect(f) ? !*(const void *const *)at : api_value_is_absent(f, at);
 	if (absent)
 		return f->flags & (API_FIELD_OMIT_EMPTY | API_FIELD_OMIT_ZERO) ? API_LEFT_OUT : API_NULL;
 	return is_omitted(f, at, f->flags & API_FIELD_POINTER) ? API_LEFT_OUT : API_WRITTEN;

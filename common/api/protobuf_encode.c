@@ -163,27 +163,6 @@ static void encode_items(struct buf *out, const struct api_field *f, const struc
 	}
 }
 
-/* True where a Go pointer would be nil though C has no pointer here. */
-static bool is_absent(const struct api_field *f, const void *at) {
-	if (!(f->flags & API_FIELD_POINTER))
-		return false;
-	switch ((enum api_kind)f->kind) {
-	case API_STRING:
-		return !*(const char *const *)at;
-	case API_QUANTITY:
-		return !((const struct quantity *)at)->set;
-	case API_TIME:
-	case API_MICRO_TIME:
-		return !((const struct api_time *)at)->set;
-	case API_RAW_EXTENSION:
-	case API_FIELDS_V1:
-	case API_JSON:
-		return !((const struct api_raw *)at)->json;
-	default:
-		return false;
-	}
-}
-
 static void encode_fields(const struct api_type *type, const void *value, struct buf *out) {
 	for (size_t i = 0; i < type->field_count; i++) {
 		const struct api_field *f = &type->fields[type->by_number[i]];
@@ -194,7 +173,7 @@ static void encode_fields(const struct api_type *type, const void *value, struct
 			continue;
 		}
 		const void *at = api_field_value(f, value);
-		if (at && !is_absent(f, at))
+		if (at && !api_value_is_absent(f, at))
 			encode_element(out, f, f->number, at);
 	}
 }

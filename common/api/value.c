@@ -208,6 +208,28 @@ bool api_value_is_zero(const struct api_field *f, const void *at) {
 	return false;
 }
 
+bool api_value_is_absent(const struct api_field *f, const void *at) {
+	if (!(f->flags & API_FIELD_POINTER))
+		return false;
+	switch ((enum api_kind)f->kind) {
+	case API_STRING:
+		return !*(const char *const *)at;
+	case API_QUANTITY:
+		return !((const struct quantity *)at)->set;
+	case API_TIME:
+	case API_MICRO_TIME:
+		return !((const struct api_time *)at)->set;
+	case API_BYTES:
+		return !((const struct api_bytes *)at)->data;
+	case API_RAW_EXTENSION:
+	case API_FIELDS_V1:
+	case API_JSON:
+		return !((const struct api_raw *)at)->json;
+	default:
+		return false;
+	}
+}
+
 /*
  * The hash is of the JSON form: it depends on names and values only, not on the layout of a struct or the order of fields
  * that are not set, and so it outlives releases that add fields.
