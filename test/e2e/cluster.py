@@ -128,6 +128,7 @@ class Cluster:
         left = self.leftovers([node])
         node.remove_cgroup()
         sh(f"ip netns del {node.netns}")
+        shutil.rmtree(node.dir, ignore_errors=True)  # the next one may have its name
         if any(left.values()):
             raise Failure(f"node {node.name} left {left}")
 

@@ -78,6 +78,7 @@ kind: Pod
 metadata: {name: %s}
 spec:
   terminationGracePeriodSeconds: 0
+  nodeSelector: {kubernetes.io/hostname: %s}
   containers:
   - name: main
     image: busybox:v1
@@ -105,7 +106,7 @@ def conditions(c, pod):
 
 def test_resize_in_place(c):
     cores = int(c.get("node", c.node)["status"]["allocatable"]["cpu"])
-    c.apply(RESIZED % ("grows", "100m", "200m"))
+    c.apply(RESIZED % ("grows", c.node, "100m", "200m"))
     ready(c, "grows")
     expect(cgroup_values(c, "grows") == (200, 64), f"as asked at first: {cgroup_values(c, 'grows')}")
     # cpu changes under the running process, memory by the restart that its policy asks for.
@@ -116,7 +117,7 @@ def test_resize_in_place(c):
     resize(c, "grows", None, {"memory": "128Mi"})
     c.wait(15, "a restart with the new limit", lambda: statuses(c, "grows")["main"]["restartCount"] == 1 and cgroup_values(c, "grows") == (300, 128))
     # What does not fit beside the others waits until they go; what they have meanwhile stays.
-    c.apply(RESIZED % ("blocks", f"{cores * 1000 - 800}m", f"{cores * 1000 - 800}m"))
+    c.apply(RESIZED % ("blocks", c.node, f"{cores * 1000 - 800}m", f"{cores * 1000 - 800}m"))
     ready(c, "blocks")
     expect(resize(c, "grows", {"cpu": "900m"}, {"cpu": "900m"}).returncode == 0, "a resize that must wait")
     c.wait(10, "Deferred", lambda: conditions(c, "grows").get("PodResizePending", {}).get("reason") == "Deferred")

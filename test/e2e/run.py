@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""End-to-end tests: run.py BUILD [NAME...]. Each test_* function of the *_test.py files gets the cluster. Closes with "e2e: N passed, N failed"."""
+"""End-to-end tests: run.py BUILD [NAME...]. Each test_* function of the *_test.py files gets the cluster, then the file's finish(), where it has one. Closes with
+"e2e: N passed, N failed". REVERSE=1 turns the order round: a test that needs another's work shows."""
 
 import importlib.util
 import os
@@ -20,9 +21,11 @@ def load_tests(names):
         spec = importlib.util.spec_from_file_location(file[:-3], os.path.join(here, file))
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
-        for name, function in list(vars(module).items()):  # in the order they stand in the file
-            if name.startswith("test_") and (not names or any(n in f"{file}:{name}" for n in names)):
-                yield f"{file[:-8]}: {name[5:].replace('_', ' ')}", function
+        tests = [(f"{file[:-8]}: {name[5:].replace('_', ' ')}", function) for name, function in vars(module).items()  # in the order they stand in the file
+                 if name.startswith("test_") and (not names or any(n in f"{file}:{name}" for n in names))]
+        yield from reversed(tests) if os.environ.get("REVERSE") else tests
+        if tests and hasattr(module, "finish"):
+            yield f"{file[:-8]}: what its tests shared goes", module.finish
 
 
 def main():

@@ -48,21 +48,41 @@ def cluster_ip(c, name):
     return c.get("service", name)["spec"]["clusterIP"]
 
 
-def test_deployment_of_three_replicas_becomes_ready(c):
-    c.apply(WEB % {"replicas": 3, "image": "busybox:v1"})
+# What several of these tests play with. Each says what it needs, so that each can be chosen alone; what is there already costs one call.
+
+
+def web(c, image="busybox:v1"):
+    c.apply(WEB % {"replicas": 3, "image": image})
     c.kubectl("rollout", "status", "deployment/web", "--timeout=60s")
+
+
+def web_service(c):
+    if c.kubectl("get", "service", "web", check=False).returncode != 0:
+        c.kubectl("expose", "deployment", "web", "--port=80", "--target-port=8080")
+    return cluster_ip(c, "web")
+
+
+def client(c):
+    if c.kubectl("get", "pod", "client", check=False).returncode != 0:
+        c.kubectl("run", "client", "--image=busybox:v1", "--restart=Never", "--", "sleep", "3600")
+    c.kubectl("wait", "--for=condition=Ready", "pod/client", "--timeout=30s")
+
+
+def test_deployment_of_three_replicas_becomes_ready(c):
+    web(c)
     pods = web_pods(c)
     expect(len(pods) == 3 and all(p["status"]["phase"] == "Running" for p in pods), f"three running pods, not {pods}")
 
 
 def test_apply_twice_says_unchanged(c):
+    web(c)
     out = c.apply(WEB % {"replicas": 3, "image": "busybox:v1"}).stdout
     expect("unchanged" in out, out)
 
 
 def test_service_spreads_over_all_replicas(c):
-    c.kubectl("expose", "deployment", "web", "--port=80", "--target-port=8080")
-    ip = cluster_ip(c, "web")
+    web(c)
+    ip = web_service(c)
     c.wait(20, "the service to answer", lambda: fetch(c, f"http://{ip}/").returncode == 0)
     c.wait(20, "three endpoints", lambda: len(c.get("endpointslices", "-l", "kubernetes.io/service-name=web")["items"][0]["endpoints"]) == 3)
     seen = set()
@@ -72,19 +92,22 @@ def test_service_spreads_over_all_replicas(c):
 
 
 def test_service_by_dns_name_from_another_pod(c):
-    c.kubectl("run", "client", "--image=busybox:v1", "--restart=Never", "--", "sleep", "3600")
-    c.kubectl("wait", "--for=condition=Ready", "pod/client", "--timeout=30s")
+    web(c)
+    web_service(c)
+    client(c)
     for name in ("web", "web.default", "web.default.svc.cluster.local"):
         c.wait(15, f"http://{name}/", lambda: c.kubectl("exec", "client", "--", "wget", "-q", "-O", "-", f"http://{name}/").stdout.startswith("web-"))
 
 
 def test_node_port(c):
+    web(c)
     c.kubectl("expose", "deployment", "web", "--name=web-node", "--type=NodePort", "--port=80", "--target-port=8080")
     port = c.get("service", "web-node")["spec"]["ports"][0]["nodePort"]
     c.wait(15, "the node port", lambda: fetch(c, f"http://{c.node_ip}:{port}/").stdout.startswith("web-"))
 
 
 def test_scale_to_ten_and_back(c):
+    web(c)
     c.kubectl("scale", "deployment/web", "--replicas=10")
     c.kubectl("rollout", "status", "deployment/web", "--timeout=90s")
     expect(len(web_pods(c)) == 10, "ten pods")
@@ -117,23 +140,32 @@ class Load:
 
 
 def test_rollout_without_a_failed_request(c):
-    with Load(c, f"http://{cluster_ip(c, 'web')}/label") as load:
+    web(c)
+    label = f"http://{web_service(c)}/label"
+    c.wait(20, "the service to answer", lambda: fetch(c, label).returncode == 0)
+    with Load(c, label) as load:
         c.kubectl("set", "image", "deployment/web", "http=busybox:v2")
         c.kubectl("rollout", "status", "deployment/web", "--timeout=90s")
         c.wait(30, "the old pods to be gone", lambda: len(c.get("pods", "-l", "app=web")["items"]) == 3)
     expect(load.count > 20 and not load.failures, f"{len(load.failures)} of {load.count} requests failed: {load.failures[:5]}")
-    expect(fetch(c, f"http://{cluster_ip(c, 'web')}/label").stdout.strip() == "v2", "the new image answers")
+    expect(fetch(c, label).stdout.strip() == "v2", "the new image answers")
 
 
 def test_bad_image_leaves_the_old_pods_serving(c):
+    web(c, "busybox:v2")
+    label = f"http://{web_service(c)}/label"
+    c.wait(20, "the service to answer", lambda: fetch(c, label).stdout.strip() == "v2")
     c.kubectl("set", "image", "deployment/web", "http=localhost:1/absent:nothing")
     c.wait(30, "a pod that cannot pull", lambda: any(
         s.get("state", {}).get("waiting", {}).get("reason") in ("ErrImagePull", "ImagePullBackOff") for p in web_pods(c) for s in p["status"].get("containerStatuses", [])))
     expect(sum(1 for p in web_pods(c) if any(x["type"] == "Ready" and x["status"] == "True" for x in p["status"]["conditions"])) >= 3, "three old pods stay ready")
-    expect(fetch(c, f"http://{cluster_ip(c, 'web')}/label").stdout.strip() == "v2", "and serve")
+    expect(fetch(c, label).stdout.strip() == "v2", "and serve")
 
 
 def test_rollout_undo(c):
+    web(c, "busybox:v2")
+    c.kubectl("set", "image", "deployment/web", "http=localhost:1/absent:nothing")
+    c.wait(20, "the rollout to begin", lambda: c.get("deployment", "web")["status"].get("updatedReplicas", 0) > 0)
     c.kubectl("rollout", "undo", "deployment/web")
     c.kubectl("rollout", "status", "deployment/web", "--timeout=60s")
     expect(c.get("deployment", "web")["spec"]["template"]["spec"]["containers"][0]["image"] == "busybox:v2", "back to v2")
@@ -141,6 +173,7 @@ def test_rollout_undo(c):
 
 
 def test_killed_process_is_restarted(c):
+    web(c)
     name = web_pods(c)[0]["metadata"]["name"]
     c.kubectl("exec", name, "--", "sh", "-c", "kill -9 -1", check=False)  # all but PID 1
     pod = c.get("pod", name)
@@ -154,6 +187,7 @@ def test_killed_process_is_restarted(c):
 
 
 def test_deleted_pod_is_replaced(c):
+    web(c)
     before = {p["metadata"]["name"] for p in web_pods(c)}
     victim = sorted(before)[0]
     c.kubectl("delete", "pod", victim, "--timeout=60s")
@@ -252,6 +286,7 @@ spec:
 
 
 def test_exec_with_terminal(c):
+    client(c)
     # script gives kubectl a terminal, so -it is what a person has.
     out = sh(["nsenter", f"--net=/run/netns/{c.netns}", "env", f"KUBECONFIG={c.kubeconfig}", "script", "-qec", "kubectl exec -it client -- sh -c 'tty; stty size; echo typed $((6*7))'",
               "/dev/null"], input="").stdout
@@ -280,6 +315,8 @@ def test_watch(c):
 
 
 def test_kubectl_reads_well(c):
+    web(c)
+    client(c)
     expect(re.search(r"web\s+3/3\s+3\s+3", c.kubectl("get", "deployment", "web").stdout), "READY column of deployments")
     expect(re.search(r"NAME\s+STATUS\s+ROLES\s+AGE\s+VERSION", c.kubectl("get", "nodes").stdout), "columns of nodes")
     described = c.kubectl("describe", "deployment", "web").stdout
@@ -291,6 +328,7 @@ def test_kubectl_reads_well(c):
 
 
 def test_edit(c):
+    web(c)
     env = f"KUBE_EDITOR='sed -i s/replicas:.3/replicas:\\ 2/'"
     out = c.inside(f"{env} KUBECONFIG={c.kubeconfig} kubectl edit deployment web")
     expect("edited" in out.stdout, out.stdout)
@@ -355,6 +393,9 @@ DAEMONS = ("kubelet", "apiserver", "scheduler", "controller-manager", "proxy", "
 
 
 def test_killed_daemons_come_back_and_nothing_is_lost(c):
+    web(c)
+    ip = web_service(c)
+    c.wait(30, "the old pods to be gone", lambda: len(c.get("pods", "-l", "app=web")["items"]) == 3)
     started = {p["metadata"]["name"]: [s["state"]["running"]["startedAt"] for s in p["status"]["containerStatuses"]] for p in web_pods(c)}
     restarts = {p["metadata"]["name"]: [s["restartCount"] for s in p["status"]["containerStatuses"]] for p in web_pods(c)}
     acknowledged = []
@@ -389,13 +430,15 @@ def test_killed_daemons_come_back_and_nothing_is_lost(c):
     now = {p["metadata"]["name"]: [s["state"]["running"]["startedAt"] for s in p["status"]["containerStatuses"]] for p in web_pods(c)}
     expect(now == started, f"no container was disturbed: {started} became {now}")
     expect({p["metadata"]["name"]: [s["restartCount"] for s in p["status"]["containerStatuses"]] for p in web_pods(c)} == restarts, "nor restarted")
-    ip = cluster_ip(c, "web")
     c.wait(20, "the service to answer still", lambda: fetch(c, f"http://{ip}/").stdout.startswith("web-"))
     c.kubectl("scale", "deployment/web", "--replicas=4")
     c.kubectl("rollout", "status", "deployment/web", "--timeout=60s")
 
 
 def test_etcd_away_for_ten_seconds(c):
+    web(c)
+    ip = web_service(c)
+    c.wait(20, "the service to answer", lambda: fetch(c, f"http://{ip}/").returncode == 0)
     etcd = c.pid_of("etcd")
     sh(["kill", "-STOP", str(etcd)])
     try:
@@ -410,7 +453,6 @@ def test_etcd_away_for_ten_seconds(c):
     finally:
         sh(["kill", "-CONT", str(etcd)])
     c.wait(30, "everything to go on", lambda: c.kubectl("create", "configmap", "after-etcd", "--from-literal=a=b", check=False, timeout=10).returncode == 0)
-    ip = cluster_ip(c, "web")
     expect(fetch(c, f"http://{ip}/").stdout.startswith("web-"), "the service served all along")
 
 

@@ -33,7 +33,8 @@ def popen(c, way, *args, **kwargs):
     return subprocess.Popen(["nsenter", f"--net=/run/netns/{c.netns}", "kubectl", *args], env=env, **kwargs)
 
 
-def test_exec_and_cp_carry_every_byte(c):
+def streams(c):
+    """The pod that all of these tests talk to."""
     c.apply("""
 apiVersion: v1
 kind: Pod
@@ -43,6 +44,14 @@ spec:
   containers: [{name: main, image: "busybox:v1", command: [sh, -c, "mkdir /www; echo served >/www/index.html; exec httpd -f -p 8080 -h /www"]}]
 """)
     c.kubectl("wait", "--for=condition=Ready", "pod/streams", "--timeout=30s")
+
+
+def finish(c):
+    c.kubectl("delete", "pod", "streams", "--wait=false", "--ignore-not-found")
+
+
+def test_exec_and_cp_carry_every_byte(c):
+    streams(c)
     data = os.urandom(3 << 20)
     digest = hashlib.md5(data).hexdigest()
     for way in WAYS:
@@ -59,6 +68,7 @@ spec:
 
 
 def test_port_forward(c):
+    streams(c)
     for way in WAYS:
         forward = popen(c, way, "port-forward", "pod/streams", ":8080", ":1", stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         try:
@@ -93,6 +103,7 @@ def read_until(fd, word, seconds=15):
 
 
 def test_terminals_are_resized(c):
+    streams(c)
     for way in WAYS:
         ours, theirs = pty.openpty()
         fcntl.ioctl(ours, termios.TIOCSWINSZ, struct.pack("HHHH", 31, 97, 0, 0))
@@ -109,4 +120,3 @@ def test_terminals_are_resized(c):
         finally:
             shell.kill()
             os.close(ours)
-    c.kubectl("delete", "pod", "streams", "--wait=false")
