@@ -26,6 +26,10 @@ struct eviction;
 struct logind;
 struct device_manager;
 struct resource_managers;
+struct certificates;
+
+/* What becomes of the process once it has ended in order. */
+enum turn { TURN_NONE, TURN_AGAIN /* begins anew */, TURN_FAILED };
 
 struct kubelet {
 	struct kubelet_options options;
@@ -38,6 +42,10 @@ struct kubelet {
 	int silent_sources;      /* of pods; atomic */
 	bool shutting_down;      /* the machine does; atomic */
 	int64_t burstable_shares; /* cpu shares that the burstable pods' group has; atomic */
+
+	struct certificates *certificates;
+	int turn_fd;           /* readable: it is time for `turn`, which is atomic */
+	enum turn turn;
 
 	struct client *client; /* NULL in standalone mode, as are informers and recorder */
 	struct informer_set *informers;
@@ -65,5 +73,8 @@ struct kubelet {
 
 /* An event about an object, where there is an API to tell; logged otherwise. field_path and fmt as event_record's. */
 void kubelet_event(struct kubelet *kubelet, const void *object, const char *field_path, const char *type, const char *reason, const char *fmt, ...) printf_like(6, 7);
+
+/* Ends the kubelet; pods run on. Thread safe. */
+void kubelet_turn(struct kubelet *kubelet, enum turn turn);
 
 #endif

@@ -2,6 +2,7 @@
 #include "common/base/log.h"
 #include "common/base/trim.h"
 #include "common/daemon/notify.h"
+#include "kubelet/certificate/manager.h"
 #include "kubelet/node/node.h"
 #include "kubelet/parts.h"
 #include "kubelet/pod/manager.h"
@@ -9,10 +10,12 @@
 #include "kubelet/source/source.h"
 
 #include <curl/curl.h>
+#include <limits.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
+#include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
@@ -24,6 +27,21 @@ static void block_signals(sigset_t *set) {
 	sigaddset(set, SIGINT);
 	sigprocmask(SIG_BLOCK, set, NULL);
 	sigaction(SIGPIPE, &(struct sigaction){.sa_handler = SIG_IGN}, NULL);
+}
+
+void kubelet_turn(struct kubelet *kubelet, enum turn turn) {
+	__atomic_store_n(&kubelet->turn, turn, __ATOMIC_RELEASE);
+	eventfd_write(kubelet->turn_fd, 1);
+}
+
+/* Ready when a signal has come, or a turn. */
+static int open_end(const struct kubelet *kubelet, int signals) {
+	int end = epoll_create1(EPOLL_CLOEXEC);
+	if (end < 0)
+		abort();
+	epoll_ctl(end, EPOLL_CTL_ADD, signals, &(struct epoll_event){.events = EPOLLIN});
+	epoll_ctl(end, EPOLL_CTL_ADD, kubelet->turn_fd, &(struct epoll_event){.events = EPOLLIN});
+	return end;
 }
 
 /* Feeds systemd's watchdog until the file descriptor has something. */
@@ -60,26 +78,31 @@ static void shut_down(struct kubelet *kubelet) {
 
 static int run(struct kubelet *kubelet, const sigset_t *signals, struct error *err) {
 	struct kubelet_server *server = NULL;
+	bool waits = false;
 	int r = kubelet_parts_open(kubelet, err);
 	if (r == 0 && kubelet->options.cleanup)
 		return kubelet_cleanup(kubelet, err);
 	if (r == 0)
-		r = kubelet_parts_start(kubelet, err);
+		r = certificates_open(kubelet, &waits, err);
+	if (r == 0)
+		r = kubelet_parts_start(kubelet, waits, err);
+	if (r == 0)
+		r = certificates_serve(kubelet, err);
 	if (r == 0)
 		r = kubelet_server_start(kubelet, &server, err);
 	if (r < 0)
 		return r;
-	/* The API, or without it the folder, and the URL. */
+	/* The API, or without it the folder, and the URL. While a certificate is waited for the API is silent: nothing counts as left over. */
 	kubelet->silent_sources = str_empty(kubelet->options.manifest_url) ? 1 : 2;
 	struct source_file *files = source_file_start(kubelet);
 	struct source_http *urls = source_http_start(kubelet);
-	autoclose int stop = signalfd(-1, signals, SFD_CLOEXEC);
+	autoclose int stop = signalfd(-1, signals, SFD_CLOEXEC), end = open_end(kubelet, stop);
 	log_info("kubelet runs", LOG_STR("node", kubelet->node_name), LOG_STR("address", kubelet->node_ips[0]), LOG_INT("port", kubelet->options.port));
 	notify_send("READY=1");
-	if (!kubelet->informers || informer_set_wait_synced(kubelet->informers, stop))
+	if (!waits && (!kubelet->informers || informer_set_wait_synced(kubelet->informers, end)))
 		source_spoke(kubelet);
-	wait_for(stop);
-	if (node_shutdown_due(kubelet))
+	wait_for(end);
+	if (!kubelet->turn && node_shutdown_due(kubelet))
 		shut_down(kubelet);
 	log_info(node_shuts_down(kubelet) ? "kubelet ends, after its pods" : "kubelet ends; containers run on");
 	notify_send("STOPPING=1");
@@ -96,8 +119,18 @@ static int run(struct kubelet *kubelet, const sigset_t *signals, struct error *e
 extern const char *malloc_conf;
 const char *malloc_conf = "narenas:1,tcache:false,dirty_decay_ms:1000,muzzy_decay_ms:0,oversize_threshold:0";
 
+/* In the same process, so that who watches over it need not start another. Returns only where that fails: then it is for them. */
+static void begin_anew(char **argv) {
+	char self[PATH_MAX];
+	ssize_t len = readlink("/proc/self/exe", self, sizeof(self) - 1);
+	if (len > 0) {
+		self[len] = '\0';
+		execv(self, argv);
+	}
+}
+
 int main(int argc, char **argv) {
-	struct kubelet kubelet = {0};
+	struct kubelet kubelet = {.turn_fd = eventfd(0, EFD_CLOEXEC)};
 	autoerror struct error err = {0};
 	sigset_t signals;
 	runtime_pause_main(argc, argv);
@@ -124,5 +157,7 @@ int main(int argc, char **argv) {
 		log_error("kubelet cannot run", LOG_ERR(&err));
 	kubelet_parts_close(&kubelet);
 	kubelet_options_done(&kubelet.options);
-	return r < 0 ? 1 : 0;
+	if (kubelet.turn == TURN_AGAIN)
+		begin_anew(argv);
+	return r < 0 || kubelet.turn ? 1 : 0;
 }

@@ -32,7 +32,10 @@ static const struct flag flags[] = {
 	{"image-credential-provider-bin-dir", 0, FLAG_STRING, FIELD(credential_programs), "", "folder of those plugins", 0, 0},
 	{"pod-log-dir", 0, FLAG_STRING, FIELD(pod_log_dir), "/var/log/pods", "folder of containers' logs", 0, 0},
 	{"container-log-links-dir", 0, FLAG_STRING, FIELD(container_log_links_dir), "", "folder of links to them, one a container, for collectors (default: containers, beside the folder of logs)", 0, 0},
-	{"cert-dir", 0, FLAG_STRING, FIELD(cert_dir), "", "folder for a self-signed certificate; default <root-dir>/pki", 0, 0},
+	{"cert-dir", 0, FLAG_STRING, FIELD(cert_dir), "", "folder of certificates that are asked for or self-signed; default <root-dir>/pki", 0, 0},
+	{"bootstrap-kubeconfig", 0, FLAG_STRING, FIELD(bootstrap_kubeconfig), "", "kubeconfig file with which a certificate is asked for where the other is missing or has expired", 0, 0},
+	{"rotate-certificates", 0, FLAG_BOOL, FIELD(rotate_certificates), "false", "renew the certificate that is shown to the API server, in time", 0, 0},
+	{"rotate-server-certificates", 0, FLAG_BOOL, FIELD(serving_bootstrap), "false", "ask the API server for the certificate to serve with, and renew it", 0, 0},
 	{"hostname-override", 0, FLAG_STRING, FIELD(hostname_override), "", "name of the node instead of the machine's", 0, 0},
 	{"node-ip", 0, FLAG_STRING, FIELD(node_ip), "", "address of the node, or one of each family with a comma", 0, 0},
 	{"provider-id", 0, FLAG_STRING, FIELD(provider_id), "", "spec.providerID of the node", 0, 0},
@@ -145,13 +148,11 @@ static const struct flag flags[] = {
 	{"cleanup", 0, FLAG_BOOL, FIELD(cleanup), "false", "remove all pods of this kubelet from the machine, and exit", 0, 0},
 	{"version", 0, FLAG_BOOL, FIELD(version), "false", "print the version", 0, 0},
 	{"help", 'h', FLAG_BOOL, FIELD(help), "false", "print this", 0, 0},
-	{"bootstrap-kubeconfig", 0, FLAG_IGNORED, 0, NULL, "without effect", 0, 0},
 	{"container-runtime-endpoint", 0, FLAG_IGNORED, 0, NULL, "without effect: the runtime is built in", 0, 0},
 	{"container-runtime", 0, FLAG_IGNORED, 0, NULL, "without effect", 0, 0},
 	{"image-service-endpoint", 0, FLAG_IGNORED, 0, NULL, "without effect", 0, 0},
 	{"pod-infra-container-image", 0, FLAG_IGNORED, 0, NULL, "without effect: sandboxes need no image", 0, 0},
 	{"network-plugin", 0, FLAG_IGNORED, 0, NULL, "without effect: CNI always", 0, 0},
-	{"rotate-certificates", 0, FLAG_IGNORED, 0, NULL, "without effect", 0, 0},
 	{"cgroups-per-qos", 0, FLAG_IGNORED, 0, NULL, "without effect: always on", 0, 0},
 	{"allowed-unsafe-sysctls", 0, FLAG_STRING_LIST, FIELD(allowed_unsafe_sysctls), NULL, "kernel parameters, or prefixes that end in *, that pods may set beside the safe ones", 0, 0},
 	{"volume-plugin-dir", 0, FLAG_IGNORED, 0, NULL, "without effect", 0, 0},
@@ -181,7 +182,6 @@ static const struct flag flags[] = {
 	{"qos-reserved", 0, FLAG_IGNORED, 0, NULL, "without effect", 0, 0},
 	{"registry-burst", 0, FLAG_IGNORED, 0, NULL, "without effect: see max-parallel-image-pulls", 0, 0},
 	{"registry-qps", 0, FLAG_IGNORED, 0, NULL, "without effect: see max-parallel-image-pulls", 0, 0},
-	{"rotate-server-certificates", 0, FLAG_IGNORED, 0, NULL, "without effect", 0, 0},
 	{"runonce", 0, FLAG_IGNORED, 0, NULL, "without effect", 0, 0},
 	{"sync-frequency", 0, FLAG_IGNORED, 0, NULL, "without effect", 0, 0},
 	{"volume-stats-agg-period", 0, FLAG_IGNORED, 0, NULL, "without effect", 0, 0},
@@ -204,6 +204,8 @@ static const struct {
 	{"streamingConnectionIdleTimeout", "streaming-connection-idle-timeout"},
 	{"tlsMinVersion", "tls-min-version"},
 	{"tlsCipherSuites", "tls-cipher-suites"},
+	{"rotateCertificates", "rotate-certificates"},
+	{"serverTLSBootstrap", "rotate-server-certificates"},
 	{"tlsCertFile", "tls-cert-file"},
 	{"tlsPrivateKeyFile", "tls-private-key-file"},
 	{"authentication.x509.clientCAFile", "client-ca-file"},
@@ -285,7 +287,7 @@ static const struct {
 
 /* Fields of Kubernetes that have no effect here. */
 static const char *const ignored_fields[] = {
-	"syncFrequency", "tlsCurvePreferences", "rotateCertificates", "serverTLSBootstrap",
+	"syncFrequency", "tlsCurvePreferences",
 	"registryPullQPS", "registryBurst", "eventRecordQPS", "eventBurst",
 	"enableContentionProfiling", "volumeStatsAggPeriod", "kubeletCgroups", "systemCgroups",
 	"cgroupsPerQOS", "qosReserved", "hairpinMode", "runOnce", "cpuCFSQuotaPeriod", "contentType", "kubeAPIQPS",
@@ -781,6 +783,8 @@ int kubelet_options_load(int argc, char *const *argv, struct kubelet_options *re
 	}
 	if (r == 0)
 		r = apply_reserved_cpus(&options, err);
+	if (r == 0 && !str_empty(options.bootstrap_kubeconfig) && str_empty(options.kubeconfig))
+		r = error_set(err, EINVAL, "bootstrap-kubeconfig needs kubeconfig, the file that is written");
 	if (r < 0) {
 		kubelet_options_done(&options);
 		return r;

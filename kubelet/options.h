@@ -8,7 +8,8 @@
 struct kubelet_options {
 	char *kubeconfig; /* empty: standalone, without an API server */
 	char *config;
-	char *root_dir, *run_dir, *runtime_root, *image_root, *pod_log_dir, *container_log_links_dir, *cert_dir;
+	char *root_dir, *run_dir, *runtime_root, *image_root, *pod_log_dir, *container_log_links_dir, *cert_dir, *bootstrap_kubeconfig;
+	bool rotate_certificates, serving_bootstrap;
 	char *hostname_override, *node_ip, *provider_id;
 	char *cgroup_root, *cgroup_driver;
 	char *pod_manifest_path, *manifest_url;

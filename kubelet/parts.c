@@ -5,6 +5,7 @@
 #include "common/base/file.h"
 #include "common/base/log.h"
 #include "common/client/client.h"
+#include "kubelet/certificate/manager.h"
 #include "kubelet/credential/provider.h"
 #include "kubelet/device/device.h"
 #include "kubelet/node/eviction.h"
@@ -194,8 +195,10 @@ static int connect_api(struct kubelet *kubelet, struct error *err) {
 	struct client_config config = {0};
 	autofree char *field = xprintf("spec.nodeName=%s", kubelet->node_name), *name = xprintf("metadata.name=%s", kubelet->node_name);
 	int r = client_config_load(kubelet->options.kubeconfig, NULL, &config, err);
-	if (r == 0)
+	if (r == 0) {
+		certificates_choose(kubelet->certificates, &config);
 		r = client_new(&config, &kubelet->client, err);
+	}
 	client_config_done(&config);
 	if (r < 0)
 		return r;
@@ -210,10 +213,10 @@ static int connect_api(struct kubelet *kubelet, struct error *err) {
 	return 0;
 }
 
-int kubelet_parts_start(struct kubelet *kubelet, struct error *err) {
+int kubelet_parts_start(struct kubelet *kubelet, bool waits, struct error *err) {
 	int r = 0;
 	kubelet->objects = object_source_none();
-	if (!str_empty(kubelet->options.kubeconfig))
+	if (!str_empty(kubelet->options.kubeconfig) && !waits)
 		r = connect_api(kubelet, err);
 	if (r < 0)
 		return r;
@@ -229,6 +232,7 @@ int kubelet_parts_start(struct kubelet *kubelet, struct error *err) {
 	r = device_manager_open(kubelet->devices, err);
 	if (r < 0)
 		return r;
+	certificates_start(kubelet->certificates);
 	if (kubelet->client) {
 		source_api_start(kubelet);
 		informer_set_start(kubelet->informers);
@@ -239,6 +243,7 @@ int kubelet_parts_start(struct kubelet *kubelet, struct error *err) {
 }
 
 void kubelet_parts_close(struct kubelet *kubelet) {
+	certificates_stop(kubelet->certificates);
 	logind_stop(kubelet->logind);
 	device_manager_shut(kubelet->devices);
 	resource_managers_stop(kubelet->managers);
@@ -264,6 +269,7 @@ void kubelet_parts_close(struct kubelet *kubelet) {
 	informer_set_free(kubelet->informers);
 	if (kubelet->client)
 		client_free(kubelet->client);
+	certificates_free(kubelet->certificates);
 	for (size_t i = 0; i < kubelet->node_ip_count; i++)
 		free(kubelet->node_ips[i]);
 	free(kubelet->node_name);

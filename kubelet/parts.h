@@ -8,7 +8,7 @@
 /* Node's name and addresses, folders, images, cgroups, network, runtime. What they find running runs on. */
 int kubelet_parts_open(struct kubelet *kubelet, struct error *err);
 /* Client, informers, pod manager, probes, status, node agent: pods may come after this. */
-int kubelet_parts_start(struct kubelet *kubelet, struct error *err);
+int kubelet_parts_start(struct kubelet *kubelet, bool waits, struct error *err);
 /* Takes what is there. Containers run on. */
 void kubelet_parts_close(struct kubelet *kubelet);
 /* --cleanup: ends every pod of this kubelet and removes what it left on the machine. */

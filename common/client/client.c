@@ -141,6 +141,35 @@ static void replace_text(struct client *client, char **place, const char *text)
 	free(old);
 }
 
+int client_set_certificate(struct client *client, const char *cert_pem, const char *key_pem, struct error *err)
+{
+	struct pool *fresh;
+	autofree char *cert = xstrdup(cert_pem), *key = xstrdup(key_pem);
+	struct client_config config = client->config;
+	config.cert_pem = cert;
+	config.key_pem = key;
+	int rc = pool_get(&config, &fresh, err);
+	if (!rc) {
+		pthread_mutex_lock(&client->lock);
+		struct pool *old = client->pool;
+		client->pool = fresh;
+		pthread_mutex_unlock(&client->lock);
+		pool_put(old);
+		replace_text(client, &client->config.cert_pem, cert);
+		replace_text(client, &client->config.key_pem, key);
+	}
+	explicit_bzero(key, strlen(key));
+	return rc;
+}
+
+struct pool *client_pool(struct client *client)
+{
+	pthread_mutex_lock(&client->lock);
+	struct pool *pool = pool_ref(client->pool);
+	pthread_mutex_unlock(&client->lock);
+	return pool;
+}
+
 void client_set_token(struct client *client, const char *token)
 {
 	replace_text(client, &client->config.token, token);

@@ -56,6 +56,10 @@ struct client;
 int client_new(const struct client_config *config, struct client **ret, struct error *err);
 void client_free(struct client *client);
 
+/*
+ * Shows another certificate from the next connection on: those that are kept idle are closed, requests under way end on those they have. Thread safe.
+ */
+int client_set_certificate(struct client *client, const char *cert_pem, const char *key_pem, struct error *err);
 /* Replaces the bearer token. Thread safe. */
 void client_set_token(struct client *client, const char *token);
 /*

@@ -17,7 +17,7 @@
 
 struct client {
 	struct client_config config;
-	struct pool *pool;
+	struct pool *pool;          /* guarded by lock: another comes with another certificate */
 	pthread_mutex_t lock;
 	size_t server;              /* index of the one that answered last */
 	char *token;                /* of token_file, as last read */
@@ -42,6 +42,8 @@ int client_check_impersonation(const struct client_config *config, struct error 
 char *client_authorization(struct client *client);
 /* The fence, or NULL; the caller frees. */
 char *client_fence(struct client *client);
+/* The one of now, for a request; the caller puts it back (pool_put). */
+struct pool *client_pool(struct client *client);
 /* The server to talk to now, and how many there are. */
 const char *client_server(struct client *client, size_t attempt);
 void client_server_answered(struct client *client, const char *server);

@@ -140,6 +140,14 @@ int pool_get(const struct client_config *config, struct pool **ret, struct error
 	return r;
 }
 
+struct pool *pool_ref(struct pool *pool)
+{
+	pthread_mutex_lock(&pools_lock);
+	pool->refs++;
+	pthread_mutex_unlock(&pools_lock);
+	return pool;
+}
+
 void pool_put(struct pool *pool)
 {
 	if (!pool)

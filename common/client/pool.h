@@ -17,6 +17,7 @@
 struct pool;
 /* The pool for the config: one that there is, or a new one. */
 int pool_get(const struct client_config *config, struct pool **ret, struct error *err);
+struct pool *pool_ref(struct pool *pool);
 void pool_put(struct pool *pool);
 
 /*

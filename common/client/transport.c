@@ -25,6 +25,7 @@ struct transfer {
 	struct client *client;
 	const struct client_request *request;
 	const struct client_sink *sink;
+	struct pool *pool;
 	CURL *curl;
 	struct curl_slist *headers;
 	const char *server;
@@ -126,7 +127,7 @@ static void set_path(CURL *curl, CURLoption option, int fd)
 static void set_tls(struct transfer *t)
 {
 	const struct client *client = t->client;
-	const struct pool_files *files = pool_files(client->pool);
+	const struct pool_files *files = pool_files(t->pool);
 	/* Without this the system's hundred and more authorities are read for each connection: 8 MB. */
 	if (files->ca >= 0 || client->config.insecure_skip_verify) {
 		curl_easy_setopt(t->curl, CURLOPT_CAPATH, NULL);
@@ -305,7 +306,8 @@ static CURLcode perform_cancellable(struct transfer *t, CURLM *multi, int cancel
 static CURLcode perform_once(struct transfer *t, int cancel_fd, bool is_stream, bool *ret_cancelled)
 {
 	struct curl_slist *connect_to = NULL;
-	struct pool_handle handle = pool_take(t->client->pool);
+	t->pool = client_pool(t->client);
+	struct pool_handle handle = pool_take(t->pool);
 	t->curl = handle.curl;
 	t->status = t->retry_after = 0;
 	t->gathered = false;
@@ -325,7 +327,8 @@ static CURLcode perform_once(struct transfer *t, int cancel_fd, bool is_stream, 
 	long code = 0;
 	curl_easy_getinfo(t->curl, CURLINFO_RESPONSE_CODE, &code);
 	t->status = (int)code;
-	pool_give_back(t->client->pool, handle);
+	pool_give_back(t->pool, handle);
+	pool_put(t->pool);
 	t->curl = NULL;
 	curl_slist_free_all(t->headers);
 	t->headers = NULL;
@@ -445,7 +448,7 @@ int client_perform(struct client *client, const struct client_request *request, 
 int client_connect(struct client *client, CURL **ret, const char **ret_server, struct error *err)
 {
 	struct client_request request = {.method = "GET", .path = "/"};
-	struct transfer t = {.client = client, .request = &request};
+	struct transfer t = {.client = client, .request = &request, .pool = client_pool(client)};
 	CURLcode result = CURLE_COULDNT_CONNECT;
 	for (size_t attempt = 0; attempt < client->config.servers.len && result != CURLE_OK; attempt++) {
 		struct curl_slist *connect_to = NULL;
@@ -466,6 +469,7 @@ int client_connect(struct client *client, CURL **ret, const char **ret_server, s
 		if (result != CURLE_OK)
 			curl_easy_cleanup(t.curl);
 	}
+	pool_put(t.pool);
 	if (result != CURLE_OK)
 		return transport_error(&t, result, err);
 	*ret = t.curl;

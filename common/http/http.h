@@ -29,6 +29,7 @@ struct http_server_options {
 	int listen_fd;                /* >= 0: use this socket instead */
 	bool tls;
 	const char *cert_file, *key_file; /* PEM; re-read when they change on disk */
+	bool cert_may_come;           /* where the certificate is not there yet, or is broken: handshakes fail until it is */
 	const char *client_ca_file;   /* PEM; NULL: no client certificates asked for. A certificate offered and not signed by it: request goes on with peer_cert NULL */
 	const char *client_ca_file_too; /* PEM of a second authority, trusted beside the first; NULL: none */
 	char *const *sni;             /* "cert.pem,key.pem:name,*.name" each: certificates for clients who ask for these names, or, without any, for those they are for; re-read too */

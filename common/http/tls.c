@@ -106,7 +106,7 @@ struct http_tls {
 	gnutls_priority_t priority;
 	gnutls_datum_t ticket_key;
 	pthread_mutex_t lock; /* guards creds */
-	struct tls_creds *creds;
+	struct tls_creds *creds; /* NULL: there were none yet */
 	int inotify_fd;
 	struct source source;
 };
@@ -220,9 +220,11 @@ static void on_change(struct source *source, uint32_t events)
 		;
 	autoerror struct error err = {0};
 	struct tls_creds *fresh;
-	if (load(tls, &fresh, &err) < 0) {
-		/* Often only half of a pair has been replaced yet; the next event brings the rest. */
-		server_warn(tls->server, error_message(&err));
+	int rc = load(tls, &fresh, &err);
+	if (rc < 0) {
+		/* Often only half of a pair has been replaced yet; the next event brings the rest. Others write into the folder too while the first pair is waited for. */
+		if (rc != -ENOENT || tls->creds)
+			server_warn(tls->server, error_message(&err));
 		return;
 	}
 	pthread_mutex_lock(&tls->lock);
@@ -259,8 +261,15 @@ int tls_new(struct http_server *server, struct http_tls **ret, struct error *err
 	int n = gnutls_priority_init(&tls->priority, str_or(options->tls_policy, priorities), NULL);
 	if (n < 0 || (n = gnutls_session_ticket_key_generate(&tls->ticket_key)) < 0)
 		rc = error_set(err, EIO, "gnutls: %s", gnutls_strerror(n));
-	if (!rc)
+	if (!rc) {
 		rc = load(tls, &tls->creds, err);
+		if (rc < 0 && options->cert_may_come) {
+			server_warn(server, error_message(err));
+			if (err)
+				error_done(err), *err = (struct error){0};
+			rc = 0;
+		}
+	}
 	if (rc < 0) {
 		tls_free(tls);
 		return rc;
@@ -350,8 +359,11 @@ int tls_session_start(struct http_tls *tls, struct http_conn *conn)
 	static const gnutls_datum_t alpn = {.data = (unsigned char *)"http/1.1", .size = 8};
 	pthread_mutex_lock(&tls->lock);
 	struct tls_creds *creds = tls->creds;
-	atomic_fetch_add(&creds->refs, 1);
+	if (creds)
+		atomic_fetch_add(&creds->refs, 1);
 	pthread_mutex_unlock(&tls->lock);
+	if (!creds)
+		return -ENOENT;
 	gnutls_session_t session = NULL;
 	int rc = gnutls_init(&session, GNUTLS_SERVER | GNUTLS_NONBLOCK | GNUTLS_NO_SIGNAL);
 	if (!rc)

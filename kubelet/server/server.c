@@ -5,7 +5,6 @@
 
 #include "common/base/log.h"
 #include "common/daemon/health.h"
-#include "common/http/selfsigned.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -18,7 +17,6 @@ struct kubelet_server {
 	struct kubelet *kubelet;
 	struct health *health;
 	struct auth *auth;
-	struct selfsigned own;
 	struct http_server *healthz, *read_only, *main;
 	pthread_mutex_t lock;
 	pthread_cond_t idle;
@@ -153,6 +151,10 @@ void route_healthz(struct route_request *r) {
 	http_respond(r->http, 200, "text/plain; charset=utf-8", "ok", 2);
 }
 
+static void on_warning(const char *message, void *arg) {
+	log_warning("certificate to serve with is not taken up", LOG_STR("message", message));
+}
+
 static int open_main(struct kubelet_server *server, struct error *err) {
 	const struct kubelet_options *o = &server->kubelet->options;
 	struct http_server_options options = HTTP_SERVER_OPTIONS_INIT;
@@ -171,12 +173,9 @@ static int open_main(struct kubelet_server *server, struct error *err) {
 	options.threads = 1;
 	options.handler = on_request;
 	options.arg = server;
-	if (str_empty(o->tls_cert_file)) {
-		r = selfsigned_make(&server->own, err);
-		options.cert_file = server->own.cert_path;
-		options.key_file = server->own.key_path;
-	}
-	return r < 0 ? r : http_server_start(&options, &server->main, err);
+	options.cert_may_come = o->serving_bootstrap;
+	options.on_warning = on_warning;
+	return http_server_start(&options, &server->main, err);
 }
 
 static int open_plain(struct kubelet_server *server, const char *address, int64_t port, http_handler handler, struct http_server **ret, struct error *err) {
@@ -195,7 +194,7 @@ static int open_plain(struct kubelet_server *server, const char *address, int64_
 int kubelet_server_start(struct kubelet *kubelet, struct kubelet_server **ret, struct error *err) {
 	const struct kubelet_options *o = &kubelet->options;
 	struct kubelet_server *server = xnew(struct kubelet_server);
-	*server = (struct kubelet_server){.kubelet = kubelet, .health = health_new(), .auth = auth_new(kubelet), .own = SELFSIGNED_INIT};
+	*server = (struct kubelet_server){.kubelet = kubelet, .health = health_new(), .auth = auth_new(kubelet)};
 	pthread_mutex_init(&server->lock, NULL);
 	pthread_cond_init(&server->idle, NULL);
 	kubelet->rates = rates_new();
@@ -235,6 +234,5 @@ void kubelet_server_stop(struct kubelet_server *server) {
 	server->kubelet->rates = NULL;
 	auth_free(server->auth);
 	health_free(server->health);
-	selfsigned_done(&server->own);
 	free(server);
 }

@@ -102,6 +102,32 @@ static void test_what_is_idle_is_closed(void **state)
 	assert_int_equal(server.conn_count, 2);
 }
 
+/* Connections of the old certificate end with their requests; what is taken by the way goes back where it came from. */
+static void test_another_certificate_is_another_peer(void **state)
+{
+	struct seen seen = {.lock = PTHREAD_MUTEX_INITIALIZER};
+	struct fake_server server;
+	fake_server_start(&server, answer, &seen);
+	struct client *client = client_with(server.port, "a", NULL), *other = client_with(server.port, "b", NULL);
+	struct pool *old = client_pool(client);
+	struct pool_handle under_way = pool_take(old);
+	assert_asked_as(client, &seen, "Bearer a");
+	assert_int_equal(client_set_certificate(client, "CERT", "KEY", NULL), 0);
+	assert_ptr_not_equal(client->pool, old);
+	assert_ptr_equal(other->pool, old);
+	assert_string_equal(client->config.cert_pem, "CERT");
+	assert_true(pool_files(client->pool)->cert >= 0 && pool_files(client->pool)->key >= 0);
+	struct pool *second = client_pool(client);
+	assert_int_equal(client_set_certificate(client, "CERT", "KEY", NULL), 0);
+	assert_ptr_equal(client->pool, second);
+	pool_put(second);
+	client_free(other);
+	pool_give_back(old, under_way);
+	pool_put(old);
+	client_free(client);
+	fake_server_stop(&server);
+}
+
 static bool go_on(const char *data, size_t len, void *arg)
 {
 	return true;
@@ -192,6 +218,7 @@ int main(void)
 		cmocka_unit_test(test_accounts_share_connections_not_names),
 		cmocka_unit_test(test_another_peer_has_another_pool),
 		cmocka_unit_test(test_what_is_idle_is_closed),
+		cmocka_unit_test(test_another_certificate_is_another_peer),
 		cmocka_unit_test(test_a_stream_takes_the_connection_of_the_list),
 		cmocka_unit_test(test_only_the_oldest_are_closed),
 		cmocka_unit_test(test_no_more_are_kept_than_there_is_room_for),
