@@ -298,11 +298,13 @@ static int run_schedule(struct sync *s, struct error *err)
 /* Milliseconds until the schedule names the next time. */
 static int until_next(const struct sync *s)
 {
-	int64_t next = cron_next(&s->schedule, s->zone, clock_wall().sec);
+	int64_t now = clock_wall().sec, next = cron_next(&s->schedule, s->zone, now);
 	if (s->schedule.every_ns) {
 		const struct batch_v1_cron_job *cron = s->cron;
 		int64_t from = cron->status.last_schedule_time.set ? cron->status.last_schedule_time.t.sec : cron->metadata.creation_timestamp.t.sec;
-		next = from + s->schedule.every_ns / NSEC_PER_SEC;
+		int64_t step = s->schedule.every_ns / NSEC_PER_SEC, past = now >= from ? (now - from) / step : 0;
+		/* Times that went by unused, one job being active still, do not come again. */
+		next = from + (past + 1) * step;
 	}
 	return next < 0 ? 0 : milliseconds_until((struct wall_time){.sec = next, .nsec = 100 * (int32_t)NSEC_PER_MSEC});
 }

@@ -31,6 +31,7 @@ static const struct scenario rows[] = {
 	{.name = "a zone that is none", .owner = CRON("0 * * * *", ",\"timeZone\":\"Nowhere/Atlantis\""), .writes = "", .event = "event tick Warning UnknownTimeZone", .after_s = -1},
 	{.name = "a zone moves the hour", .owner = CRON("0 17 * * *", ",\"timeZone\":\"Asia/Tokyo\""), .writes = MADE("30000000") STATUS},
 	{.name = "Forbid waits for the one before", .owner = CRON_AT("0 * * * *", ",\"concurrencyPolicy\":\"Forbid\"", ACTIVE("old")), .objects = {JOB("old", "2027-01-15T07:00:00Z", "")}, .writes = "", .event = "event tick Normal JobAlreadyActive"},
+	{.name = "and waits for the next time, not for what went by", .owner = CRON_AT("@every 600s", ",\"concurrencyPolicy\":\"Forbid\"", LAST("07:35:00") "," ACTIVE("old")), .objects = {JOB("old", "2027-01-15T07:35:00Z", "")}, .writes = "", .event = "event tick Normal JobAlreadyActive", .after_s = 300},
 	{.name = "Replace removes it", .owner = CRON_AT("0 * * * *", ",\"concurrencyPolicy\":\"Replace\"", ACTIVE("old")), .objects = {JOB("old", "2027-01-15T07:00:00Z", "")}, .writes = "delete jobs default/old\n" MADE("30000000") STATUS},
 	{.name = "Allow lets both run", .owner = CRON_AT("0 * * * *", "", ACTIVE("old")), .objects = {JOB("old", "2027-01-15T07:00:00Z", "")}, .writes = MADE("30000000") STATUS},
 	{.name = "one that has ended is no longer active", .owner = CRON_AT("0 9 * * *", "", ACTIVE("old")), .objects = {JOB("old", "2027-01-15T07:00:00Z", DONE)}, .writes = STATUS, .status = "{\"active\":null,\"lastSuccessfulTime\":\"2027-01-15T07:31:00Z\"}",
