@@ -214,6 +214,10 @@ struct wall_time time_after(struct wall_time t, int64_t seconds)
 struct reconciler reconciler_make(const struct controller *controller, struct world *world, struct client *client)
 {
 	metrics_register(controller->metrics, controller->metric_count);
+	/* One without labels is there from the start, at nought. */
+	for (size_t i = 0; i < controller->metric_count; i++)
+		if (!controller->metrics[i].labels)
+			metric_label(&controller->metrics[i]);
 	return (struct reconciler){.controller = controller, .world = world, .client = client, .state = controller->state_new ? controller->state_new() : NULL};
 }
 
@@ -406,6 +410,8 @@ static void prepare(struct manager *manager, const struct controller *controller
 			.max_delay_ns = controller->retry_most_ms * NSEC_PER_MSEC});
 }
 
+static struct metric running_metric = {.name = "running_managed_controllers", .help = "Controllers that run here.", .kind = METRIC_GAUGE, .labels = (const char *const[]){"manager", "name", NULL}};
+
 struct manager *manager_new(const struct manager_options *options)
 {
 	struct manager *manager = xnew(struct manager);
@@ -416,6 +422,7 @@ struct manager *manager_new(const struct manager_options *options)
 	manager->recorders = MAP_INIT(free_recorder);
 	pthread_mutex_init(&manager->events_lock, NULL);
 	warn_of_gates(settings);
+	metrics_register(&running_metric, 1);
 	for (size_t i = 0; i < controller_count; i++) {
 		const struct controller *controller = controllers[i];
 		if (!controller_is_enabled(controller, &settings->controllers) || !gate_is_open(controller, settings))
@@ -542,6 +549,7 @@ bool manager_start(struct manager *manager, const char *fence, int cancel_fd)
 		const struct controller *controller = running->reconciler.controller;
 		if (running->reconciler.queue)
 			running->workers = workers_start(running->reconciler.queue, worker_count(manager, controller), reconcile_key, running);
+		metric_set(metric_label(&running_metric, "kube-controller-manager", controller->name), 1);
 		log_debug(1, "controller started", LOG_STR("controller", controller->name));
 	}
 	__atomic_store_n(&manager->started, true, __ATOMIC_RELEASE);

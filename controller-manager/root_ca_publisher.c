@@ -66,7 +66,14 @@ static bool is_right(const struct core_v1_config_map *map, const char *ca)
 	       str_equal(api_map_get(&map->metadata.annotations, ANNOTATION_DESCRIPTION), DESCRIPTION);
 }
 
-static int reconcile(struct reconciler *r, const char *ns, const char *name, struct error *err)
+static const double latency_buckets[] = {0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128, 0.256, 0.512, 1.024, 2.048, 4.096, 8.192, 16.384, 0};
+static const char *const code_label[] = {"code", NULL};
+static struct metric metrics[] = {
+	{.name = "root_ca_cert_publisher_sync_total", .help = "Namespaces whose copy of the CA was looked after.", .kind = METRIC_COUNTER, .labels = code_label},
+	{.name = "root_ca_cert_publisher_sync_duration_seconds", .help = "How long that took.", .kind = METRIC_HISTOGRAM, .labels = code_label, .buckets = latency_buckets},
+};
+
+static int publish(struct reconciler *r, const char *name, struct error *err)
 {
 	autounref struct core_v1_namespace *namespace = world_find(r->world, CACHED_NAMESPACES, NULL, name);
 	if (!namespace || namespace->metadata.deletion_timestamp.set || str_equal(namespace->status.phase, CORE_V1_NAMESPACE_PHASE_TERMINATING))
@@ -98,6 +105,18 @@ static int reconcile(struct reconciler *r, const char *ns, const char *name, str
 	return error_move(err, &failed);
 }
 
+static int reconcile(struct reconciler *r, const char *ns, const char *name, struct error *err)
+{
+	int64_t start = clock_monotonic_ns();
+	autoerror struct error failed = {0};
+	char code[16];
+	int result = publish(r, name, &failed);
+	snprintf(code, sizeof(code), "%d", !result ? 200 : failed.http_code ? failed.http_code : 500);
+	metric_add(metric_label(&metrics[0], code), 1);
+	metric_observe(metric_label(&metrics[1], code), (double)(clock_monotonic_ns() - start) / NSEC_PER_SEC);
+	return result ? error_move(err, &failed) : 0;
+}
+
 static void wake_by_map(struct reconciler *r, const void *object)
 {
 	const struct core_v1_config_map *map = object;
@@ -111,6 +130,8 @@ const struct controller root_ca_publisher_controller = {
 	.account = "root-ca-cert-publisher",
 	.alias = "root-ca-cert-publisher",
 	.workers = 1,
+	.metrics = metrics,
+	.metric_count = array_len(metrics),
 	.enabled = enabled,
 	.watches = (const struct controller_watch[]){{.what = CACHED_NAMESPACES}, {.what = CACHED_ROOT_CA_CONFIG_MAPS, .wake = wake_by_map}, {.what = CACHED_NONE}},
 	.reconcile = reconcile,

@@ -573,6 +573,18 @@ static void on_gone(struct reconciler *r, const void *object)
 	reconciler_add(r, meta->namespace, meta->name);
 }
 
+static struct metric metrics[] = {
+	{.name = "horizontal_pod_autoscaler_controller_num_horizontal_pod_autoscalers", .help = "HorizontalPodAutoscalers there are.", .kind = METRIC_GAUGE},
+};
+
+static void collect(void *arg)
+{
+	struct reconciler *r = arg;
+	autolist struct informer_list all = INFORMER_LIST_INIT;
+	world_list_all(r->world, CACHED_HORIZONTAL_POD_AUTOSCALERS, &all);
+	metric_set(metric_label(&metrics[0]), (double)all.len);
+}
+
 const struct controller horizontal_pod_autoscaler_controller = {
 	.name = "horizontal-pod-autoscaler-controller",
 	.queue = "horizontalpodautoscaler",
@@ -581,6 +593,9 @@ const struct controller horizontal_pod_autoscaler_controller = {
 	.account = "horizontal-pod-autoscaler",
 	.concurrency_flag = "concurrent-horizontal-pod-autoscaler-syncs",
 	.workers = 5,
+	.metrics = metrics,
+	.metric_count = array_len(metrics),
+	.collect = collect,
 	.watches = (const struct controller_watch[]){{.what = CACHED_HORIZONTAL_POD_AUTOSCALERS, .wake = wake, .gone = on_gone},
 		{.what = CACHED_PODS, .read_only = true},
 		{.what = CACHED_NONE}},

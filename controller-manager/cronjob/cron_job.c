@@ -13,6 +13,11 @@
 #define SECONDS_NEAR 86400
 #define ANNOTATION_SCHEDULED "batch.kubernetes.io/cronjob-scheduled-timestamp"
 
+static const double skew_buckets[] = {1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 0};
+static struct metric metrics[] = {
+	{.name = "cronjob_controller_job_creation_skew_duration_seconds", .help = "From when a job was due until it was made.", .kind = METRIC_HISTOGRAM, .buckets = skew_buckets},
+};
+
 struct sync {
 	struct reconciler *r;
 	const struct batch_v1_cron_job *cached;
@@ -253,6 +258,7 @@ static int start_job(struct sync *s, int64_t when, struct error *err)
 		reconciler_event(s->r, cron, EVENT_WARNING, "FailedCreate", "Error creating job: %s", error_message(&failed));
 		return error_move(err, &failed);
 	} else {
+		metric_observe(metric_label(&metrics[0]), (double)time_diff_ns(clock_wall(), (struct wall_time){.sec = when}) / NSEC_PER_SEC);
 		reconciler_event(s->r, cron, EVENT_NORMAL, "SuccessfulCreate", "Created job %s", job->metadata.name);
 	}
 	struct arena *arena = api_arena(cron);
@@ -368,6 +374,8 @@ const struct controller cron_job_controller = {
 	.alias = "cronjob",
 	.concurrency_flag = "concurrent-cron-job-syncs",
 	.workers = 5,
+	.metrics = metrics,
+	.metric_count = array_len(metrics),
 	.watches = (const struct controller_watch[]){{.what = CACHED_CRON_JOBS}, {.what = CACHED_JOBS, .wake = wake_by_job}, {.what = CACHED_NONE}},
 	.reconcile = reconcile,
 };

@@ -9,7 +9,7 @@
 #define MAX_OBJECT ((size_t)16 << 20)
 #define DISCOVERY_MS 30000
 #define NOT_SYNCED_MS 100
-#define UNKNOWN_OWNER_MS 5000
+#define UNKNOWN_OWNER_MS 30000 /* kinds are looked up no more often */
 #define ACCEPT_ONE "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json"
 
 static struct gc *gc_of(struct reconciler *r)

@@ -15,6 +15,17 @@
 #define MAX_UNCOUNTED 500
 #define RESERVED_BY "kubernetes.io/job-controller"
 
+static const char *const round_labels[] = {"completion_mode", "result", "action", NULL}, *const finished_labels[] = {"completion_mode", "result", "reason", NULL},
+			 *const pods_labels[] = {"completion_mode", "result", NULL};
+static const double round_buckets[] = {0.004, 0.008, 0.016, 0.032, 0.064, 0.128, 0.256, 0.512, 1.024, 2.048, 4.096, 8.192, 16.384, 32.768, 65.536, 0};
+enum { SYNCS, SYNC_SECONDS, JOBS_FINISHED, PODS_FINISHED };
+static struct metric job_metrics[] = {
+	[SYNCS] = {.name = "job_controller_job_syncs_total", .help = "Looks at Jobs.", .kind = METRIC_COUNTER, .labels = round_labels},
+	[SYNC_SECONDS] = {.name = "job_controller_job_sync_duration_seconds", .help = "How long a look at a Job took.", .kind = METRIC_HISTOGRAM, .labels = round_labels, .buckets = round_buckets},
+	[JOBS_FINISHED] = {.name = "job_controller_jobs_finished_total", .help = "Jobs that came to their end.", .kind = METRIC_COUNTER, .labels = finished_labels},
+	[PODS_FINISHED] = {.name = "job_controller_job_pods_finished_total", .help = "Ended pods that were counted.", .kind = METRIC_COUNTER, .labels = pods_labels},
+};
+
 static bool pod_failed(const struct batch_v1_job *job, const struct core_v1_pod *pod)
 {
 	if (str_equal(pod->status.phase, CORE_V1_POD_PHASE_FAILED))
@@ -306,8 +317,8 @@ static void conclude(struct job_sync *s)
 	bool over = !s->active_count && !s->terminating && all_counted(s);
 	if (s->fail_reason) {
 		set_condition(job, "FailureTarget", "True", s->fail_reason, s->fail_message);
-		if (over && set_condition(job, "Failed", "True", s->fail_reason, s->fail_message))
-			reconciler_event(s->r, job, EVENT_WARNING, s->fail_reason, "%s", s->fail_message);
+		if (over)
+			set_condition(job, "Failed", "True", s->fail_reason, s->fail_message);
 		return;
 	}
 	const struct batch_v1_job_condition *met = job_condition(job, "SuccessCriteriaMet");
@@ -319,12 +330,47 @@ static void conclude(struct job_sync *s)
 	if (!over)
 		return;
 	autofree char *reason = xstrdup(met->reason), *message = xstrdup(met->message);
-	if (set_condition(job, "Complete", "True", reason, message)) {
+	if (set_condition(job, "Complete", "True", reason, message))
 		job->status.completion_time = api_time_now();
-		if (job->spec.completions && job->status.succeeded > *job->spec.completions)
-			reconciler_event(s->r, job, EVENT_WARNING, "TooManySucceededPods", "Too many succeeded pods running after completion count reached");
-		reconciler_event(s->r, job, EVENT_NORMAL, "Completed", "Job completed");
+}
+
+static const char *mode_label(const struct batch_v1_job *job)
+{
+	return job_is_indexed(job) ? "Indexed" : "NonIndexed";
+}
+
+/* Once the status is written, and only then: a write that another's crossed is made again, and would be told twice. */
+static void tell_of_end(const struct job_sync *s)
+{
+	const struct batch_v1_job *job = s->job;
+	const struct batch_v1_job_condition *failed = is_met(job, "Failed") ? job_condition(job, "Failed") : NULL;
+	if (!job_is_finished(job) || job_is_finished(s->cached))
+		return;
+	metric_add(metric_label(&job_metrics[JOBS_FINISHED], mode_label(job), failed ? "failed" : "succeeded", failed ? failed->reason : ""), 1);
+	if (failed) {
+		reconciler_event(s->r, job, EVENT_WARNING, failed->reason, "%s", failed->message);
+		return;
 	}
+	if (job->spec.completions && job->status.succeeded > *job->spec.completions)
+		reconciler_event(s->r, job, EVENT_WARNING, "TooManySucceededPods", "Too many succeeded pods running after completion count reached");
+	reconciler_event(s->r, job, EVENT_NORMAL, "Completed", "Job completed");
+}
+
+static void count_pods(const struct job_sync *s)
+{
+	int32_t succeeded = s->job->status.succeeded - s->cached->status.succeeded, failed = s->job->status.failed - s->cached->status.failed;
+	if (succeeded > 0)
+		metric_add(metric_label(&job_metrics[PODS_FINISHED], mode_label(s->job), "succeeded"), succeeded);
+	if (failed > 0)
+		metric_add(metric_label(&job_metrics[PODS_FINISHED], mode_label(s->job), "failed"), failed);
+}
+
+static void count_round(const struct job_sync *s, int64_t start, int result)
+{
+	const char *action = s->created ? "pods_created" : s->deleted ? "pods_deleted" : s->finished_count ? "tracking" : "reconciling";
+	const char *const labels[] = {mode_label(s->job), result < 0 ? "error" : "success", action, NULL};
+	metric_add(metric_with(&job_metrics[SYNCS], labels), 1);
+	metric_observe(metric_with(&job_metrics[SYNC_SECONDS], labels), (double)(clock_monotonic_ns() - start) / NSEC_PER_SEC);
 }
 
 static int act(struct job_sync *s, struct error *err)
@@ -385,6 +431,8 @@ static int sync_job(struct job_sync *s, struct error *err)
 		int result = write_status(s, err);
 		if (result)
 			return result;
+		tell_of_end(s);
+		count_pods(s);
 	}
 	int result = job_release_finished(s, err);
 	if (result)
@@ -499,7 +547,12 @@ static int reconcile(struct reconciler *r, const char *ns, const char *name, str
 	selector_free(selector);
 	if (result)
 		return result;
-	return job_is_finished(cached) ? release_all(&s, err) : sync_job(&s, err);
+	if (job_is_finished(cached))
+		return release_all(&s, err);
+	int64_t start = clock_monotonic_ns();
+	result = sync_job(&s, err);
+	count_round(&s, start, result);
+	return result;
 }
 
 static void wake_by_pod(struct reconciler *r, const void *object)
@@ -572,6 +625,8 @@ const struct controller job_controller = {
 	.workers = 16, /* a job of one pod is five writes, and each of them waits for etcd */
 	.retry_first_ms = 1000, /* a quota that is used up is told of as often as Kubernetes tells it */
 	.retry_most_ms = 60000,
+	.metrics = job_metrics,
+	.metric_count = array_len(job_metrics),
 	.watches = (const struct controller_watch[]){{.what = CACHED_JOBS, .wake = wake_by_job}, {.what = CACHED_PODS, .wake = wake_by_pod}, {.what = CACHED_NONE}},
 	.reconcile = reconcile,
 	.state_new = state_new,

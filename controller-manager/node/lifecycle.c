@@ -299,6 +299,11 @@ static bool has_taint(const struct core_v1_node *node, const char *key, const ch
 	return false;
 }
 
+static bool has_no_execute(const struct core_v1_node *node)
+{
+	return has_taint(node, TAINT_NOT_READY, NO_EXECUTE) || has_taint(node, TAINT_UNREACHABLE, NO_EXECUTE);
+}
+
 /* Labels that are known by an older name too. */
 static const struct {
 	const char *name, *old_name;
@@ -336,13 +341,47 @@ static bool update_taints(struct reconciler *r, struct core_v1_node *node, int *
 	changed |= want_taint(node, TAINT_UNSCHEDULABLE, NO_SCHEDULE, node->spec.unschedulable);
 	const struct core_v1_node_condition *ready = find_condition(node, "Ready");
 	bool not_ready = ready && str_equal(ready->status, "False"), unknown = ready && str_equal(ready->status, "Unknown");
-	bool tainted = has_taint(node, TAINT_NOT_READY, NO_EXECUTE) || has_taint(node, TAINT_UNREACHABLE, NO_EXECUTE);
+	bool tainted = has_no_execute(node);
 	bool evict = (not_ready || unknown) && may_evict(r, node, tainted, ret_wait_ms);
 	changed |= want_taint(node, TAINT_NOT_READY, NO_EXECUTE, evict && not_ready);
 	changed |= want_taint(node, TAINT_UNREACHABLE, NO_EXECUTE, evict && unknown);
 	if (evict || (!not_ready && !unknown))
 		*ret_wait_ms = 0;
 	return changed;
+}
+
+/* ---- what there is, for whoever reads the metrics ---- */
+
+static const char *const zone_label[] = {"zone", NULL};
+enum { EVICTIONS, ZONE_HEALTH, ZONE_SIZE, ZONE_UNHEALTHY };
+static struct metric metrics[] = {
+	[EVICTIONS] = {.name = "node_collector_evictions_total", .help = "Nodes that were tainted NoExecute because they were not ready.", .kind = METRIC_COUNTER, .labels = zone_label},
+	[ZONE_HEALTH] = {.name = "node_collector_zone_health", .help = "Percentage of ready nodes of each zone.", .kind = METRIC_GAUGE, .labels = zone_label},
+	[ZONE_SIZE] = {.name = "node_collector_zone_size", .help = "Nodes of each zone.", .kind = METRIC_GAUGE, .labels = zone_label},
+	[ZONE_UNHEALTHY] = {.name = "node_collector_unhealthy_nodes_in_zone", .help = "Nodes of each zone that are not ready.", .kind = METRIC_GAUGE, .labels = zone_label},
+};
+
+static void collect(void *arg)
+{
+	struct reconciler *r = arg;
+	struct state *state = r->state;
+	size_t pos = 0;
+	keep_count(r);
+	pthread_mutex_lock(&state->lock);
+	for (struct map_entry *e; (e = map_next(&state->zones, &pos));) {
+		const struct zone_count *count = &((struct zone *)e->value)->count;
+		size_t all = count->ready + count->not_ready;
+		metric_set(metric_label(&metrics[ZONE_HEALTH], e->key), all ? 100.0 * (double)count->ready / (double)all : 100);
+		metric_set(metric_label(&metrics[ZONE_SIZE], e->key), (double)all);
+		metric_set(metric_label(&metrics[ZONE_UNHEALTHY], e->key), (double)count->not_ready);
+	}
+	pthread_mutex_unlock(&state->lock);
+}
+
+static void count_eviction(const struct core_v1_node *node)
+{
+	char name[600];
+	metric_add(metric_label(&metrics[EVICTIONS], zone_of(node, name, sizeof(name))), 1);
 }
 
 /* ---- pods ---- */
@@ -419,7 +458,7 @@ static int to_ms(int64_t ns)
 /* Nearly always: ready, known to be, and with no taint to add or remove. */
 static bool is_settled(struct reconciler *r, const struct core_v1_node *node)
 {
-	if (!str_equal(condition_status(node, "Ready"), "True") || has_taint(node, TAINT_NOT_READY, NO_EXECUTE) || has_taint(node, TAINT_UNREACHABLE, NO_EXECUTE))
+	if (!str_equal(condition_status(node, "Ready"), "True") || has_no_execute(node))
 		return false;
 	for (size_t i = 0; i < array_len(condition_taints); i++) {
 		const struct condition_taint *row = &condition_taints[i];
@@ -486,10 +525,13 @@ static int reconcile(struct reconciler *r, const char *ns, const char *name, str
 		node = take_ptr(written);
 	}
 	bool changed = update_labels(node);
+	bool evicted = has_no_execute(node);
 	if (update_taints(r, node, &wait_ms) || changed) {
 		result = world_update(r->world, CACHED_NODES, node, NULL, err);
 		if (result)
 			return result;
+		if (!evicted && has_no_execute(node))
+			count_eviction(node);
 	}
 	result = note_readiness(r, node, err);
 	if (result)
@@ -542,6 +584,9 @@ const struct controller node_lifecycle_controller = {
 	.alias = "nodelifecycle",
 	.component = "node-controller",
 	.workers = 4,
+	.metrics = metrics,
+	.metric_count = array_len(metrics),
+	.collect = collect,
 	.watches = (const struct controller_watch[]){{.what = CACHED_NODES, .gone = on_gone},
 		{.what = CACHED_LEASES, .wake = wake_by_lease, .gone = on_gone_lease, .latest_only = true},
 		{.what = CACHED_PODS, .read_only = true},

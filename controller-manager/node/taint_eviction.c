@@ -9,6 +9,12 @@
 #include <errno.h>
 #include <pthread.h>
 
+static const double latency_buckets[] = {0.005, 0.025, 0.1, 0.5, 1, 2.5, 10, 30, 60, 120, 180, 240, 0};
+static struct metric metrics[] = {
+	{.name = "taint_eviction_controller_pod_deletions_total", .help = "Pods deleted for taints of their nodes.", .kind = METRIC_COUNTER},
+	{.name = "taint_eviction_controller_pod_deletion_duration_seconds", .help = "From when a pod was due to be deleted for a taint until it was.", .kind = METRIC_HISTOGRAM, .buckets = latency_buckets},
+};
+
 struct state {
 	pthread_mutex_t lock;
 	struct map since; /* pod uid -> struct wall_time: when its eviction was first due to start */
@@ -84,7 +90,7 @@ static bool forget(struct state *state, const char *uid)
 	return known;
 }
 
-static int evict(struct reconciler *r, const struct core_v1_pod *pod, struct error *err)
+static int evict(struct reconciler *r, const struct core_v1_pod *pod, struct wall_time due, struct error *err)
 {
 	reconciler_event(r, pod, EVENT_NORMAL, "TaintManagerEviction", "Marking for deletion Pod %s/%s", pod->metadata.namespace, pod->metadata.name);
 	autounref struct core_v1_pod *copy = api_copy(pod);
@@ -94,7 +100,12 @@ static int evict(struct reconciler *r, const struct core_v1_pod *pod, struct err
 		if (result)
 			return result;
 	}
-	return world_delete(r->world, CACHED_PODS, pod, NULL, err);
+	int result = world_delete(r->world, CACHED_PODS, pod, NULL, err);
+	if (!result) {
+		metric_add(metric_label(&metrics[0]), 1);
+		metric_observe(metric_label(&metrics[1]), (double)time_diff_ns(clock_wall(), due) / NSEC_PER_SEC);
+	}
+	return result;
 }
 
 static int reconcile(struct reconciler *r, const char *ns, const char *name, struct error *err)
@@ -110,12 +121,10 @@ static int reconcile(struct reconciler *r, const char *ns, const char *name, str
 			reconciler_event(r, pod, EVENT_NORMAL, "TaintManagerEviction", "Cancelling deletion of Pod %s/%s", ns, name);
 		return 0;
 	}
-	if (stay > 0) {
-		struct wall_time due = time_after(first_seen(r->state, pod), stay);
-		if (time_diff_ns(due, clock_wall()) > 0)
-			return milliseconds_until(due);
-	}
-	return evict(r, pod, err);
+	struct wall_time due = stay > 0 ? time_after(first_seen(r->state, pod), stay) : clock_wall();
+	if (time_diff_ns(due, clock_wall()) > 0)
+		return milliseconds_until(due);
+	return evict(r, pod, due, err);
 }
 
 static void wake_by_pod(struct reconciler *r, const void *object)
@@ -176,6 +185,8 @@ const struct controller taint_eviction_controller = {
 	.queue = "noexec_taint_pod",
 	.account = "node-controller",
 	.workers = 4,
+	.metrics = metrics,
+	.metric_count = array_len(metrics),
 	.watches = (const struct controller_watch[]){{.what = CACHED_PODS, .wake = wake_by_pod, .gone = on_gone_pod},
 		{.what = CACHED_NODES, .wake = wake_by_node, .matters = matters},
 		{.what = CACHED_NONE}},
