@@ -136,11 +136,11 @@ static int precondition_failed(const struct write *w, const char *text, struct e
 }
 
 int delete_check_preconditions(const struct write *w, const struct delete_preconditions *wanted, const struct meta_v1_object_meta *meta, struct error *err) {
-	if (!str_empty(wanted->uid) && strcmp(wanted->uid, str_or(meta->uid, "")) != 0) {
+	if (wanted->uid && strcmp(wanted->uid, str_or(meta->uid, "")) != 0) {
 		autofree char *text = xprintf("the UID in the precondition (%s) does not match the UID in record (%s). The object might have been deleted and then recreated", wanted->uid, str_or(meta->uid, ""));
 		return precondition_failed(w, text, err);
 	}
-	if (!str_empty(wanted->resource_version) && strcmp(wanted->resource_version, str_or(meta->resource_version, "")) != 0) {
+	if (wanted->resource_version && strcmp(wanted->resource_version, str_or(meta->resource_version, "")) != 0) {
 		autofree char *text = xprintf("the ResourceVersion in the precondition (%s) does not match the ResourceVersion in record (%s). The object might have been modified", wanted->resource_version, str_or(meta->resource_version, ""));
 		return precondition_failed(w, text, err);
 	}

@@ -30,7 +30,7 @@ int rest_create_binding(struct request *r, struct error *err);
  * owner is `owner`; NULL: the request is answered with the error.
  */
 void delete_for_eviction(struct request *r, const struct meta_v1_delete_options *options, const char *version, void (*failed)(struct write *w, const struct error *err), void *owner);
-/* What a deletion may ask of the object; NULL or empty: nothing. Returns 0, or a conflict. */
+/* What a deletion may ask of the object; NULL: nothing. Returns 0, or a conflict. */
 struct delete_preconditions {
 	const char *uid, *resource_version;
 };
