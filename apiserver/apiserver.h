@@ -33,6 +33,8 @@ struct apiserver_options {
 	char *authentication_token_webhook_config_file, *authentication_token_webhook_version;
 	int64_t authentication_token_webhook_cache_ttl;
 	struct flag_list authorization_mode;
+	char *authorization_config, *authorization_policy_file, *authorization_webhook_config_file, *authorization_webhook_version;
+	int64_t authorization_webhook_cache_authorized_ttl, authorization_webhook_cache_unauthorized_ttl;
 	bool anonymous_auth;
 	struct flag_list enable_admission_plugins, disable_admission_plugins;
 

@@ -5,7 +5,6 @@
 #define O(field) offsetof(struct apiserver_options, field)
 #define IGNORED(flag_name) {.name = flag_name, .kind = FLAG_IGNORED, .help = "accepted, without effect here"}
 #define REFUSED(flag_name, instead) {.name = flag_name, .kind = FLAG_REFUSED, .help = instead}
-#define OWN_RIGHTS "rights come by --authorization-mode"
 
 const struct flag apiserver_flags[] = {
 	{.name = "help", .shorthand = 'h', .kind = FLAG_BOOL, .offset = O(help), .help = "print this text"},
@@ -48,7 +47,13 @@ const struct flag apiserver_flags[] = {
 	{.name = "authentication-token-webhook-config-file", .kind = FLAG_STRING, .offset = O(authentication_token_webhook_config_file), .help = "kubeconfig of the server that is asked whose a bearer token is"},
 	{.name = "authentication-token-webhook-version", .kind = FLAG_STRING, .offset = O(authentication_token_webhook_version), .fallback = "v1beta1", .help = "of the TokenReview it is sent: v1 or v1beta1"},
 	{.name = "authentication-token-webhook-cache-ttl", .kind = FLAG_DURATION, .offset = O(authentication_token_webhook_cache_ttl), .fallback = "2m0s", .help = "how long its answers are kept"},
-	{.name = "authorization-mode", .kind = FLAG_STRING_LIST, .offset = O(authorization_mode), .fallback = "Node,RBAC", .help = "AlwaysAllow, AlwaysDeny, Node, RBAC, in order"},
+	{.name = "authorization-mode", .kind = FLAG_STRING_LIST, .offset = O(authorization_mode), .fallback = "Node,RBAC", .help = "AlwaysAllow, AlwaysDeny, ABAC, Node, RBAC, Webhook, in order"},
+	{.name = "authorization-config", .kind = FLAG_STRING, .offset = O(authorization_config), .help = "the same and more in a file: an AuthorizationConfiguration of apiserver.config.k8s.io/v1; read again as it changes"},
+	{.name = "authorization-policy-file", .kind = FLAG_STRING, .offset = O(authorization_policy_file), .help = "rules of the mode ABAC, one of JSON a line"},
+	{.name = "authorization-webhook-config-file", .kind = FLAG_STRING, .offset = O(authorization_webhook_config_file), .help = "kubeconfig of the server that the mode Webhook asks"},
+	{.name = "authorization-webhook-version", .kind = FLAG_STRING, .offset = O(authorization_webhook_version), .fallback = "v1beta1", .help = "of the SubjectAccessReview it is sent: v1 or v1beta1"},
+	{.name = "authorization-webhook-cache-authorized-ttl", .kind = FLAG_DURATION, .offset = O(authorization_webhook_cache_authorized_ttl), .fallback = "5m0s", .help = "how long it is remembered that somebody may"},
+	{.name = "authorization-webhook-cache-unauthorized-ttl", .kind = FLAG_DURATION, .offset = O(authorization_webhook_cache_unauthorized_ttl), .fallback = "30s", .help = "how long it is remembered that somebody may not"},
 	{.name = "anonymous-auth", .kind = FLAG_BOOL, .offset = O(anonymous_auth), .fallback = "true", .help = "requests without credentials are system:anonymous"},
 	{.name = "enable-bootstrap-token-auth", .kind = FLAG_IGNORED, .help = "bootstrap tokens are always accepted"},
 	{.name = "enable-admission-plugins", .kind = FLAG_STRING_LIST, .offset = O(enable_admission_plugins), .help = "plugins to turn on besides the default ones"},
@@ -125,12 +130,9 @@ const struct flag apiserver_flags[] = {
 	IGNORED("shutdown-delay-duration"), IGNORED("shutdown-send-retry-after"),
 	IGNORED("etcd-healthcheck-timeout"), IGNORED("etcd-readycheck-timeout"), IGNORED("etcd-count-metric-poll-period"), IGNORED("etcd-db-metric-poll-interval"),
 	IGNORED("default-watch-cache-size"), IGNORED("watch-cache-sizes"), IGNORED("delete-collection-workers"), IGNORED("enable-garbage-collector"), IGNORED("storage-backend"),
-	REFUSED("authorization-config", OWN_RIGHTS), REFUSED("authorization-webhook-config-file", OWN_RIGHTS),
 	REFUSED("admission-control-config-file", "plugins have no files of their own: see --enable-admission-plugins and --disable-admission-plugins"),
 	REFUSED("egress-selector-config-file", "nodes and webhooks are dialed directly"),
-	IGNORED("authorization-webhook-version"),
-	IGNORED("authorization-webhook-cache-authorized-ttl"), IGNORED("authorization-webhook-cache-unauthorized-ttl"),
-	IGNORED("tracing-config-file"), IGNORED("service-account-extend-token-expiration"),
+		IGNORED("tracing-config-file"), IGNORED("service-account-extend-token-expiration"),
 	IGNORED("permit-address-sharing"), IGNORED("permit-port-sharing"), IGNORED("contention-profiling"), IGNORED("vmodule"),
 	IGNORED("insecure-port"), IGNORED("cloud-provider"), IGNORED("cloud-config"), IGNORED("enable-logs-handler"), IGNORED("enable-swagger-ui"), IGNORED("lease-reuse-duration-seconds"),
 };

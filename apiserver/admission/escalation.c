@@ -22,7 +22,7 @@ struct check {
 
 static bool allowed(struct check *c, const struct authz_attributes *a) {
 	const char *reason;
-	return ++c->checks <= MAX_CHECKS && authz_decide(c->w->r->server->authz, a, c->w->arena, &reason) == AUTHZ_ALLOW;
+	return !asks_lacking(&c->w->asks) && ++c->checks <= MAX_CHECKS && authz_decide(c->w->r->server->authz, a, &c->w->asks, c->w->arena, &reason) == AUTHZ_ALLOW;
 }
 
 static void note(struct check *c, const struct rbac_v1_policy_rule *rule) {

@@ -109,11 +109,32 @@ static void answered(void *arg) {
 	webhook_hop(p->w, resumed, p);
 }
 
+/* What a match condition had to know of another is known. */
+static void known(void *arg) {
+	struct passage *p = arg;
+	autoerror struct error err = {0};
+	int r = go_on(p, &err);
+	if (r == REQUEST_TAKEN)
+		return;
+	over(p);
+	write_resume(p->w, r < 0 ? &err : NULL);
+}
+
+static void told(void *arg) {
+	struct passage *p = arg;
+	webhook_hop(p->w, known, p);
+}
+
 /* REQUEST_TAKEN: one is asked; 0: none is left. */
 static int go_on(struct passage *p, struct error *err) {
 	while (p->next < p->set->count) {
 		const struct webhook *hook = &p->set->items[p->next++];
 		int r = webhook_matches(&p->j, hook, err);
+		if (asks_lacking(&p->w->asks)) {
+			p->next--;
+			asks_start(&p->w->asks, told, p);
+			return REQUEST_TAKEN;
+		}
 		if (r < 0)
 			return r;
 		if (r == 0 || !reinvocation_asks(p->w, p->asked, hook->key))

@@ -302,7 +302,7 @@ static int check_audience(struct write *w, const struct authentication_v1_token_
 	if (pod_wants_audience(w, pod, audience))
 		return 0;
 	const struct authz_attributes attributes = {.user = w->r->user, .verb = "request-serviceaccounts-token-audience", .is_resource = true, .group = "", .version = "v1", .ns = w->ns, .resource = audience, .name = w->name};
-	if (authz_decide(w->r->server->authz, &attributes, w->arena, &reason) == AUTHZ_ALLOW)
+	if (authz_decide(w->r->server->authz, &attributes, &w->asks, w->arena, &reason) == AUTHZ_ALLOW)
 		return 0;
 	return REFUSE(w, "audience \"%s\" not found in pod spec volume, %s is not authorized to request tokens for this audience", audience, w->r->user->name);
 }

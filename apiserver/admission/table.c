@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The plugins in their order. */
 #include "apiserver/admission/admission.h"
+#include "apiserver/authz/authz.h"
+#include "apiserver/webhook/webhook.h"
 #include "api/meta_v1.h"
 #include "common/base/log.h"
 
@@ -50,6 +52,41 @@ static bool disabled(const struct apiserver *server, const struct admission_plug
 	return true;
 }
 
+/* ---- plugins that lack the answer of another: they are run again, as if they had not run, once it is there ---- */
+
+struct before {
+	void *object; /* a copy; NULL: none was made */
+	struct reinvocation policies;
+};
+
+/* Only where others may be asked, and the plugin's expressions may have changed the object before one asks. */
+static struct before remember(struct write *w, const struct admission_plugin *plugin, bool mutate) {
+	struct before before = {0};
+	if (!mutate || plugin != &admission_mutating_policy || !w->object || !authz_asks(w->r->server->authz))
+		return before;
+	before.object = api_copy(w->object);
+	before.policies = admission_state(w)->policies;
+	if (before.policies.len)
+		before.policies.items = arena_memdup(w->arena, before.policies.items, before.policies.cap * sizeof(*before.policies.items));
+	return before;
+}
+
+static void restore(struct write *w, struct before *before) {
+	if (!before->object)
+		return;
+	api_unref(w->object);
+	w->object = take_ptr(before->object);
+	w->admission->policies = before->policies;
+}
+
+static void go_on(void *arg) {
+	write_resume(arg, NULL);
+}
+
+static void on_answered(void *arg) {
+	webhook_hop(arg, go_on, arg);
+}
+
 int admission_run(struct write *w, bool mutate, struct error *err) {
 	for (;;) {
 		if (w->next_plugin == admission_plugin_count) {
@@ -64,7 +101,15 @@ int admission_run(struct write *w, bool mutate, struct error *err) {
 		enum write_operation operation = w->operation == WRITE_UPDATE && w->created ? WRITE_CREATE : w->operation;
 		if (!hook || !(plugin->operations & operation) || (plugin->hook && w->skip_hooks) || (body_alone && !plugin->bodies) || disabled(w->r->server, plugin))
 			continue;
+		struct before before = remember(w, plugin, mutate);
 		int rc = hook(w, err);
+		if (rc != REQUEST_TAKEN && asks_lacking(&w->asks)) {
+			restore(w, &before);
+			w->next_plugin--;
+			asks_start(&w->asks, on_answered, w);
+			return REQUEST_TAKEN;
+		}
+		api_unref(before.object);
 		if (rc)
 			return rc;
 	}

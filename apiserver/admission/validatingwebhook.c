@@ -69,6 +69,8 @@ static int find(struct poll *p, struct error *err) {
 	for (size_t i = 0; i < p->set->count; i++) {
 		const struct webhook *hook = &p->set->items[i];
 		int r = webhook_matches(&p->j, hook, err);
+		if (asks_lacking(&p->w->asks))
+			return -EAGAIN; /* nobody was asked yet: all of it is run again */
 		if (r < 0)
 			return r;
 		if (r == 0)

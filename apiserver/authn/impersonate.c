@@ -78,7 +78,7 @@ static int may_impersonate(struct request *r, const char *group, const char *res
 		.resource = resource, .subresource = subresource, .ns = ns, .name = name,
 	};
 	const char *reason;
-	if (authz_decide(r->server->authz, &a, r->arena, &reason) == AUTHZ_ALLOW)
+	if (authz_decide(r->server->authz, &a, &r->asks, r->arena, &reason) == AUTHZ_ALLOW)
 		return 0;
 	const char *where = str_empty(ns) ? " at the cluster scope" : arena_printf(r->arena, " in the namespace \"%s\"", ns);
 	int rc = error_status(err, 403, "Forbidden", "%s%s%s \"%s\" is forbidden: User \"%s\" cannot impersonate resource \"%s\" in API group \"%s\"%s", resource, *group ? "." : "", group, name, r->user->name, resource, group, where);

@@ -15,6 +15,7 @@
 
 struct token_webhook {
 	struct asked *asked;
+	struct loop *loop;
 	const char *version;
 	int64_t keep_ns;
 };
@@ -158,7 +159,7 @@ int token_webhook_new(struct apiserver *server, struct token_webhook **ret, stru
 	if (!str_equal(o->authentication_token_webhook_version, "v1") && !str_equal(o->authentication_token_webhook_version, "v1beta1"))
 		return error_set(err, EINVAL, "unsupported authentication webhook version \"%s\", supported versions are \"v1\", \"v1beta1\"", o->authentication_token_webhook_version);
 	struct token_webhook *hook = xnew(struct token_webhook);
-	*hook = (struct token_webhook){.version = o->authentication_token_webhook_version, .keep_ns = o->authentication_token_webhook_cache_ttl};
+	*hook = (struct token_webhook){.loop = timers_loop(server->timers), .version = o->authentication_token_webhook_version, .keep_ns = o->authentication_token_webhook_cache_ttl};
 	const struct asked_options options = {
 		.caller = server->caller, .loop = timers_loop(server->timers), .what = "token webhook", .kubeconfig = o->authentication_token_webhook_config_file, .timeout_ns = TIMEOUT_NS, .backoff_ns = BACKOFF_NS,
 		.tries = TRIES, .remembered = REMEMBERED, .keep_ns = keep_ns, .observe = observe, .arg = hook,
@@ -172,10 +173,15 @@ int token_webhook_new(struct apiserver *server, struct token_webhook **ret, stru
 	return 0;
 }
 
+/* What was posted before has been done. */
+static void settle(void *arg) {
+}
+
 void token_webhook_free(struct token_webhook *hook) {
 	if (!hook)
 		return;
 	asked_stop(hook->asked);
+	loop_call(hook->loop, settle, NULL);
 	asked_unref(hook->asked);
 	free(hook);
 }

@@ -251,9 +251,9 @@ static bool authorize(void *arg, const struct cel_access *access, char **ret_rea
 	}
 	const struct authz_attributes attributes = {
 		.user = access->user_name ? &account : j->w->r->user, .verb = access->verb, .is_resource = !access->path, .group = access->group, .version = "*", .ns = access->namespace, .resource = access->resource,
-		.subresource = access->subresource, .name = access->name, .path = access->path,
+		.subresource = access->subresource, .name = access->name, .path = access->path, .field_selector = access->field_selector, .label_selector = access->label_selector,
 	};
-	bool allowed = authz_decide(j->w->r->server->authz, &attributes, arena, &reason) == AUTHZ_ALLOW;
+	bool allowed = !asks_lacking(&j->w->asks) && authz_decide(j->w->r->server->authz, &attributes, &j->w->asks, arena, &reason) == AUTHZ_ALLOW;
 	*ret_reason = xstrdup(reason ? reason : "");
 	return allowed;
 }

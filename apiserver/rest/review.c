@@ -23,6 +23,8 @@ static void fill_resource(struct authz_attributes *a, const struct authorization
 	a->resource = str_or(attributes->resource, "");
 	a->subresource = attributes->subresource;
 	a->name = attributes->name;
+	a->fields = attributes->field_selector;
+	a->labels = attributes->label_selector;
 }
 
 static void fill_path(struct authz_attributes *a, const struct authorization_v1_non_resource_attributes *attributes) {
@@ -33,7 +35,7 @@ static void fill_path(struct authz_attributes *a, const struct authorization_v1_
 
 static void decide(struct request *r, const struct authz_attributes *a, struct authorization_v1_subject_access_review_status *status, struct arena *arena) {
 	const char *reason = "";
-	enum authz_decision decision = authz_decide(r->server->authz, a, arena, &reason);
+	enum authz_decision decision = authz_decide(r->server->authz, a, &r->asks, arena, &reason);
 	status->allowed = decision == AUTHZ_ALLOW;
 	status->denied = decision == AUTHZ_DENY;
 	status->reason = reason;
@@ -108,6 +110,13 @@ static int access_of(struct request *r, struct authorization_v1_subject_access_r
 	user->name = str_or(spec->user, "");
 	user->uid = spec->uid;
 	user->groups = groups;
+	user->extra = arena_calloc(arena, spec->extra.len + 1, sizeof(*user->extra));
+	for (uint32_t i = 0; i < spec->extra.len; i++) {
+		const struct api_string_list *list = &spec->extra.items[i].value.list;
+		const char **values = arena_calloc(arena, list->len + 1, sizeof(*values));
+		memcpy(values, list->items, list->len * sizeof(*values));
+		user->extra[user->extra_count++] = (struct user_extra){.key = spec->extra.items[i].key, .values = values};
+	}
 	struct authz_attributes a = {.user = user};
 	if (spec->resource_attributes)
 		fill_resource(&a, spec->resource_attributes);
@@ -177,21 +186,9 @@ static int self_rules(struct request *r, void *object, struct error *err) {
 	review->spec.namespace = NULL;
 	review->status = (struct authorization_v1_subject_rules_review_status){0};
 	struct rules rules = {&review->status, arena};
-	if (authz_allows_all(r->server->authz)) {
-		struct authorization_v1_resource_rule *all = api_list_add(arena, &review->status.resource_rules);
-		api_string_list_add(arena, &all->verbs, "*");
-		api_string_list_add(arena, &all->api_groups, "*");
-		api_string_list_add(arena, &all->resources, "*");
-		struct authorization_v1_non_resource_rule *paths = api_list_add(arena, &review->status.non_resource_rules);
-		api_string_list_add(arena, &paths->verbs, "*");
-		api_string_list_add(arena, &paths->non_resource_urls, "*");
-	}
-	if (authz_rbac(r->server->authz))
-		rbac_each_rule(authz_rbac(r->server->authz), r->user, ns, add_rule, &rules);
-	if (authz_is_node(r->server->authz, r->user)) {
-		review->status.incomplete = true;
-		review->status.evaluation_error = "node authorizer does not support user rule resolution";
-	}
+	const char *missing = authz_rules(r->server->authz, r->user, ns, arena, add_rule, &rules);
+	review->status.incomplete = missing;
+	review->status.evaluation_error = missing;
 	return 0;
 }
 

@@ -59,6 +59,7 @@ void write_end(struct write *w) {
 	void *input = w->input;
 	w->input = NULL;
 	api_unref(input);
+	asks_done(&w->asks);
 }
 
 /* ---- the end: what was claimed is settled before anybody is told ---- */

@@ -86,6 +86,7 @@ struct write {
 	enum { WRITE_MUTATE, WRITE_CHECK, WRITE_VALIDATE, WRITE_STORE } phase;
 	struct admission_state *admission; /* what admission plugins remember of the attempt; NULL: nothing yet */
 	const void *options;          /* DeleteOptions of a delete, for webhooks; may be NULL */
+	struct asks asks;             /* what others were asked by admission */
 
 	/* of all attempts: what was claimed for the object (strategy hooks plan, claim, settle) */
 	struct allocation *allocation;

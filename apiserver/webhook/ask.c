@@ -414,6 +414,7 @@ static void end_pauses(void *arg) {
 			break;
 		fail(paused, ECANCELED, "context canceled");
 	}
+	asked_unref(asked);
 }
 
 void asked_stop(struct asked *asked) {
@@ -422,5 +423,5 @@ void asked_stop(struct asked *asked) {
 	pthread_mutex_lock(&asked->lock);
 	asked->stopped = true;
 	pthread_mutex_unlock(&asked->lock);
-	loop_call(asked->options.loop, end_pauses, asked);
+	loop_post(asked->options.loop, end_pauses, asked_ref(asked));
 }

@@ -54,7 +54,7 @@ struct asked_options {
 int asked_new(const struct asked_options *options, struct asked **ret, struct error *err);
 struct asked *asked_ref(struct asked *asked);
 void asked_unref(struct asked *asked);
-/* Questions that wait for another try fail, later ones at once. Not on the loop's thread, which must run; takes NULL. */
+/* Questions that wait for another try fail once the loop gets to it, later ones at once. Takes NULL. */
 void asked_stop(struct asked *asked);
 
 /*

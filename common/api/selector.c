@@ -449,6 +449,16 @@ void selector_each_demand(const struct selector *s, void (*fn)(const char *key, 
 	}
 }
 
+bool selector_each_requirement(const struct selector *s, bool (*fn)(const char *key, const char *op, const char *const *values, size_t count, void *arg), void *arg) {
+	static const char *const names[] = {[OP_IN] = "In", [OP_NOT_IN] = "NotIn", [OP_EXISTS] = "Exists", [OP_ABSENT] = "DoesNotExist"};
+	for (size_t i = 0; s && i < s->len; i++) {
+		const struct requirement *r = &s->items[i];
+		if (r->op < array_len(names) && !fn(r->key, names[r->op], (const char *const *)r->values, r->value_count, arg))
+			return false;
+	}
+	return true;
+}
+
 bool selector_each_key(const struct selector *s, bool (*fn)(const char *key, void *arg), void *arg) {
 	for (size_t i = 0; s && i < s->len; i++)
 		if (!fn(s->items[i].key, arg))

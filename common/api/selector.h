@@ -23,6 +23,8 @@ bool selector_is_empty(const struct selector *selector);
 const char *selector_exact(const struct selector *selector, const char *key);
 /* Calls fn for each key that must be there, with its only value (NULL: more than one will do). What has not all of these does not match. */
 void selector_each_demand(const struct selector *selector, void (*fn)(const char *key, const char *value, void *arg), void *arg);
+/* Calls fn for each requirement that is one of In, NotIn, Exists, DoesNotExist; stops where it returns false. */
+bool selector_each_requirement(const struct selector *selector, bool (*fn)(const char *key, const char *op, const char *const *values, size_t count, void *arg), void *arg);
 /* Calls fn for each key used; stops where it returns false. */
 bool selector_each_key(const struct selector *selector, bool (*fn)(const char *key, void *arg), void *arg);
 

@@ -309,5 +309,154 @@ def test_token_webhook(site):
     stopping.close()
 
 
+def allow(spec):
+    """What most tests' reviewers say: carol may all, dora is denied."""
+    if spec["user"] == "dora":
+        return {"allowed": False, "denied": True, "reason": "not dora"}
+    return {"allowed": spec["user"] == "carol", "reason": "said so"}
+
+
+def users_of(site, *names):
+    with open(site.tokens, "a") as f:
+        for n in names:
+            f.write('%stoken,%s,u-%s,"grp"\n' % (n, n, n))
+
+
+def as_user(server, user, method, path, body=None, **headers):
+    return server.api.call(method, path, body, headers=dict({"Authorization": "Bearer %stoken" % user}, **headers))
+
+
+NS = "/api/v1/namespaces/default/"
+
+
+def test_authorization_webhook(site):
+    authority = Authority(site.folder, "reviewers")
+    users_of(site, "carol", "dora", "eve", "fred")
+    reviewer = Reviewer(authority.issue("reviewer", "/CN=reviewer", ["IP:127.0.0.1"]), allow)
+    path = kubeconfig(os.path.join(site.folder, "authz.conf"), reviewer.url + "/authorize", authority.path)
+    server = site.start_server("--authorization-mode", "RBAC,Webhook", "--authorization-webhook-config-file", path, "--authorization-webhook-version", "v1")
+    s, o, _ = as_user(server, "carol", "GET", NS + "pods?labelSelector=a%3Db,c+in+(d,e),!f&fieldSelector=spec.nodeName%3Dn,status.phase!%3DRunning")
+    check("whom the webhook allows", s == 200, o)
+    r = reviewer.reviews[0]
+    check("what it was sent", r["apiVersion"] == "authorization.k8s.io/v1" and r["kind"] == "SubjectAccessReview" and r["spec"]["user"] == "carol" and r["spec"]["uid"] == "u-carol" and r["spec"]["groups"] == ["grp", "system:authenticated"] and
+          {k: v for k, v in r["spec"]["resourceAttributes"].items() if "Selector" not in k} == {"namespace": "default", "verb": "list", "version": "v1", "resource": "pods"}, r)
+    check("with what is selected", r["spec"]["resourceAttributes"]["fieldSelector"] == {"requirements": [{"key": "spec.nodeName", "operator": "In", "values": ["n"]}, {"key": "status.phase", "operator": "NotIn", "values": ["Running"]}]} and
+          sorted(r["spec"]["resourceAttributes"]["labelSelector"]["requirements"], key=lambda q: q["key"]) == [{"key": "a", "operator": "In", "values": ["b"]}, {"key": "c", "operator": "In", "values": ["d", "e"]}, {"key": "f", "operator": "DoesNotExist"}], r["spec"]["resourceAttributes"])
+    before = len(reviewer.reviews)
+    check("once", as_user(server, "carol", "GET", NS + "secrets")[0] == 200 and as_user(server, "carol", "GET", NS + "secrets")[0] == 200 and len(reviewer.reviews) == before + 1)
+    s, o, _ = as_user(server, "dora", "GET", NS + "pods")
+    check("whom it denies", s == 403 and o["message"].endswith(": not dora"), o)
+    s, o, _ = as_user(server, "eve", "GET", NS + "pods")
+    check("on whom it has no opinion", s == 403 and "said so" in o["message"], o)
+    check("a path", as_user(server, "carol", "GET", "/logs")[0] == 404 and reviewer.reviews[-1]["spec"]["nonResourceAttributes"] == {"path": "/logs", "verb": "get"}, reviewer.reviews[-1])
+    check("whom roles allow is not asked for", server.api.call("GET", NS + "pods")[0] == 200 and all(r["spec"]["user"] != "admin" for r in reviewer.reviews))
+    review = "/apis/authorization.k8s.io/v1/"
+    s, o, _ = server.api.call("POST", review + "subjectaccessreviews", {"spec": {"user": "carol", "extra": {"x": ["y"]}, "resourceAttributes": {"verb": "get", "resource": "widgets", "fieldSelector": {"rawSelector": "a=b"}}}})
+    check("reviewed for others", s == 201 and o["status"] == {"allowed": True, "reason": "said so"} and reviewer.reviews[-1]["spec"]["extra"] == {"x": ["y"]} and
+          reviewer.reviews[-1]["spec"]["resourceAttributes"]["fieldSelector"] == {"requirements": [{"key": "a", "operator": "In", "values": ["b"]}]}, (o, reviewer.reviews[-1]))
+    s, o, _ = server.api.call("POST", review + "subjectaccessreviews", {"spec": {"user": "dora", "resourceAttributes": {"verb": "get", "resource": "widgets"}}})
+    check("denied for others", s == 201 and o["status"] == {"allowed": False, "denied": True, "reason": "not dora"}, o)
+    s, o, _ = as_user(server, "carol", "POST", review + "selfsubjectrulesreviews", {"spec": {"namespace": "default"}})
+    check("not all rules are known", o["status"]["incomplete"] and o["status"]["evaluationError"] == "webhook authorizer does not support user rule resolution", o)
+    s, o, _ = as_user(server, "carol", "GET", NS + "pods", **{"Impersonate-User": "eve"})
+    check("acting for another", s == 403 and "impersonate" in [r["spec"].get("resourceAttributes", {}).get("verb") for r in reviewer.reviews if r["spec"]["user"] == "carol"] and 'User "eve"' in o["message"], o)
+    s, o, _ = as_user(server, "carol", "POST", "/apis/rbac.authorization.k8s.io/v1/clusterroles", {"metadata": {"name": "wide"}, "rules": [{"verbs": ["get", "list"], "apiGroups": [""], "resources": ["pods", "nodes"]}]})
+    check("rules that are held by the webhook's word", s == 201, o)
+    for sort, kind in (("validating", "ValidatingAdmissionPolicy"), ("mutating", "MutatingAdmissionPolicy")):
+        spec = {"failurePolicy": "Fail", "matchConstraints": {"resourceRules": [{"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["configmaps"]}]}}
+        if sort == "validating":
+            spec["validations"] = [{"expression": "authorizer.group('').resource('widgets').check('mark').allowed()", "message": "may not mark"}]
+        else:
+            spec.update(reinvocationPolicy="Never", mutations=[{"patchType": "ApplyConfiguration", "applyConfiguration": {"expression": "Object{data: {'n': string(int(object.data['n']) + 1)}}"}},
+                                                               {"patchType": "ApplyConfiguration", "applyConfiguration": {"expression": "Object{data: {'may': string(authorizer.group('').resource('gadgets').check('mark').allowed())}}"}}])
+        api = "/apis/admissionregistration.k8s.io/v1/" + sort + "admissionpolicies"
+        s, o, _ = server.api.call("POST", api, {"metadata": {"name": sort}, "spec": spec})
+        s2, o2, _ = server.api.call("POST", api.replace("policies", "policybindings"), {"metadata": {"name": sort}, "spec": dict({"policyName": sort}, **({"validationActions": ["Deny"]} if sort == "validating" else {}))})
+        check("a policy " + sort, s == 201 and s2 == 201, (o, o2))
+
+    def made(user, name):
+        return as_user(server, user, "POST", NS + "configmaps", {"metadata": {"name": name}, "data": {"n": "1"}})
+    wait_for(lambda: "may" in (made("carol", "probe-%d" % len(reviewer.reviews))[1].get("data") or {}))
+    s, o, _ = made("carol", "marked")
+    check("a policy asks it, and what it made before that is made once", s == 201 and o["data"] == {"n": "2", "may": "true"}, o)
+    reviewer.review = lambda spec: {"allowed": spec.get("resourceAttributes", {}).get("verb") != "mark"}
+    s, o, _ = made("fred", "unmarked")
+    check("and refuses by it", s == 422 and "may not mark" in o["message"], o)
+    reviewer.review, reviewer.gate, results = allow, threading.Event(), []
+    threads = [threading.Thread(target=lambda: results.append(as_user(server, "carol", "GET", NS + "endpoints")[0])) for i in range(10)]
+    [t.start() for t in threads]
+    wait_for(lambda: reviewer.reviews[-1]["spec"].get("resourceAttributes", {}).get("resource") == "endpoints")
+    check("others go on while it thinks", all(server.api.call("GET", NS + "pods")[0] == 200 for _ in range(20)) and not results)
+    reviewer.gate.set()
+    [t.join() for t in threads]
+    check("and all are answered", results == [200] * 10, results)
+    check("it is counted", 'apiserver_authorization_decisions_total{type="Webhook",name="webhook",decision="allowed"}' in server.api.call("GET", "/metrics")[1])
+    reviewer.close()
+    check("gone, it has no opinion", as_user(server, "carol", "GET", NS + "replicationcontrollers")[0] == 403)
+
+
+def test_authorization_config(site):
+    authority = Authority(site.folder, "reviewers")
+    users_of(site, "carol", "dora", "eve")
+    reviewers = [Reviewer(authority.issue("reviewer", "/CN=reviewer", ["IP:127.0.0.1"]), allow) for _ in range(2)]
+    files = [kubeconfig(os.path.join(site.folder, "authz%d.conf" % i), r.url, authority.path) for i, r in enumerate(reviewers)]
+    path = os.path.join(site.folder, "authorization.yaml")
+
+    def hook(name, i, **more):
+        return {"type": "Webhook", "name": name, "webhook": dict({"timeout": "3s", "subjectAccessReviewVersion": "v1", "matchConditionSubjectAccessReviewVersion": "v1", "failurePolicy": "Deny",
+                                                                "connectionInfo": {"type": "KubeConfigFile", "kubeConfigFile": files[i]}}, **more)}
+    rbac, node = {"type": "RBAC", "name": "rbac"}, {"type": "Node", "name": "node"}
+
+    def config(*authorizers):
+        return write(path, {"apiVersion": "apiserver.config.k8s.io/v1", "kind": "AuthorizationConfiguration", "authorizers": list(authorizers)})
+    only_secrets = [{"expression": "has(request.resourceAttributes)"}, {"expression": "request.resourceAttributes.resource == 'secrets'"}, {"expression": "!('system:masters' in request.groups)"}]
+    server = site.start_server("--authorization-config", config(hook("first", 0, matchConditions=only_secrets, cacheAuthorizedRequests=False, subjectAccessReviewVersion="v1beta1"), node, rbac, hook("second", 1, failurePolicy="NoOpinion")))
+    check("the first is asked for what its conditions tell", as_user(server, "carol", "GET", NS + "secrets")[0] == 200 and len(reviewers[0].reviews) == 1 and reviewers[0].reviews[0]["spec"]["group"] == ["grp", "system:authenticated"], reviewers[0].reviews)
+    check("each time, where it is not to be kept", as_user(server, "carol", "GET", NS + "secrets")[0] == 200 and len(reviewers[0].reviews) == 2)
+    check("and not else", as_user(server, "carol", "GET", NS + "pods")[0] == 200 and len(reviewers[0].reviews) == 2 and reviewers[1].reviews[-1]["spec"]["resourceAttributes"]["resource"] == "pods")
+    reviewers[0].close()
+    check("gone, it denies", as_user(server, "carol", "GET", NS + "secrets")[0] == 403)
+    config(node, rbac, hook("second", 1))
+    check("read again", wait_for(lambda: as_user(server, "carol", "GET", NS + "secrets")[0] == 200), server.text()[-800:])
+    config(node, hook("second", 1))
+    check("what must stay must stay", wait_for(lambda: "missing required types: [RBAC]" in server.text()) and as_user(server, "carol", "GET", NS + "secrets")[0] == 200)
+    reviewers[1].close()
+    for authorizers, text in (([], "authorizers: Required value: at least one authorization mode must be defined"), ([rbac, rbac], 'authorizers[1].type: Duplicate value: "RBAC"'), ([{"type": "Else", "name": "x"}], 'authorizers[0].type: Unsupported value: "Else"'),
+                              ([{"type": "RBAC", "name": "other"}], "expected name rbac for authorizer RBAC instead of other"), ([{"type": "Webhook", "name": "w"}], "authorizers[0].webhook: Required value: required when type=Webhook"),
+                              ([hook("w", 0, timeout="31s")], 'authorizers[0].timeout: Invalid value: "31s": must be > 0s and <= 30s'), ([hook("w", 0, failurePolicy="Perhaps")], 'authorizers[0].failurePolicy: Unsupported value: "Perhaps"'),
+                              ([hook("w", 0, connectionInfo={"type": "KubeConfigFile", "kubeConfigFile": "/nonexistent"})], "authorizers[0].connectionInfo.kubeConfigFile: Invalid value"),
+                              ([hook("w", 0, matchConditions=[{"expression": "request.user"}])], "must evaluate to bool but got string"), ([hook("w", 0, matchConditions=[{"expression": "request.nobody == ''"}])], "authorizers[0].matchConditions[0].expression: Invalid value"),
+                              ([hook("UPPER", 0)], "authorizers[0].name: Invalid value")):
+        said = refusal(site, "--authorization-config", config(*authorizers))
+        check("told: " + text, text.replace('"', '\\"') in said, said[-900:])
+    for args, text in ((("--authorization-mode", "Webhook"), "Webhook's authorization config file not passed"), (("--authorization-mode", "Else"), "is not a valid mode"), (("--authorization-mode", "RBAC,RBAC"), "more than once"),
+                       (("--authorization-config", config(rbac), "--authorization-mode", "RBAC"), "can not be specified when")):
+        said = refusal(site, *args)
+        check("told: " + text, text in said, said[-900:])
+
+
+def test_abac(site):
+    users_of(site, "carol", "dora", "eve")
+    path = write(os.path.join(site.folder, "policy.jsonl"), """# who may what
+{"apiVersion": "abac.authorization.kubernetes.io/v1beta1", "kind": "Policy", "spec": {"user": "carol", "namespace": "*", "resource": "*", "apiGroup": "*"}}
+{"apiVersion": "abac.authorization.kubernetes.io/v1beta1", "kind": "Policy", "spec": {"group": "grp", "namespace": "default", "resource": "pods", "readonly": true}}
+
+{"apiVersion": "abac.authorization.kubernetes.io/v1beta1", "kind": "Policy", "spec": {"user": "*", "nonResourcePath": "/version*", "readonly": true}}
+{"user": "eve", "resource": "secrets", "namespace": "kube-system"}
+""")
+    server = site.start_server("--authorization-mode", "ABAC", "--authorization-policy-file", path)
+    for user, method, target, code in (("carol", "GET", "/apis/apps/v1/deployments", 200), ("dora", "GET", NS + "pods", 200), ("dora", "GET", NS + "secrets", 403), ("dora", "POST", NS + "pods", 403), ("dora", "GET", "/api/v1/pods", 403),
+                                       ("dora", "GET", "/version", 200), ("dora", "GET", "/apis", 403), ("eve", "GET", "/api/v1/namespaces/kube-system/secrets", 200), ("eve", "GET", NS + "secrets", 403), ("carol", "GET", "/apis", 403)):
+        s, o, _ = as_user(server, user, method, target, {} if method == "POST" else None)
+        check("%s %s %s" % (user, method, target), s == code, (s, o))
+    s, o, _ = as_user(server, "dora", "GET", NS + "secrets")
+    check("why not", o["message"].endswith(": No policy matched."), o)
+    s, o, _ = as_user(server, "carol", "POST", "/apis/authorization.k8s.io/v1/selfsubjectrulesreviews", {"spec": {"namespace": "default"}})
+    check("rules are told", s == 201 and {"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]} in o["status"]["resourceRules"] and {"verbs": ["get", "list", "watch"], "apiGroups": [""], "resources": ["pods"]} in o["status"]["resourceRules"] and not o["status"]["incomplete"], o)
+    for text, said in (("{", "line 1"), ('{"apiVersion": "v1", "kind": "Policy"}', "it is no Policy of"), ("[]", "it is no object")):
+        got = refusal(site, "--authorization-mode", "ABAC", "--authorization-policy-file", write(path, text + "\n"))
+        check("told: " + said, said in got, got[-600:])
+
+
 if __name__ == "__main__":
-    run([test_reload, test_oidc_flags, test_authentication_config, test_bad_authentication_configs, test_token_webhook])
+    run([test_authorization_webhook, test_authorization_config, test_abac, test_reload, test_oidc_flags, test_authentication_config, test_bad_authentication_configs, test_token_webhook])

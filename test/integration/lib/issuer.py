@@ -11,7 +11,7 @@ class Https:
     """Answers by self.answer(method, path, headers, body) -> (code, what is dumped as JSON)."""
 
     def __init__(self, pair):
-        self.calls = []
+        self.calls, self.closed = [], False
         site = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
@@ -19,6 +19,9 @@ class Https:
 
             def answer(self):
                 body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+                if site.closed:  # whoever kept a connection
+                    self.close_connection = True
+                    return
                 site.calls.append(self.path)
                 code, answer = site.answer(self.command, self.path, self.headers, body)
                 data = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
@@ -50,6 +53,7 @@ class Https:
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
 
     def close(self):
+        self.closed = True
         self.server.shutdown()
         self.server.server_close()
 
