@@ -308,9 +308,7 @@ enum webhook_end webhook_call_end(struct webhook_call *call, struct error *err) 
 int webhook_call_error(const struct webhook_call *call, enum webhook_end end, const struct error *why, struct error *err) {
 	if (end != WEBHOOK_FAILED)
 		return 0;
-	autofree char *text = xprintf("failed calling webhook \"%s\": %s", call->hook->name, error_message(why));
-	error_internal(err, "%s", text);
-	error_cause(err, "", "", "%s", text);
+	error_internal(err, "failed calling webhook \"%s\": %s", call->hook->name, error_message(why));
 	return -EIO;
 }
 
