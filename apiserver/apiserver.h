@@ -58,7 +58,7 @@ struct apiserver_options {
 	struct flag_list requestheader_username_headers, requestheader_group_headers, requestheader_extra_headers_prefix, requestheader_allowed_names;
 
 	bool allow_privileged, watch_cache, sole_server_reads, profiling;
-	bool enable_priority_and_fairness;
+	bool enable_priority_and_fairness, enable_aggregator_routing;
 	char *memory_limit;
 	char *audit_policy_file, *audit_log_path, *audit_log_mode;
 	int64_t audit_log_maxage, audit_log_maxbackup, audit_log_maxsize;
@@ -90,6 +90,7 @@ struct caller;
 struct audit;
 struct encryption;
 struct edge;
+struct aggregator;
 
 struct apiserver {
 	const struct apiserver_options *options;
@@ -107,6 +108,7 @@ struct apiserver {
 	struct encryption *encryption; /* NULL: none */
 	struct caller *caller;         /* to webhooks */
 	struct edge *edge;             /* NULL: nothing is said to browsers */
+	struct aggregator *aggregator;
 	struct http_server *http;
 	struct worker *bootstrap;
 	struct membership *membership;

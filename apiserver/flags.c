@@ -90,6 +90,7 @@ const struct flag apiserver_flags[] = {
 	{.name = "requestheader-allowed-names", .kind = FLAG_STRING_LIST, .offset = O(requestheader_allowed_names), .help = "certificate names that may use the headers"},
 	{.name = "proxy-client-cert-file", .kind = FLAG_STRING, .offset = O(proxy_client_cert_file), .help = "PEM client certificate for aggregated servers"},
 	{.name = "proxy-client-key-file", .kind = FLAG_STRING, .offset = O(proxy_client_key_file), .help = "its key"},
+	{.name = "enable-aggregator-routing", .kind = FLAG_BOOL, .offset = O(enable_aggregator_routing), .fallback = "true", .help = "requests for aggregated servers go to endpoints of their Services at once, and need no proxy here; false: to the cluster IP"},
 
 	{.name = "allow-privileged", .kind = FLAG_BOOL, .offset = O(allow_privileged), .fallback = "true", .help = "privileged containers are allowed"},
 	{.name = "sole-server-reads", .kind = FLAG_BOOL, .offset = O(sole_server_reads), .fallback = "true", .help = "while no other API server serves its etcd, consistent reads are answered without asking etcd"},
@@ -125,7 +126,7 @@ const struct flag apiserver_flags[] = {
 	{.name = "audit-webhook-initial-backoff", .kind = FLAG_DURATION, .offset = O(audit_webhook_initial_backoff), .fallback = "10s", .help = "pause after a post that failed"},
 	IGNORED("audit-log-format"), IGNORED("audit-log-compress"), IGNORED("audit-log-version"), IGNORED("audit-webhook-version"), IGNORED("audit-log-batch-throttle-enable"), IGNORED("audit-log-batch-throttle-qps"),
 	IGNORED("audit-log-batch-throttle-burst"), IGNORED("audit-log-truncate-enabled"), IGNORED("audit-webhook-truncate-enabled"),
-	IGNORED("apiserver-count"), IGNORED("endpoint-reconciler-type"), IGNORED("enable-aggregator-routing"),
+	IGNORED("apiserver-count"), IGNORED("endpoint-reconciler-type"), 
 	IGNORED("goaway-chance"), IGNORED("http2-max-streams-per-connection"), IGNORED("livez-grace-period"),
 	IGNORED("shutdown-delay-duration"), IGNORED("shutdown-send-retry-after"),
 	IGNORED("etcd-healthcheck-timeout"), IGNORED("etcd-readycheck-timeout"), IGNORED("etcd-count-metric-poll-period"), IGNORED("etcd-db-metric-poll-interval"),

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The order of a request, and the start and stop of the whole. */
 #include "apiserver/apiserver.h"
+#include "apiserver/aggregator/aggregator.h"
 #include "apiserver/audit/audit.h"
 #include "apiserver/authn/authn.h"
 #include "apiserver/authz/authz.h"
@@ -252,6 +253,7 @@ int apiserver_start(const struct apiserver_options *options, struct apiserver **
 	if (rc == 0)
 		rc = memory_start(server, err);
 	if (rc == 0) {
+		server->aggregator = aggregator_new(server);
 		custom_start(server);
 		rc = authn_new(server, &server->authn, err);
 	}
@@ -265,6 +267,8 @@ int apiserver_start(const struct apiserver_options *options, struct apiserver **
 		rc = kubelet_client_new(server, &server->kubelet, err);
 	if (rc == 0)
 		rc = scraper_start(server, &server->scraper, err);
+	if (rc == 0)
+		rc = aggregator_start(server->aggregator, err);
 	if (rc == 0) {
 		server->discovery = discovery_new(server);
 		health_start(server);
@@ -288,6 +292,7 @@ void apiserver_stop(struct apiserver *server) {
 	bootstrap_stop(server);
 	flow_drain(server);
 	caller_drain(server->caller);
+	aggregator_stop(server->aggregator);
 	if (server->http)
 		http_server_stop(server->http, 3000);
 	watch_sockets_close();
@@ -307,6 +312,7 @@ void apiserver_stop(struct apiserver *server) {
 	authn_free(server->authn);
 	kubelet_client_free(server->kubelet);
 	discovery_free(server->discovery);
+	aggregator_free(server->aggregator);
 	registry_free(server->registry);
 	audit_stop(server->audit);
 	edge_free(server->edge);

@@ -111,3 +111,21 @@ int tls_files(const struct apiserver_options *options, const char *address, char
 	return 0;
 }
 
+
+const char *tls_trouble(gnutls_session_t session, int rc) {
+	static const struct {
+		unsigned status;
+		const char *text;
+	} rows[] = {
+		{GNUTLS_CERT_UNEXPECTED_OWNER, "tls: failed to verify certificate: x509: certificate is not valid for the name it was asked for"},
+		{GNUTLS_CERT_EXPIRED | GNUTLS_CERT_NOT_ACTIVATED, "tls: failed to verify certificate: x509: certificate has expired or is not yet valid"},
+		{GNUTLS_CERT_INVALID, "tls: failed to verify certificate: x509: certificate signed by unknown authority"},
+	};
+	if (rc != GNUTLS_E_CERTIFICATE_VERIFICATION_ERROR)
+		return gnutls_strerror(rc);
+	unsigned status = gnutls_session_get_verify_cert_status(session);
+	for (size_t i = 0; i < array_len(rows); i++)
+		if (status & rows[i].status)
+			return rows[i].text;
+	return gnutls_strerror(rc);
+}

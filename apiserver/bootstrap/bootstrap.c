@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "apiserver/bootstrap/bootstrap.h"
+#include "apiserver/aggregator/aggregator.h"
 #include "apiserver/authn/legacy.h"
 #include "apiserver/bootstrap/internal.h"
 #include "apiserver/bootstrap/rbac.h"
@@ -171,6 +172,8 @@ static int write_all(struct worker *worker, bool first) {
 		rc = ensure(worker, *json, strlen(*json));
 	if (rc == 0 && first)
 		rc = ensure_rbac(worker);
+	if (rc == 0 && first)
+		rc = aggregator_register(worker);
 	if (rc == 0)
 		rc = ensure_ranges(worker);
 	if (rc == 0)

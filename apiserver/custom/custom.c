@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* From definitions to served resources. */
 #include "apiserver/custom/custom.h"
+#include "apiserver/aggregator/aggregator.h"
 #include "apiserver/custom/rules.h"
 #include "apiserver/request/render.h"
 #include "apiserver/strategy/strategy.h"
@@ -376,6 +377,7 @@ static void on_event(const struct store_event *event, void *arg) {
 		return;
 	if (event->type != STORE_MODIFIED || !event->previous || !serves_same(event->entry, event->previous))
 		apply(arg, event->entry, event->type == STORE_DELETED);
+	aggregator_note_definitions(((struct apiserver *)arg)->aggregator);
 	definitions_note(definitions, event->entry->key);
 }
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "apiserver/discovery/discovery.h"
 #include "api/meta_v1.h"
+#include "apiserver/aggregator/aggregator.h"
 #include "apiserver/authn/authn.h"
 #include "apiserver/request/render.h"
 #include "apiserver/request/steps.h"
@@ -26,73 +27,139 @@ void discovery_free(struct discovery *discovery) {
 
 /* ---- what is served, in order ---- */
 
+/* Texts of what another server serves are the catalogue's own: its description may be replaced at any time. */
+struct group_version {
+	const char *group, *version;
+	int32_t group_priority, version_priority;
+	bool served;           /* by this server */
+	bool remote, current;
+	const char *resources; /* of a remote one: as in aggregated discovery; NULL: not known */
+};
 struct group_versions {
 	const char *group;
-	const char *versions[16]; /* preferred first */
+	const char *first;     /* name of the APIService that gives the group its place */
+	int32_t priority;
+	const struct group_version **versions; /* preferred first */
 	size_t len;
 };
 struct catalogue {
-	struct group_versions groups[512];
+	struct arena *arena;
+	struct group_version *all;
+	size_t count, cap;
+	struct group_versions *groups; /* in order */
 	size_t len;
 	const struct resource **resources;
 	size_t resource_count, resource_cap;
 };
 
-static void add_version(struct catalogue *c, const char *group, const char *version) {
-	struct group_versions *g = NULL;
-	for (size_t i = 0; i < c->len; i++)
-		if (strcmp(c->groups[i].group, group) == 0)
-			g = &c->groups[i];
-	if (!g) {
-		if (c->len == array_len(c->groups))
-			return;
-		g = &c->groups[c->len++];
-		*g = (struct group_versions){.group = group};
+static struct group_version *find_version(struct catalogue *c, const char *group, const char *version) {
+	for (size_t i = c->count; i-- > 0;)
+		if (strcmp(c->all[i].version, version) == 0 && strcmp(c->all[i].group, group) == 0)
+			return &c->all[i];
+	return NULL;
+}
+
+static struct group_version *add_version(struct catalogue *c, const char *group, const char *version) {
+	if (c->count == c->cap) {
+		c->cap = c->cap ? c->cap * 2 : 64;
+		c->all = xreallocarray(c->all, c->cap, sizeof(*c->all));
 	}
-	for (size_t i = 0; i < g->len; i++)
-		if (strcmp(g->versions[i], version) == 0)
-			return;
-	if (g->len < array_len(g->versions))
-		g->versions[g->len++] = version;
+	struct group_version *v = &c->all[c->count++];
+	*v = (struct group_version){.group = group, .version = version};
+	return v;
 }
 
 static void collect(const struct resource *resource, void *arg) {
 	struct catalogue *c = arg;
+	const char *group = resource_group(resource);
 	if (c->resource_count == c->resource_cap) {
 		c->resource_cap = c->resource_cap ? c->resource_cap * 2 : 256;
 		c->resources = xreallocarray(c->resources, c->resource_cap, sizeof(*c->resources));
 	}
 	c->resources[c->resource_count++] = resource;
-	add_version(c, resource_group(resource), resource->api->version);
+	if (find_version(c, group, resource->api->version))
+		return;
+	struct group_version *v = add_version(c, group, resource->api->version);
+	v->served = true;
+	aggregator_default_priorities(group, v->version, resource->custom != NULL, &v->group_priority, &v->version_priority);
+}
+
+static void collect_aggregated(const struct aggregated_version *given, void *arg) {
+	struct catalogue *c = arg;
+	struct group_version *v = find_version(c, given->group, given->version);
+	if (!v)
+		v = add_version(c, arena_strdup(c->arena, given->group), arena_strdup(c->arena, given->version));
+	v->group_priority = given->group_priority;
+	v->version_priority = given->version_priority;
+	v->remote = given->remote;
+	v->served &= !given->remote;
+	v->current = given->current;
+	v->resources = given->remote && given->resources ? arena_strdup(c->arena, given->resources) : NULL;
 }
 
 static int compare_versions(const void *a, const void *b) {
-	return api_version_compare(*(const char *const *)a, *(const char *const *)b);
+	const struct group_version *x = *(const struct group_version *const *)a, *y = *(const struct group_version *const *)b;
+	if (x->version_priority != y->version_priority)
+		return x->version_priority > y->version_priority ? -1 : 1;
+	return api_version_compare(x->version, y->version);
+}
+
+static int compare_groups(const void *a, const void *b) {
+	const struct group_versions *x = a, *y = b;
+	if (x->priority != y->priority)
+		return x->priority > y->priority ? -1 : 1;
+	return strcmp(x->first, y->first);
+}
+
+/* A group stands where the first of its APIServices does, by priority and then by name. */
+static void place_group(struct catalogue *c, const struct group_version *v, struct map *places) {
+	struct group_versions *g = map_get(places, v->group);
+	const char *name = arena_printf(c->arena, "%s.%s", v->version, v->group);
+	if (!g) {
+		g = &c->groups[c->len++];
+		*g = (struct group_versions){.group = v->group, .first = name, .priority = v->group_priority};
+		map_set(places, v->group, g);
+	} else if (v->group_priority > g->priority || (v->group_priority == g->priority && strcmp(name, g->first) < 0)) {
+		g->first = name;
+		g->priority = v->group_priority;
+	}
+	g->len++;
+}
+
+static void arrange(struct catalogue *c) {
+	struct map places = MAP_INIT(NULL);
+	const struct group_version **versions = arena_calloc(c->arena, c->count + 1, sizeof(*versions));
+	c->groups = xcalloc(c->count + 1, sizeof(*c->groups));
+	for (size_t i = 0; i < c->count; i++)
+		place_group(c, &c->all[i], &places);
+	for (size_t i = 0; i < c->len; i++) {
+		c->groups[i].versions = versions;
+		versions += c->groups[i].len;
+		c->groups[i].len = 0;
+	}
+	for (size_t i = 0; i < c->count; i++) {
+		struct group_versions *g = map_get(&places, c->all[i].group);
+		g->versions[g->len++] = &c->all[i];
+	}
+	map_done(&places);
+	for (size_t i = 0; i < c->len; i++)
+		qsort(c->groups[i].versions, c->groups[i].len, sizeof(*c->groups[i].versions), compare_versions);
+	qsort(c->groups, c->len, sizeof(*c->groups), compare_groups);
 }
 
 static struct catalogue *catalogue_new(struct apiserver *server) {
 	struct catalogue *c = xnew(struct catalogue);
-	/* The groups' own order first, then what is custom by preference. */
+	c->arena = arena_new();
 	registry_each(server->registry, collect, c);
-	struct catalogue *ordered = xnew(struct catalogue);
-	for (size_t i = 0; i < api_group_count; i++)
-		for (const char *const *v = api_groups[i].versions; v && *v; v++)
-			for (size_t g = 0; g < c->len; g++)
-				for (size_t n = 0; n < c->groups[g].len; n++)
-					if (strcmp(c->groups[g].group, str_or(api_groups[i].name, "")) == 0 && strcmp(c->groups[g].versions[n], *v) == 0)
-						add_version(ordered, c->groups[g].group, c->groups[g].versions[n]);
-	for (size_t g = 0; g < c->len; g++)
-		qsort(c->groups[g].versions, c->groups[g].len, sizeof(*c->groups[g].versions), compare_versions);
-	for (size_t g = 0; g < c->len; g++)
-		for (size_t n = 0; n < c->groups[g].len; n++)
-			add_version(ordered, c->groups[g].group, c->groups[g].versions[n]);
-	ordered->resources = c->resources;
-	ordered->resource_count = c->resource_count;
-	free(c);
-	return ordered;
+	aggregator_each(server->aggregator, collect_aggregated, c);
+	arrange(c);
+	return c;
 }
 
 static void catalogue_free(struct catalogue *c) {
+	arena_free(c->arena);
+	free(c->all);
+	free(c->groups);
 	free(c->resources);
 	free(c);
 }
@@ -200,12 +267,12 @@ static void old_group(struct buf *out, const struct group_versions *g) {
 	buf_append_str(out, ",\"versions\":[");
 	for (size_t i = 0; i < g->len; i++) {
 		buf_printf(out, "%s{\"groupVersion\":\"", i ? "," : "");
-		group_version_text(out, g->group, g->versions[i]);
-		buf_printf(out, "\",\"version\":\"%s\"}", g->versions[i]);
+		group_version_text(out, g->group, g->versions[i]->version);
+		buf_printf(out, "\",\"version\":\"%s\"}", g->versions[i]->version);
 	}
 	buf_append_str(out, "],\"preferredVersion\":{\"groupVersion\":\"");
-	group_version_text(out, g->group, g->versions[0]);
-	buf_printf(out, "\",\"version\":\"%s\"}", g->versions[0]);
+	group_version_text(out, g->group, g->versions[0]->version);
+	buf_printf(out, "\",\"version\":\"%s\"}", g->versions[0]->version);
 }
 
 /* ---- the aggregated form ---- */
@@ -251,16 +318,39 @@ static void new_resource(struct buf *out, const struct resource *resource) {
 	buf_append_char(out, '}');
 }
 
-static void new_group(struct buf *out, const struct catalogue *c, const struct group_versions *g) {
-	buf_append_str(out, "{\"metadata\":{");
-	if (*g->group)
-		string_member(out, "name", g->group);
-	buf_append_str(out, "},\"versions\":[");
+/* A version of another server, in its own words; where it has not told them, or not lately, clients are to know. */
+static void remote_version(struct buf *out, const struct group_version *v) {
+	buf_printf(out, "{\"version\":\"%s\"", v->version);
+	if (v->resources)
+		buf_printf(out, ",\"resources\":%s", v->resources);
+	buf_printf(out, ",\"freshness\":\"%s\"}", v->current ? "Current" : "Stale");
+}
+
+/* Appends nothing where there is nothing that is served. */
+static void new_group(struct buf *out, const struct catalogue *c, const struct group_versions *g, bool *first_group) {
+	bool any = false;
 	for (size_t v = 0; v < g->len; v++) {
-		buf_printf(out, "%s{\"version\":\"%s\",\"resources\":[", v ? "," : "", g->versions[v]);
+		const struct group_version *version = g->versions[v];
+		if (!version->remote && !version->served)
+			continue;
+		if (!any) {
+			buf_append_str(out, *first_group ? "{\"metadata\":{" : ",{\"metadata\":{");
+			if (*g->group)
+				string_member(out, "name", g->group);
+			buf_append_str(out, "},\"versions\":[");
+			*first_group = false;
+		} else {
+			buf_append_char(out, ',');
+		}
+		any = true;
+		if (version->remote) {
+			remote_version(out, version);
+			continue;
+		}
+		buf_printf(out, "{\"version\":\"%s\",\"resources\":[", version->version);
 		bool first = true;
 		for (size_t i = 0; i < c->resource_count; i++) {
-			if (!in_version(c->resources[i], g->group, g->versions[v]))
+			if (!in_version(c->resources[i], g->group, version->version))
 				continue;
 			if (!first)
 				buf_append_char(out, ',');
@@ -269,7 +359,8 @@ static void new_group(struct buf *out, const struct catalogue *c, const struct g
 		}
 		buf_append_str(out, "],\"freshness\":\"Current\"}");
 	}
-	buf_append_str(out, "]}");
+	if (any)
+		buf_append_str(out, "]}");
 }
 
 /* "v2" or "v2beta1" where the client prefers the aggregated form; NULL otherwise. */
@@ -299,12 +390,8 @@ static int respond_aggregated(struct request *r, const char *version, bool core)
 	buf_printf(&out, "{\"kind\":\"APIGroupDiscoveryList\",\"apiVersion\":\"apidiscovery.k8s.io/%s\",\"metadata\":{},\"items\":[", version);
 	bool first = true;
 	for (size_t i = 0; i < c->len; i++) {
-		if ((*c->groups[i].group == '\0') != core)
-			continue;
-		if (!first)
-			buf_append_char(&out, ',');
-		first = false;
-		new_group(&out, c, &c->groups[i]);
+		if ((*c->groups[i].group == '\0') == core)
+			new_group(&out, c, &c->groups[i], &first);
 	}
 	buf_append_str(&out, "]}\n");
 	catalogue_free(c);
@@ -431,7 +518,7 @@ int discovery_root(struct request *r, struct error *err) {
 			continue;
 		buf_printf(&out, ",\"/apis/%s\"", c->groups[i].group);
 		for (size_t v = 0; v < c->groups[i].len; v++)
-			buf_printf(&out, ",\"/apis/%s/%s\"", c->groups[i].group, c->groups[i].versions[v]);
+			buf_printf(&out, ",\"/apis/%s/%s\"", c->groups[i].group, c->groups[i].versions[v]->version);
 	}
 	buf_append_str(&out, ",\"/healthz\",\"/livez\",\"/metrics\",\"/openapi/v2\",\"/openapi/v3\",\"/openid/v1/jwks\",\"/readyz\",\"/version\"]}");
 	catalogue_free(c);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Documents are made when first asked for, and kept until what is served changes. */
 #include "apiserver/openapi/paths.h"
+#include "apiserver/aggregator/aggregator.h"
 #include "apiserver/discovery/discovery.h"
 #include "apiserver/request/steps.h"
 
@@ -171,8 +172,15 @@ static void make_document(struct apiserver *server, const struct catalogue *cata
 	buf_append_str(out, form == OPENAPI_V2 ? "{\"swagger\":\"2.0\"" : "{\"openapi\":\"3.0.0\"");
 	buf_append_str(out, custom ? ",\"info\":{\"title\":\"Kubernetes CRD Swagger\",\"version\":\"v0.1.0\"},\"paths\":{" : ",\"info\":{\"title\":\"Kubernetes\",\"version\":\"1.36\"},\"paths\":{");
 	write_paths(server, catalogue, key, &m);
+	/* What is referred to is known only when all schemas are written. */
+	autobuf struct buf schemas = BUF_INIT(MAX_DOCUMENT);
+	schema_write_all(&set, form, &schemas);
+	struct remote_parts *parts = form == OPENAPI_V2 ? remote_parts_new(server->aggregator) : NULL;
+	remote_paths_write(parts, &set, &m.first, out);
 	buf_append_str(out, form == OPENAPI_V2 ? "},\"definitions\":{" : "},\"components\":{\"schemas\":{");
-	schema_write_all(&set, form, out);
+	buf_append(out, str_or(schemas.data, ""), schemas.len);
+	remote_definitions_write(parts, out);
+	remote_parts_free(parts);
 	if (form == OPENAPI_V2) {
 		buf_append_str(out, "},\"parameters\":{");
 		parameters_define(out);
@@ -185,7 +193,7 @@ static void make_document(struct apiserver *server, const struct catalogue *cata
 
 /* Under the lock: forgets what may have changed. */
 static void forget_old(struct apiserver *server) {
-	uint64_t generation = registry_generation(server->registry);
+	uint64_t generation = registry_generation(server->registry) + aggregator_generation(server->aggregator);
 	if (generation == documents_generation && documents.cap)
 		return;
 	struct map kept = MAP_INIT(document_free);
@@ -334,6 +342,23 @@ int openapi_v2(struct request *r, struct error *err) {
 	return respond(r, OPENAPI_V2, "v2", NULL);
 }
 
+struct index {
+	struct buf *out;
+	const struct catalogue *catalogue;
+};
+
+/* What another server has is found there, under the hash that it says. */
+static void add_document(const char *key, const char *url, void *arg) {
+	const struct index *index = arg;
+	if (map_has(&index->catalogue->seen, key))
+		return;
+	buf_append_str(index->out, str_ends_with(index->out->data, "{") ? "" : ",");
+	buf_append_json_string(index->out, key, strlen(key));
+	buf_append_str(index->out, ":{\"serverRelativeURL\":");
+	buf_append_json_string(index->out, url, strlen(url));
+	buf_append_char(index->out, '}');
+}
+
 static int respond_index(struct request *r) {
 	struct catalogue catalogue;
 	autobuf struct buf out = BUF_INIT(MAX_DOCUMENT);
@@ -348,6 +373,8 @@ static int respond_index(struct request *r) {
 		first = false;
 	}
 	pthread_mutex_unlock(&lock);
+	struct index index = {&out, &catalogue};
+	aggregator_each_document(r->server->aggregator, add_document, &index);
 	catalogue_done(&catalogue);
 	buf_append_str(&out, "}}");
 	add_time(r, "Last-Modified", time(NULL), "GMT");
@@ -357,9 +384,11 @@ static int respond_index(struct request *r) {
 }
 
 int openapi_v3(struct request *r, struct error *err) {
-	(void)err;
 	if (str_equal(r->path, "/openapi/v3"))
 		return respond_index(r);
 	const char *key = str_starts_with(r->path, "/openapi/v3/") ? r->path + strlen("/openapi/v3/") : "";
+	int rc = aggregator_handle_document(r, key, err);
+	if (rc != 0)
+		return rc;
 	return respond(r, OPENAPI_V3, str_starts_with(key, "v2") ? "" : key, http_query(r->http, "hash"));
 }

@@ -31,6 +31,19 @@ void schema_set_done(struct schema_set *set);
 const char *schema_ref_prefix(enum openapi_form form);
 /* Appends `"name":{schema}` for every type of the set and what they refer to, comma separated, and the schemas of scalars. */
 void schema_write_all(struct schema_set *set, enum openapi_form form, struct buf *out);
+/* Whether a schema of that name is among those. */
+bool schema_set_has(const struct schema_set *set, const char *name);
+
+/* ---- remote.c: what aggregated servers say of themselves, as parts of the document of v2 ---- */
+struct aggregator;
+struct remote_parts;
+struct remote_parts *remote_parts_new(struct aggregator *aggregator);
+/* Both take NULL. Appends their paths, each preceded by a comma unless *first. Names that are in the set already are changed. */
+void remote_paths_write(struct remote_parts *parts, const struct schema_set *set, bool *first, struct buf *out);
+/* Appends their definitions, each preceded by a comma. */
+void remote_definitions_write(struct remote_parts *parts, struct buf *out);
+void remote_parts_free(struct remote_parts *parts);
+
 /* A document as protobuf, from its JSON (proto_v2.c, proto_v3.c). */
 void openapi_v2_protobuf(const char *json, size_t len, struct buf *out);
 void openapi_v3_protobuf(const char *json, size_t len, struct buf *out);

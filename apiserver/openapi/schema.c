@@ -44,6 +44,15 @@ void schema_set_add(struct schema_set *set, const struct api_type *type) {
 	set->types[set->len++] = type;
 }
 
+bool schema_set_has(const struct schema_set *set, const char *name) {
+	if (map_has(&set->seen, name))
+		return true;
+	for (size_t i = 0; i < array_len(scalars); i++)
+		if (strcmp(scalars[i].name, name) == 0)
+			return true;
+	return false;
+}
+
 void schema_set_done(struct schema_set *set) {
 	map_done(&set->seen);
 	free(set->types);

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "apiserver/proxy/upstream.h"
 #include "apiserver/request/steps.h"
+#include "apiserver/tls.h"
+#include "common/base/clock.h"
 #include "common/base/loop.h"
 #include "common/http/websocket.h"
 
@@ -27,7 +29,7 @@ struct upstream {
 	struct loop *loop;
 	struct request *r; /* NULL once answered */
 	struct upstream_options options;
-	char *address, *method, *target, *location_prefix, *reached;
+	char *address, *method, *target, *location_prefix, *reached, *server_name, *headers;
 	struct loop_timer *timer;
 
 	int fd;
@@ -72,7 +74,11 @@ static void up_unref(struct upstream *u) {
 	free(u->target);
 	free(u->location_prefix);
 	free(u->reached);
+	free(u->server_name);
+	free(u->headers);
 	free(u->upgrade);
+	if (u->options.release)
+		u->options.release(u->options.release_arg);
 	free(u);
 }
 
@@ -101,15 +107,33 @@ static void over(struct upstream *u) {
 	up_unref(u);
 }
 
-static void unreachable(struct upstream *u, const char *why) {
+/* Answers with why there is no answer, and ends. */
+static void fail(struct upstream *u, const char *fmt, ...) printf_like(2, 3);
+static void fail(struct upstream *u, const char *fmt, ...) {
 	struct request *r = take_ptr(u->r);
 	if (r) {
 		autoerror struct error err = {0};
+		autobuf struct buf why = BUF_INIT(MAX_ERROR_TEXT);
 		int code = u->options.unreachable_code;
-		error_status(&err, code, code == 503 ? "ServiceUnavailable" : "InternalError", "%sdial tcp %s:%u: %s", u->reached, u->address, u->options.port, why);
-		request_fail(r, &err);
+		va_list args;
+		va_start(args, fmt);
+		buf_vprintf(&why, fmt, args);
+		va_end(args);
+		if (u->options.plain_errors) {
+			autofree char *line = xprintf("%s%s\n", u->reached, str_or(why.data, ""));
+			http_add_header(r->http, "X-Content-Type-Options", "nosniff");
+			request_respond_text(r, code, line);
+		} else {
+			error_status(&err, code, code == 503 ? "ServiceUnavailable" : "InternalError", "%s%s", u->reached, str_or(why.data, ""));
+			request_fail(r, &err);
+		}
 	}
 	over(u);
+}
+
+static void unreachable(struct upstream *u, const char *why) {
+	bool six = strchr(u->address, ':') != NULL;
+	fail(u, "dial tcp %s%s%s:%u: %s", six ? "[" : "", u->address, six ? "]" : "", u->options.port, why);
 }
 
 /* ---- bytes to and from the server ---- */
@@ -155,15 +179,17 @@ struct copying {
 };
 
 static void copy_header(const char *name, const char *value, void *arg) {
-	static const char *const dropped[] = {"Host", "Authorization", "Content-Length", "Transfer-Encoding", "Keep-Alive", "Proxy-Connection", "TE", "Trailer", "X-Remote-User", "X-Remote-Group", "Accept-Encoding"};
+	static const char *const dropped[] = {"Host", "Authorization", "Content-Length", "Transfer-Encoding", "Keep-Alive", "Proxy-Connection", "TE", "Trailer", "X-Remote-User", "X-Remote-Uid", "X-Remote-Group", "Accept-Encoding"};
 	struct copying *c = arg;
 	for (size_t i = 0; i < array_len(dropped); i++)
 		if (strcasecmp(name, dropped[i]) == 0)
 			return;
 	if (!c->upgrade && (strcasecmp(name, "Connection") == 0 || strcasecmp(name, "Upgrade") == 0))
 		return;
-	if (strncasecmp(name, "Impersonate-", 12) == 0 || strpbrk(value, "\r\n"))
+	if (strncasecmp(name, "Impersonate-", 12) == 0 || strncasecmp(name, "X-Remote-Extra-", 15) == 0 || strpbrk(value, "\r\n"))
 		return;
+	if (c->u->headers && (strcasecmp(name, "Via") == 0 || strcasecmp(name, "Audit-ID") == 0))
+		return; /* they are told anew */
 	buf_printf(&c->u->out, "%s: %s\r\n", name, value);
 }
 
@@ -175,6 +201,7 @@ static void write_request(struct upstream *u) {
 	bool six = strchr(u->address, ':') != NULL;
 	buf_printf(&u->out, "%s %s HTTP/1.1\r\nHost: %s%s%s:%u\r\n", u->method, u->target, six ? "[" : "", u->address, six ? "]" : "", u->options.port);
 	http_header_each(r->http, copy_header, &copying);
+	buf_append_str(&u->out, str_or(u->headers, ""));
 	if (!copying.upgrade)
 		buf_append_str(&u->out, "Connection: close\r\n");
 	if (len || strcmp(u->method, "POST") == 0 || strcmp(u->method, "PUT") == 0 || strcmp(u->method, "PATCH") == 0)
@@ -329,6 +356,7 @@ static void answer_head(struct upstream *u, const char *content_type) {
 	if (u->status == 101 && u->upgrade) {
 		u->state = WAIT_UPGRADE;
 		u->r = NULL;
+		loop_timer_disarm(u->timer);
 		update_events(u);
 		request_finished(r, 101);
 		http_upgrade(r->http, u->upgrade, on_upgrade, up_ref(u));
@@ -364,11 +392,11 @@ static bool parse_head(struct upstream *u) {
 	char *end = u->in.len ? memmem(u->in.data, u->in.len, "\r\n\r\n", 4) : NULL;
 	if (!end) {
 		if (u->in.len > MAX_HEAD)
-			unreachable(u, "malformed HTTP response");
+			fail(u, "malformed HTTP response");
 		return false;
 	}
 	if (u->in.len < 12 || strncmp(u->in.data, "HTTP/1.", 7) != 0) {
-		unreachable(u, "malformed HTTP response");
+		fail(u, "malformed HTTP response");
 		return false;
 	}
 	u->status = (int)strtol(u->in.data + 9, NULL, 10);
@@ -588,7 +616,7 @@ static void read_server(struct upstream *u) {
 	if (u->state == OVER || !u->closed_by_server)
 		return;
 	if (u->state == HEAD || u->state == SENDING)
-		unreachable(u, "EOF");
+		fail(u, "EOF");
 	else if (u->state == ERROR_TEXT)
 		answer_error(u);
 	else if (u->state == BODY)
@@ -624,7 +652,7 @@ static bool handshake(struct upstream *u) {
 		return false;
 	}
 	if (gnutls_error_is_fatal(rc))
-		unreachable(u, gnutls_strerror(rc));
+		fail(u, "%s", tls_trouble(u->tls, rc));
 	return false;
 }
 
@@ -632,10 +660,20 @@ static void start_tls(struct upstream *u) {
 	gnutls_init(&u->tls, GNUTLS_CLIENT | GNUTLS_NONBLOCK | GNUTLS_NO_SIGNAL);
 	gnutls_set_default_priority(u->tls);
 	gnutls_credentials_set(u->tls, GNUTLS_CRD_CERTIFICATE, u->options.credentials);
+	if (u->server_name)
+		gnutls_server_name_set(u->tls, GNUTLS_NAME_DNS, u->server_name, strlen(u->server_name));
 	if (u->options.verify)
-		gnutls_session_set_verify_cert(u->tls, u->address, 0);
+		gnutls_session_set_verify_cert(u->tls, u->server_name ? u->server_name : u->address, 0);
 	gnutls_transport_set_int(u->tls, u->fd);
 	u->state = HANDSHAKE;
+}
+
+/* Once it is connected. */
+static void set_deadline(struct upstream *u) {
+	if (u->options.deadline_ns)
+		loop_timer_arm(u->timer, max_of(u->options.deadline_ns - clock_monotonic_ns(), (int64_t)1));
+	else
+		loop_timer_disarm(u->timer);
 }
 
 static void serve_server(struct upstream *u) {
@@ -660,7 +698,7 @@ static void serve_server(struct upstream *u) {
 		u->state = SENDING;
 	}
 	if (u->state == SENDING && !u->out.len) {
-		loop_timer_disarm(u->timer);
+		set_deadline(u);
 		write_request(u);
 		u->state = HEAD;
 	}
@@ -668,7 +706,7 @@ static void serve_server(struct upstream *u) {
 		return;
 	if (!flush_out(u)) {
 		if (u->state == HEAD)
-			unreachable(u, "write: broken pipe");
+			fail(u, "write: broken pipe");
 		else
 			over(u);
 		return;
@@ -686,7 +724,11 @@ static void on_server(uint32_t events, void *arg) {
 }
 
 static void on_timeout(void *arg) {
-	unreachable(arg, "i/o timeout");
+	struct upstream *u = arg;
+	if (u->state == CONNECTING || u->state == HANDSHAKE)
+		unreachable(u, "i/o timeout");
+	else
+		fail(u, "context deadline exceeded");
 }
 
 static void begin(void *arg) {
@@ -726,6 +768,8 @@ void upstream_start(struct loop *loop, struct request *r, const struct upstream_
 	u->target = xstrdup(options->target);
 	u->location_prefix = options->location_prefix ? xstrdup(options->location_prefix) : NULL;
 	u->reached = xstrdup(str_or(options->reached, ""));
+	u->server_name = options->server_name ? xstrdup(options->server_name) : NULL;
+	u->headers = options->headers ? xstrdup(options->headers) : NULL;
 	u->fd = u->client = -1;
 	u->out = BUF_INIT(16u << 20);
 	u->in = BUF_INIT(1u << 20);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* From the parsed request to its handler: rows for paths that are not resources, verbs and subresources for those that are. */
+#include "apiserver/aggregator/aggregator.h"
 #include "apiserver/discovery/discovery.h"
 #include "apiserver/flow/flow.h"
 #include "apiserver/health.h"
@@ -151,5 +152,8 @@ static int dispatch_resource(struct request *r, struct error *err) {
 }
 
 int step_dispatch(struct request *r, struct error *err) {
+	int rc = aggregator_handle(r, err);
+	if (rc != 0)
+		return rc;
 	return r->is_resource ? dispatch_resource(r, err) : dispatch_path(r, err);
 }

@@ -2,7 +2,7 @@
 #include "apiserver/resourcemetrics/scraper.h"
 
 #include "apiserver/proxy/kubelet.h"
-#include "apiserver/resourcemetrics/fetch.h"
+#include "apiserver/proxy/fetch.h"
 #include "common/base/log.h"
 #include "common/base/random.h"
 
@@ -62,12 +62,10 @@ static void target_free(void *arg) {
 	free(target);
 }
 
-bool resource_metrics_is_ours(struct apiserver *server, const char *version) {
+bool resource_metrics_is_ours(struct apiserver *server) {
 	static const char *const versions[] = {"v1", "v1beta1"};
 	for (size_t i = 0; i < array_len(versions); i++) {
 		char name[64];
-		if (version && strcmp(version, versions[i]) != 0)
-			continue;
 		snprintf(name, sizeof(name), "%s.metrics.k8s.io", versions[i]);
 		autounref struct apiregistration_v1_api_service *service = registry_read(server->registry, "apiregistration.k8s.io", "apiservices", NULL, name);
 		if (service && service->spec.service)
@@ -189,7 +187,7 @@ static void on_tick(void *arg) {
 	struct scraper *scraper = arg;
 	const struct resource *nodes = registry_find(scraper->server->registry, "", "v1", "nodes");
 	loop_timer_arm(scraper->timer, TICK_NS);
-	if (!__atomic_load_n(&scraper->server->ready, __ATOMIC_ACQUIRE) || !nodes || !nodes->collection || !resource_metrics_is_ours(scraper->server, NULL))
+	if (!__atomic_load_n(&scraper->server->ready, __ATOMIC_ACQUIRE) || !nodes || !nodes->collection || !resource_metrics_is_ours(scraper->server))
 		return;
 	autosnapshot struct snapshot *snapshot = collection_snapshot(nodes->collection);
 	scraper->round++;

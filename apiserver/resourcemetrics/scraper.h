@@ -13,6 +13,6 @@ void scraper_stop(struct scraper *scraper);
 /* A reference, or NULL where nothing is known (any more). Counts as a sign that somebody reads. Thread safe. */
 struct node_usage *scraper_usage(struct scraper *scraper, const char *node);
 /* False where an APIService says that another server answers for metrics.k8s.io of this version (NULL: of any). */
-bool resource_metrics_is_ours(struct apiserver *server, const char *version);
+bool resource_metrics_is_ours(struct apiserver *server);
 
 #endif

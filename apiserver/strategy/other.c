@@ -6,6 +6,7 @@
 #include "apiserver/services/services.h"
 #include "apiserver/strategy/table.h"
 #include "apiserver/validation/validation.h"
+#include "api/apiregistration_v1.h"
 #include "api/discovery_v1.h"
 #include "api/certificates_v1.h"
 #include "api/core_v1.h"
@@ -164,7 +165,17 @@ static const struct strategy autoscalers = {.group = "autoscaling", .plural = "h
 static const struct strategy csi_nodes = {.group = "storage.k8s.io", .plural = "csinodes", .no_unconditional_update = true};
 static const struct strategy csi_capacities = {.group = "storage.k8s.io", .plural = "csistoragecapacities", .no_unconditional_update = true};
 static const struct strategy volume_attachments = {.group = "storage.k8s.io", .plural = "volumeattachments", .no_unconditional_update = true, .status_keeps = STATUS_KEEPS_METADATA};
-static const struct strategy aggregated = {.group = "apiregistration.k8s.io", .plural = "apiservices", .any_finalizer = true, .no_unconditional_update = true};
+/* What is served here is there as soon as it is said to be. */
+static void apiservice_prepare_create(struct request *r, void *object) {
+	struct apiregistration_v1_api_service *service = object;
+	memset(&service->status, 0, sizeof(service->status));
+	if (!service->spec.service)
+		*api_list_add(api_arena(object), &service->status.conditions) = (struct apiregistration_v1_api_service_condition){
+			.type = "Available", .status = "True", .last_transition_time = api_time_now(), .reason = "Local", .message = "Local APIServices are always available",
+		};
+}
+
+static const struct strategy aggregated = {.group = "apiregistration.k8s.io", .plural = "apiservices", .any_finalizer = true, .no_unconditional_update = true, .status_keeps = STATUS_KEEPS_METADATA, .prepare_create = apiservice_prepare_create};
 #define ADMISSION "admissionregistration.k8s.io"
 static const struct strategy validating_webhooks = {.group = ADMISSION, .plural = "validatingwebhookconfigurations", .any_finalizer = true, .generation = true, .no_unconditional_update = true, .generation_changed = webhooks_changed};
 static const struct strategy mutating_webhooks = {.group = ADMISSION, .plural = "mutatingwebhookconfigurations", .any_finalizer = true, .generation = true, .no_unconditional_update = true, .generation_changed = webhooks_changed};

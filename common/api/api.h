@@ -266,7 +266,8 @@ struct api_resource {
 struct api_group {
 	const char *name;
 	const char *const *versions; /* preferred first; NULL terminated */
-	int priority;
+	int priority;                /* the group's place among others: higher first */
+	const int *version_priorities; /* of each version, within the group */
 };
 extern const struct api_group api_groups[];
 extern const size_t api_group_count;

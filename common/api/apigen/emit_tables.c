@@ -96,8 +96,10 @@ static void emit_groups(FILE *out, struct package **served, size_t count) {
 		size_t k = i;
 		for (; k < count && !strcmp(served[k]->group, served[i]->group); k++)
 			fprintf(out, "\"%s\", ", served[k]->version);
-		fputs("NULL}},\n", out);
-		i = k;
+		fputs("NULL}, .version_priorities = (const int[]){", out);
+		for (; i < k; i++)
+			fprintf(out, "%d, ", served[i]->version_priority);
+		fputs("}},\n", out);
 	}
 	fprintf(out, "};\nconst size_t api_group_count = %zu;\n\n", groups);
 }

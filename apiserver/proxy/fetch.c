@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "apiserver/resourcemetrics/fetch.h"
+#include "apiserver/proxy/fetch.h"
+#include "apiserver/tls.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <strings.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -19,7 +21,7 @@ struct fetch {
 	struct loop_fd *watch;
 	struct loop_timer *timer;
 	gnutls_session_t tls;
-	struct buf out, in;
+	struct buf out, in, head;
 	struct error early; /* why it cannot even begin; told from the loop */
 };
 
@@ -32,6 +34,7 @@ static void fetch_free(struct fetch *f) {
 		close(f->fd);
 	buf_done(&f->out);
 	buf_done(&f->in);
+	buf_done(&f->head);
 	error_done(&f->early);
 	free(f);
 }
@@ -81,9 +84,26 @@ static void answered(struct fetch *f) {
 		fail(f, "answer", "not HTTP");
 		return;
 	}
+	buf_append(&f->head, f->in.data, (size_t)(end + 2 - f->in.data));
 	buf_consume(&f->in, (size_t)(end + 4 - f->in.data));
 	keep_ticket(f);
 	finish(f, (int)status, NULL);
+}
+
+bool fetch_header(const struct fetch *f, const char *name, char *ret, size_t size) {
+	size_t len = strlen(name);
+	for (const char *line = f->head.data; line && (line = strstr(line, "\r\n")) && *(line += 2);) {
+		if (strncasecmp(line, name, len) != 0 || line[len] != ':')
+			continue;
+		const char *value = line + len + 1 + strspn(line + len + 1, " \t");
+		size_t value_len = strcspn(value, "\r\n");
+		if (value_len >= size)
+			return false;
+		memcpy(ret, value, value_len);
+		ret[value_len] = '\0';
+		return true;
+	}
+	return false;
 }
 
 static ssize_t receive(struct fetch *f, void *data, size_t len) {
@@ -142,7 +162,7 @@ static void handshake(struct fetch *f) {
 		loop_fd_set_events(f->watch, EPOLLIN | EPOLLOUT);
 		send_request(f);
 	} else if (gnutls_error_is_fatal(rc)) {
-		fail(f, "TLS", gnutls_strerror(rc));
+		fail(f, "TLS", tls_trouble(f->tls, rc));
 	} else {
 		loop_fd_set_events(f->watch, gnutls_record_get_direction(f->tls) ? EPOLLOUT : EPOLLIN);
 	}
@@ -153,8 +173,10 @@ static bool open_tls(struct fetch *f) {
 		return false;
 	gnutls_set_default_priority(f->tls);
 	gnutls_credentials_set(f->tls, GNUTLS_CRD_CERTIFICATE, f->options.credentials);
+	if (f->options.server_name)
+		gnutls_server_name_set(f->tls, GNUTLS_NAME_DNS, f->options.server_name, strlen(f->options.server_name));
 	if (f->options.verify)
-		gnutls_session_set_verify_cert(f->tls, f->options.address, 0);
+		gnutls_session_set_verify_cert(f->tls, f->options.server_name ? f->options.server_name : f->options.address, 0);
 	if (f->options.ticket && f->options.ticket->size)
 		gnutls_session_set_data(f->tls, f->options.ticket->data, f->options.ticket->size);
 	gnutls_transport_set_int(f->tls, f->fd);
@@ -227,8 +249,9 @@ struct fetch *fetch_start(struct loop *loop, const struct fetch_options *options
 	f->fd = -1;
 	f->out = BUF_INIT(MAX_HEAD);
 	f->in = BUF_INIT(options->max_body + MAX_HEAD);
-	buf_printf(&f->out, "GET %s HTTP/1.0\r\nHost: %s%s%s:%u\r\nAccept: text/plain\r\nUser-Agent: coracle-apiserver/" CORACLE_VERSION "\r\nConnection: close\r\n\r\n",
-		   options->path, six ? "[" : "", options->address, six ? "]" : "", options->port);
+	f->head = BUF_INIT(options->max_body + MAX_HEAD);
+	buf_printf(&f->out, "GET %s HTTP/1.0\r\nHost: %s%s%s:%u\r\n%sUser-Agent: coracle-apiserver/" CORACLE_VERSION "\r\nConnection: close\r\n\r\n",
+		   options->path, six ? "[" : "", options->address, six ? "]" : "", options->port, str_or(options->headers, "Accept: text/plain\r\n"));
 	f->timer = loop_timer_new(loop, on_timeout, f);
 	if (open_socket(f, &f->early) < 0) {
 		loop_timer_arm(f->timer, 1); /* done is never called from inside the start */
