@@ -232,12 +232,14 @@ static int count_others(struct usage *u, struct error *err)
 		int result = discovery.items ? 0 : discovery_load(u->r->world, &discovery, err);
 		if (result)
 			return result;
+		bool found = false;
 		for (size_t j = 0; j < discovery.len; j++) {
 			const struct discovered *d = &discovery.items[j];
 			struct metadata_list list = {0};
 			autofree char *full = xprintf(COUNT_PREFIX "%s%s%s", d->plural, *d->group ? "." : "", d->group);
 			if (!d->namespaced || !str_equal(full, name))
 				continue;
+			found = true;
 			result = discovered_list(u->r->world, d, u->quota->metadata.namespace, &list, err);
 			if (result)
 				return result;
@@ -247,6 +249,11 @@ static int count_others(struct usage *u, struct error *err)
 			}
 			metadata_list_done(&list);
 		}
+		/* What a server serves that does not answer now is still there. */
+		const struct quantity *before = found || !discovery.failed_count ? NULL : api_quantity_get(&u->quota->status.used, name);
+		u->is_fresh = false;
+		if (before)
+			add(u, name, *before);
 	}
 	return 0;
 }

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* A request to another server and its answer; past 800 lines because all its states share one connection. */
 #include "apiserver/proxy/upstream.h"
 #include "apiserver/request/steps.h"
 #include "apiserver/tls.h"
@@ -19,9 +20,10 @@
 #define STREAM_HIGH (1u << 20)   /* stop reading past this much that the client has not taken */
 #define STREAM_MAX (8u << 20)
 #define SPLICE_MAX (256u << 10)
+#define COLLECT_MAX (128u << 10) /* of an answer that is told whole: its connection may go on */
 #define CONNECT_NS (10 * NSEC_PER_SEC)
 
-enum state { CONNECTING, HANDSHAKE, SENDING, HEAD, BODY, ERROR_TEXT, WAIT_UPGRADE, SPLICE, WAIT_MESSAGES, LAST_MESSAGES, OVER };
+enum state { CONNECTING, HANDSHAKE, SENDING, HEAD, BODY, COLLECT, ERROR_TEXT, WAIT_UPGRADE, SPLICE, WAIT_MESSAGES, LAST_MESSAGES, OVER };
 enum framing { UNTIL_CLOSE, LENGTH, CHUNKED, NONE };
 
 struct upstream {
@@ -43,6 +45,7 @@ struct upstream {
 	enum framing framing;
 	int64_t left;         /* of the body, or of the current chunk (-1: a size comes next) */
 	char *upgrade;        /* protocol of a 101 */
+	char *content_type;
 
 	struct http_stream *stream;
 	struct websocket *messages; /* takes the body in the stream's place */
@@ -77,6 +80,7 @@ static void up_unref(struct upstream *u) {
 	free(u->server_name);
 	free(u->headers);
 	free(u->upgrade);
+	free(u->content_type);
 	if (u->options.release)
 		u->options.release(u->options.release_arg);
 	free(u);
@@ -351,6 +355,22 @@ static void on_upgrade(int fd, const void *extra, size_t extra_len, void *arg) {
 	loop_post(u->loop, upgraded_posted, up);
 }
 
+/* All of it has come. */
+static void answer_collected(struct upstream *u) {
+	struct request *r = take_ptr(u->r);
+	request_finished(r, u->status);
+	http_respond(r->http, u->status, u->content_type, u->to_client.len ? u->to_client.data : "", u->to_client.len);
+	over(u);
+}
+
+static void start_stream(struct upstream *u) {
+	struct request *r = take_ptr(u->r);
+	u->state = BODY;
+	request_finished(r, u->status);
+	u->stream = http_stream_start(r->http, u->status, u->content_type, STREAM_MAX, on_stream_close, up_ref(u));
+	http_stream_on_drain(u->stream, on_stream_drain, u);
+}
+
 static void answer_head(struct upstream *u, const char *content_type) {
 	struct request *r = u->r;
 	if (u->status == 101 && u->upgrade) {
@@ -374,17 +394,17 @@ static void answer_head(struct upstream *u, const char *content_type) {
 		websocket_upgrade(r->http, u->options.messages, on_upgrade, up_ref(u));
 		return;
 	}
+	u->content_type = xstrdup(content_type);
 	bool empty = u->status == 204 || u->status == 304 || strcmp(u->method, "HEAD") == 0 || (u->framing == LENGTH && u->left == 0);
-	u->r = NULL;
-	request_finished(r, u->status);
 	if (empty) {
-		http_respond(r->http, u->status, content_type, "", 0);
-		over(u);
+		answer_collected(u);
 		return;
 	}
-	u->state = BODY;
-	u->stream = http_stream_start(r->http, u->status, content_type, STREAM_MAX, on_stream_close, up_ref(u));
-	http_stream_on_drain(u->stream, on_stream_drain, u);
+	/* What may go on for long is told as it comes. */
+	if (!u->options.deadline_ns || (u->framing == LENGTH && u->left > COLLECT_MAX))
+		start_stream(u);
+	else
+		u->state = COLLECT;
 }
 
 /* Returns false where more bytes are needed or the answer is broken (then it is over). */
@@ -446,6 +466,21 @@ static void deliver(struct upstream *u, const char *data, size_t len) {
 	http_stream_send(u->stream, bytes);
 	if (http_stream_queued(u->stream) > STREAM_HIGH)
 		u->paused = true;
+}
+
+/* Until it is more than is told whole. */
+static void collect_body(struct upstream *u, const char *data, size_t len) {
+	if (u->state == COLLECT && u->to_client.len + len <= COLLECT_MAX) {
+		buf_append(&u->to_client, data, len);
+		return;
+	}
+	if (u->state == COLLECT) {
+		start_stream(u);
+		deliver(u, u->to_client.data, u->to_client.len);
+		buf_done(&u->to_client);
+		u->to_client = BUF_INIT(1u << 20);
+	}
+	deliver(u, data, len);
 }
 
 /* Hands on what the framing says is body. Returns true at its end. */
@@ -533,7 +568,9 @@ static void on_message_client(uint32_t events, void *arg) {
 static void process_in(struct upstream *u) {
 	if (u->state == HEAD && !parse_head(u))
 		return;
-	if (u->state == BODY && consume_body(u, deliver))
+	if (u->state == COLLECT && consume_body(u, collect_body))
+		u->state == COLLECT ? answer_collected(u) : body_over(u);
+	else if (u->state == BODY && consume_body(u, deliver))
 		body_over(u);
 	else if (u->state == ERROR_TEXT && consume_body(u, collect_text))
 		answer_error(u);
@@ -617,6 +654,10 @@ static void read_server(struct upstream *u) {
 		return;
 	if (u->state == HEAD || u->state == SENDING)
 		fail(u, "EOF");
+	else if (u->state == COLLECT && u->framing != UNTIL_CLOSE)
+		fail(u, "unexpected EOF");
+	else if (u->state == COLLECT)
+		answer_collected(u);
 	else if (u->state == ERROR_TEXT)
 		answer_error(u);
 	else if (u->state == BODY)

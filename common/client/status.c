@@ -80,7 +80,8 @@ static int from_code(struct error *err, int code, const char *body, size_t len)
 	}
 	while (len && (body[len - 1] == '\n' || body[len - 1] == ' '))
 		len--;
-	bool printable = len && len <= 1024;
+	/* What stands between says these in words of its own, that tell a user nothing. */
+	bool printable = len && len <= 1024 && code != 404 && code != 503;
 	for (size_t i = 0; printable && i < len; i++)
 		printable = (unsigned char)body[i] >= 0x20 || body[i] == '\n' || body[i] == '\t';
 	if (printable && body[0] != '<')

@@ -243,10 +243,31 @@ static int of_object(struct looked_at *l, const metric_spec *spec, struct propos
 	int r = scale_find_resource(l->r->world, l->hpa->metadata.namespace, object->api_version, object->kind, &path, &group_resource, err);
 	r = r ? r : metric_of_object(l->r->world, l->hpa->metadata.namespace, group_resource, object->name, &source->metric, &value, err);
 	if (r) {
-		error_context(err, "unable to get metric %s: %s on %s %s", source->metric.name, object->kind, l->hpa->metadata.namespace, object->name);
-		return r;
+		autofree char *why = xstrdup(error_message(err));
+		return error_set(err, err ? err->errnum : EIO, "unable to get metric %s: %s on %s %s/%s", source->metric.name, object->kind, l->hpa->metadata.namespace, object->name, why);
 	}
 	return of_value(l, &source->target, value, &status->current, ret, err);
+}
+
+/* As Kubernetes writes one in its messages. The caller frees. */
+static char *show_selector(const struct meta_v1_label_selector *selector)
+{
+	struct buf out = BUF_INIT(64 << 10);
+	if (!selector)
+		return xstrdup("nil");
+	buf_append_str(&out, "&LabelSelector{MatchLabels:map[string]string{");
+	for (uint32_t i = 0; i < selector->match_labels.len; i++)
+		buf_printf(&out, "%s: %s,", selector->match_labels.items[i].key, selector->match_labels.items[i].value);
+	buf_append_str(&out, "},MatchExpressions:[]LabelSelectorRequirement{");
+	for (uint32_t i = 0; i < selector->match_expressions.len; i++) {
+		const struct meta_v1_label_selector_requirement *e = &selector->match_expressions.items[i];
+		buf_printf(&out, "LabelSelectorRequirement{Key:%s,Operator:%s,Values:[", e->key, e->operator);
+		for (uint32_t n = 0; n < e->values.len; n++)
+			buf_printf(&out, "%s%s", n ? " " : "", e->values.items[n]);
+		buf_append_str(&out, "],},");
+	}
+	buf_append_str(&out, "},}");
+	return buf_take(&out);
 }
 
 static int of_external(struct looked_at *l, const metric_spec *spec, struct proposal *ret, struct error *err)
@@ -260,7 +281,8 @@ static int of_external(struct looked_at *l, const metric_spec *spec, struct prop
 	ret->metric = arena_printf(arena, "external metric %s", spec->external->metric.name);
 	int r = metric_external(l->r->world, l->hpa->metadata.namespace, &spec->external->metric, &values, err);
 	if (r) {
-		error_context(err, "unable to get external metric %s/%s", l->hpa->metadata.namespace, spec->external->metric.name);
+		autofree char *selector = show_selector(spec->external->metric.selector);
+		error_context(err, "unable to get external metric %s/%s/%s", l->hpa->metadata.namespace, spec->external->metric.name, selector);
 		return r;
 	}
 	for (size_t i = 0; i < values.len; i++)

@@ -57,13 +57,23 @@ void metric_values_remove(struct metric_values *values, const char *pod)
 
 /* ---- answers ---- */
 
-static int fetch(struct world *world, const char *path, json_t **ret, struct error *err)
+/* Nobody serves it, or nobody answers for it: what a client says of its own where no Status tells more. */
+static bool is_unserved(const struct error *err)
+{
+	return str_equal(err->message, "the server could not find the requested resource") || str_equal(err->message, "the server is currently unable to handle the request");
+}
+
+/* `what`: as a client names what it asks for, "pods.metrics.k8s.io". */
+static int fetch(struct world *world, const char *path, const char *what, json_t **ret, struct error *err)
 {
 	autobuf struct buf body = BUF_INIT(MAX_ANSWER);
+	autoerror struct error failed = {0};
 	struct client_request request = {.method = "GET", .path = path, .accept = "application/json"};
-	int r = world->ops->request(world, &request, &body, NULL, err);
+	int r = world->ops->request(world, &request, &body, NULL, &failed);
+	if (r && is_unserved(&failed))
+		return error_status(err, failed.http_code, failed.reason, "%s (get %s)", failed.message, what);
 	if (r)
-		return r;
+		return error_move(err, &failed);
 	json_error_t at;
 	json_t *tree = json_loadb(body.data ? body.data : "", body.len, 0, &at);
 	if (!json_is_object(tree)) {
@@ -151,7 +161,7 @@ int metric_of_resource(struct world *world, const char *ns, const char *selector
 	json_t *tree;
 	buf_printf(&path, "/apis/metrics.k8s.io/v1beta1/namespaces/%s/pods", ns);
 	add_parameter(&path, "labelSelector", selector);
-	int r = fetch(world, path.data, &tree, err);
+	int r = fetch(world, path.data, "pods.metrics.k8s.io", &tree, err);
 	if (r) {
 		error_context(err, "unable to fetch metrics from resource metrics API");
 		return r;
@@ -178,28 +188,28 @@ int metric_of_resource(struct world *world, const char *ns, const char *selector
 
 /* ---- custom.metrics.k8s.io ---- */
 
-/* Adapters serve v1beta2, older ones v1beta1; their paths are the same. */
-static int fetch_custom(struct world *world, const char *rest, const char *pod_selector, const struct meta_v1_label_selector *selector, json_t **ret, struct error *err)
+/* Adapters serve v1beta2, older ones v1beta1; their paths are the same. `what`: "pods.custom.metrics.k8s.io *". */
+static int fetch_custom(struct world *world, const char *rest, const char *what, const char *pod_selector, const struct meta_v1_label_selector *selector, json_t **ret, struct error *err)
 {
 	static const char *const versions[] = {"v1beta2", "v1beta1"};
 	autofree char *metric_selector = metric_selector_text(selector);
-	int r = 0;
 	for (size_t i = 0; i < array_len(versions); i++) {
 		autobuf struct buf path = BUF_INIT(64 << 10);
 		autoerror struct error failed = {0};
 		buf_printf(&path, "/apis/custom.metrics.k8s.io/%s/%s", versions[i], rest);
 		add_parameter(&path, "labelSelector", pod_selector);
 		add_parameter(&path, "metricLabelSelector", metric_selector);
-		r = fetch(world, path.data, ret, &failed);
+		int r = fetch(world, path.data, what, ret, &failed);
 		if (!r)
 			return 0;
-		if (failed.http_code != 404 || i + 1 == array_len(versions)) {
+		/* A server that does not know the metric says so itself. */
+		if (failed.http_code != 404 || !str_starts_with(error_message(&failed), "the server could not find the requested resource (")) {
 			r = error_move(err, &failed);
 			error_context(err, "unable to fetch metrics from custom metrics API");
 			return r;
 		}
 	}
-	return r;
+	return error_status(err, 404, "NotFound", "unable to fetch metrics from custom metrics API: no custom metrics API (custom.metrics.k8s.io) registered");
 }
 
 int metric_of_pods(struct world *world, const char *ns, const char *selector, const struct autoscaling_v2_metric_identifier *metric, struct metric_values *ret, struct error *err)
@@ -209,7 +219,7 @@ int metric_of_pods(struct world *world, const char *ns, const char *selector, co
 	json_t *tree;
 	buf_printf(&rest, "namespaces/%s/pods/%%2A/", ns);
 	http_url_encode(&rest, metric->name);
-	int r = fetch_custom(world, rest.data, selector, metric->selector, &tree, err);
+	int r = fetch_custom(world, rest.data, "pods.custom.metrics.k8s.io *", selector, metric->selector, &tree, err);
 	if (r)
 		return r;
 	const json_t *items = json_object_get(tree, "items");
@@ -239,7 +249,8 @@ int metric_of_object(struct world *world, const char *ns, const char *group_reso
 	else
 		buf_printf(&rest, "namespaces/%s/%s/%s/", ns, group_resource, name);
 	http_url_encode(&rest, metric->name);
-	int r = fetch_custom(world, rest.data, NULL, metric->selector, &tree, err);
+	autofree char *what = xprintf("%s.custom.metrics.k8s.io %s", str_equal(group_resource, "namespaces") ? "metrics" : group_resource, str_equal(group_resource, "namespaces") ? metric->name : name);
+	int r = fetch_custom(world, rest.data, what, NULL, metric->selector, &tree, err);
 	if (r)
 		return r;
 	const json_t *items = json_object_get(tree, "items");
@@ -259,7 +270,8 @@ int metric_external(struct world *world, const char *ns, const struct autoscalin
 	buf_printf(&path, "/apis/external.metrics.k8s.io/v1beta1/namespaces/%s/", ns);
 	http_url_encode(&path, metric->name);
 	add_parameter(&path, "labelSelector", selector);
-	int r = fetch(world, path.data, &tree, err);
+	autofree char *what = xprintf("%s.external.metrics.k8s.io", metric->name);
+	int r = fetch(world, path.data, what, &tree, err);
 	if (r) {
 		error_context(err, "unable to fetch metrics from external metrics API");
 		return r;

@@ -12,6 +12,7 @@
 #define STACK_BYTES ((size_t)256 * 1024)
 #define RETRY_FIRST_MS 200
 #define RETRY_MOST_MS 10000
+#define FAILURES_MOST 5 /* lists that fail, before nobody waits for it any more */
 #define ACCEPT_LIST "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json"
 #define ACCEPT_WATCH "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json"
 #define LEASES_GATHER_MS 5000
@@ -170,11 +171,13 @@ static void *run(void *arg)
 {
 	struct monitor *m = arg;
 	int wait_ms = 0;
+	unsigned failures = 0;
 	while (!cancelled(m, wait_ms)) {
 		autoerror struct error err = {0};
 		int r = m->version ? watch(m, &err) : list_all(m, &err);
-		/* A resource that cannot be listed (any more) must not hold up the others. */
-		if (r && (error_is(&err, "NotFound") || error_is(&err, "MethodNotAllowed") || error_is(&err, "Forbidden")))
+		failures = r ? failures + 1 : 0;
+		/* A resource that cannot be listed (any more) must not hold up the others; nor one whose own server, behind the API server, is out of order. */
+		if (r && (error_is(&err, "NotFound") || error_is(&err, "MethodNotAllowed") || error_is(&err, "Forbidden") || (err.http_code >= 500 && failures >= FAILURES_MOST)))
 			__atomic_store_n(&m->synced, true, __ATOMIC_RELEASE);
 		wait_ms = !r ? 0 : min_of(max_of(wait_ms * 2, RETRY_FIRST_MS), RETRY_MOST_MS);
 	}

@@ -82,8 +82,8 @@ static void take_group(struct discovery *ret, bool every, const json_t *item)
 	for (size_t i = 0; i < json_array_size(versions); i++) {
 		const json_t *version = json_array_get(versions, i);
 		if (str_equal(json_string_value(json_object_get(version, "freshness")), "Stale")) {
-			char *longer = xprintf("%s%s%s/%s", str_or(ret->failed_groups, ""), ret->failed_groups ? ", " : "", group,
-				str_or(json_string_value(json_object_get(version, "version")), ""));
+			const char *name = str_or(json_string_value(json_object_get(version, "version")), "");
+			char *longer = xprintf("%s%s%s/%s: stale GroupVersion discovery: %s/%s", str_or(ret->failed_groups, ""), ret->failed_groups ? ", " : "", group, name, group, name);
 			free(ret->failed_groups);
 			ret->failed_groups = longer;
 			ret->failed_count++;

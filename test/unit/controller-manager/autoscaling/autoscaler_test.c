@@ -85,7 +85,7 @@ static int answer(struct fake_world *w, const struct client_request *request, st
 		buf_printf(body, "{\"items\":[{\"value\":\"%lldm\"},{\"value\":\"500m\"}]}", (long long)play.external - 500);
 		return 0;
 	}
-	return error_status(err, 404, "NotFound", "%s", request->path);
+	return error_status(err, 404, "NotFound", "the server could not find the requested resource");
 }
 
 static int setup(void **state)
