@@ -10,8 +10,6 @@
 #include <arpa/inet.h>
 #include <errno.h>
 
-#define TABLE_NAME "coracle-host-ports"
-#define TABLE "inet " TABLE_NAME
 #define MAX_SCRIPT (4 << 20)
 
 /* What holds for any address of the node, and for one alone; a pod that calls its own port must see the node as the caller. */
@@ -90,36 +88,44 @@ static void print_set(struct buf *script, const char *head, const struct buf *el
 	buf_append_str(script, "}\n");
 }
 
-static void print_family(struct buf *script, const struct elements *elements, bool v6)
+static void print_sets(struct buf *script, const struct elements *elements, bool v6)
 {
-	const char *type = v6 ? "ipv6_addr" : "ipv4_addr", *ip = v6 ? "ip6" : "ip";
+	const char *type = v6 ? "ipv6_addr" : "ipv4_addr";
 	int n = v6 ? 6 : 4;
-	autofree char *any = xprintf("add map " TABLE " any%d { type inet_proto . inet_service : %s . inet_service", n, type);
-	autofree char *one = xprintf("add map " TABLE " one%d { type %s . inet_proto . inet_service : %s . inet_service", n, type, type);
-	autofree char *own = xprintf("add set " TABLE " own%d { type %s . %s", n, type, type);
+	autofree char *any = xprintf("map any%d { type inet_proto . inet_service : %s . inet_service", n, type);
+	autofree char *one = xprintf("map one%d { type %s . inet_proto . inet_service : %s . inet_service", n, type, type);
+	autofree char *own = xprintf("set own%d { type %s . %s", n, type, type);
 	print_set(script, any, &elements->any[v6]);
 	print_set(script, one, &elements->one[v6]);
 	print_set(script, own, &elements->own[v6]);
-	static const char *const chains[] = {"prerouting", "output"};
-	for (size_t i = 0; i < array_len(chains); i++) {
-		buf_printf(script, "add rule " TABLE " %s dnat %s to %s daddr . meta l4proto . th dport map @one%d\n", chains[i], ip, ip, n);
-		buf_printf(script, "add rule " TABLE " %s meta nfproto ipv%d fib daddr type local dnat %s to meta l4proto . th dport map @any%d\n", chains[i], n, ip, n);
-	}
-	buf_printf(script, "add rule " TABLE " postrouting ct status dnat %s saddr . %s daddr @own%d masquerade\n", ip, ip, n);
 }
 
-static void print_table(struct buf *script, const struct elements *elements)
+static void print_ways_in(struct buf *script, const char *chain)
 {
-	buf_append_str(script, "add table " TABLE "\ndelete table " TABLE "\nadd table " TABLE "\n"
-			       "add chain " TABLE " prerouting { type nat hook prerouting priority -100; }\n"
-			       "add chain " TABLE " output { type nat hook output priority -100; }\n"
-			       "add chain " TABLE " postrouting { type nat hook postrouting priority 100; }\n"
-			       "add chain " TABLE " input { type filter hook input priority 0; }\n");
-	print_family(script, elements, false);
-	print_family(script, elements, true);
+	buf_printf(script, "chain %s {\ntype nat hook %s priority -100;\n", chain, chain);
+	for (int v6 = 0; v6 < 2; v6++) {
+		const char *ip = v6 ? "ip6" : "ip";
+		int n = v6 ? 6 : 4;
+		buf_printf(script, "dnat %s to %s daddr . meta l4proto . th dport map @one%d\n", ip, ip, n);
+		buf_printf(script, "meta nfproto ipv%d fib daddr type local dnat %s to meta l4proto . th dport map @any%d\n", n, ip, n);
+	}
+	buf_append_str(script, "}\n");
+}
+
+static void print_table(struct buf *script, const char *name, const struct elements *elements)
+{
+	buf_printf(script, "add table inet %s\ndelete table inet %s\ntable inet %s {\n", name, name, name);
+	print_sets(script, elements, false);
+	print_sets(script, elements, true);
+	print_ways_in(script, "prerouting");
+	print_ways_in(script, "output");
 	/* From the node itself by 127.0.0.1: the pod must be able to answer. What lets that through must let nobody else in. */
-	buf_append_str(script, "add rule " TABLE " postrouting ct status dnat ip saddr 127.0.0.0/8 ip daddr != 127.0.0.0/8 masquerade\n"
-			       "add rule " TABLE " input ip daddr 127.0.0.0/8 ip saddr != 127.0.0.0/8 ct state != { established, related } ct status & dnat == 0 drop\n");
+	buf_append_str(script, "chain postrouting {\ntype nat hook postrouting priority 100;\n"
+			       "ct status dnat ip saddr . ip daddr @own4 masquerade\n"
+			       "ct status dnat ip6 saddr . ip6 daddr @own6 masquerade\n"
+			       "ct status dnat ip saddr 127.0.0.0/8 ip daddr != 127.0.0.0/8 masquerade\n}\n"
+			       "chain input {\ntype filter hook input priority 0;\n"
+			       "ip daddr 127.0.0.0/8 ip saddr != 127.0.0.0/8 ct state != { established, related } ct status & dnat == 0 drop\n}\n}\n");
 }
 
 struct flows {
@@ -162,13 +168,13 @@ static int write_table(struct network *network, struct error *err)
 		each_mapping(e->value, add_mapping, &elements);
 	autobuf struct buf script = BUF_INIT(MAX_SCRIPT);
 	if (network->ports.len)
-		print_table(&script, &elements);
+		print_table(&script, network->ports_table, &elements);
 	else
-		buf_append_str(&script, "add table " TABLE "\ndelete table " TABLE "\n");
+		buf_printf(&script, "add table inet %s\ndelete table inet %s\n", network->ports_table, network->ports_table);
 	int r = nft_run(&script, err);
 	if (r < 0)
 		return error_context(err, "set up the node's ports of pods");
-	network->ports_handle = network->ports.len ? nft_table_handle(TABLE_NAME) : 0;
+	network->ports_handle = network->ports.len ? nft_table_handle(network->ports_table) : 0;
 	return 0;
 }
 
@@ -217,7 +223,7 @@ int host_ports_remove(struct network *network, const char *id, struct error *err
 int host_ports_keep(struct network *network, struct error *err)
 {
 	pthread_mutex_lock(&network->ports_lock);
-	bool stands = network->ports.len == 0 || (network->ports_handle && nft_table_handle(TABLE_NAME) == network->ports_handle);
+	bool stands = network->ports.len == 0 || (network->ports_handle && nft_table_handle(network->ports_table) == network->ports_handle);
 	int r = stands ? 0 : write_table(network, err);
 	pthread_mutex_unlock(&network->ports_lock);
 	return r;

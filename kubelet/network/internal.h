@@ -31,6 +31,7 @@ struct network {
 	int timeout_ms;
 	int calls_fd; /* a fifo that every plugin holds open while it runs, and all that it starts */
 	pthread_mutex_t conf_lock; /* one writer of our own conflist; holds what follows */
+	char *pods_table, *ports_table; /* their names in nf_tables */
 	char *masquerade_script;    /* the rules that were last set, and the kernel's number of the table that they made */
 	uint64_t masquerade_handle;
 	pthread_mutex_t ports_lock; /* holds what follows */
@@ -53,6 +54,9 @@ int masquerade_set(struct network *network, const char *const *cidrs, size_t cou
 uint64_t nft_table_handle(const char *name);
 /* Runs the script as one transaction. */
 int nft_run(const struct buf *script, struct error *err);
+
+/* Deletes it, where it is there. */
+int nft_delete_table(const char *name, struct error *err);
 
 /* ---- the own network, in process ---- */
 

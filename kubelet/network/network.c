@@ -84,6 +84,35 @@ static void recover(struct network *network)
 		log_info("addresses of pods that are gone are free again", LOG_INT("addresses", freed));
 }
 
+#define PODS_TABLE "coracle-pods"
+#define PORTS_TABLE "coracle-host-ports"
+#define MAX_NODE_CHARS 200 /* of the 255 of a table's name */
+
+static char *table_name(const char *base, const char *node)
+{
+	if (str_empty(node))
+		return xstrdup(base);
+	char *name = xprintf("%s-%.*s", base, MAX_NODE_CHARS, node);
+	for (char *p = name; *p; p++)
+		if (!(*p >= 'a' && *p <= 'z') && !(*p >= 'A' && *p <= 'Z') && !(*p >= '0' && *p <= '9') && !strchr("-_.", *p))
+			*p = '-';
+	return name;
+}
+
+/* Of a kubelet that did not name them yet. */
+static void drop_unnamed(const struct network_options *options)
+{
+	autoerror struct error err = {0};
+	if (!str_empty(options->node) && (nft_delete_table(PODS_TABLE, &err) < 0 || nft_delete_table(PORTS_TABLE, &err) < 0))
+		log_warning("tables of an earlier kubelet stay", LOG_ERR(&err));
+}
+
+int network_clean(struct network *network, struct error *err)
+{
+	int r = nft_delete_table(network->ports_table, err);
+	return r < 0 ? r : nft_delete_table(network->pods_table, err);
+}
+
 static void free_entry(void *entry)
 {
 	json_decref(entry);
@@ -97,6 +126,9 @@ int network_new(const struct network_options *options, struct network **ret, str
 	network->bridge = xstrdup(options->bridge ? options->bridge : "cni0");
 	network->ipam_dir = options->ipam_dir ? xstrdup(options->ipam_dir) : NULL;
 	network->timeout_ms = options->timeout_ms > 0 ? options->timeout_ms : 60000;
+	network->pods_table = table_name(PODS_TABLE, options->node);
+	network->ports_table = table_name(PORTS_TABLE, options->node);
+	drop_unnamed(options);
 	pthread_mutex_init(&network->conf_lock, NULL);
 	pthread_mutex_init(&network->ports_lock, NULL);
 	network->ports = MAP_INIT(free_entry);
@@ -139,6 +171,8 @@ struct network *network_free(struct network *network)
 	free(network->bridge);
 	free(network->ipam_dir);
 	free(network->bin_path);
+	free(network->pods_table);
+	free(network->ports_table);
 	free(network->masquerade_script);
 	for (size_t i = 0; i < network->bin_dir_count; i++)
 		free(network->bin_dirs[i]);

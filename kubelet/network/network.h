@@ -24,10 +24,13 @@ struct network_options {
 	const char *ipam_dir;       /* host-local's data folder in the generated default; NULL: host-local's own */
 	const char *const *direct_cidrs; /* destinations that see pods' own addresses; the rest sees the node's. NULL terminated; NULL: 10.0.0.0/8 */
 	int timeout_ms;             /* of one plugin call; 0: 60 s */
+	const char *node;           /* the tables of nf_tables bear its name, so that two nodes in one network namespace do not write each other's; NULL: none */
 };
 int network_new(const struct network_options *options, struct network **ret, struct error *err);
 /* Takes NULL. Returns NULL. */
 struct network *network_free(struct network *network);
+/* Takes this node's tables from the kernel, where it is to run no more pods. */
+int network_clean(struct network *network, struct error *err);
 
 /*
  * 0 where a pod could be added now: a configuration reads and its plugins are there. Otherwise the message is that of

@@ -54,3 +54,12 @@ int nft_run(const struct buf *script, struct error *err)
 	autobuf struct buf out = BUF_INIT(1 << 16), errout = BUF_INIT(1 << 16);
 	return process_run(&options, script->data, script->len, &out, &errout, NFT_TIMEOUT_MS, NULL, err);
 }
+
+int nft_delete_table(const char *name, struct error *err)
+{
+	autobuf struct buf script = BUF_INIT(1 << 10);
+	if (!nft_table_handle(name))
+		return 0;
+	buf_printf(&script, "add table inet %s\ndelete table inet %s\n", name, name);
+	return nft_run(&script, err);
+}

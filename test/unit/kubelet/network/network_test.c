@@ -85,13 +85,15 @@ static int tear_down(void **state)
 	return 0;
 }
 
+static const char *node_of_network;
+
 static struct network *open_network(bool real, int timeout_ms)
 {
 	autoerror struct error err = {0};
 	autofree char *conf = under("conf"), *bin = under("bin"), *cache = under("cache"), *ipam = under("ipam");
 	const char *const bins[] = {bin, NULL};
 	struct network_options options = {.conf_dir = conf, .bin_dirs = real ? NULL : bins, .cache_dir = cache, .ipam_dir = ipam, .bridge = "cni-unit",
-		.timeout_ms = timeout_ms};
+		.timeout_ms = timeout_ms, .node = node_of_network};
 	struct network *network;
 	assert_ok(network_new(&options, &network, &err), &err);
 	return network;
@@ -308,6 +310,35 @@ static struct network *open_default(const char *const *cidrs, size_t count)
 	assert_ok(network_set_pod_cidrs(network, cidrs, count, &err), &err);
 	assert_ok(network_ready(network, &err), &err);
 	return network;
+}
+
+/* In one network namespace each has its own tables, and takes none but those away. */
+static void test_two_nodes_beside_each_other(void **state)
+{
+	clear_conf();
+	autoerror struct error err = {0};
+	const char *const cidr_a[] = {"10.77.0.0/24"}, *const cidr_b[] = {"10.77.1.0/24"};
+	/* What a kubelet left that named them not yet. */
+	struct network *former = open_default(cidr_a, 1);
+	network_free(former);
+	node_of_network = "node-a.example";
+	struct network *a = open_default(cidr_a, 1);
+	node_of_network = "node b"; /* no name for a table as it is */
+	struct network *b = open_network(false, 0);
+	node_of_network = NULL;
+	assert_ok(network_set_pod_cidrs(b, cidr_b, 1, &err), &err);
+	autofree char *both = run((const char *const[]){"nft", "list", "tables", NULL});
+	assert_has(both, "table inet coracle-pods-node-a.example\n");
+	assert_has(both, "table inet coracle-pods-node-b\n");
+	assert_null(strstr(both, "table inet coracle-pods\n"));
+	assert_ok(network_clean(b, &err), &err);
+	autofree char *one = run((const char *const[]){"nft", "list", "ruleset", NULL});
+	assert_has(one, "ip saddr 10.77.0.0/24");
+	assert_null(strstr(one, "10.77.1.0/24"));
+	assert_ok(network_clean(a, &err), &err);
+	assert_ok(network_clean(a, &err), &err);
+	network_free(b);
+	network_free(a);
 }
 
 static void add(struct network *network, const struct network_pod *pod, const char *ips)
@@ -554,6 +585,7 @@ int main(void)
 		cmocka_unit_test(test_delete_after_restart),
 		cmocka_unit_test(test_failures),
 		cmocka_unit_test(test_masquerading),
+		cmocka_unit_test(test_two_nodes_beside_each_other),
 		cmocka_unit_test(test_own_network),
 		cmocka_unit_test(test_addresses_run_out),
 		cmocka_unit_test(test_host_ports),
