@@ -50,6 +50,7 @@ struct kubelet {
 	struct client *client; /* NULL in standalone mode, as are informers and recorder */
 	struct informer_set *informers;
 	struct informer *pod_informer, *node_informer, *service_informer;
+	struct client *event_client; /* with a rate of its own */
 	struct event_recorder *recorder;
 
 	struct image_store *images;

@@ -4,6 +4,7 @@
 
 #include "common/api/patch/patch.h"
 #include "common/api/yaml.h"
+#include "common/base/clock.h"
 #include "common/base/file.h"
 #include "common/base/log.h"
 #include "common/daemon/zpages.h"
@@ -16,6 +17,7 @@
 
 #define MAX_CONFIG (1u << 20)
 #define MAX_DEPTH 16 /* of folders below --config-dir */
+#define IDS_OF_A_POD 65536 /* of its user namespace */
 #define KIND "KubeletConfiguration"
 #define API_VERSION "kubelet.config.k8s.io/v1beta1"
 
@@ -111,7 +113,7 @@ static const struct flag flags[] = {
 	{"merge-default-eviction-settings", 0, FLAG_BOOL, FIELD(merge_default_eviction), "false", "keep the default of each hard threshold that the file does not name", 0, 0},
 	{"oom-score-adj", 0, FLAG_INT, FIELD(oom_score_adj), "-999", "of this process; the kernel's word is taken where it allows no less", -1000, 1000},
 	{"max-open-files", 0, FLAG_INT, FIELD(max_open_files), "1000000", "file descriptors of this process, within the machine's bounds", 64, INT64_MAX},
-	{"fail-swap-on", 0, FLAG_BOOL, FIELD(fail_swap_on), "false", "do not start where the machine has swap in use", 0, 0},
+	{"fail-swap-on", 0, FLAG_BOOL, FIELD(fail_swap_on), "true", "do not start where the machine has swap in use", 0, 0},
 	{"fail-cgroupv1", 0, FLAG_BOOL, FIELD(fail_cgroup_v1), "false", "do not start on version 1 of control groups", 0, 0},
 	{"protect-kernel-defaults", 0, FLAG_BOOL, FIELD(protect_kernel_defaults), "false", "do not start where kernel parameters are not as Kubernetes wants them of a node; false: they are left as they are", 0, 0},
 	{"seccomp-default", 0, FLAG_BOOL, FIELD(seccomp_default), "false", "give containers that say nothing of seccomp the default profile", 0, 0},
@@ -123,6 +125,12 @@ static const struct flag flags[] = {
 	{"runc", 0, FLAG_STRING, FIELD(runc_path), "", "runc program; default: from PATH", 0, 0},
 	{"conmon", 0, FLAG_STRING, FIELD(conmon_path), "", "conmon program; default: from PATH", 0, 0},
 	{"serialize-image-pulls", 0, FLAG_BOOL, FIELD(serialize_image_pulls), "false", "pull one image at a time", 0, 0},
+	{"registry-qps", 0, FLAG_INT, FIELD(registry_qps), "5", "images pulled a second, beyond registry-burst; others wait; 0: no limit", 0, INT32_MAX},
+	{"registry-burst", 0, FLAG_INT, FIELD(registry_burst), "10", "pulls at once, where some were saved up", 0, INT32_MAX},
+	{"event-qps", 0, FLAG_INT, FIELD(event_qps), "50", "events told a second, beyond event-burst; 0: no limit", 0, INT32_MAX},
+	{"event-burst", 0, FLAG_INT, FIELD(event_burst), "100", "events at once, where some were saved up", 0, INT32_MAX},
+	{"kube-api-qps", 0, FLAG_INT, FIELD(api_qps), "0", "other requests to the API server a second, beyond kube-api-burst; 0: no limit but its own, by priority and fairness", 0, INT32_MAX},
+	{"kube-api-burst", 0, FLAG_INT, FIELD(api_burst), "100", "such requests at once, where some were saved up", 0, INT32_MAX},
 	{"image-signature-policy", 0, FLAG_STRING, FIELD(image_policy), "", "policy.json of image signatures", 0, 0},
 	{"registry-certs-dir", 0, FLAG_STRING, FIELD(registry_certs_dir), "", "folder of registries' certificates by host", 0, 0},
 	{"image-credentials-verification-policy", 0, FLAG_STRING, FIELD(image_credentials_policy), "NeverVerifyPreloadedImages", "when a pod needs credentials for an image that is here: NeverVerify, NeverVerifyPreloadedImages, NeverVerifyAllowlistedImages, AlwaysVerify", 0, 0},
@@ -143,6 +151,13 @@ static const struct flag flags[] = {
 	{"topology-manager-scope", 0, FLAG_STRING, FIELD(topology_scope), "container", "container or pod: whose have to", 0, 0},
 	{"topology-manager-policy-options", 0, FLAG_STRING_MAP, FIELD(topology_options), NULL, "prefer-closest-numa-nodes=true, max-allowable-numa-nodes=16", 0, 0},
 	{"feature-gates", 0, FLAG_STRING_MAP, FIELD(feature_gates), NULL, "name=bool; of effect are CPUManagerPolicyAlphaOptions, CPUManagerPolicyBetaOptions, DisableCPUQuotaWithExclusiveCPUs", 0, 0},
+	/* Of these one value alone is what is done here; any other is refused (check_fixed). */
+	{"cgroups-per-qos", 0, FLAG_BOOL, FIELD(cgroups_per_qos), "true", "true is what there is: each class of pods has its group", 0, 0},
+	{"cpu-cfs-quota-period", 0, FLAG_DURATION, FIELD(cpu_period_ns), "100ms", "100ms is what there is", 0, 0},
+	{"enable-controller-attach-detach", 0, FLAG_BOOL, FIELD(attach_by_controller), "true", "true is what there is: a kubelet attaches no volumes", 0, 0},
+	{"local-storage-capacity-isolation", 0, FLAG_BOOL, FIELD(storage_isolation), "true", "true is what there is: limits of local storage hold", 0, 0},
+	{"runonce", 0, FLAG_BOOL, FIELD(run_once), "false", "false is what there is", 0, 0},
+	{"qos-reserved", 0, FLAG_STRING_MAP, FIELD(qos_reserved), NULL, "nothing is what there is", 0, 0},
 	{"logging-format", 0, FLAG_STRING, FIELD(logging_format), "text", "text or json", 0, 0},
 	{"v", 'v', FLAG_INT, FIELD(verbosity), "0", "verbosity of the log", 0, 10},
 	{"cleanup", 0, FLAG_BOOL, FIELD(cleanup), "false", "remove all pods of this kubelet from the machine, and exit", 0, 0},
@@ -153,36 +168,24 @@ static const struct flag flags[] = {
 	{"image-service-endpoint", 0, FLAG_IGNORED, 0, NULL, "without effect", 0, 0},
 	{"pod-infra-container-image", 0, FLAG_IGNORED, 0, NULL, "without effect: sandboxes need no image", 0, 0},
 	{"network-plugin", 0, FLAG_IGNORED, 0, NULL, "without effect: CNI always", 0, 0},
-	{"cgroups-per-qos", 0, FLAG_IGNORED, 0, NULL, "without effect: always on", 0, 0},
 	{"allowed-unsafe-sysctls", 0, FLAG_STRING_LIST, FIELD(allowed_unsafe_sysctls), NULL, "kernel parameters, or prefixes that end in *, that pods may set beside the safe ones", 0, 0},
 	{"volume-plugin-dir", 0, FLAG_IGNORED, 0, NULL, "without effect", 0, 0},
-	{"kube-api-qps", 0, FLAG_IGNORED, 0, NULL, "without effect", 0, 0},
-	{"kube-api-burst", 0, FLAG_IGNORED, 0, NULL, "without effect", 0, 0},
-	{"event-qps", 0, FLAG_IGNORED, 0, NULL, "without effect", 0, 0},
-	{"event-burst", 0, FLAG_IGNORED, 0, NULL, "without effect", 0, 0},
 	{"cloud-provider", 0, FLAG_IGNORED, 0, NULL, "without effect", 0, 0},
 	{"runtime-cgroups", 0, FLAG_IGNORED, 0, NULL, "without effect", 0, 0},
 	{"kubelet-cgroups", 0, FLAG_IGNORED, 0, NULL, "without effect", 0, 0},
 	{"system-cgroups", 0, FLAG_IGNORED, 0, NULL, "without effect", 0, 0},
 	{"contention-profiling", 0, FLAG_IGNORED, 0, NULL, "without effect", 0, 0},
-	{"cpu-cfs-quota-period", 0, FLAG_IGNORED, 0, NULL, "without effect", 0, 0},
-	{"enable-controller-attach-detach", 0, FLAG_IGNORED, 0, NULL, "without effect", 0, 0},
 	{"exit-on-lock-contention", 0, FLAG_IGNORED, 0, NULL, "without effect", 0, 0},
 	{"experimental-allocatable-ignore-eviction", 0, FLAG_IGNORED, 0, NULL, "without effect", 0, 0},
 	{"experimental-mounter-path", 0, FLAG_IGNORED, 0, NULL, "without effect", 0, 0},
 	{"hairpin-mode", 0, FLAG_IGNORED, 0, NULL, "without effect: the bridge's ports have it", 0, 0},
 	{"kernel-memcg-notification", 0, FLAG_IGNORED, 0, NULL, "without effect", 0, 0},
 	{"kube-api-content-type", 0, FLAG_IGNORED, 0, NULL, "without effect", 0, 0},
-	{"local-storage-capacity-isolation", 0, FLAG_IGNORED, 0, NULL, "without effect", 0, 0},
 	{"lock-file", 0, FLAG_IGNORED, 0, NULL, "without effect", 0, 0},
 	{"make-iptables-util-chains", 0, FLAG_IGNORED, 0, NULL, "without effect", 0, 0},
 	{"maximum-dead-containers", 0, FLAG_IGNORED, 0, NULL, "without effect", 0, 0},
 	{"maximum-dead-containers-per-container", 0, FLAG_IGNORED, 0, NULL, "without effect", 0, 0},
 	{"minimum-container-ttl-duration", 0, FLAG_IGNORED, 0, NULL, "without effect", 0, 0},
-	{"qos-reserved", 0, FLAG_IGNORED, 0, NULL, "without effect", 0, 0},
-	{"registry-burst", 0, FLAG_IGNORED, 0, NULL, "without effect: see max-parallel-image-pulls", 0, 0},
-	{"registry-qps", 0, FLAG_IGNORED, 0, NULL, "without effect: see max-parallel-image-pulls", 0, 0},
-	{"runonce", 0, FLAG_IGNORED, 0, NULL, "without effect", 0, 0},
 	{"sync-frequency", 0, FLAG_IGNORED, 0, NULL, "without effect", 0, 0},
 	{"volume-stats-agg-period", 0, FLAG_IGNORED, 0, NULL, "without effect", 0, 0},
 };
@@ -261,6 +264,18 @@ static const struct {
 	{"oomScoreAdj", "oom-score-adj"},
 	{"maxOpenFiles", "max-open-files"},
 	{"failSwapOn", "fail-swap-on"},
+	{"registryPullQPS", "registry-qps"},
+	{"registryBurst", "registry-burst"},
+	{"eventRecordQPS", "event-qps"},
+	{"eventBurst", "event-burst"},
+	{"kubeAPIQPS", "kube-api-qps"},
+	{"kubeAPIBurst", "kube-api-burst"},
+	{"cgroupsPerQOS", "cgroups-per-qos"},
+	{"cpuCFSQuotaPeriod", "cpu-cfs-quota-period"},
+	{"enableControllerAttachDetach", "enable-controller-attach-detach"},
+	{"localStorageCapacityIsolation", "local-storage-capacity-isolation"},
+	{"runOnce", "runonce"},
+	{"qosReserved", "qos-reserved"},
 	{"failCgroupV1", "fail-cgroupv1"},
 	{"protectKernelDefaults", "protect-kernel-defaults"},
 	{"registerNode", "register-node"},
@@ -285,18 +300,12 @@ static const struct {
 	{"logging.verbosity", "v"},
 };
 
-/* Fields of Kubernetes that have no effect here. */
+/* Fields of Kubernetes that have no meaning here: kubelet/README.md says why of each. */
 static const char *const ignored_fields[] = {
-	"syncFrequency", "tlsCurvePreferences",
-	"registryPullQPS", "registryBurst", "eventRecordQPS", "eventBurst",
-	"enableContentionProfiling", "volumeStatsAggPeriod", "kubeletCgroups", "systemCgroups",
-	"cgroupsPerQOS", "qosReserved", "hairpinMode", "runOnce", "cpuCFSQuotaPeriod", "contentType", "kubeAPIQPS",
-	"kubeAPIBurst", "enableControllerAttachDetach", "makeIPTablesUtilChains", "iptablesMasqueradeBit",
-	"iptablesDropBit", "containerLogMaxWorkers",
-	"configMapAndSecretChangeDetectionStrategy", "showHiddenMetricsForVersion", "volumePluginDir", "kernelMemcgNotification",
-	"enableProfilingHandler", "enableDebugFlagsHandler", "memoryThrottlingFactor",
-	"memoryReservationPolicy", "tracing", "localStorageCapacityIsolation", "containerRuntimeEndpoint", "imageServiceEndpoint", "userNamespaces",
-	"logging.flushFrequency", "logging.vmodule", "logging.options",
+	"syncFrequency", "tlsCurvePreferences", "enableContentionProfiling", "volumeStatsAggPeriod", "kubeletCgroups", "systemCgroups", "hairpinMode", "contentType",
+	"makeIPTablesUtilChains", "iptablesMasqueradeBit", "iptablesDropBit", "containerLogMaxWorkers", "configMapAndSecretChangeDetectionStrategy",
+	"showHiddenMetricsForVersion", "volumePluginDir", "kernelMemcgNotification", "enableProfilingHandler", "enableDebugFlagsHandler", "memoryThrottlingFactor",
+	"memoryReservationPolicy", "tracing", "containerRuntimeEndpoint", "imageServiceEndpoint", "userNamespaces", "logging.flushFrequency", "logging.vmodule", "logging.options",
 };
 
 static int set_value(struct kubelet_options *options, const char *flag, const char *text, struct error *err) {
@@ -503,6 +512,9 @@ static int apply_tree(struct kubelet_options *options, json_t *root, struct erro
 	if (r == 0 && memory)
 		r = set_reserved_memory(options, memory, err);
 	json_t *headers = json_object_get(root, "staticPodURLHeader"), *hard = json_object_get(root, "evictionHard");
+	json_t *ids = field_get(root, "userNamespaces.idsPerPod");
+	if (r == 0 && ids && json_integer_value(ids) != IDS_OF_A_POD)
+		r = error_set(err, EINVAL, "userNamespaces.idsPerPod: there is nothing but %d here", IDS_OF_A_POD);
 	if (r == 0 && headers)
 		r = set_headers(options, headers, err);
 	if (r == 0 && hard && json_is_true(json_object_get(root, "mergeDefaultEvictionSettings")))
@@ -762,6 +774,25 @@ static int apply_reserved_cpus(struct kubelet_options *options, struct error *er
 	return 0;
 }
 
+/* What would promise something else than what is done. */
+static int check_fixed(const struct kubelet_options *o, struct error *err) {
+	const struct {
+		const char *flag;
+		bool as_it_is;
+	} fixed[] = {
+		{"cgroups-per-qos", o->cgroups_per_qos},
+		{"cpu-cfs-quota-period", o->cpu_period_ns == 100 * NSEC_PER_MSEC},
+		{"enable-controller-attach-detach", o->attach_by_controller},
+		{"local-storage-capacity-isolation", o->storage_isolation},
+		{"runonce", !o->run_once},
+		{"qos-reserved", o->qos_reserved.len == 0},
+	};
+	for (size_t i = 0; i < array_len(fixed); i++)
+		if (!fixed[i].as_it_is)
+			return error_set(err, EINVAL, "%s: there is nothing but the default here", fixed[i].flag);
+	return 0;
+}
+
 static void warn_of_gates(const struct flag_list *gates) {
 	static const char *const known[] = {"CPUManagerPolicyAlphaOptions=", "CPUManagerPolicyBetaOptions=", "DisableCPUQuotaWithExclusiveCPUs="};
 	for (size_t i = 0; i < gates->len; i++) {
@@ -783,6 +814,8 @@ int kubelet_options_load(int argc, char *const *argv, struct kubelet_options *re
 	}
 	if (r == 0)
 		r = apply_reserved_cpus(&options, err);
+	if (r == 0)
+		r = check_fixed(&options, err);
 	if (r == 0 && !str_empty(options.bootstrap_kubeconfig) && str_empty(options.kubeconfig))
 		r = error_set(err, EINVAL, "bootstrap-kubeconfig needs kubeconfig, the file that is written");
 	if (r < 0) {

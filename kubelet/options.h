@@ -10,6 +10,10 @@ struct kubelet_options {
 	char *config;
 	char *root_dir, *run_dir, *runtime_root, *image_root, *pod_log_dir, *container_log_links_dir, *cert_dir, *bootstrap_kubeconfig;
 	bool rotate_certificates, serving_bootstrap;
+	int64_t registry_qps, registry_burst, event_qps, event_burst, api_qps, api_burst;
+	bool cgroups_per_qos, attach_by_controller, storage_isolation, run_once;
+	int64_t cpu_period_ns;
+	struct flag_list qos_reserved;
 	char *hostname_override, *node_ip, *provider_id;
 	char *cgroup_root, *cgroup_driver;
 	char *pod_manifest_path, *manifest_url;

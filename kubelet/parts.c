@@ -116,7 +116,7 @@ static int open_network(struct kubelet *kubelet, struct error *err) {
 	autofree char *ipam = path_join(o->cni_cache_dir, "ipam", NULL), *results = path_join(o->cni_cache_dir, "results", NULL);
 	for (size_t i = 0; i < o->cni_bin_dirs.len; i++)
 		dirs[i] = o->cni_bin_dirs.items[i];
-	const struct network_options options = {.conf_dir = o->cni_conf_dir, .bin_dirs = o->cni_bin_dirs.len ? dirs : NULL, .cache_dir = results, .bridge = o->bridge_name, .ipam_dir = ipam, .timeout_ms = (int)(o->runtime_request_timeout_ns / 2 / NSEC_PER_MSEC)};
+	const struct network_options options = {.conf_dir = o->cni_conf_dir, .bin_dirs = o->cni_bin_dirs.len ? dirs : NULL, .cache_dir = results, .bridge = o->bridge_name, .ipam_dir = ipam, .node = kubelet->node_name, .timeout_ms = (int)(o->runtime_request_timeout_ns / 2 / NSEC_PER_MSEC)};
 	int r = network_new(&options, &kubelet->network, err);
 	free(dirs);
 	return r;
@@ -197,7 +197,13 @@ static int connect_api(struct kubelet *kubelet, struct error *err) {
 	int r = client_config_load(kubelet->options.kubeconfig, NULL, &config, err);
 	if (r == 0) {
 		certificates_choose(kubelet->certificates, &config);
+		config.qps = (double)kubelet->options.api_qps;
+		config.burst = (int)kubelet->options.api_burst;
 		r = client_new(&config, &kubelet->client, err);
+		config.qps = (double)kubelet->options.event_qps;
+		config.burst = (int)kubelet->options.event_burst;
+		if (r == 0)
+			r = client_new(&config, &kubelet->event_client, err);
 	}
 	client_config_done(&config);
 	if (r < 0)
@@ -207,7 +213,7 @@ static int connect_api(struct kubelet *kubelet, struct error *err) {
 	kubelet->pod_informer = informer_get(kubelet->informers, &api_pods, &pods);
 	kubelet->node_informer = informer_get(kubelet->informers, &api_nodes, &node);
 	kubelet->service_informer = informer_get(kubelet->informers, &api_services, NULL);
-	kubelet->recorder = event_recorder_new(kubelet->client, "kubelet", kubelet->node_name);
+	kubelet->recorder = event_recorder_new(kubelet->event_client, "kubelet", kubelet->node_name);
 	kubelet->tokens = token_cache_new(kubelet->client);
 	kubelet->objects = object_cache_new(kubelet);
 	return 0;
@@ -267,8 +273,8 @@ void kubelet_parts_close(struct kubelet *kubelet) {
 	if (kubelet->recorder)
 		event_recorder_free(kubelet->recorder);
 	informer_set_free(kubelet->informers);
-	if (kubelet->client)
-		client_free(kubelet->client);
+	client_free(kubelet->event_client);
+	client_free(kubelet->client);
 	certificates_free(kubelet->certificates);
 	for (size_t i = 0; i < kubelet->node_ip_count; i++)
 		free(kubelet->node_ips[i]);
@@ -292,5 +298,7 @@ int kubelet_cleanup(struct kubelet *kubelet, struct error *err) {
 		sandbox_status_free(sandboxes[i]);
 	}
 	free(sandboxes);
+	if (r == 0)
+		r = network_clean(kubelet->network, err);
 	return r < 0 ? r : cgroup_leave(kubelet->cgroups, err);
 }

@@ -55,6 +55,11 @@ static int64_t due(struct renewal *renewal) {
 	return at;
 }
 
+static int take_up(struct kubelet *kubelet, const struct pair *pair, struct error *err) {
+	int r = client_set_certificate(kubelet->client, pair->cert, pair->key, err);
+	return r < 0 ? r : client_set_certificate(kubelet->event_client, pair->cert, pair->key, err);
+}
+
 static int renew(struct renewal *renewal, struct error *err) {
 	struct certificates *c = renewal->owner;
 	struct kubelet *kubelet = c->kubelet;
@@ -69,7 +74,7 @@ static int renew(struct renewal *renewal, struct error *err) {
 	if (r == 0)
 		r = pair_make(cert, key, &fresh, err);
 	if (r == 0 && (r = pair_store_write(kubelet->options.cert_dir, renewal->prefix, &fresh, err)) == 0 && use == USE_CLIENT)
-		r = client_set_certificate(kubelet->client, fresh.cert, fresh.key, err);
+		r = take_up(kubelet, &fresh, err);
 	if (key)
 		explicit_bzero(key, strlen(key));
 	if (r < 0) {

@@ -39,13 +39,13 @@ static int check_kernel(struct error *err) {
 }
 
 /* A head line stands above the areas in use. */
-static bool has_swap(void) {
+bool node_machine_swaps(const char *path) {
 	autofree char *text = NULL;
 	size_t len;
-	if (file_read(AT_FDCWD, "/proc/swaps", SWAPS_MAX, &text, &len, NULL) < 0)
-		return false;
+	if (file_read(AT_FDCWD, path, SWAPS_MAX, &text, &len, NULL) < 0)
+		return false; /* a kernel without swap */
 	const char *first = strchr(text, '\n');
-	return first && first[1];
+	return first && first[strspn(first, " \n")];
 }
 
 static void raise_file_limit(int64_t most) {
@@ -65,8 +65,8 @@ static void set_oom_score(int64_t score) {
 }
 
 int node_machine_prepare(const struct kubelet_options *options, int cgroup_version, struct error *err) {
-	if (options->fail_swap_on && has_swap())
-		return error_set(err, EINVAL, "fail-swap-on: the machine has swap in use");
+	if (options->fail_swap_on && node_machine_swaps("/proc/swaps"))
+		return error_set(err, EINVAL, "running with swap on: turn it off (swapoff -a), or say --fail-swap-on=false");
 	if (options->fail_cgroup_v1 && cgroup_version == 1)
 		return error_set(err, EINVAL, "fail-cgroupv1: the machine has version 1 of control groups");
 	int r = options->protect_kernel_defaults ? check_kernel(err) : 0;

@@ -29,6 +29,8 @@ int64_t node_info_swap(void);
 /* Processes that the kernel allows at once. */
 int64_t node_info_max_pids(void);
 
+/* Whether a file like /proc/swaps names an area of swap, of whatever kind. */
+bool node_machine_swaps(const char *path);
 /* machine.c: refuses a machine that is not as the options want it; then this process's bounds and its place in the order of who is ended for memory. */
 int node_machine_prepare(const struct kubelet_options *options, int cgroup_version, struct error *err);
 

@@ -230,8 +230,30 @@ static pthread_mutex_t turn_lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t turn_free = PTHREAD_COND_INITIALIZER;
 static int64_t pulling;
 
-static void turn_begin(const struct kubelet_options *options) {
+/*
+ * How long a pull is to wait for the rate: each takes its place in the row at once. `saved` is what may go without waiting, below zero so many are
+ * before it. At most `burst` are saved up, `qps` a second.
+ */
+int64_t image_rate_wait_ns(struct image_rate *rate, int64_t qps, int64_t burst, int64_t now) {
+	if (!qps)
+		return 0;
+	double most = (double)max_of(burst, (int64_t)1);
+	rate->saved = rate->began ? min_of(most, rate->saved + (double)(now - rate->at) / NSEC_PER_SEC * (double)qps) : most;
+	rate->began = true;
+	rate->at = now;
+	rate->saved -= 1;
+	return rate->saved < 0 ? (int64_t)(-rate->saved / (double)qps * NSEC_PER_SEC) : 0;
+}
+
+static void turn_begin(const struct kubelet_options *options, int cancel_fd) {
+	static struct image_rate rate;
 	int64_t most = options->serialize_image_pulls ? 1 : options->max_parallel_image_pulls;
+	struct pollfd cancel = {.fd = cancel_fd, .events = POLLIN};
+	pthread_mutex_lock(&turn_lock);
+	int64_t wait = image_rate_wait_ns(&rate, options->registry_qps, options->registry_burst, clock_monotonic_ns());
+	pthread_mutex_unlock(&turn_lock);
+	if (wait)
+		poll(&cancel, 1, (int)min_of(wait / NSEC_PER_MSEC + 1, (int64_t)INT32_MAX));
 	pthread_mutex_lock(&turn_lock);
 	while (most && pulling >= most)
 		pthread_cond_wait(&turn_free, &turn_lock);
@@ -260,7 +282,7 @@ static int pull(struct pod *pod, struct core_v1_pod *object, struct slot *slot, 
 	};
 	kubelet_event(kubelet, object, field, "Normal", "Pulling", "Pulling image \"%s\"", image);
 	int64_t waited = clock_monotonic_ns();
-	turn_begin(&kubelet->options);
+	turn_begin(&kubelet->options, pod->cancel_fd);
 	int64_t began = clock_monotonic_ns();
 	json_t *used = NULL;
 	int r = pulled_intend(kubelet, image, &err) < 0 ? -EIO : -EACCES;

@@ -152,6 +152,14 @@ int pod_ensure_images(struct pod *pod, struct core_v1_pod *object, struct slot *
 /* When a pull that failed may be tried again, monotonic; 0: none failed. */
 int64_t slot_pull_next(const struct slot *slot);
 
+/* The rate of pulls from registries, of all pods together; starts as {0}, the caller locks. */
+struct image_rate {
+	bool began;
+	double saved;
+	int64_t at;
+};
+int64_t image_rate_wait_ns(struct image_rate *rate, int64_t qps, int64_t burst, int64_t now);
+
 /* kill.c: preStop, stop signal, SIGKILL. grace < 0: the pod's own, which may shrink meanwhile. message: of the Killing event. */
 void pod_kill_container(struct pod *pod, struct core_v1_pod *object, const struct container_status *status, int64_t grace, const char *message);
 /* All that run, sidecars last in reverse order. */

@@ -86,7 +86,7 @@ class Joining:
                         f"{self.dir}/bootstrap.kubeconfig", "--rotate-certificates", "--rotate-server-certificates", "--hostname-override", NODE, "--root-dir", f"{self.dir}/kubelet",
                         "--run-dir", f"{self.dir}/run", "--image-root", f"{c.dir}/var/images", "--pod-log-dir", f"{self.dir}/log/pods", "--cni-conf-dir", f"{self.dir}/cni", "--bridge-name",
                         "ce1", "--cgroup-root", f"/{c.id}j", "--client-ca-file", f"{c.dir}/etc/pki/ca.crt", "--port", str(PORT), "--healthz-port", "10261", "--pod-manifest-path",
-                        f"{self.dir}/manifests", "--register-with-taints", "e2e/joins=yes:NoSchedule"]
+                        f"{self.dir}/manifests", "--register-with-taints", "e2e/joins=yes:NoSchedule", "--fail-swap-on=false"]
 
     def start(self):
         with open(f"{self.dir}/log.txt", "ab") as log:

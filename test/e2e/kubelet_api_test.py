@@ -173,7 +173,7 @@ def test_pods_from_a_url(c):
     server = subprocess.Popen([*inside, "busybox", "httpd", "-f", "-p", "127.0.0.1:8123", "-h", f"{where}/www"])
     command = [*inside, f"{c.build}/bin/coracle-kubelet", "--manifest-url", "http://127.0.0.1:8123/pods", "--http-check-frequency", "1s", "--hostname-override", "alone", "--node-ip", c.node_ip, "--root-dir",
                f"{where}/kubelet", "--run-dir", f"{where}/run", "--image-root", f"{c.dir}/var/images", "--pod-log-dir", f"{where}/logs", "--cgroup-root", f"/{c.id}/alone", "--cni-conf-dir", f"{where}/cni",
-               "--bridge-name", "ce1", "--port", "0", "--healthz-port", "0", "--pod-manifest-path", f"{where}/none"]
+               "--bridge-name", "ce1", "--port", "0", "--healthz-port", "0", "--pod-manifest-path", f"{where}/none", "--fail-swap-on=false"]
     kubelet = subprocess.Popen(command, stdout=open(f"{where}/log", "w"), stderr=subprocess.STDOUT)
 
     def says(word):

@@ -210,7 +210,7 @@ class Rig:
                  "port": str(KUBELET_PORT), "healthz-port": "10248", "authorization-mode": "AlwaysAllow", "anonymous-auth": "true", "authentication-token-webhook": "false",
                  "resolv-conf": "/dev/null", "max-pods": "500",
                  # However full this machine's disk and memory are: pods and images stay, unless a test says otherwise.
-                 "eviction-hard": "memory.available<1Mi", "image-gc-high-threshold": "100"}
+                 "eviction-hard": "memory.available<1Mi", "image-gc-high-threshold": "100", "fail-swap-on": "false"}
         flags.update(self.flags)
         return [f"{self.build}/bin/coracle-kubelet"] + [f"--{k}={v}" for k, v in flags.items() if v is not None]
 

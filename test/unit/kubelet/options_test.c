@@ -41,7 +41,7 @@ static void test_flags_and_config(void **state) {
 
 static void test_fields_without_effect_are_named(void **state) {
 	static const char config[] = "apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\nmaxPods: 42\nauthentication: {webhook: {enabled: true, else: 1}}\nlogging: {format: text, colour: red, vmodule: []}\nseccompDefault: true\ncpuCFSQuota: false\n"
-				     "qosReserved: {memory: 50%}\nsomeFieldOfTomorrow: 1\n";
+				     "tlsCurvePreferences: [X25519]\nsomeFieldOfTomorrow: 1\n";
 	char *argv[] = {(char *)"kubelet", NULL}, said[4096] = "";
 	struct kubelet_options o = {0};
 	autoclose int fd = memfd_create("log", MFD_CLOEXEC);
@@ -51,7 +51,7 @@ static void test_fields_without_effect_are_named(void **state) {
 	assert_int_equal(kubelet_options_apply_config(&o, config, strlen(config), NULL), 0);
 	log_init(STDERR_FILENO, LOG_FORMAT_TEXT, 0);
 	assert_true(pread(fd, said, sizeof(said) - 1, 0) > 0);
-	assert_non_null(strstr(said, "no effect\" field=\"qosReserved\""));
+	assert_non_null(strstr(said, "no effect\" field=\"tlsCurvePreferences\""));
 	assert_non_null(strstr(said, "unknown field of KubeletConfiguration\" field=\"someFieldOfTomorrow\""));
 	assert_null(strstr(said, "maxPods"));
 	assert_non_null(strstr(said, "no effect\" field=\"logging.vmodule\""));
@@ -183,6 +183,40 @@ static void test_reserved_cpus(void **state) {
 	assert_non_null(strstr(error_message(&err), "kube-reserved-cgroup"));
 }
 
+/* What Kubernetes lets choose and is one way here is refused, not passed over; its default is taken. */
+static void test_what_cannot_be_chosen(void **state) {
+	static const char *const refused[] = {"--cgroups-per-qos=false", "--cpu-cfs-quota-period=50ms", "--enable-controller-attach-detach=false", "--local-storage-capacity-isolation=false",
+		"--runonce", "--qos-reserved=memory=50%", "--bootstrap-kubeconfig=/b", "--registry-qps=-1"};
+	static const char *const taken[] = {"--cgroups-per-qos", "--cpu-cfs-quota-period=100ms", "--enable-controller-attach-detach=true", "--local-storage-capacity-isolation", "--runonce=false", "--registry-qps=0"};
+	for (size_t i = 0; i < array_len(refused) + array_len(taken); i++) {
+		struct kubelet_options o = {0};
+		autoerror struct error err = {0};
+		bool bad = i < array_len(refused);
+		char *argv[] = {(char *)"kubelet", (char *)(bad ? refused[i] : taken[i - array_len(refused)]), NULL};
+		assert_int_equal(kubelet_options_load(2, argv, &o, &err), bad ? -EINVAL : 0);
+		kubelet_options_done(&o);
+	}
+	struct kubelet_options o = {0};
+	static const char ids[] = "kind: KubeletConfiguration\nuserNamespaces: {idsPerPod: %d}\n";
+	autofree char *as_here = xprintf(ids, 65536), *other = xprintf(ids, 131072);
+	assert_int_equal(kubelet_options_apply_config(&o, as_here, strlen(as_here), NULL), 0);
+	assert_int_equal(kubelet_options_apply_config(&o, other, strlen(other), NULL), -EINVAL);
+	kubelet_options_done(&o);
+}
+
+static void test_defaults_are_those_of_kubernetes(void **state) {
+	struct kubelet_options o = {0};
+	char *argv[] = {(char *)"kubelet", NULL};
+	assert_int_equal(kubelet_options_load(1, argv, &o, NULL), 0);
+	assert_true(o.fail_swap_on && o.cgroups_per_qos && o.attach_by_controller && !o.rotate_certificates && !o.serving_bootstrap);
+	assert_int_equal(o.registry_qps, 5);
+	assert_int_equal(o.registry_burst, 10);
+	assert_int_equal(o.event_qps, 50);
+	assert_int_equal(o.event_burst, 100);
+	assert_string_equal(o.swap_behavior, "NoSwap");
+	kubelet_options_done(&o);
+}
+
 static void test_bad_config(void **state) {
 	static const char *const bad[] = {"", "kind: Pod", "kind: KubeletConfiguration\nmaxPods: many", "kind: KubeletConfiguration\nclusterDNS: [{}]", "kind: KubeletConfiguration\nreservedMemory: [{numaNode: x}]", "kind: KubeletConfiguration\nfeatureGates: {A: [1]}", "- a: [", "\t"};
 	for (size_t i = 0; i < array_len(bad); i++) {
@@ -196,6 +230,6 @@ static void test_bad_config(void **state) {
 int main(void) {
 	const struct CMUnitTest tests[] = {cmocka_unit_test(test_flags_and_config), cmocka_unit_test(test_fields_without_effect_are_named), cmocka_unit_test(test_thresholds_and_headers),
 		cmocka_unit_test(test_parts_of_the_configuration),
-		cmocka_unit_test(test_config_of_options), cmocka_unit_test(test_reserved_cpus), cmocka_unit_test(test_bad_config)};
+		cmocka_unit_test(test_config_of_options), cmocka_unit_test(test_reserved_cpus), cmocka_unit_test(test_what_cannot_be_chosen), cmocka_unit_test(test_defaults_are_those_of_kubernetes), cmocka_unit_test(test_bad_config)};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
