@@ -193,6 +193,29 @@ static void count_claims(struct usage *u)
 	}
 }
 
+static bool limits_resource_claims(const struct usage *u)
+{
+	for api_list_each (e, &u->quota->spec.hard)
+		if (str_equal(e->key, QUOTA_RESOURCE_CLAIMS) || str_ends_with(e->key, QUOTA_DEVICES))
+			return true;
+	return false;
+}
+
+static void count_resource_claims(struct usage *u)
+{
+	autolist struct informer_list claims = INFORMER_LIST_INIT;
+	if (!limits_resource_claims(u))
+		return;
+	world_list_namespace(u->r->world, CACHED_RESOURCE_CLAIMS, u->quota->metadata.namespace, &claims);
+	for (size_t i = 0; i < claims.len; i++) {
+		autoarena struct arena *arena = arena_new();
+		struct api_quantity_map usage = {0};
+		turn_to(u, api_metadata(claims.items[i])->uid);
+		quota_resource_claim_usage(arena, claims.items[i], &usage);
+		add_usage(u, &usage);
+	}
+}
+
 static void count_objects(struct usage *u)
 {
 	for (size_t i = 0; i < array_len(countables); i++) {
@@ -213,7 +236,7 @@ static void count_objects(struct usage *u)
 /* Counted by what the cache has. */
 static bool is_cached(const char *name)
 {
-	if (str_equal(name, "count/pods") || str_equal(name, "count/services") || str_equal(name, "count/persistentvolumeclaims"))
+	if (str_equal(name, QUOTA_RESOURCE_CLAIMS) || str_equal(name, "count/pods") || str_equal(name, "count/services") || str_equal(name, "count/persistentvolumeclaims"))
 		return true;
 	for (size_t i = 0; i < array_len(countables); i++)
 		if (str_equal(countables[i].count, name))
@@ -267,6 +290,7 @@ static int count_all(struct usage *u, struct error *err)
 	if (quota_has_scopes(u->quota))
 		return 0;
 	count_services(u);
+	count_resource_claims(u);
 	count_objects(u);
 	return count_others(u, err);
 }
@@ -307,6 +331,8 @@ static int check_count(struct usage *u, bool *ret_complete, struct error *err)
 	*ret_complete = true;
 	for (size_t i = 0; i < array_len(counted) && !result && *ret_complete; i++)
 		result = compare_cache(u, counted[i], ret_complete, err);
+	if (!result && *ret_complete && limits_resource_claims(u))
+		result = compare_cache(u, CACHED_RESOURCE_CLAIMS, ret_complete, err);
 	for (size_t i = 0; i < array_len(countables) && !result && *ret_complete; i++)
 		if (is_limited(u, countables[i].count) || (countables[i].name && is_limited(u, countables[i].name)))
 			result = compare_cache(u, countables[i].what, ret_complete, err);
@@ -485,7 +511,7 @@ const struct controller resource_quota_controller = {
 	.watches = (const struct controller_watch[]){{.what = CACHED_RESOURCE_QUOTAS},
 		{.what = CACHED_PODS, .wake = wake_quotas, .matters = pod_matters}, {.what = CACHED_SERVICES, .wake = wake_quotas, .matters = service_matters}, WAKES(CACHED_REPLICATION_CONTROLLERS),
 		WAKES(CACHED_SECRETS), WAKES(CACHED_CONFIG_MAPS), {.what = CACHED_PERSISTENT_VOLUME_CLAIMS, .wake = wake_quotas, .matters = claim_matters}, WAKES(CACHED_DEPLOYMENTS),
-		WAKES(CACHED_REPLICA_SETS), WAKES(CACHED_STATEFUL_SETS), WAKES(CACHED_JOBS), WAKES(CACHED_CRON_JOBS), {.what = CACHED_NONE}},
+		WAKES(CACHED_REPLICA_SETS), WAKES(CACHED_STATEFUL_SETS), WAKES(CACHED_JOBS), WAKES(CACHED_CRON_JOBS), WAKES(CACHED_RESOURCE_CLAIMS), {.what = CACHED_NONE}},
 	.reconcile = reconcile,
 	.state_new = state_new,
 	.state_free = state_free,

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * ResourceQuota: what a write adds is first charged to the status of every quota it counts against, each by a write of its own; only
- * when all are charged does the write go on. A write that then fails leaves a charge that the quota controller puts right.
+ * when all are charged does the write go on. A write that then fails leaves a charge that the quota controller puts right. Quotas that look
+ * used up come first, so that what they refuse is charged to none.
  */
 #include "apiserver/admission/admission.h"
 #include "apiserver/admission/usage.h"
@@ -35,6 +36,24 @@ static int exceeded(struct write *w, const struct core_v1_resource_quota *quota,
 	return error_forbidden(err, w->resource, admission_name(w), "exceeded quota: %s, requested: %s, used: %s, limited: %s", quota->metadata.name, requested.data, used.data, limited.data);
 }
 
+/* Whether the delta would pass any of its limits; over: those with what they would be at, may be NULL. */
+static bool passes(const struct core_v1_resource_quota *quota, const struct api_quantity_map *delta, struct arena *arena, struct api_quantity_map *over) {
+	bool any = false;
+	for (uint32_t i = 0; i < delta->len; i++) {
+		const char *name = delta->items[i].key;
+		const struct quantity *hard = api_quantity_get(&quota->status.hard, name), *used = api_quantity_get(&quota->status.used, name);
+		struct quantity total = delta->items[i].value;
+		if (used)
+			quantity_add(&total, used);
+		if (!hard || delta->items[i].value.nano <= 0 || quantity_compare(&total, hard) <= 0)
+			continue;
+		any = true;
+		if (over)
+			api_quantity_set(arena, over, name, total);
+	}
+	return any;
+}
+
 /* Adds the delta to the quota's used; refuses where that passes its hard. */
 static int make_charged(struct write *q, struct error *err) {
 	struct charge *charge = q->owner;
@@ -47,22 +66,18 @@ static int make_charged(struct write *q, struct error *err) {
 	struct arena *arena = api_arena(quota);
 	struct api_quantity_map over = {0};
 	q->track_fields = true;
+	if (passes(q->old, &charge->delta, arena, &over))
+		return exceeded(w, q->old, &over, &charge->delta, err);
 	for (uint32_t i = 0; i < charge->delta.len; i++) {
 		const char *name = charge->delta.items[i].key;
-		const struct quantity *hard = api_quantity_get(&quota->status.hard, name);
-		if (!hard)
+		if (!api_quantity_get(&quota->status.hard, name))
 			continue;
 		struct quantity total = charge->delta.items[i].value;
 		const struct quantity *used = api_quantity_get(&quota->status.used, name);
 		if (used)
 			quantity_add(&total, used);
-		if (charge->delta.items[i].value.nano > 0 && quantity_compare(&total, hard) > 0)
-			api_quantity_set(arena, &over, name, total);
-		else
-			api_quantity_set(arena, &quota->status.used, name, total);
+		api_quantity_set(arena, &quota->status.used, name, total);
 	}
-	if (over.len)
-		return exceeded(w, q->old, &over, &charge->delta, err);
 	return 0;
 }
 
@@ -127,8 +142,12 @@ static int find_quotas(struct charge *charge, const struct resource *quotas, con
 					rc = error_forbidden(err, w->resource, admission_name(w), "status unknown for quota: %s, resources: %s", quota->metadata.name, name);
 			}
 		}
-		if (counts && rc == 0 && charge->len < array_len(charge->names))
-			charge->names[charge->len++] = arena_strdup(w->arena, quota->metadata.name);
+		if (counts && rc == 0 && charge->len < array_len(charge->names)) {
+			size_t at = passes(quota, &charge->delta, w->arena, NULL) ? 0 : charge->len;
+			memmove(&charge->names[at + 1], &charge->names[at], (charge->len - at) * sizeof(charge->names[0]));
+			charge->names[at] = arena_strdup(w->arena, quota->metadata.name);
+			charge->len++;
+		}
 		api_unref(object);
 	}
 	return rc;

@@ -21,6 +21,8 @@ static void object_usage(struct write *w, const void *object, struct api_quantit
 		quota_service_usage(arena, object, usage);
 	} else if (!*group && strcmp(plural, "persistentvolumeclaims") == 0) {
 		quota_claim_usage(arena, object, usage);
+	} else if (strcmp(group, "resource.k8s.io") == 0 && strcmp(plural, "resourceclaims") == 0 && api_type_of(object) == &resource_v1_resource_claim_type) {
+		quota_resource_claim_usage(arena, object, usage);
 	} else {
 		quota_add_count(arena, usage, *group ? arena_printf(arena, "count/%s.%s", plural, group) : arena_printf(arena, "count/%s", plural), 1);
 		for (size_t i = 0; !*group && i < array_len(plain); i++)

@@ -60,6 +60,43 @@ void quota_claim_usage(struct arena *arena, const struct core_v1_persistent_volu
 		api_quantity_add(arena, usage, arena_printf(arena, "%s.storageclass.storage.k8s.io/requests.storage", class), storage);
 }
 
+/* As many as an allocation holds. */
+#define ALL_DEVICES 32
+
+static int64_t device_count(const char *mode, int64_t count) {
+	if (str_equal(mode, "All"))
+		return ALL_DEVICES;
+	return str_empty(mode) || str_equal(mode, "ExactCount") ? count : 0;
+}
+
+static const char *devices_of(struct arena *arena, const char *class) {
+	return arena_printf(arena, "%s" QUOTA_DEVICES, str_or(class, ""));
+}
+
+/* Of alternatives the most that any asks for of its class. */
+static void add_alternatives(struct arena *arena, const struct resource_v1_device_request *request, struct api_quantity_map *usage) {
+	struct api_quantity_map most = {0};
+	for api_list_each (one, &request->first_available) {
+		const char *name = devices_of(arena, one->device_class_name);
+		struct quantity q = quantity_of(device_count(one->allocation_mode, one->count), QUANTITY_DECIMAL_SI);
+		const struct quantity *before = api_quantity_get(&most, name);
+		if (!before || quantity_compare(&q, before) > 0)
+			api_quantity_set(arena, &most, name, q);
+	}
+	for api_list_each (e, &most)
+		api_quantity_add(arena, usage, e->key, &e->value);
+}
+
+void quota_resource_claim_usage(struct arena *arena, const struct resource_v1_resource_claim *claim, struct api_quantity_map *usage) {
+	quota_add_count(arena, usage, QUOTA_RESOURCE_CLAIMS, 1);
+	for api_list_each (request, &claim->spec.devices.requests) {
+		if (request->first_available.len)
+			add_alternatives(arena, request, usage);
+		else if (request->exactly)
+			quota_add_count(arena, usage, devices_of(arena, request->exactly->device_class_name), device_count(request->exactly->allocation_mode, request->exactly->count));
+	}
+}
+
 /* ---- scopes ---- */
 
 static bool terms_cross(const struct core_v1_pod_affinity_term_array *required, const struct core_v1_weighted_pod_affinity_term_array *preferred) {

@@ -346,7 +346,8 @@ static void tell_of_end(const struct job_sync *s)
 	const struct batch_v1_job_condition *failed = is_met(job, "Failed") ? job_condition(job, "Failed") : NULL;
 	if (!job_is_finished(job) || job_is_finished(s->cached))
 		return;
-	metric_add(metric_label(&job_metrics[JOBS_FINISHED], mode_label(job), failed ? "failed" : "succeeded", failed ? failed->reason : ""), 1);
+	const char *reason = failed ? failed->reason : job_condition(job, "Complete")->reason;
+	metric_add(metric_label(&job_metrics[JOBS_FINISHED], mode_label(job), failed ? "failed" : "succeeded", str_or(reason, "")), 1);
 	if (failed) {
 		reconciler_event(s->r, job, EVENT_WARNING, failed->reason, "%s", failed->message);
 		return;

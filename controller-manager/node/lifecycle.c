@@ -201,6 +201,19 @@ static const char *zone_of(const struct core_v1_node *node, char *out, size_t si
 	return out;
 }
 
+static bool has_taint(const struct core_v1_node *node, const char *key, const char *effect)
+{
+	for (uint32_t i = 0; i < node->spec.taints.len; i++)
+		if (str_equal(node->spec.taints.items[i].key, key) && str_equal(node->spec.taints.items[i].effect, effect))
+			return true;
+	return false;
+}
+
+static bool has_no_execute(const struct core_v1_node *node)
+{
+	return has_taint(node, TAINT_NOT_READY, NO_EXECUTE) || has_taint(node, TAINT_UNREACHABLE, NO_EXECUTE);
+}
+
 /* The lock is held. */
 static struct zone *zone_named(struct state *state, const char *name)
 {
@@ -247,8 +260,14 @@ static void keep_count(struct reconciler *r)
 	autolist struct informer_list nodes = INFORMER_LIST_INIT;
 	world_list_all(r->world, CACHED_NODES, &nodes);
 	pthread_mutex_lock(&state->lock);
+	bool some_were_ready = state->any_ready;
 	count_zones(state, version, &nodes);
+	bool all_fell_silent = some_were_ready && !state->any_ready;
 	pthread_mutex_unlock(&state->lock);
+	/* The last of them: evictions of the others are called off, which nothing else would have look again. */
+	for (size_t i = 0; i < nodes.len && all_fell_silent; i++)
+		if (has_no_execute(nodes.items[i]))
+			reconciler_add(r, NULL, api_metadata(nodes.items[i])->name);
 }
 
 /* Nodes a second that may be tainted NoExecute in this zone; 0: none. */
@@ -289,19 +308,6 @@ static bool may_evict(struct reconciler *r, const struct core_v1_node *node, boo
 		*ret_wait_ms = (int)((zone->next_ns - now) / NSEC_PER_MSEC) + 1;
 	pthread_mutex_unlock(&state->lock);
 	return may;
-}
-
-static bool has_taint(const struct core_v1_node *node, const char *key, const char *effect)
-{
-	for (uint32_t i = 0; i < node->spec.taints.len; i++)
-		if (str_equal(node->spec.taints.items[i].key, key) && str_equal(node->spec.taints.items[i].effect, effect))
-			return true;
-	return false;
-}
-
-static bool has_no_execute(const struct core_v1_node *node)
-{
-	return has_taint(node, TAINT_NOT_READY, NO_EXECUTE) || has_taint(node, TAINT_UNREACHABLE, NO_EXECUTE);
 }
 
 /* Labels that are known by an older name too. */
@@ -371,6 +377,7 @@ static void collect(void *arg)
 	for (struct map_entry *e; (e = map_next(&state->zones, &pos));) {
 		const struct zone_count *count = &((struct zone *)e->value)->count;
 		size_t all = count->ready + count->not_ready;
+		metric_label(&metrics[EVICTIONS], e->key);
 		metric_set(metric_label(&metrics[ZONE_HEALTH], e->key), all ? 100.0 * (double)count->ready / (double)all : 100);
 		metric_set(metric_label(&metrics[ZONE_SIZE], e->key), (double)all);
 		metric_set(metric_label(&metrics[ZONE_UNHEALTHY], e->key), (double)count->not_ready);

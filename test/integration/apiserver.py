@@ -343,6 +343,13 @@ def test_quota(api):
     check("by the server", owned == [{"f:status": {"f:used": {"f:pods": {}, "f:requests.cpu": {}}}}], q)
     s, e, _ = api.call("POST", base + "/pods", pod("b"))
     check("quota", s == 403 and e["message"] == 'pods "b" is forbidden: exceeded quota: q, requested: pods=1, used: pods=1, limited: pods=1', e)
+    # What one quota refuses is charged to none, whichever comes first by name.
+    api.call("POST", base + "/resourcequotas", {"metadata": {"name": "a"}, "spec": {"hard": {"pods": "9"}}})
+    api.call("PATCH", base + "/resourcequotas/a/status", {"status": {"hard": {"pods": "9"}, "used": {"pods": "1"}}}, "application/merge-patch+json")
+    s, e, _ = api.call("POST", base + "/pods", pod("b"))
+    used = api.get(base + "/resourcequotas/a")["status"]["used"]
+    check("a refusal is charged to no quota", s == 403 and "exceeded quota: q" in e["message"] and used == {"pods": "1"}, used)
+    api.call("DELETE", base + "/resourcequotas/a")
     s, e, _ = api.call("POST", base + "/pods", pod("c", containers=[{"name": "c", "image": "x", "resources": {"limits": {"cpu": "2"}}}]))
     check("range", s == 403 and "maximum cpu usage per Container is 1, but limit is 2" in e["message"], e)
     # A pod as a whole is what its init containers are, where that is more.

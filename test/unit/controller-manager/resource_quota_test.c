@@ -5,11 +5,14 @@ extern const struct controller resource_quota_controller;
 
 #define QUOTA(hard, more, status) "{\"apiVersion\":\"v1\",\"kind\":\"ResourceQuota\",\"metadata\":{\"name\":\"q\",\"namespace\":\"default\"},\"spec\":{\"hard\":{" hard "}" more "},\"status\":{" status "}}"
 #define SERVICE "{\"apiVersion\":\"v1\",\"kind\":\"Service\",\"metadata\":{\"name\":\"s\",\"namespace\":\"default\"},\"spec\":{\"type\":\"NodePort\",\"ports\":[{\"port\":80}]}}"
+#define DEVICES "{\"apiVersion\":\"resource.k8s.io/v1\",\"kind\":\"ResourceClaim\",\"metadata\":{\"name\":\"k\",\"namespace\":\"default\"},\"spec\":{\"devices\":{\"requests\":[{\"name\":\"r\",\"exactly\":{\"deviceClassName\":\"gpu\",\"count\":3}}]}}}"
 #define STATUS "update resourcequotas/status default/q\n"
 
 static const struct scenario rows[] = {
 	{.name = "pods are counted, ended ones are not", .owner = QUOTA("\"pods\":\"5\"", "", ""), .pods = "a Running\nb Pending\nc Failed\nd Succeeded", .writes = STATUS, .status = "{\"hard\":{\"pods\":\"5\"},\"used\":{\"pods\":\"2\"}}"},
 	{.name = "what has a name of its own", .owner = QUOTA("\"services\":\"3\",\"count/services\":\"4\",\"services.nodeports\":\"2\"", "", ""), .objects = {SERVICE}, .status = "{\"used\":{\"services\":\"1\",\"count/services\":\"1\",\"services.nodeports\":\"1\"}}"},
+	{.name = "devices by their class", .owner = QUOTA("\"gpu.deviceclass.resource.k8s.io/devices\":\"9\",\"count/resourceclaims.resource.k8s.io\":\"9\"", "", ""), .objects = {DEVICES},
+		.status = "{\"used\":{\"gpu.deviceclass.resource.k8s.io/devices\":\"3\",\"count/resourceclaims.resource.k8s.io\":\"1\"}}"},
 	{.name = "scopes choose", .owner = QUOTA("\"pods\":\"5\"", ",\"scopes\":[\"BestEffort\"]", ""), .pods = "a Running", .status = "{\"used\":{\"pods\":\"1\"}}"},
 	{.name = "and leave out", .owner = QUOTA("\"pods\":\"5\"", ",\"scopes\":[\"NotBestEffort\"]", ""), .pods = "a Running", .status = "{\"used\":{\"pods\":\"0\"}}"},
 	{.name = "one in force is not counted at once: admission may have charged it for what does not show yet", .owner = QUOTA("\"pods\":\"5\"", "", "\"hard\":{\"pods\":\"5\"},\"used\":{\"pods\":\"3\"}"), .pods = "a Running", .writes = "", .after_s = 61},

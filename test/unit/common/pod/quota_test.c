@@ -81,6 +81,18 @@ static void test_services_and_claims(void **state) {
 		      "persistentvolumeclaims=1 requests.storage=5Gi");
 }
 
+/* Of alternatives the dearest of each class; what takes all may take as many as an allocation holds. */
+static void test_resource_claims(void **state) {
+	autounref struct resource_v1_resource_claim *claim = object_of(&resource_v1_resource_claim_type,
+		"{\"spec\":{\"devices\":{\"requests\":[{\"name\":\"a\",\"exactly\":{\"deviceClassName\":\"gpu\",\"allocationMode\":\"ExactCount\",\"count\":3}},"
+		"{\"name\":\"b\",\"firstAvailable\":[{\"name\":\"x\",\"deviceClassName\":\"gpu\",\"allocationMode\":\"ExactCount\",\"count\":2},"
+		"{\"name\":\"y\",\"deviceClassName\":\"gpu\",\"allocationMode\":\"ExactCount\",\"count\":1},{\"name\":\"z\",\"deviceClassName\":\"nic\",\"allocationMode\":\"ExactCount\",\"count\":1}]},"
+		"{\"name\":\"c\",\"exactly\":{\"deviceClassName\":\"gpu\",\"allocationMode\":\"All\"}},{\"name\":\"d\",\"exactly\":{\"deviceClassName\":\"gpu\",\"allocationMode\":\"Other\",\"count\":9}}]}}}");
+	struct api_quantity_map usage = {0};
+	quota_resource_claim_usage(api_arena(claim), claim, &usage);
+	check(&usage, "count/resourceclaims.resource.k8s.io=1 gpu.deviceclass.resource.k8s.io/devices=37 nic.deviceclass.resource.k8s.io/devices=1");
+}
+
 #define SELECTOR(scope, operator, values) "{\"scopeSelector\":{\"matchExpressions\":[{\"scopeName\":\"" scope "\",\"operator\":\"" operator "\"" values "}]}}"
 
 static void test_scopes(void **state) {
@@ -117,6 +129,6 @@ static void test_scopes(void **state) {
 }
 
 int main(void) {
-	const struct CMUnitTest tests[] = {cmocka_unit_test(test_pods), cmocka_unit_test(test_services_and_claims), cmocka_unit_test(test_scopes)};
+	const struct CMUnitTest tests[] = {cmocka_unit_test(test_pods), cmocka_unit_test(test_services_and_claims), cmocka_unit_test(test_resource_claims), cmocka_unit_test(test_scopes)};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

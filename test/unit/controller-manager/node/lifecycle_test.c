@@ -160,6 +160,14 @@ static void test_evictions_end_when_all_is_silent(void **state)
 		autofree char *name = xprintf("n%zu", i);
 		fake_edit(CACHED_NODES, NULL, name, "status", "{\"status\":{\"conditions\":[{\"type\":\"Ready\",\"status\":\"Unknown\"}]}}");
 	}
+	/* It is the last one that shows it; the first is told to look again. */
+	r.queue = workqueue_new(&(struct workqueue_options){.name = "nodes"});
+	autoerror struct error err = {0};
+	r.controller->reconcile(&r, NULL, "n3", &err);
+	assert_int_equal(workqueue_length(r.queue), 1);
+	workqueue_shutdown(r.queue);
+	workqueue_free(r.queue);
+	r.queue = NULL;
 	fake_reconcile_all(&r, CACHED_NODES);
 	assert_int_equal(count_evicting(0, 4), 0);
 	assert_true(tainted("n0", UNREACHABLE, "NoSchedule"));
