@@ -52,13 +52,33 @@ static struct flag *collect_flags(size_t *ret_count)
 	return flags;
 }
 
+/* Whoever reads the Events of the lease learns who led when. fence: "<namespace>/<name>/<identity>". */
+static void tell_who_leads(struct program *program, const char *fence)
+{
+	const struct settings *s = &program->settings;
+	const char *slash = fence ? strchr(fence, '/') : NULL, *identity = slash ? strchr(slash + 1, '/') : NULL;
+	autounref void *lease = NULL;
+	autoerror struct error err = {0};
+	if (!identity)
+		return;
+	const struct api_resource *leases = api_resource_find("coordination.k8s.io", "v1", "leases");
+	if (client_get(program->client, leases, s->leader_elect_resource_namespace, s->leader_elect_resource_name, &lease, &err) < 0) {
+		log_warning("the lease cannot be read", LOG_ERR(&err));
+		return;
+	}
+	autofree char *message = xprintf("%s became leader", identity + 1);
+	manager_event(program->manager, lease, EVENT_NORMAL, "LeaderElection", message);
+}
+
 /* A thread of its own: filling the caches may take long, and the election must go on renewing meanwhile. */
 static void *lead(void *arg)
 {
 	struct program *program = arg;
 	autofree char *fence = program->leader ? leader_fence(program->leader) : NULL;
-	if (manager_start(program->manager, fence, daemon_stop_fd(program->daemon)))
+	if (manager_start(program->manager, fence, daemon_stop_fd(program->daemon))) {
 		log_info("controllers are running");
+		tell_who_leads(program, fence);
+	}
 	return NULL;
 }
 

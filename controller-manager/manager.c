@@ -126,17 +126,26 @@ static int live_request(struct world *world, const struct client_request *reques
 	return r ? r : client_do(running_of(world)->client, request, body, ret_status, err);
 }
 
-static void live_event(struct world *world, const char *component, const void *object, const char *type, const char *reason, const char *message)
+static void record(struct manager *manager, struct client *client, const char *component, const void *object, const char *type, const char *reason, const char *message)
 {
-	struct manager *manager = running_of(world)->manager;
 	pthread_mutex_lock(&manager->events_lock);
 	struct event_recorder *recorder = map_get(&manager->recorders, component);
 	if (!recorder) {
-		recorder = event_recorder_new(running_of(world)->client, component, NULL);
+		recorder = event_recorder_new(client, component, NULL);
 		map_set(&manager->recorders, component, recorder);
 	}
 	pthread_mutex_unlock(&manager->events_lock);
 	event_record(recorder, object, NULL, type, reason, "%s", message);
+}
+
+static void live_event(struct world *world, const char *component, const void *object, const char *type, const char *reason, const char *message)
+{
+	record(running_of(world)->manager, running_of(world)->client, component, object, type, reason, message);
+}
+
+void manager_event(struct manager *manager, const void *object, const char *type, const char *reason, const char *message)
+{
+	record(manager, manager->options.client, "kube-controller-manager", object, type, reason, message);
 }
 
 static const struct world_ops live_ops = {

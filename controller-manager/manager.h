@@ -29,6 +29,8 @@ void manager_warm(struct manager *manager);
  * Waits for the caches, then starts the workers. Writes go with the fence (NULL: none). Returns false where cancel_fd became readable first.
  */
 bool manager_start(struct manager *manager, const char *fence, int cancel_fd);
+/* An Event of the manager itself. Once it has started. */
+void manager_event(struct manager *manager, const void *object, const char *type, const char *reason, const char *message);
 /* Brings up to date what its controllers count. Any thread, until manager_free. */
 void manager_collect(struct manager *manager);
 bool manager_is_running(const struct manager *manager);

@@ -9,6 +9,7 @@
 #define MAX_OBJECT ((size_t)16 << 20)
 #define DISCOVERY_MS 30000
 #define NOT_SYNCED_MS 100
+#define MAX_CIRCLE 1000
 #define UNKNOWN_OWNER_MS 30000 /* kinds are looked up no more often */
 #define ACCEPT_ONE "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json"
 
@@ -118,16 +119,57 @@ static int rewrite_owners(struct reconciler *r, const struct gc_node *node, cons
 
 /* ---- an owner that goes ---- */
 
+/* Goes itself, and waits for its own dependents. */
+static bool is_foreground(struct gc *gc, const char *uid)
+{
+	struct gc_node *node = graph_copy(&gc->graph, uid);
+	bool foreground = node && node->foreground;
+	gc_node_free(node);
+	return foreground;
+}
+
+/*
+ * Whether this dependent goes too and waits, by those below it, for the owner: then neither may wait for the other. A graph of more than MAX_CIRCLE such
+ * objects is held to be none.
+ */
+static bool waits_for(struct gc *gc, const char *dependent, const char *owner)
+{
+	struct map seen = MAP_INIT(NULL);
+	struct flag_list todo = {0};
+	bool found = false;
+	flag_list_add(&todo, dependent);
+	set_add(&seen, dependent);
+	for (size_t at = 0; at < todo.len && todo.len <= MAX_CIRCLE && !found; at++) {
+		if (!is_foreground(gc, todo.items[at]))
+			continue;
+		struct flag_list below = graph_dependents(&gc->graph, todo.items[at], true);
+		for (size_t i = 0; i < below.len && !found; i++) {
+			found = str_equal(below.items[i], owner);
+			if (!map_has(&seen, below.items[i])) {
+				set_add(&seen, below.items[i]);
+				flag_list_add(&todo, below.items[i]);
+			}
+		}
+		flag_list_done(&below);
+	}
+	flag_list_done(&todo);
+	map_done(&seen);
+	return found;
+}
+
 static int work_foreground(struct reconciler *r, const struct gc_node *node, struct error *err)
 {
 	struct gc *gc = gc_of(r);
 	struct flag_list blocking = graph_dependents(&gc->graph, node->uid, true);
 	struct flag_list all = graph_dependents(&gc->graph, node->uid, false);
-	int result = 0;
-	if (!blocking.len)
-		result = remove_finalizer(r, node, FINALIZER_FOREGROUND, err);
+	bool blocked = false;
+	for (size_t i = 0; i < blocking.len && !blocked; i++)
+		blocked = !waits_for(gc, blocking.items[i], node->uid);
+	int result = blocked ? 0 : remove_finalizer(r, node, FINALIZER_FOREGROUND, err);
+	/* Those that go in their turn have been told: two that tell each other would never come to an end. */
 	for (size_t i = 0; i < all.len; i++)
-		reconciler_add(r, NULL, all.items[i]);
+		if (!is_foreground(gc, all.items[i]))
+			reconciler_add(r, NULL, all.items[i]);
 	flag_list_done(&blocking);
 	flag_list_done(&all);
 	return result;

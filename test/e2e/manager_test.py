@@ -102,6 +102,8 @@ def test_leader_hands_over(c):
     try:
         c.wait(20, "it is a standby", lambda: "new leader" in manager.text())
         lead(c, manager)
+        told = f"{holder(c)} became leader"
+        c.wait(20, "an Event says so", lambda: [e for e in c.get("events", "-n", "kube-system")["items"] if e["reason"] == "LeaderElection" and e["message"] == told])
         c.apply(APP % ("handed", 3, "handed", "handed"))
         c.wait(20, "it works", lambda: replicas(c, "handed") == 3)
     finally:

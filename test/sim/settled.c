@@ -6,6 +6,7 @@
 #include "controller-manager/job/job.h"
 
 #include "api/discovery_v1.h"
+#include "api/resource_v1.h"
 
 #include <stdio.h>
 
@@ -236,6 +237,31 @@ static void budgets(void)
 	}
 }
 
+/* Each pod that asks for it has its claim of an ephemeral volume, and one device claim that its status names. */
+static void claims_of_pods(void)
+{
+	const struct core_v1_pod *pod;
+	const struct resource_v1_resource_claim *claim;
+	for EACH (pod, CACHED_PODS) {
+		if (!pod->spec.resource_claims.len || !pod_is_active(pod))
+			continue;
+		autofree char *volume_claim = xprintf("%s-scratch", pod->metadata.name);
+		const struct core_v1_persistent_volume_claim *volume = server_find(CACHED_PERSISTENT_VOLUME_CLAIMS, pod->metadata.namespace, volume_claim);
+		same(pod, "claim of its ephemeral volume", volume && owner_is_controller(&volume->metadata, pod->metadata.uid), 1);
+		if (!server_find(CACHED_RESOURCE_CLAIM_TEMPLATES, pod->metadata.namespace, "devices"))
+			continue;
+		int32_t made = 0, named = 0;
+		for EACH (claim, CACHED_RESOURCE_CLAIMS) {
+			bool its = owner_is_controller(&claim->metadata, pod->metadata.uid);
+			made += its;
+			for api_list_each (status, &pod->status.resource_claim_statuses)
+				named += its && str_equal(status->resource_claim_name, claim->metadata.name);
+		}
+		same(pod, "number of its device claims", made, 1);
+		same(pod, "device claim in its status", named, 1);
+	}
+}
+
 static void namespaces(void)
 {
 	const struct core_v1_namespace *namespace;
@@ -255,5 +281,6 @@ void checks_settled(void)
 	jobs();
 	services();
 	budgets();
+	claims_of_pods();
 	namespaces();
 }

@@ -84,6 +84,10 @@ static void delete(enum cached what, const void *object)
 /* ---- workloads ---- */
 
 #define TEMPLATE "\"template\":{\"metadata\":{\"labels\":{\"app\":\"%s\"}},\"spec\":{\"containers\":[{\"name\":\"c\",\"image\":\"%s\"}]}}"
+/* What the pod's own controllers make for it: a claim of an ephemeral volume, and one of a device. */
+#define EXTRAS "\"volumes\":[{\"name\":\"scratch\",\"ephemeral\":{\"volumeClaimTemplate\":{\"spec\":{\"accessModes\":[\"ReadWriteOnce\"],\"resources\":{\"requests\":{\"storage\":\"1Gi\"}}}}}}]," \
+	       "\"resourceClaims\":[{\"name\":\"device\",\"resourceClaimTemplateName\":\"devices\"}],"
+#define TEMPLATE_WITH "\"template\":{\"metadata\":{\"labels\":{\"app\":\"%s\"}},\"spec\":{%s\"containers\":[{\"name\":\"c\",\"image\":\"%s\"}]}}"
 #define SELECTOR "\"selector\":{\"matchLabels\":{\"app\":\"%s\"}}"
 
 static const char *amount(char out[16])
@@ -102,8 +106,8 @@ static void make_deployment(const char *ns)
 	if (sim_chance(800))
 		snprintf(strategy, sizeof(strategy), "\"type\":\"RollingUpdate\",\"rollingUpdate\":{\"maxSurge\":%s,\"maxUnavailable\":%s}", amount(surge), amount(unavailable));
 	make(CACHED_DEPLOYMENTS, "{\"metadata\":{\"name\":\"%s\",\"namespace\":\"%s\"},\"spec\":{\"replicas\":%u,\"minReadySeconds\":%u,\"revisionHistoryLimit\":%u,"
-		"\"progressDeadlineSeconds\":60,\"strategy\":{%s}," SELECTOR "," TEMPLATE "}}",
-		name, ns, (unsigned)sim_random(6), sim_chance(300) ? 5 : 0, (unsigned)sim_random(3), strategy, name, name, any_image());
+		"\"progressDeadlineSeconds\":60,\"strategy\":{%s}," SELECTOR "," TEMPLATE_WITH "}}",
+		name, ns, (unsigned)sim_random(6), sim_chance(300) ? 5 : 0, (unsigned)sim_random(3), strategy, name, name, sim_chance(250) ? EXTRAS : "", any_image());
 }
 
 static void make_set(const char *ns)
@@ -176,6 +180,7 @@ static void make_budget(const char *ns)
 static void make_namespace(const char *ns)
 {
 	make(CACHED_NAMESPACES, "{\"metadata\":{\"name\":\"%s\"}}", ns);
+	make(CACHED_RESOURCE_CLAIM_TEMPLATES, "{\"metadata\":{\"name\":\"devices\",\"namespace\":\"%s\"},\"spec\":{\"spec\":{\"devices\":{\"requests\":[{\"name\":\"r\",\"exactly\":{\"deviceClassName\":\"k\"}}]}}}}", ns);
 	if (sim_chance(300))
 		make(CACHED_RESOURCE_QUOTAS, "{\"metadata\":{\"name\":\"q\",\"namespace\":\"%s\"},\"spec\":{\"hard\":{\"pods\":\"%u\",\"count/jobs.batch\":\"%u\"}}}", ns,
 			6 + (unsigned)sim_random(10), 2 + (unsigned)sim_random(4));
@@ -273,6 +278,22 @@ static void edit_job(const char *ns)
 	}
 }
 
+/* Three that own each other in a ring, one of which may be deleted: none of them keeps the others, or the namespace, from going. */
+static void make_ring(const char *ns)
+{
+	static const char *const names[] = {"ring0", "ring1", "ring2"};
+	for (size_t i = 0; i < array_len(names); i++)
+		make(CACHED_CONFIG_MAPS, "{\"metadata\":{\"name\":\"%s\",\"namespace\":\"%s\"}}", names[i], ns);
+	for (size_t i = 0; i < array_len(names); i++) {
+		const struct core_v1_config_map *map = server_find(CACHED_CONFIG_MAPS, ns, names[i]), *owner = server_find(CACHED_CONFIG_MAPS, ns, names[(i + 1) % array_len(names)]);
+		if (map && owner && !map->metadata.owner_references.len && !map->metadata.deletion_timestamp.set)
+			edit(CACHED_CONFIG_MAPS, map, "{\"metadata\":{\"ownerReferences\":[{\"apiVersion\":\"v1\",\"kind\":\"ConfigMap\",\"name\":\"%s\",\"uid\":\"%s\",\"blockOwnerDeletion\":true}]}}",
+				owner->metadata.name, owner->metadata.uid);
+	}
+	if (sim_chance(500))
+		delete(CACHED_CONFIG_MAPS, server_find(CACHED_CONFIG_MAPS, ns, names[sim_random(array_len(names))]));
+}
+
 /* What users do to pods behind the controllers' backs. */
 static void meddle(const char *ns)
 {
@@ -315,7 +336,7 @@ static const struct action {
 	bool unsteady;
 } actions[] = {
 	{make_deployment, 10, false}, {make_set, 4, false}, {make_stateful_set, 6, false}, {make_daemon_set, 3, false}, {make_job, 10, false},
-	{make_cron_job, 2, false}, {make_service, 4, false}, {make_budget, 3, false}, {make_namespace, 3, false}, {edit_deployment, 24, false}, {edit_set, 6, false},
+	{make_cron_job, 2, false}, {make_service, 4, false}, {make_budget, 3, false}, {make_namespace, 3, false}, {make_ring, 2, false}, {edit_deployment, 24, false}, {edit_set, 6, false},
 	{edit_stateful_set, 12, false}, {edit_daemon_set, 6, false}, {edit_job, 8, false}, {meddle, 16, true},
 };
 
