@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "apiserver/custom/custom.h"
 #include "apiserver/discovery/discovery.h"
 #include "api/meta_v1.h"
 #include "apiserver/aggregator/aggregator.h"
@@ -206,6 +207,14 @@ static void verbs_member(struct buf *out, uint32_t verbs, bool custom) {
 	buf_append_char(out, ']');
 }
 
+/* Where a definition is being deleted, its objects can only be looked at and deleted. */
+static uint32_t verbs_of(const struct resource *resource) {
+	uint32_t verbs = resource->api->verbs;
+	if (resource->custom && resource->custom->terminating)
+		verbs &= ~(uint32_t)(API_VERB_CREATE | API_VERB_PATCH | API_VERB_UPDATE);
+	return verbs;
+}
+
 /* Clients compare it to notice that the stored version changed. */
 static void storage_hash(struct buf *out, const struct resource *resource) {
 	if (!resource->collection)
@@ -231,7 +240,7 @@ static void old_resource(struct buf *out, const struct resource *resource, bool 
 	buf_printf(out, ",\"namespaced\":%s,", api->namespaced ? "true" : "false");
 	string_member(out, "kind", api->kind);
 	buf_append_char(out, ',');
-	verbs_member(out, api->verbs, resource->custom);
+	verbs_member(out, verbs_of(resource), resource->custom);
 	string_array(out, "shortNames", api->short_names);
 	string_array(out, "categories", api->categories);
 	storage_hash(out, resource);
@@ -297,7 +306,7 @@ static void new_resource(struct buf *out, const struct resource *resource) {
 	buf_printf(out, ",\"scope\":\"%s\",", api->namespaced ? "Namespaced" : "Cluster");
 	string_member(out, "singularResource", api->singular);
 	buf_append_char(out, ',');
-	verbs_member(out, api->verbs, resource->custom);
+	verbs_member(out, verbs_of(resource), resource->custom);
 	string_array(out, "shortNames", api->short_names);
 	string_array(out, "categories", api->categories);
 	if (api->subresource_count) {

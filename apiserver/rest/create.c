@@ -43,6 +43,10 @@ static int make_created(struct write *w, struct error *err) {
 	w->object = api_copy(w->input);
 	w->created = true;
 	w->track_fields = true;
+	/* What only the server says of an object is nobody's, even where a client sent it. */
+	struct meta_v1_object_meta *meta = api_metadata(w->object);
+	meta->deletion_timestamp = (struct api_time){0};
+	meta->deletion_grace_period_seconds = NULL;
 	return 0;
 }
 

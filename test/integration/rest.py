@@ -166,6 +166,8 @@ def test_identity(site):
     s, o, _ = api.call("PUT", NS + "configmaps/p", {"metadata": {"name": "p", "resourceVersion": "abc"}})
     check("an update of no revision", s == 500 and o["message"] == 'strconv.ParseUint: parsing "abc": invalid syntax' and "reason" not in o, o)
     check("a dry run makes nothing twice", api.call("POST", NS + "configmaps?dryRun=All", {"metadata": {"name": "p"}})[0] == 409)
+    s, o, _ = api.call("POST", NS + "configmaps", {"metadata": {"name": "ending", "deletionGracePeriodSeconds": 5, "deletionTimestamp": "2020-01-01T00:00:00Z", "labels": {"a": "b"}}})
+    check("nobody makes what is ending", s == 201 and "deletionTimestamp" not in o["metadata"] and list(o["metadata"]["managedFields"][0]["fieldsV1"]["f:metadata"]) == ["f:labels"], o)
     s, o, h = api.call("POST", NS + "configmaps", '{"x":1,"x":2,"metadata":{"name":"w"}}')
     check("a warning is said once", s == 201 and h.get_all("Warning").count('299 - "unknown field \\"x\\""') == 1, h.get_all("Warning"))
     s, o, _ = api.call("DELETE", NS + "configmaps/w", {"preconditions": {"resourceVersion": ""}})
@@ -318,6 +320,8 @@ def test_definitions(site):
     o = wait_for(lambda: (lambda held: held if "deletionTimestamp" in held["metadata"] else None)(api.get(ones + "/held")))
     check("what is held is asked to", o and o["metadata"]["deletionGracePeriodSeconds"] == 0 and o["metadata"]["generation"] == 2, o)
     s, e, _ = api.call("POST", ones, {"apiVersion": "example.com/v1", "kind": "One", "metadata": {"name": "new"}})
+    verbs = [r["verbs"] for r in api.get("/apis/example.com/v1")["resources"] if r["name"] == "ones"]
+    check("what it can be asked meanwhile", verbs == [["delete", "deletecollection", "get", "list", "watch"]], verbs)
     check("nothing new is made", s == 403 and e["message"] == 'ones.example.com "new" is forbidden: create not allowed while custom resource definition is terminating', e)
     s, o, _ = api.call("PATCH", ones + "/held", {"metadata": {"finalizers": None}}, MERGE)
     check("the last is let go", s == 200, o)
