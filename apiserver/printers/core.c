@@ -220,7 +220,11 @@ static void node_cells(const void *object, struct cells *cells) {
 	cell_string(cells, node_address(node, "InternalIP"));
 	cell_string(cells, node_address(node, "ExternalIP"));
 	cell_string(cells, str_or(info->os_image, "<unknown>"));
-	cell_string(cells, str_or(info->kernel_version, "<unknown>"));
+	const char *kernel = str_or(info->kernel_version, "<unknown>");
+	if (str_empty(info->architecture))
+		cell_string(cells, kernel);
+	else
+		cell_printf(cells, "%s (%s)", kernel, info->architecture);
 	cell_string(cells, str_or(info->container_runtime_version, "<unknown>"));
 }
 

@@ -183,8 +183,8 @@ static bool form_of(const struct wanted *w, bool can_transform, enum response_fo
 }
 
 /* A watch has no YAML form, custom resources and Tables no protobuf form: the next clause may be better. */
-static bool media_fits(const struct request *r, enum media_type media, enum response_form form) {
-	if (media == MEDIA_YAML && strcmp(r->verb, "watch") == 0)
+static bool media_fits(const struct request *r, bool stream, enum media_type media, enum response_form form) {
+	if (media == MEDIA_YAML && stream)
 		return false;
 	if (media != MEDIA_PROTOBUF)
 		return true;
@@ -192,14 +192,14 @@ static bool media_fits(const struct request *r, enum media_type media, enum resp
 }
 
 /* The first of the types served that the clause names and that can be had so. */
-static bool clause_fits(const struct request *r, const struct clause *c, bool can_transform, struct negotiated *ret, struct wanted *w) {
+static bool clause_fits(const struct request *r, bool stream, const struct clause *c, bool can_transform, struct negotiated *ret, struct wanted *w) {
 	static const struct { const char *subtype; enum media_type media; } types[] = {{"json", MEDIA_JSON}, {"yaml", MEDIA_YAML}, {"vnd.kubernetes.protobuf", MEDIA_PROTOBUF}};
 	bool any_type = is_text(c->type, "*"), any = is_text(c->subtype, "*");
 	for (size_t i = 0; i < array_len(types); i++) {
 		if (!(any_type && any) && !(is_text(c->type, "application") && (any || is_text(c->subtype, types[i].subtype))))
 			continue;
 		ret->media = types[i].media;
-		if (read_params(c->params, ret->media, w) && form_of(w, can_transform, &ret->form) && media_fits(r, ret->media, ret->form))
+		if (read_params(c->params, ret->media, w) && form_of(w, can_transform, &ret->form) && media_fits(r, stream, ret->media, ret->form))
 			return true;
 	}
 	return false;
@@ -245,20 +245,21 @@ static int check_include_object(const struct request *r, struct error *err) {
 }
 
 /* The best clause that can be had. */
-static int choose(const struct request *r, const char *accept, bool can_transform, struct negotiated *best, struct wanted *w, struct error *err) {
+static int choose(const struct request *r, bool stream, const char *accept, bool can_transform, struct negotiated *best, struct wanted *w, struct error *err) {
 	struct clause clauses[MAX_CLAUSES];
 	size_t count = parse_accept(accept, clauses);
 	for (size_t i = 0; i < count; i++)
-		if (clause_fits(r, &clauses[i], can_transform, best, w))
+		if (clause_fits(r, stream, &clauses[i], can_transform, best, w))
 			return 0;
-	return refuse("only the following media types are accepted: ", strcmp(r->verb, "watch") == 0 ? served_streams : served, err);
+	return refuse("only the following media types are accepted: ", stream ? served_streams : served, err);
 }
 
 int request_negotiate_plain(const struct request *r, struct negotiated *ret) {
 	const char *accept = http_header(r->http, "Accept");
 	struct negotiated best = {.media = MEDIA_JSON, .settled = true, .pretty = wants_pretty(r)};
 	struct wanted w = {0};
-	int rc = str_empty(accept) ? 0 : choose(r, accept, false, &best, &w, NULL);
+	/* A refusal is one object, that of a watch too. */
+	int rc = str_empty(accept) ? 0 : choose(r, false, accept, false, &best, &w, NULL);
 	best.pretty |= w.pretty;
 	if (rc == 0)
 		*ret = best;
@@ -275,7 +276,7 @@ int request_negotiate(const struct request *r, bool can_transform, struct negoti
 	int rc = request_check_route(r, err);
 	struct wanted w = {0};
 	if (rc == 0)
-		rc = choose(r, accept, can_transform, &best, &w, err);
+		rc = choose(r, strcmp(r->verb, "watch") == 0, accept, can_transform, &best, &w, err);
 	if (rc == 0 && best.form == FORM_TABLE)
 		rc = check_include_object(r, err);
 	if (rc < 0)

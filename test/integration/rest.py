@@ -662,6 +662,8 @@ def test_yaml(site):
         check("told by default: " + method, s == 201 and o["data"] == {"a": "2"} and h["Warning"] == '299 - "%s"' % warning.replace('"', '\\"'), (o, h["Warning"]))
         s, o, h = api.call(method, path.format("ignore" + method.lower()) + "fieldValidation=Ignore", text % ("ignore" + method.lower()), ctype)
         check("and else passed over: " + method, s == 201 and o["data"] == {"a": "2"} and h["Warning"] is None, (o, h["Warning"]))
+    r, data = raw(api, NS + "configmaps?watch=1", Accept="application/yaml")
+    check("there is no watch in YAML, and that is said in YAML", r.status == 406 and r.getheader("Content-Type") == "application/yaml" and b"reason: NotAcceptable" in data, data)
     s, o, _ = api.call("POST", "/apis/authentication.k8s.io/v1/tokenreviews", {"spec": {"token": "admintoken"}})
     check("a review says for which audience", s == 201 and o["status"]["audiences"] == ["https://kubernetes.default.svc"], o)
 
@@ -926,6 +928,10 @@ def test_cells(site):
         check("made: " + path, s == 201, o)
         row = api.call("GET", path + "/" + body["metadata"]["name"], headers={"Accept": "application/json;as=Table;g=meta.k8s.io;v=v1"})[1]
         check("its cells: " + path, row["rows"][0]["cells"][at:at + len(want)] == want and len(row["rows"][0]["cells"]) == len(row["columnDefinitions"]) + path.endswith("ipaddresses"), row["rows"])
+    api.call("POST", "/api/v1/nodes", {"metadata": {"name": "t"}})
+    api.call("PATCH", "/api/v1/nodes/t/status", {"status": {"nodeInfo": {"kernelVersion": "6.1", "architecture": "arm64"}}}, MERGE)
+    row = api.call("GET", "/api/v1/nodes/t", headers={"Accept": "application/json;as=Table;g=meta.k8s.io;v=v1"})[1]["rows"][0]["cells"]
+    check("a node's kernel is told with what it is made for", row[-3:] == ["<unknown>", "6.1 (arm64)", "<unknown>"], row)
     for path in ("/api/v1/nodes", "/api/v1/namespaces"):
         s, o, _ = api.call("GET", path + "?fieldSelector=spec.foo%3Dx")
         check("no such field: " + path, s == 400 and o["message"] == "field label not supported: spec.foo", o)
