@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Devices: classes, claims and their templates, slices. Selectors are compiled where they are run. */
+/* Devices: classes, claims and their templates, slices. */
 #include "apiserver/validation/validation.h"
+#include "common/cel/device.h"
 #include "api/resource_v1.h"
 
 #include <arpa/inet.h>
@@ -137,6 +138,18 @@ CHECK(resource_v1_exact_device_request, request) {
 CHECK(resource_v1_device_sub_request, request) {
 	check_format(format_dns_label, str_or(request->name, ""), AT("name"), err);
 	check_mode(request->allocation_mode, request->count, at, err);
+}
+
+CHECK(resource_v1_cel_device_selector, selector) {
+	autocel struct cel_program *program = NULL;
+	autoerror struct error why = {0};
+	const char *text = str_or(selector->expression, "");
+	if (strlen(text) > DEVICE_EXPRESSION_LENGTH)
+		return;
+	if (device_expression_compile(text, &program, &why) < 0)
+		invalid(err, AT("expression"), text, "%s", error_message(&why));
+	else if (cel_program_max_cost(program) > DEVICE_EXPRESSION_COST)
+		forbidden(err, AT("expression"), "too complex, exceeds cost limit");
 }
 
 CHECK(resource_v1_device_request, request) {
@@ -524,7 +537,7 @@ const struct checker checkers_resource[] = {
 	ROW(resource_v1_device_class_spec),
 	ROW(resource_v1_device_constraint),
 	ROW(resource_v1_device_counter_consumption),
-	ROW(resource_v1_device_request),
+	ROW(resource_v1_cel_device_selector), ROW(resource_v1_device_request),
 	ROW(resource_v1_device_request_allocation_result),
 	ROW(resource_v1_device_sub_request),
 	ROW(resource_v1_device_taint),

@@ -42,6 +42,10 @@ void cel_env_allow_patches(struct cel_env *env) {
 	env->patches = true;
 }
 
+void cel_env_allow_bindings(struct cel_env *env) {
+	env->bindings = true;
+}
+
 void cel_env_estimate(struct cel_env *env, const struct cel_type *type) {
 	env->estimated = type;
 }
@@ -140,6 +144,7 @@ int cel_check_expression(const struct cel_env *env, const char *expression, stru
 	autofree struct source *source = xnew(struct source);
 	autocel struct cel_program *program = xnew(struct cel_program);
 	source->arena = program->arena = arena_new();
+	source->bindings = env->bindings;
 	read_source(source, expression);
 	program->root = cel_parse(source);
 	if (program->root)

@@ -52,7 +52,7 @@ struct cel_type {
 	uint32_t weight;                     /* types it is made of */
 	struct cel_field *fields;            /* of an object, sorted by name */
 	unsigned field_count;
-	bool any_field;                      /* of an object: has whatever field is asked for, of type dyn */
+	bool any_field;                      /* of an object: has whatever field is asked for, of type dyn; of a map: what is selected by name is as large as any value */
 	enum cel_list_type list_type;
 	const char *const *list_keys;        /* NULL terminated, JSON names; CEL_LIST_MAP */
 	bool date_only;                      /* of a timestamp: JSON has "2006-01-02" */
@@ -85,6 +85,9 @@ struct arena *cel_env_arena(struct cel_env *env);
 void cel_env_add(struct cel_env *env, const char *name, const struct cel_type *type);
 /* Object{...}, JSONPatch{...} and jsonpatch.escapeKey(), for mutations. */
 void cel_env_allow_patches(struct cel_env *env);
+
+/* cel.bind(name, value, expression). */
+void cel_env_allow_bindings(struct cel_env *env);
 
 /* All variables are of this type (or an optional of it), whose max_size say how large values may get: programs are to tell cel_program_max_cost(). */
 void cel_env_estimate(struct cel_env *env, const struct cel_type *type);

@@ -111,7 +111,8 @@ static struct place step(const struct estimator *e, struct place from, const str
 
 static struct place place_field(const struct estimator *e, struct place from, const char *name) {
 	bool object = from.type && from.type->kind == CEL_OBJECT && !from.type->any_field;
-	return step(e, from, object ? field_of(from.type, name, NULL) : NULL);
+	bool any = from.type && from.type->kind == CEL_MAP && from.type->any_field;
+	return step(e, from, object ? field_of(from.type, name, NULL) : any ? from.type->params[1] : NULL);
 }
 
 static struct place place_key(const struct estimator *e, struct place from) {

@@ -91,6 +91,7 @@ struct source {
 	struct issue issues[MAX_ISSUES];
 	unsigned count;
 	uint32_t nodes;
+	bool bindings; /* cel.bind() is there */
 };
 #define NOWHERE UINT32_MAX
 void issue_add(struct source *source, uint32_t at, const char *fmt, ...) printf_like(3, 4);
@@ -179,7 +180,7 @@ struct cel_env {
 	struct arena *arena;
 	struct variable *variables;
 	unsigned count, cap;
-	bool patches;
+	bool patches, bindings;
 	const struct cel_type *estimated; /* NULL: what programs may cost is not asked for */
 };
 

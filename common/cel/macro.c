@@ -190,6 +190,14 @@ static struct node *bind(struct expansion *e, const char *name, struct node *val
 	return fold(e, &loop);
 }
 
+static struct node *expand_bind(struct expansion *e) {
+	if (e->args[1]->kind != NODE_IDENT) {
+		issue_add(e->source, e->args[1]->at, "cel.bind() variable names must be simple identifiers");
+		return NULL;
+	}
+	return bind(e, e->args[1]->ident.name, e->args[2], e->args[3]);
+}
+
 static struct node *optional_map(struct expansion *e, bool flat) {
 	struct node *target = e->args[0];
 	if (e->args[1]->kind != NODE_IDENT) {
@@ -256,6 +264,10 @@ bool macro_expand(struct source *source, uint32_t at, const char *name, bool mem
 	struct expansion e = {source, at, args, count};
 	if (!member && count == 1 && strcmp(name, "has") == 0) {
 		*ret = expand_has(&e);
+		return true;
+	}
+	if (source->bindings && member && count == 4 && strcmp(name, "bind") == 0 && args[0]->kind == NODE_IDENT && strcmp(args[0]->ident.name, "cel") == 0) {
+		*ret = expand_bind(&e);
 		return true;
 	}
 	for (size_t i = 0; member && i < array_len(macros); i++)

@@ -98,7 +98,7 @@ static const char *kind_name(const struct cel_type *type) {
 		[CEL_ERROR] = "!error!", [CEL_DYN] = "dyn", [CEL_NULL] = "null", [CEL_BOOL] = "bool", [CEL_INT] = "int", [CEL_UINT] = "uint", [CEL_DOUBLE] = "double", [CEL_STRING] = "string", [CEL_BYTES] = "bytes", [CEL_LIST] = "list", [CEL_MAP] = "map",
 		[CEL_TIMESTAMP] = "timestamp", [CEL_DURATION] = "duration", [CEL_TYPE] = "type", [CEL_OPTIONAL] = "optional_type",
 	};
-	return type->kind < array_len(names) && names[type->kind] ? names[type->kind] : str_or(type->name, "");
+	return type->kind < array_len(names) && names[type->kind] && !(type->kind == CEL_DYN && type->name) ? names[type->kind] : str_or(type->name, "");
 }
 
 static void append(const struct cel_type *type, bool full, struct buf *out) {

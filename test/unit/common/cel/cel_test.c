@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "common/cel/device.h"
 #include "common/cel/internal.h"
 #include "test/unit/common/cel/cases.h"
 
@@ -435,6 +436,98 @@ static void test_estimates(void **state) {
 	cel_env_free(env);
 }
 
+/* What may be said of devices, what it costs at most and what it comes to. */
+static void test_devices(void **state) {
+	static const struct {
+		const char *expression;
+		uint64_t cost;
+		const char *mistake;
+	} rows[] = {
+		{"true", 0, NULL},
+		{"1", 0, "must evaluate to bool or the unknown type, not int"},
+		{"dyn(true)", 0, "must evaluate to bool or the unknown type, not dyn"},
+		{"?!", 0, "compilation failed: ERROR: <input>:1:1: Syntax error"},
+		{"", 0, "compilation failed: ERROR: <input>:1:1: Syntax error"},
+		{"device.nothing == 1", 0, "compilation failed: ERROR: <input>:1:7: undefined field 'nothing'"},
+		{"device.capacity[\"a\"].b", 0, "must evaluate to bool or the unknown type, not kubernetes.Quantity"},
+		{"cel.bind(1, 2, true)", 0, "cel.bind() variable names must be simple identifiers"},
+		{"device.attributes[\"no\"].no.isGreaterThan(quantity(\"0\"))", 6, NULL},
+		{"\"no\" in device.attributes", 3, NULL},
+		{"device.driver == \"\"", 2, NULL},
+		{"device.driver == \"dra.example.com\"", 4, NULL},
+		{"device.attributes[\"dra.example.com\"].name", 4, NULL},
+		{"device.attributes[\"dra.example.com\"][\"name\"]", 4, NULL},
+		{"cel.bind(dra, device.attributes[\"dra.example.com\"], dra.name)", 15, NULL},
+		{"device.attributes[\"dra.example.com\"].name > 0", 5, NULL},
+		{"device.attributes[\"dra.example.com\"].name == \"fish\"", 5, NULL},
+		{"device.attributes[\"dra.example.com\"].name.isGreaterThan(semver(\"0.0.1\"))", 6, NULL},
+		{"device.attributes[\"dra.example.com\"].name.isGreaterThan(semver(\"v0.0.1\", true)) && isSemver(\"v1.0.0\", true)", 7, NULL},
+		{"device.capacity[\"dra.example.com\"].name.isGreaterThan(quantity(\"1Ki\"))", 6, NULL},
+		{"\"name\" in device.capacity[\"dra.example.com\"] && device.capacity[\"dra.example.com\"].name.isGreaterThan(quantity(\"1Ki\"))", 10, NULL},
+		{"device.attributes[\"d.e\"].a && device.attributes[\"d.e\"].b && device.attributes[\"d.e\"].c", 12, NULL},
+		{"device.attributes.exists_one(x, x == \"dra.example.com\")", 164, NULL},
+		{"device.attributes[\"dra.example.com\"].exists_one(x, x == \"services\")", 133, NULL},
+		{"device.attributes[\"dra.example.com\"].services.split(\"example\").size() >= 2", 19, NULL},
+		{"device.attributes[\"dra.example.com\"].services.matches(\"[^a]?sym\")", 18, NULL},
+		{"device.capacity.exists_one(x, x == \"dra.example.com\")", 164, NULL},
+		{"device.allowMultipleAllocations == true", 3, NULL},
+		{"[1, 2, 3, 4, 5, 6, 7, 8, 9, 10].all(x, [1, 2, 3, 4, 5, 6, 7, 8, 9, 10].all(y, [1, 2, 3, 4, 5, 6, 7, 8, 9, 10].all(z, [1, 2, 3, 4, 5, 6, 7, 8, 9, 10].all(z2, [1, 2, 3, 4, 5, 6, 7, 8, 9, "
+		 "10].all(z3, [1, 2, 3, 4, 5, 6, 7, 8, 9, 10].all(z4, [1, 2, 3, 4, 5, 6, 7, 8, 9, 10].all(z5, int('1'.find('[0-9]*')) < 100)))))))", 85555551, NULL},
+	};
+	(void)state;
+	for (size_t i = 0; i < array_len(rows); i++) {
+		autocel struct cel_program *program = NULL;
+		autoerror struct error err = {0};
+		int r = device_expression_compile(rows[i].expression, &program, &err);
+		if (rows[i].mistake) {
+			assert_true(r < 0);
+			if (!strstr(error_message(&err), rows[i].mistake))
+				fail_msg("%s: %s", rows[i].expression, error_message(&err));
+		} else if (r < 0) {
+			fail_msg("%s: %s", rows[i].expression, error_message(&err));
+		} else if (cel_program_max_cost(program) != rows[i].cost) {
+			fail_msg("%s: %llu", rows[i].expression, (unsigned long long)cel_program_max_cost(program));
+		}
+	}
+}
+
+/* A name given to a value: what it stands for, where it is not seen, and where it cannot be. */
+static void test_bindings(void **state) {
+	static const struct {
+		const char *expression, *json;
+	} rows[] = {
+		{"cel.bind(a, 'hello', cel.bind(b, 'world', a + b + b + a))", "\"helloworldworldhello\""},
+		{"cel.bind(a, 1, a + 1) + cel.bind(a, 10, a)", "12"},
+		{"cel.bind(a, 1, cel.bind(a, a + 1, a))", "2"},
+		{"cel.bind(v, [1, 2], [2, 3].exists(e, e in v))", "true"},
+		{"[1, 2].map(x, cel.bind(y, x * 2, y + x))", "[3,6]"},
+		{"cel.bind(m, {'a': 1}, m.a)", "1"},
+	};
+	(void)state;
+	struct cel_env *env = cel_env_new(), *without = cel_env_new();
+	cel_env_allow_bindings(env);
+	for (size_t i = 0; i < array_len(rows); i++) {
+		autocel struct cel_program *program = NULL;
+		autorun struct cel_run *run = cel_run_new(CEL_REQUEST_BUDGET);
+		autoerror struct error err = {0};
+		struct cel_value value;
+		if (cel_compile(env, rows[i].expression, &program, &err) < 0 || cel_evaluate(program, run, NULL, 0, &value, &err) < 0)
+			fail_msg("%s: %s", rows[i].expression, error_message(&err));
+		json_t *json = cel_to_json(&value);
+		autofree char *text = json_dumps(json, JSON_COMPACT | JSON_ENCODE_ANY);
+		assert_string_equal(text, rows[i].json);
+		json_decref(json);
+	}
+	autocel struct cel_program *program = NULL;
+	autoerror struct error err = {0};
+	assert_true(cel_compile(env, "cel.bind(a, 1, true) && a == 1", &program, &err) < 0);
+	assert_non_null(strstr(error_message(&err), "undeclared reference to 'a'"));
+	assert_true(cel_compile(without, "cel.bind(a, 1, true)", &program, &err) < 0);
+	assert_non_null(strstr(error_message(&err), "undeclared reference to 'cel'"));
+	cel_env_free(env);
+	cel_env_free(without);
+}
+
 static void test_patches(void **state) {
 	static const struct {
 		const char *expression, *json;
@@ -471,7 +564,7 @@ static void test_patches(void **state) {
 
 int main(void) {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_cases), cmocka_unit_test(test_nesting), cmocka_unit_test(test_length), cmocka_unit_test(test_budget), cmocka_unit_test(test_objects), cmocka_unit_test(test_lazy), cmocka_unit_test(test_authorizer), cmocka_unit_test(test_estimates), cmocka_unit_test(test_patches),
+		cmocka_unit_test(test_cases), cmocka_unit_test(test_nesting), cmocka_unit_test(test_length), cmocka_unit_test(test_budget), cmocka_unit_test(test_objects), cmocka_unit_test(test_lazy), cmocka_unit_test(test_authorizer), cmocka_unit_test(test_estimates), cmocka_unit_test(test_devices), cmocka_unit_test(test_bindings), cmocka_unit_test(test_patches),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
