@@ -4,7 +4,9 @@
 #include "apiserver/authz/authz.h"
 #include "apiserver/webhook/webhook.h"
 #include "api/meta_v1.h"
+#include "common/base/clock.h"
 #include "common/base/log.h"
+#include "common/base/metrics.h"
 
 const struct admission_plugin *const admission_plugins[] = {
 	&admission_namespace_lifecycle,
@@ -28,6 +30,29 @@ const struct admission_plugin *const admission_plugins[] = {
 	&admission_resource_quota, /* last: what it counts is then sure to be admitted */
 };
 const size_t admission_plugin_count = array_len(admission_plugins);
+
+static const double seconds[] = {0.005, 0.025, 0.1, 0.5, 1.0, 2.5, 0};
+static struct metric metrics[] = {
+	{.name = "apiserver_admission_controller_admission_duration_seconds", .help = "Admission controller latency histogram in seconds, identified by name and broken out for each operation and API resource and type (validate or admit).", .kind = METRIC_HISTOGRAM,
+	 .labels = (const char *const[]){"name", "type", "operation", "rejected", NULL}, .buckets = seconds},
+};
+
+__attribute__((constructor)) static void register_metrics(void) {
+	metrics_register(metrics, array_len(metrics));
+}
+
+/* Of a plugin that has answered at once; what others were asked for has metrics of its own. */
+static void measure(size_t plugin, bool mutate, enum write_operation operation, bool rejected, int64_t ns) {
+	static struct metric_series *known[array_len(admission_plugins)][2][4][2]; /* atomic */
+	static const char *const operations[] = {"CREATE", "UPDATE", "DELETE", "CONNECT"};
+	unsigned which = (unsigned)__builtin_ctz((unsigned)operation);
+	struct metric_series **place = &known[plugin][mutate][which][rejected], *series = __atomic_load_n(place, __ATOMIC_ACQUIRE);
+	if (!series) {
+		series = metric_label(&metrics[0], admission_plugins[plugin]->name, mutate ? "admit" : "validate", operations[which], rejected ? "true" : "false");
+		__atomic_store_n(place, series, __ATOMIC_RELEASE);
+	}
+	metric_observe(series, (double)ns / NSEC_PER_SEC);
+}
 
 bool admission_is(const struct write *w, const char *group, const char *plural, const char *subresource) {
 	return strcmp(w->resource->api->plural, plural) == 0 && strcmp(resource_group(w->resource), group) == 0 && str_equal(w->subresource, subresource);
@@ -102,6 +127,8 @@ int admission_run(struct write *w, bool mutate, struct error *err) {
 		if (!hook || !(plugin->operations & operation) || (plugin->hook && w->skip_hooks) || (body_alone && !plugin->bodies) || disabled(w->r->server, plugin))
 			continue;
 		struct before before = remember(w, plugin, mutate);
+		size_t which = w->next_plugin - 1;
+		int64_t began = clock_monotonic_ns();
 		int rc = hook(w, err);
 		if (rc != REQUEST_TAKEN && asks_lacking(&w->asks)) {
 			restore(w, &before);
@@ -109,6 +136,8 @@ int admission_run(struct write *w, bool mutate, struct error *err) {
 			asks_start(&w->asks, on_answered, w);
 			return REQUEST_TAKEN;
 		}
+		if (rc != REQUEST_TAKEN)
+			measure(which, mutate, operation, rc < 0, clock_monotonic_ns() - began); /* a write that was taken may be gone */
 		api_unref(before.object);
 		if (rc)
 			return rc;

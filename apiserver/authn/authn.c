@@ -8,6 +8,8 @@
 #include "apiserver/request/steps.h"
 #include "api/core_v1.h"
 #include "api/meta_v1.h"
+#include "apiserver/request/metrics.h"
+#include "common/base/clock.h"
 #include "common/base/file.h"
 #include "common/base/random.h"
 
@@ -348,7 +350,7 @@ static bool may_be_anonymous(const struct request *r) {
 	return may;
 }
 
-int step_authenticate(struct request *r, struct error *err) {
+static int authenticate(struct request *r, enum authentication_result *ret_result, struct error *err) {
 	const struct http_peer_cert *cert = http_peer_certificate(r->http);
 	struct user *user = NULL;
 	if (cert && !str_empty(cert->common_name)) {
@@ -359,6 +361,8 @@ int step_authenticate(struct request *r, struct error *err) {
 			user = certificate_user(r, cert);
 		if (!user)
 			return unauthorized(r, err);
+		request_metrics_certificate(cert->not_after - clock_wall().sec);
+		*ret_result = AUTHENTICATION_SUCCESS;
 		r->user = user;
 		return 0;
 	}
@@ -368,8 +372,11 @@ int step_authenticate(struct request *r, struct error *err) {
 		int rc = authn_token(r->server->authn, token, NULL, r->arena, &r->asks, &user, NULL, &why);
 		if (asks_lacking(&r->asks))
 			return 0;
-		if (rc != 1)
+		if (rc != 1) {
+			*ret_result = rc < 0 ? AUTHENTICATION_ERROR : AUTHENTICATION_FAILURE;
 			return unauthorized(r, err);
+		}
+		*ret_result = AUTHENTICATION_SUCCESS;
 		r->user = user;
 		return 0;
 	}
@@ -378,6 +385,18 @@ int step_authenticate(struct request *r, struct error *err) {
 		return unauthorized(r, err);
 	static const char *const groups[] = {"system:unauthenticated", NULL};
 	static const struct user anonymous = {.name = "system:anonymous", .groups = groups};
+	*ret_result = AUTHENTICATION_SUCCESS;
 	r->user = &anonymous;
 	return 0;
+}
+
+int step_authenticate(struct request *r, struct error *err) {
+	enum authentication_result result = AUTHENTICATION_FAILURE;
+	int64_t began = clock_monotonic_ns();
+	int rc = authenticate(r, &result, err);
+	/* Somebody else is asked first: it runs again then. */
+	if (rc == 0 && asks_lacking(&r->asks))
+		return 0;
+	request_metrics_authenticated(result, rc < 0 ? "" : r->user->name, clock_monotonic_ns() - began);
+	return rc;
 }

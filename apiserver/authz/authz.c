@@ -3,8 +3,10 @@
 #include "apiserver/audit/audit.h"
 #include "apiserver/authz/configuration.h"
 #include "apiserver/authz/modes.h"
+#include "apiserver/request/metrics.h"
 #include "apiserver/request/steps.h"
 #include "apiserver/timers.h"
+#include "common/base/clock.h"
 #include "common/base/file_watch.h"
 #include "common/base/log.h"
 #include "common/base/metrics.h"
@@ -355,9 +357,12 @@ int step_authorize(struct request *r, struct error *err) {
 		a.label_selector = http_query(r->http, "labelSelector");
 	}
 	const char *reason;
-	bool allowed = authz_decide(r->server->authz, &a, &r->asks, r->arena, &reason) == AUTHZ_ALLOW;
+	int64_t began = clock_monotonic_ns();
+	enum authz_decision decision = authz_decide(r->server->authz, &a, &r->asks, r->arena, &reason);
 	if (asks_lacking(&r->asks))
 		return 0;
+	bool allowed = decision == AUTHZ_ALLOW;
+	request_metrics_authorized(allowed ? AUTHORIZATION_ALLOWED : decision == AUTHZ_NO_OPINION ? AUTHORIZATION_NO_OPINION : AUTHORIZATION_DENIED, clock_monotonic_ns() - began);
 	audit_decision(r, allowed, reason);
 	if (allowed)
 		return 0;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "apiserver/flow/internal.h"
 #include "apiserver/flow/match.h"
+#include "apiserver/request/metrics.h"
 #include "apiserver/request/steps.h"
 #include "apiserver/timers.h"
 #include "apiserver/worker.h"
@@ -127,6 +128,7 @@ static void *run_ready(void *arg) {
 		struct flow_request *fr = (struct flow_request *)queued;
 		metric_add(fr->schema->dispatched, 1);
 		flow_metrics_waited(fr->schema, queued->started - queued->arrived, true);
+		request_metrics_waited(fr->r, queued->started - queued->arrived);
 		request_continue(fr->r);
 		pthread_mutex_lock(&flow->ready_lock);
 	}
@@ -143,6 +145,7 @@ static int refuse(struct request *r, const char *reason) {
 	flow_config_unref(fr->config);
 	http_add_header(r->http, "Retry-After", "1");
 	http_add_header(r->http, "X-Content-Type-Options", "nosniff");
+	request_metrics_terminated(r, 429);
 	request_respond_text(r, 429, "Too many requests, please try again later.\n");
 	return REQUEST_TAKEN;
 }

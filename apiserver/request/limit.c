@@ -3,21 +3,9 @@
 #include "apiserver/audit/audit.h"
 #include "apiserver/flow/flow.h"
 #include "apiserver/memory.h"
+#include "apiserver/request/metrics.h"
 #include "apiserver/request/steps.h"
 #include "common/base/log.h"
-#include "common/base/metrics.h"
-
-static const char *const request_labels[] = {"verb", "group", "version", "resource", "subresource", "code", NULL};
-static const char *const duration_labels[] = {"verb", "resource", NULL};
-static const double duration_buckets[] = {0.005, 0.025, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1, 1.25, 1.5, 2, 3, 4, 5, 6, 8, 10, 15, 20, 30, 45, 60, 0};
-static struct metric metrics[] = {
-	{.name = "apiserver_request_total", .help = "Counter of apiserver requests broken out for each verb, group, version, resource and HTTP response code.", .kind = METRIC_COUNTER, .labels = request_labels},
-	{.name = "apiserver_request_duration_seconds", .help = "Response latency distribution in seconds for each verb and resource.", .kind = METRIC_HISTOGRAM, .labels = duration_labels, .buckets = duration_buckets},
-};
-
-__attribute__((constructor)) static void register_metrics(void) {
-	metrics_register(metrics, array_len(metrics));
-}
 
 /* Streams last; they are not counted against the limits. */
 bool request_is_long(const struct request *r) {
@@ -90,6 +78,7 @@ static int limit_inflight(struct request *r, struct error *err) {
 	if (max == 0 || now <= max || (r->user && user_in_group(r->user, "system:masters")))
 		return 0;
 	http_add_header(r->http, "Retry-After", "1");
+	request_metrics_terminated(r, 429);
 	request_respond_text(r, 429, "Too many requests, please try again later.\n");
 	return REQUEST_TAKEN;
 }
@@ -97,6 +86,7 @@ static int limit_inflight(struct request *r, struct error *err) {
 int step_limit(struct request *r, struct error *err) {
 	if (!memory_reserve(r)) {
 		http_add_header(r->http, "Retry-After", "1");
+		request_metrics_terminated(r, 429);
 		request_respond_text(r, 429, "Too many requests, please try again later.\n");
 		return REQUEST_TAKEN;
 	}
@@ -118,14 +108,8 @@ void request_finished(struct request *r, int code) {
 	r->counted_read = r->counted_write = false;
 	flow_release(r);
 	audit_finished(r, code);
-	/* Only names of our own become labels: a client's words would make series without end. */
-	bool known = r->resource != NULL;
-	char code_text[] = {(char)('0' + code / 100 % 10), (char)('0' + code / 10 % 10), (char)('0' + code % 10), '\0'};
-	const char *resource = known ? r->resource->api->plural : "";
-	metric_add(metric_label(&metrics[0], str_or(r->verb, ""), known ? r->group : "", known ? r->version : "", resource, r->sub ? r->sub->name : "", code_text), 1);
 	int64_t took = clock_monotonic_ns() - r->started_ns;
-	if (!request_is_long(r))
-		metric_observe(metric_label(&metrics[1], str_or(r->verb, ""), resource), (double)took / 1e9);
+	request_metrics_count(r, code, took);
 	log_debug(3, "request", LOG_STR("method", r->method), LOG_STR("path", r->path), LOG_INT("code", code), LOG_INT("us", took / 1000),
 		  LOG_STR("user", r->user ? r->user->name : ""), LOG_STR("agent", http_header(r->http, "User-Agent")));
 	log_debug(6, "query", LOG_STR("path", r->path), LOG_STR("query", http_query_string(r->http)));

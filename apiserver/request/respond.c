@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Answers of single objects. Lists and watches have their own ways (rest/list.c, rest/watch.c). */
 #include "apiserver/audit/audit.h"
+#include "apiserver/request/metrics.h"
 #include "apiserver/request/request.h"
 #include "apiserver/request/render.h"
 #include "apiserver/request/steps.h"
@@ -40,6 +41,7 @@ void request_add_warnings(struct request *r) {
 
 static void respond_bytes(struct request *r, int code, const char *content_type, struct bytes *bytes) {
 	request_add_warnings(r);
+	request_metrics_size(r, bytes->len);
 	request_finished(r, code);
 	request_respond_large(r, code, content_type, bytes);
 }
@@ -83,6 +85,7 @@ void request_respond_status(struct request *r, int code, const char *json, size_
 }
 
 void request_respond_text(struct request *r, int code, const char *text) {
+	request_metrics_size(r, strlen(text));
 	request_finished(r, code);
 	http_respond(r->http, code, "text/plain; charset=utf-8", text, strlen(text));
 }

@@ -8,6 +8,7 @@
 #include "apiserver/rest/query.h"
 #include "apiserver/rest/write.h"
 #include "apiserver/custom/custom.h"
+#include "apiserver/request/metrics.h"
 #include "apiserver/request/steps.h"
 #include "apiserver/webhook/convert.h"
 #include "common/api/yaml.h"
@@ -199,6 +200,7 @@ static void respond_protobuf(struct request *r, struct list_stream *s, const str
 	append_field(&out, 4, "", 0);
 	stream_free(s);
 	request_add_warnings(r);
+	request_metrics_size(r, out.len);
 	request_finished(r, 200);
 	struct bytes *bytes = buf_to_bytes(&out);
 	request_respond_large(r, 200, PROTOBUF_TYPE, bytes);
@@ -239,6 +241,7 @@ static void respond_stream(struct request *r, struct list_stream *s, const struc
 	}
 	int64_t total = total_length(s);
 	request_add_warnings(r);
+	request_metrics_size(r, total > 0 ? (size_t)total : 0);
 	request_finished(r, 200);
 	request_respond_pull(r, 200, "application/json", total, stream_next, stream_free, s);
 }

@@ -51,7 +51,8 @@ struct watcher {
 	struct http_stream *stream;   /* or, over a WebSocket: */
 	struct watch_socket *socket;
 	struct timer *deadline, *bookmarks;
-	struct metric_series *open;
+	struct metric_series *open, *events_sent, *event_sizes, *initial_took;
+	int64_t began; /* monotonic */
 	int64_t lull_ns; /* 0: each event is sent as it comes */
 
 	pthread_mutex_t lock; /* guards what follows against the phases' threads; never held while calling the store */
@@ -74,6 +75,11 @@ struct watcher {
 static struct metric metrics[] = {
 	{.name = "apiserver_longrunning_requests", .help = "Gauge of all active long-running apiserver requests broken out by verb, group, version, resource, scope and component. Not all requests are tracked this way.", .kind = METRIC_GAUGE,
 	 .labels = (const char *const[]){"verb", "group", "version", "resource", "subresource", "scope", "component", NULL}},
+	{.name = "apiserver_watch_events_total", .help = "Number of events sent in watch clients", .kind = METRIC_COUNTER, .labels = (const char *const[]){"group", "version", "resource", NULL}},
+	{.name = "apiserver_watch_events_sizes", .help = "Watch event size distribution in bytes", .kind = METRIC_HISTOGRAM, .labels = (const char *const[]){"group", "version", "resource", NULL},
+	 .buckets = (const double[]){1024, 2048, 4096, 8192, 16384, 32768, 65536, 131072, 0}},
+	{.name = "apiserver_watch_list_duration_seconds", .help = "Response latency distribution in seconds for watch list requests broken by group, version, resource and scope.", .kind = METRIC_HISTOGRAM,
+	 .labels = (const char *const[]){"group", "version", "resource", "scope", NULL}, .buckets = (const double[]){0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1, 2, 4, 6, 8, 10, 15, 20, 30, 45, 60, 0}},
 };
 
 __attribute__((constructor)) static void register_metrics(void) {
@@ -245,6 +251,11 @@ static struct bytes *shared_frame(const char *type, struct entry *entry) {
 	return made;
 }
 
+static void count_event(const struct watcher *w, const struct bytes *frame) {
+	metric_add(w->events_sent, 1);
+	metric_observe(w->event_sizes, (double)frame->len);
+}
+
 static bool send_entry(struct watcher *w, const char *type, struct entry *entry) {
 	autobytes struct bytes *out = NULL;
 	if (render_is_identity(&w->render)) {
@@ -257,6 +268,7 @@ static bool send_entry(struct watcher *w, const char *type, struct entry *entry)
 		out = frame(&w->render, type, object->data, object->len);
 	}
 	w->sent_revision = entry->resource_version;
+	count_event(w, out);
 	return out_send(w, out);
 }
 
@@ -284,6 +296,7 @@ static bool send_left(struct watcher *w, struct entry *previous, uint64_t revisi
 	if (render_is_identity(&w->render)) {
 		autobytes struct bytes *framed = frame(&w->render, "DELETED", bytes->data, bytes->len);
 		w->sent_revision = revision;
+		count_event(w, framed);
 		return out_send(w, framed);
 	}
 	return send_entry(w, "DELETED", &moved);
@@ -508,8 +521,11 @@ static void pump_initial(struct watcher *w) {
 		}
 		struct snapshot *initial = take_ptr(w->initial);
 		uint64_t revision = initial->revision;
-		if (w->query->send_initial_events && w->query->allow_bookmarks)
-			send_bookmark(w, revision, true);
+		if (w->query->send_initial_events) {
+			metric_observe(w->initial_took, (double)(clock_monotonic_ns() - w->began) / NSEC_PER_SEC);
+			if (w->query->allow_bookmarks)
+				send_bookmark(w, revision, true);
+		}
 		pthread_mutex_unlock(&w->lock);
 		snapshot_unref(initial);
 		go_live(w, revision);
@@ -596,6 +612,10 @@ static void start_from(struct request *r, struct list_query *query, struct snaps
 	list_init(&w->batch);
 	w->open = metric_label(&metrics[0], "WATCH", r->group, r->version, r->plural, "", r->selected_name ? "resource" : str_empty(r->ns) ? "cluster" : "namespace", "apiserver");
 	metric_add(w->open, 1);
+	w->events_sent = metric_label(&metrics[1], r->group, r->version, r->plural);
+	w->event_sizes = metric_label(&metrics[2], r->group, r->version, r->plural);
+	w->initial_took = metric_label(&metrics[3], r->group, r->version, r->plural, r->selected_name ? "resource" : str_empty(r->ns) ? "cluster" : "namespace");
+	w->began = r->started_ns;
 	pthread_mutex_init(&w->lock, NULL);
 	struct timers *timers = r->server->timers;
 	int64_t timeout = watch_timeout(r, query);

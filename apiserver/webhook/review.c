@@ -3,6 +3,7 @@
 #include "apiserver/webhook/webhook.h"
 #include "apiserver/admission/admission.h"
 #include "apiserver/audit/audit.h"
+#include "apiserver/request/metrics.h"
 #include "api/admission_v1.h"
 #include "common/base/metrics.h"
 #include "common/base/random.h"
@@ -37,7 +38,9 @@ void webhook_observe(const struct webhook_call *call, const char *operation, enu
 	/* As Kubernetes has it: all codes past 600 are one. */
 	char text[16];
 	snprintf(text, sizeof(text), "%d", code > 600 ? 600 : code);
-	metric_observe(metric_label(&metrics[0], name, operation, rejected ? "true" : "false", type), (double)(clock_monotonic_ns() - call->started_ns) / (double)NSEC_PER_SEC);
+	int64_t took = clock_monotonic_ns() - call->started_ns;
+	metric_observe(metric_label(&metrics[0], name, operation, rejected ? "true" : "false", type), (double)took / (double)NSEC_PER_SEC);
+	request_metrics_asked(call->w->r, took, call->mutating);
 	if (rejected)
 		metric_add(metric_label(&metrics[1], end == WEBHOOK_REJECTED ? "no_error" : end == WEBHOOK_FAILED ? "calling_webhook_error" : "apiserver_internal_error", name, operation, text, type), 1);
 	metric_add(metric_label(&metrics[2], text, name, operation, rejected ? "true" : "false", type), 1);

@@ -11,6 +11,7 @@
 #include "common/http/inject.h"
 
 #include "common/base/clock.h"
+#include "common/base/metrics.h"
 
 #include <errno.h>
 #include <netinet/in.h>
@@ -193,6 +194,15 @@ void conn_start(struct io_thread *thread, int sock, const struct sockaddr_storag
 	thread_post(thread, &conn->post);
 }
 
+static struct metric metrics[] = {
+	{.name = "apiserver_tls_handshake_errors_total", .help = "Number of requests dropped with a TLS handshake error", .kind = METRIC_COUNTER},
+};
+
+__attribute__((constructor)) static void register_metrics(void)
+{
+	metrics_register(metrics, array_len(metrics));
+}
+
 /* True once it is over and well. */
 static bool handshake(struct http_conn *conn)
 {
@@ -211,6 +221,7 @@ static bool handshake(struct http_conn *conn)
 		int level, alert = gnutls_error_to_alert(rc, &level);
 		if (alert >= 0)
 			gnutls_alert_send(conn->tls, level, alert);
+		metric_add(metric_label(&metrics[0]), 1);
 		conn_close(conn);
 		return false;
 	}

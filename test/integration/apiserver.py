@@ -4,7 +4,7 @@
 
 usage: test/integration/apiserver.py BUILD_DIR     prints "N passed, N failed"; exit status 1 where one failed
 """
-import http.client, json, os, socket, ssl, sys
+import http.client, json, os, re, socket, ssl, sys
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "lib"))
 from servers import Api, Watch, check, run, wait_for
 
@@ -428,6 +428,48 @@ def refused_as_too_large(api):
         return False
 
 
+def samples(api):
+    """Of /metrics: name -> [(labels, value)]."""
+    out = {}
+    for line in api.call("GET", "/metrics")[1].splitlines():
+        m = re.match(r"([a-z_0-9]+)(?:\{(.*)\})? (\S+)$", line)
+        if m and not line.startswith("#"):
+            out.setdefault(m.group(1), []).append((dict(re.findall(r'([a-z_]+)="([^"]*)"', m.group(2) or "")), float(m.group(3))))
+    return out
+
+
+def check_metrics(api):
+    """What of requests is counted, under which labels: dashboards ask for them."""
+    path = "/api/v1/namespaces/default/configmaps"
+    before = samples(api)
+    for method, at, body, ctype in (("POST", path, {"metadata": {"name": "counted"}}, "application/json"), ("GET", path + "/counted", None, ""), ("GET", path, None, ""), ("GET", "/api/v1/configmaps", None, ""),
+                                    ("PATCH", path + "/counted", {"data": {"a": "b"}}, "application/merge-patch+json"), ("PUT", path + "/counted?dryRun=All", {"metadata": {"name": "counted"}}, "application/json"),
+                                    ("PATCH", path + "/counted?fieldManager=m&force=true", {"apiVersion": "v1", "kind": "ConfigMap", "data": {"a": "c"}}, "application/apply-patch+yaml"), ("DELETE", path + "/counted", None, ""),
+                                    ("GET", path + "/counted", None, "")):
+        api.call(method, at, body, ctype)
+    w = Watch(api, path + "?watch=1&sendInitialEvents=true&allowWatchBookmarks=true&resourceVersionMatch=NotOlderThan")
+    w.wait(1)
+    w.close()
+    Api(api.port, "wrong").call("GET", path)
+    after = samples(api)
+
+    def grown(metric, **labels):
+        value = lambda s: sum(v for l, v in s.get(metric, []) if all(l.get(k) == x for k, x in labels.items()))
+        return value(after) - value(before)
+    of = dict(group="", version="v1", resource="configmaps", subresource="", component="apiserver")
+    for verb, scope, code, dry in (("POST", "resource", "201", ""), ("GET", "resource", "200", ""), ("LIST", "namespace", "200", ""), ("LIST", "cluster", "200", ""), ("PATCH", "resource", "200", ""), ("PUT", "resource", "200", "All"),
+                                   ("APPLY", "resource", "200", ""), ("DELETE", "resource", "200", ""), ("GET", "resource", "404", ""), ("WATCH", "namespace", "200", "")):
+        check("counted %s %s %s" % (verb, scope, code), grown("apiserver_request_total", verb=verb, scope=scope, code=code, dry_run=dry, **of) == 1, after.get("apiserver_request_total"))
+    check("labels", set(after["apiserver_request_total"][0][0]) == {"verb", "dry_run", "group", "version", "resource", "subresource", "scope", "component", "code"})
+    check("how long", grown("apiserver_request_duration_seconds_count", verb="LIST", scope="cluster", dry_run="", **of) == 1 and grown("apiserver_request_sli_duration_seconds_count", verb="LIST", scope="cluster", **of) == 1)
+    check("not of what only tries", grown("apiserver_request_sli_duration_seconds_count", verb="PUT", **of) == 0 and grown("apiserver_request_duration_seconds_count", verb="PUT", dry_run="All", **of) == 1)
+    check("how large", grown("apiserver_response_sizes_count", verb="GET", **of) == 2 and grown("apiserver_response_sizes_sum", verb="LIST", scope="namespace", **of) > 50)
+    check("events", grown("apiserver_watch_events_total", resource="configmaps") >= 0 and grown("apiserver_watch_list_duration_seconds_count", resource="configmaps", scope="namespace") == 1)
+    check("who", grown("authentication_attempts", result="success") >= 10 and sum(grown("authentication_attempts", result=x) for x in ("failure", "error")) == 1 and grown("authenticated_user_requests", username="admin") >= 10)
+    check("whether", grown("authorization_attempts_total", result="allowed") >= 10 and grown("authorization_duration_seconds_count", result="allowed") >= 10)
+    check("admission", grown("apiserver_admission_controller_admission_duration_seconds_count", name="NamespaceLifecycle", operation="CREATE", type="admit", rejected="false") >= 1)
+
+
 def test_discovery(api):
     s, o, _ = api.call("GET", "/apis")
     check("groups", o["kind"] == "APIGroupList" and any(g["name"] == "apps" for g in o["groups"]), o)
@@ -450,7 +492,7 @@ def test_discovery(api):
     for path, code in (("/healthz/", 404), ("/livez/none", 404), ("/livez/autoregister-completion", 200), ("/readyz/poststarthook/rbac/bootstrap-roles", 200)):
         check(path, api.call("GET", path)[0] == code)
     check("whatever the method", api.call("POST", "/healthz")[:2] == (200, "ok") and api.call("HEAD", "/version")[0] == 405)
-    check("metrics", "apiserver_request_total" in api.call("GET", "/metrics")[1])
+    check_metrics(api)
     slis = api.call("GET", "/metrics/slis")[1]
     check("health as metrics", 'kubernetes_healthcheck{name="etcd",type="livez"} 1\n' in slis and 'kubernetes_healthchecks_total{name="ping",status="success",type="readyz"} ' in slis, slis)
     check("what runs", "apiserver statusz" in api.call("GET", "/statusz", headers={"Accept": "text/plain"})[1])
