@@ -85,11 +85,13 @@ json_t *typed_merge(struct field_schema s, json_t *live, json_t *config) {
 }
 
 /*
- * True where the element must go: it was claimed (a declared field is claimed with anything in it), and nobody claims it or
- * anything in it now.
+ * True where the element must go: it was claimed, and nobody claims it now. A declared field is claimed with anything in it; an item of a list or an entry of a map
+ * only by itself: who owns no more than something in it does not keep it.
  */
 static bool is_orphan(json_t *last, json_t *managed, bool named) {
-	return last && !managed && (named || field_set_has_self(last));
+	if (named)
+		return last && !managed;
+	return last && field_set_has_self(last) && !(managed && field_set_has_self(managed));
 }
 
 static void prune_members(struct field_schema s, json_t *value, json_t *last, json_t *managed) {

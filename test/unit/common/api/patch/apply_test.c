@@ -330,6 +330,25 @@ static void test_keyed_lists(void **state) {
 	json_decref(d);
 }
 
+/* Who owns no more than something in an item does not keep it: it goes with who owns the item itself. */
+static void test_items_of_others(void **state) {
+	struct managed_options a = {.type = &apps_v1_deployment_type, .api_version = "apps/v1", .manager = "a"}, b = a;
+	b.manager = "b";
+	json_t *d = apply(&a, NULL, "{" DEPLOYMENT ",\"spec\":{\"template\":{\"spec\":{\"containers\":[{\"name\":\"x\",\"image\":\"1\"},{\"name\":\"y\",\"image\":\"1\"}]}}}}");
+	json_t *changed = json_deep_copy(d);
+	json_t *containers = json_object_get(json_object_get(json_object_get(json_object_get(changed, "spec"), "template"), "spec"), "containers");
+	json_object_set_new(json_array_get(containers, 0), "tty", json_true());
+	autofree char *text = json_dumps(changed, 0);
+	json_t *updated = update(&b, d, text);
+	json_decref(changed);
+	json_decref(d);
+	d = apply(&a, updated, "{" DEPLOYMENT ",\"spec\":{\"template\":{\"spec\":{\"containers\":[{\"name\":\"y\",\"image\":\"1\"}]}}}}");
+	check_equal(json_object_get(json_object_get(json_object_get(json_object_get(d, "spec"), "template"), "spec"), "containers"), "[{\"name\":\"y\",\"image\":\"1\"}]");
+	/* Nothing is left that b would own. */
+	assert_int_equal(owner_count(d), 1);
+	json_decref(d);
+}
+
 static void test_refusals(void **state) {
 	struct managed_options a = {.type = &apps_v1_deployment_type, .api_version = "apps/v1", .manager = "a"};
 	static const struct {
@@ -373,7 +392,7 @@ int main(void) {
 		cmocka_unit_test(test_create),
 		cmocka_unit_test(test_created_fields), cmocka_unit_test(test_updated_structs), cmocka_unit_test(test_updated_again), cmocka_unit_test(test_update_takes_over), cmocka_unit_test(test_apply),
 		cmocka_unit_test(test_from_client_side),
-		cmocka_unit_test(test_keyed_lists), cmocka_unit_test(test_refusals), cmocka_unit_test(test_custom_resource),
+		cmocka_unit_test(test_keyed_lists), cmocka_unit_test(test_items_of_others), cmocka_unit_test(test_refusals), cmocka_unit_test(test_custom_resource),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
