@@ -496,8 +496,6 @@ int discovery_version(struct request *r, struct error *err) {
 	if (rc < 0)
 		return rc;
 	bool core = strcmp(r->parts[0], "api") == 0;
-	if (strcmp(r->method, "HEAD") == 0 && r->part_count == (core ? 2 : 3))
-		return error_method_not_allowed(err);
 	autobuf struct buf out = BUF_INIT(MAX_BODY);
 	struct catalogue *c = catalogue_new(r->server);
 	bool found = false;
@@ -509,6 +507,9 @@ int discovery_version(struct request *r, struct error *err) {
 		found = *r->parts[1] && write_version(c, r->parts[1], r->parts[2], &out);
 	catalogue_free(c);
 	const char *group = core ? "" : r->parts[1];
+	/* A group is told whatever the method. */
+	if (found && strcmp(r->method, "GET") != 0 && r->part_count == (core ? 2 : 3))
+		return error_method_not_allowed(err);
 	if (found)
 		request_respond_encoded(r, 200, !core && r->part_count == 2 ? &meta_v1_api_group_type : &meta_v1_api_resource_list_type, out.data, out.len);
 	else if (r->part_count == (core ? 2 : 3) && registry_has_built_in_group(r->server->registry, group))
@@ -518,19 +519,34 @@ int discovery_version(struct request *r, struct error *err) {
 	return REQUEST_TAKEN;
 }
 
+static int compare_paths(const void *a, const void *b) {
+	return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
 int discovery_root(struct request *r, struct error *err) {
+	static const char *const own[] = {"/.well-known/openid-configuration", "/api", "/api/v1", "/apis", "/apis/", "/healthz", "/livez", "/metrics", "/openapi/v2", "/openapi/v3", "/openid/v1/jwks", "/readyz", "/version"};
 	struct catalogue *c = catalogue_new(r->server);
 	autobuf struct buf out = BUF_INIT(MAX_BODY);
-	buf_append_str(&out, "{\"paths\":[\"/.well-known/openid-configuration\",\"/api\",\"/api/v1\",\"/apis\",\"/apis/\"");
+	size_t count = array_len(own), cap = count;
+	for (size_t i = 0; i < c->len; i++)
+		cap += 1 + c->groups[i].len;
+	const char **paths = arena_calloc(r->arena, cap, sizeof(*paths));
+	memcpy(paths, own, sizeof(own));
 	for (size_t i = 0; i < c->len; i++) {
 		if (!*c->groups[i].group)
 			continue;
-		buf_printf(&out, ",\"/apis/%s\"", c->groups[i].group);
+		paths[count++] = arena_printf(r->arena, "/apis/%s", c->groups[i].group);
 		for (size_t v = 0; v < c->groups[i].len; v++)
-			buf_printf(&out, ",\"/apis/%s/%s\"", c->groups[i].group, c->groups[i].versions[v]->version);
+			paths[count++] = arena_printf(r->arena, "/apis/%s/%s", c->groups[i].group, c->groups[i].versions[v]->version);
 	}
-	buf_append_str(&out, ",\"/healthz\",\"/livez\",\"/metrics\",\"/openapi/v2\",\"/openapi/v3\",\"/openid/v1/jwks\",\"/readyz\",\"/version\"]}");
 	catalogue_free(c);
+	qsort(paths, count, sizeof(*paths), compare_paths);
+	buf_append_str(&out, "{\"paths\":[");
+	for (size_t i = 0; i < count; i++) {
+		buf_append_str(&out, i ? "," : "");
+		buf_append_json_string(&out, paths[i], strlen(paths[i]));
+	}
+	buf_append_str(&out, "]}");
 	r->accept.pretty = true;
 	request_respond_json(r, 200, out.data, out.len);
 	return REQUEST_TAKEN;

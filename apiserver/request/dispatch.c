@@ -24,6 +24,10 @@ static int page_not_found(struct request *r, struct error *err) {
 	return REQUEST_TAKEN;
 }
 
+static int not_served_here(struct request *r, struct error *err) {
+	return error_not_served(err);
+}
+
 static const struct path_row {
 	const char *path; /* a trailing * matches what follows */
 	int (*handle)(struct request *r, struct error *err);
@@ -35,13 +39,13 @@ static const struct path_row {
 	{"/metrics", metrics_handle, READ_ONLY}, {"/metrics/slis", slis_handle, ANY_METHOD},
 	{"/statusz", statusz_handle, ANY_METHOD}, {"/flagz", flagz_handle, ANY_METHOD},
 	{"/debug/api_priority_and_fairness/*", flow_debug, READ_ONLY},
-	{"/version", version_handle, GET_ONLY}, {"/version/", version_handle, GET_ONLY},
-	{"/api", discovery_api, GET_ONLY}, {"/api/", discovery_api, GET_ONLY},
+	{"/version", version_handle, GET_ONLY}, {"/version/", version_handle, GET_ONLY}, {"/version/*", not_served_here, ANY_METHOD},
+	{"/api", discovery_api, GET_ONLY}, {"/api/", discovery_api, GET_ONLY}, {"/api//", discovery_api, GET_ONLY},
 	{"/apis", discovery_apis, ANY_METHOD}, {"/apis/", discovery_apis, ANY_METHOD},
 	{"/apis//*", page_not_found, ANY_METHOD},
-	{"/api/*", discovery_version, READ_ONLY},
-	{"/apis/*", discovery_version, READ_ONLY},
-	{"/openapi/v2", openapi_v2, ANY_METHOD}, {"/openapi/v3", openapi_v3, READ_ONLY}, {"/openapi/v3/*", openapi_v3, READ_ONLY},
+	{"/api/*", discovery_version, ANY_METHOD},
+	{"/apis/*", discovery_version, ANY_METHOD},
+	{"/openapi/v2", openapi_v2, ANY_METHOD}, {"/openapi/v3", openapi_v3, ANY_METHOD}, {"/openapi/v3/*", openapi_v3, ANY_METHOD},
 	{"/.well-known/openid-configuration", openid_configuration, GET_ONLY},
 	{"/openid/v1/jwks", openid_jwks, GET_ONLY}, {"/openid/v1/jwks/", openid_jwks, GET_ONLY},
 	{"/", discovery_root, ANY_METHOD}, {"/index.html", discovery_root, ANY_METHOD},
@@ -107,6 +111,13 @@ static int not_served(struct request *r, struct error *err) {
 	return page_not_found(r, err);
 }
 
+static int check_name(const struct request *r, struct error *err) {
+	struct format_messages unfit = {0};
+	if (r->name)
+		format_path_segment(r->name, &unfit);
+	return unfit.len ? error_bad_request(err, "Name parameter invalid: \"%s\": %s", r->name, unfit.items[0]) : 0;
+}
+
 static int dispatch_resource(struct request *r, struct error *err) {
 	r->resource = registry_find(r->server->registry, r->group, r->version, r->plural);
 	if (!r->resource || __atomic_load_n(&r->resource->removed, __ATOMIC_ACQUIRE))
@@ -119,11 +130,10 @@ static int dispatch_resource(struct request *r, struct error *err) {
 		return not_served(r, err);
 	if (!api->namespaced && !str_empty(r->ns) && strcmp(r->plural, "namespaces") != 0)
 		return not_served(r, err);
-	struct format_messages unfit = {0};
-	if (r->name)
-		format_path_segment(r->name, &unfit);
-	if (unfit.len)
-		return error_bad_request(err, "Name parameter invalid: \"%s\": %s", r->name, unfit.items[0]);
+	if (r->too_deep)
+		return not_served(r, err);
+	if (r->watch_path && strcmp(r->method, "GET") != 0)
+		return error_method_not_allowed(err);
 	bool head = strcmp(r->method, "HEAD") == 0;
 	if (r->subresource) {
 		r->sub = api_resource_subresource(api, r->subresource);
@@ -133,6 +143,10 @@ static int dispatch_resource(struct request *r, struct error *err) {
 		const struct verb_row *verb = find_verb(strcmp(r->subresource, "proxy") == 0 && strcmp(r->method, "OPTIONS") == 0 ? "get" : r->verb);
 		if (!verb || !(r->sub->verbs & verb->bit) || (head && strcmp(r->subresource, "proxy") != 0))
 			return error_method_not_allowed(err);
+		if (r->nameless)
+			return error_bad_request(err, "name must be provided");
+		if (check_name(r, err) < 0)
+			return -EINVAL;
 		bool stream = subresource_is_stream(r);
 		int rc = stream ? 0 : request_negotiate(r, true, &r->accept, err);
 		return rc < 0 ? rc : subresource_handle(r, err);
@@ -140,6 +154,8 @@ static int dispatch_resource(struct request *r, struct error *err) {
 	const struct verb_row *verb = find_verb(r->verb);
 	if (!verb || !(api->verbs & verb->bit) || verb->named != (r->name != NULL) || head)
 		return error_method_not_allowed(err);
+	if (check_name(r, err) < 0)
+		return -EINVAL;
 	bool can_transform = r->resource->collection != NULL || (api->verbs & API_VERB_LIST);
 	int rc = request_negotiate(r, can_transform, &r->accept, err);
 	if (rc < 0)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The errors of the API in Kubernetes' words, and their Status. */
 #include "apiserver/audit/audit.h"
+#include "apiserver/request/metrics.h"
 #include "apiserver/request/request.h"
 #include "common/api/codec.h"
 
@@ -128,8 +129,26 @@ void status_encode(const struct error *err, struct buf *out) {
 	buf_printf(out, ",\"code\":%d}", code);
 }
 
+/* What ends a request for its time is no part of the API: it answers for it, in plain text, with a Status that does not say what it is. */
+static bool is_out_of_time(const struct error *err) {
+	return err->http_code == 504 && error_is(err, "Timeout") && !err->cause_count && !err->retry_after_seconds && !err->details_kind;
+}
+
+static void respond_out_of_time(struct request *r, const struct error *err) {
+	autobuf struct buf out = BUF_INIT(64 << 10);
+	buf_append_str(&out, "{\"metadata\":{},\"status\":\"Failure\",\"message\":");
+	api_append_json_string(&out, error_message(err), strlen(error_message(err)));
+	buf_append_str(&out, ",\"reason\":\"Timeout\",\"details\":{},\"code\":504}");
+	request_metrics_terminated(r, 504);
+	request_respond_text(r, 504, out.data);
+}
+
 void request_fail(struct request *r, const struct error *err) {
 	audit_error(r, err);
+	if (is_out_of_time(err)) {
+		respond_out_of_time(r, err);
+		return;
+	}
 	struct buf out = BUF_INIT(1 << 20);
 	status_encode(err, &out);
 	int code = err->http_code ? err->http_code : 500;

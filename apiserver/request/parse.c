@@ -8,12 +8,14 @@
 #define MAX_PATH_PARTS 64
 
 /* Segments between slashes, an escaped one too; empty ones in between count, those at the ends do not. */
-static int split_path(struct request *r, struct error *err) {
+static int split_path(struct request *r) {
 	const char **parts = arena_calloc(r->arena, MAX_PATH_PARTS + 1, sizeof(*parts));
 	size_t count = 0, len = strlen(r->path);
 	char *path = http_url_decode(r->arena, r->path, len, false);
-	if (!path)
-		return error_bad_request(err, "invalid URL escape in path");
+	if (!path) {
+		request_respond_text(r, 400, "400 Bad Request");
+		return REQUEST_TAKEN;
+	}
 	char *p = path + strspn(path, "/"), *end = path + strlen(path);
 	while (end > p && end[-1] == '/')
 		*--end = '\0';
@@ -99,9 +101,16 @@ int request_parse(struct request *r, struct error *err) {
 	/* A path that cannot be read is answered, counted and logged like any other. */
 	r->rest = "";
 	r->verb = lower(r->arena, r->method);
-	int rc = split_path(r, err);
-	if (rc < 0)
+	int rc = split_path(r);
+	if (rc)
 		return rc;
+	/* A resource must follow. */
+	bool core = r->part_count == 3 && strcmp(r->parts[0], "api") == 0, grouped = r->part_count == 4 && strcmp(r->parts[0], "apis") == 0;
+	if ((core || grouped) && strcmp(r->parts[r->part_count - 1], "watch") == 0) {
+		autofree char *why = xprintf("failed to create RequestInfo: unable to determine kind and namespace from url, %s", r->path);
+		request_respond_internal_text(r, why);
+		return REQUEST_TAKEN;
+	}
 	/* What begins with nothing is nowhere. */
 	if (str_starts_with(r->path, "//"))
 		return 0;
@@ -130,9 +139,11 @@ int request_parse(struct request *r, struct error *err) {
 		r->name = r->parts[i++];
 	if (i < r->part_count)
 		r->subresource = r->parts[i++];
-	/* Nothing is without a name. */
-	if ((r->name && !*r->name) || (r->subresource && !*r->subresource))
+	r->nameless = r->name && !*r->name && r->subresource && *r->subresource;
+	if (((r->name && !*r->name) && !r->nameless) || (r->subresource && !*r->subresource))
 		r->plural = "";
+	r->too_deep = i < r->part_count && r->subresource && strcmp(r->subresource, "proxy") != 0;
+	r->watch_path = old_watch;
 	if (i < r->part_count || (r->subresource && strcmp(r->subresource, "proxy") == 0))
 		r->rest = path_after(r->path, i);
 	if (!r->name && strcmp(r->verb, "get") == 0)

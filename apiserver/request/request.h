@@ -50,6 +50,7 @@ struct request {
 	bool is_resource;
 	const char *verb;        /* get, list, watch, create, update, patch, delete, deletecollection; for other paths the lower case method */
 	const char *group, *version, *ns, *plural, *name, *subresource;
+	bool nameless, too_deep, watch_path; /* pods//log; .../status/x; .../watch/... */
 	bool watches_one;          /* .../watch/<resource>/<name>: selected_name is that, whatever the field selector says */
 	const char *selected_name; /* of a list, watch or deletecollection: metadata.name= of its field selector; what the authorizer sees as the name */
 	const char *rest;        /* what follows proxy/, not decoded; "" where nothing */

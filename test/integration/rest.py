@@ -1047,9 +1047,22 @@ def test_answers(site):
     for path, code, want in (
             (maps + "/%2e%2e", 400, "may not be '..'"), (maps + "/a%25", 400, "may not contain '%'"), (maps + "/m%2Fstatus", 404, "could not find"), (maps + "//status", 404, "could not find"),
             ("/api/v1//namespaces", 404, "could not find"), ("/api/v1/namespaces//configmaps", 200, "ConfigMapList"), (maps + "/", 200, "ConfigMapList"), ("//api/v1", 404, "page not found"), (maps + "?limit=", 400, "strconv"),
-            (maps + "?timeout=5", 400, "missing unit"), (maps + "?timeout=1ns", 504, "allotted")):
+            (maps + "?timeout=5", 400, "missing unit"),
+            (NS + "pods//log", 400, "name must be provided"), (NS + "pods/x/log/y", 404, "could not find"), ("/apis/apps/v1/namespaces/default/deployments/x/scale/y", 404, "could not find"), ("/api//", 200, "APIVersions"),
+            ("/version/x", 404, "could not find"), ("/api/v1/watch", 500, 'Internal Server Error: "/api/v1/watch": failed to create RequestInfo: unable to determine kind and namespace from url, /api/v1/watch\n'),
+            ("/apis/apps/v1/watch/", 500, "unable to determine kind"), ("/api/v1/%zz", 400, "400 Bad Request")):
         s, o, _ = api.call("GET", path)
         check("path " + path, s == code and want in (o.get("message", o["kind"]) if isinstance(o, dict) else o), (s, o))
+    for method, path, code, want in (
+            ("POST", "/apis/apps", 200, "APIGroup"), ("POST", "/apis/apps/v1", 405, "method"), ("POST", "/apis/apps/v2", 404, "could not find"), ("POST", "/apis/nope/v1", 404, "404 page not found"), ("POST", "/api/v2", 404, "could not find"),
+            ("POST", maps + "/..", 405, "method"), ("PUT", "/api/v1/watch/namespaces/default/pods/x", 405, "method"), ("PUT", NS + "pods/x/log/y", 404, "could not find"), ("POST", NS + "pods//log", 405, "method"),
+            ("HEAD", "/api//", 405, ""), ("POST", "/openapi/v3/none", 404, "")):
+        s, o, _ = api.call(method, path)
+        check("%s %s" % (method, path), s == code and want in (o.get("message", o["kind"]) if isinstance(o, dict) else o), (s, o))
+    s, o, h = api.call("GET", maps + "?timeout=1ns")
+    check("out of time", s == 504 and h["Content-Type"] == "text/plain; charset=utf-8" and o == {"metadata": {}, "status": "Failure", "message": "Timeout: request did not complete within the allotted timeout", "reason": "Timeout", "details": {}, "code": 504}, (o, h))
+    paths = api.get("/")["paths"]
+    check("paths in their order", paths == sorted(paths) and "/apis/apps/v1" in paths, paths)
     check("OPTIONS of a proxy", api.call("OPTIONS", NS + "services/none/proxy/")[0] == 404)
     check("TRACE of a proxy", api.call("TRACE", NS + "services/none/proxy/")[0] == 405)
     s, o, h = api.call("GET", maps + "/none", headers={"Accept": "application/yaml"})
