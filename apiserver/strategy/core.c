@@ -136,13 +136,6 @@ static void node_prepare_update(struct request *r, void *object, const void *old
 	const struct core_v1_node *before = old;
 	if (!before->spec.config_source)
 		node->spec.config_source = NULL;
-	if (str_empty(node->spec.pod_cidr) && !str_empty(before->spec.pod_cidr)) {
-		struct arena *arena = api_arena(object);
-		node->spec.pod_cidr = arena_strdup(arena, before->spec.pod_cidr);
-		node->spec.pod_cidrs = (struct api_string_list){0};
-		for (uint32_t i = 0; i < before->spec.pod_cidrs.len; i++)
-			api_string_list_add(arena, &node->spec.pod_cidrs, before->spec.pod_cidrs.items[i]);
-	}
 	node_follow_cidr(node);
 }
 

@@ -32,6 +32,9 @@ CHECK(rbac_v1_policy_rule, rule) {
 CHECK(rbac_v1_aggregation_rule, rule) {
 	if (!rule->cluster_role_selectors.len)
 		required(err, AT("clusterRoleSelectors"), "at least one clusterRoleSelector required if aggregationRule is non-nil");
+	for (uint32_t i = 0; i < rule->cluster_role_selectors.len; i++)
+		if (!label_selector_is_good(&rule->cluster_role_selectors.items[i]))
+			invalid_struct(err, AT_INDEX("clusterRoleSelectors", i), NULL, "null", "invalid label selector.");
 }
 
 /* ---- bindings ---- */

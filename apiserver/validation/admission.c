@@ -338,9 +338,16 @@ CHECK(admissionregistration_v1_validating_admission_policy, policy) {
 static void check_mutating_operations(const struct admissionregistration_v1_match_resources *match, const struct path *parent, struct error *err) {
 	static const char *const operations[] = {"*", "CONNECT", "CREATE", "UPDATE", NULL};
 	struct path rules = PATH(parent, "resourceRules");
-	for (uint32_t i = 0; match && i < match->resource_rules.len; i++)
-		if (api_string_list_has(&match->resource_rules.items[i].operations, "DELETE"))
-			not_supported(err, &PATH(&rules, "operations"), "DELETE", operations);
+	for (uint32_t i = 0; match && i < match->resource_rules.len; i++) {
+		const struct api_string_list *list = &match->resource_rules.items[i].operations;
+		for (uint32_t k = 0; k < list->len; k++) {
+			size_t n = 0;
+			while (operations[n] && strcmp(operations[n], list->items[k]) != 0)
+				n++;
+			if (!operations[n])
+				not_supported(err, &PATH(&rules, "operations"), list->items[k], operations);
+		}
+	}
 }
 
 CHECK(admissionregistration_v1_mutating_admission_policy, policy) {

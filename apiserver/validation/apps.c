@@ -34,7 +34,7 @@ bool check_workload_selector(const struct meta_v1_label_selector *selector, cons
 	if (!good && text) {
 		/* Without a selector there is nothing to judge the template by. */
 		drop_beneath(AT("template"), err);
-		invalid_struct(err, AT("selector"), &meta_v1_label_selector_type, selector, "%s", text);
+		invalid_struct(err, AT("selector"), &meta_v1_label_selector_type, selector, *text ? "%s" : NULL, text);
 	} else if (good && !selector_matches_labels(parsed, &template->metadata.labels)) {
 		labels_mismatch(&template->metadata.labels, AT("template"), err);
 	}

@@ -417,7 +417,7 @@ static void check_generated(const struct batch_v1_job *job, bool prefixed, const
 		else if (labels[i].wanted && !str_equal(have, labels[i].value))
 			invalid(err, &PATH_KEY(&metadata, "labels", labels[i].key), have, "%s", text);
 	}
-	for (uint32_t i = 0; i < job->spec.selector->match_labels.len; i++) {
+	for (uint32_t i = 0; label_selector_is_good(job->spec.selector) && i < job->spec.selector->match_labels.len; i++) {
 		const struct api_string_map_entry *want = &job->spec.selector->match_labels.items[i];
 		bool own = false;
 		for (size_t n = 0; n < array_len(labels); n++)

@@ -61,8 +61,11 @@ static bool is_inside(const struct block *inner, const struct block *outer) {
 
 CHECK(networking_v1_ip_block, block) {
 	struct block outer, inner;
-	if (str_empty(block->cidr) || !parse_block(block->cidr, &outer))
+	if (str_empty(block->cidr) || !parse_block(block->cidr, &outer)) {
+		/* There is nothing that could be excepted from. */
+		drop_beneath(AT("except"), err);
 		return;
+	}
 	for (uint32_t i = 0; i < block->except.len; i++)
 		if (parse_block(block->except.items[i], &inner) && !is_inside(&inner, &outer))
 			invalid(err, AT_INDEX("except", i), block->except.items[i], "must be a strict subset of `cidr`");
@@ -209,6 +212,8 @@ CHECK(networking_v1_service_cidr_spec, spec) {
 		for (uint32_t i = 0; i < was->len; i++)
 			if (strcmp(was->items[i], cidrs->items[i]) != 0)
 				invalid(err, AT_INDEX("cidrs", i), cidrs->items[i], IMMUTABLE_TEXT);
+		if (was->len == cidrs->len)
+			return;
 	} else if (was) {
 		invalid_list(err, AT("cidrs"), cidrs, IMMUTABLE_TEXT);
 		return;

@@ -11,8 +11,12 @@
 #include "api/autoscaling_v2.h"
 #include "api/batch_v1.h"
 #include "api/certificates_v1.h"
+#include "api/discovery_v1.h"
 #include "api/networking_v1.h"
+#include "api/policy_v1.h"
 #include "api/rbac_v1.h"
+#include "api/resource_v1.h"
+#include "api/storage_v1.h"
 
 /* Names of fields; "." is the value itself. */
 static const struct row {
@@ -51,9 +55,29 @@ static const struct row {
 	{&certificates_v1_certificate_signing_request_spec_type, "request usages signerName expirationSeconds"},
 	{&networking_v1_network_policy_spec_type, "podSelector ingress egress policyTypes"},
 	{&networking_v1_ingress_spec_type, ". defaultBackend rules tls ingressClassName"},
+	{&networking_v1_ingress_class_spec_type, "controller parameters"},
+	{&networking_v1_ingress_class_parameters_reference_type, "apiGroup kind name scope namespace"},
+	{&core_v1_endpoint_port_type, "name port protocol appProtocol"},
+	{&apps_v1_daemon_set_spec_type, "selector template minReadySeconds updateStrategy revisionHistoryLimit"},
+	{&admissionregistration_v1_mutating_admission_policy_spec_type, "failurePolicy paramKind matchConstraints matchConditions variables mutations reinvocationPolicy"},
+	{&admissionregistration_v1_match_condition_type, "expression name"},
+	{&admissionregistration_v1_validation_type, "expression messageExpression message reason"},
+	{&policy_v1_pod_disruption_budget_spec_type, ". minAvailable maxUnavailable selector unhealthyPodEvictionPolicy"},
+	{&discovery_v1_endpoint_type, "addresses conditions hostname nodeName zone hints deprecatedTopology"},
+	{&resource_v1_device_sub_request_type, "name deviceClassName selectors"},
 };
 
-static const char *fields_of(const struct api_type *type) {
+/* Of what may not change, where that has an order of its own. */
+static const struct row update_rows[] = {
+	{&storage_v1_storage_class_type, "parameters provisioner reclaimPolicy volumeBindingMode"},
+	{&batch_v1_job_spec_type, "completions selector template completionMode podFailurePolicy backoffLimitPerIndex managedBy successPolicy"},
+	{&core_v1_persistent_volume_claim_spec_type, ". resources volumeMode volumeAttributesClassName"},
+};
+
+static const char *fields_of(const struct api_type *type, bool of_update) {
+	for (size_t i = 0; type && of_update && i < array_len(update_rows); i++)
+		if (update_rows[i].type == type)
+			return update_rows[i].fields;
 	for (size_t i = 0; type && i < array_len(rows); i++)
 		if (rows[i].type == type)
 			return rows[i].fields;
@@ -62,11 +86,23 @@ static const char *fields_of(const struct api_type *type) {
 
 enum { UNNAMED = 1000 };
 
-static long rank_of(const struct api_type *type, const char *step, size_t len) {
+/* What the kind around a template asks of its pods is judged behind all that pods must be. */
+static bool is_of_workload(const struct error_cause *cause, const char *step, size_t len) {
+	if (len == strlen("restartPolicy") && memcmp(step, "restartPolicy", len) == 0)
+		return !strstr(cause->message, "\"Always\"") || !strstr(cause->message, "\"Never\"");
+	return len == strlen("activeDeadlineSeconds") && memcmp(step, "activeDeadlineSeconds", len) == 0 && strstr(cause->message, " is not Supported");
+}
+
+static long rank_of(const struct api_type *type, const struct error_cause *cause, bool of_update, const char *step, size_t len) {
 	/* The name of a volume is judged behind all else of it. */
 	if (type == &core_v1_volume_type)
 		return len == 4 && memcmp(step, "name", 4) == 0;
-	const char *fields = fields_of(type);
+	if (type == &core_v1_pod_spec_type && is_of_workload(cause, step, len))
+		return UNNAMED;
+	/* A container's name is held against those of the others once all else that containers of each sort have was looked at. */
+	if (type == &core_v1_container_type && len == 4 && memcmp(step, "name", 4) == 0 && strcmp(cause->reason, "FieldValueDuplicate") == 0)
+		return rank_of(type, cause, of_update, "securityContext", strlen("securityContext"));
+	const char *fields = fields_of(type, of_update);
 	for (long rank = 0; fields && *fields; rank++) {
 		size_t own = strcspn(fields, " ");
 		if (own == len && memcmp(fields, step, len) == 0)
@@ -116,11 +152,11 @@ static const struct api_type *type_beneath(const struct api_type *type, const st
 	return f && f->kind == API_STRUCT ? f->type : NULL;
 }
 
-static void arrange(const struct api_type *type, struct item *items, size_t count) {
+static void arrange(const struct api_type *type, bool of_update, struct item *items, size_t count) {
 	for (size_t i = 0; i < count; i++) {
 		take_step(&items[i]);
 		items[i].own = items[i].first = i;
-		items[i].rank = *items[i].step == '[' ? strtol(items[i].step + 1, NULL, 10) : rank_of(type, items[i].step, items[i].step_len);
+		items[i].rank = *items[i].step == '[' ? strtol(items[i].step + 1, NULL, 10) : rank_of(type, &items[i].cause, of_update, items[i].step, items[i].step_len);
 		for (size_t n = 0; n < i; n++)
 			if (same_step(&items[n], &items[i])) {
 				items[i].first = items[n].first;
@@ -132,18 +168,19 @@ static void arrange(const struct api_type *type, struct item *items, size_t coun
 		for (to = from + 1; to < count && same_step(&items[from], &items[to]);)
 			to++;
 		if (to - from > 1 && *items[from].step != '.')
-			arrange(type_beneath(type, &items[from]), items + from, to - from);
+			arrange(type_beneath(type, &items[from]), of_update, items + from, to - from);
 	}
 }
 
 /* What may not change is judged once the object itself has been. */
 static bool is_of_update(const struct error_cause *cause) {
-	return strstr(cause->message, IMMUTABLE_TEXT) || str_starts_with(cause->message, "Forbidden: updates to ") || str_starts_with(cause->message, "Forbidden: pod updates ") || str_starts_with(cause->message, "Forbidden: spec is immutable");
+	return strstr(cause->message, IMMUTABLE_TEXT) || str_starts_with(cause->message, "Forbidden: updates to ") || str_starts_with(cause->message, "Forbidden: pod updates ") || str_starts_with(cause->message, "Forbidden: spec is immutable") ||
+	       str_starts_with(cause->message, "Forbidden: field can not be less than ") || strstr(cause->message, ": cannot change roleRef");
 }
 
 /* Of these kinds that comes first. */
 static bool judges_update_first(const struct api_type *type) {
-	return type == &apps_v1_daemon_set_type || type == &networking_v1_ingress_class_type;
+	return type == &apps_v1_daemon_set_type || type == &networking_v1_ingress_class_type || type == &storage_v1_volume_attributes_class_type;
 }
 
 void order_causes(const struct api_type *type, bool update, size_t from, struct error *err) {
@@ -162,8 +199,8 @@ void order_causes(const struct api_type *type, bool update, size_t from, struct 
 				parts[part]++;
 			}
 		}
-	arrange(type, items, parts[0]);
-	arrange(type, items + parts[0], parts[1]);
+	arrange(type, update && first, items, parts[0]);
+	arrange(type, update && !first, items + parts[0], parts[1]);
 	for (size_t i = 0; i < count; i++)
 		err->causes[from + i] = items[i].cause;
 }

@@ -156,6 +156,9 @@ static void check_ports(const struct scope *scope, const container_t *container,
 static void check_restart_rules(const container_t *container, const struct path *at, struct error *err) {
 	if (!container->restart_policy && container->restart_policy_rules.len)
 		required(err, AT("restartPolicy"), "must specify restartPolicy when restart rules are used");
+	for (uint32_t i = 0; i < container->restart_policy_rules.len; i++)
+		if (!container->restart_policy_rules.items[i].exit_codes)
+			required(err, &PATH(AT_INDEX("restartPolicyRules", i), "exitCodes"), "must be specified");
 }
 
 /* Needed, and one of these. */

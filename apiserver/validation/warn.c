@@ -110,6 +110,27 @@ static const char *overlap(const struct core_v1_container_port *a, const struct 
 	return a->host_port == b->host_port && str_empty(a->host_ip) != str_empty(b->host_ip) ? "dangerously ambiguous port definition" : NULL;
 }
 
+static char *port_place(const struct port_seen *seen, const struct path *at) {
+	struct buf text = BUF_INIT(64 << 10);
+	const struct path container = PATH_INDEX(at, seen->list, seen->container), here = PATH_INDEX(&container, "ports", seen->index);
+	path_write(&here, &text);
+	return text.data;
+}
+
+/* A name stands for the first port that has it. */
+static void warn_of_port_names(const struct port_seen *seen, size_t count, const struct path *at, struct error *err) {
+	for (size_t i = 0; i < count; i++) {
+		size_t first = 0;
+		while (!str_equal(seen[first].port->name, seen[i].port->name))
+			first++;
+		if (first == i || str_empty(seen[i].port->name))
+			continue;
+		const struct path container = PATH_INDEX(at, seen[i].list, seen[i].container), here = PATH_INDEX(&container, "ports", seen[i].index);
+		autofree char *other = port_place(&seen[first], at);
+		warn(err, &here, "duplicate port name \"%s\" with %s, services and probes that select ports by name will use %s", seen[i].port->name, other, other);
+	}
+}
+
 static void warn_of_ports(const struct core_v1_pod_spec *spec, const struct path *at, struct error *err) {
 	enum { MAX_PORTS = 256 };
 	struct port_seen seen[MAX_PORTS];
@@ -128,11 +149,13 @@ static void warn_of_ports(const struct core_v1_pod_spec *spec, const struct path
 					if (other->port->container_port != port->container_port || !str_equal(other->port->protocol, port->protocol))
 						continue;
 					const char *what = overlap(port, other->port);
+					autofree char *place = what ? port_place(other, at) : NULL;
 					if (what)
-						warn(err, &here, "%s with spec.%s[%u].ports[%u]", what, other->list, other->container, other->index);
+						warn(err, &here, "%s with %s", what, place);
 				}
 				seen[count++] = (struct port_seen){port, lists[l].name, i, k};
 			}
+	warn_of_port_names(seen, count, at, err);
 }
 
 CHECK(core_v1_pod_spec, spec) {

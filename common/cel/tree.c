@@ -33,6 +33,10 @@ static void append_issue(const struct source *source, const struct issue *issue,
 		buf_printf(out, "ERROR: <input>:-1:0: %s", issue->text);
 		return;
 	}
+	if (!source->len) {
+		buf_printf(out, "ERROR: <input>:1:0: %s", issue->text); /* no line is there to be shown */
+		return;
+	}
 	buf_printf(out, "ERROR: <input>:%u:%zu: %s", number, utf8_count(line, (size_t)(place - line)) + 1, issue->text);
 	if (len > MAX_SNIPPET)
 		return;

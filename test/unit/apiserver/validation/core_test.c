@@ -82,6 +82,7 @@ static void node_create(void **state) {
 static void node_update(void **state) {
 	static const struct update_case rows[] = {
 		{"spec.podCIDR=10.0.0.0/24\nspec.podCIDRs=[10.0.0.0/24]", "spec.podCIDR=10.0.0.0/24\nspec.podCIDRs=[10.0.0.0/24]\nspec.podCIDR=10.1.0.0/24\nspec.podCIDRs=[10.1.0.0/24]", "spec.podCIDRs Forbidden", "Forbidden: node updates may not change podCIDR except from \"\" to valid"},
+		{"spec.podCIDR=10.0.0.0/24\nspec.podCIDRs=[10.0.0.0/24]", "spec={}", "spec.podCIDRs Forbidden"},
 		{"spec.providerID=a", "spec.providerID=a\nspec.providerID=b", "spec.providerID Forbidden", "Forbidden: node updates may not change providerID except from \"\" to valid"},
 		{NULL, "spec.unschedulable=true", ""},
 		{NULL, "spec.externalID=x", "spec.externalID Forbidden", "Forbidden: may not be updated"},

@@ -146,6 +146,7 @@ static void clusterrole_create(void **state) {
 		{"rules[0]={verbs: [get], nonResourceURLs: [/a]}", ""},
 		{"rules[0]={verbs: [get], nonResourceURLs: [/a], resources: [pods], apiGroups: [\"\"]}", "rules[0].nonResourceURLs Invalid", "Invalid value: [\"/a\"]: rules cannot apply to both regular resources and non-resource URLs"},
 		{"aggregationRule={clusterRoleSelectors: []}", "aggregationRule.clusterRoleSelectors Required", "Required value: at least one clusterRoleSelector required if aggregationRule is non-nil"},
+		{"aggregationRule={clusterRoleSelectors: [{},{matchExpressions: [{key: a, operator: Odd}]}]}", "aggregationRule.clusterRoleSelectors[1] Invalid, aggregationRule.clusterRoleSelectors[1].matchExpressions[0].operator Invalid"},
 	};
 	RUN(clusterrole_base, rows);
 }

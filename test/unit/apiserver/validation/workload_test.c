@@ -148,6 +148,7 @@ static void daemonset_create(void **state) {
 		{NULL, ""},
 		{"spec.minReadySeconds=-1", "spec.minReadySeconds Invalid", "Invalid value: -1: must be greater than or equal to 0"},
 		{"spec.selector={}", "spec.selector Invalid", "Invalid value: {}: empty selector is invalid for daemonset"},
+		{"spec.selector=", "spec.template.metadata.labels Invalid"},
 		{"spec.selector={matchLabels: {a: c}}", "spec.template.metadata.labels Invalid", "Invalid value: {\"a\":\"b\"}: `selector` does not match template `labels`"},
 		{"spec.updateStrategy={type: Fast}", "spec.updateStrategy NotSupported"},
 		{"spec.updateStrategy={type: OnDelete}", ""},

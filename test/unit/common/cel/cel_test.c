@@ -447,7 +447,7 @@ static void test_devices(void **state) {
 		{"1", 0, "must evaluate to bool or the unknown type, not int"},
 		{"dyn(true)", 0, "must evaluate to bool or the unknown type, not dyn"},
 		{"?!", 0, "compilation failed: ERROR: <input>:1:1: Syntax error"},
-		{"", 0, "compilation failed: ERROR: <input>:1:1: Syntax error"},
+		{"", 0, "compilation failed: ERROR: <input>:1:0: Syntax error"},
 		{"device.nothing == 1", 0, "compilation failed: ERROR: <input>:1:7: undefined field 'nothing'"},
 		{"device.capacity[\"a\"].b", 0, "must evaluate to bool or the unknown type, not kubernetes.Quantity"},
 		{"cel.bind(1, 2, true)", 0, "cel.bind() variable names must be simple identifiers"},
