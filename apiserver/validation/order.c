@@ -6,6 +6,7 @@
 #include "apiserver/validation/validation.h"
 
 #include "api/admissionregistration_v1.h"
+#include "api/apiregistration_v1.h"
 #include "api/apiextensions_v1.h"
 #include "api/apps_v1.h"
 #include "api/autoscaling_v2.h"
@@ -13,6 +14,7 @@
 #include "api/certificates_v1.h"
 #include "api/discovery_v1.h"
 #include "api/networking_v1.h"
+#include "api/node_v1.h"
 #include "api/policy_v1.h"
 #include "api/rbac_v1.h"
 #include "api/resource_v1.h"
@@ -203,4 +205,54 @@ void order_causes(const struct api_type *type, bool update, size_t from, struct 
 	arrange(type, update && !first, items + parts[0], parts[1]);
 	for (size_t i = 0; i < count; i++)
 		err->causes[from + i] = items[i].cause;
+}
+
+/* ---- how often ---- */
+
+/*
+ * On an update Kubernetes looks at an object's metadata several times over, and tells what it finds each time: twice for all kinds alike, once more as what changes, and once
+ * more where the kind judges the whole object as if it were new.
+ */
+static const struct api_type *const judged_whole[] = {
+	&core_v1_namespace_type, &core_v1_config_map_type, &core_v1_secret_type, &core_v1_pod_type, &core_v1_service_account_type, &core_v1_endpoints_type, &core_v1_persistent_volume_type,
+	&core_v1_persistent_volume_claim_type, &core_v1_node_type, &apps_v1_controller_revision_type, &batch_v1_job_type, &networking_v1_ingress_type, &networking_v1_ingress_class_type, &rbac_v1_role_type,
+	&rbac_v1_role_binding_type, &rbac_v1_cluster_role_type, &rbac_v1_cluster_role_binding_type, &storage_v1_storage_class_type, &storage_v1_csi_storage_capacity_type, &storage_v1_volume_attributes_class_type,
+	&resource_v1_device_class_type, &resource_v1_resource_claim_type, &resource_v1_resource_claim_template_type, &node_v1_runtime_class_type, &apiregistration_v1_api_service_type,
+};
+/* Of these what changes is not looked at. */
+static const struct api_type *const unjudged[] = {&core_v1_event_type, &policy_v1_pod_disruption_budget_type};
+
+static bool is_among(const struct api_type *type, const struct api_type *const *types, size_t count) {
+	for (size_t i = 0; i < count; i++)
+		if (types[i] == type)
+			return true;
+	return false;
+}
+
+/* Labels, annotations and owners are part of each look, finalizers only of those at the whole. */
+static bool is_repeated(const char *field) {
+	return strcmp(field, "metadata.labels") == 0 || strcmp(field, "metadata.annotations") == 0 || str_starts_with(field, "metadata.ownerReferences");
+}
+
+void repeat_causes(const struct api_type *type, size_t from, struct error *err) {
+	size_t count = err->cause_count, end = from;
+	while (end < count && str_starts_with(err->causes[end].field, "metadata."))
+		end++;
+	if (end == from)
+		return;
+	bool whole = is_among(type, judged_whole, array_len(judged_whole)), changes = !is_among(type, unjudged, array_len(unjudged));
+	const bool looks[] = {true, changes, whole}; /* behind the first: the second for all kinds; what changes; the whole */
+	struct error_cause *rest = xmemdup(err->causes + end, (count - end) * sizeof(*rest));
+	err->cause_count = end;
+	for (size_t look = 0; look < array_len(looks); look++)
+		for (size_t i = from; looks[look] && i < end; i++)
+			if (is_repeated(err->causes[i].field) || (look == 2 && str_starts_with(err->causes[i].field, "metadata.finalizers")))
+				error_cause(err, err->causes[i].reason, err->causes[i].field, "%s", err->causes[i].message);
+	for (size_t i = 0; i < count - end; i++) {
+		error_cause(err, rest[i].reason, rest[i].field, "%s", rest[i].message);
+		free(rest[i].reason);
+		free(rest[i].field);
+		free(rest[i].message);
+	}
+	free(rest);
 }

@@ -186,5 +186,7 @@ void validate_object(const void *object, const void *old, const char *subresourc
 
 /* Puts the causes behind the first `from` in the order in which Kubernetes tells them (order.c). */
 void order_causes(const struct api_type *type, bool update, size_t from, struct error *err);
+/* Tells those of the metadata as often as Kubernetes does on an update. They stand first. */
+void repeat_causes(const struct api_type *type, size_t from, struct error *err);
 
 #endif

@@ -1061,6 +1061,10 @@ def test_answers(site):
         check("%s %s" % (method, path), s == code and want in (o.get("message", o["kind"]) if isinstance(o, dict) else o), (s, o))
     s, o, h = api.call("GET", maps + "?timeout=1ns")
     check("out of time", s == 504 and h["Content-Type"] == "text/plain; charset=utf-8" and o == {"metadata": {}, "status": "Failure", "message": "Timeout: request did not complete within the allotted timeout", "reason": "Timeout", "details": {}, "code": 504}, (o, h))
+    api.call("POST", maps, {"metadata": {"name": "often"}})
+    s, o, _ = api.call("PUT", maps + "/often", {"metadata": {"name": "often", "labels": {"a b": "c"}, "finalizers": ["bad"]}})
+    fields = [c["field"] for c in o["details"]["causes"]]
+    check("what is wrong with metadata is told as often as it is looked at", s == 422 and fields.count("metadata.labels") == 4 and fields.count("metadata.finalizers[0]") == 2 and o["message"].count("metadata.labels") == 1, o)
     paths = api.get("/")["paths"]
     check("paths in their order", paths == sorted(paths) and "/apis/apps/v1" in paths, paths)
     check("OPTIONS of a proxy", api.call("OPTIONS", NS + "services/none/proxy/")[0] == 404)
