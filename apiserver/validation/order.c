@@ -101,6 +101,9 @@ static long rank_of(const struct api_type *type, const struct error_cause *cause
 		return len == 4 && memcmp(step, "name", 4) == 0;
 	if (type == &core_v1_pod_spec_type && is_of_workload(cause, step, len))
 		return UNNAMED;
+	/* Of a job the pods are held against its selector once both were looked at. */
+	if (type == &batch_v1_job_spec_type && len == strlen("template") && strstr(cause->message, "`selector` does not match"))
+		return UNNAMED;
 	/* A container's name is held against those of the others once all else that containers of each sort have was looked at. */
 	if (type == &core_v1_container_type && len == 4 && memcmp(step, "name", 4) == 0 && strcmp(cause->reason, "FieldValueDuplicate") == 0)
 		return rank_of(type, cause, of_update, "securityContext", strlen("securityContext"));
@@ -176,8 +179,13 @@ static void arrange(const struct api_type *type, bool of_update, struct item *it
 
 /* What may not change is judged once the object itself has been. */
 static bool is_of_update(const struct error_cause *cause) {
-	return strstr(cause->message, IMMUTABLE_TEXT) || str_starts_with(cause->message, "Forbidden: updates to ") || str_starts_with(cause->message, "Forbidden: pod updates ") || str_starts_with(cause->message, "Forbidden: spec is immutable") ||
-	       str_starts_with(cause->message, "Forbidden: field can not be less than ") || strstr(cause->message, ": cannot change roleRef");
+	static const char *const begins[] = {"Forbidden: updates to ", "Forbidden: pod updates ", "Forbidden: field can not be less than "}, *const parts[] = {IMMUTABLE_TEXT, " is immutable after creation", " in tandem with ", ": cannot change roleRef"};
+	bool found = false;
+	for (size_t i = 0; i < array_len(begins); i++)
+		found |= str_starts_with(cause->message, begins[i]);
+	for (size_t i = 0; i < array_len(parts); i++)
+		found |= strstr(cause->message, parts[i]) != NULL;
+	return found;
 }
 
 /* Of these kinds that comes first. */
@@ -185,9 +193,35 @@ static bool judges_update_first(const struct api_type *type) {
 	return type == &apps_v1_daemon_set_type || type == &networking_v1_ingress_class_type || type == &storage_v1_volume_attributes_class_type;
 }
 
-void order_causes(const struct api_type *type, bool update, size_t from, struct error *err) {
+/* On an update these are judged as if they were new, and then once more as what changes. */
+static bool is_judged_twice(const struct api_type *type) {
+	return type == &batch_v1_job_type || type == &core_v1_persistent_volume_type;
+}
+
+/* The array stays the caller's, what is in it does not. */
+static void append_moved(struct error *err, struct error_cause *causes, size_t count) {
+	for (size_t i = 0; i < count; i++) {
+		error_cause(err, causes[i].reason, causes[i].field, "%s", causes[i].message);
+		free(causes[i].reason);
+		free(causes[i].field);
+		free(causes[i].message);
+	}
+}
+
+/* The causes from `from` on, `count` of them, stand there once more behind themselves. */
+static void repeat(size_t from, size_t count, struct error *err) {
+	size_t behind = err->cause_count - from - count;
+	struct error_cause *rest = xmemdup(err->causes + from + count, behind * sizeof(*rest));
+	err->cause_count = from + count;
+	for (size_t i = from; i < from + count; i++)
+		error_cause(err, err->causes[i].reason, err->causes[i].field, "%s", err->causes[i].message);
+	append_moved(err, rest, behind);
+	free(rest);
+}
+
+void order_causes(const struct api_type *type, bool update, bool whole, size_t from, struct error *err) {
 	size_t count = err->cause_count - from, kept = 0;
-	if (err->cause_count < from + 2)
+	if (err->cause_count == from)
 		return;
 	autofree struct item *items = xcalloc(count, sizeof(*items));
 	bool first = judges_update_first(type);
@@ -205,6 +239,8 @@ void order_causes(const struct api_type *type, bool update, size_t from, struct 
 	arrange(type, update && !first, items + parts[0], parts[1]);
 	for (size_t i = 0; i < count; i++)
 		err->causes[from + i] = items[i].cause;
+	if (update && whole && is_judged_twice(type))
+		repeat(from, parts[0], err);
 }
 
 /* ---- how often ---- */
@@ -248,11 +284,6 @@ void repeat_causes(const struct api_type *type, size_t from, struct error *err) 
 		for (size_t i = from; looks[look] && i < end; i++)
 			if (is_repeated(err->causes[i].field) || (look == 2 && str_starts_with(err->causes[i].field, "metadata.finalizers")))
 				error_cause(err, err->causes[i].reason, err->causes[i].field, "%s", err->causes[i].message);
-	for (size_t i = 0; i < count - end; i++) {
-		error_cause(err, rest[i].reason, rest[i].field, "%s", rest[i].message);
-		free(rest[i].reason);
-		free(rest[i].field);
-		free(rest[i].message);
-	}
+	append_moved(err, rest, count - end);
 	free(rest);
 }

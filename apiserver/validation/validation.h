@@ -184,8 +184,8 @@ void validate_object_meta_update(const struct meta_v1_object_meta *meta, const s
  */
 void validate_object(const void *object, const void *old, const char *subresource, struct error *err);
 
-/* Puts the causes behind the first `from` in the order in which Kubernetes tells them (order.c). */
-void order_causes(const struct api_type *type, bool update, size_t from, struct error *err);
+/* Puts the causes behind the first `from` in the order in which Kubernetes tells them (order.c). whole: the object itself is written, no subresource. */
+void order_causes(const struct api_type *type, bool update, bool whole, size_t from, struct error *err);
 /* Tells those of the metadata as often as Kubernetes does on an update. They stand first. */
 void repeat_causes(const struct api_type *type, size_t from, struct error *err);
 

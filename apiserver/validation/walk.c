@@ -225,7 +225,7 @@ static void find_causes(const void *object, const void *old, const char *subreso
 void validate_object(const void *object, const void *old, const char *subresource, struct error *err) {
 	size_t from = err->cause_count;
 	find_causes(object, old, subresource, false, false, err);
-	order_causes(api_type_of(object), old, from, err);
+	order_causes(api_type_of(object), old, str_empty(subresource), from, err);
 }
 
 void object_warnings(const void *object, const void *old, bool again, struct error *ret) {
