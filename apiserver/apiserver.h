@@ -55,7 +55,7 @@ struct apiserver_options {
 	int64_t kubelet_timeout;
 
 	char *requestheader_client_ca_file, *proxy_client_cert_file, *proxy_client_key_file;
-	struct flag_list requestheader_username_headers, requestheader_group_headers, requestheader_extra_headers_prefix, requestheader_allowed_names;
+	struct flag_list requestheader_username_headers, requestheader_uid_headers, requestheader_group_headers, requestheader_extra_headers_prefix, requestheader_allowed_names;
 
 	bool allow_privileged, watch_cache, sole_server_reads, profiling;
 	bool enable_priority_and_fairness, enable_aggregator_routing;

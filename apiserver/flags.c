@@ -85,6 +85,7 @@ const struct flag apiserver_flags[] = {
 
 	{.name = "requestheader-client-ca-file", .kind = FLAG_STRING, .offset = O(requestheader_client_ca_file), .help = "PEM CA of front proxies"},
 	{.name = "requestheader-username-headers", .kind = FLAG_STRING_LIST, .offset = O(requestheader_username_headers), .help = "headers with the user's name"},
+	{.name = "requestheader-uid-headers", .kind = FLAG_STRING_LIST, .offset = O(requestheader_uid_headers), .help = "headers with the user's uid"},
 	{.name = "requestheader-group-headers", .kind = FLAG_STRING_LIST, .offset = O(requestheader_group_headers), .help = "headers with groups"},
 	{.name = "requestheader-extra-headers-prefix", .kind = FLAG_STRING_LIST, .offset = O(requestheader_extra_headers_prefix), .help = "prefix of headers with more"},
 	{.name = "requestheader-allowed-names", .kind = FLAG_STRING_LIST, .offset = O(requestheader_allowed_names), .help = "certificate names that may use the headers"},

@@ -86,7 +86,7 @@ static int pass_on(struct request *r, struct aggregated *take_info) {
 	options.server_name = info->server_name;
 	options.method = r->method;
 	options.target = arena_printf(r->arena, "%s%s%s", r->path, *query ? "?" : "", query);
-	options.location_prefix = "";
+	options.reject_redirects = true;
 	options.headers = headers.data;
 	options.reached = "error trying to reach service: ";
 	options.unreachable_code = 503;

@@ -69,7 +69,8 @@ struct user *front_proxy_user(struct request *r, const struct http_peer_cert *ce
 	http_header_each(r->http, collect, &h);
 	if (h.group_count < MAX_GROUPS && strcmp(name, "system:anonymous") != 0)
 		h.groups[h.group_count++] = "system:authenticated";
-	return user_of(&h, name, NULL);
+	const char *uid = o->requestheader_uid_headers.len ? http_header(r->http, o->requestheader_uid_headers.items[0]) : NULL;
+	return user_of(&h, name, uid);
 }
 
 static int may_impersonate(struct request *r, const char *group, const char *resource, const char *subresource, const char *ns, const char *name, struct error *err) {

@@ -140,8 +140,11 @@ static int ensure_authentication_config(struct worker *worker) {
 		{"requestheader-extra-headers-prefix", &o->requestheader_extra_headers_prefix},
 		{"requestheader-group-headers", &o->requestheader_group_headers},
 		{"requestheader-username-headers", &o->requestheader_username_headers},
+		{"requestheader-uid-headers", &o->requestheader_uid_headers},
 	};
 	for (size_t i = 0; !str_empty(o->requestheader_client_ca_file) && i < array_len(lists); i++) {
+		if (lists[i].list == &o->requestheader_uid_headers && !lists[i].list->len)
+			continue; /* none are told of */
 		json_t *array = json_array();
 		for (size_t n = 0; n < lists[i].list->len; n++)
 			json_array_append_new(array, json_string(lists[i].list->items[n]));

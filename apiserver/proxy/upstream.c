@@ -46,6 +46,7 @@ struct upstream {
 	int64_t left;         /* of the body, or of the current chunk (-1: a size comes next) */
 	char *upgrade;        /* protocol of a 101 */
 	char *content_type;
+	bool redirects;
 
 	struct http_stream *stream;
 	struct websocket *messages; /* takes the body in the stream's place */
@@ -267,7 +268,9 @@ static void take_header(struct upstream *u, const char *line, size_t len, char *
 		return;
 	} else if (header_is(line, len, "Location", &v, &n)) {
 		autofree char *text = xstrndup(v, n);
-		add_location(u, text);
+		u->redirects = u->options.reject_redirects && u->status >= 300 && u->status < 400;
+		if (!u->redirects)
+			add_location(u, text);
 	} else {
 		const char *colon = memchr(line, ':', len);
 		if (!colon)
@@ -395,6 +398,12 @@ static void answer_head(struct upstream *u, const char *content_type) {
 		return;
 	}
 	u->content_type = xstrdup(content_type);
+	if (u->redirects) {
+		u->r = NULL;
+		request_respond_text(r, 502, "the backend attempted to redirect this request, which is not permitted");
+		over(u);
+		return;
+	}
 	bool empty = u->status == 204 || u->status == 304 || strcmp(u->method, "HEAD") == 0 || (u->framing == LENGTH && u->left == 0);
 	if (empty) {
 		answer_collected(u);
@@ -764,10 +773,22 @@ static void on_server(uint32_t events, void *arg) {
 	up_unref(u);
 }
 
+/* The time that the request itself has is over. */
+static void out_of_time(struct upstream *u) {
+	struct request *r = take_ptr(u->r);
+	autoerror struct error err = {0};
+	error_status(&err, 504, "Timeout", "Timeout: request did not complete within the allotted timeout");
+	err.empty_details = true;
+	request_fail(r, &err);
+	over(u);
+}
+
 static void on_timeout(void *arg) {
 	struct upstream *u = arg;
 	if (u->state == CONNECTING || u->state == HANDSHAKE)
 		unreachable(u, "i/o timeout");
+	else if (u->r && u->r->deadline_ns && u->r->deadline_ns == u->options.deadline_ns)
+		out_of_time(u);
 	else
 		fail(u, "context deadline exceeded");
 }

@@ -24,6 +24,7 @@ struct upstream_options {
 	const char *reached;        /* "error trying to reach service: " or "", before the reason of a failed connection */
 	int unreachable_code;       /* 503 or 500 */
 	bool plain_errors;          /* a failed connection is told in plain text, not as a Status */
+	bool reject_redirects;      /* the server may not send the client elsewhere: 502 */
 	const char *headers;        /* more lines of the request's head, each with its CR LF; NULL: none */
 	int64_t deadline_ns;        /* monotonic, by when all of the answer must have come; 0: it may last, once it has begun */
 	/* Called once when nothing of the above is used any more; may be NULL. */

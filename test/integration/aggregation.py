@@ -193,19 +193,21 @@ def test_passed_on(site):
     s, o, _ = api.call("GET", FLAVORS + "/one")
     check("its errors are its own", s == 404 and o["message"] == 'flavors.flavors.example.com "one" not found', o)
     s, o, h = api.call("GET", FLAVORS + "/redirect")
-    check("a redirect leads back here", s == 302 and h["Location"] == "/apis/elsewhere", h.items())
+    check("nobody is sent elsewhere", s == 502 and o == "the backend attempted to redirect this request, which is not permitted" and h["Location"] is None, (s, o, h.items()))
     s, o, _ = api.call("GET", FLAVORS + "/large")
     check("a large answer", s == 200 and len(o["spec"]["taste"]) == 12 << 20)
     body = flavor("default", "big", "y" * (2 << 20))
     s, o, _ = api.call("POST", FLAVORS, body)
     check("a large request", s == 201 and extension.objects["default", "big"]["spec"]["taste"] == body["spec"]["taste"], str(o)[:100])
+    s, o, _ = api.call("GET", FLAVORS + "/cut")
+    check("an answer that breaks off", s == 503 and o == "error trying to reach service: unexpected EOF\n", (s, o))
     s, o, h = api.call("HEAD", FLAVORS + "/big")
     check("only its head", s == 200 and int(h["Content-Length"] or 0) >= 0, h.items())
     slow = []
     thread = threading.Thread(target=lambda: slow.append(api.call("GET", FLAVORS + "/slow?timeout=1s")))
     thread.start()
     thread.join(60)
-    check("one that takes too long", slow and slow[0][0] == 503 and slow[0][1] == "error trying to reach service: context deadline exceeded\n", slow)
+    check("one that takes too long", slow and slow[0][0] == 504 and slow[0][1]["reason"] == "Timeout" and slow[0][1]["message"] == "Timeout: request did not complete within the allotted timeout", slow)
     extension.gate.set()
     s, o, _ = api.call("GET", "/apis/flavors.example.com/v1/nothing")
     check("what is not there", s == 404 and o["reason"] == "NotFound", o)
@@ -276,6 +278,24 @@ def test_found(site):
     extension.broken = False
 
 
+def test_trusted(site):
+    """What a server of others is told of whom to trust, and that we trust the same."""
+    Extension(site.folder, "x").close()
+    ca = os.path.join(site.folder, "extension-ca.pem")
+    api = site.start_server("--client-ca-file", ca, "--requestheader-client-ca-file", ca, "--requestheader-allowed-names", "proxy", "--requestheader-username-headers", "X-Remote-User",
+                            "--requestheader-uid-headers", "X-Remote-Uid", "--requestheader-group-headers", "X-Remote-Group", "--requestheader-extra-headers-prefix", "X-Remote-Extra-").api
+    data = api.get("/api/v1/namespaces/kube-system/configmaps/extension-apiserver-authentication")["data"]
+    with open(ca) as f:
+        pem = f.read()
+    check("it stands there", data == {"client-ca-file": pem, "requestheader-client-ca-file": pem, "requestheader-allowed-names": '["proxy"]', "requestheader-username-headers": '["X-Remote-User"]', "requestheader-uid-headers": '["X-Remote-Uid"]',
+                                      "requestheader-group-headers": '["X-Remote-Group"]', "requestheader-extra-headers-prefix": '["X-Remote-Extra-"]'}, data)
+    front = Api(api.port, None)
+    front.tls.load_cert_chain(os.path.join(site.folder, "proxy.pem"), os.path.join(site.folder, "proxy.key"))
+    s, o, _ = front.call("POST", "/apis/authentication.k8s.io/v1/selfsubjectreviews", {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}, headers={"X-Remote-User": "carol", "X-Remote-Uid": "u9", "X-Remote-Group": "system:masters", "X-Remote-Extra-Color": "red"})
+    who = o.get("status", {}).get("userInfo")
+    check("who it speaks for", s == 201 and who["username"] == "carol" and who["uid"] == "u9" and "system:masters" in who["groups"] and who["extra"] == {"color": ["red"]}, o)
+
+
 def test_routes(site):
     api, extension = site_of(site, "--enable-aggregator-routing=false")
     s, o, _ = api.call("POST", "/api/v1/namespaces/kube-public/services", {"metadata": {"name": "extension"}, "spec": {"type": "ExternalName", "externalName": "localhost"}})
@@ -295,4 +315,4 @@ def test_routes(site):
 
 
 if __name__ == "__main__":
-    run([test_registered, test_status, test_conditions, test_passed_on, test_upgrades, test_found, test_routes])
+    run([test_registered, test_status, test_conditions, test_passed_on, test_upgrades, test_found, test_trusted, test_routes])
