@@ -37,6 +37,7 @@ struct apiserver_options {
 	int64_t authorization_webhook_cache_authorized_ttl, authorization_webhook_cache_unauthorized_ttl;
 	bool anonymous_auth;
 	struct flag_list enable_admission_plugins, disable_admission_plugins;
+	char *admission_control_config_file;
 
 	struct flag_list service_account_issuer, service_account_key_file, api_audiences;
 	char *service_account_signing_key_file, *service_account_jwks_uri;
@@ -91,6 +92,7 @@ struct audit;
 struct encryption;
 struct edge;
 struct aggregator;
+struct admission_settings;
 
 struct apiserver {
 	const struct apiserver_options *options;
@@ -121,6 +123,7 @@ struct apiserver {
 	struct wall_time started;
 	bool ready;                /* atomic: bootstrap objects are written */
 	bool stopping;             /* atomic */
+	struct admission_settings *admission;
 	struct map disabled_plugins; /* names of admission plugins that are off */
 };
 

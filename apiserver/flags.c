@@ -59,6 +59,8 @@ const struct flag apiserver_flags[] = {
 	{.name = "enable-admission-plugins", .kind = FLAG_STRING_LIST, .offset = O(enable_admission_plugins), .help = "plugins to turn on besides the default ones"},
 	{.name = "disable-admission-plugins", .kind = FLAG_STRING_LIST, .offset = O(disable_admission_plugins), .help = "plugins to turn off"},
 
+	{.name = "admission-control-config-file", .kind = FLAG_STRING, .offset = O(admission_control_config_file), .help = "what plugins are told: an AdmissionConfiguration of apiserver.config.k8s.io/v1"},
+
 	{.name = "service-account-issuer", .kind = FLAG_STRING_LIST, .offset = O(service_account_issuer), .help = "issuer of tokens; the first one signs"},
 	{.name = "service-account-key-file", .kind = FLAG_STRING_LIST, .offset = O(service_account_key_file), .help = "PEM keys that verify service account tokens"},
 	{.name = "service-account-signing-key-file", .kind = FLAG_STRING, .offset = O(service_account_signing_key_file), .help = "PEM key that signs them"},
@@ -132,7 +134,6 @@ const struct flag apiserver_flags[] = {
 	IGNORED("shutdown-delay-duration"), IGNORED("shutdown-send-retry-after"),
 	IGNORED("etcd-healthcheck-timeout"), IGNORED("etcd-readycheck-timeout"), IGNORED("etcd-count-metric-poll-period"), IGNORED("etcd-db-metric-poll-interval"),
 	IGNORED("default-watch-cache-size"), IGNORED("watch-cache-sizes"), IGNORED("delete-collection-workers"), IGNORED("enable-garbage-collector"), IGNORED("storage-backend"),
-	REFUSED("admission-control-config-file", "plugins have no files of their own: see --enable-admission-plugins and --disable-admission-plugins"),
 	REFUSED("egress-selector-config-file", "nodes and webhooks are dialed directly"),
 		IGNORED("tracing-config-file"), IGNORED("service-account-extend-token-expiration"),
 	IGNORED("permit-address-sharing"), IGNORED("permit-port-sharing"), IGNORED("contention-profiling"), IGNORED("vmodule"),

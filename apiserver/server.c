@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The order of a request, and the start and stop of the whole. */
 #include "apiserver/apiserver.h"
+#include "apiserver/admission/settings.h"
 #include "apiserver/aggregator/aggregator.h"
 #include "apiserver/audit/audit.h"
 #include "apiserver/authn/authn.h"
@@ -243,6 +244,8 @@ int apiserver_start(const struct apiserver_options *options, struct apiserver **
 	if (rc == 0)
 		rc = edge_new(options, &server->edge, err);
 	if (rc == 0)
+		rc = admission_settings_new(options, &server->admission, err);
+	if (rc == 0)
 		rc = encryption_start(options, &server->encryption, err);
 	if (rc == 0)
 		rc = timers_start(&server->timers, err);
@@ -316,6 +319,7 @@ void apiserver_stop(struct apiserver *server) {
 	registry_free(server->registry);
 	audit_stop(server->audit);
 	edge_free(server->edge);
+	admission_settings_free(server->admission);
 	map_done(&server->disabled_plugins);
 	free((void *)server->advertise_address);
 	free(server);

@@ -5,7 +5,9 @@
  */
 #include "apiserver/admission/podsecurity.h"
 #include "apiserver/admission/admission.h"
+#include "apiserver/admission/settings.h"
 #include "apiserver/audit/audit.h"
+#include "apiserver/validation/validation.h"
 #include "api/apps_v1.h"
 #include "api/batch_v1.h"
 
@@ -40,9 +42,20 @@ static bool parse_version(const char *text, int *ret) {
 	return good;
 }
 
-/* `mode`: "enforce", "audit" or "warn". What cannot be read is enforced as restricted, and not warned of. */
-static struct pod_policy policy_of(const struct api_string_map *labels, const char *mode) {
+/* What holds where labels say nothing; what was checked at the start can be read. */
+static struct pod_policy default_of(const struct apiserver *server, const char *mode) {
+	static const struct apiserver_v1_pod_security_defaults nothing;
+	const struct apiserver_v1_pod_security_defaults *d = server->admission->pod_security ? &server->admission->pod_security->defaults : &nothing;
+	bool enforce = strcmp(mode, "enforce") == 0, warn = strcmp(mode, "warn") == 0;
 	struct pod_policy policy = {.level = POD_PRIVILEGED, .minor = INT_MAX};
+	parse_level(str_or(enforce ? d->enforce : warn ? d->warn : d->audit, "privileged"), &policy.level);
+	parse_version(str_or(enforce ? d->enforce_version : warn ? d->warn_version : d->audit_version, "latest"), &policy.minor);
+	return policy;
+}
+
+/* `mode`: "enforce", "audit" or "warn". What cannot be read is enforced as restricted, and not warned of. */
+static struct pod_policy policy_of(const struct apiserver *server, const struct api_string_map *labels, const char *mode) {
+	struct pod_policy policy = default_of(server, mode);
 	bool enforce = strcmp(mode, "enforce") == 0, warn = strcmp(mode, "warn") == 0;
 	autofree char *level_label = xprintf(LABEL "%s", mode), *version_label = xprintf(LABEL "%s-version", mode);
 	const char *level = api_map_get(labels, level_label), *version = api_map_get(labels, version_label);
@@ -50,15 +63,71 @@ static struct pod_policy policy_of(const struct api_string_map *labels, const ch
 		policy.level = enforce ? POD_RESTRICTED : POD_PRIVILEGED;
 	if (version)
 		parse_version(version, &policy.minor);
-	/* What is enforced is warned of too, where the labels do not say otherwise. */
+	/* What labels enforce is warned of too, where they do not say otherwise and less would be warned of. */
 	enum pod_level enforced;
 	const char *enforce_level = api_map_get(labels, LABEL "enforce");
-	if (warn && !level && enforce_level && parse_level(enforce_level, &enforced)) {
-		struct pod_policy other = policy_of(labels, "enforce");
+	if (warn && !level && enforce_level && parse_level(enforce_level, &enforced) && enforced > policy.level) {
+		struct pod_policy other = policy_of(server, labels, "enforce");
 		policy.level = other.level;
 		policy.minor = version ? policy.minor : other.minor;
 	}
 	return policy;
+}
+
+/* ---- who is exempt ---- */
+
+static bool listed(const struct api_string_list *list, const char *text) {
+	for (uint32_t i = 0; text && i < list->len; i++)
+		if (str_equal(list->items[i], text))
+			return true;
+	return false;
+}
+
+/* What exempts the write: "user", "namespace", "runtimeClass"; NULL: nothing. `spec` NULL: of no pod. */
+static const char *exempt_by(const struct write *w, const char *ns, const struct core_v1_pod_spec *spec) {
+	const struct apiserver_v1_pod_security_configuration *config = w->r->server->admission->pod_security;
+	if (!config)
+		return NULL;
+	if (listed(&config->exemptions.namespaces, ns))
+		return "namespace";
+	/* Whoever really acts: users acted for are judged by their own names. */
+	if (listed(&config->exemptions.usernames, w->r->user->name))
+		return "user";
+	return spec && listed(&config->exemptions.runtime_classes, spec->runtime_class_name) ? "runtimeClass" : NULL;
+}
+
+static void check_names(const struct api_string_list *list, const char *field, format_check *format, struct error *found) {
+	const struct path above = PATH(NULL, "exemptions"), *at = &above;
+	for (uint32_t i = 0; i < list->len; i++) {
+		const char *name = str_or(list->items[i], ""), *wrong = format ? format_error(format, name) : *name ? NULL : "username must not be empty";
+		bool seen = false;
+		for (uint32_t n = 0; n < i; n++)
+			seen |= str_equal(list->items[n], name);
+		if (wrong)
+			invalid(found, AT_INDEX(field, i), name, "%s", wrong);
+		else if (seen)
+			duplicate(found, AT_INDEX(field, i), name);
+	}
+}
+
+void podsecurity_check_settings(const struct apiserver_v1_pod_security_configuration *config, struct error *found) {
+	const struct apiserver_v1_pod_security_defaults *d = &config->defaults;
+	const struct {
+		const char *field, *value;
+		bool version;
+	} rows[] = {{"enforce", d->enforce, false}, {"enforce-version", d->enforce_version, true}, {"warn", d->warn, false}, {"warn-version", d->warn_version, true}, {"audit", d->audit, false}, {"audit-version", d->audit_version, true}};
+	const struct path above = PATH(NULL, "defaults"), *at = &above;
+	enum pod_level level;
+	int minor;
+	for (size_t i = 0; i < array_len(rows); i++) {
+		if (str_empty(rows[i].value))
+			continue;
+		if (rows[i].version ? !parse_version(rows[i].value, &minor) : !parse_level(rows[i].value, &level))
+			invalid(found, AT(rows[i].field), rows[i].value, rows[i].version ? "must be \"latest\" or \"v1.x\"" : "must be one of privileged, baseline, restricted");
+	}
+	check_names(&config->exemptions.namespaces, "namespaces", format_dns_label, found);
+	check_names(&config->exemptions.runtime_classes, "runtimeClasses", format_dns_subdomain, found);
+	check_names(&config->exemptions.usernames, "usernames", NULL, found);
 }
 
 static void policy_text(const struct pod_policy *policy, struct buf *out) {
@@ -71,7 +140,7 @@ static void policy_text(const struct pod_policy *policy, struct buf *out) {
 
 /* ---- namespaces ---- */
 
-static void check_labels(const struct api_string_map *labels, struct error *err) {
+static void check_own_labels(const struct api_string_map *labels, struct error *err) {
 	static const char *const modes[] = {"enforce", "audit", "warn"};
 	enum pod_level level;
 	int minor;
@@ -146,13 +215,15 @@ static int validate_namespace(struct write *w, struct error *err) {
 	if (labels_same(labels, before))
 		return 0;
 	autoerror struct error causes = {0};
-	check_labels(labels, &causes);
+	check_own_labels(labels, &causes);
 	if (error_has_causes(&causes)) {
 		error_invalid(&causes, NULL, "Namespace", admission_name(w));
 		return error_move(err, &causes);
 	}
-	struct pod_policy now = policy_of(labels, "enforce"), was = policy_of(before, "enforce");
+	struct pod_policy now = policy_of(w->r->server, labels, "enforce"), was = policy_of(w->r->server, before, "enforce");
 	bool relaxed = now.minor == was.minor && now.level <= was.level;
+	if (exempt_by(w, w->name, NULL))
+		return 0;
 	if (!w->created && w->old && now.level != POD_PRIVILEGED && !relaxed)
 		warn_of_pods(w, &now);
 	return 0;
@@ -208,8 +279,13 @@ static int validate_pod(struct write *w, const struct api_string_map *labels, st
 	/* An update that leaves what is judged alone is let through, as the pod runs already. */
 	if (!w->created && w->old && api_field_equal(w->object, w->old, "spec"))
 		return 0;
-	struct pod_policy enforce = policy_of(labels, "enforce"), warn = policy_of(labels, "warn"), audit = policy_of(labels, "audit");
+	struct pod_policy enforce = policy_of(w->r->server, labels, "enforce"), warn = policy_of(w->r->server, labels, "warn"), audit = policy_of(w->r->server, labels, "audit");
 	autobuf struct buf violations = BUF_INIT(MAX_TEXT), text = BUF_INIT(256);
+	const char *exempt = exempt_by(w, w->ns, &pod->spec);
+	if (exempt) {
+		audit_annotate(w->r, AUDIT_METADATA, LABEL "exempt", exempt);
+		return 0;
+	}
 	if (enforce.level != POD_PRIVILEGED)
 		podsecurity_judge(&enforce, &pod->metadata, &pod->spec, true, &violations);
 	policy_text(&enforce, &text);
@@ -233,7 +309,12 @@ static int validate(struct write *w, struct error *err) {
 		return 0;
 	if (pod)
 		return validate_pod(w, &ns->labels, err);
-	struct pod_policy warn = policy_of(&ns->labels, "warn"), audit = policy_of(&ns->labels, "audit");
+	struct pod_policy warn = policy_of(w->r->server, &ns->labels, "warn"), audit = policy_of(w->r->server, &ns->labels, "audit");
+	const char *exempt = exempt_by(w, w->ns, &template->spec);
+	if (exempt) {
+		audit_annotate(w->r, AUDIT_METADATA, LABEL "exempt", exempt);
+		return 0;
+	}
 	note_of(w, &audit, &template->metadata, &template->spec);
 	warn_of(w, &warn, &template->metadata, &template->spec);
 	return 0;

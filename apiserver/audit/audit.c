@@ -417,6 +417,8 @@ void audit_finished(struct request *r, int code) {
 		e->status = json_pack("{s:{}, s:i}", "metadata", "code", code);
 	if (r->impersonator)
 		json_object_set_new(e->head, "impersonatedUser", user_tree(r->user));
+	if (r->impersonation)
+		json_object_set_new(e->head, "authenticationMetadata", json_pack("{s:s}", "impersonationConstraint", r->impersonation));
 	bool whole = strcmp(r->method, "POST") == 0 || strcmp(r->method, "PUT") == 0, part = strcmp(r->method, "PATCH") == 0 || strcmp(r->method, "DELETE") == 0;
 	bool taken = whole ? e->understood : part && code != 403 && code != 415;
 	/* Read once more, by who wants to see it: what was decoded has gone its way. */

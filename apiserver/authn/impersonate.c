@@ -1,8 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Acting as another: Impersonate-* headers, each checked with the authorizer; and the front proxy's X-Remote-* headers. */
+/*
+ * Acting as another: Impersonate-* headers, each checked with the authorizer; and the front proxy's X-Remote-* headers. Who may act for another only in what he does so for is checked
+ * twice: that he may do this while acting (impersonate-on:<mode>:<verb>), and for whom (impersonate:<mode>). Whom no such mode lets may still "impersonate", whatever he does.
+ */
 #include "apiserver/authn/frontproxy.h"
 #include "apiserver/authz/authz.h"
 #include "apiserver/request/steps.h"
+#include "common/api/format.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -73,32 +77,227 @@ struct user *front_proxy_user(struct request *r, const struct http_peer_cert *ce
 	return user_of(&h, name, uid);
 }
 
-static int may_impersonate(struct request *r, const char *group, const char *resource, const char *subresource, const char *ns, const char *name, struct error *err) {
-	struct authz_attributes a = {
-		.user = r->user, .verb = "impersonate", .is_resource = true, .group = group, .version = "v1",
-		.resource = resource, .subresource = subresource, .ns = ns, .name = name,
-	};
+/* ---- who is acted for ---- */
+
+#define GROUP "authentication.k8s.io"
+#define NODE_NAME_KEY "authentication.kubernetes.io/node-name"
+#define MANY 4 /* values of which it is first asked whether all may be had */
+
+struct wanted {
+	struct request *r;
+	const char *name, *uid;
+	const struct headers *h;
+};
+struct mode {
+	const char *name; /* NULL: of old, "impersonate" */
+	bool (*applies)(const struct wanted *w);
+	bool own_node;    /* the account is known by its node alone */
+};
+
+/* Namespace and name of system:serviceaccount:ns:name; false where it is none. */
+static bool split_account(struct arena *arena, const char *user, const char **ret_ns, const char **ret_name) {
+	static const char prefix[] = "system:serviceaccount:";
+	const char *ns = str_starts_with(user, prefix) ? user + sizeof(prefix) - 1 : NULL, *colon = ns ? strchr(ns, ':') : NULL;
+	if (!colon)
+		return false;
+	const char *space = arena_strndup(arena, ns, (size_t)(colon - ns));
+	if (format_error(format_dns_label, space) || format_error(format_dns_subdomain, colon + 1))
+		return false;
+	*ret_ns = space;
+	*ret_name = colon + 1;
+	return true;
+}
+
+static const char *node_of(const char *user) {
+	static const char prefix[] = "system:node:";
+	return str_starts_with(user, prefix) && !format_error(format_dns_subdomain, user + sizeof(prefix) - 1) ? user + sizeof(prefix) - 1 : NULL;
+}
+
+static bool only_name(const struct wanted *w) {
+	return str_empty(w->uid) && !w->h->group_count && !w->h->extra_count;
+}
+
+static bool is_own_node(const struct wanted *w) {
+	const char *node = node_of(w->name), *ns, *name;
+	if (!node || !only_name(w) || !split_account(w->r->arena, w->r->user->name, &ns, &name))
+		return false;
+	for (size_t i = 0; i < w->r->user->extra_count; i++) {
+		const struct user_extra *extra = &w->r->user->extra[i];
+		if (strcmp(extra->key, NODE_NAME_KEY) == 0)
+			return extra->values[0] && !extra->values[1] && strcmp(extra->values[0], node) == 0;
+	}
+	return false;
+}
+
+static bool is_node(const struct wanted *w) {
+	return only_name(w) && node_of(w->name);
+}
+
+static bool is_account(const struct wanted *w) {
+	const char *ns, *name;
+	return only_name(w) && split_account(w->r->arena, w->name, &ns, &name);
+}
+
+static bool is_other(const struct wanted *w) {
+	const char *ns, *name;
+	return !node_of(w->name) && !split_account(w->r->arena, w->name, &ns, &name);
+}
+
+static bool always(const struct wanted *w) {
+	return true;
+}
+
+/* In the order in which they are tried. */
+static const struct mode modes[] = {
+	{"associated-node", is_own_node, true},
+	{"arbitrary-node", is_node, false},
+	{"serviceaccount", is_account, false},
+	{"user-info", is_other, false},
+	{NULL, always, false},
+};
+
+/* The asking account without what differs from node to node. */
+static const struct user *without_node(struct request *r) {
+	struct user *user = arena_memdup(r->arena, r->user, sizeof(*r->user));
+	const char **keys = arena_calloc(r->arena, r->user->extra_count + 1, sizeof(*keys));
+	for (size_t i = 0; i < r->user->extra_count; i++) {
+		size_t at = i;
+		for (; at && strcmp(keys[at - 1], r->user->extra[i].key) > 0; at--)
+			keys[at] = keys[at - 1];
+		keys[at] = r->user->extra[i].key;
+	}
+	user->extra = arena_calloc(r->arena, 1, sizeof(*user->extra));
+	user->extra[0] = (struct user_extra){.key = "authentication.kubernetes.io/associated-node-keys", .values = keys};
+	user->extra_count = 1;
+	return user;
+}
+
+/* One look-up; negative where it is refused, or others must be asked first. */
+static int may(const struct wanted *w, const struct authz_attributes *a, struct error *err) {
 	const char *reason;
-	if (authz_decide(r->server->authz, &a, &r->asks, r->arena, &reason) == AUTHZ_ALLOW)
-		return 0;
-	const char *where = str_empty(ns) ? " at the cluster scope" : arena_printf(r->arena, " in the namespace \"%s\"", ns);
-	int rc = error_status(err, 403, "Forbidden", "%s%s%s \"%s\" is forbidden: User \"%s\" cannot impersonate resource \"%s\" in API group \"%s\"%s", resource, *group ? "." : "", group, name, r->user->name, resource, group, where);
-	error_details(err, *group ? group : NULL, resource, name);
+	enum authz_decision decision = authz_decide(w->r->server->authz, a, &w->r->asks, w->r->arena, &reason);
+	if (asks_lacking(&w->r->asks))
+		return -EAGAIN;
+	return decision == AUTHZ_ALLOW ? 0 : authz_forbidden(w->r, a, reason, err);
+}
+
+static int check_groups(const struct wanted *w, const struct mode *mode, struct authz_attributes a, struct error *err) {
+	const struct headers *h = w->h;
+	a.resource = "groups";
+	a.group = mode->name ? GROUP : "";
+	for (size_t i = 0; mode->name && i < h->group_count; i++) {
+		if (!*h->groups[i])
+			return authz_forbidden(w->r, &a, "impersonating the empty string group is not allowed", err);
+		if (strcmp(h->groups[i], "system:masters") == 0) {
+			a.name = h->groups[i];
+			return authz_forbidden(w->r, &a, "impersonating the system:masters group is not allowed", err);
+		}
+	}
+	if (mode->name && h->group_count >= MANY) {
+		a.name = "*";
+		int rc = may(w, &a, NULL);
+		if (rc == 0 || asks_lacking(&w->r->asks))
+			return rc;
+	}
+	int rc = 0;
+	for (size_t i = 0; rc == 0 && i < h->group_count; i++) {
+		a.name = h->groups[i];
+		rc = may(w, &a, err);
+	}
 	return rc;
 }
 
-static int check_name(struct request *r, const char *name, struct headers *h, struct error *err) {
-	static const char prefix[] = "system:serviceaccount:";
-	const char *colon = str_starts_with(name, prefix) ? strchr(name + sizeof(prefix) - 1, ':') : NULL;
-	if (!colon)
-		return may_impersonate(r, "", "users", NULL, NULL, name, err);
-	const char *ns = arena_strndup(r->arena, name + sizeof(prefix) - 1, (size_t)(colon - name) - (sizeof(prefix) - 1));
-	int rc = may_impersonate(r, "", "serviceaccounts", NULL, ns, colon + 1, err);
-	if (rc == 0 && h->group_count == 0) {
-		h->groups[h->group_count++] = "system:serviceaccounts";
-		h->groups[h->group_count++] = arena_printf(r->arena, "system:serviceaccounts:%s", ns);
+/* What is wrong with a key or value, for modes that care; NULL: nothing. */
+static const char *wrong_extra(const struct user_extra *extra) {
+	const char *slash = strchr(extra->key, '/');
+	if (!*extra->key)
+		return "impersonating the empty string key in extra is not allowed";
+	autofree char *domain = slash ? xstrndup(extra->key, (size_t)(slash - extra->key)) : NULL;
+	if (!slash || !slash[1] || format_error(format_dns_subdomain, domain))
+		return "impersonating an invalid key in extra is not allowed: it must be a domain-prefixed path (such as \"acme.io/foo\")";
+	return *extra->values[0] ? NULL : "impersonating the empty string value in extra is not allowed";
+}
+
+static int check_extra(const struct wanted *w, const struct mode *mode, struct authz_attributes a, struct error *err) {
+	const struct headers *h = w->h;
+	a.resource = "userextras";
+	a.group = GROUP;
+	for (size_t i = 0; mode->name && i < h->extra_count; i++) {
+		const char *wrong = wrong_extra(&h->extra[i]);
+		if (wrong)
+			return authz_forbidden(w->r, &a, wrong, err);
+	}
+	if (mode->name && h->extra_count >= MANY) {
+		a.subresource = a.name = "*";
+		int rc = may(w, &a, NULL);
+		if (rc == 0 || asks_lacking(&w->r->asks))
+			return rc;
+	}
+	int rc = 0;
+	for (size_t i = 0; rc == 0 && i < h->extra_count; i++) {
+		a.subresource = h->extra[i].key;
+		a.name = h->extra[i].values[0];
+		rc = may(w, &a, err);
 	}
 	return rc;
+}
+
+static int check_name(const struct wanted *w, const struct mode *mode, struct authz_attributes a, struct error *err) {
+	const char *node = mode->name ? node_of(w->name) : NULL;
+	a.group = mode->name ? GROUP : "";
+	a.resource = "users";
+	a.name = w->name;
+	if (node) {
+		a.resource = "nodes";
+		a.name = mode->own_node ? "*" : node;
+	} else if (split_account(w->r->arena, w->name, &a.ns, &a.name)) {
+		a.resource = "serviceaccounts";
+	}
+	return may(w, &a, err);
+}
+
+/* 0: it lets him; negative: it does not. */
+static int check_mode(const struct wanted *w, const struct mode *mode, struct error *err) {
+	const struct user *asks = mode->own_node ? without_node(w->r) : w->r->user;
+	if (mode->name) {
+		struct authz_attributes on = authz_attributes_of(w->r);
+		on.user = asks;
+		on.verb = arena_printf(w->r->arena, "impersonate-on:%s:%s", mode->name, w->r->verb);
+		int rc = may(w, &on, err);
+		if (rc < 0)
+			return rc;
+	}
+	struct authz_attributes a = {.user = asks, .verb = mode->name ? arena_printf(w->r->arena, "impersonate:%s", mode->name) : "impersonate", .is_resource = true, .version = "v1"};
+	int rc = check_name(w, mode, a, err);
+	if (rc == 0 && !str_empty(w->uid)) {
+		struct authz_attributes uid = a;
+		uid.group = GROUP;
+		uid.resource = "uids";
+		uid.name = w->uid;
+		rc = may(w, &uid, err);
+	}
+	if (rc == 0)
+		rc = check_groups(w, mode, a, err);
+	return rc < 0 ? rc : check_extra(w, mode, a, err);
+}
+
+/* The mode that lets him; NULL, and the first refusal, where none does. */
+static const struct mode *find_mode(const struct wanted *w, struct error *err) {
+	bool constrained = api_gate_is_open("ConstrainedImpersonation");
+	autoerror struct error first = {0};
+	for (size_t i = 0; i < array_len(modes); i++) {
+		autoerror struct error why = {0};
+		if ((modes[i].name && !constrained) || !modes[i].applies(w))
+			continue;
+		if (check_mode(w, &modes[i], &why) == 0)
+			return &modes[i];
+		if (asks_lacking(&w->r->asks))
+			return NULL;
+		if (!first.errnum)
+			error_move(&first, &why);
+	}
+	error_move(err, &first);
+	return NULL;
 }
 
 static void append_strings(struct buf *out, const char *const *values) {
@@ -143,22 +342,24 @@ static int impersonate(struct request *r, struct error *err) {
 			return refuse_nobody(&h, str_or(uid, ""), err);
 		return 0;
 	}
-	size_t given_groups = h.group_count;
-	int rc = check_name(r, name, &h, err);
-	for (size_t i = 0; rc == 0 && i < given_groups; i++)
-		rc = may_impersonate(r, "", "groups", NULL, NULL, h.groups[i], err);
-	if (rc == 0 && !str_empty(uid))
-		rc = may_impersonate(r, "authentication.k8s.io", "uids", NULL, NULL, uid, err);
-	for (size_t i = 0; rc == 0 && i < h.extra_count; i++)
-		rc = may_impersonate(r, "authentication.k8s.io", "userextras", h.extra[i].key, NULL, h.extra[i].values[0], err);
-	if (rc < 0)
-		return rc;
+	const struct wanted w = {.r = r, .name = name, .uid = uid, .h = &h};
+	const struct mode *mode = find_mode(&w, err);
+	if (!mode)
+		return asks_lacking(&r->asks) ? 0 : -EACCES;
+	const char *ns, *account;
+	if (mode->name && node_of(name)) {
+		h.groups[h.group_count++] = "system:nodes";
+	} else if (!h.group_count && split_account(r->arena, name, &ns, &account)) {
+		h.groups[h.group_count++] = "system:serviceaccounts";
+		h.groups[h.group_count++] = arena_printf(r->arena, "system:serviceaccounts:%s", ns);
+	}
 	bool anonymous = strcmp(name, "system:anonymous") == 0, there = false;
 	const char *implied = anonymous ? "system:unauthenticated" : "system:authenticated";
 	for (size_t i = 0; i < h.group_count; i++)
-		there |= strcmp(h.groups[i], implied) == 0;
+		there |= strcmp(h.groups[i], implied) == 0 || strcmp(h.groups[i], "system:unauthenticated") == 0;
 	if (!there)
 		h.groups[h.group_count++] = implied;
+	r->impersonation = mode->name ? arena_printf(r->arena, "impersonate:%s", mode->name) : NULL;
 	r->impersonator = r->user;
 	r->user = user_of(&h, name, uid);
 	return 0;

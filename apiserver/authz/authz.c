@@ -303,8 +303,8 @@ const char *authz_rules(struct authorizer *authorizer, const struct user *user, 
 	return many ? arena_printf(arena, "[%s]", missing) : missing;
 }
 
-/* The sentence of a 403, as the Go server words it. */
-static int forbidden(struct request *r, const struct authz_attributes *a, const char *reason, struct error *err) {
+/* The sentence is worded as the Go server does. */
+int authz_forbidden(struct request *r, const struct authz_attributes *a, const char *reason, struct error *err) {
 	autobuf struct buf why = BUF_INIT(16 << 10);
 	const char *user = a->user->name;
 	if (!a->is_resource) {
@@ -339,11 +339,7 @@ static bool always_allowed(const struct request *r) {
 	return !r->is_resource && (strcmp(r->path, "/healthz") == 0 || strcmp(r->path, "/livez") == 0 || strcmp(r->path, "/readyz") == 0);
 }
 
-int step_authorize(struct request *r, struct error *err) {
-	if (always_allowed(r)) {
-		audit_decision(r, true, "");
-		return 0;
-	}
+struct authz_attributes authz_attributes_of(struct request *r) {
 	struct authz_attributes a = {
 		.user = r->user,
 		.verb = r->verb,
@@ -356,6 +352,15 @@ int step_authorize(struct request *r, struct error *err) {
 		a.field_selector = http_query(r->http, "fieldSelector");
 		a.label_selector = http_query(r->http, "labelSelector");
 	}
+	return a;
+}
+
+int step_authorize(struct request *r, struct error *err) {
+	if (always_allowed(r)) {
+		audit_decision(r, true, "");
+		return 0;
+	}
+	struct authz_attributes a = authz_attributes_of(r);
 	const char *reason;
 	int64_t began = clock_monotonic_ns();
 	enum authz_decision decision = authz_decide(r->server->authz, &a, &r->asks, r->arena, &reason);
@@ -367,5 +372,5 @@ int step_authorize(struct request *r, struct error *err) {
 	if (allowed)
 		return 0;
 	http_add_header(r->http, "X-Content-Type-Options", "nosniff");
-	return forbidden(r, &a, reason, err);
+	return authz_forbidden(r, &a, reason, err);
 }

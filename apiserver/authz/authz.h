@@ -30,6 +30,10 @@ void authz_free(struct authorizer *authorizer);
  * not count. asks NULL: who asks cannot wait. Thread safe.
  */
 enum authz_decision authz_decide(struct authorizer *authorizer, const struct authz_attributes *attributes, struct asks *asks, struct arena *arena, const char **ret_reason);
+/* What a request asks for, by the user it comes from. */
+struct authz_attributes authz_attributes_of(struct request *r);
+/* The error for a client who may not; the reason may be empty. */
+int authz_forbidden(struct request *r, const struct authz_attributes *a, const char *reason, struct error *err);
 /* Whether others may be asked. */
 bool authz_asks(struct authorizer *authorizer);
 /* Calls fn for all rules that the user has in a namespace, as far as the modes can tell. Returns why that is not all, in the arena, or NULL. */

@@ -62,6 +62,7 @@ struct request {
 
 	const struct user *user;
 	const struct user *impersonator; /* who really asks, where impersonated */
+	const char *impersonation; /* the verb that let him, where it is bound to what he does: impersonate:<mode>; NULL: none */
 
 	const struct resource *resource;
 	const struct api_subresource *sub;

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Feature gates of fields. */
+/* Feature gates of fields, and of what the API server does. */
 #include "common/api/api.h"
 
 static struct gate {
 	const char *name;
 	bool open;
 } gates[] = {
+	{"ConstrainedImpersonation", true},
 	{"ContainerStopSignals", true},
 	{"MaxUnavailableStatefulSet", true},
 };

@@ -359,7 +359,7 @@ def test_authorization_webhook(site):
     s, o, _ = as_user(server, "carol", "POST", review + "selfsubjectrulesreviews", {"spec": {"namespace": "default"}})
     check("not all rules are known", o["status"]["incomplete"] and o["status"]["evaluationError"] == "webhook authorizer does not support user rule resolution", o)
     s, o, _ = as_user(server, "carol", "GET", NS + "pods", **{"Impersonate-User": "eve"})
-    check("acting for another", s == 403 and "impersonate" in [r["spec"].get("resourceAttributes", {}).get("verb") for r in reviewer.reviews if r["spec"]["user"] == "carol"] and 'User "eve"' in o["message"], o)
+    check("acting for another", s == 403 and "impersonate:user-info" in [r["spec"].get("resourceAttributes", {}).get("verb") for r in reviewer.reviews if r["spec"]["user"] == "carol"] and 'User "eve"' in o["message"], o)
     s, o, _ = as_user(server, "carol", "POST", "/apis/rbac.authorization.k8s.io/v1/clusterroles", {"metadata": {"name": "wide"}, "rules": [{"verbs": ["get", "list"], "apiGroups": [""], "resources": ["pods", "nodes"]}]})
     check("rules that are held by the webhook's word", s == 201, o)
     for sort, kind in (("validating", "ValidatingAdmissionPolicy"), ("mutating", "MutatingAdmissionPolicy")):
@@ -458,5 +458,82 @@ def test_abac(site):
         check("told: " + said, said in got, got[-600:])
 
 
+def test_admission_config(site):
+    users_of(site, "carol")
+    path, own = os.path.join(site.folder, "admission.yaml"), os.path.join(site.folder, "podsecurity.yaml")
+    head = {"apiVersion": "apiserver.config.k8s.io/v1", "kind": "AdmissionConfiguration"}
+
+    def security(**more):
+        return dict({"apiVersion": "pod-security.admission.config.k8s.io/v1", "kind": "PodSecurityConfiguration"}, **more)
+
+    def plugins(*list):
+        return write(path, dict(head, plugins=list))
+    write(own, security(defaults={"enforce": "baseline", "enforce-version": "latest", "warn": "restricted"}, exemptions={"namespaces": ["kube-system"], "usernames": ["carol"], "runtimeClasses": ["special"]}))
+    server = site.start_server("--admission-control-config-file", plugins({"name": "PodSecurity", "path": "podsecurity.yaml"}), "--authorization-mode", "AlwaysAllow", "--disable-admission-plugins", "ServiceAccount,RuntimeClass")
+    server.api.call("POST", "/api/v1/namespaces", {"metadata": {"name": "open", "labels": {"pod-security.kubernetes.io/enforce": "privileged"}}})
+
+    def pod(name, host=True, **more):
+        return {"metadata": {"name": name}, "spec": dict({"hostNetwork": host, "containers": [{"name": "c", "image": "i"}]}, **more)}
+    s, o, _ = server.api.call("POST", NS + "pods", pod("a"))
+    check("what the default forbids", s == 403 and 'violates PodSecurity "baseline:latest": host namespaces (hostNetwork=true)' in o["message"], o)
+    s, o, h = server.api.call("POST", NS + "pods", pod("b", False))
+    check("what it warns of", s == 201 and 'would violate PodSecurity \\"restricted:latest\\"' in (h["Warning"] or ""), (o, h))
+    check("labels say otherwise", server.api.call("POST", "/api/v1/namespaces/open/pods", pod("c"))[0] == 201)
+    check("an exempt namespace", server.api.call("POST", "/api/v1/namespaces/kube-system/pods", pod("d"))[0] == 201)
+    check("an exempt user", as_user(server, "carol", "POST", NS + "pods", pod("e"))[0] == 201)
+    check("an exempt class of runtimes", server.api.call("POST", NS + "pods", pod("f", runtimeClassName="special"))[0] == 201)
+    for list, text in (([{"name": "Nobody", "configuration": {}}], 'plugin "Nobody" is not known here'), ([{"name": "PodSecurity", "path": "/nonexistent"}], "/nonexistent"),
+                       ([{"name": "PodSecurity", "configuration": security(defaults={"enforce": "strict", "warn-version": "v2.0"})}], 'defaults.enforce: Invalid value: "strict": must be one of privileged, baseline, restricted'),
+                       ([{"name": "PodSecurity", "configuration": security(exemptions={"namespaces": ["A"]})}], 'exemptions.namespaces[0]: Invalid value: "A"'),
+                       ([{"name": "PodSecurity", "configuration": security(exemptions={"usernames": ["a", "a"]})}], 'exemptions.usernames[1]: Duplicate value: "a"'), ([{"name": "PodSecurity", "configuration": security(unknown=1)}], 'unknown field "unknown"')):
+        said = refusal(site, "--admission-control-config-file", plugins(*list))
+        check("told: " + text, text.replace('"', '\\"') in said, said[-900:])
+
+
+def test_impersonation(site):
+    users_of(site, "carol", "dora", "eve")
+    log = os.path.join(site.folder, "audit.log")
+    policy = write(os.path.join(site.folder, "audit.yaml"), {"apiVersion": "audit.k8s.io/v1", "kind": "Policy", "rules": [{"level": "Metadata"}]})
+    server = site.start_server("--audit-policy-file", policy, "--audit-log-path", log)
+    api = "/apis/rbac.authorization.k8s.io/v1/clusterrole"
+
+    def grant(user, *rules, name=None):
+        name = name or user
+        server.api.call("POST", api + "s", {"metadata": {"name": name}, "rules": [dict(zip(("verbs", "apiGroups", "resources", "resourceNames"), r)) for r in rules]})
+        s, o, _ = server.api.call("POST", api + "bindings", {"metadata": {"name": name}, "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": name}, "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": user}]})
+        check("granted " + name, s == 201, o)
+    auth = ["authentication.k8s.io"]
+    grant("carol", (["impersonate:user-info"], auth, ["users"], ["eve", "system:anonymous"]), (["impersonate:user-info"], auth, ["groups"], ["readers"]), (["impersonate:user-info"], auth, ["userextras/example.com/a"], ["b"]), (["impersonate:user-info"], auth, ["uids"], ["7"]),
+          (["impersonate-on:user-info:list"], [""], ["pods"]), (["impersonate:serviceaccount"], auth, ["serviceaccounts"], ["robot"]), (["impersonate-on:serviceaccount:get"], [""], ["configmaps"]), (["impersonate:arbitrary-node"], auth, ["nodes"], ["n1"]),
+          (["impersonate-on:arbitrary-node:get"], [""], ["nodes"]))
+    grant("eve", (["list", "get"], [""], ["pods"]))
+    grant("system:serviceaccount:default:robot", (["get"], [""], ["configmaps"]), name="robot")
+    grant("dora", (["impersonate"], [""], ["users"], ["eve"]))
+    wait_for(lambda: as_user(server, "eve", "GET", NS + "pods")[0] == 200)
+
+    def acting(user, whom, method="GET", path=NS + "pods", **headers):
+        return as_user(server, user, method, path, **dict({"Impersonate-User": whom}, **headers))
+    check("acting for another in what is let", wait_for(lambda: acting("carol", "eve")[0] == 200), acting("carol", "eve"))
+    s, o, _ = acting("carol", "eve", path=NS + "pods/x")
+    check("and in nothing else", s == 403 and o["message"] == 'pods "x" is forbidden: User "carol" cannot impersonate-on:user-info:get resource "pods" in API group "" in the namespace "default"', o)
+    s, o, _ = acting("carol", "dora")
+    check("nor for others", s == 403 and o["message"] == 'users.authentication.k8s.io "dora" is forbidden: User "carol" cannot impersonate:user-info resource "users" in API group "authentication.k8s.io" at the cluster scope', o)
+    check("with groups, an identity and more", acting("carol", "eve", **{"Impersonate-Group": "readers", "Impersonate-Uid": "7", "Impersonate-Extra-Example.com%2Fa": "b"})[0] == 200)
+    s, o, _ = acting("carol", "eve", **{"Impersonate-Group": "system:masters"})
+    check("never as a master", s == 403 and o["message"].endswith(": impersonating the system:masters group is not allowed"), o)
+    s, o, _ = acting("carol", "eve", **{"Impersonate-Extra-plain": "b"})
+    check("nor with any key", s == 403 and "impersonating an invalid key in extra is not allowed" in o["message"], o)
+    check("for a service account", acting("carol", "system:serviceaccount:default:robot", path=NS + "configmaps/none")[0] == 404, acting("carol", "system:serviceaccount:default:robot", path=NS + "configmaps/none"))
+    check("for a node", acting("carol", "system:node:n1", path="/api/v1/nodes/n1")[0] == 404, acting("carol", "system:node:n1", path="/api/v1/nodes/n1"))
+    check("but not with groups", acting("carol", "system:node:n1", path="/api/v1/nodes/n1", **{"Impersonate-Group": "readers"})[0] == 403)
+    check("as of old, whatever is done", acting("dora", "eve")[0] == 200 and acting("dora", "eve", path=NS + "pods/x")[0] == 404)
+    events = [json.loads(line) for line in open(log)]
+    check("the audit log tells how", any(e["user"]["username"] == "carol" and e.get("authenticationMetadata") == {"impersonationConstraint": "impersonate:user-info"} and e["impersonatedUser"]["username"] == "eve" for e in events) and
+          all("authenticationMetadata" not in e for e in events if e["user"]["username"] == "dora"))
+    server = site.start_server("--feature-gates", "ConstrainedImpersonation=false")
+    s, o, _ = acting("carol", "eve")
+    check("where it is closed, only as of old", s == 403 and o["message"] == 'users "eve" is forbidden: User "carol" cannot impersonate resource "users" in API group "" at the cluster scope' and acting("dora", "eve")[0] == 200, o)
+
+
 if __name__ == "__main__":
-    run([test_authorization_webhook, test_authorization_config, test_abac, test_reload, test_oidc_flags, test_authentication_config, test_bad_authentication_configs, test_token_webhook])
+    run([test_impersonation, test_admission_config, test_authorization_webhook, test_authorization_config, test_abac, test_reload, test_oidc_flags, test_authentication_config, test_bad_authentication_configs, test_token_webhook])

@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "apiserver/admission/settings.h"
+#include "apiserver/admission/admission.h"
+#include "apiserver/configfile.h"
+#include "common/base/file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <libgen.h>
+
+static const char *const versions[] = {"apiserver.config.k8s.io/v1", "apiserver.k8s.io/v1alpha1", NULL};
+
+static int read_pod_security(struct admission_settings *settings, const char *text, size_t len, struct error *err) {
+	static const char *const own[] = {"pod-security.admission.config.k8s.io/v1", "pod-security.admission.config.k8s.io/v1beta1", "pod-security.admission.config.k8s.io/v1alpha1", NULL};
+	autoerror struct error found = {0};
+	void *object;
+	int rc = configfile_parse(text, len, &apiserver_v1_pod_security_configuration_type, own, &object, err);
+	if (rc < 0)
+		return rc;
+	api_unref(settings->pod_security);
+	settings->pod_security = object;
+	podsecurity_check_settings(object, &found);
+	return configfile_verdict(&found, "PodSecurityConfiguration", err);
+}
+
+/* Plugins that take something. */
+static const struct {
+	const char *name;
+	int (*read)(struct admission_settings *settings, const char *text, size_t len, struct error *err);
+} readers[] = {
+	{"PodSecurity", read_pod_security},
+};
+
+static int read_plugin(struct admission_settings *settings, const struct apiserver_v1_admission_plugin_configuration *plugin, const char *folder, struct error *err) {
+	autofree char *text = NULL, *path = NULL;
+	size_t i = 0, len = 0;
+	while (i < array_len(readers) && !str_equal(readers[i].name, plugin->name))
+		i++;
+	if (i == array_len(readers)) {
+		bool known = false;
+		for (size_t n = 0; n < admission_plugin_count; n++)
+			known |= str_equal(admission_plugins[n]->name, plugin->name);
+		return error_set(err, EINVAL, known ? "plugin \"%s\" takes no configuration here" : "plugin \"%s\" is not known here", str_or(plugin->name, ""));
+	}
+	if (plugin->configuration.json)
+		return readers[i].read(settings, plugin->configuration.json, plugin->configuration.len, err);
+	if (str_empty(plugin->path))
+		return 0;
+	path = *plugin->path == '/' ? xstrdup(plugin->path) : path_join(folder, plugin->path, NULL);
+	int rc = file_read(AT_FDCWD, path, CONFIGFILE_MAX, &text, &len, err);
+	return rc < 0 ? rc : readers[i].read(settings, text, len, err);
+}
+
+int admission_settings_parse(const char *text, size_t len, const char *folder, struct admission_settings **ret, struct error *err) {
+	void *object;
+	int rc = configfile_parse(text, len, &apiserver_v1_admission_configuration_type, versions, &object, err);
+	if (rc < 0)
+		return rc;
+	struct apiserver_v1_admission_configuration *config = object;
+	struct admission_settings *settings = xnew(struct admission_settings);
+	for (uint32_t i = 0; rc == 0 && i < config->plugins.len; i++) {
+		for (uint32_t n = 0; rc == 0 && n < i; n++)
+			if (str_equal(config->plugins.items[n].name, config->plugins.items[i].name))
+				rc = error_set(err, EINVAL, "plugins[%u].name: Duplicate value: \"%s\"", i, config->plugins.items[i].name);
+		if (rc == 0)
+			rc = read_plugin(settings, &config->plugins.items[i], folder, err);
+	}
+	api_unref(config);
+	if (rc < 0)
+		admission_settings_free(settings);
+	else
+		*ret = settings;
+	return rc;
+}
+
+int admission_settings_new(const struct apiserver_options *options, struct admission_settings **ret, struct error *err) {
+	const char *path = options->admission_control_config_file;
+	autofree char *text = NULL, *copy = NULL;
+	size_t len;
+	if (str_empty(path)) {
+		*ret = xnew(struct admission_settings);
+		return 0;
+	}
+	copy = xstrdup(path);
+	int rc = file_read(AT_FDCWD, path, CONFIGFILE_MAX, &text, &len, err);
+	if (rc == 0)
+		rc = admission_settings_parse(text, len, dirname(copy), ret, err);
+	return rc < 0 ? error_context(err, "admission configuration %s", path) : 0;
+}
+
+void admission_settings_free(struct admission_settings *settings) {
+	if (!settings)
+		return;
+	api_unref(settings->pod_security);
+	free(settings);
+}

@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* --admission-control-config-file: what plugins are told by their operator. */
+#ifndef CORACLE_APISERVER_ADMISSION_SETTINGS_H
+#define CORACLE_APISERVER_ADMISSION_SETTINGS_H
+
+#include "apiserver/apiserver.h"
+#include "api/apiserver_v1.h"
+
+/* Immutable. */
+struct admission_settings {
+	struct apiserver_v1_pod_security_configuration *pod_security; /* NULL: nothing was said */
+};
+/* Reads and checks the file; *ret is never NULL on success. */
+int admission_settings_new(const struct apiserver_options *options, struct admission_settings **ret, struct error *err);
+void admission_settings_free(struct admission_settings *settings);
+/* The same of a text; paths in it are relative to `folder`. */
+int admission_settings_parse(const char *text, size_t len, const char *folder, struct admission_settings **ret, struct error *err);
+/* podsecurity.c: what is wrong in it, as causes. */
+void podsecurity_check_settings(const struct apiserver_v1_pod_security_configuration *config, struct error *found);
+
+#endif
