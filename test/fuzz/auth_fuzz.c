@@ -89,8 +89,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	if (!size || size > 64 << 10)
 		return 0;
-	autofree char *text = xstrndup((const char *)data + 1, size - 1);
 	size_t len = size - 1;
+	autofree char *text = xcalloc(size, 1); /* ended by a NUL; there may be others within */
+	memcpy(text, data + 1, len);
 	char *keys_url = NULL;
 	switch (data[0] % 8) {
 	case 0:
