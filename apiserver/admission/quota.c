@@ -155,7 +155,7 @@ static int find_quotas(struct charge *charge, const struct resource *quotas, con
 
 static int validate(struct write *w, struct error *err) {
 	bool counts = !w->subresource || (admission_is(w, "", "pods", "resize") && w->operation == WRITE_UPDATE); /* what a pod is resized to is used */
-	if (!w->resource->api->namespaced || !counts || w->dry_run)
+	if (!w->resource->api->namespaced || !counts)
 		return 0;
 	const struct resource *quotas = registry_find(w->r->server->registry, "", "v1", "resourcequotas");
 	autosnapshot struct snapshot *snapshot = collection_snapshot(quotas->collection);

@@ -36,6 +36,12 @@ static void csr_prepare_create(struct request *r, void *object) {
 	for (const char *const *g = r->user->groups; g && *g; g++)
 		api_string_list_add(arena, &csr->spec.groups, *g);
 	memset(&csr->spec.extra, 0, sizeof(csr->spec.extra));
+	for (size_t i = 0; i < r->user->extra_count; i++) {
+		__typeof__(csr->spec.extra.items) entry = api_list_add(arena, &csr->spec.extra);
+		entry->key = arena_strdup(arena, r->user->extra[i].key);
+		for (const char *const *v = r->user->extra[i].values; v && *v; v++)
+			api_string_list_add(arena, &entry->value.list, *v);
+	}
 	csr->status = (struct certificates_v1_certificate_signing_request_status){0};
 }
 

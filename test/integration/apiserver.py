@@ -340,8 +340,14 @@ def test_quota(api):
     q = api.get(base + "/resourcequotas/q")
     check("usage is charged", q["status"]["used"] == {"pods": "1", "requests.cpu": "100m"}, q)
     owned = [m["fieldsV1"] for m in q["metadata"]["managedFields"] if m["manager"] == "kube-apiserver" and m["subresource"] == "status"]
+    api.call("PATCH", base + "/resourcequotas/q/status", {"status": {"hard": {"pods": "2", "requests.cpu": "1"}}}, "application/merge-patch+json")
+    s, o, _ = api.call("POST", base + "/pods?dryRun=All", pod("b"))
+    check("a dry run that fits is charged nothing", s == 201 and api.get(base + "/resourcequotas/q")["status"]["used"] == q["status"]["used"], o)
+    api.call("PATCH", base + "/resourcequotas/q/status", {"status": {"hard": {"pods": "1", "requests.cpu": "1"}}}, "application/merge-patch+json")
     check("by the server", owned == [{"f:status": {"f:used": {"f:pods": {}, "f:requests.cpu": {}}}}], q)
     s, e, _ = api.call("POST", base + "/pods", pod("b"))
+    s2, e2, _ = api.call("POST", base + "/pods?dryRun=All", pod("b"))
+    check("a dry run is held to it too", s2 == 403 and e2 == e, e2)
     check("quota", s == 403 and e["message"] == 'pods "b" is forbidden: exceeded quota: q, requested: pods=1, used: pods=1, limited: pods=1', e)
     # What one quota refuses is charged to none, whichever comes first by name.
     api.call("POST", base + "/resourcequotas", {"metadata": {"name": "a"}, "spec": {"hard": {"pods": "9"}}})

@@ -103,6 +103,8 @@ def test_pods(site):
     refused("asks for no other's certificate", node.call("POST", requests, signing_request(site, "system:node:n2")), "can only create a node CSR with CN=system:node:n1")
     s, o, _ = node.call("POST", requests, signing_request(site, "system:node:n1"))
     check("but for its own", s == 201, o)
+    s, o, _ = api.call("POST", requests, signing_request(site, "someone"), headers={"Impersonate-User": "bob", "Impersonate-Group": "system:masters", "Impersonate-Extra-Color": "red"})
+    check("a request tells all of who asks", s == 201 and o["spec"]["username"] == "bob" and o["spec"]["extra"] == {"color": ["red"]}, o)
 
 
 def test_tokens(site):
