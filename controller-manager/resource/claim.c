@@ -257,7 +257,8 @@ static int reconcile_pod(struct reconciler *r, const char *ns, const char *name,
 	struct state *state = r->state;
 	autofree char *key = xprintf("%s/%s", ns, name);
 	autounref struct core_v1_pod *pod = world_find(r->world, CACHED_PODS, ns, name);
-	if (!pod || pod->metadata.deletion_timestamp.set) {
+	/* One that has ended needs none: what is taken away with its end must not be made again. */
+	if (!pod || pod->metadata.deletion_timestamp.set || pod_is_terminal(pod)) {
 		expectations_forget(state->expectations, key);
 		return 0;
 	}
@@ -389,7 +390,7 @@ static bool pod_has_claims(const struct core_v1_pod *pod)
 
 static bool pod_needs_work(struct reconciler *r, const struct core_v1_pod *pod)
 {
-	if (pod->metadata.deletion_timestamp.set)
+	if (pod->metadata.deletion_timestamp.set || pod_is_terminal(pod))
 		return false;
 	for api_list_each (wanted, &pod->spec.resource_claims) {
 		const char *name = claim_name(pod, wanted);

@@ -161,6 +161,9 @@ static void test_made_claim_goes(void **state)
 	fake_edit(CACHED_PODS, "n", "p", "status", "{\"status\":{\"phase\":\"Succeeded\"}}");
 	assert_int_equal(look(&r, key), 0);
 	assert_int_equal(fake_count(CACHED_RESOURCE_CLAIMS), 1);
+	/* And is not made again for a pod that has ended. */
+	look(&r, "pod:p");
+	assert_int_equal(fake_count(CACHED_RESOURCE_CLAIMS), 1);
 	autoerror struct error err = {0};
 	fake_add(CLAIM(",\"finalizers\":[\"" FINALIZER "\"]", ALLOCATED));
 	assert_int_equal(world_delete(&fake.world, CACHED_RESOURCE_CLAIMS, claim_now("shared"), NULL, &err), 0);
