@@ -126,6 +126,27 @@ def test_monitors_see_who_has_what(rig):
     done(rig, "plain", "has")
 
 
+def test_monitors_see_cpus_and_memory(rig):
+    p = rig.plugin
+    shared = [n for n in range(os.cpu_count()) if n != 0]
+    all_of_it = p.do("allocatable")
+    expect(all_of_it["cpus"] == shared, f"all cpus but the reserved one: {all_of_it}")
+    numa = sorted(int(n[4:]) for n in os.listdir("/sys/devices/system/node") if n[4:].isdigit()) if os.path.isdir("/sys/devices/system/node") else []
+    expect(bool([m for m in all_of_it["memory"] if m[0] == "memory"]) == bool(numa) or not rig.flags.get("memory-manager-policy"), f"memory by node, where there are nodes: {all_of_it}")
+    rig.create("alone", container={"resources": {"limits": {"cpu": "1", "memory": "64Mi", THING: "1"}}})
+    rig.create("shares")
+    for name in ("alone", "shares"):
+        rig.wait_phase(name, "Running")
+    have = p.do("list")["kept"]
+    expect(have["default/shares"]["main"] == {"cpus": [], "memory": []}, f"nothing of its own: {have}")
+    mine = have["default/alone"]["main"]
+    expect(len(mine["cpus"]) == 1 and mine["cpus"][0] in shared, f"one cpu of its own: {have}")
+    if numa and rig.flags.get("memory-manager-policy"):
+        expect([m[:2] for m in mine["memory"] if m[0] == "memory"] == [["memory", 64 << 20]] and set(mine["memory"][0][2]) <= set(numa), f"its memory, and where: {have}")
+    expect(p.do("get", name="alone", namespace="default")["kept"] == {"default/alone": have["default/alone"]}, "the same of one pod")
+    done(rig, "alone", "shares")
+
+
 def test_init_containers_lend_theirs(rig):
     rig.create("lends", container={"resources": {"limits": {THING: "3"}}, "command": ["sh", "-c", "env; sleep 1000"]},
                initContainers=[{"name": "first", "image": IMAGE, "command": ["true"], "resources": {"limits": {THING: "2"}}}])
@@ -223,6 +244,9 @@ def prepare(rig):
     with open(f"{rig.dir}/kubelet/shown/file", "w") as f:
         f.write("from the host\n")
     rig.flags["node-status-update-frequency"] = "1s"
+    rig.flags.update({"cpu-manager-policy": "static", "reserved-cpus": "0"})
+    if os.path.isdir("/sys/devices/system/node/node0"):
+        rig.flags.update({"memory-manager-policy": "Static", "system-reserved": "memory=99Mi", "reserved-memory": "0:memory=100Mi"})
     rig.up()
     rig.plugin = Plugin(rig)
     rig.daemons.append(rig.plugin.p)

@@ -124,6 +124,30 @@ def pods(answer):
     return {f"{texts(p, 2)[0]}/{texts(p, 1)[0]}": {texts(c, 1)[0]: devices_of(c, 2) for c in get(p, 3)} for p in get(answer, 1)}
 
 
+def numbers(packed):
+    """Of the fields of a list of numbers, each with several in one."""
+    return [n for piece in packed for n in unpack(piece)]
+
+
+def unpack(piece):
+    value = shift = 0
+    for byte in piece:
+        value |= (byte & 0x7F) << shift
+        shift += 7
+        if not byte & 0x80:
+            yield value
+            value = shift = 0
+
+
+def memory_of(message, field):
+    return sorted([texts(m, 1)[0], get(m, 2)[0], [get(n, 1)[0] if get(n, 1) else 0 for t in get(m, 3) for n in get(t, 1)]] for m in get(message, field))
+
+
+def kept(answer):
+    """Cpus and memory that containers have alone."""
+    return {f"{texts(p, 2)[0]}/{texts(p, 1)[0]}": {texts(c, 1)[0]: {"cpus": numbers(get(c, 3)), "memory": memory_of(c, 4)} for c in get(p, 3)} for p in get(answer, 1)}
+
+
 def main():
     plugin = Plugin()
 
@@ -152,12 +176,14 @@ def main():
         elif c["do"] == "calls":
             answer["calls"], plugin.calls = plugin.calls, []
         elif c["do"] == "list":
-            answer["pods"] = pods(call(MONITOR, "/v1.PodResourcesLister/List", b"")[0])
+            found = call(MONITOR, "/v1.PodResourcesLister/List", b"")[0]
+            answer["pods"], answer["kept"] = pods(found), kept(found)
         elif c["do"] == "get":
             found, answer["error"] = call(MONITOR, "/v1.PodResourcesLister/Get", encode((1, c["name"]), (2, c["namespace"])))
-            answer["pods"] = pods(found)
+            answer["pods"], answer["kept"] = pods(found), kept(found)
         elif c["do"] == "allocatable":
-            answer["devices"] = devices_of(call(MONITOR, "/v1.PodResourcesLister/GetAllocatableResources", b"")[0], 1)
+            found = call(MONITOR, "/v1.PodResourcesLister/GetAllocatableResources", b"")[0]
+            answer["devices"], answer["cpus"], answer["memory"] = devices_of(found, 1), numbers(get(found, 2)), memory_of(found, 3)
         elif c["do"] == "nonsense":
             answer["errors"] = [call(f"{FOLDER}/kubelet.sock", "/v1beta1.Registration/Else", b"")[1], call(f"{FOLDER}/kubelet.sock", "/v1beta1.Registration/Register", b"\xff\xff\xff")[1]]
         print(json.dumps(answer), flush=True)
