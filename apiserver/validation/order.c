@@ -31,7 +31,7 @@ static const struct row {
 	{&core_v1_container_type, "name image terminationMessagePolicy ports env envFrom volumeMounts volumeDevices imagePullPolicy resources resizePolicy securityContext lifecycle livenessProbe "
 				  "readinessProbe startupProbe restartPolicy"},
 	{&core_v1_topology_spread_constraint_type, "maxSkew topologyKey whenUnsatisfiable . minDomains nodeAffinityPolicy nodeTaintsPolicy matchLabelKeys labelSelector"},
-	{&core_v1_pod_template_spec_type, ". metadata spec"},
+	{&core_v1_pod_template_spec_type, ". labels annotations metadata spec"},
 	{&core_v1_probe_type, "exec httpGet tcpSocket grpc . initialDelaySeconds timeoutSeconds periodSeconds successThreshold failureThreshold terminationGracePeriodSeconds"},
 	{&core_v1_volume_mount_type, "name mountPath subPath subPathExpr mountPropagation recursiveReadOnly"},
 	{&core_v1_container_port_type, "name containerPort hostPort protocol"},
@@ -67,6 +67,10 @@ static const struct row {
 	{&policy_v1_pod_disruption_budget_spec_type, ". minAvailable maxUnavailable selector unhealthyPodEvictionPolicy"},
 	{&discovery_v1_endpoint_type, "addresses conditions hostname nodeName zone hints deprecatedTopology"},
 	{&resource_v1_device_sub_request_type, "name deviceClassName selectors"},
+	{&resource_v1_device_request_type, "name . exactly firstAvailable"},
+	{&resource_v1_resource_slice_spec_type, "pool"},
+	{&admissionregistration_v1_named_rule_with_operations_type, "operations apiGroups apiVersions resources scope"},
+	{&admissionregistration_v1_rule_with_operations_type, "operations apiGroups apiVersions resources scope"},
 };
 
 /* Of what may not change, where that has an order of its own. */

@@ -107,8 +107,11 @@ CHECK(autoscaling_v2_metric_spec, metric) {
 	}
 	if (!*type)
 		required(err, AT("type"), "must specify a metric source type");
-	if (!known)
+	if (!known) {
+		/* Told by who judges the type, and by who would judge its source. */
 		not_supported(err, AT("type"), type, sorted);
+		not_supported(err, AT("type"), type, sorted);
+	}
 	for (size_t i = 0; count != 1 && i < array_len(sources); i++)
 		if (sources[i].set && strcmp(type, sources[i].type) != 0)
 			forbidden(err, AT(sources[i].field), "must populate the given metric source only");

@@ -33,7 +33,7 @@ static void hpa_create(void **state) {
 		{"spec.behavior={scaleDown: {policies: [{type: Odd, value: 0, periodSeconds: 0}]}}", "spec.behavior.scaleDown.policies[0].periodSeconds Invalid, spec.behavior.scaleDown.policies[0].type NotSupported, spec.behavior.scaleDown.policies[0].value Invalid"},
 		{"spec.behavior={scaleDown: {policies: [{type: Pods, value: 1, periodSeconds: 2000}]}}", "spec.behavior.scaleDown.policies[0].periodSeconds Invalid", "Invalid value: 2000: must be less than or equal to 1800"},
 		{"spec.behavior={scaleUp: {tolerance: -1}}", "spec.behavior.scaleUp.tolerance Invalid", "Invalid value: \"-1\": must be greater than or equal to 0"},
-		{"spec.metrics=[{type: Odd, pods: {metric: {}, target: {}}, external: {metric: {name: a}, target: {type: Value, value: 1}}}]", "spec.metrics[0].external Forbidden, spec.metrics[0].pods Forbidden, spec.metrics[0].type NotSupported"},
+		{"spec.metrics=[{type: Odd, pods: {metric: {}, target: {}}, external: {metric: {name: a}, target: {type: Value, value: 1}}}]", "spec.metrics[0].external Forbidden, spec.metrics[0].pods Forbidden, spec.metrics[0].type NotSupported, spec.metrics[0].type NotSupported"},
 	};
 	RUN(hpa_base, rows);
 }
