@@ -96,6 +96,8 @@ void set_follow(struct aggregator *a);
 /* A reference, or NULL. */
 struct aggregated *set_find(struct aggregator *a, const char *name);
 struct aggregated *set_find_version(struct aggregator *a, const char *group, const char *version);
+/* Who has a document of OpenAPI v3. */
+struct aggregated *set_find_document(struct aggregator *a, const char *key);
 /* Takes `told`. */
 void set_told(struct aggregator *a, const char *name, struct told *take_told);
 /* Whether anything has been told of the server that is meant now. */

@@ -123,10 +123,11 @@ int aggregator_handle(struct request *r, struct error *err) {
 }
 
 int aggregator_handle_document(struct request *r, const char *key, struct error *err) {
+	struct aggregator *a = r->server->aggregator;
+	/* What is served here is told of here. */
 	const char *group = str_starts_with(key, "apis/") ? key + strlen("apis/") : NULL, *slash = group ? strchr(group, '/') : NULL;
-	if (!slash || strchr(slash + 1, '/'))
+	if (!group || (!slash && registry_has_group(r->server->registry, group, NULL)) || !__atomic_load_n(&a->remotes, __ATOMIC_ACQUIRE))
 		return 0;
-	autofree char *name = xstrndup(group, (size_t)(slash - group));
-	struct aggregated *info = find_remote(r->server, name, slash + 1);
+	struct aggregated *info = set_find_document(a, key);
 	return info ? pass_on(r, info) : 0;
 }

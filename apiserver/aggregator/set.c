@@ -171,6 +171,16 @@ struct aggregated *set_find_version(struct aggregator *a, const char *group, con
 	return set_find(a, name);
 }
 
+struct aggregated *set_find_document(struct aggregator *a, const char *key) {
+	struct aggregated *info = NULL;
+	pthread_rwlock_rdlock(&a->lock);
+	for (size_t i = 0; i < a->len && !info; i++)
+		if (a->members[i]->info->service && a->members[i]->told && map_has(&a->members[i]->told->documents, key))
+			info = aggregated_ref(a->members[i]->info);
+	pthread_rwlock_unlock(&a->lock);
+	return info;
+}
+
 void set_told(struct aggregator *a, const char *name, struct told *take_told) {
 	struct told *before = take_told;
 	pthread_rwlock_wrlock(&a->lock);

@@ -322,15 +322,13 @@ static int respond(struct request *r, enum openapi_form form, const char *key, c
 			http_set_header(r->http, "Cache-Control", "public, immutable");
 			add_time(r, "Expires", time(NULL) + 365 * 24 * 3600, "UTC");
 		}
-		/* Nothing is said of a body that is not sent, and when it was made says less than its name. */
+		add_time(r, "Last-Modified", copy.made, "GMT");
 		if (str_equal(http_header(r->http, "If-None-Match"), etag))
 			status = 304;
-		else
-			add_time(r, "Last-Modified", copy.made, "GMT");
 	}
 	if (status != 200) {
 		bytes_unref(body);
-		return respond_bare(r, status, status == 304 ? NULL : offer->answered);
+		return respond_bare(r, status, offer->answered);
 	}
 	request_finished(r, 200);
 	request_respond_large(r, 200, offer->answered, body);
@@ -345,13 +343,15 @@ int openapi_v2(struct request *r, struct error *err) {
 struct index {
 	struct buf *out;
 	const struct catalogue *catalogue;
+	struct map told; /* keys of others: a group's is told with each of its versions */
 };
 
 /* What another server has is found there, under the hash that it says. */
 static void add_document(const char *key, const char *url, void *arg) {
-	const struct index *index = arg;
-	if (map_has(&index->catalogue->seen, key))
+	struct index *index = arg;
+	if (map_has(&index->catalogue->seen, key) || map_has(&index->told, key))
 		return;
+	set_add(&index->told, key);
 	buf_append_str(index->out, str_ends_with(index->out->data, "{") ? "" : ",");
 	buf_append_json_string(index->out, key, strlen(key));
 	buf_append_str(index->out, ":{\"serverRelativeURL\":");
@@ -373,8 +373,9 @@ static int respond_index(struct request *r) {
 		first = false;
 	}
 	pthread_mutex_unlock(&lock);
-	struct index index = {&out, &catalogue};
+	struct index index = {&out, &catalogue, MAP_INIT(NULL)};
 	aggregator_each_document(r->server->aggregator, add_document, &index);
+	map_done(&index.told);
 	catalogue_done(&catalogue);
 	buf_append_str(&out, "}}");
 	add_time(r, "Last-Modified", time(NULL), "GMT");

@@ -263,6 +263,9 @@ def test_found(site):
     check("under their own hash", url == "/openapi/v3/apis/flavors.example.com/v1?hash=ABC" and "/openapi/v3/version?hash=D" != index["version"]["serverRelativeURL"], index["version"])
     s, o, _ = api.call("GET", url)
     check("are passed on", s == 200 and "com.example.flavors.v1.Flavor" in o["components"]["schemas"], o)
+    s, o, _ = api.call("GET", index["apis/flavors.example.com"]["serverRelativeURL"])
+    check("of the group too", s == 200 and o["paths"] == {"/apis/flavors.example.com/": {}}, (s, o))
+    check("ours are ours", api.get("/openapi/v3/apis/apps")["info"]["title"] == "Kubernetes" and api.call("GET", "/openapi/v3/apis/nobody")[0] == 404)
     o = api.get("/openapi/v2")
     d = o["definitions"]
     path = "/apis/flavors.example.com/v1/namespaces/{namespace}/flavors/{name}"

@@ -106,7 +106,10 @@ class Extension:
                     return self.answer(200, document(True))
                 if path == "/openapi/v3":
                     key = "apis/%s/%s" % (GROUP, VERSION)
-                    return self.answer(200, {"paths": {key: {"serverRelativeURL": "/openapi/v3/%s?hash=ABC" % key}, "version": {"serverRelativeURL": "/openapi/v3/version?hash=D"}}})
+                    return self.answer(200, {"paths": {key: {"serverRelativeURL": "/openapi/v3/%s?hash=ABC" % key}, "apis/" + GROUP: {"serverRelativeURL": "/openapi/v3/apis/%s?hash=E" % GROUP},
+                                                       "version": {"serverRelativeURL": "/openapi/v3/version?hash=D"}}})
+                if path == "/openapi/v3/apis/" + GROUP:
+                    return self.answer(200, {"openapi": "3.0.0", "paths": {"/apis/%s/" % GROUP: {}}})
                 if path == "/openapi/v3/apis/%s/%s" % (GROUP, VERSION):
                     return self.answer(200, document(False))
                 for group in ("custom.metrics.k8s.io", "external.metrics.k8s.io"):
