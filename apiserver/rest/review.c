@@ -83,6 +83,7 @@ static int self_access(struct request *r, void *object, struct error *err) {
 	struct authorization_v1_self_subject_access_review *review = object;
 	struct authz_attributes a = {.user = r->user};
 	check_attributes(review->spec.resource_attributes, review->spec.non_resource_attributes, err);
+	review_check_selectors(review->spec.resource_attributes, err);
 	check_metadata(&review->metadata, false, err);
 	int rc = review_invalid(err);
 	if (rc < 0)
@@ -100,6 +101,7 @@ static void check_access(const struct authorization_v1_subject_access_review_spe
 	check_attributes(spec->resource_attributes, spec->non_resource_attributes, err);
 	if (str_empty(spec->user) && !spec->groups.len)
 		error_cause(err, "FieldValueInvalid", "spec.user", "Invalid value: \"\": at least one of user or group must be specified");
+	review_check_selectors(spec->resource_attributes, err);
 }
 
 static int access_of(struct request *r, struct authorization_v1_subject_access_review_spec *spec, struct authorization_v1_subject_access_review_status *status, struct arena *arena) {

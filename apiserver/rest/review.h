@@ -6,6 +6,9 @@
 #include "apiserver/request/request.h"
 
 int review_handle(struct request *r, struct error *err);
+/* review_selectors.c: causes for what is wrong with the selectors of a review; NULL: there are none. */
+struct authorization_v1_resource_attributes;
+void review_check_selectors(const struct authorization_v1_resource_attributes *attributes, struct error *err);
 /* componentstatus.c */
 int component_statuses_handle(struct request *r, struct error *err);
 

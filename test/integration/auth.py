@@ -356,6 +356,13 @@ def test_authorization_webhook(site):
           reviewer.reviews[-1]["spec"]["resourceAttributes"]["fieldSelector"] == {"requirements": [{"key": "a", "operator": "In", "values": ["b"]}]}, (o, reviewer.reviews[-1]))
     s, o, _ = server.api.call("POST", review + "subjectaccessreviews", {"spec": {"user": "dora", "resourceAttributes": {"verb": "get", "resource": "widgets"}}})
     check("denied for others", s == 201 and o["status"] == {"allowed": False, "denied": True, "reason": "not dora"}, o)
+    for selector, path, text in (({"fieldSelector": {}}, "fieldSelector.requirements", "Required value: when spec.resourceAttributes.fieldSelector is specified, requirements or rawSelector is required"),
+                                 ({"labelSelector": {"rawSelector": "a", "requirements": [{"key": "a", "operator": "Exists"}]}}, "labelSelector.rawSelector", 'Invalid value: "a": may not specified at the same time as requirements'),
+                                 ({"fieldSelector": {"requirements": [{"key": "", "operator": "Else"}]}}, "fieldSelector.requirements[0].key", "Required value: must be specified"),
+                                 ({"labelSelector": {"requirements": [{"key": "a", "operator": "In"}]}}, "labelSelector.requirements[0].values", "Required value: must be specified when `operator` is 'In' or 'NotIn'"),
+                                 ({"fieldSelector": {"requirements": [{"key": "a", "operator": "Exists", "values": ["x"]}]}}, "fieldSelector.requirements[0].values", "Forbidden: may not be specified when `operator` is 'Exists' or 'DoesNotExist'")):
+        s, o, _ = server.api.call("POST", review + "subjectaccessreviews", {"spec": {"user": "carol", "resourceAttributes": dict({"verb": "list", "resource": "pods"}, **selector)}})
+        check("selectors that are none", s == 422 and [(c["field"], c["message"]) for c in o["details"]["causes"]] == [("spec.resourceAttributes." + path, text)], o)
     s, o, _ = as_user(server, "carol", "POST", review + "selfsubjectrulesreviews", {"spec": {"namespace": "default"}})
     check("not all rules are known", o["status"]["incomplete"] and o["status"]["evaluationError"] == "webhook authorizer does not support user rule resolution", o)
     s, o, _ = as_user(server, "carol", "GET", NS + "pods", **{"Impersonate-User": "eve"})
