@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "common/base/log.h"
 #include "kubelet/pod/manager.h"
 #include "kubelet/pod/status_manager.h"
 #include "kubelet/source/source.h"
@@ -10,6 +11,11 @@ static void set(struct kubelet *kubelet, struct core_v1_pod *pod) {
 		if (uid)
 			status_manager_wake(kubelet->status, uid);
 		pod_manager_wake_static(kubelet->pods, pod->metadata.namespace, pod->metadata.name);
+		return;
+	}
+	autoerror struct error err = {0};
+	if (source_check_names(pod, &err) < 0) {
+		log_error("pod of the API server is not taken", LOG_ERR(&err));
 		return;
 	}
 	pod_manager_set(kubelet->pods, pod, "api");

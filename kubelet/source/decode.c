@@ -41,6 +41,9 @@ static int add_pod(const struct decode *d, struct core_v1_pod *pod, const char *
 	pod->metadata.name = arena_printf(arena, "%s-%s", pod->metadata.name, d->kubelet->node_name);
 	if (str_empty(pod->metadata.namespace))
 		pod->metadata.namespace = "default";
+	int r = source_check_names(pod, d->err);
+	if (r < 0)
+		return r;
 	time_format_rfc3339_nano(clock_wall(), now);
 	api_map_set(arena, &pod->metadata.annotations, "kubernetes.io/config.hash", pod->metadata.uid);
 	api_map_set(arena, &pod->metadata.annotations, "kubernetes.io/config.seen", now);

@@ -24,6 +24,8 @@ void source_http_stop(struct source_http *source);
  */
 struct map;
 int source_decode(struct kubelet *kubelet, const char *text, size_t len, const char *origin, const char *kind, struct map *pods, struct error *err);
+/* -EINVAL where a name or uid is none, as the API server would have said: they become names of folders. */
+int source_check_names(const struct core_v1_pod *pod, struct error *err);
 /* Sets what is in `pods`, removes from the manager what only `known` has; `known` becomes `pods`. */
 void source_apply(struct kubelet *kubelet, struct map *known, struct map *take_pods, const char *kind);
 
