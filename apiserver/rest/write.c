@@ -42,7 +42,6 @@ static void drop_attempt(struct write *w) {
 	w->track_fields = false;
 	w->remove_after_update = false;
 	w->put_before_remove = false;
-	w->last_put = false;
 	w->asked = false;
 	w->stored = bytes_unref(w->stored);
 }
@@ -56,6 +55,8 @@ static void set_current(struct write *w, struct entry *entry) {
 void write_end(struct write *w) {
 	drop_attempt(w);
 	set_current(w, NULL);
+	entry_unref(w->marked);
+	w->marked = NULL;
 	void *input = w->input;
 	w->input = NULL;
 	api_unref(input);
@@ -205,6 +206,11 @@ int write_store_error(struct write *w, int errnum, struct error *err) {
 /* Something changed meanwhile: from the state that is there now. */
 static void start_over(struct write *w, struct entry *current) {
 	autoerror struct error err = {0};
+	if (w->marked && !current) {
+		/* Whoever runs it took it away once it was marked: that is what was asked for. */
+		write_succeed(w, WRITE_STORED, w->marked);
+		return;
+	}
 	if (++w->attempts >= MAX_ATTEMPTS) {
 		error_conflict(&err, w->resource, w->object ? api_metadata(w->object)->name : w->name, CONFLICT_MODIFIED);
 		write_fail(w, WRITE_NOT_STORED, &err);
@@ -224,7 +230,8 @@ static void on_stored(int errnum, struct entry *current, void *arg) {
 	case 0:
 		if (w->put_before_remove) {
 			w->put_before_remove = false;
-			w->last_put = true;
+			entry_unref(w->marked);
+			w->marked = entry_ref(current);
 			set_current(w, current);
 			remove_now(w);
 			return;
@@ -251,13 +258,7 @@ static void on_stored(int errnum, struct entry *current, void *arg) {
 		start_over(w, current);
 		return;
 	case -ENOENT:
-		if (w->last_put) {
-			/* Somebody else took it away once it was marked: that is what was asked for. */
-			autoentry struct entry *marked = entry_ref(w->current);
-			write_succeed(w, WRITE_STORED, marked);
-		} else {
-			start_over(w, NULL);
-		}
+		start_over(w, NULL);
 		return;
 	}
 	write_store_error(w, errnum, &err);

@@ -78,7 +78,7 @@ struct write {
 	bool track_fields;            /* managedFields are to be brought up to date with what make made */
 	bool remove_after_update;     /* the last finalizer of a deleted object went */
 	bool put_before_remove;       /* the last state of what is removed is stored first: to be done */
-	bool last_put;                /* it was */
+	struct entry *marked;         /* what was so stored, referenced; NULL: nothing was. It outlives the attempt */
 	struct bytes *stored;         /* the object in the version that is stored, as a webhook made it; NULL: none did */
 	bool asked;                   /* others were asked: not again about the same */
 	unsigned attempts;

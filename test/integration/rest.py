@@ -4,7 +4,7 @@
 
 usage: test/integration/rest.py BUILD_DIR [TEST...]     prints "N passed, N failed"; exit status 1 where one failed
 """
-import base64, gzip, json, os, struct, sys, time
+import base64, gzip, http.client, json, os, struct, sys, time
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "lib"))
 from servers import Watch, check, run, wait_for
 
@@ -152,6 +152,40 @@ IDENTITY = [
     (APPLY, {"apiVersion": "v1", "kind": "ConfigMap", "data": {"a": 5}}, "?fieldManager=m", 500, "failed to create typed patch object"),
     (APPLY, "[]", "?fieldManager=m", 400, "error decoding YAML"), (APPLY, {"apiVersion": "v1", "kind": "ConfigMap"}, "?fieldManager=m&force=yes", 200, ""),
 ]
+
+
+class Runner(Watch):
+    """Plays who runs pods: one that is told to go at once has its status written and is taken away, while whoever told it still waits."""
+
+    def __init__(self, api, path):
+        self.api = api
+        super().__init__(api, path)
+
+    def run(self):
+        try:
+            for line in self.r:
+                event = json.loads(line)
+                if event["type"] == "MODIFIED" and event["object"]["metadata"].get("deletionGracePeriodSeconds") == 0:
+                    path = NS + "pods/" + event["object"]["metadata"]["name"]
+                    self.api.call("PATCH", path + "/status", {"status": {"reason": "gone" + event["object"]["metadata"]["resourceVersion"]}}, MERGE)
+                    self.api.call("DELETE", path + "?gracePeriodSeconds=0")
+        except (OSError, ValueError, http.client.HTTPException):
+            pass
+
+
+def test_deletes_raced(site):
+    api = site.start_server().api
+    api.call("POST", NS + "serviceaccounts", {"metadata": {"name": "default"}})
+    runners = [Runner(api, NS + "pods?watch=1&resourceVersion=" + api.get(NS + "pods")["metadata"]["resourceVersion"]) for _ in range(2)]
+    refused = []
+    for i in range(150):
+        api.call("POST", NS + "pods", pod("raced%d" % i, nodeName="n1"))
+        s, o, _ = api.call("DELETE", NS + "pods/raced%d?gracePeriodSeconds=0" % i)
+        if s != 200 or o["kind"] != "Pod" or o["metadata"].get("deletionGracePeriodSeconds") != 0:
+            refused.append((s, o))
+    for runner in runners:
+        runner.close()
+    check("who takes a pod away is told so, though its kubelet was quicker", not refused, (len(refused), refused[:1]))
 
 
 def test_identity(site):
@@ -1114,4 +1148,4 @@ def test_answers(site):
     check("defaults that their schema refuses", s == 422 and [c[0].rsplit("openAPIV3Schema.", 1)[1] for c in causes(o)] == ["properties[spec].default.a", "properties[spec].properties[b].default"], o)
 
 
-run([test_ownership, test_status_metadata, test_lists, test_deletes, test_identity, test_unconditional, test_warnings, test_custom, test_definitions, test_as_there, test_gzip, test_options, test_expiry, test_openapi, test_openapi_v3, test_claim_ref, test_headers, test_yaml, test_reviews, test_continue_tokens, test_pods_subresources, test_custom_versions, test_who, test_refused, test_bodies, test_watch_from_nowhere, test_cells, test_pod_security, test_times, test_gates, test_answers])
+run([test_ownership, test_status_metadata, test_lists, test_deletes, test_deletes_raced, test_identity, test_unconditional, test_warnings, test_custom, test_definitions, test_as_there, test_gzip, test_options, test_expiry, test_openapi, test_openapi_v3, test_claim_ref, test_headers, test_yaml, test_reviews, test_continue_tokens, test_pods_subresources, test_custom_versions, test_who, test_refused, test_bodies, test_watch_from_nowhere, test_cells, test_pod_security, test_times, test_gates, test_answers])
