@@ -86,10 +86,10 @@ const struct flag apiserver_flags[] = {
 	{.name = "kubelet-timeout", .kind = FLAG_DURATION, .offset = O(kubelet_timeout), .fallback = "5s", .help = "for connecting to a kubelet"},
 
 	{.name = "requestheader-client-ca-file", .kind = FLAG_STRING, .offset = O(requestheader_client_ca_file), .help = "PEM CA of front proxies"},
-	{.name = "requestheader-username-headers", .kind = FLAG_STRING_LIST, .offset = O(requestheader_username_headers), .help = "headers with the user's name"},
+	{.name = "requestheader-username-headers", .kind = FLAG_STRING_LIST, .offset = O(requestheader_username_headers), .fallback = "X-Remote-User", .help = "headers with the user's name"},
 	{.name = "requestheader-uid-headers", .kind = FLAG_STRING_LIST, .offset = O(requestheader_uid_headers), .help = "headers with the user's uid"},
-	{.name = "requestheader-group-headers", .kind = FLAG_STRING_LIST, .offset = O(requestheader_group_headers), .help = "headers with groups"},
-	{.name = "requestheader-extra-headers-prefix", .kind = FLAG_STRING_LIST, .offset = O(requestheader_extra_headers_prefix), .help = "prefix of headers with more"},
+	{.name = "requestheader-group-headers", .kind = FLAG_STRING_LIST, .offset = O(requestheader_group_headers), .fallback = "X-Remote-Group", .help = "headers with groups"},
+	{.name = "requestheader-extra-headers-prefix", .kind = FLAG_STRING_LIST, .offset = O(requestheader_extra_headers_prefix), .fallback = "X-Remote-Extra-", .help = "prefix of headers with more"},
 	{.name = "requestheader-allowed-names", .kind = FLAG_STRING_LIST, .offset = O(requestheader_allowed_names), .help = "certificate names that may use the headers"},
 	{.name = "proxy-client-cert-file", .kind = FLAG_STRING, .offset = O(proxy_client_cert_file), .help = "PEM client certificate for aggregated servers"},
 	{.name = "proxy-client-key-file", .kind = FLAG_STRING, .offset = O(proxy_client_key_file), .help = "its key"},

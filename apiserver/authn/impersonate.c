@@ -13,35 +13,63 @@
 #include <errno.h>
 #include <strings.h>
 
-#define MAX_GROUPS 64
-#define MAX_EXTRA 32
-
+/* How many there are is bounded by the size of a request's head. */
 struct headers {
 	struct request *r;
-	const char *group_header, *extra_prefix;
-	const char *groups[MAX_GROUPS + 2];
-	size_t group_count;
-	struct user_extra extra[MAX_EXTRA];
-	size_t extra_count;
+	const struct flag_list *group_headers, *extra_prefixes;
+	struct api_string_list groups;
+	struct extra { const char *key; struct api_string_list values; } *extra;
+	size_t extra_count, extra_cap;
+	size_t value_count; /* of all extra */
 };
+
+static bool is_among(const struct flag_list *names, const char *name) {
+	for (size_t i = 0; i < names->len; i++)
+		if (strcasecmp(names->items[i], name) == 0)
+			return true;
+	return false;
+}
+
+static struct extra *extra_of(struct headers *h, const char *key) {
+	for (size_t i = 0; i < h->extra_count; i++)
+		if (strcmp(h->extra[i].key, key) == 0)
+			return &h->extra[i];
+	if (h->extra_count == h->extra_cap) {
+		struct extra *more = arena_calloc(h->r->arena, h->extra_cap * 2 + 4, sizeof(*more));
+		if (h->extra_count)
+			memcpy(more, h->extra, h->extra_count * sizeof(*more));
+		h->extra = more;
+		h->extra_cap = h->extra_cap * 2 + 4;
+	}
+	struct extra *extra = &h->extra[h->extra_count++];
+	extra->key = key;
+	return extra;
+}
 
 static void collect(const char *name, const char *value, void *arg) {
 	struct headers *h = arg;
-	if (strcasecmp(name, h->group_header) == 0 && h->group_count < MAX_GROUPS) {
-		h->groups[h->group_count++] = value;
+	if (is_among(h->group_headers, name)) {
+		api_string_list_add(h->r->arena, &h->groups, value);
 		return;
 	}
-	size_t len = strlen(h->extra_prefix);
-	if (strncasecmp(name, h->extra_prefix, len) != 0 || h->extra_count == MAX_EXTRA)
+	for (size_t i = 0; i < h->extra_prefixes->len; i++) {
+		size_t len = strlen(h->extra_prefixes->items[i]);
+		char *key = strncasecmp(name, h->extra_prefixes->items[i], len) == 0 ? http_url_decode(h->r->arena, name + len, strlen(name + len), false) : NULL;
+		if (!key)
+			continue;
+		for (char *p = key; *p; p++)
+			*p = (char)tolower((unsigned char)*p);
+		api_string_list_add(h->r->arena, &extra_of(h, key)->values, value);
+		h->value_count++;
 		return;
-	char *key = http_url_decode(h->r->arena, name + len, strlen(name + len), false);
-	if (!key)
-		return;
-	for (char *p = key; *p; p++)
-		*p = (char)tolower((unsigned char)*p);
-	const char **values = arena_calloc(h->r->arena, 2, sizeof(*values));
-	values[0] = value;
-	h->extra[h->extra_count++] = (struct user_extra){.key = key, .values = values};
+	}
+}
+
+static const char *const *terminated(struct arena *arena, const struct api_string_list *list) {
+	const char **values = arena_calloc(arena, (size_t)list->len + 1, sizeof(*values));
+	for (uint32_t i = 0; i < list->len; i++)
+		values[i] = list->items[i];
+	return values;
 }
 
 static struct user *user_of(struct headers *h, const char *name, const char *uid) {
@@ -49,33 +77,38 @@ static struct user *user_of(struct headers *h, const char *name, const char *uid
 	struct user *user = arena_new_type(arena, struct user);
 	user->name = name;
 	user->uid = uid;
-	user->groups = arena_memdup(arena, h->groups, sizeof(*h->groups) * (h->group_count + 1));
-	user->extra = arena_memdup(arena, h->extra, sizeof(*h->extra) * max_of(h->extra_count, (size_t)1));
+	user->groups = terminated(arena, &h->groups);
+	user->extra = arena_calloc(arena, max_of(h->extra_count, (size_t)1), sizeof(*user->extra));
 	user->extra_count = h->extra_count;
+	for (size_t i = 0; i < h->extra_count; i++)
+		user->extra[i] = (struct user_extra){.key = h->extra[i].key, .values = terminated(arena, &h->extra[i].values)};
 	return user;
+}
+
+/* The first of the headers that says something. */
+static const char *first_header(struct request *r, const struct flag_list *names) {
+	const char *value = NULL;
+	for (size_t i = 0; str_empty(value) && i < names->len; i++)
+		value = http_header(r->http, names->items[i]);
+	return value;
 }
 
 struct user *front_proxy_user(struct request *r, const struct http_peer_cert *cert) {
 	const struct apiserver_options *o = r->server->options;
-	if (str_empty(o->requestheader_client_ca_file) || !o->requestheader_allowed_names.len)
+	if (str_empty(o->requestheader_client_ca_file))
 		return NULL;
-	bool allowed = false;
+	/* None named: whoever that authority vouches for. */
+	bool allowed = !o->requestheader_allowed_names.len;
 	for (size_t i = 0; i < o->requestheader_allowed_names.len; i++)
 		allowed |= strcmp(o->requestheader_allowed_names.items[i], cert->common_name) == 0;
-	const char *user_header = o->requestheader_username_headers.len ? o->requestheader_username_headers.items[0] : "X-Remote-User";
-	const char *name = allowed ? http_header(r->http, user_header) : NULL;
+	const char *name = allowed ? first_header(r, &o->requestheader_username_headers) : NULL;
 	if (str_empty(name))
 		return NULL;
-	struct headers h = {
-		.r = r,
-		.group_header = o->requestheader_group_headers.len ? o->requestheader_group_headers.items[0] : "X-Remote-Group",
-		.extra_prefix = o->requestheader_extra_headers_prefix.len ? o->requestheader_extra_headers_prefix.items[0] : "X-Remote-Extra-",
-	};
+	struct headers h = {.r = r, .group_headers = &o->requestheader_group_headers, .extra_prefixes = &o->requestheader_extra_headers_prefix};
 	http_header_each(r->http, collect, &h);
-	if (h.group_count < MAX_GROUPS && strcmp(name, "system:anonymous") != 0)
-		h.groups[h.group_count++] = "system:authenticated";
-	const char *uid = o->requestheader_uid_headers.len ? http_header(r->http, o->requestheader_uid_headers.items[0]) : NULL;
-	return user_of(&h, name, uid);
+	if (strcmp(name, "system:anonymous") != 0)
+		api_string_list_add(r->arena, &h.groups, "system:authenticated");
+	return user_of(&h, name, first_header(r, &o->requestheader_uid_headers));
 }
 
 /* ---- who is acted for ---- */
@@ -115,7 +148,7 @@ static const char *node_of(const char *user) {
 }
 
 static bool only_name(const struct wanted *w) {
-	return str_empty(w->uid) && !w->h->group_count && !w->h->extra_count;
+	return str_empty(w->uid) && !w->h->groups.len && !w->h->extra_count;
 }
 
 static bool is_own_node(const struct wanted *w) {
@@ -186,37 +219,40 @@ static int check_groups(const struct wanted *w, const struct mode *mode, struct 
 	const struct headers *h = w->h;
 	a.resource = "groups";
 	a.group = mode->name ? GROUP : "";
-	for (size_t i = 0; mode->name && i < h->group_count; i++) {
-		if (!*h->groups[i])
+	for (size_t i = 0; mode->name && i < h->groups.len; i++) {
+		if (!*h->groups.items[i])
 			return authz_forbidden(w->r, &a, "impersonating the empty string group is not allowed", err);
-		if (strcmp(h->groups[i], "system:masters") == 0) {
-			a.name = h->groups[i];
+		if (strcmp(h->groups.items[i], "system:masters") == 0) {
+			a.name = h->groups.items[i];
 			return authz_forbidden(w->r, &a, "impersonating the system:masters group is not allowed", err);
 		}
 	}
-	if (mode->name && h->group_count >= MANY) {
+	if (mode->name && h->groups.len >= MANY) {
 		a.name = "*";
 		int rc = may(w, &a, NULL);
 		if (rc == 0 || asks_lacking(&w->r->asks))
 			return rc;
 	}
 	int rc = 0;
-	for (size_t i = 0; rc == 0 && i < h->group_count; i++) {
-		a.name = h->groups[i];
+	for (size_t i = 0; rc == 0 && i < h->groups.len; i++) {
+		a.name = h->groups.items[i];
 		rc = may(w, &a, err);
 	}
 	return rc;
 }
 
 /* What is wrong with a key or value, for modes that care; NULL: nothing. */
-static const char *wrong_extra(struct arena *arena, const struct user_extra *extra) {
+static const char *wrong_extra(struct arena *arena, const struct extra *extra) {
 	const char *slash = strchr(extra->key, '/');
 	if (!*extra->key)
 		return "impersonating the empty string key in extra is not allowed";
 	autofree char *domain = slash ? xstrndup(extra->key, (size_t)(slash - extra->key)) : NULL;
 	if (!slash || !slash[1] || format_error(format_dns_subdomain, domain))
 		return arena_printf(arena, "impersonating an invalid key in extra is not allowed: extra.key: Invalid value: \"%s\": must be a domain-prefixed path (such as \"acme.io/foo\")", extra->key);
-	return *extra->values[0] ? NULL : "impersonating the empty string value in extra is not allowed";
+	for (uint32_t i = 0; i < extra->values.len; i++)
+		if (!*extra->values.items[i])
+			return "impersonating the empty string value in extra is not allowed";
+	return NULL;
 }
 
 static int check_extra(const struct wanted *w, const struct mode *mode, struct authz_attributes a, struct error *err) {
@@ -228,7 +264,7 @@ static int check_extra(const struct wanted *w, const struct mode *mode, struct a
 		if (wrong)
 			return authz_forbidden(w->r, &a, wrong, err);
 	}
-	if (mode->name && h->extra_count >= MANY) {
+	if (mode->name && h->value_count >= MANY) {
 		a.subresource = a.name = "*";
 		int rc = may(w, &a, NULL);
 		if (rc == 0 || asks_lacking(&w->r->asks))
@@ -237,8 +273,10 @@ static int check_extra(const struct wanted *w, const struct mode *mode, struct a
 	int rc = 0;
 	for (size_t i = 0; rc == 0 && i < h->extra_count; i++) {
 		a.subresource = h->extra[i].key;
-		a.name = h->extra[i].values[0];
-		rc = may(w, &a, err);
+		for (uint32_t v = 0; rc == 0 && v < h->extra[i].values.len; v++) {
+			a.name = h->extra[i].values.items[v];
+			rc = may(w, &a, err);
+		}
 	}
 	return rc;
 }
@@ -317,11 +355,11 @@ static const struct mode *find_mode(const struct wanted *w, struct error *err) {
 	return NULL;
 }
 
-static void append_strings(struct buf *out, const char *const *values) {
+static void append_strings(struct buf *out, const struct api_string_list *values) {
 	buf_append_str(out, "[]string{");
-	for (size_t i = 0; values[i]; i++) {
+	for (uint32_t i = 0; i < values->len; i++) {
 		buf_append_str(out, i ? ", " : "");
-		buf_append_json_string(out, values[i], strlen(values[i]));
+		buf_append_json_string(out, values->items[i], strlen(values->items[i]));
 	}
 	buf_append_char(out, '}');
 }
@@ -329,13 +367,11 @@ static void append_strings(struct buf *out, const char *const *values) {
 /* Who is asked for, as Go prints it. */
 static int refuse_nobody(const struct headers *h, const char *uid, struct error *err) {
 	autobuf struct buf who = BUF_INIT(64 << 10);
-	const char *groups[MAX_GROUPS + 1] = {0};
-	memcpy(groups, h->groups, h->group_count * sizeof(*groups));
 	buf_append_str(&who, "&user.DefaultInfo{Name:\"\", UID:");
 	buf_append_json_string(&who, uid, strlen(uid));
 	buf_append_str(&who, ", Groups:");
-	if (h->group_count)
-		append_strings(&who, groups);
+	if (h->groups.len)
+		append_strings(&who, &h->groups);
 	else
 		buf_append_str(&who, "[]string(nil)");
 	buf_append_str(&who, h->extra_count ? ", Extra:map[string][]string{" : ", Extra:map[string][]string(nil)}");
@@ -343,7 +379,7 @@ static int refuse_nobody(const struct headers *h, const char *uid, struct error 
 		buf_append_str(&who, i ? ", " : "");
 		buf_append_json_string(&who, h->extra[i].key, strlen(h->extra[i].key));
 		buf_append_char(&who, ':');
-		append_strings(&who, h->extra[i].values);
+		append_strings(&who, &h->extra[i].values);
 	}
 	buf_append_str(&who, h->extra_count ? "}}" : "");
 	return error_bad_request(err, "requested %.*s without impersonating a user name", (int)who.len, who.len ? (const char *)who.data : "");
@@ -352,10 +388,12 @@ static int refuse_nobody(const struct headers *h, const char *uid, struct error 
 static int impersonate(struct request *r, struct error *err) {
 	const char *name = http_header(r->http, "Impersonate-User");
 	const char *uid = http_header(r->http, "Impersonate-Uid");
-	struct headers h = {.r = r, .group_header = "Impersonate-Group", .extra_prefix = "Impersonate-Extra-"};
+	static char *group_header[] = {(char *)"Impersonate-Group"}, *extra_prefix[] = {(char *)"Impersonate-Extra-"};
+	static const struct flag_list group_headers = {.items = group_header, .len = 1}, extra_prefixes = {.items = extra_prefix, .len = 1};
+	struct headers h = {.r = r, .group_headers = &group_headers, .extra_prefixes = &extra_prefixes};
 	http_header_each(r->http, collect, &h);
 	if (str_empty(name)) {
-		if (!str_empty(uid) || h.group_count || h.extra_count)
+		if (!str_empty(uid) || h.groups.len || h.extra_count)
 			return refuse_nobody(&h, str_or(uid, ""), err);
 		return 0;
 	}
@@ -365,17 +403,17 @@ static int impersonate(struct request *r, struct error *err) {
 		return asks_lacking(&r->asks) ? 0 : -EACCES;
 	const char *ns, *account;
 	if (mode->name && node_of(name)) {
-		h.groups[h.group_count++] = "system:nodes";
-	} else if (!h.group_count && split_account(r->arena, name, &ns, &account)) {
-		h.groups[h.group_count++] = "system:serviceaccounts";
-		h.groups[h.group_count++] = arena_printf(r->arena, "system:serviceaccounts:%s", ns);
+		api_string_list_add(r->arena, &h.groups, "system:nodes");
+	} else if (!h.groups.len && split_account(r->arena, name, &ns, &account)) {
+		api_string_list_add(r->arena, &h.groups, "system:serviceaccounts");
+		api_string_list_add(r->arena, &h.groups, arena_printf(r->arena, "system:serviceaccounts:%s", ns));
 	}
 	bool anonymous = strcmp(name, "system:anonymous") == 0, there = false;
 	const char *implied = anonymous ? "system:unauthenticated" : "system:authenticated";
-	for (size_t i = 0; i < h.group_count; i++)
-		there |= strcmp(h.groups[i], implied) == 0 || strcmp(h.groups[i], "system:unauthenticated") == 0;
+	for (uint32_t i = 0; i < h.groups.len; i++)
+		there |= strcmp(h.groups.items[i], implied) == 0 || strcmp(h.groups.items[i], "system:unauthenticated") == 0;
 	if (!there)
-		h.groups[h.group_count++] = implied;
+		api_string_list_add(r->arena, &h.groups, implied);
 	r->impersonation = mode->name ? arena_printf(r->arena, "impersonate:%s", mode->name) : NULL;
 	r->impersonator = r->user;
 	r->user = user_of(&h, name, uid);

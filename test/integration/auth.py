@@ -14,13 +14,17 @@ WHOAMI = "/apis/authentication.k8s.io/v1/selfsubjectreviews"
 
 
 def whoami(server, pair=None, headers=None):
-    """The user whom the server takes one for, or the code of its refusal."""
+    """The user whom the server takes one for, or the code of its refusal. Headers: a dict, or pairs where one stands there several times."""
     context = ssl._create_unverified_context()
     if pair:
         context.load_cert_chain(*pair)
     c = http.client.HTTPSConnection("127.0.0.1", server.port, context=context, timeout=60)
     try:
-        c.request("POST", WHOAMI, json.dumps({"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}), dict({"Content-Type": "application/json"}, **(headers or {})))
+        body = json.dumps({"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}).encode()
+        c.putrequest("POST", WHOAMI)
+        for header in [("Content-Type", "application/json"), ("Content-Length", str(len(body)))] + (list(headers.items()) if isinstance(headers, dict) else headers or []):
+            c.putheader(*header)
+        c.endheaders(body)
         r = c.getresponse()
         body = json.loads(r.read())
         if r.status == 403:
@@ -81,6 +85,20 @@ def test_reload(site):
     check("another certificate to serve with", wait_for(lambda: certificate(server) != first))
     old.issue("special", "/CN=special.example.com", ["DNS:special.example.com"])
     check("and by name", wait_for(lambda: certificate(server, "special.example.com") != asked))
+
+
+def test_front_proxy(site):
+    """All the headers that are named, however often they stand there."""
+    proxies, users = Authority(site.folder, "proxies"), Authority(site.folder, "users")
+    server = site.start_server("--client-ca-file", users.path, "--requestheader-client-ca-file", proxies.path, "--requestheader-username-headers", "X-Remote-User,X-Other-User", "--requestheader-uid-headers", "X-Remote-Uid",
+                               "--requestheader-group-headers", "X-Remote-Group,X-Other-Group", "--requestheader-extra-headers-prefix", "X-Remote-Extra-,X-More-")
+    anybody = proxies.issue("anybody", "/CN=anybody", client=True)
+    groups = ["g%d" % i for i in range(300)]
+    who = whoami(server, anybody, [("X-Remote-User", ""), ("X-Other-User", "remote"), ("X-Remote-Uid", "7"), ("X-Other-Group", "first")] + [("X-Remote-Group", g) for g in groups] +
+                 [("X-Remote-Extra-Scope%2FOf", "a"), ("X-Remote-Extra-scope%2fof", "b"), ("X-More-Scope%2Fof", "c"), ("X-More-alone", "d")])
+    check("a user as a proxy of any name tells", who == {"username": "remote", "uid": "7", "groups": ["first"] + groups + ["system:authenticated"], "extra": {"scope/of": ["a", "b", "c"], "alone": ["d"]}}, who)
+    who = whoami(server, headers=[("Authorization", "Bearer " + server.api.token), ("Impersonate-User", "u")] + [("Impersonate-Group", g) for g in groups] + [("Impersonate-Extra-k", "1"), ("Impersonate-Extra-K", "2")])
+    check("and whom a user acts for", who == {"username": "u", "groups": groups + ["system:authenticated"], "extra": {"k": ["1", "2"]}}, who)
 
 
 def write(path, what):
@@ -543,4 +561,4 @@ def test_impersonation(site):
 
 
 if __name__ == "__main__":
-    run([test_impersonation, test_admission_config, test_authorization_webhook, test_authorization_config, test_abac, test_reload, test_oidc_flags, test_authentication_config, test_bad_authentication_configs, test_token_webhook])
+    run([test_impersonation, test_admission_config, test_authorization_webhook, test_authorization_config, test_abac, test_reload, test_front_proxy, test_oidc_flags, test_authentication_config, test_bad_authentication_configs, test_token_webhook])
