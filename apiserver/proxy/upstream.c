@@ -17,6 +17,7 @@
 #define MAX_HEAD (64u << 10)
 #define MAX_ERROR_TEXT (16u << 10)
 #define CHUNK (32u << 10)
+#define MAX_CHUNK_LINE 1024
 #define STREAM_HIGH (1u << 20)   /* stop reading past this much that the client has not taken */
 #define STREAM_MAX (8u << 20)
 #define SPLICE_MAX (256u << 10)
@@ -43,6 +44,7 @@ struct upstream {
 
 	int status;
 	enum framing framing;
+	bool whole, broken;   /* the body has come to its end; it is framed as none may be */
 	int64_t left;         /* of the body, or of the current chunk (-1: a size comes next) */
 	char *upgrade;        /* protocol of a 101 */
 	char *content_type;
@@ -108,7 +110,7 @@ static void over(struct upstream *u) {
 	u->messages = NULL;
 	u->fd = u->client = -1;
 	if (u->stream)
-		http_stream_end(u->stream);
+		(u->whole ? http_stream_end : http_stream_tear)(u->stream);
 	up_unref(u);
 }
 
@@ -492,7 +494,20 @@ static void collect_body(struct upstream *u, const char *data, size_t len) {
 	deliver(u, data, len);
 }
 
-/* Hands on what the framing says is body. Returns true at its end. */
+/* RFC 9112, 7.1: hexadecimal digits, and extensions that nobody needs. */
+static bool chunk_size(const char *text, const char *end, int64_t *ret) {
+	const char *p = text;
+	int64_t size = 0;
+	for (; p < end && isxdigit((unsigned char)*p); p++) {
+		if (size > INT64_MAX >> 4)
+			return false;
+		size = size << 4 | (isdigit((unsigned char)*p) ? *p - '0' : tolower((unsigned char)*p) - 'a' + 10);
+	}
+	*ret = size;
+	return p > text && (p == end || *p == ';' || *p == ' ' || *p == '\t');
+}
+
+/* Hands on what the framing says is body. Returns true at its end, and where it is framed wrongly. */
 static bool consume_body(struct upstream *u, void (*sink)(struct upstream *, const char *, size_t)) {
 	while (u->in.len) {
 		if (u->framing == UNTIL_CLOSE) {
@@ -503,14 +518,15 @@ static bool consume_body(struct upstream *u, void (*sink)(struct upstream *, con
 		if (u->framing == CHUNKED && u->left == -1) {
 			char *eol = memmem(u->in.data, u->in.len, "\r\n", 2);
 			if (!eol)
-				return u->in.len > 1024;
+				return u->broken = u->in.len > MAX_CHUNK_LINE;
 			if (eol == u->in.data) { /* what ends the chunk before */
 				buf_consume(&u->in, 2);
 				continue;
 			}
-			u->left = (int64_t)strtoull(u->in.data, NULL, 16);
+			if (!chunk_size(u->in.data, eol, &u->left))
+				return u->broken = true;
 			buf_consume(&u->in, (size_t)(eol - u->in.data) + 2);
-			if (u->left <= 0)
+			if (!u->left)
 				return true;
 			continue;
 		}
@@ -544,9 +560,9 @@ static void answer_error(struct upstream *u) {
 	over(u);
 }
 
-/* The body has ended. A WebSocket is closed as its protocol asks, once the client has taken what is queued. */
+/* The body has ended, or has broken off: then the client's connection does. A WebSocket is closed as its protocol asks, once the client has taken what is queued. */
 static void body_over(struct upstream *u) {
-	if (!u->messages) {
+	if (!u->messages || !u->whole) {
 		over(u);
 		return;
 	}
@@ -577,12 +593,20 @@ static void on_message_client(uint32_t events, void *arg) {
 static void process_in(struct upstream *u) {
 	if (u->state == HEAD && !parse_head(u))
 		return;
-	if (u->state == COLLECT && consume_body(u, collect_body))
-		u->state == COLLECT ? answer_collected(u) : body_over(u);
-	else if (u->state == BODY && consume_body(u, deliver))
+	if (u->state == COLLECT && consume_body(u, collect_body)) {
+		u->whole = !u->broken;
+		if (u->state != COLLECT)
+			body_over(u);
+		else if (u->whole)
+			answer_collected(u);
+		else
+			fail(u, "malformed chunked encoding");
+	} else if (u->state == BODY && consume_body(u, deliver)) {
+		u->whole = !u->broken;
 		body_over(u);
-	else if (u->state == ERROR_TEXT && consume_body(u, collect_text))
+	} else if (u->state == ERROR_TEXT && consume_body(u, collect_text)) {
 		answer_error(u);
+	}
 }
 
 /* ---- splicing ---- */
@@ -669,9 +693,10 @@ static void read_server(struct upstream *u) {
 		answer_collected(u);
 	else if (u->state == ERROR_TEXT)
 		answer_error(u);
-	else if (u->state == BODY)
+	else if (u->state == BODY) {
+		u->whole = u->framing == UNTIL_CLOSE;
 		body_over(u);
-	else if (u->state == SPLICE && !u->to_client.len)
+	} else if (u->state == SPLICE && !u->to_client.len)
 		over(u);
 }
 

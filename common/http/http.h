@@ -129,6 +129,8 @@ size_t http_stream_queued(struct http_stream *stream);
 void http_stream_on_drain(struct http_stream *stream, void (*fn)(void *arg), void *arg);
 /* Ends the body properly once all is sent. */
 void http_stream_end(struct http_stream *stream);
+/* The same, but the client is told that something lacks: its connection is cut behind what was sent, without the mark of an end. */
+void http_stream_tear(struct http_stream *stream);
 void http_stream_unref(struct http_stream *stream);
 
 /*

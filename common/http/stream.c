@@ -17,7 +17,7 @@ struct http_stream {
 	size_t queued;        /* bytes */
 	bool posted;          /* a visit of the I/O thread is due */
 	bool attached;        /* the connection is ours to write to */
-	bool ended, cut, closed;
+	bool ended, torn, cut, closed; /* torn: ended too */
 	void (*on_drain)(void *arg);
 	void *drain_arg;
 	/* ---- */
@@ -179,6 +179,14 @@ void http_stream_end(struct http_stream *stream)
 	pthread_mutex_unlock(&stream->lock);
 }
 
+void http_stream_tear(struct http_stream *stream)
+{
+	pthread_mutex_lock(&stream->lock);
+	stream->ended = stream->torn = true;
+	notify(stream);
+	pthread_mutex_unlock(&stream->lock);
+}
+
 void http_stream_unref(struct http_stream *stream)
 {
 	if (!stream || atomic_fetch_sub(&stream->refs, 1) != 1)
@@ -206,8 +214,8 @@ void stream_closed(struct http_stream *stream)
 	http_stream_unref(stream);
 }
 
-/* Fills one chunk from the queue; several events of a burst share it. Returns its whole length, *ret_at where it starts. */
-static size_t gather(struct http_stream *stream, char *buffer, char **ret_at, bool *ret_finished, bool *ret_drained)
+/* Fills one chunk from the queue; several events of a burst share it. Returns its whole length, *ret_at where it starts. *ret_torn: nothing is left, and no end is to come. */
+static size_t gather(struct http_stream *stream, char *buffer, char **ret_at, bool *ret_finished, bool *ret_torn, bool *ret_drained)
 {
 	size_t room = HTTP_IO_BUFFER - CHUNK_HEAD - CHUNK_TAIL - LAST_CHUNK - 1, n = 0;
 	char *body = buffer + CHUNK_HEAD;
@@ -224,7 +232,8 @@ static size_t gather(struct http_stream *stream, char *buffer, char **ret_at, bo
 	}
 	stream->queued -= n;
 	*ret_drained = had && !stream->len;
-	*ret_finished = stream->ended && !stream->len;
+	*ret_torn = stream->torn && !stream->len && !n;
+	*ret_finished = stream->ended && !stream->torn && !stream->len;
 	pthread_mutex_unlock(&stream->lock);
 	server_unaccount(stream->server, n);
 	char *at = body, *end = body + n;
@@ -258,9 +267,10 @@ bool stream_pump(struct http_stream *stream, struct http_conn *conn)
 {
 	while (conn->writable && pending_empty(&conn->out)) {
 		char *at;
-		bool finished, drained;
-		size_t len = gather(stream, (char *)conn->thread->buffer, &at, &finished, &drained);
-		if (!conn_write(conn, at, len))
+		bool finished, torn, drained;
+		size_t len = gather(stream, (char *)conn->thread->buffer, &at, &finished, &torn, &drained);
+		/* What went before has been taken by the kernel. */
+		if (torn || !conn_write(conn, at, len))
 			return false;
 		if (finished) {
 			finish(stream, conn);

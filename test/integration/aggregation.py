@@ -4,7 +4,7 @@
 
 usage: test/integration/aggregation.py BUILD_DIR [TEST...]     prints "N passed, N failed"; exit status 1 where one failed
 """
-import base64, json, os, socket, ssl, sys, threading
+import base64, http.client, json, os, socket, ssl, sys, threading
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "lib"))
 from extension import Extension, api_service, flavor, own_address, service_objects
 from servers import Api, Watch, check, free_port, run, wait_for
@@ -201,6 +201,12 @@ def test_passed_on(site):
     check("a large request", s == 201 and extension.objects["default", "big"]["spec"]["taste"] == body["spec"]["taste"], str(o)[:100])
     s, o, _ = api.call("GET", FLAVORS + "/cut")
     check("an answer that breaks off", s == 503 and o == "error trying to reach service: unexpected EOF\n", (s, o))
+    for name in ("torn", "garbled"):
+        try:
+            seen = api.call("GET", FLAVORS + "/" + name)[0]
+        except (http.client.IncompleteRead, ConnectionError, ssl.SSLError) as e:
+            seen = e
+        check("one that breaks off behind its beginning is not taken for whole: " + name, isinstance(seen, Exception), seen)
     s, o, h = api.call("HEAD", FLAVORS + "/big")
     check("only its head", s == 200 and int(h["Content-Length"] or 0) >= 0, h.items())
     slow = []

@@ -148,6 +148,13 @@ class Extension:
                     return self.answer(302, b"", Location="https://%s/apis/elsewhere" % self.headers["Host"])
                 if name == "large":
                     return self.answer(200, {"kind": "Flavor", "spec": {"taste": "x" * (12 << 20)}})
+                if name in ("torn", "garbled"):
+                    self.send_response(200)
+                    self.send_header("Transfer-Encoding", "chunked")
+                    self.end_headers()
+                    self.wfile.write(b"100000\r\n" + b"x" * (1 << 20) + (b"\r\nzz\r\n0\r\n\r\n" if name == "garbled" else b"\r\n10\r\nxx"))
+                    self.close_connection = True
+                    return None
                 if name == "cut":
                     self.send_response(200)
                     self.send_header("Content-Length", "100")

@@ -709,6 +709,32 @@ static void test_stream(void **state)
 	peer_close(&peer);
 }
 
+/* All that was sent comes, but no end of it. */
+static void test_torn_stream(void **state)
+{
+	struct fixture *f = *state;
+	struct peer peer = peer_connect(f->port, &f->peer);
+	peer_say(&peer, "GET /watch HTTP/1.1\r\nHost: x\r\n\r\n");
+	wait_parked();
+	autobytes struct bytes *large = bytes_alloc(600000);
+	memset(large->data, 'x', large->len);
+	assert_true(http_stream_send(stream, large));
+	http_stream_tear(stream);
+	struct answer a = {0};
+	char c;
+	bool ok;
+	size_t got = 0;
+	assert_true(peer_head(&peer, &a));
+	for (a.len = 0; got < large->len; got += a.len, a.len = 0)
+		assert_true(peer_chunk(&peer, &a, &ok));
+	assert_int_equal(got, large->len);
+	assert_true(peer_recv(&peer, &c, 1) <= 0);
+	wait_count(&streams_closed, 1);
+	http_stream_unref(stream);
+	free(a.body);
+	peer_close(&peer);
+}
+
 static void test_stream_old_and_head(void **state)
 {
 	struct fixture *f = *state;
@@ -1022,6 +1048,7 @@ int main(void)
 		{"test_answer_fills_socket", test_answer_fills_socket, setup_plain, teardown, NULL},
 		BOTH(test_pull),
 		BOTH(test_stream),
+		BOTH(test_torn_stream),
 		BOTH(test_stream_old_and_head),
 		BOTH(test_stream_client_leaves),
 		BOTH(test_stream_slow_reader),
