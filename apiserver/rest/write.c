@@ -206,8 +206,8 @@ int write_store_error(struct write *w, int errnum, struct error *err) {
 /* Something changed meanwhile: from the state that is there now. */
 static void start_over(struct write *w, struct entry *current) {
 	autoerror struct error err = {0};
-	if (w->marked && !current) {
-		/* Whoever runs it took it away once it was marked: that is what was asked for. */
+	if (w->marked && (!current || current->create_revision != w->marked->create_revision)) {
+		/* Whoever runs it took it away once it was marked: that is what was asked for. What has its name now is another. */
 		write_succeed(w, WRITE_STORED, w->marked);
 		return;
 	}

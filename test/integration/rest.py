@@ -157,8 +157,8 @@ IDENTITY = [
 class Runner(Watch):
     """Plays who runs pods: one that is told to go at once has its status written and is taken away, while whoever told it still waits."""
 
-    def __init__(self, api, path):
-        self.api = api
+    def __init__(self, api, path, again=False):
+        self.api, self.again, self.made = api, again, []
         super().__init__(api, path)
 
     def run(self):
@@ -168,7 +168,10 @@ class Runner(Watch):
                 if event["type"] == "MODIFIED" and event["object"]["metadata"].get("deletionGracePeriodSeconds") == 0:
                     path = NS + "pods/" + event["object"]["metadata"]["name"]
                     self.api.call("PATCH", path + "/status", {"status": {"reason": "gone" + event["object"]["metadata"]["resourceVersion"]}}, MERGE)
-                    self.api.call("DELETE", path + "?gracePeriodSeconds=0")
+                    self.api.call("DELETE", path + "?gracePeriodSeconds=0", {"preconditions": {"uid": event["object"]["metadata"]["uid"]}})
+                    if self.again:
+                        s, o, _ = self.api.call("POST", NS + "pods", pod(event["object"]["metadata"]["name"], nodeName="n1"))
+                        self.made += [(o["metadata"]["name"], o["metadata"]["uid"])] if s == 201 else []
         except (OSError, ValueError, http.client.HTTPException):
             pass
 
@@ -186,6 +189,14 @@ def test_deletes_raced(site):
     for runner in runners:
         runner.close()
     check("who takes a pod away is told so, though its kubelet was quicker", not refused, (len(refused), refused[:1]))
+    runner = Runner(api, NS + "pods?watch=1&resourceVersion=" + api.get(NS + "pods")["metadata"]["resourceVersion"], again=True)
+    for i in range(100):
+        api.call("POST", NS + "pods", pod("anew%d" % i, nodeName="n1"))
+        api.call("DELETE", NS + "pods/anew%d?gracePeriodSeconds=0" % i)
+    wait_for(lambda: len(runner.made) == 100)
+    runner.close()
+    there = {(o["metadata"]["name"], o["metadata"]["uid"]) for o in api.get(NS + "pods")["items"]}
+    check("but what has its name then is left alone", len(runner.made) == 100 and set(runner.made) <= there, (len(runner.made), set(runner.made) - there))
 
 
 def test_identity(site):
