@@ -322,13 +322,15 @@ static int respond(struct request *r, enum openapi_form form, const char *key, c
 			http_set_header(r->http, "Cache-Control", "public, immutable");
 			add_time(r, "Expires", time(NULL) + 365 * 24 * 3600, "UTC");
 		}
-		add_time(r, "Last-Modified", copy.made, "GMT");
 		if (str_equal(http_header(r->http, "If-None-Match"), etag))
 			status = 304;
+		/* Nothing is said of a body that is not sent, and when it was made says less than its name. */
+		else
+			add_time(r, "Last-Modified", copy.made, "GMT");
 	}
 	if (status != 200) {
 		bytes_unref(body);
-		return respond_bare(r, status, offer->answered);
+		return respond_bare(r, status, status == 304 ? NULL : offer->answered);
 	}
 	request_finished(r, 200);
 	request_respond_large(r, 200, offer->answered, body);

@@ -3,7 +3,6 @@
 
 import os
 import re
-import signal
 import subprocess
 import threading
 
@@ -110,7 +109,7 @@ def test_coracle_reaches_into_pods(c):
         expect(c.inside(["curl", "-sf", "http://127.0.0.1:18080/"]).stdout == "served\n", "port-forward")
     finally:
         clock.cancel()
-        forward.send_signal(signal.SIGINT)
+        forward.terminate()
         forward.wait(20)
 
 
