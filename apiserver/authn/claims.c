@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* From the claims of a token to a user: by the names of claims, or by expressions. */
 #include "apiserver/authn/jwt.h"
+#include "common/token/jwt.h"
 
 #include <errno.h>
 #include <math.h>
@@ -18,20 +19,11 @@ static bool moment(const json_t *claims, const char *name, double *ret) {
 	return isfinite(*ret);
 }
 
-static bool is_for(const json_t *aud, const char *audience) {
-	if (json_is_string(aud))
-		return strcmp(json_string_value(aud), audience) == 0;
-	for (size_t i = 0; i < json_array_size(aud); i++)
-		if (str_equal(json_string_value(json_array_get(aud, i)), audience))
-			return true;
-	return false;
-}
-
 static int check_own(const struct apiserver_v1_issuer *issuer, const json_t *claims, int64_t now, struct error *err) {
 	double expires, begins;
 	bool ours = false;
 	for (uint32_t i = 0; i < issuer->audiences.len; i++)
-		ours |= is_for(json_object_get(claims, "aud"), issuer->audiences.items[i]);
+		ours |= jwt_is_for(claims, issuer->audiences.items[i]);
 	if (!ours)
 		return error_set(err, EACCES, "oidc: verify token: the token is for none of the audiences that are expected");
 	if (!moment(claims, "exp", &expires) || expires <= (double)now)

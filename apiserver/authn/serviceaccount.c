@@ -135,15 +135,6 @@ static bool issued_by_us(const struct signer *signer, const json_t *claims) {
 	return false;
 }
 
-static bool claim_has_audience(const json_t *aud, const char *audience) {
-	if (json_is_string(aud))
-		return strcmp(json_string_value(aud), audience) == 0;
-	for (size_t i = 0; i < json_array_size(aud); i++)
-		if (str_equal(json_string_value(json_array_get(aud, i)), audience))
-			return true;
-	return false;
-}
-
 static const char *claim_string(const json_t *own, const char *object, const char *key) {
 	return json_string_value(json_object_get(json_object_get(own, object), key));
 }
@@ -216,7 +207,7 @@ static int check_claims(struct signer *signer, const json_t *claims, const char 
 		wanted++;
 	const char **good = arena_calloc(arena, wanted + 1, sizeof(*good));
 	for (size_t i = 0; i < wanted; i++)
-		if (claim_has_audience(json_object_get(claims, "aud"), audiences[i]))
+		if (jwt_is_for(claims, audiences[i]))
 			good[matched++] = arena_strdup(arena, audiences[i]);
 	if (!matched)
 		return error_set(err, EACCES, "token audiences are invalid for the target audiences");

@@ -294,3 +294,13 @@ int jwt_verify(struct jwt_key *const *keys, size_t key_count, const char *token,
 	int rc = jwt_verify_by(keys, key_count, ours, array_len(ours), false, token, ret_claims, err);
 	return rc < 0 ? -EACCES : 0;
 }
+
+bool jwt_is_for(const json_t *claims, const char *audience) {
+	const json_t *aud = json_object_get(claims, "aud");
+	if (json_is_string(aud))
+		return strcmp(json_string_value(aud), audience) == 0;
+	for (size_t i = 0; i < json_array_size(aud); i++)
+		if (str_equal(json_string_value(json_array_get(aud, i)), audience))
+			return true;
+	return false;
+}

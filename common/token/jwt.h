@@ -31,5 +31,7 @@ int jwt_verify_by(struct jwt_key *const *keys, size_t key_count, const char *con
 int jwt_verify(struct jwt_key *const *keys, size_t key_count, const char *token, json_t **ret_claims, struct error *err);
 /* The claims, not verified: to tell whose token it is. NULL where it is not a token. */
 json_t *jwt_peek(const char *token);
+/* Whether the claim "aud", one text or a list, names the audience. */
+bool jwt_is_for(const json_t *claims, const char *audience);
 
 #endif

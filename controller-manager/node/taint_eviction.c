@@ -93,14 +93,7 @@ static bool forget(struct state *state, const char *uid)
 static int evict(struct reconciler *r, const struct core_v1_pod *pod, struct wall_time due, struct error *err)
 {
 	reconciler_event(r, pod, EVENT_NORMAL, "TaintManagerEviction", "Marking for deletion Pod %s/%s", pod->metadata.namespace, pod->metadata.name);
-	autounref struct core_v1_pod *copy = api_copy(pod);
-	if (pod_set_condition(api_arena(copy), copy, CORE_V1_POD_CONDITION_TYPE_DISRUPTION_TARGET, "True", "DeletionByTaintManager",
-		    "Taint manager: deleting due to NoExecute taint")) {
-		int result = pod_write_conditions(r, copy, err);
-		if (result)
-			return result;
-	}
-	int result = world_delete(r->world, CACHED_PODS, pod, NULL, err);
+	int result = pod_disrupt(r, pod, "DeletionByTaintManager", "Taint manager: deleting due to NoExecute taint", err);
 	if (!result) {
 		metric_add(metric_label(&metrics[0]), 1);
 		metric_observe(metric_label(&metrics[1]), (double)time_diff_ns(clock_wall(), due) / NSEC_PER_SEC);

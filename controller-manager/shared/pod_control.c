@@ -303,6 +303,15 @@ int pod_write_conditions(struct reconciler *r, const struct core_v1_pod *changed
 	return result && !error_is(&failed, "NotFound") ? error_move(err, &failed) : 0;
 }
 
+int pod_disrupt(struct reconciler *r, const struct core_v1_pod *pod, const char *reason, const char *message, struct error *err)
+{
+	autounref struct core_v1_pod *copy = api_copy(pod);
+	int result = 0;
+	if (pod_set_condition(api_arena(copy), copy, CORE_V1_POD_CONDITION_TYPE_DISRUPTION_TARGET, "True", reason, message))
+		result = pod_write_conditions(r, copy, err);
+	return result ? result : world_delete(r->world, CACHED_PODS, pod, NULL, err);
+}
+
 /* ---- batches: several threads, because each create waits for etcd ---- */
 
 #define BATCH_THREADS 32 /* at most */

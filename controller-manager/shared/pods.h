@@ -78,6 +78,8 @@ int pod_delete(struct reconciler *r, const void *owner, const struct core_v1_pod
 
 /* Writes phase and conditions of a changed copy, and nothing else: what the cache holds of a pod may be a part of it. One that is gone is no error. */
 int pod_write_conditions(struct reconciler *r, const struct core_v1_pod *changed, struct error *err);
+/* Tells in the pod's condition DisruptionTarget why it goes, where it does not say so yet, then deletes it. */
+int pod_disrupt(struct reconciler *r, const struct core_v1_pod *pod, const char *reason, const char *message, struct error *err);
 
 #define BURST_REPLICAS 500
 /*
