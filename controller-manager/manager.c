@@ -113,6 +113,8 @@ static int live_write(struct world *world, const struct write *w, void **ret, st
 	case WRITE_UPDATE:
 		return client_update(client, w->resource, w->ns, w->object, w->subresource, ret, err);
 	case WRITE_PATCH:
+		if (w->manager)
+			return client_apply(client, w->resource, w->ns, w->name, w->subresource, w->manager, w->patch, ret, err);
 		return client_patch(client, w->resource, w->ns, w->name, w->subresource, w->content_type, w->patch, ret, err);
 	case WRITE_DELETE:
 		return client_delete(client, w->resource, w->ns, w->name, &w->delete_options, err);

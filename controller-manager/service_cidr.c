@@ -114,18 +114,15 @@ static int set_finalizer(struct reconciler *r, const struct networking_v1_servic
 static int set_ready(struct reconciler *r, const struct networking_v1_service_cidr *cidr, bool ready, struct error *err)
 {
 	const char *status = ready ? "True" : "False", *reason = ready ? "" : "Terminating", *message = ready ? READY_MESSAGE : BLOCKED_MESSAGE;
-	autounref struct networking_v1_service_cidr *copy = api_copy(cidr);
-	struct meta_v1_condition *condition = NULL;
-	for (uint32_t i = 0; i < copy->status.conditions.len; i++)
-		if (str_equal(copy->status.conditions.items[i].type, "Ready"))
-			condition = &copy->status.conditions.items[i];
-	if (condition && str_equal(condition->status, status) && str_equal(str_or(condition->reason, ""), reason) && str_equal(condition->message, message))
-		return 0;
-	if (!condition)
-		condition = api_list_add(api_arena(copy), &copy->status.conditions);
-	*condition = (struct meta_v1_condition){.type = "Ready", .status = status, .reason = reason, .message = message, .last_transition_time = api_time_now()};
+	for (uint32_t i = 0; i < cidr->status.conditions.len; i++) {
+		const struct meta_v1_condition *is = &cidr->status.conditions.items[i];
+		if (str_equal(is->type, "Ready") && str_equal(is->status, status) && str_equal(str_or(is->reason, ""), reason) && str_equal(is->message, message))
+			return 0;
+	}
+	struct meta_v1_condition condition = {.type = "Ready", .status = status, .reason = reason, .message = message, .last_transition_time = api_time_now()};
+	struct networking_v1_service_cidr_status wanted = {.conditions = {.items = &condition, .len = 1}};
 	autoerror struct error failed = {0};
-	int result = world_update_status(r->world, CACHED_SERVICE_CIDRS, copy, NULL, &failed);
+	int result = world_apply_status(r->world, CACHED_SERVICE_CIDRS, cidr->metadata.name, "service-cidr-controller", &networking_v1_service_cidr_status_type, &wanted, &failed);
 	if (result && ready && !error_is(&failed, "Conflict"))
 		reconciler_event(r, cidr, EVENT_WARNING, "KubernetesServiceCIDRError", "The ServiceCIDR Status can not be set to Ready=True");
 	return result && error_is(&failed, "NotFound") ? 0 : error_move(err, &failed);

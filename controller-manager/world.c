@@ -11,6 +11,7 @@
 #include "api/resource_v1.h"
 
 #define METADATA_PATCH_MAX ((size_t)1 << 20)
+#define STATUS_PATCH_MAX ((size_t)1 << 20)
 
 static const struct informer_options root_ca_only = {.field_selector = "metadata.name=kube-root-ca.crt"};
 static const struct informer_options cluster_info_only = {.ns = "kube-public", .field_selector = "metadata.name=cluster-info"};
@@ -302,6 +303,27 @@ int world_merge_patch(struct world *world, enum cached what, const char *ns, con
 		.subresource = subresource,
 		.content_type = "application/merge-patch+json",
 		.patch = patch};
+	return world_write(world, &write, NULL, err);
+}
+
+int world_apply_status(struct world *world, enum cached what, const char *name, const char *manager, const struct api_type *type, const void *status, struct error *err)
+{
+	const struct api_resource *resource = cached_resource(what);
+	autobuf struct buf patch = BUF_INIT(STATUS_PATCH_MAX);
+	buf_printf(&patch, "{\"apiVersion\":\"%s%s%s\",\"kind\":\"%s\",\"metadata\":{\"name\":", resource->group, *resource->group ? "/" : "", resource->version, resource->kind);
+	buf_append_json_string(&patch, name, strlen(name));
+	buf_append_str(&patch, "},\"status\":");
+	api_encode_json(type, status, &patch);
+	buf_append_char(&patch, '}');
+	if (buf_failed(&patch))
+		return error_set(err, EFBIG, "the status of %s %s is too long", resource->kind, name);
+	struct write write = {.verb = WRITE_PATCH,
+		.resource = resource,
+		.name = name,
+		.subresource = "status",
+		.content_type = "application/apply-patch+yaml",
+		.patch = patch.data,
+		.manager = manager};
 	return world_write(world, &write, NULL, err);
 }
 

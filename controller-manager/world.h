@@ -60,6 +60,7 @@ struct write {
 	const char *ns, *name, *subresource;
 	const void *object;                /* of create and update */
 	const char *content_type, *patch;  /* of patch */
+	const char *manager;               /* of a patch that is applied server-side; NULL for every other */
 	struct client_delete_options delete_options;
 };
 
@@ -122,6 +123,8 @@ int world_update_status(struct world *world, enum cached what, const void *objec
 /* Writes the owner references and finalizers of a changed copy, and nothing else: the copy may hold only a part of the object. */
 int world_update_metadata(struct world *world, enum cached what, const void *changed, void **ret, struct error *err);
 int world_merge_patch(struct world *world, enum cached what, const char *ns, const char *name, const char *subresource, const char *patch, struct error *err);
+/* Applies this status, of a cluster-wide object, server-side in the name of `manager`: of the fields that others hold it takes those that it names. */
+int world_apply_status(struct world *world, enum cached what, const char *name, const char *manager, const struct api_type *type, const void *status, struct error *err);
 /* With the uid as precondition; an object that is gone already is success. propagation and options may be NULL. */
 int world_delete(struct world *world, enum cached what, const void *object, const char *propagation, struct error *err);
 /* True where a failed write may have been done all the same: its answer was lost, or the server did not know itself. */

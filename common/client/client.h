@@ -78,6 +78,8 @@ int client_create(struct client *client, const struct api_resource *resource, co
 int client_update(struct client *client, const struct api_resource *resource, const char *ns, const void *object, const char *subresource, void **ret, struct error *err);
 /* content_type: application/merge-patch+json, ... */
 int client_patch(struct client *client, const struct api_resource *resource, const char *ns, const char *name, const char *subresource, const char *content_type, const char *patch, void **ret, struct error *err);
+/* Server-side apply of `patch` in the name of `manager`, which takes over what others hold of those fields. */
+int client_apply(struct client *client, const struct api_resource *resource, const char *ns, const char *name, const char *subresource, const char *manager, const char *patch, void **ret, struct error *err);
 struct client_delete_options {
 	int64_t grace_period_seconds; /* -1: the object's own */
 	const char *uid;              /* precondition; NULL: none */

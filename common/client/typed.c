@@ -88,12 +88,17 @@ int client_patch(struct client *client, const struct api_resource *resource, con
 {
 	autobuf struct buf path = BUF_INIT(8192);
 	client_path(&path, resource, ns, name, subresource);
-	/* Server-side apply names its manager; others are named by the user agent. */
-	if (str_starts_with(content_type, "application/apply-patch")) {
-		client_query(&path, "fieldManager", client->config.user_agent);
-		client_query(&path, "force", "true");
-	}
 	struct client_request request = {.method = "PATCH", .path = path.data, .content_type = content_type, .body = patch, .body_len = strlen(patch)};
+	return client_exchange(client, &request, answer_type(resource, subresource), ret, err);
+}
+
+int client_apply(struct client *client, const struct api_resource *resource, const char *ns, const char *name, const char *subresource, const char *manager, const char *patch, void **ret, struct error *err)
+{
+	autobuf struct buf path = BUF_INIT(8192);
+	client_path(&path, resource, ns, name, subresource);
+	client_query(&path, "fieldManager", manager);
+	client_query(&path, "force", "true");
+	struct client_request request = {.method = "PATCH", .path = path.data, .content_type = "application/apply-patch+yaml", .body = patch, .body_len = strlen(patch)};
 	return client_exchange(client, &request, answer_type(resource, subresource), ret, err);
 }
 

@@ -80,7 +80,11 @@ static int reconcile(struct reconciler *r, const char *ns, const char *name, str
 	policy->status.observed_generation = policy->metadata.generation;
 	policy->status.type_checking = arena_new_type(api_arena(policy), struct admissionregistration_v1_type_checking);
 	check_policy(policy, &kinds);
-	return world_update_status(r->world, CACHED_VALIDATING_ADMISSION_POLICIES, policy, NULL, err);
+	/* What others have written of the status is theirs. */
+	struct admissionregistration_v1_validating_admission_policy_status found = {.observed_generation = policy->status.observed_generation, .type_checking = policy->status.type_checking};
+	autoerror struct error failed = {0};
+	result = world_apply_status(r->world, CACHED_VALIDATING_ADMISSION_POLICIES, name, "validatingadmissionpolicy-status", &admissionregistration_v1_validating_admission_policy_status_type, &found, &failed);
+	return result && error_is(&failed, "NotFound") ? 0 : error_move(err, &failed);
 }
 
 const struct controller policy_status_controller = {

@@ -98,6 +98,7 @@ static void mistakes_are_told(void **state)
 			fail_msg("%s", error_message(&err));
 		const struct admissionregistration_v1_validating_admission_policy *live = fake_live(CACHED_VALIDATING_ADMISSION_POLICIES, NULL, "p");
 		assert_int_equal(live->status.observed_generation, 3);
+		assert_string_equal(fake.log.data, "patch validatingadmissionpolicies/status p\n");
 		assert_non_null(live->status.type_checking);
 		assert_int_equal(live->status.type_checking->expression_warnings.len, rows[i].warning ? 1 : 0);
 		if (rows[i].warning) {
