@@ -483,6 +483,23 @@ static bool never(const void *old_object, const void *object)
 	return false;
 }
 
+/*
+ * Only what is wanted, and what admission has charged since, wakes us. What a client makes of the limits in the status, or whether it takes the usage away, stands until
+ * the next look, as with Kubernetes.
+ */
+static bool quota_matters(const void *old_object, const void *object)
+{
+	const struct core_v1_resource_quota *old = old_object, *quota = object;
+	if (!api_equal(&core_v1_resource_quota_spec_type, &old->spec, &quota->spec))
+		return true;
+	for (uint32_t i = 0; i < quota->status.used.len; i++) {
+		const struct quantity *before = api_quantity_get(&old->status.used, quota->status.used.items[i].key);
+		if (!before || quantity_compare(before, &quota->status.used.items[i].value) != 0)
+			return true;
+	}
+	return false;
+}
+
 static bool pod_matters(const void *old_object, const void *object)
 {
 	return pod_is_terminal(old_object) != pod_is_terminal(object);
@@ -508,7 +525,7 @@ const struct controller resource_quota_controller = {
 	.alias = "resourcequota",
 	.concurrency_flag = "concurrent-resource-quota-syncs",
 	.workers = 5,
-	.watches = (const struct controller_watch[]){{.what = CACHED_RESOURCE_QUOTAS},
+	.watches = (const struct controller_watch[]){{.what = CACHED_RESOURCE_QUOTAS, .matters = quota_matters},
 		{.what = CACHED_PODS, .wake = wake_quotas, .matters = pod_matters}, {.what = CACHED_SERVICES, .wake = wake_quotas, .matters = service_matters}, WAKES(CACHED_REPLICATION_CONTROLLERS),
 		WAKES(CACHED_SECRETS), WAKES(CACHED_CONFIG_MAPS), {.what = CACHED_PERSISTENT_VOLUME_CLAIMS, .wake = wake_quotas, .matters = claim_matters}, WAKES(CACHED_DEPLOYMENTS),
 		WAKES(CACHED_REPLICA_SETS), WAKES(CACHED_STATEFUL_SETS), WAKES(CACHED_JOBS), WAKES(CACHED_CRON_JOBS), WAKES(CACHED_RESOURCE_CLAIMS), {.what = CACHED_NONE}},

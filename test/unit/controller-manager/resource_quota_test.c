@@ -86,6 +86,32 @@ static void what_goes_is_given_back_at_once(void **state)
 	fake_teardown(state);
 }
 
+/* What is wanted and what is charged wakes it; what a client makes of the status otherwise does not. */
+static void wakes_for_charges_and_limits_alone(void **state)
+{
+	static const struct {
+		const char *subresource, *patch;
+		bool matters;
+	} edits[] = {
+		{"status", "{\"status\":{\"hard\":{\"pods\":\"9\"}}}", false},
+		{"status", "{\"status\":{\"used\":{\"pods\":\"2\"}}}", true},
+		{"status", "{\"status\":{\"used\":{\"pods\":\"2\",\"secrets\":\"1\"}}}", true},
+		{"status", "{\"status\":{\"used\":null}}", false},
+		{NULL, "{\"metadata\":{\"labels\":{\"a\":\"b\"}}}", false},
+		{NULL, "{\"spec\":{\"hard\":{\"pods\":\"6\"}}}", true},
+	};
+	fake_setup(state);
+	const struct controller_watch *own = resource_quota_controller.watches;
+	assert_int_equal(own->what, CACHED_RESOURCE_QUOTAS);
+	scenario_put(QUOTA("\"pods\":\"5\"", "", "\"hard\":{\"pods\":\"5\"},\"used\":{\"pods\":\"1\"}"));
+	for (size_t i = 0; i < array_len(edits); i++) {
+		autounref void *before = api_ref(fake_live(CACHED_RESOURCE_QUOTAS, "default", "q"));
+		fake_edit(CACHED_RESOURCE_QUOTAS, "default", "q", edits[i].subresource, edits[i].patch);
+		assert_int_equal(own->matters(before, fake_live(CACHED_RESOURCE_QUOTAS, "default", "q")), edits[i].matters);
+	}
+	fake_teardown(state);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -93,6 +119,7 @@ int main(void)
 		cmocka_unit_test(a_quota_left_alone_is_counted_and_a_charged_one_waits),
 		cmocka_unit_test(a_stale_cache_makes_no_room),
 		cmocka_unit_test(what_goes_is_given_back_at_once),
+		cmocka_unit_test(wakes_for_charges_and_limits_alone),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
