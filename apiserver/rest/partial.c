@@ -24,18 +24,28 @@ static int partial_finalize(struct write *w, struct error *causes) {
 	return 0;
 }
 
-static int partial_approval(struct write *w, struct error *causes) {
-	struct certificates_v1_certificate_signing_request *given = start_from_old(w), *csr = w->object;
-	csr->status.conditions = given->status.conditions;
+void csr_stamp_conditions(struct certificates_v1_certificate_signing_request *csr, const struct certificates_v1_certificate_signing_request *was) {
 	for (uint32_t i = 0; i < csr->status.conditions.len; i++) {
 		struct certificates_v1_certificate_signing_request_condition *condition = &csr->status.conditions.items[i];
 		if (!condition->last_update_time.set)
 			condition->last_update_time = api_time_now();
+		/* One that says what it said before has not passed over. */
+		for (uint32_t n = 0; !condition->last_transition_time.set && n < was->status.conditions.len; n++)
+			if (str_equal(was->status.conditions.items[n].type, condition->type) && str_equal(was->status.conditions.items[n].status, condition->status))
+				condition->last_transition_time = was->status.conditions.items[n].last_transition_time;
 		if (!condition->last_transition_time.set)
 			condition->last_transition_time = api_time_now();
-		if (str_empty(condition->status))
-			condition->status = "True";
 	}
+}
+
+static int partial_approval(struct write *w, struct error *causes) {
+	struct certificates_v1_certificate_signing_request *given = start_from_old(w), *csr = w->object;
+	csr->status.conditions = given->status.conditions;
+	csr_stamp_conditions(csr, w->old);
+	for (uint32_t i = 0; i < csr->status.conditions.len; i++)
+		if (str_empty(csr->status.conditions.items[i].status))
+			csr->status.conditions.items[i].status = "True";
+	api_metadata(csr)->labels = api_metadata(given)->labels;
 	api_metadata(csr)->annotations = api_metadata(given)->annotations;
 	return 0;
 }

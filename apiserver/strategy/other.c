@@ -2,6 +2,7 @@
 /* Kinds of the other groups that need a little more than the general rules. */
 #include "apiserver/authn/authn.h"
 #include "apiserver/custom/custom.h"
+#include "apiserver/rest/partial.h"
 #include "apiserver/rest/write.h"
 #include "apiserver/services/services.h"
 #include "apiserver/strategy/table.h"
@@ -50,9 +51,20 @@ static void csr_prepare_update(struct request *r, void *object, const void *old)
 	api_field_copy(object, old, "status");
 }
 
-/* /status sets the certificate and conditions other than Approved and Denied, which are /approval's. */
-static bool is_decision(const char *type) {
-	return str_equal(type, "Approved") || str_equal(type, "Denied");
+/* Approved and Denied are /approval's: where /status gives as many of them as there are they stay as they were, and where it does not validation says so. */
+static void keep_decisions(struct certificates_v1_certificate_signing_request *csr, const struct certificates_v1_certificate_signing_request *was, const char *type) {
+	uint32_t given = 0, kept = 0;
+	for (uint32_t i = 0; i < csr->status.conditions.len; i++)
+		given += str_equal(csr->status.conditions.items[i].type, type);
+	for (uint32_t i = 0; i < was->status.conditions.len; i++)
+		kept += str_equal(was->status.conditions.items[i].type, type);
+	for (uint32_t i = 0, n = 0; given == kept && i < csr->status.conditions.len; i++) {
+		if (!str_equal(csr->status.conditions.items[i].type, type))
+			continue;
+		while (!str_equal(was->status.conditions.items[n].type, type))
+			n++;
+		csr->status.conditions.items[i] = was->status.conditions.items[n++];
+	}
 }
 
 static void csr_prepare_status(struct request *r, void *object, const void *old) {
@@ -60,22 +72,9 @@ static void csr_prepare_status(struct request *r, void *object, const void *old)
 	api_field_copy(object, old, "spec");
 	void *before = api_copy(old);
 	arena_defer(api_arena(object), (void (*)(void *))api_unref, before);
-	struct certificates_v1_certificate_signing_request *was = before;
-	struct arena *arena = api_arena(object);
-	__typeof__(csr->status.conditions) given = csr->status.conditions;
-	memset(&csr->status.conditions, 0, sizeof(csr->status.conditions));
-	for (uint32_t i = 0; i < was->status.conditions.len; i++)
-		if (is_decision(was->status.conditions.items[i].type))
-			*api_list_add(arena, &csr->status.conditions) = was->status.conditions.items[i];
-	for (uint32_t i = 0; i < given.len; i++) {
-		if (is_decision(given.items[i].type))
-			continue;
-		if (!given.items[i].last_update_time.set)
-			given.items[i].last_update_time = api_time_now();
-		if (!given.items[i].last_transition_time.set)
-			given.items[i].last_transition_time = api_time_now();
-		*api_list_add(arena, &csr->status.conditions) = given.items[i];
-	}
+	keep_decisions(csr, before, "Approved");
+	keep_decisions(csr, before, "Denied");
+	csr_stamp_conditions(csr, before);
 }
 
 static const struct reset_fields csr_reset_fields[] = {

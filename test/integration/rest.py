@@ -4,7 +4,7 @@
 
 usage: test/integration/rest.py BUILD_DIR [TEST...]     prints "N passed, N failed"; exit status 1 where one failed
 """
-import base64, gzip, http.client, json, os, struct, sys, time
+import base64, gzip, http.client, json, os, struct, subprocess, sys, time
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "lib"))
 from servers import Watch, check, run, wait_for
 
@@ -1159,4 +1159,28 @@ def test_answers(site):
     check("defaults that their schema refuses", s == 422 and [c[0].rsplit("openAPIV3Schema.", 1)[1] for c in causes(o)] == ["properties[spec].default.a", "properties[spec].properties[b].default"], o)
 
 
-run([test_ownership, test_status_metadata, test_lists, test_deletes, test_deletes_raced, test_identity, test_unconditional, test_warnings, test_custom, test_definitions, test_as_there, test_gzip, test_options, test_expiry, test_openapi, test_openapi_v3, test_claim_ref, test_headers, test_yaml, test_reviews, test_continue_tokens, test_pods_subresources, test_custom_versions, test_who, test_refused, test_bodies, test_watch_from_nowhere, test_cells, test_pod_security, test_times, test_gates, test_answers])
+def test_signing_decisions(site):
+    """/status leaves the decisions where they stand and refuses to add or take away one; a condition that says what it said has not passed over."""
+    api = site.start_server().api
+    pem = subprocess.run(["openssl", "req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-keyout", os.path.join(site.folder, "csr.key"), "-subj", "/CN=x"], check=True, capture_output=True).stdout
+    at = "/apis/certificates.k8s.io/v1/certificatesigningrequests"
+    s, o, _ = api.call("POST", at, {"metadata": {"name": "c"}, "spec": {"signerName": "example.com/x", "usages": ["client auth"], "request": base64.b64encode(pem).decode()}})
+    check("made", s == 201, o)
+    types = lambda o: [c["type"] for c in o["status"]["conditions"]]
+    o["status"] = {"conditions": [{"type": "Other", "status": "True", "reason": "a"}, {"type": "Approved", "status": "True", "reason": "b"}]}
+    o["metadata"]["labels"] = {"seen": "yes"}
+    s, o, _ = api.call("PUT", at + "/c/approval", o)
+    check("approved", s == 200 and types(o) == ["Other", "Approved"] and o["metadata"]["labels"] == {"seen": "yes"}, o)
+    was = o["status"]["conditions"]
+    s, o, _ = api.call("PATCH", at + "/c/status", {"metadata": {"annotations": {"a": "b"}}}, MERGE)
+    check("in its place", s == 200 and o["status"]["conditions"] == was, o)
+    s, o, _ = api.call("PATCH", at + "/c/status", {"status": {"conditions": [{"type": "Approved", "status": "True", "reason": "mine"}, {"type": "Other", "status": "True", "reason": "c"}]}}, MERGE)
+    check("as it was, where the client has it", s == 200 and types(o) == ["Approved", "Other"] and o["status"]["conditions"][0] == was[1], o)
+    check("no new time", o["status"]["conditions"][1]["lastTransitionTime"] == was[0]["lastTransitionTime"], o)
+    s, o, _ = api.call("PATCH", at + "/c/status", {"status": {"conditions": [{"type": "Other", "status": "True"}]}}, MERGE)
+    check("none taken away", s == 422 and o["details"]["causes"][0]["field"] == "status.conditions", o)
+    s, o, _ = api.call("PATCH", at + "/c/status", {"status": {"conditions": was + [{"type": "Denied", "status": "True"}]}}, MERGE)
+    check("none added", s == 422, o)
+
+
+run([test_ownership, test_signing_decisions, test_status_metadata, test_lists, test_deletes, test_deletes_raced, test_identity, test_unconditional, test_warnings, test_custom, test_definitions, test_as_there, test_gzip, test_options, test_expiry, test_openapi, test_openapi_v3, test_claim_ref, test_headers, test_yaml, test_reviews, test_continue_tokens, test_pods_subresources, test_custom_versions, test_who, test_refused, test_bodies, test_watch_from_nowhere, test_cells, test_pod_security, test_times, test_gates, test_answers])
