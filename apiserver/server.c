@@ -224,11 +224,21 @@ static int open_http(struct apiserver *server, struct error *err) {
 
 /* As Kubernetes names its servers: by their host; those on other ports of a host by that too. */
 static void name_server(struct apiserver *server) {
-	char host[256] = "", hash[65];
+	static const char component[] = "kube-apiserver";
+	char host[256] = "";
+	uint8_t hash[32];
 	gethostname(host, sizeof(host) - 1);
 	autofree char *text = server->options->secure_port == 6443 ? xstrdup(host) : xprintf("%s:%d", host, (int)server->options->secure_port);
-	sha256_hex(text, strlen(text), hash);
-	snprintf(server->identity, sizeof(server->identity), "apiserver-%.26s", hash);
+	/* Both parts with their lengths before them, in two bytes. */
+	size_t len = strlen(text);
+	autobuf struct buf hashed = BUF_INIT(1024);
+	buf_append(&hashed, (const char[]){(char)(len >> 8), (char)len}, 2);
+	buf_append(&hashed, text, len);
+	buf_append(&hashed, (const char[]){0, sizeof(component) - 1}, 2);
+	buf_append(&hashed, component, sizeof(component) - 1);
+	sha256(hashed.data, hashed.len, hash);
+	char *at = server->identity + snprintf(server->identity, sizeof(server->identity), "apiserver-");
+	base32_encode(hash, 16, at);
 }
 
 int apiserver_start(const struct apiserver_options *options, struct apiserver **ret, struct error *err) {

@@ -120,6 +120,8 @@ static int renew_identity(struct membership *m) {
 	lease->metadata.namespace = "kube-system";
 	api_map_set(arena, &lease->metadata.labels, IDENTITY_LABEL, "kube-apiserver");
 	api_map_set(arena, &lease->metadata.labels, "kubernetes.io/hostname", host);
+	bool bare = strchr(server->advertise_address, ':');
+	api_map_set(arena, &lease->metadata.annotations, "kubernetes.io/peer-advertise-address", arena_printf(arena, bare ? "[%s]:%u" : "%s:%u", server->advertise_address, server->port));
 	lease->spec.holder_identity = m->holder;
 	lease->spec.lease_duration_seconds = api_int32(arena, IDENTITY_SECONDS);
 	lease->spec.renew_time = api_time_now();

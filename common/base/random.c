@@ -110,11 +110,26 @@ void name_safe_hash(uint32_t hash, char *out)
 		out[i] = name_alphabet[(unsigned char)out[i] % (sizeof(name_alphabet) - 1)];
 }
 
+void sha256(const void *data, size_t len, uint8_t out[32])
+{
+	if (gnutls_hash_fast(GNUTLS_DIG_SHA256, data, len, out) < 0)
+		abort(); /* the algorithm is built in; without it nothing that follows can be trusted */
+}
+
+void base32_encode(const uint8_t *data, size_t len, char *out)
+{
+	for (size_t bit = 0; bit < len * 8; bit += 5) {
+		size_t i = bit / 8;
+		unsigned two = (unsigned)data[i] << 8 | (i + 1 < len ? data[i + 1] : 0);
+		*out++ = "abcdefghijklmnopqrstuvwxyz234567"[two >> (11 - bit % 8) & 31];
+	}
+	*out = '\0';
+}
+
 void sha256_hex(const void *data, size_t len, char out[65])
 {
-	unsigned char digest[32];
-	if (gnutls_hash_fast(GNUTLS_DIG_SHA256, data, len, digest) < 0)
-		abort(); /* the algorithm is built in; without it nothing that follows can be trusted */
+	uint8_t digest[32];
+	sha256(data, len, digest);
 	for (size_t i = 0; i < sizeof(digest); i++)
 		snprintf(out + 2 * i, 3, "%02x", digest[i]);
 }

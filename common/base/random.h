@@ -16,7 +16,10 @@ void random_name_suffix(char *out, size_t len);
 /* Decimal text of a 32-bit hash in the same alphabet, as pod-template-hash does; out >= 16 bytes. */
 void name_safe_hash(uint32_t hash, char *out);
 
+void sha256(const void *data, size_t len, uint8_t out[32]);
 void sha256_hex(const void *data, size_t len, char out[65]);
+/* RFC 4648's alphabet in lower case, without padding, NUL terminated; out >= len * 8 / 5 + 2. */
+void base32_encode(const uint8_t *data, size_t len, char *out);
 /* Standard or URL alphabet, padding optional. Returns 0 or -EINVAL; the caller frees. At most `max` bytes out. */
 int base64_decode(const char *s, size_t len, size_t max, uint8_t **ret, size_t *ret_len);
 /* URL alphabet without padding; the caller frees. */

@@ -4,7 +4,7 @@
 
 usage: test/integration/several.py BUILD_DIR [TEST...]     prints "N passed, N failed"; exit status 1 where one failed
 """
-import json, os, signal, socket, sys, threading
+import json, os, re, signal, socket, sys, threading
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "lib"))
 from servers import Api, Watch, check, run, server_ready, wait_for
 
@@ -54,6 +54,8 @@ def test_members(site):
     check("its keys are Kubernetes' own", set(site.etcdctl("get", "--prefix", "/registry/masterleases/", "--keys-only").split()) == {"/registry/masterleases/127.0.0.1", "/registry/masterleases/127.0.0.2"})
     leases = [l for l in a.api.get("/apis/coordination.k8s.io/v1/namespaces/kube-system/leases?labelSelector=apiserver.kubernetes.io/identity%3Dkube-apiserver")["items"]]
     check("Leases tell who they are", len(leases) == 2 and all(l["spec"]["holderIdentity"].startswith(l["metadata"]["name"] + "_") and l["spec"]["leaseDurationSeconds"] == 3600 for l in leases), leases)
+    addresses = sorted(l["metadata"]["annotations"]["kubernetes.io/peer-advertise-address"] for l in leases)
+    check("and where", addresses == ["127.0.0.1:%d" % a.port, "127.0.0.2:%d" % b.port] and all(re.fullmatch("apiserver-[a-z2-7]{26}", l["metadata"]["name"]) for l in leases), leases)
     # Somebody writes nonsense into the endpoints: they are put right with the next renewal at the latest.
     service = a.api.get("/api/v1/namespaces/default/services/kubernetes")
     check("the service", service["spec"]["clusterIP"] == "10.96.0.1" and service["metadata"]["labels"] == {"component": "apiserver", "provider": "kubernetes"}, service)

@@ -35,6 +35,17 @@ static void sha256_of_known_text(void **state)
 	assert_string_equal(hex, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
 }
 
+/* RFC 4648's vectors, in lower case and without padding. */
+static void base32_of_known_text(void **state)
+{
+	static const char *const rows[][2] = {{"", ""}, {"f", "my"}, {"fo", "mzxq"}, {"foo", "mzxw6"}, {"foob", "mzxw6yq"}, {"fooba", "mzxw6ytb"}, {"foobar", "mzxw6ytboi"}};
+	for (size_t i = 0; i < array_len(rows); i++) {
+		char out[12];
+		base32_encode((const uint8_t *)rows[i][0], strlen(rows[i][0]), out);
+		assert_string_equal(out, rows[i][1]);
+	}
+}
+
 /* What a thread keeps in store must not be given out twice. */
 static void a_forked_child_draws_other_values(void **state)
 {
@@ -85,6 +96,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(identifiers_have_their_form),
 		cmocka_unit_test(sha256_of_known_text),
+		cmocka_unit_test(base32_of_known_text),
 		cmocka_unit_test(a_forked_child_draws_other_values),
 		cmocka_unit_test(base64_decodes_both_alphabets),
 	};
