@@ -275,6 +275,17 @@ static int fail_creation(struct rollout *rollout, const struct apps_v1_replica_s
 	return error_move(err, failed);
 }
 
+/* Says at once which set was made, before anything is counted: whoever watches a rollout sees its beginning. */
+static int tell_beginning(struct rollout *rollout, struct error *err)
+{
+	struct apps_v1_deployment *d = rollout->d;
+	autounref struct apps_v1_deployment *written = NULL;
+	int r = world_update_status(rollout->r->world, CACHED_DEPLOYMENTS, d, (void **)&written, err);
+	if (!r && written)
+		d->metadata.resource_version = arena_strdup(api_arena(d), written->metadata.resource_version);
+	return r;
+}
+
 static int create_set(struct rollout *rollout, struct error *err)
 {
 	struct apps_v1_deployment *d = rollout->d;
@@ -302,7 +313,7 @@ static int create_set(struct rollout *rollout, struct error *err)
 	rollout->sets[rollout->count++] = created ? take_ptr(created) : take_ptr(rs);
 	sort_sets(rollout);
 	number_deployment(rollout, revision);
-	return 0;
+	return existed ? 0 : tell_beginning(rollout, err);
 }
 
 int rollout_find_new(struct rollout *rollout, bool create, struct error *err)

@@ -7,6 +7,14 @@ extern const struct controller deployment_controller, replica_set_controller;
 
 static struct reconciler deployments, sets;
 
+/* The first status that was written */
+static struct {
+	int writes;
+	uint32_t conditions;
+	int64_t observed;
+	bool begun;
+} heard;
+
 static int setup(void **state)
 {
 	fake_setup(state);
@@ -94,6 +102,32 @@ static void a_new_deployment_becomes_available(void **state)
 	size_t before = fake.writes;
 	round_of_all();
 	assert_int_equal(fake.writes, before);
+}
+
+static int hear_beginning(struct fake_world *world, const struct write *write, struct error *err)
+{
+	if (write->verb == WRITE_UPDATE && str_equal(write->subresource, "status") && !heard.writes++) {
+		const struct apps_v1_deployment *d = write->object;
+		heard.conditions = d->status.conditions.len;
+		heard.observed = d->status.observed_generation;
+		heard.begun = heard.conditions && str_equal(d->status.conditions.items[0].reason, "NewReplicaSetCreated");
+	}
+	return 0;
+}
+
+static void its_beginning_is_told_before_anything_is_counted(void **state)
+{
+	memset(&heard, 0, sizeof(heard));
+	fake.fault = hear_beginning;
+	fake_add(DEPLOYMENT("2", ROLLING));
+	fake_reconcile_all(&deployments, CACHED_DEPLOYMENTS);
+	fake.fault = NULL;
+	assert_true(heard.begun);
+	assert_int_equal(heard.conditions, 1);
+	assert_int_equal(heard.observed, 0);
+	assert_int_equal(heard.writes, 2);
+	assert_int_equal(web()->status.observed_generation, 1);
+	assert_int_equal(web()->status.unavailable_replicas, 2);
 }
 
 static void undo_brings_the_old_set_back_under_a_new_number(void **state)
@@ -442,6 +476,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(a_new_deployment_becomes_available),
+		TEST(its_beginning_is_told_before_anything_is_counted),
 		TEST(undo_brings_the_old_set_back_under_a_new_number),
 		TEST(an_annotation_rolls_back),
 		TEST(a_rolling_update_keeps_its_bounds),
