@@ -113,6 +113,7 @@ static void on_answered(void *arg) {
 }
 
 int admission_run(struct write *w, bool mutate, struct error *err) {
+	int64_t began = clock_monotonic_ns(); /* of the plugin at hand: where the one before it ended */
 	for (;;) {
 		if (w->next_plugin == admission_plugin_count) {
 			if (!mutate || !w->admission || !w->admission->wanted || w->admission->again)
@@ -128,7 +129,6 @@ int admission_run(struct write *w, bool mutate, struct error *err) {
 			continue;
 		struct before before = remember(w, plugin, mutate);
 		size_t which = w->next_plugin - 1;
-		int64_t began = clock_monotonic_ns();
 		int rc = hook(w, err);
 		if (rc != REQUEST_TAKEN && asks_lacking(&w->asks)) {
 			restore(w, &before);
@@ -136,8 +136,11 @@ int admission_run(struct write *w, bool mutate, struct error *err) {
 			asks_start(&w->asks, on_answered, w);
 			return REQUEST_TAKEN;
 		}
-		if (rc != REQUEST_TAKEN)
-			measure(which, mutate, operation, rc < 0, clock_monotonic_ns() - began); /* a write that was taken may be gone */
+		if (rc != REQUEST_TAKEN) { /* a write that was taken may be gone */
+			int64_t ended = clock_monotonic_ns();
+			measure(which, mutate, operation, rc < 0, ended - began);
+			began = ended;
+		}
 		api_unref(before.object);
 		if (rc)
 			return rc;

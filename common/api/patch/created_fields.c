@@ -114,7 +114,7 @@ void typed_append_element(const struct api_field *f, const void *item, struct bu
 }
 
 static void write_list(struct created *c, const struct api_field *f, const struct api_any_list *list, bool keyed) {
-	autobuf struct buf elements = BUF_INIT(BUF_MAX_DEFAULT);
+	autobuf struct buf elements = BUF_INIT(BUF_MAX_DEFAULT), element = BUF_INIT(BUF_MAX_DEFAULT);
 	size_t starts[ITEMS_MAX + 1];
 	if (list->len > ITEMS_MAX || (keyed && (f->kind != API_STRUCT || f->type->custom_json))) {
 		c->unsupported = true;
@@ -123,7 +123,7 @@ static void write_list(struct created *c, const struct api_field *f, const struc
 	size_t count = 0;
 	for (uint32_t i = 0; i < list->len; i++) {
 		const char *item = list->items + (size_t)i * f->element_size;
-		autobuf struct buf element = BUF_INIT(BUF_MAX_DEFAULT);
+		buf_reset(&element);
 		typed_append_element(f, item, &element);
 		if (!element.len)
 			continue;
