@@ -207,6 +207,7 @@ int version_handle(struct request *r, struct error *err) {
 
 static struct metric health_metrics[] = {
 	{.name = "apiserver_current_inflight_requests", .help = "Maximal number of currently used inflight request limit of this apiserver per request kind in last second.", .kind = METRIC_GAUGE, .labels = (const char *const[]){"request_kind", NULL}},
+	{.name = "version_info", .help = "Versions of Kubernetes that this program answers as, and is compatible with.", .kind = METRIC_GAUGE, .labels = (const char *const[]){"binary", "component", "emulation", "min_compat", NULL}},
 };
 
 static void collect(void *arg) {
@@ -217,5 +218,7 @@ static void collect(void *arg) {
 
 void health_start(struct apiserver *server) {
 	metrics_register(health_metrics, array_len(health_metrics));
+	api_gates_measure();
+	metric_set(metric_label(&health_metrics[1], "1.36.2", "kube", "1.36", "1.35"), 1);
 	metrics_on_collect(collect, server);
 }

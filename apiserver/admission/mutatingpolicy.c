@@ -4,6 +4,7 @@
 #include "apiserver/custom/custom.h"
 #include "apiserver/policy/policy.h"
 #include "api/meta_v1.h"
+#include "common/base/clock.h"
 #include "common/api/patch/apply.h"
 #include "common/api/patch/patch.h"
 
@@ -81,7 +82,10 @@ static void meet(void *arg, const struct policy *policy, const struct policy_bin
 	json_t *before = json_incref(p->j->object);
 	for (uint32_t i = 0; !json_is_null(before) && i < policy->mutations.count; i++) {
 		autoerror struct error wrong = {0};
-		if (mutate_once(p->j, policy, param, i, &wrong) < 0 && !policy->ignores_failure)
+		int64_t began = clock_monotonic_ns();
+		int r = mutate_once(p->j, policy, param, i, &wrong);
+		policy_measure(true, policy, binding, r < 0 ? "deny" : "allow", r < 0 ? &wrong : NULL, began);
+		if (r < 0 && !policy->ignores_failure)
 			refuse(p, policy, binding, error_message(&wrong));
 	}
 	bool same = judged_trees(p->j, NULL) < 0 || json_equal(before, p->j->object);

@@ -11,6 +11,7 @@
 #include "api/apps_v1.h"
 #include "api/batch_v1.h"
 
+#include "common/base/metrics.h"
 #include <errno.h>
 #include <limits.h>
 
@@ -72,6 +73,39 @@ static struct pod_policy policy_of(const struct apiserver *server, const struct 
 		policy.minor = version ? policy.minor : other.minor;
 	}
 	return policy;
+}
+
+/* ---- metrics ---- */
+
+enum { EVALUATIONS, EXEMPTIONS };
+static struct metric metrics[] = {
+	[EVALUATIONS] = {.name = "pod_security_evaluations_total", .help = "Number of policy evaluations that occurred, not counting ignored or exempt requests.", .kind = METRIC_COUNTER,
+			 .labels = (const char *const[]){"decision", "mode", "policy_level", "policy_version", "request_operation", "resource", "subresource", NULL}},
+	[EXEMPTIONS] = {.name = "pod_security_exemptions_total", .help = "Number of exempt requests, not counting ignored or out of scope requests.", .kind = METRIC_COUNTER, .labels = (const char *const[]){"request_operation", "resource", "subresource", NULL}},
+};
+
+__attribute__((constructor)) static void register_metrics(void) {
+	metrics_register(metrics, array_len(metrics));
+}
+
+static const char *operation_label(const struct write *w) {
+	return w->operation == WRITE_CREATE || w->created ? "create" : "update";
+}
+
+/* Of what has a template rather than being a pod, the kind is not told. */
+static const char *resource_label(const struct write *w) {
+	return str_equal(w->resource->api->plural, "pods") ? "pod" : str_equal(w->resource->api->plural, "namespaces") ? "namespace" : "controller";
+}
+
+static void count_evaluation(const struct write *w, const struct pod_policy *policy, const char *mode, bool denied) {
+	char version[16] = "latest";
+	if (policy->minor != INT_MAX)
+		snprintf(version, sizeof(version), "v1.%d", policy->minor);
+	metric_add(metric_label(&metrics[EVALUATIONS], denied ? "deny" : "allow", mode, level_names[policy->level], version, operation_label(w), resource_label(w), str_or(w->subresource, "")), 1);
+}
+
+static void count_exemption(const struct write *w) {
+	metric_add(metric_label(&metrics[EXEMPTIONS], operation_label(w), resource_label(w), str_or(w->subresource, "")), 1);
 }
 
 /* ---- who is exempt ---- */
@@ -258,6 +292,8 @@ static void warn_of(struct write *w, const struct pod_policy *policy, const stru
 	podsecurity_judge(policy, meta, spec, true, &violations);
 	policy_text(policy, &text);
 	if (violations.len)
+		count_evaluation(w, policy, "warn", true);
+	if (violations.len)
 		request_warn(w->r, "would violate PodSecurity \"%s\": %s", text.data, violations.data);
 }
 
@@ -270,6 +306,7 @@ static void note_of(struct write *w, const struct pod_policy *policy, const stru
 	policy_text(policy, &text);
 	if (!violations.len)
 		return;
+	count_evaluation(w, policy, "audit", true);
 	autofree char *note = xprintf("would violate PodSecurity \"%s\": %s", text.data, violations.data);
 	audit_annotate(w->r, AUDIT_METADATA, LABEL "audit-violations", note);
 }
@@ -283,6 +320,7 @@ static int validate_pod(struct write *w, const struct api_string_map *labels, st
 	autobuf struct buf violations = BUF_INIT(MAX_TEXT), text = BUF_INIT(256);
 	const char *exempt = exempt_by(w, w->ns, &pod->spec);
 	if (exempt) {
+		count_exemption(w);
 		audit_annotate(w->r, AUDIT_METADATA, LABEL "exempt", exempt);
 		return 0;
 	}
@@ -291,6 +329,7 @@ static int validate_pod(struct write *w, const struct api_string_map *labels, st
 	policy_text(&enforce, &text);
 	audit_annotate(w->r, AUDIT_METADATA, LABEL "enforce-policy", text.data);
 	note_of(w, &audit, &pod->metadata, &pod->spec);
+	count_evaluation(w, &enforce, "enforce", violations.len);
 	if (violations.len)
 		return error_forbidden(err, w->resource, admission_name(w), "violates PodSecurity \"%s\": %s", text.data, violations.data);
 	warn_of(w, &warn, &pod->metadata, &pod->spec);
@@ -312,6 +351,7 @@ static int validate(struct write *w, struct error *err) {
 	struct pod_policy warn = policy_of(w->r->server, &ns->labels, "warn"), audit = policy_of(w->r->server, &ns->labels, "audit");
 	const char *exempt = exempt_by(w, w->ns, &template->spec);
 	if (exempt) {
+		count_exemption(w);
 		audit_annotate(w->r, AUDIT_METADATA, LABEL "exempt", exempt);
 		return 0;
 	}

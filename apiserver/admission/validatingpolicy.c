@@ -3,6 +3,7 @@
 #include "apiserver/admission/admission.h"
 #include "apiserver/audit/audit.h"
 #include "apiserver/policy/policy.h"
+#include "common/base/clock.h"
 
 #include <errno.h>
 
@@ -11,6 +12,7 @@ struct verdict {
 	struct judged *j;
 	json_t *failures; /* for the audit log; NULL: none */
 	bool denied;
+	int64_t began_ns; /* of the judgement at hand */
 	char *message;
 	const char *reason;
 };
@@ -25,8 +27,12 @@ static void deny(struct verdict *v, const struct policy *policy, const struct po
 }
 
 /* What does not hold, by the binding's actions. */
-static void act(struct write *w, struct verdict *v, const struct policy *policy, const struct policy_binding *binding, uint32_t index, const char *reason, const char *message) {
+static void act(struct write *w, struct verdict *v, const struct policy *policy, const struct policy_binding *binding, uint32_t index, const char *reason, const char *message, const struct error *wrong) {
 	const struct admissionregistration_v1_validating_admission_policy_binding *b = binding->object;
+	static const char *const told[][2] = {{"Deny", "deny"}, {"Warn", "warn"}, {"Audit", "audit"}};
+	for (size_t i = 0; i < array_len(told); i++)
+		if (api_string_list_has(&b->spec.validation_actions, told[i][0]))
+			policy_measure(false, policy, binding, told[i][1], wrong, v->began_ns);
 	if (api_string_list_has(&b->spec.validation_actions, "Deny"))
 		deny(v, policy, binding, reason, message);
 	if (api_string_list_has(&b->spec.validation_actions, "Warn"))
@@ -69,8 +75,10 @@ static char *message_of(struct policy_run *pr, uint32_t i, const struct admissio
 }
 
 static void failed(struct write *w, struct verdict *v, const struct policy *policy, const struct policy_binding *binding, uint32_t index, const struct error *err) {
-	if (!policy->ignores_failure)
-		act(w, v, policy, binding, index, NULL, error_message(err));
+	if (policy->ignores_failure)
+		policy_measure(false, policy, binding, "allow", err, v->began_ns);
+	else
+		act(w, v, policy, binding, index, NULL, error_message(err), err);
 }
 
 /* Their values go to the audit log; one that fails refuses all the same. */
@@ -97,6 +105,7 @@ static void meet(void *arg, const struct policy *policy, const struct policy_bin
 	const struct admissionregistration_v1_validating_admission_policy *object = policy->object;
 	autoerror struct error err = {0};
 	autopolicyrun struct policy_run pr = {0};
+	v->began_ns = clock_monotonic_ns();
 	if (policy_run_start(&pr, v->j, policy, param, CEL_REQUEST_BUDGET, &err) < 0) {
 		failed(w, v, policy, binding, 0, &err);
 		return;
@@ -105,6 +114,7 @@ static void meet(void *arg, const struct policy *policy, const struct policy_bin
 		const struct admissionregistration_v1_validation *validation = &object->spec.validations.items[i];
 		autoerror struct error why = {0};
 		struct cel_value value;
+		v->began_ns = clock_monotonic_ns();
 		int r = policy_evaluate(&pr, &policy->checks.items[i], &value, &why);
 		if (r < 0) {
 			failed(w, v, policy, binding, i, &why);
@@ -112,7 +122,7 @@ static void meet(void *arg, const struct policy *policy, const struct policy_bin
 				break;
 		} else if (value.kind != CEL_BOOL || !value.b) {
 			autofree char *message = message_of(&pr, i, validation);
-			act(w, v, policy, binding, i, validation->reason, message);
+			act(w, v, policy, binding, i, validation->reason, message, NULL);
 		}
 	}
 	run_audits(&pr, v, binding);
@@ -121,7 +131,7 @@ static void meet(void *arg, const struct policy *policy, const struct policy_bin
 static void fail(void *arg, const struct policy *policy, const struct policy_binding *binding, bool configured, const char *message) {
 	struct verdict *v = arg;
 	if (configured)
-		act(v->j->w, v, policy, binding, 0, NULL, message);
+		act(v->j->w, v, policy, binding, 0, NULL, message, NULL);
 	else
 		deny(v, policy, binding, NULL, message);
 }
@@ -131,7 +141,7 @@ static int validate(struct write *w, struct error *err) {
 	autojudged struct judged j = {0};
 	if (!set || !judged_init(&j, w, true))
 		return 0;
-	struct verdict v = {.j = &j};
+	struct verdict v = {.j = &j, .began_ns = clock_monotonic_ns()};
 	policy_walk(&j, set, &(struct policy_visitor){&v, meet, fail});
 	if (asks_lacking(&w->asks)) {
 		json_decref(v.failures);

@@ -4,6 +4,7 @@
 #include "apiserver/authn/legacy.h"
 #include "api/core_v1.h"
 #include "api/meta_v1.h"
+#include "common/base/metrics.h"
 #include "common/base/random.h"
 
 #include <errno.h>
@@ -248,6 +249,26 @@ static int check_legacy(struct signer *signer, const json_t *claims, const char 
 	return rc;
 }
 
+/* ---- metrics ---- */
+
+enum { LEGACY, STALE, VALID };
+static struct metric metrics[] = {
+	[LEGACY] = {.name = "serviceaccount_legacy_tokens_total", .help = "Cumulative legacy service account tokens used.", .kind = METRIC_COUNTER},
+	[STALE] = {.name = "serviceaccount_stale_tokens_total", .help = "Cumulative stale projected service account tokens used.", .kind = METRIC_COUNTER},
+	[VALID] = {.name = "serviceaccount_valid_tokens_total", .help = "Cumulative valid projected service account tokens used.", .kind = METRIC_COUNTER},
+};
+
+__attribute__((constructor)) static void register_metrics(void) {
+	metrics_register(metrics, array_len(metrics));
+}
+
+/* A token past `warnafter` lives on only for clients that do not read theirs again. */
+static void count_use(bool legacy, const json_t *claims) {
+	json_int_t warn = json_integer_value(json_object_get(json_object_get(claims, "kubernetes.io"), "warnafter"));
+	bool stale = warn && clock_wall().sec > warn;
+	metric_add(metric_label(&metrics[legacy ? LEGACY : stale ? STALE : VALID]), 1);
+}
+
 int signer_verify(struct signer *signer, const char *token, const char *const *audiences, struct arena *arena, struct user **ret, const char *const **ret_audiences, struct error *err) {
 	json_t *claims = jwt_peek(token);
 	bool legacy = claims && str_equal(json_string_value(json_object_get(claims, "iss")), LEGACY_ISSUER);
@@ -262,6 +283,8 @@ int signer_verify(struct signer *signer, const char *token, const char *const *a
 		rc = check_legacy(signer, claims, token, audiences, arena, ret, ret_audiences, err);
 	else
 		rc = check_claims(signer, claims, audiences, arena, ret, ret_audiences, err);
+	if (rc == 1)
+		count_use(legacy, claims);
 	json_decref(claims);
 	return rc;
 }

@@ -278,7 +278,9 @@ static struct collection *open_collection(struct apiserver *server, const struct
 	if (indexed->labels != labels)
 		index_by(indexed, labels);
 	pthread_mutex_unlock(&lock);
-	return store_collection(server->store, custom->api.etcd_prefix, custom->api.namespaced, index_fields, indexed);
+	struct collection *collection = store_collection(server->store, custom->api.etcd_prefix, custom->api.namespaced, index_fields, indexed);
+	collection_set_names(collection, custom->api.group, custom->api.plural);
+	return collection;
 }
 
 static void define(struct apiserver *server, json_t *crd) {

@@ -5,9 +5,11 @@
 #include "apiserver/etcd/message.h"
 #include "common/base/clock.h"
 #include "common/base/list.h"
+#include "common/base/metrics.h"
 
 #include <errno.h>
 #include <nghttp2/nghttp2.h>
+#include <pthread.h>
 #include <stdio.h>
 
 #define STREAM_WINDOW (8 << 20)
@@ -17,12 +19,88 @@
 /* What a stream of ours may hold unsent: its messages are a few bytes each. */
 #define STREAM_SEND_MAX (64 << 10)
 
+/* ---- metrics ---- */
+
+#define METHODS_MAX 16
+#define CODES 17 /* of grpc-status */
+
+static const char *const method_labels[] = {"grpc_method", "grpc_service", "grpc_type", NULL};
+enum { STARTED, SENT, RECEIVED, HANDLED };
+static struct metric metrics[] = {
+	[STARTED] = {.name = "grpc_client_started_total", .help = "Total number of RPCs started on the client.", .kind = METRIC_COUNTER, .labels = method_labels},
+	[SENT] = {.name = "grpc_client_msg_sent_total", .help = "Total number of gRPC messages sent by the client.", .kind = METRIC_COUNTER, .labels = method_labels},
+	[RECEIVED] = {.name = "grpc_client_msg_received_total", .help = "Total number of gRPC messages received by the client.", .kind = METRIC_COUNTER, .labels = method_labels},
+	[HANDLED] = {.name = "grpc_client_handled_total", .help = "Total number of RPCs completed by the client, regardless of success or failure.", .kind = METRIC_COUNTER, .labels = (const char *const[]){"grpc_code", "grpc_method", "grpc_service", "grpc_type", NULL}},
+};
+
+__attribute__((constructor)) static void register_metrics(void)
+{
+	metrics_register(metrics, array_len(metrics));
+}
+
+/* The series of a method, found by the address of its path: those are few, and constants. */
+struct method {
+	const char *path;
+	struct metric_series *counts[HANDLED], *handled[CODES]; /* of the latter those that were needed; atomic */
+	char service[64], name[64];
+	bool is_stream;
+};
+static pthread_mutex_t methods_lock = PTHREAD_MUTEX_INITIALIZER;
+static struct method methods[METHODS_MAX];
+static size_t method_count; /* atomic; grows under the lock */
+
+static struct method *find_method(const char *path, bool is_stream)
+{
+	size_t count = __atomic_load_n(&method_count, __ATOMIC_ACQUIRE);
+	for (size_t i = 0; i < count; i++)
+		if (methods[i].path == path && methods[i].is_stream == is_stream)
+			return &methods[i];
+	pthread_mutex_lock(&methods_lock);
+	struct method *m = NULL;
+	for (size_t i = 0; i < method_count && !m; i++)
+		m = methods[i].path == path && methods[i].is_stream == is_stream ? &methods[i] : NULL;
+	if (!m && method_count < METHODS_MAX) {
+		const char *slash = strrchr(path, '/');
+		m = &methods[method_count];
+		*m = (struct method){.path = path, .is_stream = is_stream};
+		snprintf(m->service, sizeof(m->service), "%.*s", (int)(slash - path) - 1, path + 1);
+		snprintf(m->name, sizeof(m->name), "%s", slash + 1);
+		for (size_t i = 0; i < HANDLED; i++)
+			m->counts[i] = metric_label(&metrics[i], m->name, m->service, is_stream ? "bidi_stream" : "unary");
+		__atomic_store_n(&method_count, method_count + 1, __ATOMIC_RELEASE);
+	}
+	pthread_mutex_unlock(&methods_lock);
+	return m;
+}
+
+static void tally(struct method *m, unsigned which)
+{
+	if (m)
+		metric_add(m->counts[which], 1);
+}
+
+static void count_handled(struct method *m, int status)
+{
+	static const char *const codes[CODES] = {"OK", "Canceled", "Unknown", "InvalidArgument", "DeadlineExceeded", "NotFound", "AlreadyExists", "PermissionDenied", "ResourceExhausted",
+		"FailedPrecondition", "Aborted", "OutOfRange", "Unimplemented", "Internal", "Unavailable", "DataLoss", "Unauthenticated"};
+	unsigned code = status >= 0 && status < CODES ? (unsigned)status : GRPC_UNKNOWN;
+	if (!m)
+		return;
+	struct metric_series *series = __atomic_load_n(&m->handled[code], __ATOMIC_ACQUIRE);
+	if (!series) {
+		series = metric_label(&metrics[HANDLED], codes[code], m->name, m->service, m->is_stream ? "bidi_stream" : "unary");
+		__atomic_store_n(&m->handled[code], series, __ATOMIC_RELEASE);
+	}
+	metric_add(series, 1);
+}
+
 struct grpc_call {
 	struct list link; /* in connection->calls */
 	struct grpc_connection *connection;
 	int32_t stream_id;
 	struct grpc_call_events events;
 	void *arg;
+	struct method *method; /* NULL: not counted */
 
 	const char *out; /* a unary request, borrowed */
 	size_t out_len, out_pos;
@@ -73,12 +151,13 @@ static void call_end(struct grpc_call *call, int status, const char *text)
 	list_remove(&call->link);
 	if (status == GRPC_OK && !events.message) {
 		if (frame_reader_message(&call->in, &data, &len) == 0)
-			status = GRPC_OK;
+			tally(call->method, RECEIVED);
 		else {
 			status = GRPC_INTERNAL;
 			text = "answer without a message";
 		}
 	}
+	count_handled(call->method, status);
 	events.ended(status, text, data, len, arg);
 	call_free(call);
 }
@@ -125,6 +204,7 @@ static int on_data(nghttp2_session *session, uint8_t flags, int32_t stream_id, c
 	}
 	/* A message's callback may cancel the call, which makes the stream forget it. */
 	while (call->events.message && frame_reader_next(&call->in, &message, &message_len)) {
+		tally(call->method, RECEIVED);
 		call->events.message(message, message_len, call->arg);
 		if (c->dead || nghttp2_session_get_stream_user_data(session, stream_id) != call)
 			return 0;
@@ -453,6 +533,9 @@ struct grpc_call *grpc_start(struct grpc_connection *c, const char *path, const 
 		return NULL;
 	}
 	list_push_back(&c->calls, &call->link);
+	call->method = find_method(path, events->message != NULL);
+	tally(call->method, STARTED);
+	tally(call->method, SENT);
 	schedule_flush(c);
 	return call;
 }
@@ -464,6 +547,7 @@ int grpc_send(struct grpc_call *call, const struct buf *message)
 	buf_append(&call->stream_out, message->data, message->len);
 	if (buf_failed(&call->stream_out))
 		return -ENOBUFS;
+	tally(call->method, SENT);
 	if (call->stalled) {
 		call->stalled = false;
 		nghttp2_session_resume_data(c->session, call->stream_id);
@@ -479,5 +563,6 @@ void grpc_cancel(struct grpc_call *call)
 	nghttp2_session_set_stream_user_data(c->session, call->stream_id, NULL);
 	nghttp2_submit_rst_stream(c->session, NGHTTP2_FLAG_NONE, call->stream_id, NGHTTP2_CANCEL);
 	schedule_flush(c);
+	count_handled(call->method, GRPC_CANCELLED);
 	call_free(call);
 }

@@ -122,6 +122,12 @@ struct policy_visitor {
 };
 void policy_walk(struct judged *j, const struct policy_set *set, const struct policy_visitor *visitor);
 /* Refuses the write: its message, one cause a message, and a code that fits the reason. Returns the error. */
+/* Of the metrics: one judgement of a binding that has begun at `began_ns` and ends in an action ("deny", "audit", "warn", "allow"); `wrong` NULL: its rule was broken or it holds. */
+void policy_measure(bool mutating, const struct policy *policy, const struct policy_binding *binding, const char *action, const struct error *wrong, int64_t began_ns);
+
+/* An expression was compiled, or evaluated. */
+void policy_measure_cel(bool compiled, int64_t began_ns);
+
 int policy_refuse(struct error *err, const struct write *w, const char *reason, bool says_forbidden, char *const *messages, size_t count);
 
 /* ---- evaluation ---- */

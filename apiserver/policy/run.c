@@ -320,7 +320,9 @@ int policy_evaluate(struct policy_run *pr, const struct expression *expression, 
 	if (!expression->program)
 		return error_set(err, EINVAL, "compilation error: %s", str_or(expression->error, ""));
 	autoerror struct error why = {0};
+	int64_t began = clock_monotonic_ns();
 	int r = cel_evaluate(expression->program, pr->run, pr->bindings, pr->count, ret, &why);
+	policy_measure_cel(false, began);
 	if (r == -EDQUOT && !cel_run_left(pr->run))
 		return error_set(err, EDQUOT, "validation failed due to running out of cost budget, no further validation rules will be run");
 	if (r < 0)

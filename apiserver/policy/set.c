@@ -9,8 +9,11 @@
 static struct expression compiled(struct expression_scope *scope, enum expression_kind kind, const char *text) {
 	struct expression e = {.text = text};
 	autoerror struct error err = {0};
+	int64_t began = clock_monotonic_ns();
 	if (text && expression_compile(scope, kind, text, &e.program, &err) < 0)
 		e.error = xstrdup(error_message(&err));
+	if (text)
+		policy_measure_cel(true, began);
 	return e;
 }
 

@@ -19,15 +19,18 @@ static const char *const result_labels[] = {"result", NULL};
 static const double duration_buckets[] = {0.005, 0.025, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1, 1.25, 1.5, 2, 3, 4, 5, 6, 8, 10, 15, 20, 30, 45, 60, 0};
 static const double own_buckets[] = {0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1, 1.25, 1.5, 2, 3, 4, 5, 6, 8, 10, 15, 20, 30, 45, 60, 0};
 static const double size_buckets[] = {1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 0};
+static const double body_buckets[] = {5e4, 15e4, 25e4, 35e4, 45e4, 55e4, 65e4, 75e4, 85e4, 95e4, 105e4, 115e4, 125e4, 135e4, 145e4, 155e4, 165e4, 175e4, 185e4, 195e4, 205e4, 215e4, 225e4, 235e4, 245e4, 255e4, 265e4, 275e4, 285e4, 295e4, 305e4, 0};
 static const double step_buckets[] = {0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128, 0.256, 0.512, 1.024, 2.048, 4.096, 8.192, 16.384, 0};
 static const double expiry_buckets[] = {0, 1800, 3600, 7200, 21600, 43200, 86400, 172800, 345600, 604800, 2592000, 7776000, 15552000, 31104000, 0};
 
-enum { TOTAL, DURATION, OWN, SIZES, TERMINATED, DEPRECATED, ATTEMPTS, USERS, AUTHENTICATING, EXPIRY, DECISIONS, AUTHORIZING };
+enum { TOTAL, DURATION, OWN, SIZES, BODIES, FIELD_VALIDATION, TERMINATED, DEPRECATED, ATTEMPTS, USERS, AUTHENTICATING, EXPIRY, DECISIONS, AUTHORIZING };
 static struct metric metrics[] = {
 	[TOTAL] = {.name = "apiserver_request_total", .help = "Counter of apiserver requests broken out for each verb, dry run value, group, version, resource, scope, component and HTTP response code.", .kind = METRIC_COUNTER, .labels = total_labels},
 	[DURATION] = {.name = "apiserver_request_duration_seconds", .help = "Response latency distribution in seconds.", .kind = METRIC_HISTOGRAM, .labels = duration_labels, .buckets = duration_buckets},
 	[OWN] = {.name = "apiserver_request_sli_duration_seconds", .help = "Response latency distribution in seconds, not counting webhooks and queues of priority and fairness.", .kind = METRIC_HISTOGRAM, .labels = plain_labels, .buckets = own_buckets},
 	[SIZES] = {.name = "apiserver_response_sizes", .help = "Response size distribution in bytes of reads.", .kind = METRIC_HISTOGRAM, .labels = plain_labels, .buckets = size_buckets},
+	[BODIES] = {.name = "apiserver_request_body_size_bytes", .help = "Apiserver request body size in bytes broken out by resource and verb.", .kind = METRIC_HISTOGRAM, .labels = (const char *const[]){"group", "resource", "verb", NULL}, .buckets = body_buckets},
+	[FIELD_VALIDATION] = {.name = "field_validation_request_duration_seconds", .help = "Response latency distribution in seconds for each field validation value.", .kind = METRIC_HISTOGRAM, .labels = (const char *const[]){"field_validation", NULL}, .buckets = own_buckets},
 	[TERMINATED] = {.name = "apiserver_request_terminations_total", .help = "Number of requests which apiserver terminated in self-defense.", .kind = METRIC_COUNTER, .labels = ended_labels},
 	[DEPRECATED] = {.name = "apiserver_requested_deprecated_apis", .help = "Deprecated APIs that have been requested.", .kind = METRIC_GAUGE, .labels = (const char *const[]){"group", "version", "resource", "subresource", "removed_release", NULL}},
 	[ATTEMPTS] = {.name = "authentication_attempts", .help = "Counter of authenticated attempts.", .kind = METRIC_COUNTER, .labels = result_labels},
@@ -99,7 +102,7 @@ struct sort {
 };
 struct remembered {
 	struct sort sort;
-	struct metric_series *total, *duration, *own, *sizes;
+	struct metric_series *total, *duration, *own, *sizes, *bodies;
 };
 
 static const struct remembered *find(const struct request *r, int code) {
@@ -121,9 +124,23 @@ static const struct remembered *find(const struct request *r, int code) {
 	};
 	if (strcmp(sort.verb, "GET") == 0 || strcmp(sort.verb, "LIST") == 0)
 		one->sizes = metric_label(&metrics[SIZES], sort.verb, group, version, resource, sort.subresource, sort.scope, COMPONENT);
+	static const char *const bodied[] = {"create", "update", "patch"};
+	for (size_t i = 0; sort.resource && i < array_len(bodied); i++)
+		if (strcmp(str_or(r->verb, ""), bodied[i]) == 0)
+			one->bodies = metric_label(&metrics[BODIES], group, resource, bodied[i]);
 	if (sort.resource && sort.resource->strategy && sort.resource->strategy->deprecated)
 		metric_set(metric_label(&metrics[DEPRECATED], group, version, resource, sort.subresource, ""), 1);
 	return one;
+}
+
+/* What asks to be judged by its fields. */
+static struct metric_series *validation_series(const struct request *r) {
+	static const char *const values[] = {"Ignore", "Warn", "Strict"};
+	const char *asked = http_query(r->http, "fieldValidation");
+	for (size_t i = 0; asked && i < array_len(values); i++)
+		if (strcmp(asked, values[i]) == 0)
+			return metric_label(&metrics[FIELD_VALIDATION], values[i]);
+	return metric_label(&metrics[FIELD_VALIDATION], "");
 }
 
 void request_metrics_count(struct request *r, int code, int64_t took_ns) {
@@ -134,6 +151,12 @@ void request_metrics_count(struct request *r, int code, int64_t took_ns) {
 	metric_observe(one->duration, (double)took_ns / 1e9);
 	if (!r->dry_run)
 		metric_observe(one->own, (double)(took_ns - min_of(took_ns, __atomic_load_n(&r->foreign_ns, __ATOMIC_RELAXED) + __atomic_load_n(&r->judged_ns, __ATOMIC_RELAXED))) / 1e9);
+	if (one->bodies) {
+		size_t len;
+		http_body(r->http, &len);
+		metric_observe(one->bodies, (double)len);
+		metric_observe(validation_series(r), (double)took_ns / 1e9);
+	}
 	if (one->sizes)
 		metric_observe(one->sizes, (double)r->answer_bytes);
 }

@@ -70,6 +70,7 @@ struct request {
 
 	bool dry_run;
 	bool counted_read, counted_write;
+	int64_t waited_ns;             /* monotonic; since when it waits for the cache to be fresh */
 	int64_t foreign_ns, judged_ns; /* spent in queues and by webhooks one after the other, and by those asked at once; atomic */
 	size_t answer_bytes;           /* 0: not known */
 	struct flow_request *flow; /* the seats it holds or waits for; NULL: none */

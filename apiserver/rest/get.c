@@ -47,6 +47,7 @@ static void go_on(void *arg) {
 static void on_fresh(int errnum, void *arg) {
 	struct request *r = arg;
 
+	collection_count_wait(r->resource->collection, clock_monotonic_ns() - r->waited_ns);
 	/* The store's thread has the other readers to tell. */
 	if (errnum == 0 && request_takes_stored_bytes(r))
 		http_continue(r->http, go_on, r);
@@ -62,6 +63,7 @@ int rest_get(struct request *r, struct error *err) {
 		return rc;
 	if (str_empty(rv) ? store_fresh(r->server->store) : store_revision(r->server->store) >= revision)
 		return answer(r, err);
+	r->waited_ns = clock_monotonic_ns();
 	if (request_takes_stored_bytes(r))
 		store_wait_quick(r->server->store, revision, request_fresh_ms(r, revision), on_fresh, r);
 	else

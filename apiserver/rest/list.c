@@ -449,6 +449,7 @@ static int answer(struct request *r, struct list_query *query, struct error *err
 		stream_free(s);
 		return rc;
 	}
+	collection_count_list(r->resource->collection, s->entries ? end - first : s->end - s->next, s->end - s->next);
 	order_rows(r, s);
 	if (!respond_when_converted(r, s, &meta))
 		respond_stream(r, s, &meta);

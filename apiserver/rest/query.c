@@ -382,6 +382,7 @@ static void on_fresh(int errnum, void *arg) {
 	struct list_query *query = waiting->query;
 	autoerror struct error err = {0};
 	int rc;
+	collection_count_wait(r->resource->collection, clock_monotonic_ns() - r->waited_ns);
 	bool future = errnum == 0 && list_query_is_exact(query) && store_revision(r->server->store) < query->rv;
 	if (future || (errnum == -ETIMEDOUT && query->rv)) {
 		rc = error_status(&err, 504, "Timeout", "Timeout: Too large resource version: %llu, current: %llu", (unsigned long long)query->rv, (unsigned long long)store_revision(r->server->store));
@@ -409,6 +410,7 @@ int list_when_fresh(struct request *r, struct list_query *query, int (*fn)(struc
 	*waiting = (struct waiting){r, query, fn};
 	/* Exactly one that is yet to come is asked of etcd, not waited for. */
 	uint64_t revision = query->rv_given && !list_query_is_exact(query) ? query->rv : 0;
+	r->waited_ns = clock_monotonic_ns();
 	store_wait(r->server->store, revision, request_fresh_ms(r, revision), on_fresh, waiting);
 	return REQUEST_TAKEN;
 }

@@ -83,6 +83,7 @@ struct write {
 	bool asked;                   /* others were asked: not again about the same */
 	unsigned attempts;
 	size_t next_plugin;
+	int64_t admission_ns; /* monotonic; when the plugins of the phase began */
 	enum { WRITE_MUTATE, WRITE_CHECK, WRITE_VALIDATE, WRITE_STORE } phase;
 	struct admission_state *admission; /* what admission plugins remember of the attempt; NULL: nothing yet */
 	const void *options;          /* DeleteOptions of a delete, for webhooks; may be NULL */

@@ -231,7 +231,12 @@ void metrics_free(struct collection_metrics *metrics);
 /* The names the collection was given; false: none yet. */
 bool metrics_names(const struct collection *collection, const char **ret_group, const char **ret_resource);
 void metrics_request(struct collection *collection, enum metrics_operation operation, int64_t started, bool failed);
+bool store_is_loaded(struct store *store);
 void metrics_event(struct collection *collection);
+/* The event went to so many watches. */
+void metrics_dispatched(struct collection *collection, size_t watches);
+/* It holds what etcd has: at the start, or at once where it came later. */
+void metrics_filled(struct collection *collection);
 void metrics_undecodable(struct collection *collection);
 void metrics_lease(unsigned keys);
 /* Asks etcd for the size of its database. */

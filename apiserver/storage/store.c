@@ -186,9 +186,18 @@ static void on_compacted(int64_t compact_revision, void *arg)
 	load_start(store);
 }
 
+bool store_is_loaded(struct store *store)
+{
+	pthread_mutex_lock(&store->open_lock);
+	bool loaded = store->loaded;
+	pthread_mutex_unlock(&store->open_lock);
+	return loaded;
+}
+
 static void on_live(bool live, void *arg)
 {
 	struct store *store = arg;
+	struct map_entry *e;
 
 	store->watching = live;
 	if (live && store->again)
@@ -197,6 +206,10 @@ static void on_live(bool live, void *arg)
 		return;
 	/* Not earlier: a watch that has a revision to catch up with, as that of the key would be, is served by etcd a tenth of a second later. */
 	members_start(store->members);
+	pthread_mutex_lock(&store->apply_lock);
+	for (size_t i = 0; (e = map_next(&store->collections, &i));)
+		metrics_filled(e->value);
+	pthread_mutex_unlock(&store->apply_lock);
 	pthread_mutex_lock(&store->open_lock);
 	store->loaded = true;
 	pthread_cond_broadcast(&store->open_cond);

@@ -97,6 +97,9 @@ struct collection *store_collection(struct store *store, const char *etcd_prefix
 
 /* Under which names its metrics go; without it there are none. The first call holds. */
 void collection_set_names(struct collection *collection, const char *group, const char *resource);
+/* For the metrics: a list was answered that looked at so many objects; a read has waited for the cache to be fresh. Any thread. */
+void collection_count_list(struct collection *collection, size_t read, size_t returned);
+void collection_count_wait(struct collection *collection, int64_t ns);
 
 /* ---- reads: at once, from the cache ---- */
 

@@ -192,13 +192,20 @@ static void walk(struct collection *c, void (*fn)(struct store_watch *watch, con
 	}
 }
 
+struct sending {
+	const struct store_event *event;
+	size_t *count;
+};
+
 static void send_event(struct store_watch *watch, const void *arg)
 {
-	const struct store_event *event = arg;
+	const struct sending *sending = arg;
+	const struct store_event *event = sending->event;
 
 	if (event->revision <= watch->joined || watch->ended)
 		return; /* it was replayed, or lies before where the watch begins */
 	atomic_store(&watch->position, event->revision);
+	++*sending->count;
 	watch->on_event(event, watch->arg);
 }
 
@@ -208,7 +215,9 @@ void watch_dispatch(struct collection *c, const struct store_event *event)
 		return;
 	struct store_event marked = *event;
 	marked.marks = entry_marks(event->entry) | (event->previous ? entry_marks(event->previous) : 0);
-	walk(c, send_event, &marked);
+	size_t count = 0;
+	walk(c, send_event, &(struct sending){&marked, &count});
+	metrics_dispatched(c, count);
 }
 
 static void send_bookmark(struct store_watch *watch, const void *arg)

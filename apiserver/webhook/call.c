@@ -6,6 +6,7 @@
 #include "apiserver/webhook/call.h"
 #include "common/base/clock.h"
 #include "common/base/list.h"
+#include "common/client/measure.h"
 
 #include <arpa/inet.h>
 #include <ctype.h>
@@ -41,6 +42,7 @@ struct call {
 	CURL *easy;
 	struct curl_slist *connect_to, *headers;
 	struct call_answer answer;
+	int64_t began_ns;
 	char trouble[CURL_ERROR_SIZE];
 };
 struct caller {
@@ -125,12 +127,22 @@ static void fail_certificate(struct call *c) {
 	fail(c, EACCES, "tls: failed to verify certificate: x509: %s", faults[i].text);
 }
 
+static void measure(const struct call *c, int status) {
+	const struct call_options *o = &c->options;
+	curl_off_t received = 0;
+	curl_easy_getinfo(c->easy, CURLINFO_SIZE_DOWNLOAD_T, &received);
+	autofree char *host = xprintf("%s:%u", o->host, o->port);
+	client_measure(&(struct client_measure){host, o->body_len ? "POST" : "GET", status, clock_monotonic_ns() - c->began_ns, o->body_len, (uint64_t)received});
+}
+
 static void finish(struct call *c, CURLcode result) {
 	const char *type = NULL;
 	long status = 0;
+	if (result == CURLE_OK)
+		curl_easy_getinfo(c->easy, CURLINFO_RESPONSE_CODE, &status);
+	measure(c, (int)status);
 	switch (result) {
 	case CURLE_OK:
-		curl_easy_getinfo(c->easy, CURLINFO_RESPONSE_CODE, &status);
 		curl_easy_getinfo(c->easy, CURLINFO_CONTENT_TYPE, &type);
 		c->answer.status = (int)status;
 		c->answer.text = type && strncasecmp(type, "text/", strlen("text/")) == 0;
@@ -389,6 +401,7 @@ static void on_start(void *arg) {
 	if (!c->trust)
 		return fail(c, EMFILE, "no file for the authorities");
 	c->trust->calls++;
+	c->began_ns = clock_monotonic_ns();
 	if (!prepare(c) || curl_multi_add_handle(c->trust->multi, c->easy) != CURLM_OK)
 		fail(c, ENOMEM, "no connection can be prepared");
 }

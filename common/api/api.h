@@ -108,6 +108,8 @@ struct api_field {
 bool api_gate_is_open(const char *gate);
 /* False where there is no such gate to be set. */
 bool api_gate_set(const char *gate, bool open);
+/* Once, by a daemon that has them as flags: they are told among its metrics. */
+void api_gates_measure(void);
 /* True for a field that is not there: behind a closed gate. */
 #define api_field_is_closed(f) ((f)->gate && !api_gate_is_open((f)->gate))
 

@@ -8,6 +8,7 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <sys/resource.h>
+#include <sys/utsname.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -63,6 +64,8 @@ void metrics_register(struct metric *metrics, size_t count)
 		}
 		m->state = state;
 		registry[registry_len++] = m;
+		if (!m->labels)
+			metric_with(m, NULL); /* told from the start: what has not happened yet has happened no times */
 	}
 	pthread_mutex_unlock(&registry_lock);
 }
@@ -350,6 +353,28 @@ static double start_time(void)
 	return booted + (double)ticks / (double)sysconf(_SC_CLK_TCK);
 }
 
+/* What all network devices of the process' namespace have carried at the level of IP: InOctets and OutOctets of IpExt. */
+static void append_network(struct buf *out)
+{
+	static const char *const names[][3] = {
+		{"InOctets", "process_network_receive_bytes_total", "Number of bytes received by the process over the network."},
+		{"OutOctets", "process_network_transmit_bytes_total", "Number of bytes sent by the process over the network."},
+	};
+	char head[4096], values[4096];
+	FILE *file = fopen("/proc/self/net/netstat", "re");
+	while (file && fgets(head, sizeof(head), file) && fgets(values, sizeof(values), file)) {
+		if (strncmp(head, "IpExt:", 6) != 0)
+			continue;
+		char *name_state, *value_state, *name = strtok_r(head, " \n", &name_state), *value = strtok_r(values, " \n", &value_state);
+		for (; name && value; name = strtok_r(NULL, " \n", &name_state), value = strtok_r(NULL, " \n", &value_state))
+			for (size_t i = 0; i < array_len(names); i++)
+				if (strcmp(name, names[i][0]) == 0)
+					append_process(out, names[i][1], "counter", names[i][2], strtod(value, NULL));
+	}
+	if (file)
+		fclose(file);
+}
+
 static void append_own(struct buf *out)
 {
 	struct rusage usage;
@@ -370,16 +395,22 @@ static void append_own(struct buf *out)
 	append_process(out, "process_open_fds", "gauge", "Number of open file descriptors.", (double)count_fds());
 	append_process(out, "process_resident_memory_bytes", "gauge", "Resident memory size in bytes.", (double)resident * page);
 	append_process(out, "process_start_time_seconds", "gauge", "Start time of the process since unix epoch in seconds.", start_time());
+	append_network(out);
 	append_process(out, "process_virtual_memory_bytes", "gauge", "Virtual memory size in bytes.", (double)pages * page);
+	struct rlimit memory = {.rlim_cur = RLIM_INFINITY};
+	getrlimit(RLIMIT_AS, &memory);
+	append_process(out, "process_virtual_memory_max_bytes", "gauge", "Maximum amount of virtual memory available in bytes.", (double)memory.rlim_cur);
+	struct utsname uts = {0};
+	uname(&uts);
 	buf_append_str(out, "# HELP kubernetes_build_info Version this program was built as and the C compiler used.\n"
 			    "# TYPE kubernetes_build_info gauge\n");
-	buf_printf(out, "kubernetes_build_info{compiler=\"%s\",git_version=\"v" CORACLE_VERSION "\",major=\"1\",minor=\"36\"} 1\n",
+	buf_printf(out, "kubernetes_build_info{build_date=\"\",compiler=\"%s\",git_commit=\"\",git_tree_state=\"\",git_version=\"v" CORACLE_VERSION "\",go_version=\"\",major=\"1\",minor=\"36\",platform=\"linux/%s\"} 1\n",
 #ifdef __clang__
 		"clang"
 #else
 		"gcc"
 #endif
-	);
+		, strcmp(uts.machine, "x86_64") == 0 ? "amd64" : strcmp(uts.machine, "aarch64") == 0 ? "arm64" : uts.machine);
 }
 
 static int compare_names(const void *a, const void *b)

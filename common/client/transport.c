@@ -2,6 +2,7 @@
 /* One request over libcurl, with retries, failover and the rate limit. */
 #include "common/base/clock.h"
 #include "common/client/internal.h"
+#include "common/client/measure.h"
 
 #include <errno.h>
 #include <stdatomic.h>
@@ -323,10 +324,16 @@ static CURLcode perform_once(struct transfer *t, int cancel_fd, bool is_stream, 
 	curl_easy_setopt(t->curl, CURLOPT_WRITEDATA, t);
 	curl_easy_setopt(t->curl, CURLOPT_HEADERFUNCTION, on_header);
 	curl_easy_setopt(t->curl, CURLOPT_HEADERDATA, t);
+	int64_t began = clock_monotonic_ns();
 	CURLcode result = perform_cancellable(t, handle.multi, cancel_fd, ret_cancelled);
 	long code = 0;
 	curl_easy_getinfo(t->curl, CURLINFO_RESPONSE_CODE, &code);
 	t->status = (int)code;
+	curl_off_t sent = 0, received = 0;
+	curl_easy_getinfo(t->curl, CURLINFO_SIZE_UPLOAD_T, &sent);
+	curl_easy_getinfo(t->curl, CURLINFO_SIZE_DOWNLOAD_T, &received);
+	/* A stream lasts as long as somebody listens: how long says nothing about the server. */
+	client_measure(&(struct client_measure){t->server, t->request->method, t->status, is_stream ? -1 : clock_monotonic_ns() - began, (uint64_t)sent, (uint64_t)received});
 	pool_give_back(t->pool, handle);
 	pool_put(t->pool);
 	t->curl = NULL;

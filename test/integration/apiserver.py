@@ -474,6 +474,15 @@ def check_metrics(api):
     check("who", grown("authentication_attempts", result="success") >= 10 and sum(grown("authentication_attempts", result=x) for x in ("failure", "error")) == 1 and grown("authenticated_user_requests", username="admin") >= 10)
     check("whether", grown("authorization_attempts_total", result="allowed") >= 10 and grown("authorization_duration_seconds_count", result="allowed") >= 10)
     check("admission", grown("apiserver_admission_controller_admission_duration_seconds_count", name="NamespaceLifecycle", operation="CREATE", type="admit", rejected="false") >= 1)
+    check("admission as a whole", grown("apiserver_admission_step_admission_duration_seconds_count", operation="CREATE", type="admit", rejected="false") >= 1)
+    check("bodies", grown("apiserver_request_body_size_bytes_count", group="", resource="configmaps", verb="create") == 1 and grown("field_validation_request_duration_seconds_count", field_validation="") >= 4)
+    listed = dict(group="", resource="configmaps")
+    check("lists", grown("apiserver_cache_list_total", index="", **listed) == 2 and 2 <= grown("apiserver_cache_list_returned_objects_total", **listed) <= grown("apiserver_cache_list_fetched_objects_total", **listed))
+    check("the cache", grown("apiserver_watch_cache_events_received_total", **listed) == grown("apiserver_storage_events_received_total", **listed) == 4 and grown("apiserver_watch_cache_resource_version", **listed) > 0 and
+          all(v == 1 for l, v in after["apiserver_watch_cache_initializations_total"] if l["resource"] == "configmaps") and any(v > 0 for _, v in after["watch_cache_capacity"]))
+    check("etcd", grown("grpc_client_handled_total", grpc_method="Txn", grpc_service="etcdserverpb.KV", grpc_type="unary", grpc_code="OK") >= 4 and grown("grpc_client_msg_received_total", grpc_method="Watch", grpc_type="bidi_stream") >= 1)
+    check("what has not happened yet", after["serviceaccount_legacy_tokens_total"] == [({}, 0.0)] and after["apiserver_audit_event_total"] == [({}, 0.0)])
+    check("what it is", after["version_info"][0][0]["emulation"] == "1.36" and ({"name": "ConstrainedImpersonation", "stage": "BETA"}, 1.0) in after["kubernetes_feature_enabled"] and after["process_network_receive_bytes_total"][0][1] > 0)
 
 
 def test_discovery(api):

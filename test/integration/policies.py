@@ -53,6 +53,7 @@ def test_deny(site):
     s, o, _ = api.call("POST", APPS + "deployments", deployment("many", 6))
     text = "ValidatingAdmissionPolicy 'few' with binding 'few-b' denied request: twice is 12"
     check("too many are refused", s == 422 and o["reason"] == "Invalid" and o["message"] == 'deployments.apps "many" is forbidden: ' + text, o)
+    check("counted", 'apiserver_validating_admission_policy_check_total{policy="few",policy_binding="few-b",error_type="invalid_error",enforcement_action="deny"} ' in api.call("GET", "/metrics")[1])
     check("with its cause", o["details"]["causes"] == [{"message": text}] and o["details"]["name"] == "many" and o["details"]["kind"] == "deployments", o)
     s, o, _ = api.call("POST", APPS + "deployments", deployment("few", 5))
     check("few are taken", s == 201, o)
