@@ -162,6 +162,21 @@ static const char *const *answer_types(const struct operation *op, const struct 
 	return op->kind == OP_LIST || op->kind == OP_WATCH || op->kind == OP_WATCH_LIST ? list_types : usual_types;
 }
 
+/* What may not stand in an identifier goes, and the letter after it is upper case; so is the first one where `capital`. */
+static void make_word(char *text, bool capital) {
+	char *to = text;
+	for (const char *from = text; *from; from++) {
+		bool digit = *from >= '0' && *from <= '9', letter = isalpha((unsigned char)*from) || *from == '_';
+		if (!letter && !(digit && from != text)) {
+			capital = true;
+			continue;
+		}
+		*to++ = capital ? (char)toupper((unsigned char)*from) : *from;
+		capital = false;
+	}
+	*to = 0;
+}
+
 static void write_operation(const struct writing *w, const struct place *place, const struct operation *op, uint32_t common, bool *any) {
 	bool custom = place->resource->custom, many = op->kind == OP_WATCH_LIST, body_needed = op->kind != OP_DELETE && op->kind != OP_DELETE_COLLECTION;
 	const char *const *produces = answer_types(op, place);
@@ -169,8 +184,9 @@ static void write_operation(const struct writing *w, const struct place *place, 
 	const char *body = body_of(w, op, place);
 	autofree char *what = place->subresource ? xprintf("%s's %s", place->resource->api->kind, place->subresource) : xstrdup(place->kind);
 	open_operation(w, place, op->method, any, op->doc, what, consumes, produces);
-	buf_printf(w->out, "\"operationId\":\"%s%s%s%s%s%s%s\",", op->id, place->id_group, op->kind == OP_DELETE_COLLECTION ? "Collection" : "", place->namespaced ? "Namespaced" : "", place->resource->api->kind,
-		many ? "List" : "", place->suffix);
+	autofree char *id = xprintf("%s%s%s%s%s", op->kind == OP_DELETE_COLLECTION ? "Collection" : "", place->namespaced ? "Namespaced" : "", place->resource->api->kind, many ? "List" : "", place->suffix);
+	make_word(id, true);
+	buf_printf(w->out, "\"operationId\":\"%s%s%s\",", op->id, place->id_group, id);
 	autofree char *schema = body ? schema_of(w, body) : NULL;
 	autofree char *in_body = schema && w->form == OPENAPI_V2 ? xprintf("{\"name\":\"body\",\"in\":\"body\",%s\"schema\":%s}", body_needed ? "\"required\":true," : "", schema) : NULL;
 	parameters_write(parameters_of(op->kind, custom) & ~common, in_body, w->form, w->out);
@@ -214,10 +230,7 @@ void openapi_tag(const char *group, char **ret_tag, char **ret_id) {
 	autofree char *words = *group ? xstrdup(group) : xstrdup("core");
 	if (len > suffix && strcmp(group + len - suffix, ".k8s.io") == 0)
 		words[len - suffix] = 0;
-	char *to = words;
-	for (const char *from = words; *from; from++)
-		*to++ = *from != '.' ? *from : from[1] ? (char)toupper((unsigned char)*++from) : '_';
-	*to = 0;
+	make_word(words, false);
 	*ret_tag = xstrdup(words);
 	words[0] = (char)toupper((unsigned char)words[0]);
 	*ret_id = xstrdup(words);

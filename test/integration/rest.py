@@ -670,6 +670,14 @@ def test_openapi_v3(site):
     wait_for(lambda: json.loads(raw(api, "/openapi/v3")[1])["paths"]["apis/example.com/v1"] != index["apis/example.com/v1"])
     after = json.loads(raw(api, "/openapi/v3")[1])["paths"]
     check("only what changed has another hash", [k for k in after if after[k] != index.get(k)] == ["apis/example.com/v1"], after.get("apis/example.com/v1"))
+    crd = {"metadata": {"name": "tiny-crds.tiny-things.example.com"}, "spec": {"group": "tiny-things.example.com", "scope": "Namespaced", "names": {"plural": "tiny-crds", "kind": "tiny-2-crd"}, "versions": [
+        {"name": "v1", "served": True, "storage": True, "schema": {"openAPIV3Schema": {"type": "object"}}}]}}
+    check("one with dashes", api.call("POST", "/apis/apiextensions.k8s.io/v1/customresourcedefinitions", crd)[0] == 201)
+    wait_for(lambda: "apis/tiny-things.example.com/v1" in json.loads(raw(api, "/openapi/v3")[1])["paths"])
+    tiny = api.get("/openapi/v3/apis/tiny-things.example.com/v1")["paths"]
+    one, everywhere = tiny["/apis/tiny-things.example.com/v1/namespaces/{namespace}/tiny-crds/{name}"], tiny["/apis/tiny-things.example.com/v1/tiny-crds"]
+    check("identifiers have none", one["get"]["operationId"] == "readTinyThingsExampleComV1Namespacedtiny2Crd" and one["get"]["tags"] == ["tinyThingsExampleCom_v1"] and
+          everywhere["get"]["operationId"] == "listTinyThingsExampleComV1Tiny2CrdForAllNamespaces", (one["get"]["operationId"], everywhere["get"]["operationId"]))
 
 
 def test_claim_ref(site):
