@@ -132,17 +132,36 @@ static void validating_policy_cells(const void *object, struct cells *cells) {
 	cell_age_of(cells, p);
 }
 
-static void validating_binding_cells(const void *object, struct cells *cells) {
-	const struct admissionregistration_v1_validating_admission_policy_binding *b = object;
-	const struct admissionregistration_v1_param_ref *ref = b->spec.param_ref;
-	cell_string(cells, b->metadata.name);
-	cell_string(cells, b->spec.policy_name);
+static void mutating_policy_cells(const void *object, struct cells *cells) {
+	const struct admissionregistration_v1_mutating_admission_policy *p = object;
+	cell_string(cells, p->metadata.name);
+	cell_int(cells, p->spec.mutations.len);
+	param_kind_cell(p->spec.param_kind, cells);
+	cell_age_of(cells, p);
+}
+
+static void param_ref_cell(const struct admissionregistration_v1_param_ref *ref, struct cells *cells) {
 	if (!ref)
 		cell_string(cells, "<unset>");
 	else if (str_empty(ref->name))
 		cell_printf(cells, "%s/*", str_or(ref->namespace, "*"));
 	else
 		cell_printf(cells, "%s/%s", str_or(ref->namespace, "*"), ref->name);
+}
+
+static void validating_binding_cells(const void *object, struct cells *cells) {
+	const struct admissionregistration_v1_validating_admission_policy_binding *b = object;
+	cell_string(cells, b->metadata.name);
+	cell_string(cells, b->spec.policy_name);
+	param_ref_cell(b->spec.param_ref, cells);
+	cell_age_of(cells, b);
+}
+
+static void mutating_binding_cells(const void *object, struct cells *cells) {
+	const struct admissionregistration_v1_mutating_admission_policy_binding *b = object;
+	cell_string(cells, b->metadata.name);
+	cell_string(cells, b->spec.policy_name);
+	param_ref_cell(b->spec.param_ref, cells);
 	cell_age_of(cells, b);
 }
 
@@ -301,6 +320,8 @@ const struct printer printers_extensions[] = {
 	{"certificates.k8s.io", "certificatesigningrequests", csr_cells},
 	{ADMISSION, "mutatingwebhookconfigurations", mutating_webhooks_cells},
 	{ADMISSION, "validatingwebhookconfigurations", validating_webhooks_cells},
+	{ADMISSION, "mutatingadmissionpolicies", mutating_policy_cells},
+	{ADMISSION, "mutatingadmissionpolicybindings", mutating_binding_cells},
 	{ADMISSION, "validatingadmissionpolicies", validating_policy_cells},
 	{ADMISSION, "validatingadmissionpolicybindings", validating_binding_cells},
 	{"apiregistration.k8s.io", "apiservices", api_service_cells},

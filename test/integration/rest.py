@@ -988,6 +988,22 @@ def test_cells(site):
     for path in ("/api/v1/nodes", "/api/v1/namespaces"):
         s, o, _ = api.call("GET", path + "?fieldSelector=spec.foo%3Dx")
         check("no such field: " + path, s == 400 and o["message"] == "field label not supported: spec.foo", o)
+    table = {"Accept": "application/json;as=Table;g=meta.k8s.io;v=v1"}
+    at = "/apis/admissionregistration.k8s.io/v1/mutatingadmissionpolic"
+    rules = {"resourceRules": [{"apiGroups": [""], "apiVersions": ["v1"], "resources": ["configmaps"], "operations": ["CREATE"]}]}
+    mutation = {"patchType": "ApplyConfiguration", "applyConfiguration": {"expression": "Object{}"}}
+    s, o, _ = api.call("POST", at + "ies", {"metadata": {"name": "t"}, "spec": {"matchConstraints": rules, "reinvocationPolicy": "Never", "paramKind": {"apiVersion": "v1", "kind": "ConfigMap"}, "mutations": [mutation, mutation]}})
+    check("made: a policy", s == 201, o)
+    row = api.call("GET", at + "ies/t", headers=table)[1]
+    check("its cells", row["rows"][0]["cells"][:3] == ["t", 2, "v1/ConfigMap"] and len(row["columnDefinitions"]) == 4, row["rows"])
+    s, o, _ = api.call("POST", at + "ybindings", {"metadata": {"name": "b"}, "spec": {"policyName": "t", "paramRef": {"name": "c", "namespace": "n", "parameterNotFoundAction": "Deny"}}})
+    check("made: its binding", s == 201, o)
+    row = api.call("GET", at + "ybindings/b", headers=table)[1]
+    check("its cells", row["rows"][0]["cells"][:3] == ["b", "t", "n/c"] and len(row["columnDefinitions"]) == 4, row["rows"])
+    for gv in ["/api/v1"] + ["/apis/" + g["preferredVersion"]["groupVersion"] for g in api.get("/apis")["groups"] if g["name"] != "metrics.k8s.io"]:
+        for resource in [x for x in api.get(gv)["resources"] if "/" not in x["name"] and "list" in x["verbs"]]:
+            s, o, _ = api.call("GET", gv + "/" + resource["name"], headers=table)
+            check("columns are told of: " + resource["name"], s != 200 or all(c["description"] for c in o["columnDefinitions"]), (s, o.get("columnDefinitions")))
 
 
 def test_pod_security(site):
