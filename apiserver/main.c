@@ -62,9 +62,8 @@ static int serve(struct apiserver_options *options) {
 	loop_add_signal(loop, SIGINT, on_signal, loop);
 	sigaction(SIGPIPE, &(struct sigaction){.sa_handler = SIG_IGN}, NULL);
 	set_gates(options);
-	admission_check_flags(options);
 	struct apiserver *server;
-	if (apiserver_start(options, &server, &err) < 0) {
+	if (admission_check_flags(options, &err) < 0 || apiserver_start(options, &server, &err) < 0) {
 		log_error("cannot start", LOG_ERR(&err));
 		loop_free(loop);
 		return 1;

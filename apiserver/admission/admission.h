@@ -48,8 +48,8 @@ void reinvocation_end(struct write *w, struct reinvocation *r);
 
 /* Runs the plugins of one phase from w->next_plugin on. */
 int admission_run(struct write *w, bool mutate, struct error *err);
-/* Warns of plugins named by flags that are not there. */
-void admission_check_flags(const struct apiserver_options *options);
+/* Refuses plugins named by flags that are not there, or both on and off. */
+int admission_check_flags(const struct apiserver_options *options, struct error *err);
 
 /* True where the write is of this resource (and subresource; NULL: the object itself). */
 bool admission_is(const struct write *w, const char *group, const char *plural, const char *subresource);
@@ -57,7 +57,24 @@ bool admission_is(const struct write *w, const char *group, const char *plural, 
 /* The object's name for messages, or what it will begin with where it is yet to be generated. */
 const char *admission_name(const struct write *w);
 
+/* storage.c: the newest object of a class kind that one of the annotations (the other may be NULL) marks as default, by name where the times are equal; in the arena, or NULL. */
+char *admission_default_class(struct apiserver *server, const char *group, const char *plural, const char *annotation, const char *other_annotation, struct arena *arena);
+
 #define ADMISSION_PLUGIN(name) extern const struct admission_plugin name
+ADMISSION_PLUGIN(admission_always_admit);
+ADMISSION_PLUGIN(admission_always_deny);
+ADMISSION_PLUGIN(admission_namespace_provision);
+ADMISSION_PLUGIN(admission_namespace_exists);
+ADMISSION_PLUGIN(admission_hard_anti_affinity);
+ADMISSION_PLUGIN(admission_always_pull_images);
+ADMISSION_PLUGIN(admission_extended_resource_toleration);
+ADMISSION_PLUGIN(admission_owner_references);
+ADMISSION_PLUGIN(admission_claim_resize);
+ADMISSION_PLUGIN(admission_certificate_approval);
+ADMISSION_PLUGIN(admission_certificate_signing);
+ADMISSION_PLUGIN(admission_certificate_subject);
+ADMISSION_PLUGIN(admission_default_ingress_class);
+ADMISSION_PLUGIN(admission_deny_external_ips);
 ADMISSION_PLUGIN(admission_namespace_lifecycle);
 ADMISSION_PLUGIN(admission_service_account);
 ADMISSION_PLUGIN(admission_limit_ranger);

@@ -295,7 +295,7 @@ static const char *const counted[] = {
 	"pods", "resourcequotas", "services", "replicationcontrollers", "secrets", "configmaps", "persistentvolumeclaims", "services.nodeports", "services.loadbalancers", NULL,
 };
 
-static bool is_extended(const char *name) {
+bool resource_is_extended(const char *name) {
 	if (resource_is_native(name) || str_starts_with(name, "requests."))
 		return false;
 	autofree char *quota = xprintf("requests.%s", name);
@@ -323,7 +323,7 @@ void check_container_resource_name(const char *name, const struct path *path, st
 	if (!strchr(name, '/')) {
 		if (!among(standard, name) && !resource_is_hugepages(name))
 			invalid(err, path, name, "must be a standard resource for containers");
-	} else if (!resource_is_native(name) && !is_extended(name)) {
+	} else if (!resource_is_native(name) && !resource_is_extended(name)) {
 		invalid(err, path, name, "doesn't follow extended resource name standard");
 	}
 }
@@ -331,7 +331,7 @@ void check_container_resource_name(const char *name, const struct path *path, st
 void check_resource_value(const char *name, const struct quantity *value, const struct path *path, struct error *err) {
 	if (value->nano < 0)
 		invalid_quantity(err, path, value, "must be greater than or equal to 0");
-	if ((among(counted, name) || is_extended(name)) && value->nano % NSEC_PER_SEC != 0)
+	if ((among(counted, name) || resource_is_extended(name)) && value->nano % NSEC_PER_SEC != 0)
 		invalid_quantity(err, path, value, "must be an integer");
 }
 

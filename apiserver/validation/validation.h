@@ -133,6 +133,8 @@ bool seen_before(struct map *seen, const char *key);
 void check_distinct(const struct api_string_list *list, const char *name, const struct path *at, struct error *err);
 /* Names of resources in quantities, and their values. */
 bool resource_is_native(const char *name);
+/* Of some vendor, such as example.com/device. */
+bool resource_is_extended(const char *name);
 bool resource_is_hugepages(const char *name);
 bool resource_may_overcommit(const char *name);
 bool resource_is_standard(const char *name, bool quota);

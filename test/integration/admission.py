@@ -1,0 +1,172 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Admission plugins that an operator turns on or off, and those that hold signing requests, claims and Ingresses to what the cluster says.
+
+usage: test/integration/admission.py BUILD_DIR [TEST...]     prints "N passed, N failed"; exit status 1 where one failed
+"""
+import base64, os, subprocess, sys
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "lib"))
+from servers import check, run, wait_for
+
+NS = "/api/v1/namespaces/default/"
+RBAC = "/apis/rbac.authorization.k8s.io/v1/clusterrole"
+REQUESTS = "/apis/certificates.k8s.io/v1/certificatesigningrequests"
+
+
+def users_of(site, *names):
+    with open(site.tokens, "a") as f:
+        for n in names:
+            f.write('%stoken,%s,u-%s,"grp"\n' % (n, n, n))
+
+
+def as_user(server, user, method, path, body=None, **more):
+    return server.api.call(method, path, body, headers={"Authorization": "Bearer %stoken" % user}, **more)
+
+
+def grant(server, user, *rules):
+    """Rules: (verbs, groups, resources[, names])."""
+    server.api.call("POST", RBAC + "s", {"metadata": {"name": user}, "rules": [dict(zip(("verbs", "apiGroups", "resources", "resourceNames"), r)) for r in rules]})
+    server.api.call("POST", RBAC + "bindings", {"metadata": {"name": user}, "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": user}, "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": user}]})
+    review = {"spec": {"user": user, "resourceAttributes": {"verb": rules[-1][0][-1], "group": rules[-1][1][0], "resource": rules[-1][2][0], "name": rules[-1][3][0] if len(rules[-1]) > 3 else ""}}}
+    check("granted " + user, wait_for(lambda: server.api.call("POST", "/apis/authorization.k8s.io/v1/subjectaccessreviews", review)[1]["status"]["allowed"]))
+
+
+def pod(name, meta=None, container=None, **spec):
+    return {"metadata": dict({"name": name}, **(meta or {})), "spec": dict({"containers": [dict({"name": "c", "image": "example.com/i:1", "imagePullPolicy": "Never"}, **(container or {}))]}, **spec)}
+
+
+def signing_request(site, name, signer, subject="/O=some/CN=somebody"):
+    key, out = os.path.join(site.folder, name + ".key"), os.path.join(site.folder, name + ".csr")
+    subprocess.run(["openssl", "req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", key, "-out", out, "-subj", subject], check=True, capture_output=True)
+    return {"metadata": {"name": name}, "spec": {"request": base64.b64encode(open(out, "rb").read()).decode(), "signerName": signer, "usages": ["client auth"]}}
+
+
+def test_signing_requests(site):
+    users_of(site, "carol", "dora", "eve")
+    server = site.start_server("--authorization-mode", "RBAC")
+    group, kind = ["certificates.k8s.io"], "certificatesigningrequests"
+    decide = (["get", "update", "patch"], group, [kind, kind + "/approval", kind + "/status"])
+    grant(server, "carol", decide, (["approve"], group, ["signers"], ["example.com/a"]))
+    grant(server, "dora", decide, (["sign"], group, ["signers"], ["example.com/*"]))
+    grant(server, "eve", decide)
+    s, made, _ = server.api.call("POST", REQUESTS, signing_request(site, "one", "example.com/a"))
+    check("made", s == 201, made)
+    approved = {"status": {"conditions": [{"type": "Approved", "status": "True", "reason": "r", "message": "m"}]}}
+
+    def merge(user, what, body):
+        return as_user(server, user, "PATCH", REQUESTS + "/one/" + what, body, ctype="application/merge-patch+json")
+    for user in "eve", "dora":
+        s, o, _ = merge(user, "approval", approved)
+        check(user + " may not approve", s == 403 and o["message"] == 'certificatesigningrequests.certificates.k8s.io "one" is forbidden: user not permitted to approve requests with signerName "example.com/a"', o)
+    s, o, _ = merge("carol", "approval", approved)
+    check("who holds the verb on the signer approves", s == 200 and o["status"]["conditions"][0]["type"] == "Approved", o)
+    failed = {"status": {"conditions": o["status"]["conditions"] + [{"type": "Failed", "status": "True", "reason": "r", "message": "m"}]}}
+    s, o, _ = merge("carol", "status", failed)
+    check("but does not sign", s == 403 and o["message"].endswith(': user not permitted to sign requests with signerName "example.com/a"'), o)
+    check("a status that says what it said is anybody's", merge("eve", "status", {"metadata": {"annotations": {"a": "b"}}})[0] == 200)
+    s, o, _ = merge("dora", "status", failed)
+    check("who holds it on the domain's signers does", s == 200 and len(o["status"]["conditions"]) == 2, o)
+    s, o, _ = server.api.call("POST", REQUESTS, signing_request(site, "two", "kubernetes.io/kube-apiserver-client", "/O=some/O=system:masters/CN=somebody"))
+    check("nobody asks to be a master", s == 403 and o["message"].endswith(": use of kubernetes.io/kube-apiserver-client signer with system:masters group is not allowed"), o)
+    check("others may come", server.api.call("POST", REQUESTS, signing_request(site, "three", "kubernetes.io/kube-apiserver-client", "/O=system:mastersx/CN=somebody"))[0] == 201)
+
+
+def test_claims(site):
+    server = site.start_server()
+    for name, grows in ("fixed", False), ("grows", True):
+        server.api.call("POST", "/apis/storage.k8s.io/v1/storageclasses", {"metadata": {"name": name}, "provisioner": "example.com/p", "allowVolumeExpansion": grows})
+
+    def resized(name):
+        return server.api.call("PATCH", NS + "persistentvolumeclaims/" + name, {"spec": {"resources": {"requests": {"storage": "2Gi"}}}}, ctype="application/merge-patch+json")
+    for name in "fixed", "grows":
+        s, o, _ = server.api.call("POST", NS + "persistentvolumeclaims", {"metadata": {"name": name}, "spec": {"storageClassName": name, "volumeName": "v-" + name, "accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}})
+        check("a claim", s == 201, o)
+        s, o, _ = resized(name)
+        check("one that is not bound stays", s in (403, 422), (s, o))
+        server.api.call("PATCH", NS + "persistentvolumeclaims/%s/status" % name, {"status": {"phase": "Bound", "capacity": {"storage": "1Gi"}, "accessModes": ["ReadWriteOnce"]}}, ctype="application/merge-patch+json")
+    s, o, _ = resized("fixed")
+    check("its class does not let it grow", s == 403 and o["message"] == 'persistentvolumeclaims "fixed" is forbidden: only dynamically provisioned pvc can be resized and the storageclass that provisions the pvc must support resize', o)
+    s, o, _ = resized("grows")
+    check("its class does", s == 200 and o["spec"]["resources"]["requests"]["storage"] == "2Gi", o)
+
+
+def test_ingress_class(site):
+    server = site.start_server()
+    at, classes = "/apis/networking.k8s.io/v1/namespaces/default/ingresses", "/apis/networking.k8s.io/v1/ingressclasses"
+
+    def made(name, meta=None, **spec):
+        s, o, _ = server.api.call("POST", at, {"metadata": dict({"name": name}, **(meta or {})), "spec": dict({"defaultBackend": {"service": {"name": "s", "port": {"number": 80}}}}, **spec)})
+        return o.get("spec", o).get("ingressClassName")
+    check("without a default", made("a") is None)
+    for name, default in ("other", "false"), ("main", "true"):
+        server.api.call("POST", classes, {"metadata": {"name": name, "annotations": {"ingressclass.kubernetes.io/is-default-class": default}}, "spec": {"controller": "example.com/c"}})
+    check("with one", made("b") == "main")
+    check("what is asked for stays", made("c", ingressClassName="other") == "other" and made("d", {"annotations": {"kubernetes.io/ingress.class": "x"}}) is None)
+
+
+def test_optional(site):
+    server = site.start_server("--enable-admission-plugins", "AlwaysPullImages,LimitPodHardAntiAffinityTopology,DenyServiceExternalIPs,ExtendedResourceToleration,NamespaceAutoProvision,NamespaceExists,AlwaysAdmit", "--disable-admission-plugins", "ServiceAccount,ClusterTrustBundleAttest")
+    s, o, _ = server.api.call("POST", NS + "pods", pod("pulled", initContainers=[{"name": "i", "image": "j"}], volumes=[{"name": "v", "image": {"reference": "k", "pullPolicy": "Never"}}]))
+    check("every image is pulled", s == 201 and o["spec"]["containers"][0]["imagePullPolicy"] == o["spec"]["initContainers"][0]["imagePullPolicy"] == o["spec"]["volumes"][0]["image"]["pullPolicy"] == "Always", o)
+    asked = {"example.com/b": "1", "example.com/a": "1", "cpu": "1"}
+    s, o, _ = server.api.call("POST", NS + "pods", pod("extended", container={"resources": {"limits": asked}}, tolerations=[{"key": "example.com/b", "operator": "Exists", "effect": "NoSchedule"}]))
+    got = [t for t in o["spec"]["tolerations"] if t["effect"] == "NoSchedule"]
+    check("nodes with its devices are tolerated", s == 201 and got == [{"key": "example.com/" + n, "operator": "Exists", "effect": "NoSchedule"} for n in "ba"], o)
+
+    def apart(name, key):
+        return server.api.call("POST", NS + "pods", pod(name, affinity={"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [{"topologyKey": key, "labelSelector": {"matchLabels": {"a": "b"}}}]}}))
+    s, o, _ = apart("zone", "topology.kubernetes.io/zone")
+    check("no pod claims a zone", s == 403 and o["message"] == 'pods "zone" is forbidden: affinity.PodAntiAffinity.RequiredDuringScheduling has TopologyKey topology.kubernetes.io/zone but only key kubernetes.io/hostname is allowed', o)
+    check("a node it may", apart("node", "kubernetes.io/hostname")[0] == 201)
+    s, o, _ = server.api.call("POST", NS + "services", {"metadata": {"name": "s"}, "spec": {"externalIPs": ["192.0.2.1"], "ports": [{"port": 80}]}})
+    check("no addresses from outside", s == 403 and o["message"] == 'services "s" is forbidden: Use of external IPs is denied by admission control', o)
+    s, o, _ = server.api.call("POST", "/api/v1/namespaces/fresh/configmaps?dryRun=All", {"metadata": {"name": "a"}})
+    check("a dry run makes no namespace", s == 404 and server.api.call("GET", "/api/v1/namespaces/fresh")[0] == 404, o)
+    s, o, _ = server.api.call("POST", "/api/v1/namespaces/fresh/configmaps", {"metadata": {"name": "a"}})
+    check("a namespace is made with what is in it", s == 201, o)
+    s, o, _ = server.api.call("GET", "/api/v1/namespaces/fresh")
+    check("whole", s == 200 and o["metadata"]["labels"] == {"kubernetes.io/metadata.name": "fresh"} and o["spec"]["finalizers"] == ["kubernetes"] and o["status"]["phase"] == "Active", o)
+    check("one that cannot be named is not", server.api.call("POST", "/api/v1/namespaces/Bad_Name/configmaps", {"metadata": {"name": "a"}})[0] == 403)
+    server = site.start_server("--enable-admission-plugins=AlwaysDeny")
+    s, o, _ = server.api.call("POST", NS + "configmaps", {"metadata": {"name": "x"}})
+    check("all is denied", s == 403 and o["message"] == 'configmaps "x" is forbidden: admission control is denying all modifications', o)
+
+
+def test_owners(site):
+    users_of(site, "carol", "dora")
+    server = site.start_server("--authorization-mode", "RBAC", "--enable-admission-plugins=OwnerReferencesPermissionEnforcement")
+    grant(server, "carol", (["get", "create", "update", "patch"], [""], ["configmaps"]))
+    grant(server, "dora", (["get", "create", "update", "patch", "delete"], [""], ["configmaps"]), (["update"], [""], ["configmaps/finalizers"], ["owner"]))
+
+    def owner(blocking=None, **more):
+        ref = dict({"apiVersion": "v1", "kind": "ConfigMap", "name": "owner", "uid": "u-1"}, **more)
+        return dict(ref, blockOwnerDeletion=blocking) if blocking is not None else ref
+
+    def write(user, name, *refs, method="POST"):
+        body = {"metadata": {"name": name, "ownerReferences": list(refs)}}
+        return as_user(server, user, method, NS + "configmaps" + ("/" + name if method == "PUT" else ""), body)[:2]
+    check("a new object may be anybody's", write("carol", "a", owner())[0] == 201)
+    s, o = write("carol", "b", owner(True))
+    check("that its owner waits for it is not for her to say", s == 403 and o["message"].startswith('configmaps "b" is forbidden: cannot set blockOwnerDeletion if an ownerReference refers to a resource you can\'t set finalizers on: '), o)
+    s, o = write("carol", "c", owner(True, kind="Nothing"))
+    check("an owner of no kind", s == 403 and 'cannot find RESTMapping for APIVersion v1 Kind Nothing: no matches for kind "Nothing" in version "v1"' in o["message"], o)
+    s, o = write("carol", "a", owner(), owner(uid="u-2", name="other"), method="PUT")
+    check("who cannot delete gives to nobody", s == 403 and "cannot set an ownerRef on a resource you can't delete: " in o["message"], o)
+    check("what stays is free", write("carol", "a", owner(), method="PUT")[0] == 200)
+    check("who can, does", write("dora", "a", owner(True), method="PUT")[0] == 200)
+    s, o = write("dora", "a", owner(True), owner(True, uid="u-2", name="other"), method="PUT")
+    check("for owners that are hers", s == 403, o)
+
+
+def test_flags(site):
+    for flags, said in ((["--enable-admission-plugins=NoSuch"], 'enable-admission-plugins plugin "NoSuch" is unknown'), (["--disable-admission-plugins=NoSuch"], 'disable-admission-plugins plugin "NoSuch" is unknown'),
+                        (["--enable-admission-plugins=Priority", "--disable-admission-plugins=Priority"], "[Priority] in enable-admission-plugins and disable-admission-plugins overlapped"),
+                        (["--enable-admission-plugins=ImagePolicyWebhook"], 'plugin "ImagePolicyWebhook" is not served here')):
+        server = site.start_server(*flags, wait=False)
+        check("it does not start", wait_for(lambda: not server.alive(), 60))
+        server.kill()
+        check("told: " + said, said.replace('"', '\\"') in server.text(), server.text()[-600:])
+
+
+if __name__ == "__main__":
+    run([test_signing_requests, test_claims, test_ingress_class, test_optional, test_owners, test_flags])
