@@ -4,12 +4,17 @@
 #include "api/meta_v1.h"
 #include "common/api/codec.h"
 
-static struct field_schema of_json(json_t *json) {
+/* An object of which nothing is said takes any member; an embedded one is an object that has apiVersion, kind and metadata. */
+static bool is_bare(json_t *json) {
+	return !json_object_size(json_object_get(json, "properties")) && !json_object_get(json, "additionalProperties") && !json_is_true(json_object_get(json, "x-kubernetes-embedded-resource"));
+}
+
+static struct field_schema of_json(json_t *json, bool open) {
 	struct field_schema s = {.json = json};
 	const char *type = json_string_value(json_object_get(json, "type"));
 	const char *list = json_string_value(json_object_get(json, "x-kubernetes-list-type"));
 	const char *map = json_string_value(json_object_get(json, "x-kubernetes-map-type"));
-	bool preserves = json_is_true(json_object_get(json, "x-kubernetes-preserve-unknown-fields"));
+	s.open = open || json_is_true(json_object_get(json, "x-kubernetes-preserve-unknown-fields"));
 	if (str_equal(type, "array")) {
 		s.form = str_equal(list, "set") ? FORM_SET : str_equal(list, "map") ? FORM_KEYED : FORM_LEAF;
 	} else if (str_equal(map, "atomic")) {
@@ -19,7 +24,7 @@ static struct field_schema of_json(json_t *json) {
 	} else if (json_is_object(json_object_get(json, "additionalProperties"))) {
 		s.form = FORM_MAP;
 	} else if (str_equal(type, "object")) {
-		s.form = preserves ? FORM_ANY : json_is_true(json_object_get(json, "additionalProperties")) ? FORM_ANY : FORM_STRUCT;
+		s.form = s.open || is_bare(json) || json_is_true(json_object_get(json, "additionalProperties")) ? FORM_ANY : FORM_STRUCT;
 	} else {
 		s.form = type || json_is_true(json_object_get(json, "x-kubernetes-int-or-string")) ? FORM_LEAF : FORM_ANY;
 	}
@@ -61,8 +66,10 @@ static struct field_schema of_field(const struct api_field *f) {
 struct field_schema field_schema_root(const struct api_type *type, json_t *json) {
 	if (type)
 		return (struct field_schema){.form = FORM_STRUCT, .type = type};
-	struct field_schema s = json ? of_json(json) : (struct field_schema){.form = FORM_ANY};
+	struct field_schema s = json ? of_json(json, false) : (struct field_schema){.form = FORM_ANY};
 	s.root = true;
+	if (json && s.form == FORM_ANY && !s.open && !json_is_true(json_object_get(json, "additionalProperties")))
+		s.form = FORM_STRUCT; /* what any object has is said of it */
 	return s;
 }
 
@@ -80,11 +87,11 @@ static bool json_member(struct field_schema s, const char *name, struct field_sc
 	json_t *additional = json_object_get(s.json, "additionalProperties");
 	*ret_named = property != NULL;
 	if (property || json_is_object(additional)) {
-		*ret = of_json(property ? property : additional);
+		*ret = of_json(property ? property : additional, s.open);
 		return true;
 	}
 	*ret = (struct field_schema){.form = FORM_ANY};
-	return json_is_true(additional) || json_is_true(json_object_get(s.json, "x-kubernetes-preserve-unknown-fields"));
+	return json_is_true(additional) || s.open || (!s.root && is_bare(s.json));
 }
 
 bool field_schema_member(struct field_schema s, const char *name, struct field_schema *ret, bool *ret_named) {
@@ -116,7 +123,7 @@ bool field_schema_member(struct field_schema s, const char *name, struct field_s
 struct field_schema field_schema_item(struct field_schema s) {
 	if (s.json) {
 		json_t *items = json_object_get(s.json, "items");
-		return items ? of_json(items) : (struct field_schema){.form = FORM_ANY};
+		return items ? of_json(items, s.open) : (struct field_schema){.form = FORM_ANY};
 	}
 	if (s.form == FORM_KEYED && s.type)
 		return (struct field_schema){.form = s.type->map_atomic ? FORM_LEAF : FORM_STRUCT, .type = s.type};

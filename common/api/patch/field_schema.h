@@ -23,6 +23,7 @@ struct field_schema {
 	json_t *json;                    /* JSON schema of a custom resource; NULL: by descriptor */
 	const char *const *keys;         /* FORM_KEYED by descriptor */
 	bool root;                       /* apiVersion, kind and metadata are those of any object */
+	bool open;                       /* it or one around it preserves unknown members, which those within then do as well */
 };
 
 /* Of a described field, as a whole list or map where it is one. FORM_ANY: a type with a JSON form of its own. */

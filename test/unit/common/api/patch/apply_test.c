@@ -387,12 +387,47 @@ static void test_custom_resource(void **state) {
 	json_decref(schema);
 }
 
+/* Where members that the schema does not name may stand: wherever something around preserves them, and in an object of which it says nothing. */
+static void test_open_objects(void **state) {
+	json_t *schema = tree("{\"type\":\"object\",\"properties\":{\"bare\":{\"type\":\"object\"},\"shut\":{\"type\":\"object\",\"properties\":{\"k\":{\"type\":\"string\"}}},\"none\":{\"type\":\"object\",\"additionalProperties\":false},"
+			      "\"own\":{\"type\":\"object\",\"x-kubernetes-embedded-resource\":true},"
+			      "\"open\":{\"type\":\"object\",\"x-kubernetes-preserve-unknown-fields\":true,\"properties\":{\"in\":{\"type\":\"object\",\"properties\":{\"k\":{\"type\":\"string\"}}},"
+			      "\"map\":{\"type\":\"object\",\"additionalProperties\":{\"type\":\"object\",\"properties\":{\"k\":{\"type\":\"string\"}}}},"
+			      "\"items\":{\"type\":\"array\",\"x-kubernetes-list-type\":\"map\",\"x-kubernetes-list-map-keys\":[\"k\"],\"items\":{\"type\":\"object\",\"properties\":{\"k\":{\"type\":\"string\"}}}},"
+			      "\"own\":{\"type\":\"object\",\"x-kubernetes-embedded-resource\":true,\"properties\":{\"k\":{\"type\":\"string\"}}}}}}}");
+	static const struct {
+		const char *members, *mistake; /* NULL: taken */
+	} rows[] = {
+		{"\"bare\":{\"x\":{\"y\":1}}", NULL},
+		{"\"shut\":{\"x\":1}", ".shut.x: field not declared in schema"},
+		{"\"none\":{\"x\":1}", ".none.x: field not declared in schema"},
+		{"\"own\":{\"x\":1}", ".own.x: field not declared in schema"},
+		{"\"x\":1", ".x: field not declared in schema"},
+		{"\"open\":{\"in\":{\"x\":1},\"map\":{\"a\":{\"x\":1}},\"items\":[{\"k\":\"a\",\"x\":1}],\"own\":{\"x\":1,\"metadata\":{\"name\":\"n\"}},\"x\":{\"y\":1}}", NULL},
+		{"\"open\":{\"own\":{\"metadata\":{\"x\":1}}}", ".open.own.metadata.x: field not declared in schema"},
+	};
+	struct managed_options a = {.schema = schema, .api_version = "g/v1", .manager = "a"};
+	for (size_t i = 0; i < array_len(rows); i++) {
+		print_message("  %s\n", rows[i].members);
+		autofree char *text = xprintf("{\"apiVersion\":\"g/v1\",\"kind\":\"K\",\"metadata\":{\"name\":\"n\"},%s}", rows[i].members);
+		autoerror struct error err = {0};
+		json_t *config = tree(text), *ret = NULL;
+		int r = managed_apply(&a, NULL, config, &ret, &err);
+		assert_int_equal(r < 0, rows[i].mistake != NULL);
+		if (rows[i].mistake)
+			assert_non_null(strstr(err.message, rows[i].mistake));
+		json_decref(ret);
+		json_decref(config);
+	}
+	json_decref(schema);
+}
+
 int main(void) {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_create),
 		cmocka_unit_test(test_created_fields), cmocka_unit_test(test_updated_structs), cmocka_unit_test(test_updated_again), cmocka_unit_test(test_update_takes_over), cmocka_unit_test(test_apply),
 		cmocka_unit_test(test_from_client_side),
-		cmocka_unit_test(test_keyed_lists), cmocka_unit_test(test_items_of_others), cmocka_unit_test(test_refusals), cmocka_unit_test(test_custom_resource),
+		cmocka_unit_test(test_keyed_lists), cmocka_unit_test(test_items_of_others), cmocka_unit_test(test_refusals), cmocka_unit_test(test_custom_resource), cmocka_unit_test(test_open_objects),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
