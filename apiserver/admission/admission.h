@@ -51,6 +51,9 @@ int admission_run(struct write *w, bool mutate, struct error *err);
 /* Refuses plugins named by flags that are not there, or both on and off. */
 int admission_check_flags(const struct apiserver_options *options, struct error *err);
 
+/* Named by --enable-admission-plugins. */
+bool admission_is_enabled(const struct apiserver_options *options, const char *name);
+
 /* True where the write is of this resource (and subresource; NULL: the object itself). */
 bool admission_is(const struct write *w, const char *group, const char *plural, const char *subresource);
 
@@ -61,6 +64,9 @@ const char *admission_name(const struct write *w);
 char *admission_default_class(struct apiserver *server, const char *group, const char *plural, const char *annotation, const char *other_annotation, struct arena *arena);
 
 #define ADMISSION_PLUGIN(name) extern const struct admission_plugin name
+ADMISSION_PLUGIN(admission_pod_node_selector);
+ADMISSION_PLUGIN(admission_pod_toleration_restriction);
+ADMISSION_PLUGIN(admission_event_rate_limit);
 ADMISSION_PLUGIN(admission_always_admit);
 ADMISSION_PLUGIN(admission_always_deny);
 ADMISSION_PLUGIN(admission_namespace_provision);

@@ -28,7 +28,10 @@ static const struct {
 	const char *name;
 	int (*read)(struct admission_settings *settings, const char *text, size_t len, struct error *err);
 } readers[] = {
+	{"EventRateLimit", eventrate_read},
+	{"PodNodeSelector", nodeselector_read},
 	{"PodSecurity", read_pod_security},
+	{"PodTolerationRestriction", tolerations_read},
 };
 
 static int read_plugin(struct admission_settings *settings, const struct apiserver_v1_admission_plugin_configuration *plugin, const char *folder, struct error *err) {
@@ -51,13 +54,19 @@ static int read_plugin(struct admission_settings *settings, const struct apiserv
 	return rc < 0 ? rc : readers[i].read(settings, text, len, err);
 }
 
+static struct admission_settings *settings_new(void) {
+	struct admission_settings *settings = xnew(struct admission_settings);
+	settings->node_selectors = MAP_INIT(free);
+	return settings;
+}
+
 int admission_settings_parse(const char *text, size_t len, const char *folder, struct admission_settings **ret, struct error *err) {
 	void *object;
 	int rc = configfile_parse(text, len, &apiserver_v1_admission_configuration_type, versions, &object, err);
 	if (rc < 0)
 		return rc;
 	struct apiserver_v1_admission_configuration *config = object;
-	struct admission_settings *settings = xnew(struct admission_settings);
+	struct admission_settings *settings = settings_new();
 	for (uint32_t i = 0; rc == 0 && i < config->plugins.len; i++) {
 		for (uint32_t n = 0; rc == 0 && n < i; n++)
 			if (str_equal(config->plugins.items[n].name, config->plugins.items[i].name))
@@ -73,24 +82,38 @@ int admission_settings_parse(const char *text, size_t len, const char *folder, s
 	return rc;
 }
 
+/* Frees what it refuses. */
+static int check_needed_settings(const struct apiserver_options *options, struct admission_settings **settings, struct error *err) {
+	if ((*settings)->event_limits || !admission_is_enabled(options, "EventRateLimit"))
+		return 0;
+	admission_settings_free(*settings);
+	*settings = NULL;
+	return error_set(err, EINVAL, "couldn't init admission plugin \"EventRateLimit\": limits: Invalid value: null: must not be empty");
+}
+
 int admission_settings_new(const struct apiserver_options *options, struct admission_settings **ret, struct error *err) {
 	const char *path = options->admission_control_config_file;
 	autofree char *text = NULL, *copy = NULL;
 	size_t len;
 	if (str_empty(path)) {
-		*ret = xnew(struct admission_settings);
-		return 0;
+		*ret = settings_new();
+		return check_needed_settings(options, ret, err);
 	}
 	copy = xstrdup(path);
 	int rc = file_read(AT_FDCWD, path, CONFIGFILE_MAX, &text, &len, err);
 	if (rc == 0)
 		rc = admission_settings_parse(text, len, dirname(copy), ret, err);
-	return rc < 0 ? error_context(err, "admission configuration %s", path) : 0;
+	if (rc < 0)
+		return error_context(err, "admission configuration %s", path);
+	return check_needed_settings(options, ret, err);
 }
 
 void admission_settings_free(struct admission_settings *settings) {
 	if (!settings)
 		return;
 	api_unref(settings->pod_security);
+	api_unref(settings->tolerations);
+	map_done(&settings->node_selectors);
+	eventrate_free(settings->event_limits);
 	free(settings);
 }

@@ -19,9 +19,12 @@ const struct admission_plugin *const admission_plugins[] = {
 	&admission_limit_ranger,
 	&admission_service_account,
 	&admission_always_pull_images,
+	&admission_pod_node_selector,
 	&admission_default_toleration_seconds,
 	&admission_taint_nodes,
 	&admission_priority,
+	&admission_pod_toleration_restriction,
+	&admission_event_rate_limit,
 	&admission_extended_resource_toleration,
 	&admission_default_storage_class,
 	&admission_storage_protection,
@@ -195,7 +198,7 @@ static bool known(const char *name) {
 
 /* Kubernetes has them. What the first look at is behind gates that are shut; the others would be missed. */
 static const char *const idle[] = {"ClusterTrustBundleAttest", "JobValidation", "PodGroupProtection", "PodGroupWorkloadExists"};
-static const char *const missing[] = {"EventRateLimit", "ImagePolicyWebhook", "NodeDeclaredFeatureValidator", "PodNodeSelector", "PodTolerationRestriction"};
+static const char *const missing[] = {"ImagePolicyWebhook", "NodeDeclaredFeatureValidator"};
 
 int admission_check_flags(const struct apiserver_options *options, struct error *err) {
 	const struct {
@@ -213,4 +216,8 @@ int admission_check_flags(const struct apiserver_options *options, struct error 
 				return error_set(err, EINVAL, "[%s] in enable-admission-plugins and disable-admission-plugins overlapped", name);
 		}
 	return 0;
+}
+
+bool admission_is_enabled(const struct apiserver_options *options, const char *name) {
+	return has((const char *const *)options->enable_admission_plugins.items, options->enable_admission_plugins.len, name);
 }

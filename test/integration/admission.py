@@ -4,7 +4,7 @@
 
 usage: test/integration/admission.py BUILD_DIR [TEST...]     prints "N passed, N failed"; exit status 1 where one failed
 """
-import base64, os, subprocess, sys
+import base64, json, os, subprocess, sys
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "lib"))
 from servers import check, run, wait_for
 
@@ -158,15 +158,102 @@ def test_owners(site):
     check("for owners that are hers", s == 403, o)
 
 
+def configured(site, *plugins):
+    path = os.path.join(site.folder, "admission.json")
+    with open(path, "w") as f:
+        json.dump({"apiVersion": "apiserver.config.k8s.io/v1", "kind": "AdmissionConfiguration", "plugins": list(plugins)}, f)
+    return ["--admission-control-config-file", path]
+
+
+def namespace(server, name, **annotations):
+    s, o, _ = server.api.call("POST", "/api/v1/namespaces", {"metadata": {"name": name, "annotations": {"scheduler.alpha.kubernetes.io/" + k.replace("_", "-"): v for k, v in annotations.items()}}})
+    check("namespace " + name, s == 201, o)
+    return "/api/v1/namespaces/%s/pods" % name
+
+
+def test_node_selectors(site):
+    path = os.path.join(site.folder, "selectors.yaml")
+    with open(path, "w") as f:
+        f.write("podNodeSelectorPluginConfig:\n  clusterDefaultNodeSelector: zone=a, tier = back\n  listed: zone=a,tier=back,disk=fast\n")
+    server = site.start_server("--enable-admission-plugins=PodNodeSelector", "--disable-admission-plugins=ServiceAccount", *configured(site, {"name": "PodNodeSelector", "path": "selectors.yaml"}))
+    listed, own, bad = namespace(server, "listed"), namespace(server, "own", node_selector="zone=b"), namespace(server, "bad", node_selector="zone")
+
+    def placed(at, **selector):
+        s, o, _ = server.api.call("POST", at, dict(pod("x", nodeSelector=selector), metadata={"generateName": "x"}))
+        return o["spec"]["nodeSelector"] if s == 201 else (s, o["message"])
+    check("the cluster's default", placed(NS + "pods", disk="slow") == {"zone": "a", "tier": "back", "disk": "slow"}, placed(NS + "pods", disk="slow"))
+    check("the namespace's own", placed(own) == {"zone": "b"}, placed(own))
+    check("what goes against it", placed(own, zone="c")[0] == 403 and placed(own, zone="c")[1].endswith("pod node label selector conflicts with its namespace node label selector"), placed(own, zone="c"))
+    check("what is listed", placed(listed, disk="fast") == {"zone": "a", "tier": "back", "disk": "fast"}, placed(listed, disk="fast"))
+    check("what is not", placed(listed, disk="slow")[0] == 403 and placed(listed, disk="slow")[1].endswith("pod node label selector labels conflict with its namespace whitelist"), placed(listed, disk="slow"))
+    check("what is no selector", placed(bad) == (500, "invalid selector: [zone]"), placed(bad))
+
+
+def test_tolerations(site):
+    config = {"apiVersion": "podtolerationrestriction.admission.k8s.io/v1alpha1", "kind": "Configuration", "default": [{"key": "a", "operator": "Exists"}],
+              "whitelist": [{"key": "a", "operator": "Exists"}, {"key": "b", "operator": "Equal", "value": "1", "effect": "NoExecute", "tolerationSeconds": 60}, {"operator": "Exists", "effect": "NoSchedule"}]}
+    server = site.start_server("--enable-admission-plugins=PodTolerationRestriction", "--disable-admission-plugins=ServiceAccount,DefaultTolerationSeconds", *configured(site, {"name": "PodTolerationRestriction", "configuration": config}))
+    own = namespace(server, "own", defaultTolerations='[{"key":"c","operator":"Equal","value":"1","effect":"NoExecute"}]', tolerationsWhitelist="")
+    none, bad = namespace(server, "none", defaultTolerations=""), namespace(server, "bad", defaultTolerations='[],"nodeName":"n"')
+
+    def tolerated(at, *given, **container):
+        s, o, _ = server.api.call("POST", at, dict(pod("x", tolerations=list(given), container=container), metadata={"generateName": "x"}))
+        return o["spec"].get("tolerations", []) if s == 201 else (s, o["message"])
+    check("the cluster's default", tolerated(NS + "pods") == [{"key": "a", "operator": "Exists"}], tolerated(NS + "pods"))
+    check("takes in what it covers", tolerated(NS + "pods", {"key": "a", "operator": "Exists", "effect": "NoExecute"}) == [{"key": "a", "operator": "Exists"}])
+    b = {"key": "b", "operator": "Equal", "value": "1", "effect": "NoExecute", "tolerationSeconds": 60}
+    check("what is listed", b in tolerated(NS + "pods", b), tolerated(NS + "pods", b))
+    for wrong in dict(b, tolerationSeconds=61), dict(b, value="2"), {"operator": "Exists", "effect": "NoExecute"}, {"key": "b", "operator": "Exists", "effect": "NoExecute"}:
+        got = tolerated(NS + "pods", wrong)
+        check("what is not: %s" % wrong, got == (500, "pod tolerations (possibly merged with namespace default tolerations) conflict with its cluster whitelist"), got)
+    pressed = tolerated(none, resources={"requests": {"memory": "1Mi"}})
+    check("who asks for memory bears that it is short", pressed == [{"key": "node.kubernetes.io/memory-pressure", "operator": "Exists", "effect": "NoSchedule"}], pressed)
+    check("a namespace without", tolerated(none) == [], tolerated(none))
+    check("the namespace's own, where an empty list lets in all", tolerated(own, {"key": "z", "operator": "Exists"}) == [{"key": "z", "operator": "Exists"}, {"key": "c", "operator": "Equal", "value": "1", "effect": "NoExecute"}], tolerated(own, {"key": "z", "operator": "Exists"}))
+    check("what is no list", tolerated(bad)[0] == 500 and "defaultTolerations" in tolerated(bad)[1], tolerated(bad))
+
+
+def test_event_rates(site):
+    users_of(site, "carol", "dora")
+
+    def limits(*rows):
+        return {"name": "EventRateLimit", "configuration": {"apiVersion": "eventratelimit.admission.k8s.io/v1alpha1", "kind": "Configuration", "limits": list(rows)}}
+    hour = {"qps": 1, "burst": 3}
+    server = site.start_server("--authorization-mode=AlwaysAllow", "--enable-admission-plugins=EventRateLimit", *configured(site, limits({"type": "User", "qps": 1, "burst": 100}, {"type": "SourceAndObject", "qps": 1, "burst": 1, "cacheSize": 2})))
+
+    def sent(user, about, query=""):
+        s, o, _ = as_user(server, user, "POST", NS + "events" + query, {"metadata": {"generateName": "e"}, "involvedObject": {"kind": "Pod", "namespace": "default", "name": about}, "source": {"component": "c"}, "reason": "r"})
+        return s, o.get("message"), o.get("reason")
+    # A bucket fills by one a second: of many at once most are refused, however slow the machine.
+    got = [sent("carol", "a") for _ in range(60)]
+    check("one about an object", got[0][0] == 201, got[0])
+    refused = [g for g in got if g[0] != 201]
+    check("no more at once", refused and set(refused) == {(429, "Too many requests: limit reached on type SourceAndObject for key cPoddefaulta", "TooManyRequests")}, refused[:1])
+    check("a dry run counts for nothing", all(sent("carol", "a", "?dryRun=All")[0] == 201 for _ in range(5)))
+    check("others are not held up", [sent("carol", n)[0] for n in "bc"] == [201, 201])
+    check("one whose bucket had to go begins anew", sent("carol", "a")[0] == 201)
+    s, o, _ = server.api.call("POST", "/apis/events.k8s.io/v1/namespaces/default/events", {"metadata": {"name": "n"}, "eventTime": "2026-01-01T00:00:00.000000Z", "reportingController": "c", "reportingInstance": "i", "action": "a", "reason": "r", "type": "Normal", "regarding": {"kind": "Pod", "namespace": "default", "name": "a"}})
+    check("Events of the other group are not its business", s == 201, o)
+    for rows, said in (([], "limits: Invalid value: null: must not be empty"), ([dict(hour, type="Planet")], 'limits[0].type: Unsupported value: "Planet"'), ([dict(hour, type="User", burst=0, cacheSize=-1)], "limits[0].burst: Invalid value: 0: must be positive, limits[0].cacheSize: Invalid value: -1: must not be negative")):
+        refuses(site, said, *configured(site, limits(*rows)))
+    refuses(site, 'couldn\'t init admission plugin "EventRateLimit"', "--enable-admission-plugins=EventRateLimit")
+    refuses(site, "podNodeSelectorPluginConfig[a]: must be a string", *configured(site, {"name": "PodNodeSelector", "configuration": {"podNodeSelectorPluginConfig": {"a": 1}}}))
+    refuses(site, 'unknown field "whitelists"', *configured(site, {"name": "PodTolerationRestriction", "configuration": {"apiVersion": "podtolerationrestriction.admission.k8s.io/v1alpha1", "kind": "Configuration", "whitelists": []}}))
+
+
+def refuses(site, said, *flags):
+    server = site.start_server(*flags, wait=False)
+    check("it does not start", wait_for(lambda: not server.alive(), 60))
+    server.kill()
+    check("told: " + said, said.replace('"', '\\"') in server.text(), server.text()[-600:])
+
+
 def test_flags(site):
     for flags, said in ((["--enable-admission-plugins=NoSuch"], 'enable-admission-plugins plugin "NoSuch" is unknown'), (["--disable-admission-plugins=NoSuch"], 'disable-admission-plugins plugin "NoSuch" is unknown'),
                         (["--enable-admission-plugins=Priority", "--disable-admission-plugins=Priority"], "[Priority] in enable-admission-plugins and disable-admission-plugins overlapped"),
                         (["--enable-admission-plugins=ImagePolicyWebhook"], 'plugin "ImagePolicyWebhook" is not served here')):
-        server = site.start_server(*flags, wait=False)
-        check("it does not start", wait_for(lambda: not server.alive(), 60))
-        server.kill()
-        check("told: " + said, said.replace('"', '\\"') in server.text(), server.text()[-600:])
+        refuses(site, said, *flags)
 
 
 if __name__ == "__main__":
-    run([test_signing_requests, test_claims, test_ingress_class, test_optional, test_owners, test_flags])
+    run([test_signing_requests, test_claims, test_ingress_class, test_optional, test_owners, test_node_selectors, test_tolerations, test_event_rates, test_flags])
