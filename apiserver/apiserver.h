@@ -69,7 +69,7 @@ struct apiserver_options {
 	double audit_webhook_batch_throttle_qps;
 	bool audit_webhook_batch_throttle_enable;
 	int64_t max_requests_inflight, max_mutating_requests_inflight;
-	int64_t request_timeout, min_request_timeout, event_ttl;
+	int64_t request_timeout, min_request_timeout, event_ttl, delete_collection_workers;
 	int64_t default_not_ready_toleration_seconds, default_unreachable_toleration_seconds;
 };
 extern const struct flag apiserver_flags[];

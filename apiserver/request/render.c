@@ -73,6 +73,8 @@ void table_row(const struct resource *resource, const struct negotiated *accept,
 	} else if (include == INCLUDE_OBJECT) {
 		buf_append_str(out, ",\"object\":");
 		buf_append(out, json, len);
+	} else {
+		buf_append_str(out, ",\"object\":null");
 	}
 	buf_append_char(out, '}');
 }
@@ -106,6 +108,19 @@ static int entry_json(const struct render *render, struct entry *entry, bool nee
 	return 0;
 }
 
+void render_table_of_one(const struct render *render, const void *object, const struct buf *json, uint64_t revision, bool with_columns, struct buf *out) {
+	buf_printf(out, "{\"kind\":\"Table\",\"apiVersion\":\"%s\",\"metadata\":{\"resourceVersion\":\"", render_meta_version(&render->accept));
+	buf_append_uint(out, revision);
+	buf_append_str(out, "\"},");
+	if (with_columns)
+		table_columns(render->resource, out);
+	else
+		buf_append_str(out, "\"columnDefinitions\":null");
+	buf_append_str(out, ",\"rows\":[");
+	table_row(render->resource, &render->accept, object, json->data, json->len, render->include, out);
+	buf_append_str(out, "]}");
+}
+
 struct bytes *render_event_object(const struct render *render, struct entry *entry, bool with_columns) {
 	if (render_is_identity(render))
 		return bytes_ref(entry->json);
@@ -120,16 +135,7 @@ struct bytes *render_event_object(const struct render *render, struct entry *ent
 	}
 	autobuf struct buf out = BUF_INIT(BUF_MAX_DEFAULT);
 	if (render->accept.form == FORM_TABLE) {
-		buf_printf(&out, "{\"kind\":\"Table\",\"apiVersion\":\"%s\",\"metadata\":{\"resourceVersion\":\"", render_meta_version(&render->accept));
-		buf_append_uint(&out, entry->resource_version);
-		buf_append_str(&out, "\"},");
-		if (with_columns)
-			table_columns(render->resource, &out);
-		else
-			buf_append_str(&out, "\"columnDefinitions\":null");
-		buf_append_str(&out, ",\"rows\":[");
-		table_row(render->resource, &render->accept, object, json.data, json.len, render->include, &out);
-		buf_append_str(&out, "]}");
+		render_table_of_one(render, object, &json, entry->resource_version, with_columns, &out);
 	} else if (protobuf) {
 		api_encode_protobuf(api_type_of(object), object, &out);
 	} else if (render->accept.form == FORM_PARTIAL) {

@@ -24,6 +24,9 @@ struct bytes *render_item(const struct render *render, struct entry *entry);
 /* The object of a watch event: a Table carries its columns only in the first. */
 struct bytes *render_event_object(const struct render *render, struct entry *entry, bool with_columns);
 
+/* Appends a Table whose one row is the object, `json` its text. */
+void render_table_of_one(const struct render *render, const void *object, const struct buf *json, uint64_t revision, bool with_columns, struct buf *out);
+
 /* A whole object, JSON: itself, a Table of one row, or PartialObjectMetadata. r may be NULL. */
 void render_object(const struct resource *resource, const struct negotiated *accept, const struct api_type *type, const void *object, struct request *r, struct buf *out);
 /* Appends "columnDefinitions":[...]. */

@@ -294,10 +294,10 @@ int rest_delete(struct request *r, struct error *err) {
 /* ---- collections ---- */
 
 /*
- * The objects of a collection are deleted in order, a few at a time. All of it runs on the store's thread, where writes are called back anyway, so that
- * those under way share the request without locks.
+ * The objects of a collection are deleted in order, as many at a time as --delete-collection-workers allows: etcd promises no order among several, so that
+ * who watches sees the collection's order only where it is one. All of it runs on the store's thread, where writes are called back anyway, so that those
+ * under way share the request without locks.
  */
-#define BATCH_WINDOW 16
 
 struct delete_batch {
 	struct request *r;
@@ -352,7 +352,7 @@ static void batch_pump(struct delete_batch *batch) {
 	if (batch->pumping)
 		return; /* a write that ended at once: the loop below goes on */
 	batch->pumping = true;
-	while (batch_has_more(batch) && batch->flying < BATCH_WINDOW) {
+	while (batch_has_more(batch) && batch->flying < (size_t)batch->r->server->options->delete_collection_workers) {
 		struct entry *entry = batch->entries[batch->next++];
 		struct write *w = delete_new(batch->r, batch->options);
 		w->ns = entry->ns;

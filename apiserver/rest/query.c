@@ -266,6 +266,7 @@ static int parse_all(struct request *r, struct list_query *query, struct error *
 	if (timeout) {
 		if (!str_to_int64(timeout, INT64_MIN, INT64_MAX, &seconds))
 			return error_bad_number(err, timeout);
+		query->over = seconds < 0;
 		if (seconds > 0)
 			query->timeout_ns = min_of(seconds, (int64_t)INT32_MAX) * NSEC_PER_SEC;
 	}
@@ -387,7 +388,17 @@ static void on_fresh(int errnum, void *arg) {
 	if (future || (errnum == -ETIMEDOUT && query->rv)) {
 		rc = error_status(&err, 504, "Timeout", "Timeout: Too large resource version: %llu, current: %llu", (unsigned long long)query->rv, (unsigned long long)store_revision(r->server->store));
 		error_cause(&err, "ResourceVersionTooLarge", NULL, "Too large resource version");
-		err.retry_after_seconds = list_query_is_exact(query) ? 0 : 1;
+		err.retry_after_seconds = 1;
+		/* A watch that is to begin with a list has begun: it is told so there. */
+		if (query->send_initial_events) {
+			query->refusal = &err;
+			autoerror struct error failed = {0};
+			rc = waiting->fn(r, query, &failed);
+			if (rc < 0)
+				request_fail(r, &failed);
+			list_query_free(query);
+			return;
+		}
 	} else if (errnum < 0) {
 		rc = error_status(&err, 504, "Timeout", "Timeout: request did not complete within the allotted timeout");
 	} else {

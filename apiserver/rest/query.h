@@ -23,6 +23,8 @@ struct list_query {
 	/* watch */
 	bool send_initial_events, allow_bookmarks, initial_given;
 	int64_t timeout_ns;
+	bool over;               /* its time is less than none */
+	const struct error *refusal; /* a watch begins only to tell this; NULL: it follows */
 	void *arg;               /* the caller's */
 };
 int list_query_parse(struct request *r, struct list_query **ret, struct error *err);

@@ -123,7 +123,7 @@ static void respond_as(struct request *r, const struct autoscaling_v1_scale *sca
 		cell_int(&cells, scale->spec.replicas);
 		cell_int(&cells, scale->status.replicas);
 		cell_age(&cells, &scale->metadata.creation_timestamp);
-		buf_append_str(&out, include == INCLUDE_NONE ? "]" : "],\"object\":");
+		buf_append_str(&out, include == INCLUDE_NONE ? "],\"object\":null" : "],\"object\":");
 		if (include == INCLUDE_METADATA)
 			partial_metadata(&r->accept, json.data, json.len, &out);
 		else if (include == INCLUDE_OBJECT)

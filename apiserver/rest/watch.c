@@ -27,6 +27,8 @@
 #define MAX_BUFFERED (32u << 20)
 #define INITIAL_BATCH (512u << 10)
 #define BOOKMARK_INTERVAL_NS (55 * NSEC_PER_SEC)
+/* Before a watch's time is over comes a last bookmark: who follows starts the next watch from as late as can be. */
+#define FAREWELL_NS (2 * NSEC_PER_SEC)
 /*
  * "Coracle-Watch-Lull: 1000": the client is in no hurry, and would have what happens within so many milliseconds in one piece. A client that follows a thousand
  * leases by itself pays more for each piece than for what stands in it.
@@ -50,7 +52,7 @@ struct watcher {
 	struct list_query *query;
 	struct http_stream *stream;   /* or, over a WebSocket: */
 	struct watch_socket *socket;
-	struct timer *deadline, *bookmarks;
+	struct timer *deadline, *bookmarks, *farewell;
 	struct metric_series *open, *events_sent, *event_sizes, *initial_took;
 	int64_t began; /* monotonic */
 	int64_t lull_ns; /* 0: each event is sent as it comes */
@@ -320,25 +322,29 @@ static void send_bookmark(struct watcher *w, uint64_t revision, bool initial_end
 	const struct resource *resource = w->render.resource;
 	const char *version = render_meta_version(&w->render.accept);
 	autobuf struct buf out = BUF_INIT(64 << 10);
-	if (w->render.accept.form == FORM_TABLE) {
-		buf_printf(&out, "{\"kind\":\"Table\",\"apiVersion\":\"%s\",\"metadata\":{\"resourceVersion\":\"", version);
-		buf_append_uint(&out, revision);
-		buf_append_str(&out, "\"},\"columnDefinitions\":null,\"rows\":[");
-		if (initial_end)
-			buf_printf(&out, "{\"cells\":[],\"object\":{\"kind\":\"PartialObjectMetadata\",\"apiVersion\":\"%s\",\"metadata\":{\"creationTimestamp\":null,\"annotations\":{\"k8s.io/initial-events-end\":\"true\"}}}}", version);
-		buf_append_str(&out, "]}");
-	} else {
-		if (w->render.accept.form == FORM_PARTIAL)
-			buf_printf(&out, "{\"kind\":\"PartialObjectMetadata\",\"apiVersion\":\"%s\",\"metadata\":{\"resourceVersion\":\"", version);
-		else
-			buf_printf(&out, "{\"kind\":\"%s\",\"apiVersion\":\"%s%s%s\",\"metadata\":{\"resourceVersion\":\"", resource->api->kind, resource_group(resource), *resource_group(resource) ? "/" : "", resource->api->version);
-		buf_append_uint(&out, revision);
-		buf_append_str(&out, "\"");
-		if (initial_end)
-			buf_append_str(&out, ",\"annotations\":{\"k8s.io/initial-events-end\":\"true\"}");
-		buf_append_str(&out, "}}");
-	}
+	if (w->render.accept.form == FORM_PARTIAL)
+		buf_printf(&out, "{\"kind\":\"PartialObjectMetadata\",\"apiVersion\":\"%s\",\"metadata\":{\"resourceVersion\":\"", version);
+	else
+		buf_printf(&out, "{\"kind\":\"%s\",\"apiVersion\":\"%s%s%s\",\"metadata\":{\"resourceVersion\":\"", resource->api->kind, resource_group(resource), *resource_group(resource) ? "/" : "", resource->api->version);
+	buf_append_uint(&out, revision);
+	buf_append_str(&out, "\"");
+	if (initial_end)
+		buf_append_str(&out, ",\"annotations\":{\"k8s.io/initial-events-end\":\"true\"}");
+	buf_append_str(&out, "}}");
 	w->sent_revision = revision;
+	if (w->render.accept.form == FORM_TABLE) {
+		/* The row of an object of which only this is known. */
+		void *object;
+		if (api_decode_json(resource->type, out.data, out.len, NULL, &object, NULL) < 0)
+			return;
+		autobuf struct buf table = BUF_INIT(1 << 20);
+		render_table_of_one(&w->render, object, &out, revision, !w->columns_sent, &table);
+		w->columns_sent = true;
+		api_unref(object);
+		autobytes struct bytes *row = frame(&w->render, "BOOKMARK", table.data, table.len);
+		out_send(w, row);
+		return;
+	}
 	autobytes struct bytes *framed = NULL;
 	if (render_is_protobuf(&w->render.accept)) {
 		void *object;
@@ -556,6 +562,8 @@ static void on_close(void *arg) {
 		timer_cancel(lull, watcher_unref);
 	timer_cancel(w->deadline, watcher_unref);
 	timer_cancel(w->bookmarks, watcher_unref);
+	if (w->farewell)
+		timer_cancel(w->farewell, watcher_unref);
 	watcher_unref(w);
 }
 
@@ -574,6 +582,16 @@ static void on_bookmark_timer(void *arg) {
 		uint64_t revision = max_of(store_watch_revision(w->watch), w->after);
 		if (revision > w->sent_revision)
 			send_bookmark(w, revision, false);
+	}
+	pthread_mutex_unlock(&w->lock);
+}
+
+static void on_farewell_timer(void *arg) {
+	struct watcher *w = arg;
+	pthread_mutex_lock(&w->lock);
+	if (!w->closed && w->live && w->watch && !w->converting) {
+		uint64_t revision = max_of(store_watch_revision(w->watch), w->after);
+		send_bookmark(w, max_of(revision, w->sent_revision), false);
 	}
 	pthread_mutex_unlock(&w->lock);
 }
@@ -633,10 +651,13 @@ static void start_from(struct request *r, struct list_query *query, struct snaps
 	request_add_warnings(r);
 	request_finished(r, websocket_requested(r->http) ? 101 : 200);
 	/* The timers hold it from now on, so that on_close finds them whenever it comes. */
-	w->refs += query->allow_bookmarks ? 2 : 1;
+	bool farewell = query->allow_bookmarks && timeout > FAREWELL_NS;
+	w->refs += 1u + query->allow_bookmarks + farewell;
 	w->deadline = timer_start(timers, timeout, false, on_deadline, w);
 	if (query->allow_bookmarks)
 		w->bookmarks = timer_start(timers, BOOKMARK_INTERVAL_NS, true, on_bookmark_timer, w);
+	if (farewell)
+		w->farewell = timer_start(timers, timeout - FAREWELL_NS, false, on_farewell_timer, w);
 	if (websocket_requested(r->http)) {
 		/* A message needs no length before it. */
 		struct watch_socket *socket = watch_socket_start(r->http, timers_loop(timers), !render_is_protobuf(&w->render.accept), sizeof(uint32_t), MAX_BUFFERED, on_close, w);
@@ -650,11 +671,19 @@ static void start_from(struct request *r, struct list_query *query, struct snaps
 		if (initial)
 			http_stream_on_drain(w->stream, on_drain, w);
 	}
-	if (initial) {
+	if (query->refusal) {
+		pthread_mutex_lock(&w->lock);
+		if (!w->closed)
+			send_error(w, query->refusal);
+		query->refusal = NULL;
+		pthread_mutex_unlock(&w->lock);
+	} else if (initial && !(query->over && query->initial_given)) {
 		pump_initial(w);
-	} else {
+	} else if (!query->over) {
 		go_live(w, revision);
 	}
+	if (query->over)
+		on_deadline(w);
 	watcher_unref(w);
 }
 
@@ -709,7 +738,13 @@ static int start(struct request *r, struct list_query *given, struct error *err)
 	struct list_query *query = xmemdup(given, sizeof(*given));
 	*given = (struct list_query){0};
 	/* No revision asked for, or "0": what is there comes first, as synthetic events. */
-	bool initial = query->send_initial_events || (!query->initial_given && query->rv == 0);
+	bool initial = !query->refusal && (query->send_initial_events || (!query->initial_given && query->rv == 0));
+	autoerror struct error late = {0};
+	if (initial && query->over && !query->rv_given && !query->initial_given) {
+		error_status(&late, 500, "InternalError", "context deadline exceeded");
+		query->refusal = &late;
+		initial = false;
+	}
 	struct snapshot *snapshot = initial ? collection_snapshot(r->resource->collection) : NULL;
 	if (!start_when_converted(r, query, snapshot))
 		start_from(r, query, snapshot);

@@ -958,6 +958,32 @@ def test_watch_from_nowhere(site):
                         ("&sendInitialEvents=false&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true", [])):
         events = [json.loads(line) for line in raw(api, maps + query)[1].decode().split("\n") if line]
         check("a watch%s" % query, [e["type"] for e in events] == want and (want[-1:] != ["BOOKMARK"] or events[-1]["object"]["metadata"]["annotations"] == {"k8s.io/initial-events-end": "true"}), events)
+    # Its time may be over before it begins, or what it is to begin with may lie ahead: told in the stream, where it has begun.
+    rv = api.call("GET", NS + "configmaps")[1]["metadata"]["resourceVersion"]
+    over = NS + "configmaps?watch=1&timeoutSeconds=-1&fieldSelector=metadata.name%3Dw"
+    for query, want in (("", ["ERROR"]), ("&resourceVersion=0", ["ADDED"]), ("&resourceVersion=" + rv, []), ("&sendInitialEvents=true&resourceVersionMatch=NotOlderThan", [])):
+        events = [json.loads(line) for line in raw(api, over + query)[1].decode().split("\n") if line]
+        check("a watch whose time is over%s" % query, [e["type"] for e in events] == want and (want != ["ERROR"] or events[0]["object"]["code"] == 500), events)
+    r, body = raw(api, maps + "&sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true&resourceVersion=999999999")
+    e = json.loads(body)
+    check("a streaming list of the future", r.status == 200 and e["type"] == "ERROR" and e["object"]["code"] == 504 and e["object"]["details"]["retryAfterSeconds"] == 1, (r.status, e))
+    # The last bookmark comes before the end, though nothing happened since.
+    events = [json.loads(line) for line in raw(api, NS + "configmaps?watch=1&timeoutSeconds=3&allowWatchBookmarks=true&fieldSelector=metadata.name%3Dw&resourceVersion=" + rv)[1].decode().split("\n") if line]
+    check("a bookmark before the end", [e["type"] for e in events] == ["BOOKMARK"] and int(events[0]["object"]["metadata"]["resourceVersion"]) >= int(rv), events)
+    table = {"Accept": "application/json;as=Table;v=v1;g=meta.k8s.io"}
+    events = [json.loads(line) for line in raw(api, maps + "&sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true", **table)[1].decode().split("\n") if line]
+    rows = [e["object"]["rows"] for e in events]
+    check("a bookmark as a table", [e["type"] for e in events] == ["ADDED", "BOOKMARK"] and rows[1][0]["cells"] == ["", 0, "<unknown>"] and rows[1][0]["object"]["metadata"]["annotations"] == {"k8s.io/initial-events-end": "true"}
+          and rows[1][0]["object"]["metadata"]["resourceVersion"] == events[1]["object"]["metadata"]["resourceVersion"] and events[1]["object"]["columnDefinitions"] is None, events)
+    s, o, _ = api.call("GET", NS + "configmaps?includeObject=None", headers=table)
+    check("rows without their objects", s == 200 and all(r["object"] is None for r in o["rows"]), o)
+    # With one worker, which is the default, a collection goes in its order.
+    for i in range(30):
+        api.call("POST", NS + "configmaps", {"metadata": {"name": "order%02d" % (29 - i), "labels": {"order": "x"}}})
+    rv = api.call("GET", NS + "configmaps")[1]["metadata"]["resourceVersion"]
+    api.call("DELETE", NS + "configmaps?labelSelector=order")
+    gone = [json.loads(line)["object"]["metadata"]["name"] for line in raw(api, NS + "configmaps?watch=1&timeoutSeconds=1&labelSelector=order&resourceVersion=" + rv)[1].decode().split("\n") if line]
+    check("a collection goes in order", gone == ["order%02d" % i for i in range(30)], gone)
     for query, count in (("&continue=x", 1), ("&resourceVersion=5&resourceVersionMatch=Exact", 2)):
         s, o, _ = api.call("GET", maps + query)
         check("no watch%s" % query, s == 422 and [c[0] for c in causes(o)] == ["resourceVersionMatch"] * count, o)
