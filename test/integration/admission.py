@@ -251,6 +251,7 @@ def refuses(site, said, *flags):
 def test_flags(site):
     for flags, said in ((["--enable-admission-plugins=NoSuch"], 'enable-admission-plugins plugin "NoSuch" is unknown'), (["--disable-admission-plugins=NoSuch"], 'disable-admission-plugins plugin "NoSuch" is unknown'),
                         (["--enable-admission-plugins=Priority", "--disable-admission-plugins=Priority"], "[Priority] in enable-admission-plugins and disable-admission-plugins overlapped"),
+                        (["--admission-control=Priority"], "name plugins by --enable-admission-plugins and --disable-admission-plugins"),
                         (["--enable-admission-plugins=ImagePolicyWebhook"], 'plugin "ImagePolicyWebhook" is not served here')):
         refuses(site, said, *flags)
 
