@@ -176,11 +176,12 @@ int write_validate(struct write *w, struct error *err) {
 		validate_object_meta(meta, w->strategy, resource->api->namespaced, "metadata", &causes);
 	else
 		validate_object_meta_update(meta, api_metadata(w->old), w->strategy, "metadata", &causes);
-	if (!w->created && !resource->custom && str_empty(w->subresource))
-		repeat_causes(api_type_of(w->object), 0, &causes);
+	size_t of_meta = causes.cause_count;
 	if (w->operation != WRITE_DELETE && !w->skip_validation) {
 		bool status = str_equal(w->subresource, "status");
 		validate_object(w->object, w->created ? NULL : w->old, w->subresource, &causes);
+		if (!w->created && !resource->custom && str_empty(w->subresource))
+			repeat_causes(api_type_of(w->object), 0, of_meta, &causes);
 		if (resource->custom)
 			custom_validate(w->r, resource, w->object, w->created ? NULL : w->old, &causes);
 		if (status && w->strategy->validate_status)

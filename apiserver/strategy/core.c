@@ -107,6 +107,22 @@ static const struct strategy secrets = {
 	.prepare_update = secret_prepare_update,
 };
 
+/* Of its secrets an account keeps the names alone. */
+static void keep_secret_names(void *object) {
+	struct core_v1_service_account *account = object;
+	for (uint32_t i = 0; i < account->secrets.len; i++)
+		account->secrets.items[i] = (struct core_v1_object_reference){.name = account->secrets.items[i].name};
+}
+
+static void account_prepare_create(struct request *r, void *object) {
+	keep_secret_names(object);
+}
+
+static void account_prepare_update(struct request *r, void *object, const void *old) {
+	keep_secret_names(object);
+}
+
+static const struct strategy service_accounts = {.group = "", .plural = "serviceaccounts", .prepare_create = account_prepare_create, .prepare_update = account_prepare_update};
 static const struct strategy config_maps = {.group = "", .plural = "configmaps"};
 
 /* ---- Node: what a plain update may not change is kept ---- */
@@ -211,5 +227,5 @@ static bool template_changed(const void *object, const void *old) {
 static const struct strategy pod_templates = {.group = "", .plural = "podtemplates", .free_prefix = true, .generation = true, .generation_changed = template_changed};
 
 const struct strategy *const strategies_core[] = {
-	&namespaces, &secrets, &config_maps, &nodes, &claims, &volumes, &events, &events_k8s, &limit_ranges, &resource_quotas, &endpoints, &pod_templates, NULL,
+	&namespaces, &secrets, &config_maps, &service_accounts, &nodes, &claims, &volumes, &events, &events_k8s, &limit_ranges, &resource_quotas, &endpoints, &pod_templates, NULL,
 };

@@ -155,10 +155,16 @@ static void slice_prepare_create(struct request *r, void *object) {
 		slice->endpoints.items[i].deprecated_topology = (struct api_string_map){0};
 }
 
+/* An older version's clients had it there; what they wrote stays as long as the endpoints do. */
+static void slice_prepare_update(struct request *r, void *object, const void *old) {
+	if (!api_field_equal(object, old, "endpoints"))
+		slice_prepare_create(r, object);
+}
+
 static bool slice_changed(const void *object, const void *old) {
 	return !api_field_equal(object, old, "endpoints") || !api_field_equal(object, old, "ports") || !api_map_equal(&api_metadata(object)->labels, &api_metadata(old)->labels);
 }
-static const struct strategy endpoint_slices = {.group = "discovery.k8s.io", .plural = "endpointslices", .generation = true, .generation_changed = slice_changed, .prepare_create = slice_prepare_create};
+static const struct strategy endpoint_slices = {.group = "discovery.k8s.io", .plural = "endpointslices", .generation = true, .generation_changed = slice_changed, .prepare_create = slice_prepare_create, .prepare_update = slice_prepare_update};
 static const struct strategy flow_schemas = {.group = "flowcontrol.apiserver.k8s.io", .plural = "flowschemas", .generation = true, .status_keeps = STATUS_KEEPS_METADATA};
 static const struct strategy priority_levels = {.group = "flowcontrol.apiserver.k8s.io", .plural = "prioritylevelconfigurations", .generation = true, .status_keeps = STATUS_KEEPS_METADATA};
 static const struct strategy device_classes = {.group = "resource.k8s.io", .plural = "deviceclasses", .free_prefix = true, .prefix_unchecked = true, .generation = true};

@@ -271,7 +271,9 @@ static void check_template_update(const struct batch_v1_job *job, const struct b
 		take_resources(&was->spec.containers, &now->spec.containers);
 		take_resources(&was->spec.init_containers, &now->spec.init_containers);
 	}
-	if (!api_equal(&core_v1_pod_template_spec_type, now, was))
+	if (mutable && !api_equal(&core_v1_pod_spec_type, &now->spec, &was->spec))
+		invalid_struct(err, &PATH(AT("template"), "spec"), &core_v1_pod_spec_type, &now->spec, IMMUTABLE_TEXT);
+	else if (!mutable && !api_equal(&core_v1_pod_template_spec_type, now, was))
 		invalid_struct(err, AT("template"), &core_v1_pod_template_spec_type, now, IMMUTABLE_TEXT);
 }
 

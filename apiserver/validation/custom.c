@@ -631,7 +631,7 @@ CHECK(apiregistration_v1_api_service_spec, spec) {
 	const struct apiregistration_v1_api_service *whole = c->object;
 	const char *group = str_or(spec->group, ""), *version = str_or(spec->version, "");
 	autofree char *name = xprintf("%s.%s", version, group);
-	if (!str_equal(whole->metadata.name, name))
+	if (!str_empty(whole->metadata.name) && !str_equal(whole->metadata.name, name))
 		invalid(err, &PATH(&PATH(NULL, "metadata"), "name"), whole->metadata.name, "must be `spec.version+\".\"+spec.group`: \"%s\"", name);
 	if (!*group && strcmp(version, "v1") != 0)
 		required(err, AT("group"), "only v1 may have an empty group and it better be legacy kube");

@@ -300,16 +300,20 @@ void drop_judgement(const struct path *path, struct error *err) {
 	error_drop_causes(err, text.data, true);
 }
 
+void move_causes(const struct path *from, const struct path *to, struct error *err) {
+	autobuf struct buf here = BUF_INIT(MAX_TEXT), there = BUF_INIT(MAX_TEXT);
+	path_write(from, &here);
+	path_write(to, &there);
+	error_move_causes(err, here.data, there.data);
+}
+
 static void check_member(const struct union_member *m, bool surplus, const char *what, const struct path *at, struct error *err) {
 	if (surplus) {
 		/* What is forbidden is not judged as well. */
 		drop_judgement(AT(m->field), err);
 		forbidden(err, AT(m->surplus ? m->surplus : m->field), "may not specify more than 1 %s", what);
 	} else if (m->inside) {
-		autobuf struct buf from = BUF_INIT(MAX_TEXT), to = BUF_INIT(MAX_TEXT);
-		path_write(AT(m->field), &from);
-		path_write(AT(m->inside), &to);
-		error_move_causes(err, from.data, to.data);
+		move_causes(AT(m->field), AT(m->inside), err);
 	}
 }
 

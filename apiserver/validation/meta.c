@@ -141,6 +141,15 @@ void validate_object_meta(const struct meta_v1_object_meta *meta, const struct s
 	check_common(meta, &root, strategy->any_finalizer, err);
 }
 
+void check_template_meta(const struct meta_v1_object_meta *meta, const struct path *at, struct error *err) {
+	static const char *const kept[] = {"labels", "annotations", NULL};
+	check_annotations(&meta->annotations, AT("annotations"), err);
+	check_labels(&meta->labels, AT("labels"), err);
+	forbid_fields(&meta_v1_object_meta_type, meta, kept, true, "cannot be set", at, err);
+	/* Kubernetes tells this one by another name. */
+	move_causes(AT("uid"), AT("uID"), err);
+}
+
 static bool same_time(const struct api_time *a, const struct api_time *b) {
 	return a->set == b->set && (!a->set || (a->t.sec == b->t.sec && a->t.nsec == b->t.nsec));
 }

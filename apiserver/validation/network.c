@@ -202,7 +202,7 @@ CHECK(networking_v1_ingress_class_parameters_reference, ref) {
 /* ---- IPAddress and ServiceCIDR ---- */
 
 CHECK(networking_v1_ip_address, address) {
-	if (!old)
+	if (!old && !str_empty(address->metadata.name))
 		check_format(format_ip_canonical, address->metadata.name, &PATH(AT("metadata"), "name"), err);
 }
 

@@ -13,6 +13,7 @@
 #include "api/batch_v1.h"
 #include "api/certificates_v1.h"
 #include "api/discovery_v1.h"
+#include "api/flowcontrol_v1.h"
 #include "api/networking_v1.h"
 #include "api/node_v1.h"
 #include "api/policy_v1.h"
@@ -31,7 +32,7 @@ static const struct row {
 	{&core_v1_container_type, "name image terminationMessagePolicy ports env envFrom volumeMounts volumeDevices imagePullPolicy resources resizePolicy securityContext lifecycle livenessProbe "
 				  "readinessProbe startupProbe restartPolicy"},
 	{&core_v1_topology_spread_constraint_type, "maxSkew topologyKey whenUnsatisfiable . minDomains nodeAffinityPolicy nodeTaintsPolicy matchLabelKeys labelSelector"},
-	{&core_v1_pod_template_spec_type, ". labels annotations metadata spec"},
+	{&core_v1_pod_template_spec_type, ". metadata labels annotations spec"},
 	{&core_v1_probe_type, "exec httpGet tcpSocket grpc . initialDelaySeconds timeoutSeconds periodSeconds successThreshold failureThreshold terminationGracePeriodSeconds"},
 	{&core_v1_volume_mount_type, "name mountPath subPath subPathExpr mountPropagation recursiveReadOnly"},
 	{&core_v1_container_port_type, "name containerPort hostPort protocol"},
@@ -65,11 +66,50 @@ static const struct row {
 	{&admissionregistration_v1_match_condition_type, "expression name"},
 	{&admissionregistration_v1_validation_type, "expression messageExpression message reason"},
 	{&policy_v1_pod_disruption_budget_spec_type, ". minAvailable maxUnavailable selector unhealthyPodEvictionPolicy"},
-	{&discovery_v1_endpoint_type, "addresses conditions hostname nodeName zone hints deprecatedTopology"},
+	{&discovery_v1_endpoint_type, "addresses nodeName deprecatedTopology hostname hints"},
+	{&discovery_v1_endpoint_slice_type, "addressType ports endpoints"},
+	{&discovery_v1_endpoint_port_type, "name protocol appProtocol"},
 	{&resource_v1_device_sub_request_type, "name deviceClassName selectors"},
 	{&resource_v1_device_request_type, "name . exactly firstAvailable"},
-	{&resource_v1_resource_slice_spec_type, "pool"},
-	{&admissionregistration_v1_named_rule_with_operations_type, "operations apiGroups apiVersions resources scope"},
+	{&resource_v1_resource_slice_spec_type, "driver pool - - - nodeName nodeSelector allNodes perDeviceNodeSelection . devices sharedCounters"},
+	{&resource_v1_device_type, "name attributes capacity taints consumesCounters nodeName nodeSelector allNodes . bindingConditions bindingFailureConditions"},
+	{&resource_v1_device_claim_configuration_type, "requests opaque"},
+	{&resource_v1_resource_claim_status_type, "reservedFor allocation devices"},
+	{&resource_v1_device_request_allocation_result_type, "request driver pool device"},
+	{&resource_v1_allocated_device_status_type, "driver pool device conditions"},
+	{&core_v1_weighted_pod_affinity_term_type, "weight podAffinityTerm"},
+	{&core_v1_pod_affinity_term_type, "labelSelector namespaceSelector namespace matchLabelKeys mismatchLabelKeys topologyKey"},
+	{&core_v1_quobyte_volume_source_type, "registry tenant volume"},
+	{&core_v1_config_map_volume_source_type, "name defaultMode items"},
+	{&core_v1_secret_volume_source_type, "secretName defaultMode items"},
+	{&core_v1_config_map_projection_type, "name items"},
+	{&core_v1_secret_projection_type, "name items"},
+	{&core_v1_config_map_key_selector_type, "name key"},
+	{&core_v1_secret_key_selector_type, "name key"},
+	{&core_v1_toleration_type, "key operator effect"},
+	{&core_v1_node_type, "metadata status spec"},
+	{&core_v1_topology_selector_label_requirement_type, "values key"},
+	{&flowcontrol_v1_flow_schema_spec_type, "matchingPrecedence distinguisherMethod priorityLevelConfiguration rules"},
+	{&flowcontrol_v1_policy_rules_with_subjects_type, "subjects . resourceRules nonResourceRules"},
+	{&storage_v1_storage_class_type, "provisioner parameters reclaimPolicy volumeBindingMode allowedTopologies"},
+	{&networking_v1_network_policy_port_type, "protocol port endPort"},
+	{&networking_v1_http_ingress_path_type, "pathType path backend"},
+	{&networking_v1_ingress_rule_type, "host http"},
+	{&networking_v1_ingress_tls_type, "hosts secretName"},
+	{&core_v1_typed_local_object_reference_type, "apiGroup kind name"},
+	{&autoscaling_v2_object_metric_source_type, "describedObject metric target"},
+	{&admissionregistration_v1_param_ref_type, "name selector"},
+	{&core_v1_service_spec_type, "ports clusterIP clusterIPs selector sessionAffinity sessionAffinityConfig externalIPs type"},
+	{&core_v1_typed_object_reference_type, "name kind apiGroup"},
+	{&core_v1_pod_resource_claim_type, "name . resourceClaimName resourceClaimTemplateName"},
+	{&core_v1_iscsi_volume_source_type, "targetPortal iqn lun"},
+	{&core_v1_iscsi_persistent_volume_source_type, "targetPortal iqn lun"},
+	{&autoscaling_v2_hpa_scaling_rules_type, "stabilizationWindowSeconds selectPolicy policies"},
+	{&resource_v1_resource_claim_template_spec_type, "metadata spec"},
+	{&flowcontrol_v1_priority_level_configuration_spec_type, "type exempt limited"},
+	{&flowcontrol_v1_limited_priority_level_configuration_type, "nominalConcurrencyShares limitResponse lendablePercent borrowingLimitPercent"},
+	{&apiextensions_v1_custom_resource_definition_type, "metadata spec status"},
+	{&admissionregistration_v1_named_rule_with_operations_type, "resourceNames operations apiGroups apiVersions resources scope"},
 	{&admissionregistration_v1_rule_with_operations_type, "operations apiGroups apiVersions resources scope"},
 };
 
@@ -90,7 +130,7 @@ static const char *fields_of(const struct api_type *type, bool of_update) {
 	return NULL;
 }
 
-enum { UNNAMED = 1000 };
+enum { UNNAMED = 1000, LATE };
 
 /* What the kind around a template asks of its pods is judged behind all that pods must be. */
 static bool is_of_workload(const struct error_cause *cause, const char *step, size_t len) {
@@ -99,7 +139,65 @@ static bool is_of_workload(const struct error_cause *cause, const char *step, si
 	return len == strlen("activeDeadlineSeconds") && memcmp(step, "activeDeadlineSeconds", len) == 0 && strstr(cause->message, " is not Supported");
 }
 
+static bool is_step(const char *step, size_t len, const char *name) {
+	return strlen(name) == len && memcmp(step, name, len) == 0;
+}
+
+/* Whether it is about the field itself, not about what is in it. */
+static bool is_about(const struct error_cause *cause, const char *step, size_t len) {
+	size_t whole = strlen(cause->field);
+	return whole >= len && memcmp(cause->field + whole - len, step, len) == 0;
+}
+
+static bool is_reason(const struct error_cause *cause, const char *reason) {
+	return strcmp(cause->reason, reason) == 0;
+}
+
+/* What is looked at once all else of its holder was. */
+static bool is_late(const struct api_type *type, const struct error_cause *cause, const char *step, size_t len) {
+	bool twice = is_reason(cause, "FieldValueDuplicate"), barred = is_reason(cause, "FieldValueForbidden");
+	if (type == &core_v1_container_type) /* hosts' ports are held against those of all containers; a plain init container may have no hooks */
+		return *step == '[' ? (twice && strstr(cause->field, ".hostPort")) || (is_reason(cause, "FieldValueNotFound") && strstr(cause->field, ".fileKeyRef.")) : barred && (is_step(step, len, "lifecycle") || str_ends_with(cause->field, "Probe"));
+	if (type == &core_v1_service_spec_type)
+		return is_step(step, len, "trafficDistribution");
+	if ((type == &resource_v1_device_type || type == &resource_v1_device_request_type) && *step == '.')
+		return twice;
+	if (type == &flowcontrol_v1_subject_type || type == &resource_v1_resource_claim_status_type)
+		return barred && is_about(cause, step, len);
+	if (type == &storage_v1_volume_attachment_spec_type)
+		return str_ends_with(cause->field, ".persistentVolumeName") && is_reason(cause, "FieldValueInvalid");
+	if (type == &admissionregistration_v1_mutation_type)
+		return is_reason(cause, "FieldValueInvalid") && is_about(cause, step, len) && !is_step(step, len, "patchType");
+	if (type == &admissionregistration_v1_validating_webhook_type || type == &admissionregistration_v1_mutating_webhook_type)
+		return twice && is_step(step, len, "name");
+	return false;
+}
+
+/* What is told before all else. */
+static bool is_early(const struct api_type *type, const struct error_cause *cause, const char *step, size_t len) {
+	if (type == &core_v1_persistent_volume_claim_spec_type)
+		return is_step(step, len, "accessModes") && is_reason(cause, "FieldValueRequired");
+	if (type == &core_v1_persistent_volume_spec_type)
+		return is_step(step, len, "csi") && is_reason(cause, "FieldValueRequired") && is_about(cause, step, len);
+	if (type == &networking_v1_network_policy_port_type)
+		return is_step(step, len, "endPort") && strstr(cause->message, "may not be specified");
+	return false;
+}
+
 static long rank_of(const struct api_type *type, const struct error_cause *cause, bool of_update, const char *step, size_t len) {
+	if (is_late(type, cause, step, len))
+		return LATE + str_ends_with(cause->field, "Probe");
+	/* Ports as their service's type has them. */
+	bool twice = is_reason(cause, "FieldValueDuplicate") && str_ends_with(cause->field, "]");
+	if (type == &core_v1_service_spec_type && is_step(step, len, "ports") && (twice || (is_reason(cause, "FieldValueForbidden") && strstr(cause->field, "odePort"))))
+		return UNNAMED - 1;
+	/* Where a slice's devices are from may not change, which is looked at before where they can be reached. */
+	if (type == &resource_v1_resource_slice_spec_type && strstr(cause->message, IMMUTABLE_TEXT))
+		return is_step(step, len, "pool") ? 2 : is_step(step, len, "driver") ? 3 : 4;
+	if (type == &core_v1_typed_local_object_reference_type && strstr(cause->field, ".dataSource."))
+		type = &core_v1_typed_object_reference_type;
+	if (is_early(type, cause, step, len))
+		return -1;
 	/* The name of a volume is judged behind all else of it. */
 	if (type == &core_v1_volume_type)
 		return len == 4 && memcmp(step, "name", 4) == 0;
@@ -161,11 +259,28 @@ static const struct api_type *type_beneath(const struct api_type *type, const st
 	return f && f->kind == API_STRUCT ? f->type : NULL;
 }
 
+/* Of what stands in a list, or of the list itself, which comes first unless what is in it made it wrong. */
+static long rank_of_item(const struct api_type *type, const struct item *item, bool map) {
+	static const char *const first[] = {"FieldValueForbidden", "FieldValueNotSupported", "FieldValueTooMany", "FieldValueTooLong"};
+	if (*item->step == '.') {
+		bool ahead = (is_reason(&item->cause, "FieldValueRequired") && !map) || strstr(item->cause.message, "must be an IPv");
+		for (size_t i = 0; i < array_len(first); i++)
+			ahead |= is_reason(&item->cause, first[i]);
+		return ahead ? -1 : UNNAMED;
+	}
+	return is_late(type, &item->cause, item->step, item->step_len) ? LATE : strtol(item->step + 1, NULL, 10);
+}
+
 static void arrange(const struct api_type *type, bool of_update, struct item *items, size_t count) {
+	bool list = false, map = false;
 	for (size_t i = 0; i < count; i++) {
 		take_step(&items[i]);
+		list |= *items[i].step == '[';
+		map |= *items[i].step == '[' && (items[i].step[1] < '0' || items[i].step[1] > '9');
+	}
+	for (size_t i = 0; i < count; i++) {
 		items[i].own = items[i].first = i;
-		items[i].rank = *items[i].step == '[' ? strtol(items[i].step + 1, NULL, 10) : rank_of(type, &items[i].cause, of_update, items[i].step, items[i].step_len);
+		items[i].rank = list ? rank_of_item(type, &items[i], map) : rank_of(type, &items[i].cause, of_update, items[i].step, items[i].step_len);
 		for (size_t n = 0; n < i; n++)
 			if (same_step(&items[n], &items[i])) {
 				items[i].first = items[n].first;
@@ -194,7 +309,7 @@ static bool is_of_update(const struct error_cause *cause) {
 
 /* Of these kinds that comes first. */
 static bool judges_update_first(const struct api_type *type) {
-	return type == &apps_v1_daemon_set_type || type == &networking_v1_ingress_class_type || type == &storage_v1_volume_attributes_class_type;
+	return type == &apps_v1_daemon_set_type || type == &networking_v1_ingress_class_type || type == &storage_v1_volume_attributes_class_type || type == &core_v1_config_map_type || type == &core_v1_secret_type;
 }
 
 /* On an update these are judged as if they were new, and then once more as what changes. */
@@ -233,7 +348,7 @@ void order_causes(const struct api_type *type, bool update, bool whole, size_t f
 	for (int part = 0; part < 2; part++)
 		for (size_t i = from; i < err->cause_count; i++) {
 			struct error_cause *cause = &err->causes[i];
-			bool late = update && is_of_update(cause) != first;
+			bool late = update && type != &resource_v1_resource_slice_type && is_of_update(cause) != first;
 			if (late == part) {
 				items[kept++] = (struct item){.cause = *cause, .rest = cause->field};
 				parts[part]++;
@@ -245,6 +360,10 @@ void order_causes(const struct api_type *type, bool update, bool whole, size_t f
 		err->causes[from + i] = items[i].cause;
 	if (update && whole && is_judged_twice(type))
 		repeat(from, parts[0], err);
+	/* A node's taints are part of both looks. */
+	for (size_t i = from, n = err->cause_count; type == &core_v1_node_type && update && whole && i < n; i++)
+		if (str_starts_with(err->causes[i].field, "metadata.taints"))
+			error_cause(err, err->causes[i].reason, err->causes[i].field, "%s", err->causes[i].message);
 }
 
 /* ---- how often ---- */
@@ -257,10 +376,22 @@ static const struct api_type *const judged_whole[] = {
 	&core_v1_namespace_type, &core_v1_config_map_type, &core_v1_secret_type, &core_v1_pod_type, &core_v1_service_account_type, &core_v1_endpoints_type, &core_v1_persistent_volume_type,
 	&core_v1_persistent_volume_claim_type, &core_v1_node_type, &apps_v1_controller_revision_type, &batch_v1_job_type, &networking_v1_ingress_type, &networking_v1_ingress_class_type, &rbac_v1_role_type,
 	&rbac_v1_role_binding_type, &rbac_v1_cluster_role_type, &rbac_v1_cluster_role_binding_type, &storage_v1_storage_class_type, &storage_v1_csi_storage_capacity_type, &storage_v1_volume_attributes_class_type,
-	&resource_v1_device_class_type, &resource_v1_resource_claim_type, &resource_v1_resource_claim_template_type, &node_v1_runtime_class_type, &apiregistration_v1_api_service_type,
+	&resource_v1_device_class_type, &resource_v1_resource_claim_type, &resource_v1_resource_claim_template_type, &node_v1_runtime_class_type, &apiregistration_v1_api_service_type, &networking_v1_ip_address_type, &certificates_v1_certificate_signing_request_type,
 };
 /* Of these what changes is not looked at. */
 static const struct api_type *const unjudged[] = {&core_v1_event_type, &policy_v1_pod_disruption_budget_type};
+/* Of these the whole is looked at instead of what changes. */
+static const struct api_type *const only_whole[] = {
+	&core_v1_limit_range_type, &admissionregistration_v1_validating_webhook_configuration_type, &admissionregistration_v1_mutating_webhook_configuration_type,
+	&admissionregistration_v1_validating_admission_policy_type, &admissionregistration_v1_validating_admission_policy_binding_type, &admissionregistration_v1_mutating_admission_policy_type,
+	&admissionregistration_v1_mutating_admission_policy_binding_type, &flowcontrol_v1_flow_schema_type, &flowcontrol_v1_priority_level_configuration_type, &discovery_v1_endpoint_slice_type,
+	&storage_v1_volume_attachment_type, &storage_v1_csi_node_type,
+};
+/* Of these the whole is looked at first, all of it, and what changes behind. */
+static const struct api_type *const whole_first[] = {
+	&core_v1_namespace_type, &core_v1_node_type, &core_v1_persistent_volume_type, &rbac_v1_role_type, &rbac_v1_role_binding_type, &rbac_v1_cluster_role_type, &rbac_v1_cluster_role_binding_type,
+	&storage_v1_storage_class_type, &storage_v1_csi_storage_capacity_type, &node_v1_runtime_class_type, &networking_v1_ip_address_type, &resource_v1_resource_claim_template_type,
+};
 
 static bool is_among(const struct api_type *type, const struct api_type *const *types, size_t count) {
 	for (size_t i = 0; i < count; i++)
@@ -274,20 +405,42 @@ static bool is_repeated(const char *field) {
 	return strcmp(field, "metadata.labels") == 0 || strcmp(field, "metadata.annotations") == 0 || str_starts_with(field, "metadata.ownerReferences");
 }
 
-void repeat_causes(const struct api_type *type, size_t from, struct error *err) {
-	size_t count = err->cause_count, end = from;
-	while (end < count && str_starts_with(err->causes[end].field, "metadata."))
-		end++;
-	if (end == from)
+/* One more look at the first `count` causes; `whole`: at finalizers too. */
+static void look_again(size_t from, size_t count, bool whole, struct error *err) {
+	for (size_t i = from; i < from + count; i++)
+		if (is_repeated(err->causes[i].field) || (whole && str_starts_with(err->causes[i].field, "metadata.finalizers")))
+			error_cause(err, err->causes[i].reason, err->causes[i].field, "%s", err->causes[i].message);
+}
+
+void repeat_causes(const struct api_type *type, size_t from, size_t meta, struct error *err) {
+#define IS(list_) is_among(type, list_, array_len(list_))
+	size_t count = err->cause_count - from - meta, split = 0;
+	if (!meta)
 		return;
-	bool whole = is_among(type, judged_whole, array_len(judged_whole)), changes = !is_among(type, unjudged, array_len(unjudged));
-	const bool looks[] = {true, changes, whole}; /* behind the first: the second for all kinds; what changes; the whole */
-	struct error_cause *rest = xmemdup(err->causes + end, (count - end) * sizeof(*rest));
-	err->cause_count = end;
-	for (size_t look = 0; look < array_len(looks); look++)
-		for (size_t i = from; looks[look] && i < end; i++)
-			if (is_repeated(err->causes[i].field) || (look == 2 && str_starts_with(err->causes[i].field, "metadata.finalizers")))
-				error_cause(err, err->causes[i].reason, err->causes[i].field, "%s", err->causes[i].message);
-	append_moved(err, rest, count - end);
+	bool changes = !IS(unjudged) && !IS(only_whole), whole = IS(judged_whole) || IS(only_whole), update_first = judges_update_first(type), apart = update_first || IS(whole_first);
+#undef IS
+	struct error_cause *rest = xmemdup(err->causes + from + meta, count * sizeof(*rest));
+	bool again = is_judged_twice(type);
+	apart |= again;
+	while (apart && split < count && is_of_update(&rest[split]) == update_first)
+		split++;
+	/* Of these the whole stands there twice already, once for each look. */
+	if (again)
+		split /= 2;
+	err->cause_count = from + meta;
+	look_again(from, meta, false, err);
+	if (apart) {
+		look_again(from, meta, !update_first, err);
+		append_moved(err, rest, split);
+		if (whole || !update_first)
+			look_again(from, meta, update_first || type == &core_v1_persistent_volume_type, err);
+	} else {
+		if (changes)
+			look_again(from, meta, false, err);
+		/* A finalizer's own name is judged once where the whole is looked at once. */
+		for (size_t i = from; whole && i < from + meta; i++)
+			look_again(i, 1, changes || !str_starts_with(err->causes[i].field, "metadata.finalizers["), err);
+	}
+	append_moved(err, rest + split, count - split);
 	free(rest);
 }

@@ -579,6 +579,8 @@ static void check_spread(const struct core_v1_pod_spec *spec, const struct path 
 CHECK(core_v1_pod_affinity_term, term) {
 	if (str_empty(term->topology_key))
 		check_format(format_qualified_name, "", AT("topologyKey"), err);
+	for (uint32_t i = 0; i < term->namespaces.len; i++)
+		check_format(format_dns_label, term->namespaces.items[i], AT("namespace"), err);
 	check_label_keys(&term->match_label_keys, "matchLabelKeys", term->label_selector, at, err);
 	check_label_keys(&term->mismatch_label_keys, "mismatchLabelKeys", term->label_selector, at, err);
 	for (uint32_t i = 0; i < term->match_label_keys.len; i++)

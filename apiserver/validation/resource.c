@@ -513,7 +513,8 @@ CHECK(resource_v1_resource_slice_spec, spec) {
 		required(err, at, text);
 	else if (places > 1)
 		invalid(err, at, shown, "%s, but multiple fields are set", text);
-	if (spec->shared_counters.len && spec->devices.len)
+	/* A list that is there counts, if empty. */
+	if (spec->shared_counters.items && spec->devices.items)
 		invalid(err, at, "", "only one of `sharedCounters` or `devices` is allowed");
 	size_t most = 128;
 	for (uint32_t i = 0; i < spec->devices.len; i++)
@@ -525,7 +526,12 @@ CHECK(resource_v1_resource_slice_spec, spec) {
 	check_twice(spec->shared_counters, name, AT("sharedCounters"), err);
 }
 
+CHECK(resource_v1_resource_claim_template_spec, spec) {
+	check_template_meta(&spec->metadata, AT("metadata"), err);
+}
+
 const struct checker checkers_resource[] = {
+	ROW(resource_v1_resource_claim_template_spec),
 	ROW(resource_v1_allocated_device_status),
 	ROW(resource_v1_counter_set),
 	ROW(resource_v1_device),

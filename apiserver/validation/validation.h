@@ -123,6 +123,10 @@ void check_union(const struct api_type *type, const void *value, const struct un
 void drop_beneath(const struct path *path, struct error *err);
 /* The same, and what is wrong with the place itself. */
 void drop_judgement(const struct path *path, struct error *err);
+/* Tells what is wrong at a place, and beneath it, of another one. */
+void move_causes(const struct path *from, const struct path *to, struct error *err);
+/* Labels and annotations, all that the metadata of a template may have. */
+void check_template_meta(const struct meta_v1_object_meta *meta, const struct path *at, struct error *err);
 /* Of the fields of a struct that are set, forbids those named (or, where `except`, all others). */
 void forbid_fields(const struct api_type *type, const void *value, const char *const *names, bool except, const char *text, const struct path *at, struct error *err);
 /* "field is immutable" where the named field differs. */
@@ -189,6 +193,6 @@ void validate_object(const void *object, const void *old, const char *subresourc
 /* Puts the causes behind the first `from` in the order in which Kubernetes tells them (order.c). whole: the object itself is written, no subresource. */
 void order_causes(const struct api_type *type, bool update, bool whole, size_t from, struct error *err);
 /* Tells those of the metadata as often as Kubernetes does on an update. They stand first. */
-void repeat_causes(const struct api_type *type, size_t from, struct error *err);
+void repeat_causes(const struct api_type *type, size_t from, size_t meta, struct error *err);
 
 #endif

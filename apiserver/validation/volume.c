@@ -47,16 +47,15 @@ CHECK(core_v1_ephemeral_volume_source, source) {
 }
 
 CHECK(core_v1_persistent_volume_claim_template, template) {
-	static const char *const kept[] = {"labels", "annotations", NULL};
-	struct path metadata = PATH(at, "metadata");
-	check_annotations(&template->metadata.annotations, &PATH(&metadata, "annotations"), err);
-	check_labels(&template->metadata.labels, &PATH(&metadata, "labels"), err);
-	forbid_fields(&meta_v1_object_meta_type, &template->metadata, kept, true, "cannot be set", &metadata, err);
+	check_template_meta(&template->metadata, AT("metadata"), err);
 }
 
 CHECK(core_v1_csi_volume_source, source) {
-	if (source->node_publish_secret_ref)
-		check_needed(format_dns_subdomain, source->node_publish_secret_ref->name, &PATH(AT("nodePublishSecretRef"), "name"), err);
+	const struct core_v1_local_object_reference *ref = source->node_publish_secret_ref;
+	if (ref && str_empty(ref->name))
+		required(err, &PATH(AT("nodePublishSecretRef"), "name"), NULL);
+	else if (ref)
+		check_format(format_dns_subdomain, ref->name, AT("name"), err);
 }
 
 CHECK(core_v1_fc_volume_source, fc) {
@@ -227,6 +226,20 @@ CHECK(core_v1_csi_persistent_volume_source, csi) {
 
 /* ---- projected volumes ---- */
 
+/* What is wrong with a file of the downward API is told of the volume. */
+static void move_items(size_t count, const struct path *at, struct error *err) {
+	for (size_t i = 0; i < count; i++)
+		move_causes(AT_INDEX("items", i), at, err);
+}
+
+CHECK(core_v1_downward_api_volume_source, source) {
+	move_items(source->items.len, at, err);
+}
+
+CHECK(core_v1_downward_api_projection, source) {
+	move_items(source->items.len, at, err);
+}
+
 /* Every file of a projected volume has a path of its own. */
 static void take_path(struct map *seen, const char *file, const char *value, const struct path *at, struct error *err) {
 	if (!str_empty(file) && seen_before(seen, file))
@@ -256,6 +269,8 @@ CHECK(core_v1_projected_volume_source, projected) {
 		}
 		for (uint32_t n = 0; s->downward_api && n < s->downward_api->items.len; n++)
 			take_path(&seen, s->downward_api->items.items[n].path, s->downward_api->items.items[n].path, at, err);
+		if (s->service_account_token)
+			move_causes(&PATH(&PATH(&source, "serviceAccountToken"), "path"), AT("path"), err);
 		if (s->cluster_trust_bundle)
 			take_path(&seen, s->cluster_trust_bundle->path, s->cluster_trust_bundle->path, at, err);
 		const struct core_v1_pod_certificate_projection *certificate = s->pod_certificate;
@@ -322,5 +337,5 @@ const struct checker checkers_volume[] = {
 	ROW(core_v1_flex_persistent_volume_source), ROW(core_v1_iscsi_volume_source), ROW(core_v1_iscsi_persistent_volume_source), ROW(core_v1_host_path_volume_source), ROW(core_v1_quobyte_volume_source),
 	ROW(core_v1_azure_disk_volume_source), ROW(core_v1_azure_file_persistent_volume_source), ROW(core_v1_cinder_volume_source), ROW(core_v1_storage_os_volume_source),
 	ROW(core_v1_cinder_persistent_volume_source), ROW(core_v1_storage_os_persistent_volume_source), ROW(core_v1_csi_persistent_volume_source),
-	ROW(core_v1_projected_volume_source), ROW(core_v1_service_account_token_projection), ROW(core_v1_cluster_trust_bundle_projection), ROW(core_v1_pod_certificate_projection), {0},
+	ROW(core_v1_projected_volume_source), ROW(core_v1_downward_api_volume_source), ROW(core_v1_downward_api_projection), ROW(core_v1_service_account_token_projection), ROW(core_v1_cluster_trust_bundle_projection), ROW(core_v1_pod_certificate_projection), {0},
 };

@@ -6,6 +6,7 @@
 #include "api/batch_v1.h"
 #include "api/discovery_v1.h"
 #include "api/networking_v1.h"
+#include "api/storage_v1.h"
 
 struct old_name {
 	const char *name, *text;
@@ -335,7 +336,18 @@ CHECK(apiextensions_v1_json_schema_props, schema) {
 		warn(err, &nowhere, "unrecognized format \"%s\"", schema->format);
 }
 
+CHECK(core_v1_node_spec, spec) {
+	if (!str_empty(spec->external_id))
+		warn(err, AT("externalID"), "this field is deprecated, and is unused by Kubernetes");
+}
+
+CHECK(storage_v1_csi_driver_spec, spec) {
+	static const struct path nowhere = {.index = -1};
+	if (spec->token_requests.len && !spec->service_account_token_in_secrets)
+		warn(err, &nowhere, "spec.serviceAccountTokenInSecrets is unset; if supported by this CSI driver, set to true to prevent possible logging of tokens in volume attributes");
+}
+
 const struct checker warnings_other[] = {
 	ROW(apps_v1_deployment), ROW(apps_v1_replica_set), ROW(core_v1_replication_controller), ROW(batch_v1_cron_job), ROW(apps_v1_stateful_set_spec), ROW(batch_v1_job), ROW(core_v1_service), ROW(discovery_v1_endpoint_slice),
-	ROW(networking_v1_ingress), ROW(apiextensions_v1_json_schema_props), {0},
+	ROW(networking_v1_ingress), ROW(apiextensions_v1_json_schema_props), ROW(core_v1_node_spec), ROW(storage_v1_csi_driver_spec), {0},
 };

@@ -165,7 +165,7 @@ void error_move_causes(struct error *err, const char *from, const char *to)
 {
 	for (size_t i = 0; err && i < err->cause_count; i++) {
 		struct error_cause *cause = &err->causes[i];
-		if (!is_beneath(cause, from))
+		if (!is_beneath(cause, from) && strcmp(cause->field, from) != 0)
 			continue;
 		char *field = xprintf("%s%s", to, cause->field + strlen(from));
 		free(cause->field);

@@ -55,7 +55,7 @@ int error_context(struct error *err, const char *fmt, ...) printf_like(2, 3);
 void error_cause(struct error *err, const char *reason, const char *field, const char *fmt, ...) printf_like(4, 5);
 /* Forgets the causes of what is beneath the field: its members and items; `self`: its own too. */
 void error_drop_causes(struct error *err, const char *field, bool self);
-/* Tells the causes of what is beneath one field as if it stood beneath another. */
+/* Tells the causes of one field, and of what is beneath it, as if they were of another. */
 void error_move_causes(struct error *err, const char *from, const char *to);
 /* True once a cause was added. */
 static inline bool error_has_causes(const struct error *err) {

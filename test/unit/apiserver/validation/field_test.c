@@ -141,13 +141,13 @@ static void causes_are_dropped_and_moved(void **state) {
 	for (size_t i = 0; i < array_len(fields); i++)
 		error_cause(&err, "FieldValueInvalid", fields[i], "bad");
 	error_move_causes(&err, "spec.a", "spec.c");
-	assert_string_equal(err.causes[1].field, "spec.a");
+	assert_string_equal(err.causes[1].field, "spec.c");
 	assert_string_equal(err.causes[2].field, "spec.c.b");
 	assert_string_equal(err.causes[4].field, "spec.c[0]");
 	struct path spec = PATH(NULL, "spec");
 	drop_beneath(&PATH(&spec, "c"), &err);
 	assert_int_equal(err.cause_count, 3);
-	drop_judgement(&PATH(&spec, "a"), &err);
+	drop_judgement(&PATH(&spec, "c"), &err);
 	assert_int_equal(err.cause_count, 2);
 	assert_string_equal(err.causes[1].field, "spec.ab");
 }

@@ -21,6 +21,7 @@ static void hpa_create(void **state) {
 		{"spec.metrics=[{type: Resource, resource: {name: cpu, target: {type: Value, value: 1}}}]", "spec.metrics[0].resource.target.averageUtilization Required", "Required value: must set either a target raw value or a target utilization"},
 		{"spec.metrics=[{type: Resource, resource: {name: cpu, target: {type: Odd}}}]", "spec.metrics[0].resource.target.averageUtilization Required, spec.metrics[0].resource.target.type Invalid"},
 		{"spec.metrics=[{type: Pods, pods: {metric: {name: a/b}, target: {type: AverageValue, averageValue: -1}}}]", "spec.metrics[0].pods.metric.name Invalid, spec.metrics[0].pods.target.averageValue Invalid"},
+		{"spec.metrics=[{type: Pods, pods: {metric: {name: m, selector: {matchExpressions: [{key: \"-\", operator: Odd}]}}, target: {type: AverageValue, averageValue: 1}}}]", ""},
 		{"spec.metrics=[{type: Pods, pods: {metric: {name: \"\"}, target: {type: Value}}}]", "spec.metrics[0].pods.metric.name Required, spec.metrics[0].pods.target.averageValue Required"},
 		{"spec.metrics=[{type: Object, object: {describedObject: {kind: \"\", name: \"\"}, metric: {name: m}, target: {type: Value}}}]", "spec.metrics[0].object.describedObject.kind Required, spec.metrics[0].object.describedObject.name Required, spec.metrics[0].object.target.averageValue Required"},
 		{"spec.metrics=[{type: External, external: {metric: {name: m}, target: {type: Value, value: 1, averageValue: 1}}}]", "spec.metrics[0].external.target.value Forbidden", "Forbidden: may not set both a target value for metric and a per-pod target"},
