@@ -309,7 +309,7 @@ static void bind(struct scheduler *s, const struct work *work) {
 		return;
 	}
 	metric_observe(metric_label(&scheduler_metrics[3]), (double)(clock_monotonic_ns() - work->since_ns) / 1e9);
-	event_record(s->events, work->pod, NULL, "Normal", "Scheduled", "Successfully assigned %s/%s to %s", meta->namespace, meta->name, work->node);
+	event_report(s->events, work->pod, "Normal", "Scheduled", "Binding", "Successfully assigned %s/%s to %s", meta->namespace, meta->name, work->node);
 }
 
 static void write_condition(struct scheduler *s, const struct work *work, const char *reason) {
@@ -339,7 +339,7 @@ static void carry_out(struct scheduler *s, const struct work *work) {
 		bind(s, work);
 		return;
 	case WORK_FAIL:
-		event_record(s->events, work->pod, NULL, "Warning", "FailedScheduling", "%s", work->message);
+		event_report(s->events, work->pod, "Warning", "FailedScheduling", "Scheduling", "%s", work->message);
 		write_condition(s, work, "Unschedulable");
 		return;
 	case WORK_GATED:

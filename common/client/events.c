@@ -8,10 +8,14 @@
 #include "common/client/internal.h"
 
 #include "api/core_v1.h"
+#include "api/events_v1.h"
 #include "api/meta_v1.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdarg.h>
+#include <stdio.h>
+#include <unistd.h>
 
 #define MAX_QUEUED 1000      /* further events are dropped: they must not pile up behind a server that is gone */
 #define MAX_MESSAGE 1024     /* bytes, as the API allows */
@@ -22,14 +26,14 @@
 struct pending {
 	struct list queued;
 	char *kind, *api_version, *ns, *name, *uid, *resource_version, *field_path;
-	char *type, *reason, *message;
+	char *type, *reason, *message, *action; /* action: of the newer form only */
 	struct wall_time at;
 };
 
 struct event_recorder {
 	struct client *client;
-	char *component, *host;
-	const struct api_resource *resource;
+	char *component, *host, *instance;
+	const struct api_resource *resource, *newer;
 	pthread_mutex_t lock;
 	pthread_cond_t wake;
 	struct list queue;
@@ -52,6 +56,7 @@ static void pending_free(struct pending *p)
 	free(p->type);
 	free(p->reason);
 	free(p->message);
+	free(p->action);
 	free(p);
 }
 
@@ -60,14 +65,16 @@ static char *event_name(const char *object, uint64_t made)
 	return xprintf("%s.%llx", object, (unsigned long long)made);
 }
 
-static struct core_v1_event *build_event(const struct event_recorder *recorder, const struct pending *p, const struct event_seen *seen)
+static void name_event(const struct pending *p, struct arena *arena, struct meta_v1_object_meta *meta)
 {
-	struct core_v1_event *event = api_new_of(core_v1_event);
-	struct arena *arena = api_arena(event);
 	autofree char *name = event_name(p->name, (uint64_t)(p->at.sec * NSEC_PER_SEC + p->at.nsec));
-	event->metadata.name = arena_strdup(arena, name);
-	event->metadata.namespace = arena_strdup(arena, str_or(p->ns, "default"));
-	event->involved_object = (struct core_v1_object_reference){
+	meta->name = arena_strdup(arena, name);
+	meta->namespace = arena_strdup(arena, str_or(p->ns, "default"));
+}
+
+static struct core_v1_object_reference about(const struct pending *p, struct arena *arena)
+{
+	return (struct core_v1_object_reference){
 		.kind = arena_strdup(arena, p->kind),
 		.namespace = arena_strdup(arena, p->ns),
 		.name = arena_strdup(arena, p->name),
@@ -76,8 +83,21 @@ static struct core_v1_event *build_event(const struct event_recorder *recorder, 
 		.resource_version = arena_strdup(arena, p->resource_version),
 		.field_path = arena_strdup(arena, p->field_path),
 	};
+}
+
+static char *words(const struct pending *p, const struct event_seen *seen, struct arena *arena)
+{
+	return arena_printf(arena, "%s%s", seen->aggregated ? "(combined from similar events): " : "", p->message);
+}
+
+static struct core_v1_event *build_event(const struct event_recorder *recorder, const struct pending *p, const struct event_seen *seen)
+{
+	struct core_v1_event *event = api_new_of(core_v1_event);
+	struct arena *arena = api_arena(event);
+	name_event(p, arena, &event->metadata);
+	event->involved_object = about(p, arena);
 	event->reason = arena_strdup(arena, p->reason);
-	event->message = arena_printf(arena, "%s%s", seen->aggregated ? "(combined from similar events): " : "", p->message);
+	event->message = words(p, seen, arena);
 	event->source.component = event->reporting_component = arena_strdup(arena, recorder->component);
 	event->source.host = event->reporting_instance = arena_strdup(arena, recorder->host);
 	event->first_timestamp = (struct api_time){.t = {.sec = seen->first}, .set = true};
@@ -87,14 +107,37 @@ static struct core_v1_event *build_event(const struct event_recorder *recorder, 
 	return event;
 }
 
-static int send_create(const struct event_recorder *recorder, const struct core_v1_event *event, struct error *err)
+static struct events_v1_event *build_newer(const struct event_recorder *recorder, const struct pending *p, const struct event_seen *seen)
 {
-	return client_create(recorder->client, recorder->resource, event->metadata.namespace, event, NULL, err);
+	struct events_v1_event *event = api_new_of(events_v1_event);
+	struct arena *arena = api_arena(event);
+	name_event(p, arena, &event->metadata);
+	event->event_time = (struct api_time){.t = {.sec = p->at.sec, .nsec = p->at.nsec / 1000 * 1000}, .set = true};
+	event->reporting_controller = arena_strdup(arena, recorder->component);
+	event->reporting_instance = arena_strdup(arena, recorder->instance);
+	event->action = arena_strdup(arena, p->action);
+	event->reason = arena_strdup(arena, p->reason);
+	event->regarding = about(p, arena);
+	event->note = words(p, seen, arena);
+	event->type = arena_strdup(arena, p->type);
+	return event;
+}
+
+static int send_series(const struct event_recorder *recorder, const struct pending *p, const struct event_seen *seen, struct error *err)
+{
+	char when[64], patch[128];
+	time_format_rfc3339_micro(p->at, when);
+	snprintf(patch, sizeof(patch), "{\"series\":{\"count\":%lld,\"lastObservedTime\":\"%s\"}}", (long long)min_of(seen->count, (int64_t)INT32_MAX), when);
+	autofree char *name = event_name(p->name, seen->made);
+	return client_patch(recorder->client, recorder->newer, str_or(p->ns, "default"), name, NULL, "application/strategic-merge-patch+json", patch, NULL, err);
 }
 
 /* The same again: only the count and the time move. */
-static int send_count(const struct event_recorder *recorder, const struct core_v1_event *event, const struct event_seen *seen, struct error *err)
+static int send_count(const struct event_recorder *recorder, const struct pending *p, const struct event_seen *seen, struct error *err)
 {
+	if (p->action)
+		return send_series(recorder, p, seen, err);
+	autounref struct core_v1_event *event = build_event(recorder, p, seen);
 	autobuf struct buf patch = BUF_INIT(64 * 1024);
 	char when[32];
 	time_format_rfc3339(event->last_timestamp.t, when);
@@ -105,19 +148,21 @@ static int send_count(const struct event_recorder *recorder, const struct core_v
 	return client_patch(recorder->client, recorder->resource, event->metadata.namespace, name, NULL, "application/strategic-merge-patch+json", patch.data, NULL, err);
 }
 
-static int send_event(const struct event_recorder *recorder, struct core_v1_event *event, struct event_seen *seen, struct error *err)
+static int send_event(const struct event_recorder *recorder, const struct pending *p, struct event_seen *seen, struct error *err)
 {
 	if (seen->made) {
-		int rc = send_count(recorder, event, seen, err);
+		int rc = send_count(recorder, p, seen, err);
 		if (!rc || err->http_code != 404)
 			return rc;
 		/* Events expire: it is told anew. */
 		error_done(err);
 		*err = (struct error){0};
 	}
-	int rc = send_create(recorder, event, err);
+	autounref void *event = p->action ? (void *)build_newer(recorder, p, seen) : build_event(recorder, p, seen);
+	const struct meta_v1_object_meta *meta = api_metadata(event);
+	int rc = client_create(recorder->client, p->action ? recorder->newer : recorder->resource, meta->namespace, event, NULL, err);
 	if (!rc)
-		seen->made = strtoull(strrchr(event->metadata.name, '.') + 1, NULL, 16);
+		seen->made = strtoull(strrchr(meta->name, '.') + 1, NULL, 16);
 	return rc;
 }
 
@@ -155,10 +200,9 @@ static void process(struct event_recorder *recorder, const struct pending *p)
 	struct event_seen *seen;
 	if (!event_correlate(recorder->correlator, &facts, p->at.sec, &seen))
 		return;
-	autounref struct core_v1_event *event = build_event(recorder, p, seen);
 	for (int tries = 1;; tries++) {
 		autoerror struct error err = {0};
-		if (send_event(recorder, event, seen, &err) == 0)
+		if (send_event(recorder, p, seen, &err) == 0)
 			return;
 		if (!worth_a_retry(&err) || tries == MAX_TRIES || !wait_to_retry(recorder)) {
 			log_debug(1, "Dropped an event", LOG_STR("object", p->name), LOG_STR("reason", p->reason), LOG_ERR(&err));
@@ -200,7 +244,11 @@ struct event_recorder *event_recorder_new(struct client *client, const char *com
 	recorder->client = client;
 	recorder->component = xstrdup(component);
 	recorder->host = str_empty(host) ? NULL : xstrdup(host);
+	char name[HOST_NAME_MAX + 1] = "localhost";
+	gethostname(name, sizeof(name) - 1);
+	recorder->instance = xprintf("%s-%s", component, recorder->host ? recorder->host : name);
 	recorder->resource = api_resource_find("", "v1", "events");
+	recorder->newer = api_resource_find("events.k8s.io", "v1", "events");
 	recorder->correlator = event_correlator_new();
 	pthread_condattr_t attr;
 	pthread_condattr_init(&attr);
@@ -232,6 +280,7 @@ void event_recorder_free(struct event_recorder *recorder)
 	pthread_mutex_destroy(&recorder->lock);
 	free(recorder->component);
 	free(recorder->host);
+	free(recorder->instance);
 	free(recorder);
 }
 
@@ -254,7 +303,8 @@ static char *format_message(const char *fmt, va_list args)
 	return xstrdup(text.data ? text.data : "");
 }
 
-void event_record(struct event_recorder *recorder, const void *object, const char *field_path, const char *type, const char *reason, const char *fmt, ...)
+static void queue_event(struct event_recorder *recorder, const void *object, const char *field_path, const char *type, const char *reason, const char *action,
+	const char *fmt, va_list args)
 {
 	const struct meta_v1_object_meta *meta = api_metadata(object);
 	const struct {
@@ -266,15 +316,12 @@ void event_record(struct event_recorder *recorder, const void *object, const cha
 	*p = (struct pending){
 		.kind = copy(head->kind), .api_version = copy(head->api_version), .ns = copy(meta->namespace), .name = xstrdup(str_or(meta->name, "")),
 		.uid = copy(meta->uid), .resource_version = copy(meta->resource_version), .field_path = copy(field_path),
-		.type = xstrdup(type), .reason = xstrdup(reason), .at = clock_wall(),
+		.type = xstrdup(type), .reason = xstrdup(reason), .action = copy(action), .at = clock_wall(),
 	};
 	/* A node's events are found by its name. */
 	if (!p->uid && str_equal(p->kind, "Node"))
 		p->uid = xstrdup(p->name);
-	va_list args;
-	va_start(args, fmt);
 	p->message = format_message(fmt, args);
-	va_end(args);
 	pthread_mutex_lock(&recorder->lock);
 	bool taken = recorder->queue_len < MAX_QUEUED && !recorder->closing;
 	if (taken) {
@@ -285,4 +332,20 @@ void event_record(struct event_recorder *recorder, const void *object, const cha
 	pthread_mutex_unlock(&recorder->lock);
 	if (!taken)
 		pending_free(p);
+}
+
+void event_record(struct event_recorder *recorder, const void *object, const char *field_path, const char *type, const char *reason, const char *fmt, ...)
+{
+	va_list args;
+	va_start(args, fmt);
+	queue_event(recorder, object, field_path, type, reason, NULL, fmt, args);
+	va_end(args);
+}
+
+void event_report(struct event_recorder *recorder, const void *object, const char *type, const char *reason, const char *action, const char *fmt, ...)
+{
+	va_list args;
+	va_start(args, fmt);
+	queue_event(recorder, object, NULL, type, reason, action, fmt, args);
+	va_end(args);
 }

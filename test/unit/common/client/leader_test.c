@@ -218,6 +218,37 @@ static void test_events_are_sent_once_and_counted(void **state)
 	fake_server_stop(&server);
 }
 
+static void test_reports_say_what_was_done_and_repeat_in_a_series(void **state)
+{
+	struct event_log log = {.lock = PTHREAD_MUTEX_INITIALIZER, .wake = PTHREAD_COND_INITIALIZER};
+	struct fake_server server;
+	fake_server_start(&server, serve_events, &log);
+	struct client *client = fake_client(server.port, 0);
+	struct event_recorder *recorder = event_recorder_new(client, "default-scheduler", "host-1");
+	struct core_v1_pod *pod = api_new_of(core_v1_pod);
+	pod->metadata.name = "p";
+	pod->metadata.namespace = "ns";
+	for (int i = 0; i < 2; i++)
+		event_report(recorder, pod, "Normal", "Scheduled", "Binding", "Successfully assigned %s to %s", "ns/p", "n");
+	api_unref(pod);
+	pthread_mutex_lock(&log.lock);
+	while (!log.patches)
+		pthread_cond_wait(&log.wake, &log.lock);
+	pthread_mutex_unlock(&log.lock);
+	event_recorder_free(recorder);
+	assert_int_equal(log.creates, 1);
+	assert_non_null(strstr(log.first, "\"apiVersion\":\"events.k8s.io/v1\""));
+	assert_non_null(strstr(log.first, "\"action\":\"Binding\""));
+	assert_non_null(strstr(log.first, "\"note\":\"Successfully assigned ns/p to n\""));
+	assert_non_null(strstr(log.first, "\"reportingController\":\"default-scheduler\",\"reportingInstance\":\"default-scheduler-host-1\""));
+	assert_null(strstr(log.first, "\"eventTime\":null"));
+	assert_null(strstr(log.first, "deprecatedCount"));
+	assert_non_null(strstr(log.patch, "{\"series\":{\"count\":2,\"lastObservedTime\":\""));
+	assert_non_null(strstr(log.patch_path, "/apis/events.k8s.io/v1/namespaces/ns/events/p."));
+	client_free(client);
+	fake_server_stop(&server);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -225,6 +256,7 @@ int main(void)
 		cmocka_unit_test(test_a_leader_that_cannot_renew_steps_down),
 		cmocka_unit_test(test_events_are_correlated),
 		cmocka_unit_test(test_events_are_sent_once_and_counted),
+		cmocka_unit_test(test_reports_say_what_was_done_and_repeat_in_a_series),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
