@@ -105,7 +105,7 @@ const struct flag apiserver_flags[] = {
 	{.name = "memory-limit", .kind = FLAG_STRING, .offset = O(memory_limit), .help = "most memory that this process takes, such as 512Mi: requests are refused before it takes more; empty: no limit"},
 	{.name = "request-timeout", .kind = FLAG_DURATION, .offset = O(request_timeout), .fallback = "1m0s", .help = "of a request that is not a watch"},
 	{.name = "min-request-timeout", .kind = FLAG_INT, .offset = O(min_request_timeout), .fallback = "1800", .help = "seconds that a watch is kept open at least", .min = 1, .max = INT32_MAX},
-	{.name = "delete-collection-workers", .kind = FLAG_INT, .offset = O(delete_collection_workers), .fallback = "1", .help = "objects of a collection that are deleted at once; with 1 they go in order", .min = 1, .max = 1000},
+	{.name = "delete-collection-workers", .kind = FLAG_INT, .offset = O(delete_collection_workers), .fallback = "0", .help = "objects of a collection that are deleted at once; with 1 they go in order; 0: a hundred or fewer in order, more several at once", .min = 0, .max = 1000},
 	{.name = "event-ttl", .kind = FLAG_DURATION, .offset = O(event_ttl), .fallback = "1h0m0s", .help = "how long Events are kept"},
 	{.name = "default-not-ready-toleration-seconds", .kind = FLAG_INT, .offset = O(default_not_ready_toleration_seconds), .fallback = "300", .help = "of pods that say nothing", .min = 0, .max = INT32_MAX},
 	{.name = "default-unreachable-toleration-seconds", .kind = FLAG_INT, .offset = O(default_unreachable_toleration_seconds), .fallback = "300", .help = "of pods that say nothing", .min = 0, .max = INT32_MAX},

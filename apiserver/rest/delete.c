@@ -295,9 +295,11 @@ int rest_delete(struct request *r, struct error *err) {
 
 /*
  * The objects of a collection are deleted in order, as many at a time as --delete-collection-workers allows: etcd promises no order among several, so that
- * who watches sees the collection's order only where it is one. All of it runs on the store's thread, where writes are called back anyway, so that those
- * under way share the request without locks.
+ * who watches sees the collection's order only where it is one. That is kept for so few that nobody waits for it; a namespace of ten thousands is not to
+ * take minutes for it. All of it runs on the store's thread, where writes are called back anyway, so that those under way share the request without locks.
  */
+#define IN_ORDER 100
+#define AT_ONCE 16
 
 struct delete_batch {
 	struct request *r;
@@ -348,11 +350,16 @@ static bool batch_has_more(const struct delete_batch *batch) {
 	return batch->next < batch->len && !batch->error.errnum;
 }
 
+static size_t batch_workers(const struct delete_batch *batch) {
+	int64_t asked = batch->r->server->options->delete_collection_workers;
+	return asked ? (size_t)asked : batch->len <= IN_ORDER ? 1 : AT_ONCE;
+}
+
 static void batch_pump(struct delete_batch *batch) {
 	if (batch->pumping)
 		return; /* a write that ended at once: the loop below goes on */
 	batch->pumping = true;
-	while (batch_has_more(batch) && batch->flying < (size_t)batch->r->server->options->delete_collection_workers) {
+	while (batch_has_more(batch) && batch->flying < batch_workers(batch)) {
 		struct entry *entry = batch->entries[batch->next++];
 		struct write *w = delete_new(batch->r, batch->options);
 		w->ns = entry->ns;
