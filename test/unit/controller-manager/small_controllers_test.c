@@ -57,8 +57,8 @@ static const struct scenario old_jobs[] = {
 #define POLICY(status) "{\"apiVersion\":\"admissionregistration.k8s.io/v1\",\"kind\":\"ValidatingAdmissionPolicy\",\"metadata\":{\"name\":\"p\",\"generation\":3},\"spec\":{\"validations\":[{\"expression\":\"true\"}]},\"status\":{" status "}}"
 
 static const struct scenario policies[] = {
-	{.name = "a new one is looked at", .owner = POLICY(""), .writes = "update validatingadmissionpolicies/status p\n"},
-	{.name = "and a changed one", .owner = POLICY("\"observedGeneration\":2,\"typeChecking\":{}"), .writes = "update validatingadmissionpolicies/status p\n"},
+	{.name = "a new one is looked at", .owner = POLICY(""), .writes = "patch validatingadmissionpolicies/status p\n"},
+	{.name = "and a changed one", .owner = POLICY("\"observedGeneration\":2,\"typeChecking\":{}"), .writes = "patch validatingadmissionpolicies/status p\n"},
 	{.name = "not twice", .owner = POLICY("\"observedGeneration\":3,\"typeChecking\":{}"), .writes = ""},
 };
 
