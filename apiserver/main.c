@@ -96,6 +96,7 @@ int main(int argc, char **argv) {
 	json_object_seed(0);
 	if (flags_parse(apiserver_flags, apiserver_flag_count, argc, argv, &options, NULL, &err) < 0) {
 		fprintf(stderr, "Error: %s\n", error_message(&err));
+		flags_done(apiserver_flags, apiserver_flag_count, &options);
 		return 1;
 	}
 	int status = 0;

@@ -279,7 +279,7 @@ static int choose_view(struct request *r, struct list_query *query, uint64_t rev
 	if (rc < 0) {
 		rc = error_status(err, 504, "Timeout", "Timeout: Too large resource version: %llu, current: %llu", (unsigned long long)revision, (unsigned long long)store_revision(r->server->store));
 		error_cause(err, "ResourceVersionTooLarge", NULL, "Too large resource version");
-		err->retry_after_seconds = 1;
+		err->retry_after_seconds = start ? 0 : 1; /* a token of the future was never given out */
 		return rc;
 	}
 	return 0;
