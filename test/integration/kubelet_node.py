@@ -102,6 +102,8 @@ def test_most_pods(rig):
         rig.delete(name)
     rig.wait_gone("fits-0", "fits-1", "beyond")
     rig.restart_kubelet(**{"max-pods": "30"})
+    # Until the node says so, the next kubelet takes no more than it says.
+    wait_until(60, "thirty pods allocatable", lambda: rig.node()["status"]["allocatable"]["pods"] == "30")
 
 
 def test_critical_pods_make_themselves_room(rig):
