@@ -122,12 +122,6 @@ struct policy_visitor {
 };
 void policy_walk(struct judged *j, const struct policy_set *set, const struct policy_visitor *visitor);
 /* Refuses the write: its message, one cause a message, and a code that fits the reason. Returns the error. */
-/* Of the metrics: one judgement of a binding that has begun at `began_ns` and ends in an action ("deny", "audit", "warn", "allow"); `wrong` NULL: its rule was broken or it holds. */
-void policy_measure(bool mutating, const struct policy *policy, const struct policy_binding *binding, const char *action, const struct error *wrong, int64_t began_ns);
-
-/* An expression was compiled, or evaluated. */
-void policy_measure_cel(bool compiled, int64_t began_ns);
-
 int policy_refuse(struct error *err, const struct write *w, const char *reason, bool says_forbidden, char *const *messages, size_t count);
 
 /* ---- evaluation ---- */
@@ -152,5 +146,12 @@ void policy_run_end(struct policy_run *pr);
 int policy_evaluate(struct policy_run *pr, const struct expression *expression, struct cel_value *ret, struct error *err);
 /* 1: all match conditions hold, 0: one does not, -EINVAL: the error of one. */
 int policy_conditions(struct judged *j, const struct policy *policy, json_t *params, struct error *err);
+
+/* ---- metrics ---- */
+
+/* One judgement of a binding that has begun at `began_ns` and ends in an action ("deny", "audit", "warn", "allow"); `wrong` NULL: its rule was broken or it holds. */
+void policy_measure(bool mutating, const struct policy *policy, const struct policy_binding *binding, const char *action, const struct error *wrong, int64_t began_ns);
+/* An expression was compiled, or evaluated. */
+void policy_measure_cel(bool compiled, int64_t began_ns);
 
 #endif
