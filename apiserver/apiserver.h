@@ -124,7 +124,7 @@ struct apiserver {
 	bool ready;                /* atomic: bootstrap objects are written */
 	bool stopping;             /* atomic */
 	struct admission_settings *admission;
-	struct map disabled_plugins; /* names of admission plugins that are off */
+	uint64_t disabled_plugins; /* admission_disabled() */
 };
 
 /* Starts everything and returns when requests are served. The options must outlive it. */

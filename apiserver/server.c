@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The order of a request, and the start and stop of the whole. */
 #include "apiserver/apiserver.h"
+#include "apiserver/admission/admission.h"
 #include "apiserver/admission/settings.h"
 #include "apiserver/aggregator/aggregator.h"
 #include "apiserver/audit/audit.h"
@@ -245,9 +246,7 @@ int apiserver_start(const struct apiserver_options *options, struct apiserver **
 	struct apiserver *server = xnew(struct apiserver);
 	server->options = options;
 	server->started = clock_wall();
-	server->disabled_plugins = MAP_INIT(NULL);
-	for (size_t i = 0; i < options->disable_admission_plugins.len; i++)
-		set_add(&server->disabled_plugins, options->disable_admission_plugins.items[i]);
+	server->disabled_plugins = admission_disabled(options);
 	server->advertise_address = tls_advertise_address(options);
 	name_server(server);
 	int rc = audit_start(options, &server->audit, err);
@@ -330,7 +329,6 @@ void apiserver_stop(struct apiserver *server) {
 	audit_stop(server->audit);
 	edge_free(server->edge);
 	admission_settings_free(server->admission);
-	map_done(&server->disabled_plugins);
 	free((void *)server->advertise_address);
 	free(server);
 }

@@ -51,6 +51,8 @@ int admission_run(struct write *w, bool mutate, struct error *err);
 /* Refuses plugins named by flags that are not there, or both on and off. */
 int admission_check_flags(const struct apiserver_options *options, struct error *err);
 
+/* A bit for each place in the table: what the flags, or their silence, have turned off. */
+uint64_t admission_disabled(const struct apiserver_options *options);
 /* Named by --enable-admission-plugins. */
 bool admission_is_enabled(const struct apiserver_options *options, const char *name);
 

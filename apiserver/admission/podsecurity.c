@@ -43,32 +43,41 @@ static bool parse_version(const char *text, int *ret) {
 	return good;
 }
 
+enum mode { ENFORCE, AUDIT, WARN, MODES };
+static const struct {
+	const char *name, *level_label, *version_label;
+} modes[MODES] = {
+	[ENFORCE] = {"enforce", LABEL "enforce", LABEL "enforce-version"},
+	[AUDIT] = {"audit", LABEL "audit", LABEL "audit-version"},
+	[WARN] = {"warn", LABEL "warn", LABEL "warn-version"},
+};
+
 /* What holds where labels say nothing; what was checked at the start can be read. */
-static struct pod_policy default_of(const struct apiserver *server, const char *mode) {
-	static const struct apiserver_v1_pod_security_defaults nothing;
-	const struct apiserver_v1_pod_security_defaults *d = server->admission->pod_security ? &server->admission->pod_security->defaults : &nothing;
-	bool enforce = strcmp(mode, "enforce") == 0, warn = strcmp(mode, "warn") == 0;
+static struct pod_policy default_of(const struct apiserver *server, enum mode mode) {
 	struct pod_policy policy = {.level = POD_PRIVILEGED, .minor = INT_MAX};
-	parse_level(str_or(enforce ? d->enforce : warn ? d->warn : d->audit, "privileged"), &policy.level);
-	parse_version(str_or(enforce ? d->enforce_version : warn ? d->warn_version : d->audit_version, "latest"), &policy.minor);
+	if (!server->admission->pod_security)
+		return policy;
+	const struct apiserver_v1_pod_security_defaults *d = &server->admission->pod_security->defaults;
+	const char *const levels[] = {[ENFORCE] = d->enforce, [AUDIT] = d->audit, [WARN] = d->warn};
+	const char *const versions[] = {[ENFORCE] = d->enforce_version, [AUDIT] = d->audit_version, [WARN] = d->warn_version};
+	parse_level(str_or(levels[mode], "privileged"), &policy.level);
+	parse_version(str_or(versions[mode], "latest"), &policy.minor);
 	return policy;
 }
 
-/* `mode`: "enforce", "audit" or "warn". What cannot be read is enforced as restricted, and not warned of. */
-static struct pod_policy policy_of(const struct apiserver *server, const struct api_string_map *labels, const char *mode) {
+/* What cannot be read is enforced as restricted, and not warned of. */
+static struct pod_policy policy_of(const struct apiserver *server, const struct api_string_map *labels, enum mode mode) {
 	struct pod_policy policy = default_of(server, mode);
-	bool enforce = strcmp(mode, "enforce") == 0, warn = strcmp(mode, "warn") == 0;
-	autofree char *level_label = xprintf(LABEL "%s", mode), *version_label = xprintf(LABEL "%s-version", mode);
-	const char *level = api_map_get(labels, level_label), *version = api_map_get(labels, version_label);
+	const char *level = api_map_get(labels, modes[mode].level_label), *version = api_map_get(labels, modes[mode].version_label);
 	if (level && !parse_level(level, &policy.level))
-		policy.level = enforce ? POD_RESTRICTED : POD_PRIVILEGED;
+		policy.level = mode == ENFORCE ? POD_RESTRICTED : POD_PRIVILEGED;
 	if (version)
 		parse_version(version, &policy.minor);
 	/* What labels enforce is warned of too, where they do not say otherwise and less would be warned of. */
 	enum pod_level enforced;
-	const char *enforce_level = api_map_get(labels, LABEL "enforce");
-	if (warn && !level && enforce_level && parse_level(enforce_level, &enforced) && enforced > policy.level) {
-		struct pod_policy other = policy_of(server, labels, "enforce");
+	const char *enforce_level = api_map_get(labels, modes[ENFORCE].level_label);
+	if (mode == WARN && !level && enforce_level && parse_level(enforce_level, &enforced) && enforced > policy.level) {
+		struct pod_policy other = policy_of(server, labels, ENFORCE);
 		policy.level = other.level;
 		policy.minor = version ? policy.minor : other.minor;
 	}
@@ -97,11 +106,27 @@ static const char *resource_label(const struct write *w) {
 	return str_equal(w->resource->api->plural, "pods") ? "pod" : str_equal(w->resource->api->plural, "namespaces") ? "namespace" : "controller";
 }
 
-static void count_evaluation(const struct write *w, const struct pod_policy *policy, const char *mode, bool denied) {
+static struct metric_series *evaluations(const struct write *w, const struct pod_policy *policy, enum mode mode, bool denied) {
 	char version[16] = "latest";
 	if (policy->minor != INT_MAX)
 		snprintf(version, sizeof(version), "v1.%d", policy->minor);
-	metric_add(metric_label(&metrics[EVALUATIONS], denied ? "deny" : "allow", mode, level_names[policy->level], version, operation_label(w), resource_label(w), str_or(w->subresource, "")), 1);
+	return metric_label(&metrics[EVALUATIONS], denied ? "deny" : "allow", modes[mode].name, level_names[policy->level], version, operation_label(w), resource_label(w), str_or(w->subresource, ""));
+}
+
+/* What nearly every pod is: it is not looked up by its labels each time. */
+static struct metric_series *usual_evaluations(const struct write *w, const struct pod_policy *policy) {
+	static struct metric_series *known[array_len(level_names)]; /* atomic */
+	struct metric_series *series = __atomic_load_n(&known[policy->level], __ATOMIC_ACQUIRE);
+	if (!series) {
+		series = evaluations(w, policy, ENFORCE, false);
+		__atomic_store_n(&known[policy->level], series, __ATOMIC_RELEASE);
+	}
+	return series;
+}
+
+static void count_evaluation(const struct write *w, const struct pod_policy *policy, enum mode mode, bool denied) {
+	bool usual = mode == ENFORCE && !denied && policy->minor == INT_MAX && w->created && !w->subresource && api_type_of(w->object) == &core_v1_pod_type;
+	metric_add(usual ? usual_evaluations(w, policy) : evaluations(w, policy, mode, denied), 1);
 }
 
 static void count_exemption(const struct write *w) {
@@ -175,11 +200,10 @@ static void policy_text(const struct pod_policy *policy, struct buf *out) {
 /* ---- namespaces ---- */
 
 static void check_own_labels(const struct api_string_map *labels, struct error *err) {
-	static const char *const modes[] = {"enforce", "audit", "warn"};
 	enum pod_level level;
 	int minor;
 	for (size_t i = 0; i < array_len(modes); i++) {
-		autofree char *level_label = xprintf(LABEL "%s", modes[i]), *version_label = xprintf(LABEL "%s-version", modes[i]);
+		const char *level_label = modes[i].level_label, *version_label = modes[i].version_label;
 		const char *given = api_map_get(labels, level_label), *version = api_map_get(labels, version_label);
 		autofree char *level_path = xprintf("metadata.labels[%s]", level_label), *version_path = xprintf("metadata.labels[%s]", version_label);
 		if (given && !parse_level(given, &level))
@@ -254,7 +278,7 @@ static int validate_namespace(struct write *w, struct error *err) {
 		error_invalid(&causes, NULL, "Namespace", admission_name(w));
 		return error_move(err, &causes);
 	}
-	struct pod_policy now = policy_of(w->r->server, labels, "enforce"), was = policy_of(w->r->server, before, "enforce");
+	struct pod_policy now = policy_of(w->r->server, labels, ENFORCE), was = policy_of(w->r->server, before, ENFORCE);
 	bool relaxed = now.minor == was.minor && now.level <= was.level;
 	if (exempt_by(w, w->name, NULL))
 		return 0;
@@ -292,7 +316,7 @@ static void warn_of(struct write *w, const struct pod_policy *policy, const stru
 	podsecurity_judge(policy, meta, spec, true, &violations);
 	policy_text(policy, &text);
 	if (violations.len)
-		count_evaluation(w, policy, "warn", true);
+		count_evaluation(w, policy, WARN, true);
 	if (violations.len)
 		request_warn(w->r, "would violate PodSecurity \"%s\": %s", text.data, violations.data);
 }
@@ -306,7 +330,7 @@ static void note_of(struct write *w, const struct pod_policy *policy, const stru
 	policy_text(policy, &text);
 	if (!violations.len)
 		return;
-	count_evaluation(w, policy, "audit", true);
+	count_evaluation(w, policy, AUDIT, true);
 	autofree char *note = xprintf("would violate PodSecurity \"%s\": %s", text.data, violations.data);
 	audit_annotate(w->r, AUDIT_METADATA, LABEL "audit-violations", note);
 }
@@ -316,7 +340,7 @@ static int validate_pod(struct write *w, const struct api_string_map *labels, st
 	/* An update that leaves what is judged alone is let through, as the pod runs already. */
 	if (!w->created && w->old && api_field_equal(w->object, w->old, "spec"))
 		return 0;
-	struct pod_policy enforce = policy_of(w->r->server, labels, "enforce"), warn = policy_of(w->r->server, labels, "warn"), audit = policy_of(w->r->server, labels, "audit");
+	struct pod_policy enforce = policy_of(w->r->server, labels, ENFORCE), warn = policy_of(w->r->server, labels, WARN), audit = policy_of(w->r->server, labels, AUDIT);
 	autobuf struct buf violations = BUF_INIT(MAX_TEXT), text = BUF_INIT(256);
 	const char *exempt = exempt_by(w, w->ns, &pod->spec);
 	if (exempt) {
@@ -329,7 +353,7 @@ static int validate_pod(struct write *w, const struct api_string_map *labels, st
 	policy_text(&enforce, &text);
 	audit_annotate(w->r, AUDIT_METADATA, LABEL "enforce-policy", text.data);
 	note_of(w, &audit, &pod->metadata, &pod->spec);
-	count_evaluation(w, &enforce, "enforce", violations.len);
+	count_evaluation(w, &enforce, ENFORCE, violations.len);
 	if (violations.len)
 		return error_forbidden(err, w->resource, admission_name(w), "violates PodSecurity \"%s\": %s", text.data, violations.data);
 	warn_of(w, &warn, &pod->metadata, &pod->spec);
@@ -348,7 +372,7 @@ static int validate(struct write *w, struct error *err) {
 		return 0;
 	if (pod)
 		return validate_pod(w, &ns->labels, err);
-	struct pod_policy warn = policy_of(w->r->server, &ns->labels, "warn"), audit = policy_of(w->r->server, &ns->labels, "audit");
+	struct pod_policy warn = policy_of(w->r->server, &ns->labels, WARN), audit = policy_of(w->r->server, &ns->labels, AUDIT);
 	const char *exempt = exempt_by(w, w->ns, &template->spec);
 	if (exempt) {
 		count_exemption(w);

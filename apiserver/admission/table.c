@@ -91,16 +91,22 @@ const char *admission_name(const struct write *w) {
 	return str_empty(meta->name) ? meta->generate_name : meta->name;
 }
 
-static bool disabled(const struct apiserver *server, const struct admission_plugin *plugin) {
-	if (map_has(&server->disabled_plugins, plugin->name))
-		return true;
-	if (!plugin->off_by_default)
-		return false;
-	const struct flag_list *enabled = &server->options->enable_admission_plugins;
-	for (size_t i = 0; i < enabled->len; i++)
-		if (strcmp(enabled->items[i], plugin->name) == 0)
-			return false;
-	return true;
+static bool named(const struct flag_list *list, const char *name) {
+	for (size_t i = 0; i < list->len; i++)
+		if (strcmp(list->items[i], name) == 0)
+			return true;
+	return false;
+}
+
+uint64_t admission_disabled(const struct apiserver_options *options) {
+	_Static_assert(array_len(admission_plugins) <= 64, "a bit for each");
+	uint64_t bits = 0;
+	for (size_t i = 0; i < admission_plugin_count; i++) {
+		const struct admission_plugin *plugin = admission_plugins[i];
+		if (named(&options->disable_admission_plugins, plugin->name) || (plugin->off_by_default && !named(&options->enable_admission_plugins, plugin->name)))
+			bits |= (uint64_t)1 << i;
+	}
+	return bits;
 }
 
 /* ---- plugins that lack the answer of another: they are run again, as if they had not run, once it is there ---- */
@@ -151,7 +157,7 @@ static int run(struct write *w, bool mutate, struct error *err) {
 		bool body_alone = w->body && !w->body->show;
 		int (*hook)(struct write *, struct error *) = mutate ? plugin->admit : plugin->validate;
 		enum write_operation operation = w->operation == WRITE_UPDATE && w->created ? WRITE_CREATE : w->operation;
-		if (!hook || !(plugin->operations & operation) || (plugin->hook && w->skip_hooks) || (body_alone && !plugin->bodies) || disabled(w->r->server, plugin))
+		if (!hook || !(plugin->operations & operation) || (plugin->hook && w->skip_hooks) || (body_alone && !plugin->bodies) || w->r->server->disabled_plugins >> (w->next_plugin - 1) & 1)
 			continue;
 		struct before before = remember(w, plugin, mutate);
 		size_t which = w->next_plugin - 1;
@@ -212,12 +218,12 @@ int admission_check_flags(const struct apiserver_options *options, struct error 
 				return error_set(err, ENOTSUP, "%s plugin \"%s\" is not served here", lists[l].flag, name);
 			if (!known(name) && !has(idle, array_len(idle), name) && !has(missing, array_len(missing), name))
 				return error_set(err, EINVAL, "%s plugin \"%s\" is unknown", lists[l].flag, name);
-			if (l == 0 && has((const char *const *)lists[1].names->items, lists[1].names->len, name))
+			if (l == 0 && named(lists[1].names, name))
 				return error_set(err, EINVAL, "[%s] in enable-admission-plugins and disable-admission-plugins overlapped", name);
 		}
 	return 0;
 }
 
 bool admission_is_enabled(const struct apiserver_options *options, const char *name) {
-	return has((const char *const *)options->enable_admission_plugins.items, options->enable_admission_plugins.len, name);
+	return named(&options->enable_admission_plugins, name);
 }

@@ -141,6 +141,8 @@ void status_encode(const struct error *err, struct buf *out);
 
 /* The body as an object of `type`: JSON, YAML or protobuf by Content-Type. Defaults are not set. The caller unrefs. */
 int request_decode_body(struct request *r, const struct api_type *type, void **ret, struct error *err);
+/* The same once more, of a body that was good: without a word of what was warned of. */
+int request_decode_body_again(struct request *r, const struct api_type *type, void **ret, struct error *err);
 
 /* ---- common errors ---- */
 int error_not_found(struct error *err, const struct resource *resource, const char *name);

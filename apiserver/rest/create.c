@@ -39,8 +39,23 @@ int input_check_version(const struct write *w, const char *given, const struct m
 	return rc < 0 || !version ? rc : error_conflict(err, w->resource, w->name, CONFLICT_MODIFIED);
 }
 
+/* The body as it is to be stored, so far as the path and the kind's defaults say. */
+static void complete_input(const struct write *w, void *input) {
+	struct meta_v1_object_meta *meta = api_metadata(input);
+	meta->resource_version = NULL;
+	meta->namespace = w->resource->api->namespaced ? arena_strdup(api_arena(input), w->ns) : NULL;
+	api_default(input);
+}
+
+/* The first attempt takes the body itself; a further one, which is rare, reads it again. */
 static int make_created(struct write *w, struct error *err) {
-	w->object = api_copy(w->input);
+	if (!w->input) {
+		int rc = request_decode_body_again(w->r, w->resource->type, &w->input, err);
+		if (rc < 0)
+			return rc;
+		complete_input(w, w->input);
+	}
+	w->object = take_ptr(w->input);
 	w->created = true;
 	w->track_fields = true;
 	/* What only the server says of an object is nobody's, even where a client sent it. */
@@ -66,17 +81,12 @@ int rest_create(struct request *r, struct error *err) {
 	uint64_t version;
 	if (rc == 0 && !str_empty(meta->resource_version) && error_of_version(meta->resource_version, &version, NULL, NULL) == 0 && version)
 		rc = error_status(err, 500, "", "resourceVersion should not be set on objects to be created");
-	meta->resource_version = NULL;
 	if (rc < 0) {
 		api_unref(input);
 		return rc;
 	}
-	meta->namespace = r->resource->api->namespaced ? arena_strdup(api_arena(input), w->ns) : NULL;
-	if (!str_empty(meta->name))
-		w->name = arena_strdup(r->arena, meta->name);
-	else
-		w->name = NULL;
-	api_default(input);
+	w->name = str_empty(meta->name) ? NULL : arena_strdup(r->arena, meta->name);
+	complete_input(w, input);
 	w->lease_seconds = strcmp(r->resource->api->plural, "events") == 0 ? r->server->options->event_ttl / NSEC_PER_SEC : 0;
 	write_start(w);
 	return REQUEST_TAKEN;

@@ -168,6 +168,14 @@ int request_decode_body(struct request *r, const struct api_type *type, void **r
 	return rc;
 }
 
+int request_decode_body_again(struct request *r, const struct api_type *type, void **ret, struct error *err) {
+	enum api_validation asked = r->validation;
+	r->validation = API_IGNORE;
+	int rc = decode_body(r, type, ret, err);
+	r->validation = asked;
+	return rc;
+}
+
 int request_decode_delete_options(struct request *r, struct meta_v1_delete_options **ret, struct error *err) {
 	static const struct api_type *const type = &meta_v1_delete_options_type;
 	static const char scheme[] = "k8s.io/apimachinery/pkg/apis/meta/internalversion/scheme/register.go:27";

@@ -14,7 +14,7 @@ static const struct checker *const warning_lists[] = {warnings_pod, warnings_oth
 static struct table {
 	const struct checker *const *lists;
 	size_t list_count;
-	struct checker *sorted;
+	struct checker *sorted; /* of warnings also the types that only hold such ones, without a check of their own */
 	size_t count;
 } checks = {.lists = lists, .list_count = array_len(lists)}, warnings = {.lists = warning_lists, .list_count = array_len(warning_lists)};
 
@@ -23,27 +23,52 @@ static int order(const void *a, const void *b) {
 	return (x > y) - (x < y);
 }
 
+static void add_row(struct table *table, const struct checker *row) {
+	table->sorted = xreallocarray(table->sorted, table->count + 1, sizeof(*table->sorted));
+	table->sorted[table->count++] = *row;
+}
+
 static void sort_table(struct table *table) {
 	for (size_t i = 0; i < table->list_count; i++)
-		for (const struct checker *row = table->lists[i]; row->type; row++) {
-			table->sorted = xreallocarray(table->sorted, table->count + 1, sizeof(*table->sorted));
-			table->sorted[table->count++] = *row;
-		}
+		for (const struct checker *row = table->lists[i]; row->type; row++)
+			add_row(table, row);
 	qsort(table->sorted, table->count, sizeof(*table->sorted), order);
+}
+
+static const struct checker *find_row(const struct table *table, const struct api_type *type) {
+	struct checker key = {.type = type};
+	return bsearch(&key, table->sorted, table->count, sizeof(*table->sorted), order);
+}
+
+static bool holds_row(const struct table *table, const struct api_type *type) {
+	for (size_t i = 0; i < type->field_count; i++)
+		if (type->fields[i].kind == API_STRUCT && find_row(table, type->fields[i].type))
+			return true;
+	return false;
+}
+
+/* Few types are warned of: the walk keeps to those that hold one, however deep. */
+static void add_holders(struct table *table) {
+	for (size_t before = 0; before != table->count;) {
+		before = table->count;
+		for (size_t i = 0; i < api_types_count; i++)
+			if (!find_row(table, api_types[i]) && holds_row(table, api_types[i])) {
+				add_row(table, &(struct checker){.type = api_types[i]});
+				qsort(table->sorted, table->count, sizeof(*table->sorted), order);
+			}
+	}
 }
 
 static void sort_checkers(void) {
 	sort_table(&checks);
 	sort_table(&warnings);
+	add_holders(&warnings);
 }
 
-static check_function *checker_of(const struct check *c, const struct api_type *type) {
+static const struct checker *checker_of(const struct check *c, const struct api_type *type) {
 	static pthread_once_t once = PTHREAD_ONCE_INIT;
 	pthread_once(&once, sort_checkers);
-	const struct table *table = c->warn ? &warnings : &checks;
-	struct checker key = {.type = type};
-	const struct checker *found = bsearch(&key, table->sorted, table->count, sizeof(*table->sorted), order);
-	return found ? found->run : NULL;
+	return find_row(c->warn ? &warnings : &checks, type);
 }
 
 static void walk(const struct check *c, const struct api_type *type, const void *value, const void *old, const struct path *at, struct error *err);
@@ -185,17 +210,19 @@ static void walk(const struct check *c, const struct api_type *type, const void 
 	here.value = value;
 	if (type == &meta_v1_object_meta_type || type == &meta_v1_list_meta_type)
 		return;
+	const struct checker *row = checker_of(c, type);
+	if (c->warn && !row)
+		return;
 	for (size_t i = 0; i < type->field_count && err->cause_count < ERROR_MAX_CAUSES; i++) {
 		const struct api_field *f = &type->fields[i];
 		bool status = value == c->object && strcmp(f->name, "status") == 0;
 		if (api_field_is_closed(f) || (value == c->object && status != check_is_status(c)))
 			continue;
-		if (f->kind == API_STRUCT || f->check || f->enum_values)
+		if (f->kind == API_STRUCT || (!c->warn && (f->check || f->enum_values)))
 			check_field(c, f, value, old, &here, err);
 	}
-	check_function *run = checker_of(c, type);
-	if (run)
-		run(c, value, old, &here, err);
+	if (row && row->run)
+		row->run(c, value, old, &here, err);
 }
 
 static bool has_cause(const struct error *err, const struct error_cause *cause) {
