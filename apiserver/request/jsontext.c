@@ -24,28 +24,20 @@ static bool ends_token(char c) {
 }
 
 const char *json_text_skip(const char *p, const char *end) {
-	int depth = 0;
-	do {
-		p = skip_space(p, end);
-		if (p >= end)
-			return end;
-		if (*p == '"') {
-			p = skip_string(p, end);
-		} else if (*p == '{' || *p == '[') {
-			depth++;
-			p++;
-		} else if (*p == '}' || *p == ']') {
-			depth--;
-			p++;
-		} else if (*p == ',' || *p == ':') {
-			p++;
-			continue;
-		} else {
-			do
-				p++;
-			while (p < end && !ends_token(*p));
-		}
-	} while (depth > 0);
+	p = skip_space(p, end);
+	if (p >= end)
+		return end;
+	if (*p == '"')
+		return skip_string(p, end);
+	if (*p == '{' || *p == '[') {
+		const char *behind = scan_skip_value(p, end);
+		return behind ? behind : end;
+	}
+	if (*p == '}' || *p == ']' || ends_token(*p))
+		return p + 1;
+	do
+		p++;
+	while (p < end && !ends_token(*p));
 	return p;
 }
 

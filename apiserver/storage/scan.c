@@ -2,7 +2,9 @@
 #include "apiserver/storage/scan.h"
 
 #include <errno.h>
-#include <stdio.h>
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
 
 static const char *skip_space(const char *p, const char *end)
 {
@@ -26,56 +28,164 @@ static const char *skip_string(const char *p, const char *end)
 	}
 }
 
-/* Any value. Returns behind it, or NULL. */
-static const char *skip_value(const char *p, const char *end)
-{
+/* The brackets that are open, innermost last. */
+struct nesting {
 	uint64_t is_object[SCAN_MAX_DEPTH / 64];
-	unsigned depth = 0;
+	unsigned depth;
+};
 
-	for (;;) {
-		p = skip_space(p, end);
-		if (p >= end)
-			return NULL;
-		switch (*p) {
-		case '"':
-			p = skip_string(p, end);
-			if (!p)
-				return NULL;
-			break;
-		case '{':
-		case '[':
-			if (depth == SCAN_MAX_DEPTH)
-				return NULL;
-			is_object[depth / 64] = (is_object[depth / 64] & ~(1ull << depth % 64)) | (uint64_t)(*p == '{') << depth % 64;
-			depth++;
-			p++;
-			continue;
-		case '}':
-		case ']':
-			if (depth == 0)
-				return NULL;
-			depth--;
-			if ((is_object[depth / 64] >> depth % 64 & 1) != (*p == '}'))
-				return NULL;
-			p++;
-			break;
-		case ',':
-		case ':':
-			if (depth == 0)
-				return NULL;
-			p++;
-			continue;
-		default: {
-			const char *start = p;
-			while (p < end && ((*p >= '0' && *p <= '9') || (*p >= 'a' && *p <= 'z') || *p == '-' || *p == '+' || *p == '.' || *p == 'E'))
-				p++;
-			if (p == start)
-				return NULL;
-		}
-		}
-		if (depth == 0)
-			return p;
+/* False where the bracket does not fit, or nests too deep. */
+static bool nest(struct nesting *n, char bracket)
+{
+	uint64_t object = bracket == '{' || bracket == '}';
+
+	if (bracket == '{' || bracket == '[') {
+		if (n->depth == SCAN_MAX_DEPTH)
+			return false;
+		uint64_t *word = &n->is_object[n->depth / 64];
+		*word = (*word & ~(1ull << n->depth % 64)) | object << n->depth % 64;
+		n->depth++;
+		return true;
 	}
+	if (n->depth == 0)
+		return false;
+	n->depth--;
+	return (n->is_object[n->depth / 64] >> n->depth % 64 & 1) == object;
+}
+
+#ifdef __SSE2__
+
+enum { BLOCK = 64 };
+
+/* A bit for each byte of a block, the first one lowest. */
+struct masks {
+	uint64_t quotes, slashes, brackets, controls;
+};
+
+static struct masks masks_of(const char *block)
+{
+	struct masks m = {0};
+
+	for (unsigned i = 0; i < BLOCK; i += 16) {
+		__m128i bytes = _mm_loadu_si128((const __m128i *)(const void *)(block + i));
+		/* The bit 0x20 is what sets braces apart from square brackets. */
+		__m128i folded = _mm_or_si128(bytes, _mm_set1_epi8(0x20));
+		__m128i bracket = _mm_or_si128(_mm_cmpeq_epi8(folded, _mm_set1_epi8('{')), _mm_cmpeq_epi8(folded, _mm_set1_epi8('}')));
+		__m128i control = _mm_cmpeq_epi8(_mm_min_epu8(bytes, _mm_set1_epi8(0x1f)), bytes);
+		m.quotes |= (uint64_t)(unsigned)_mm_movemask_epi8(_mm_cmpeq_epi8(bytes, _mm_set1_epi8('"'))) << i;
+		m.slashes |= (uint64_t)(unsigned)_mm_movemask_epi8(_mm_cmpeq_epi8(bytes, _mm_set1_epi8('\\'))) << i;
+		m.brackets |= (uint64_t)(unsigned)_mm_movemask_epi8(bracket) << i;
+		m.controls |= (uint64_t)(unsigned)_mm_movemask_epi8(control) << i;
+	}
+	return m;
+}
+
+/* Bits of what a backslash takes its meaning from; *carry: the block before ended with such a backslash. */
+static uint64_t escaped_by(uint64_t slashes, bool *carry)
+{
+	uint64_t escaped = 0;
+
+	if (*carry) {
+		escaped = 1;
+		slashes &= ~1ull;
+	}
+	*carry = false;
+	while (slashes) {
+		unsigned at = (unsigned)__builtin_ctzll(slashes);
+		if (at == BLOCK - 1) {
+			*carry = true;
+			break;
+		}
+		escaped |= 2ull << at;
+		slashes &= ~(3ull << at);
+	}
+	return escaped;
+}
+
+/* From each quote to the next: the bits between, the first quote's own with them. */
+static uint64_t between(uint64_t quotes)
+{
+	for (unsigned shift = 1; shift < BLOCK; shift *= 2)
+		quotes ^= quotes << shift;
+	return quotes;
+}
+
+/*
+ * p is at a bracket. Returns behind the one that closes it, or NULL. What lies between is looked at 64 bytes at once: only brackets outside of strings count one
+ * by one.
+ */
+static const char *skip_nested(const char *p, const char *end)
+{
+	struct nesting nesting;
+	uint64_t inside = 0; /* all ones where the last block ended within a string */
+	bool carry = false;
+
+	nesting.depth = 0;
+	for (; p < end; p += BLOCK) {
+		char rest[BLOCK];
+		const char *block = p;
+		if (end - p < BLOCK) {
+			memset(rest, ' ', sizeof(rest));
+			memcpy(rest, p, (size_t)(end - p));
+			block = rest;
+		}
+		struct masks m = masks_of(block);
+		/* Outside of strings a backslash is no JSON, whatever is made of it here. */
+		uint64_t escaped = m.slashes || carry ? escaped_by(m.slashes, &carry) : 0;
+		uint64_t strings = between(m.quotes & ~escaped) ^ inside, brackets = m.brackets & ~strings, bad = m.controls & strings;
+		while (brackets) {
+			unsigned at = (unsigned)__builtin_ctzll(brackets);
+			if (!nest(&nesting, block[at]))
+				return NULL;
+			if (nesting.depth == 0)
+				return bad & ((1ull << at) - 1) ? NULL : p + at + 1;
+			brackets &= brackets - 1;
+		}
+		if (bad)
+			return NULL;
+		inside = (uint64_t)0 - (strings >> (BLOCK - 1));
+	}
+	return NULL;
+}
+
+#else
+
+static const char *skip_nested(const char *p, const char *end)
+{
+	struct nesting nesting;
+
+	nesting.depth = 0;
+	while (p && p < end) {
+		if (*p == '"') {
+			p = skip_string(p, end);
+			continue;
+		}
+		if (*p == '{' || *p == '[' || *p == '}' || *p == ']') {
+			if (!nest(&nesting, *p))
+				return NULL;
+			if (nesting.depth == 0)
+				return p + 1;
+		}
+		p++;
+	}
+	return NULL;
+}
+
+#endif
+
+const char *scan_skip_value(const char *p, const char *end)
+{
+	const char *start = p = skip_space(p, end);
+
+	if (p >= end)
+		return NULL;
+	if (*p == '"')
+		return skip_string(p, end);
+	if (*p == '{' || *p == '[')
+		return skip_nested(p, end);
+	while (p < end && ((*p >= '0' && *p <= '9') || (*p >= 'a' && *p <= 'z') || *p == '-' || *p == '+' || *p == '.' || *p == 'E'))
+		p++;
+	return p == start ? NULL : p;
 }
 
 /*
@@ -136,7 +246,7 @@ static int scan_metadata(const char *json, const char **pos, const char *end, st
 
 	while ((r = next_member(pos, end, &key, &value)) == 1) {
 		empty = false;
-		behind = skip_value(value, end);
+		behind = scan_skip_value(value, end);
 		if (!behind)
 			return -EINVAL;
 		if (IS(key, "name")) {
@@ -188,7 +298,7 @@ int scan_object(const char *json, size_t len, struct scan_object *ret)
 				return -EINVAL;
 			has_metadata = true;
 		} else {
-			pos = skip_value(value, end);
+			pos = scan_skip_value(value, end);
 			if (!pos)
 				return -EINVAL;
 		}
@@ -206,7 +316,7 @@ bool scan_next_label(const char **pos, const char *end, struct scan_string *ret_
 	struct scan_string key;
 
 	while (next_member(pos, end, &key, &value) == 1) {
-		behind = skip_value(value, end);
+		behind = scan_skip_value(value, end);
 		if (!behind)
 			return false;
 		*pos = behind;

@@ -25,6 +25,8 @@ struct scan_object {
 	size_t cut, resume;
 	const char *before, *after;
 };
+/* Any value, white space before it too. Returns behind it, or NULL where a bracket or a string has no end, or a bracket not its own. */
+const char *scan_skip_value(const char *p, const char *end);
 /* -EINVAL where it is no JSON object with metadata. */
 int scan_object(const char *json, size_t len, struct scan_object *ret);
 /* Walks labels: *pos begins as object->labels. Values that are no strings are left out. Use only on text that scan_object() took. */

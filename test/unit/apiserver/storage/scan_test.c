@@ -40,6 +40,62 @@ static void test_splice(void **state)
 	}
 }
 
+/* A value of many blocks: brackets, quotes and backslashes fall on each place of a block, and on its edges. */
+static void write_value(struct buf *out, unsigned *seed, int depth)
+{
+	static const char *const pieces[] = {"a", "\\\"", "\\\\", "{", "}", "[", "]", ",", ":", "\\u00e9", "\xc3\xa9", "0123456789abcdef", "\\\\\\\""};
+	unsigned kind = (*seed = *seed * 1103515245u + 12345u) >> 16;
+
+	if (depth == 0 || kind % 4 == 0) {
+		buf_append_char(out, '"');
+		for (unsigned i = 0, n = kind / 4 % 12; i < n; i++)
+			buf_append_str(out, pieces[(*seed = *seed * 1103515245u + 12345u) / 65536 % array_len(pieces)]);
+		buf_append_char(out, '"');
+		return;
+	}
+	bool object = kind % 2;
+	buf_append_char(out, object ? '{' : '[');
+	for (unsigned i = 0, n = kind / 4 % 5; i < n; i++) {
+		buf_append_str(out, i ? ", " : "");
+		if (object)
+			buf_append_str(out, "\"k\\\\\":");
+		write_value(out, seed, depth - 1);
+	}
+	buf_append_char(out, object ? '}' : ']');
+}
+
+static void test_skip(void **state)
+{
+	for (unsigned n = 0; n < 400; n++) {
+		autobuf struct buf text = BUF_INIT(1 << 20);
+		unsigned seed = n;
+		for (unsigned i = 0; i < n % 70; i++)
+			buf_append_char(&text, ' ');
+		buf_append_char(&text, '[');
+		write_value(&text, &seed, 6);
+		buf_append_char(&text, ']');
+		size_t len = text.len;
+		buf_append_str(&text, "]}\"");
+		assert_ptr_equal(scan_skip_value(text.data, text.data + text.len), text.data + len);
+		for (size_t cut = 0; cut < len; cut += 1 + len / 100)
+			assert_null(scan_skip_value(text.data, text.data + cut));
+		text.data[len - 1] = '}';
+		assert_null(scan_skip_value(text.data, text.data + text.len));
+	}
+	/* A string that is long, with a control character at each of its places. */
+	for (unsigned at = 0; at < 130; at++) {
+		char text[200];
+		memset(text, 'x', sizeof(text));
+		memcpy(text, "{\"", 2);
+		memcpy(text + 132, "\":1}", 4);
+		assert_ptr_equal(scan_skip_value(text, text + sizeof(text)), text + 136);
+		text[2 + at] = '\n';
+		assert_null(scan_skip_value(text, text + sizeof(text)));
+	}
+	/* White space and more outside of strings is no concern of it. */
+	assert_non_null(scan_skip_value("[\n1]", "[\n1]" + 4));
+}
+
 static void test_labels(void **state)
 {
 	const char json[] = "{\"metadata\":{\"labels\":{ \"a\" : \"1\" ,\"b\":2,\"\\u0063\":\"\\ud83d\\ude00\\n\\/\"}}}";
@@ -150,6 +206,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_splice),
+		cmocka_unit_test(test_skip),
 		cmocka_unit_test(test_labels),
 		cmocka_unit_test(test_depth),
 		cmocka_unit_test(test_entry),
