@@ -15,6 +15,8 @@ int configfile_parse(const char *text, size_t len, const struct api_type *type, 
 	int rc = yaml_to_json_one(text, len, &json, err);
 	if (rc == 0)
 		rc = api_decode_json(type, json.data, json.len, &options, &object, err);
+	if (json.len)
+		explicit_bzero(json.data, json.len); /* there may be keys in it */
 	if (rc < 0)
 		return rc;
 	const struct { const char *kind, *api_version; } *head = object;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "apiserver/health.h"
+#include "apiserver/encryption/encryption.h"
 #include "apiserver/request/steps.h"
 #include "common/base/metrics.h"
 
@@ -9,6 +10,7 @@
 #define READYZ (1u << 1)
 #define HEALTHZ (1u << 2)
 #define ALL (LIVEZ | READYZ | HEALTHZ)
+#define WITH_KEY_SERVICES (1u << 3) /* only where there are some */
 
 static bool check_ping(struct apiserver *server, struct error *err) {
 	return true;
@@ -23,6 +25,10 @@ static bool check_bootstrap(struct apiserver *server, struct error *err) {
 		return true;
 	error_set(err, 11, "not finished");
 	return false;
+}
+
+static bool check_encryption(struct apiserver *server, struct error *err) {
+	return encryption_check(server->encryption, err);
 }
 
 static bool check_shutdown(struct apiserver *server, struct error *err) {
@@ -41,6 +47,7 @@ static const struct health_check {
 	{"log", LIVEZ | READYZ | HEALTHZ, check_ping},
 	{"etcd", LIVEZ | READYZ | HEALTHZ, check_etcd},
 	{"etcd-readiness", READYZ, check_etcd},
+	{"kms-providers", ALL | WITH_KEY_SERVICES, check_encryption},
 	{"informer-sync", READYZ, check_etcd},
 	/* What Kubernetes starts after it listens, and we before: then it runs when anybody can ask. */
 	{"poststarthook/start-apiserver-admission-initializer", ALL, check_ping},
@@ -86,6 +93,10 @@ static bool run_check(size_t check, size_t endpoint, struct apiserver *server) {
 	bool good = checks[check].check(server, &why);
 	__atomic_fetch_add(&results[check][endpoint][good], 1, __ATOMIC_RELAXED);
 	return good;
+}
+
+static bool applies(const struct health_check *c, unsigned bit, const struct apiserver *server) {
+	return (c->endpoints & bit) && (!(c->endpoints & WITH_KEY_SERVICES) || encryption_is_checked(server->encryption));
 }
 
 struct exclusions {
@@ -135,7 +146,7 @@ int health_handle(struct request *r, struct error *err) {
 	bool ok = true, found = false, used[array_len(exclusions.names)] = {0};
 	for (size_t i = 0; i < array_len(checks); i++) {
 		const struct health_check *c = &checks[i];
-		if (!(c->endpoints & bit) || (only && strcmp(only, c->name) != 0))
+		if (!applies(c, bit, r->server) || (only && strcmp(only, c->name) != 0))
 			continue;
 		found = true;
 		if (excluded(&exclusions, c->name, used)) {
@@ -169,7 +180,7 @@ int slis_handle(struct request *r, struct error *err) {
 	buf_append_str(&totals, "# HELP kubernetes_healthchecks_total [STABLE] How often a check of health went how.\n# TYPE kubernetes_healthchecks_total counter\n");
 	for (size_t i = 0; i < array_len(checks); i++)
 		for (size_t e = 0; e < array_len(endpoints); e++) {
-			if (!(checks[i].endpoints & endpoints[e].bit))
+			if (!applies(&checks[i], endpoints[e].bit, r->server))
 				continue;
 			buf_printf(&out, "kubernetes_healthcheck{name=\"%s\",type=\"%s\"} %d\n", checks[i].name, endpoints[e].name, run_check(i, e, r->server));
 			for (int good = 0; good < 2; good++) {

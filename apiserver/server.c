@@ -255,7 +255,7 @@ int apiserver_start(const struct apiserver_options *options, struct apiserver **
 	if (rc == 0)
 		rc = admission_settings_new(options, &server->admission, err);
 	if (rc == 0)
-		rc = encryption_start(options, &server->encryption, err);
+		rc = encryption_start(options, server->identity, &server->encryption, err);
 	if (rc == 0)
 		rc = timers_start(&server->timers, err);
 	if (rc == 0) {

@@ -14,6 +14,9 @@ unit_lib   = $(firstword $(subst /, ,$(patsubst test/unit/%,%,$(1))))
 SIM_OBJS := $(patsubst %.c,$(BUILD)/%.o,$(wildcard test/sim/*.c))
 $(BUILD)/test/unit/controller-manager/simulation_test: $(SIM_OBJS)
 
+# It speaks to a key service within its own process.
+$(BUILD)/test/unit/apiserver/encryption/kms_test: $(BUILD)/test/kms/service.o $(BUILD)/lib/kubelet.a
+
 .SECONDEXPANSION:
 $(UNIT_BINS): $(BUILD)/%: $(BUILD)/%.o $$(if $$(filter-out common,$$(call unit_lib,$$*)),$(BUILD)/lib/$$(call unit_lib,$$*).a) $(BUILD)/lib/common.a
 	@echo "  LD    $*"
@@ -42,6 +45,14 @@ $(HOLLOW): $(BUILD)/test/hollow/main.o $(BUILD)/lib/hollow.a $(BUILD)/lib/common
 .PHONY: hollow
 hollow: $(HOLLOW)  ## build the program that answers as many nodes that are not there
 
+# A key service for the tests of encryption (test/kms).
+KMS := $(BUILD)/test/kms/coracle-kms
+$(KMS): $(BUILD)/test/kms/main.o $(BUILD)/test/kms/service.o $(BUILD)/lib/kubelet.a $(BUILD)/lib/apiserver.a $(BUILD)/lib/common.a
+	@echo "  LD    $(@F)"
+	@$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS)
+.PHONY: kms
+kms: $(KMS)        ## build the key service that tests talk to
+
 # A bench is test/bench/<name>_bench.c; its first line may name a library as a fuzzer's does. `make bench` builds them; run them by hand.
 BENCH_SRCS := $(sort $(wildcard test/bench/*_bench.c))
 BENCH_BINS := $(patsubst %.c,$(BUILD)/%,$(BENCH_SRCS))
@@ -52,12 +63,12 @@ $(BENCH_BINS): $(BUILD)/%: $(BUILD)/%.o $$(foreach l,$$(call bench_lib,$$*),$(BU
 
 
 # Programs whose threads share data, once more under the thread sanitizer: make SANITIZE=thread threads
-THREAD_TESTS := $(filter $(addprefix $(BUILD)/test/unit/,common/base/% common/http/% common/client/% apiserver/storage/% apiserver/flow/% dns/%),$(UNIT_BINS))
+THREAD_TESTS := $(filter $(addprefix $(BUILD)/test/unit/,common/base/% common/http/% common/client/% apiserver/storage/% apiserver/flow/% apiserver/encryption/% dns/%),$(UNIT_BINS))
 .PHONY: threads integration e2e check
 threads: $(THREAD_TESTS)
 	@TSAN_OPTIONS="halt_on_error=0 exitcode=66" test/run-unit.sh $(BUILD) $(THREAD_TESTS) | sed 's/^unit:/threads:/'; exit $${PIPESTATUS[0]}
 
-integration: all hollow  ## run the integration tests against an etcd of their own (use SANITIZE=1)
+integration: all hollow kms  ## run the integration tests against an etcd of their own (use SANITIZE=1)
 	@$(if $(filter-out 0,$(SANITIZE)),MAKEFLAGS= $(MAKE) -s SANITIZE=0 all) # what measures memory measures the real thing
 	@test/integration/run.sh $(BUILD)
 

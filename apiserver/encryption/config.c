@@ -2,144 +2,330 @@
 /* The file of --encryption-provider-config. */
 #include "apiserver/encryption/cipher.h"
 #include "apiserver/encryption/encryption.h"
-#include "common/api/yaml.h"
+#include "apiserver/encryption/kms.h"
+#include "apiserver/configfile.h"
+#include "apiserver/validation/validation.h"
+#include "api/apiserver_v1.h"
 #include "common/base/arena.h"
+#include "common/base/clock.h"
 #include "common/base/file.h"
 #include "common/base/random.h"
 
 #include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <jansson.h>
 
-#define MAX_CONFIG (1u << 20)
+#define MAX_CONFIG CONFIGFILE_MAX
+#define KMS_TIMEOUT_NS (3 * NSEC_PER_SEC)
+#define WHAT "encryption configuration"
 
 void encryption_config_unref(struct encryption_config *config) {
 	if (!config || __atomic_sub_fetch(&config->refs, 1, __ATOMIC_ACQ_REL))
 		return;
 	for (size_t i = 0; i < config->rule_count; i++)
-		for (size_t k = 0; k < config->rules[i].key_count; k++)
-			if (config->rules[i].keys[k].key)
-				explicit_bzero(config->rules[i].keys[k].key, config->rules[i].keys[k].key_len);
+		for (size_t k = 0; k < config->rules[i].key_count; k++) {
+			struct encryption_key *key = &config->rules[i].keys[k];
+			kms_free(key->kms);
+			if (key->key)
+				explicit_bzero(key->key, key->key_len);
+		}
 	arena_free(config->arena);
 	free(config);
 }
 
-/* ---- what it says ---- */
-
-static const char *text_of(const json_t *object, const char *key) {
-	return str_or(json_string_value(json_object_get(object, key)), "");
+int encryption_config_start(struct encryption_config *config, const char *server_id, void (*recovered)(void *arg), void *arg, struct error *err) {
+	int rc = 0;
+	for (size_t i = 0; i < config->rule_count; i++)
+		for (size_t k = 0; rc == 0 && k < config->rules[i].key_count; k++) {
+			struct encryption_key *key = &config->rules[i].keys[k];
+			struct kms_options options = KMS_OPTIONS_INIT;
+			if (!key->is_kms)
+				continue;
+			options.name = key->name;
+			options.endpoint = key->endpoint;
+			options.timeout_ns = key->timeout_ns;
+			options.server_id = server_id;
+			options.recovered = recovered;
+			options.arg = arg;
+			rc = kms_new(&options, &key->kms, err);
+		}
+	return rc;
 }
 
-static int read_key(struct arena *arena, const struct cipher *cipher, const json_t *json, struct encryption_key *ret, struct error *err) {
-	const char *name = text_of(json, "name"), *secret = text_of(json, "secret");
-	autofree uint8_t *key = NULL;
-	size_t len;
-	if (!*name || strchr(name, ':'))
-		return error_set(err, EINVAL, "a key of %s has no name, or one with a colon", cipher->name);
-	if (base64_decode(secret, strlen(secret), 1024, &key, &len) < 0 || !cipher->takes_key(len)) {
-		if (key)
-			explicit_bzero(key, len);
-		return error_set(err, EINVAL, "the secret of key %s of %s is not a key of %s in base64", name, cipher->name, strcmp(cipher->name, "secretbox") == 0 ? "32 bytes" : "16, 24 or 32 bytes");
-	}
-	*ret = (struct encryption_key){.cipher = cipher, .prefix = arena_printf(arena, "k8s:enc:%s:v1:%s:", cipher->name, name), .key = arena_memdup(arena, key, len), .key_len = len};
-	explicit_bzero(key, len);
-	return 0;
+/* ---- what is wrong with it ---- */
+
+/* "secrets", "deployments.apps": what stands before the first dot, and behind it. */
+struct group_resource {
+	const char *group;
+	size_t len; /* of the resource */
+};
+
+static struct group_resource split(const char *name) {
+	const char *dot = strchr(name, '.');
+	return (struct group_resource){dot ? dot + 1 : "", dot ? (size_t)(dot - name) : strlen(name)};
 }
 
-static void add_key(struct encryption_rule *rule, struct arena *arena, const struct encryption_key *key) {
-	struct encryption_key *keys = arena_calloc(arena, rule->key_count + 1, sizeof(*keys));
-	if (rule->key_count)
-		memcpy(keys, rule->keys, rule->key_count * sizeof(*keys));
-	keys[rule->key_count++] = *key;
-	rule->keys = keys;
+static bool is_any(const char *name, struct group_resource gr) {
+	return gr.len == 1 && *name == '*';
 }
 
-static int read_provider(struct arena *arena, json_t *json, struct encryption_rule *rule, struct error *err) {
-	void *iter = json_object_iter(json);
-	const char *name = iter ? json_object_iter_key(iter) : "";
-	size_t i;
-	json_t *item;
-	if (json_object_size(json) != 1)
-		return error_set(err, EINVAL, "each provider is an element of its own");
-	if (strcmp(name, "identity") == 0) {
-		add_key(rule, arena, &(struct encryption_key){.prefix = arena_strdup(arena, "")});
-		return 0;
-	}
-	const struct cipher *cipher = cipher_find(name);
-	if (!cipher)
-		return error_set(err, EINVAL, "provider %s is not known here: aescbc, aesgcm, secretbox and identity are", name);
-	json_t *keys = json_object_get(json_object_iter_value(iter), "keys");
-	if (!json_array_size(keys))
-		return error_set(err, EINVAL, "at least one key of %s is required", name);
-	json_array_foreach(keys, i, item) {
-		struct encryption_key key;
-		int rc = read_key(arena, cipher, item, &key, err);
-		if (rc < 0)
-			return rc;
-		add_key(rule, arena, &key);
-	}
-	return 0;
+static bool is_everything(const char *name) {
+	return strcmp(name, "*.*") == 0;
 }
 
-static int read_resource(const char *name, struct error *err) {
-	if (!*name || strcmp(name, "*") == 0)
-		return error_set(err, EINVAL, "resource \"%s\": use '*.' for all resources of the core group, or '*.*' for all", name);
+static void check_overlap(const struct api_string_list *names, const struct path *path, struct error *found) {
+	bool twice = false, overlap = false;
+	for (uint32_t i = 0; i < names->len; i++)
+		for (uint32_t k = 0; k < names->len; k++) {
+			const char *a = str_or(names->items[i], ""), *b = str_or(names->items[k], "");
+			struct group_resource x = split(a), y = split(b);
+			bool same_group = strcmp(x.group, y.group) == 0;
+			if (i == k)
+				continue;
+			if (!twice && same_group && x.len == y.len && memcmp(a, b, x.len) == 0)
+				twice = true;
+			else
+				overlap |= is_everything(a) || (same_group && (is_any(a, x) || is_any(b, y)));
+		}
+	if (twice)
+		invalid_list(found, path, names, "the same resource cannot be specified multiple times");
+	if (overlap)
+		invalid_list(found, path, names, "using overlapping resources such as 'secrets' and '*.' in the same resource list is not allowed as they will be masked");
+}
+
+static void check_name(const char *name, const struct path *path, struct error *found) {
+	static const char *const none[] = {"apiserveripinfo", "serviceipallocations", "servicenodeportallocations"};
+	struct group_resource gr = split(name);
 	for (const char *p = name; *p; p++)
 		if (isupper((unsigned char)*p))
-			return error_set(err, EINVAL, "resource %s has capital letters", name);
+			return invalid(found, path, name, "resource name should not contain capital letters");
+	if (strcmp(name, "*") == 0)
+		return invalid(found, path, name, "use '*.' to encrypt all the resources from core API group or *.* to encrypt all resources");
+	for (size_t i = 0; i < array_len(none); i++)
+		if (strcmp(name, none[i]) == 0)
+			return invalid(found, path, name, "resources which do not have REST API/s cannot be encrypted");
+	if (strcmp(gr.group, "events.k8s.io") == 0)
+		return invalid(found, path, name, "'*.events.k8s.io' objects are stored using the 'events' API group in etcd. Use 'events' instead in the config file");
+	if (strcmp(gr.group, "extensions") == 0)
+		return invalid(found, path, name, "'extensions' group has been removed and cannot be used for encryption");
+	if (strcmp(gr.group, "*") == 0 && !is_any(name, gr))
+		return invalid(found, path, name, "encrypting the same resource across groups is not supported");
+}
+
+static void check_keys(const struct apiserver_v1_keys_configuration *list, bool box, const struct path *at, struct error *found) {
+	if (!list->keys.len)
+		return required(found, AT("keys"), "at least one keys is required");
+	for (uint32_t i = 0; i < list->keys.len; i++) {
+		const struct apiserver_v1_encryption_key *key = &list->keys.items[i];
+		const struct path item = PATH_INDEX(at, "keys", i), secret = PATH(&item, "secret");
+		autofree uint8_t *bytes = NULL;
+		size_t len = 0;
+		if (str_empty(key->name))
+			required(found, &PATH(&item, "name"), "name is a mandatory field for a key");
+		else if (strchr(key->name, ':'))
+			invalid(found, &PATH(&item, "name"), key->name, "must not contain a colon");
+		if (str_empty(key->secret)) {
+			required(found, &secret, "secret is a mandatory field for a key");
+			continue;
+		}
+		if (base64_decode(key->secret, strlen(key->secret), MAX_CONFIG, &bytes, &len) < 0)
+			invalid(found, &secret, "REDACTED", "secrets must be base64 encoded");
+		else if (!cipher_find(box ? "secretbox" : "aesgcm")->takes_key(len))
+			invalid(found, &secret, "REDACTED", "secret is not of the expected length, got %zu, expected one of %s", len, box ? "[32]" : "[16 24 32]");
+		if (bytes)
+			explicit_bzero(bytes, len);
+	}
+}
+
+static const char *kms_version(const struct apiserver_v1_kms_configuration *kms) {
+	return str_empty(kms->api_version) ? "v1" : kms->api_version;
+}
+
+static void check_endpoint(const char *endpoint, const struct path *path, struct error *found) {
+	static const char unix_scheme[] = "unix://";
+	if (str_empty(endpoint))
+		return invalid(found, path, "", "endpoint is a mandatory field for a kms");
+	size_t scheme = strcspn(endpoint, ":/");
+	if (endpoint[scheme] != ':')
+		scheme = 0;
+	if (scheme != 4 || strncmp(endpoint, "unix", 4) != 0)
+		return invalid(found, path, endpoint, "unsupported scheme \"%.*s\" for KMS provider, only unix is supported", (int)scheme, endpoint);
+	if (!str_starts_with(endpoint, unix_scheme) || endpoint[strlen(unix_scheme)] != '/')
+		invalid(found, path, endpoint, "invalid endpoint for kms provider, error: it names no socket by an absolute path");
+}
+
+static void check_kms(const struct apiserver_v1_kms_configuration *kms, struct map *names, const struct path *at, struct error *found) {
+	const char *version = kms_version(kms), *name = str_or(kms->name, "");
+	bool second = strcmp(version, "v1") != 0;
+	if (!*name)
+		required(found, AT("name"), "name is a mandatory field for a provider");
+	if (second && strchr(name, ':'))
+		invalid(found, AT("name"), name, "invalid KMS provider name %s, must not contain ':'", name);
+	if (seen_before(names, name) && second)
+		invalid(found, AT("name"), name, "duplicate KMS provider name %s, names must be unique", name);
+	if (kms->timeout && kms->timeout->ns <= 0) {
+		char text[40];
+		duration_format(kms->timeout->ns, text);
+		invalid(found, AT("timeout"), text, "timeout should be a positive value");
+	}
+	check_endpoint(kms->endpoint, AT("endpoint"), found);
+	if (second && kms->cachesize)
+		invalid_int(found, AT("cachesize"), *kms->cachesize, "cachesize is not supported in v2");
+	if (!second && kms->cachesize && *kms->cachesize == 0)
+		invalid_int(found, AT("cachesize"), 0, "cachesize should be a positive value, or negative to disable");
+	if (second && strcmp(version, "v2") != 0)
+		invalid(found, AT("apiVersion"), version, "unsupported apiVersion apiVersion for KMS provider, only v1 and v2 are supported");
+}
+
+static void check_provider(const struct apiserver_v1_provider_configuration *p, struct map *names, const struct path *at, struct error *found) {
+	int count = (p->kms != NULL) + (p->aesgcm != NULL) + (p->aescbc != NULL) + (p->secretbox != NULL) + (p->identity != NULL);
+	if (count == 0)
+		invalid_plain(found, at, "provider does not contain any of the expected providers: KMS, AESGCM, AESCBC, Secretbox, Identity");
+	if (count > 1)
+		invalid_plain(found, at, "more than one provider specified in a single element, should split into different list elements");
+	if (p->kms)
+		check_kms(p->kms, names, AT("kms"), found);
+	else if (p->aesgcm)
+		check_keys(p->aesgcm, false, AT("aesgcm"), found);
+	else if (p->aescbc)
+		check_keys(p->aescbc, false, AT("aescbc"), found);
+	else if (p->secretbox)
+		check_keys(p->secretbox, true, AT("secretbox"), found);
+}
+
+static void check_rules(const struct apiserver_v1_resource_configuration_array *rules, struct error *found) {
+	automap struct map names = MAP_INIT(NULL);
+	if (!rules->len)
+		required(found, &PATH(NULL, "resources"), "at least one resources is required");
+	for (uint32_t i = 0; i < rules->len; i++) {
+		const struct apiserver_v1_resource_configuration *rule = &rules->items[i];
+		const struct path item = PATH_INDEX(NULL, "resources", i), *at = &item, resources = PATH(at, "resources"), providers = PATH(at, "providers");
+		autofree char *no_resource = xprintf("at least one resources[%u].resources is required", i), *no_provider = xprintf("at least one resources[%u].providers is required", i);
+		if (!rule->resources.len)
+			required(found, &resources, no_resource);
+		check_overlap(&rule->resources, &resources, found);
+		for (uint32_t n = 0; n < rule->resources.len; n++)
+			check_name(str_or(rule->resources.items[n], ""), AT_INDEX("resources", n), found);
+		if (!rule->providers.len)
+			required(found, &providers, no_provider);
+		for (uint32_t n = 0; n < rule->providers.len; n++)
+			check_provider(&rule->providers.items[n], &names, AT_INDEX("providers", n), found);
+	}
+}
+
+/* ---- what it says ---- */
+
+static void take_keys(struct encryption_config *config, struct encryption_rule *rule, const char *cipher, const struct apiserver_v1_keys_configuration *list) {
+	for (uint32_t i = 0; i < list->keys.len; i++) {
+		const struct apiserver_v1_encryption_key *from = &list->keys.items[i];
+		struct encryption_key *key = &rule->keys[rule->key_count++];
+		autofree uint8_t *bytes = NULL;
+		base64_decode(from->secret, strlen(from->secret), MAX_CONFIG, &bytes, &key->key_len);
+		key->cipher = cipher_find(cipher);
+		key->prefix = arena_printf(config->arena, "k8s:enc:%s:v1:%s:", cipher, from->name);
+		key->key = arena_memdup(config->arena, bytes, key->key_len);
+		explicit_bzero(bytes, key->key_len);
+		explicit_bzero((char *)(uintptr_t)from->secret, strlen(from->secret)); /* our own copy */
+	}
+}
+
+static void take_kms(struct encryption_config *config, struct encryption_rule *rule, const struct apiserver_v1_kms_configuration *from) {
+	rule->keys[rule->key_count++] = (struct encryption_key){
+		.is_kms = true,
+		.prefix = arena_printf(config->arena, KMS_PREFIX "%s:", from->name),
+		.name = arena_strdup(config->arena, from->name),
+		.endpoint = arena_strdup(config->arena, from->endpoint),
+		.timeout_ns = from->timeout ? from->timeout->ns : KMS_TIMEOUT_NS,
+	};
+	config->has_kms = true;
+}
+
+/* Whether an earlier rule leaves nothing to this one. */
+static int check_mask(const struct encryption_config *config, const char *name, struct error *err) {
+	struct group_resource gr = split(name);
+	for (size_t i = 0; i < config->rule_count; i++)
+		for (uint32_t k = 0; k < config->rules[i].resources.len; k++) {
+			const char *earlier = config->rules[i].resources.items[k];
+			struct group_resource other = split(earlier);
+			if (is_everything(earlier) || (is_any(earlier, other) && strcmp(other.group, gr.group) == 0))
+				return error_set(err, EINVAL, "resource \"%s\" is masked by earlier rule \"%s\"", name, earlier);
+		}
 	return 0;
 }
 
-static int read_rule(struct arena *arena, json_t *json, struct encryption_rule *rule, struct error *err) {
-	json_t *resources = json_object_get(json, "resources"), *providers = json_object_get(json, "providers"), *item;
-	size_t i;
+static int take_rule(struct encryption_config *config, const struct apiserver_v1_resource_configuration *from, struct error *err) {
+	struct encryption_rule *rule = &config->rules[config->rule_count];
+	size_t count = 0;
+	for (uint32_t i = 0; i < from->resources.len; i++) {
+		const char *name = str_or(from->resources.items[i], "");
+		int rc = check_mask(config, name, err);
+		if (rc < 0)
+			return rc;
+		api_string_list_add(config->arena, &rule->resources, name);
+	}
+	for (uint32_t i = 0; i < from->providers.len; i++) {
+		const struct apiserver_v1_provider_configuration *p = &from->providers.items[i];
+		const struct apiserver_v1_keys_configuration *keys = p->aesgcm ? p->aesgcm : p->aescbc ? p->aescbc : p->secretbox;
+		count += keys ? keys->keys.len : 1;
+	}
+	rule->keys = arena_calloc(config->arena, count, sizeof(*rule->keys));
+	config->rule_count++;
+	for (uint32_t i = 0; i < from->providers.len; i++) {
+		const struct apiserver_v1_provider_configuration *p = &from->providers.items[i];
+		if (p->kms && strcmp(kms_version(p->kms), "v1") == 0)
+			return error_set(err, EINVAL, "KMSv1 is deprecated, and not spoken here: use KMSv2 instead (resources[%zu].providers[%u].kms.apiVersion: v2)", config->rule_count - 1, i);
+		if (p->kms)
+			take_kms(config, rule, p->kms);
+		else if (p->aesgcm)
+			take_keys(config, rule, "aesgcm", p->aesgcm);
+		else if (p->aescbc)
+			take_keys(config, rule, "aescbc", p->aescbc);
+		else if (p->secretbox)
+			take_keys(config, rule, "secretbox", p->secretbox);
+		else
+			rule->keys[rule->key_count++].prefix = arena_strdup(config->arena, "");
+	}
+	return 0;
+}
+
+static int take_rules(const struct apiserver_v1_resource_configuration_array *rules, struct encryption_config **ret, struct error *err) {
+	autoerror struct error found = {0};
 	int rc = 0;
-	if (!json_array_size(resources) || !json_array_size(providers))
-		return error_set(err, EINVAL, "at least one resource and one provider are required");
-	json_array_foreach(resources, i, item) {
-		const char *name = str_or(json_string_value(item), "");
-		rc = read_resource(name, err);
-		if (rc < 0)
-			return rc;
-		api_string_list_add(arena, &rule->resources, name);
-	}
-	json_array_foreach(providers, i, item) {
-		rc = read_provider(arena, item, rule, err);
-		if (rc < 0)
-			return rc;
-	}
+	check_rules(rules, &found);
+	if (configfile_verdict(&found, WHAT, err) < 0)
+		return -EINVAL;
+	struct encryption_config *config = xnew(struct encryption_config);
+	config->refs = 1;
+	config->arena = arena_new();
+	config->rules = arena_calloc(config->arena, rules->len, sizeof(*config->rules));
+	for (uint32_t i = 0; rc == 0 && i < rules->len; i++)
+		rc = take_rule(config, &rules->items[i], err);
+	if (rc < 0)
+		encryption_config_unref(config);
+	else
+		*ret = config;
 	return rc;
 }
 
 int encryption_config_parse(const char *text, size_t len, struct encryption_config **ret, struct error *err) {
-	autobuf struct buf json = BUF_INIT(MAX_CONFIG * 2);
-	size_t i;
-	json_t *item;
-	int rc = yaml_to_json_one(text, len, &json, err);
-	if (rc < 0)
+	static const char *const versions[] = {"apiserver.config.k8s.io/v1", NULL}, *const old[] = {"v1", NULL};
+	const struct apiserver_v1_resource_configuration_array *rules = NULL;
+	autoerror struct error why = {0};
+	void *object;
+	int rc = configfile_parse(text, len, &apiserver_v1_encryption_configuration_type, versions, &object, err);
+	if (rc == 0)
+		rules = &((struct apiserver_v1_encryption_configuration *)object)->resources;
+	else if (configfile_parse(text, len, &apiserver_v1_encryption_config_type, old, &object, &why) == 0)
+		rules = &((struct apiserver_v1_encryption_config *)object)->resources;
+	if (!rules)
 		return rc;
-	json_t *tree = json_loadb(json.data, json.len, 0, NULL), *rules = json_object_get(tree, "resources");
-	struct encryption_config *config = xnew(struct encryption_config);
-	config->refs = 1;
-	config->arena = arena_new();
-	config->rules = arena_calloc(config->arena, json_array_size(rules) + 1, sizeof(*config->rules));
-	if (strcmp(text_of(tree, "kind"), "EncryptionConfiguration") != 0 || (strcmp(text_of(tree, "apiVersion"), "apiserver.config.k8s.io/v1") != 0 && strcmp(text_of(tree, "apiVersion"), "v1") != 0))
-		rc = error_set(err, EINVAL, "it is no EncryptionConfiguration of apiserver.config.k8s.io/v1");
-	else if (!json_array_size(rules))
-		rc = error_set(err, EINVAL, "at least one resource is required");
-	json_array_foreach(rules, i, item) {
-		rc = rc < 0 ? rc : read_rule(config->arena, item, &config->rules[i], err);
-		config->rule_count++;
+	rc = take_rules(rules, ret, err);
+	api_unref(object);
+	if (rc == 0) {
+		memcpy((*ret)->hash, "sha256:", 7);
+		sha256_hex(text, len, (*ret)->hash + 7);
 	}
-	json_decref(tree);
-	explicit_bzero(json.data, json.len);
-	if (rc < 0) {
-		encryption_config_unref(config);
-		return rc;
-	}
-	*ret = config;
-	return 0;
+	return rc;
 }
 
 int encryption_config_read(const char *path, struct encryption_config **ret, struct error *err) {

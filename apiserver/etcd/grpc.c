@@ -38,6 +38,9 @@ __attribute__((constructor)) static void register_metrics(void)
 	metrics_register(metrics, array_len(metrics));
 }
 
+/* What is counted. */
+#define COUNTED "/etcdserverpb."
+
 /* The series of a method, found by the address of its path: those are few, and constants. */
 struct method {
 	const char *path;
@@ -52,6 +55,8 @@ static size_t method_count; /* atomic; grows under the lock */
 static struct method *find_method(const char *path, bool is_stream)
 {
 	size_t count = __atomic_load_n(&method_count, __ATOMIC_ACQUIRE);
+	if (!str_starts_with(path, COUNTED))
+		return NULL;
 	for (size_t i = 0; i < count; i++)
 		if (methods[i].path == path && methods[i].is_stream == is_stream)
 			return &methods[i];
@@ -79,16 +84,26 @@ static void tally(struct method *m, unsigned which)
 		metric_add(m->counts[which], 1);
 }
 
+static unsigned code_of(int status)
+{
+	return status >= 0 && status < CODES ? (unsigned)status : GRPC_UNKNOWN;
+}
+
+const char *grpc_status_name(int status)
+{
+	static const char *const names[CODES] = {"OK", "Canceled", "Unknown", "InvalidArgument", "DeadlineExceeded", "NotFound", "AlreadyExists", "PermissionDenied", "ResourceExhausted",
+		"FailedPrecondition", "Aborted", "OutOfRange", "Unimplemented", "Internal", "Unavailable", "DataLoss", "Unauthenticated"};
+	return names[code_of(status)];
+}
+
 static void count_handled(struct method *m, int status)
 {
-	static const char *const codes[CODES] = {"OK", "Canceled", "Unknown", "InvalidArgument", "DeadlineExceeded", "NotFound", "AlreadyExists", "PermissionDenied", "ResourceExhausted",
-		"FailedPrecondition", "Aborted", "OutOfRange", "Unimplemented", "Internal", "Unavailable", "DataLoss", "Unauthenticated"};
-	unsigned code = status >= 0 && status < CODES ? (unsigned)status : GRPC_UNKNOWN;
+	unsigned code = code_of(status);
 	if (!m)
 		return;
 	struct metric_series *series = __atomic_load_n(&m->handled[code], __ATOMIC_ACQUIRE);
 	if (!series) {
-		series = metric_label(&metrics[HANDLED], codes[code], m->name, m->service, m->is_stream ? "bidi_stream" : "unary");
+		series = metric_label(&metrics[HANDLED], grpc_status_name(status), m->name, m->service, m->is_stream ? "bidi_stream" : "unary");
 		__atomic_store_n(&m->handled[code], series, __ATOMIC_RELEASE);
 	}
 	metric_add(series, 1);
@@ -382,7 +397,7 @@ static void on_readable(void *arg)
 		if (n == -EAGAIN)
 			break;
 		if (n <= 0) {
-			connection_close(c, n < 0 ? transport_why(c->transport, (int)n) : "connection closed by etcd");
+			connection_close(c, n < 0 ? transport_why(c->transport, (int)n) : "the server has closed the connection");
 			break;
 		}
 		c->last_received = clock_monotonic_ns();
@@ -420,7 +435,7 @@ static int on_frame(nghttp2_session *session, const nghttp2_frame *frame, void *
 	struct grpc_call *call;
 
 	if (frame->hd.type == NGHTTP2_GOAWAY) {
-		connection_close(c, "etcd goes away");
+		connection_close(c, "the server goes away");
 		return 0;
 	}
 	/* An answer may close the stream by its trailers alone, while our side of a watch is still open: end it. */

@@ -27,6 +27,9 @@ enum grpc_status {
 	GRPC_UNAUTHENTICATED = 16,
 };
 
+/* "OK", "Unavailable", ... as Go's library names them. */
+const char *grpc_status_name(int status);
+
 struct grpc_connection;
 struct grpc_call;
 

@@ -30,7 +30,7 @@ int endpoint_parse(const char *url, struct endpoint *ret, struct error *err)
 	if (str_starts_with(url, "unix://")) {
 		rest = url + strlen("unix://");
 		if (!*rest || strlen(rest) >= sizeof(((struct sockaddr_un *)0)->sun_path))
-			return error_set(err, EINVAL, "etcd endpoint \"%s\": not a usable socket path", url);
+			return error_set(err, EINVAL, "endpoint \"%s\": not a usable socket path", url);
 		*ret = (struct endpoint){.host = xstrdup(rest), .authority = xstrdup("localhost"), .local = true};
 		return 0;
 	}
@@ -208,8 +208,14 @@ int transport_open(struct loop *loop, const struct endpoint *endpoint, struct tr
 	}
 	if (endpoint->local) {
 		struct sockaddr_un address = {.sun_family = AF_UNIX};
+		socklen_t len = sizeof(address);
 		memcpy(address.sun_path, endpoint->host, strlen(endpoint->host) + 1);
-		r = start_connect(t, (const struct sockaddr *)&address, sizeof(address));
+		if (*address.sun_path == '@') {
+			/* A name that no file has: it is as long as it is. */
+			*address.sun_path = '\0';
+			len = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + strlen(endpoint->host));
+		}
+		r = start_connect(t, (const struct sockaddr *)&address, len);
 	} else {
 		/* This may wait for DNS; without a connection this thread has nothing else to do. */
 		const struct addrinfo hints = {.ai_socktype = SOCK_STREAM};

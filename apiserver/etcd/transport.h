@@ -15,7 +15,7 @@ struct endpoint {
 	char *port;
 	char *authority; /* as it stands in :authority and in the certificate */
 	bool tls;
-	bool local; /* a unix socket */
+	bool local; /* a unix socket; of a name that begins with @: an abstract one */
 };
 /* "https://10.0.0.1:2379", "http://[::1]:2379", "unix:///run/etcd.sock", "host:2379" (http). */
 int endpoint_parse(const char *url, struct endpoint *ret, struct error *err);

@@ -196,6 +196,8 @@ int write_store_error(struct write *w, int errnum, struct error *err) {
 		return -EBUSY;
 	case -ENOSPC:
 		return error_internal(err, "etcdserver: mvcc: database space exceeded");
+	case -ENOKEY:
+		return error_internal(err, "there is no key to encrypt it with: the key service is not healthy");
 	case -ETIMEDOUT:
 		return error_status(err, 504, "Timeout", "Timeout: request did not complete within the allotted timeout");
 	default:
@@ -262,7 +264,7 @@ static void on_stored(int errnum, struct entry *current, void *arg) {
 		return;
 	}
 	write_store_error(w, errnum, &err);
-	write_fail(w, errnum == -EFBIG || errnum == -EBUSY || errnum == -ENOSPC ? WRITE_NOT_STORED : WRITE_UNKNOWN, &err);
+	write_fail(w, errnum == -EFBIG || errnum == -EBUSY || errnum == -ENOSPC || errnum == -ENOKEY ? WRITE_NOT_STORED : WRITE_UNKNOWN, &err);
 }
 
 /* True where the stored form would be what is stored already. */

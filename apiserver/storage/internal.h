@@ -101,6 +101,7 @@ void collection_shrink(struct collection *collection);
 /* ---- transform.c ---- */
 
 /* As struct store_transform has them, for a path below the store's prefix. */
+/* -ENOKEY: there is nothing to seal it with. */
 int transform_seal(const struct collection *collection, const char *path, const void *value, size_t len, struct buf *ret);
 int transform_open(const struct collection *collection, const char *path, size_t path_len, const void *value, size_t len, struct buf *ret, uint32_t *ret_mark, struct error *err);
 

@@ -23,7 +23,7 @@ struct collection; /* the objects of one resource, all versions, keyed by the et
  * value itself; negative: it cannot be had, for the reason in err. The mark tells how it was stored: is_stale, whether it would be stored otherwise now. Any thread.
  */
 struct store_transform {
-	int (*seal)(void *arg, const char *group, const char *resource, const char *about, const void *value, size_t len, struct buf *ret);
+	int (*seal)(void *arg, const char *group, const char *resource, const char *about, const void *value, size_t len, struct buf *ret, struct error *err);
 	int (*open)(void *arg, const char *group, const char *resource, const char *about, const void *value, size_t len, struct buf *ret, uint32_t *ret_mark, struct error *err);
 	bool (*is_stale)(void *arg, const char *group, const char *resource, uint32_t mark);
 	void *arg;

@@ -2,6 +2,8 @@
 /* Between an object's bytes and those in etcd: what the owner of the store puts there (encryption). */
 #include "apiserver/storage/internal.h"
 
+#include "common/base/log.h"
+
 #include <errno.h>
 
 #define SEALED "k8s:enc:" /* how it begins in etcd, whoever has sealed it */
@@ -43,7 +45,12 @@ int transform_seal(const struct collection *c, const char *path, const void *val
 		return 0;
 	cleanup(names_done) struct names n = names_of(c, path, strlen(path));
 	autofree char *about = store_key(c->store, path);
-	return t->seal(t->arg, n.group, n.resource, about, value, len, ret);
+	autoerror struct error err = {0};
+	int r = t->seal(t->arg, n.group, n.resource, about, value, len, ret, &err);
+
+	if (r < 0)
+		log_warning("an object cannot be sealed, and so not stored", LOG_STR("key", about), LOG_STR("err", error_message(&err)));
+	return r;
 }
 
 int transform_open(const struct collection *c, const char *path, size_t path_len, const void *value, size_t len, struct buf *ret, uint32_t *ret_mark, struct error *err)

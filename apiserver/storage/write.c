@@ -359,7 +359,7 @@ static void send_transaction(struct write *write, struct etcd_slice value, const
 	if (write_transaction(write, value, guards, count, &request))
 		return send_request(write, &request);
 	buf_done(&request);
-	finish_later(write, -EIO);
+	finish_later(write, -ENOKEY);
 }
 
 void write_send(struct write *write, int errnum, int64_t lease)

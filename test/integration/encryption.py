@@ -6,7 +6,7 @@ usage: test/integration/encryption.py BUILD_DIR [TEST...]     prints "N passed, 
 """
 import base64, json, os, subprocess, sys
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "lib"))
-from servers import Watch, check, run, wait_for
+from servers import BUILD, Process, Watch, check, run, wait_for
 
 NS = "/api/v1/namespaces/default/"
 HEAD = {"apiVersion": "apiserver.config.k8s.io/v1", "kind": "EncryptionConfiguration"}
@@ -87,7 +87,7 @@ def test_rotation(site):
     check("what is stored rightly is not written again", rewritten(b"{") and api.get(NS + "secrets/s")["metadata"]["resourceVersion"] == before)
     with open(config.path, "w") as f:
         f.write("kind: nonsense\n")
-    check("what is no configuration changes nothing", wait_for(lambda: 'automatic_reloads_total{status="failure"} ' in api.call("GET", "/metrics")[1], 15) and value(api, "s") == "hidden")
+    check("what is no configuration changes nothing", wait_for(lambda: 'status="failure"} ' in "".join(l for l in api.call("GET", "/metrics")[1].splitlines() if "automatic_reloads_total" in l), 15) and value(api, "s") == "hidden")
 
 
 def test_without_key(site):
@@ -206,10 +206,97 @@ def test_old_definition(site):
     check("its objects", wait_for(lambda: server.api.call("POST", "/apis/example.com/v1/namespaces/default/widgets", {"apiVersion": "example.com/v1", "kind": "Widget", "metadata": {"name": "w"}, "spec": {"size": 3}})[0] in (201, 409), 10), (server.api.call("POST", "/apis/example.com/v1/namespaces/default/widgets", {"apiVersion": "example.com/v1", "kind": "Widget", "metadata": {"name": "w"}, "spec": {"size": 3}}), server.api.get(path)))
 
 
+class KeyService:
+    """Beside the servers of a site: what its folder's files say it does (test/kms/service.h)."""
+
+    def __init__(self, site, name):
+        self.site, self.name, self.folder = site, name, os.path.join(site.folder, "kms-" + name)
+        self.socket = os.path.join(self.folder, "socket")
+        os.makedirs(self.folder)
+        self.start()
+
+    def start(self):
+        self.process = Process(self.site, "kms-" + self.name, [os.path.join(BUILD, "test/kms/coracle-kms"), self.socket, self.folder])
+        self.site.servers.append(self.process)
+        wait_for(lambda: os.path.exists(self.socket))
+
+    def stop(self):
+        self.process.stop()
+        self.site.servers.remove(self.process)
+
+    def say(self, file, text):
+        with open(os.path.join(self.folder, file), "w") as f:
+            f.write(text)
+
+    def provider(self, name=None):
+        return {"kms": {"apiVersion": "v2", "name": name or self.name, "endpoint": "unix://" + self.socket}}
+
+
+def answers(server):
+    try:
+        return server.alive() and server.api.call("GET", "/livez/ping")[0] == 200
+    except OSError:
+        return False
+
+
+def test_key_service(site):
+    """A key that this server never sees; its seed, told to another server; another key; a service that is away."""
+    service = KeyService(site, "mock")
+    config = Config(site, (["secrets"], [service.provider(), {"identity": {}}]))
+    flags = config.flags("--encryption-provider-config-automatic-reload")
+    first = site.start_server(*flags)
+    api = first.api
+    check("made", api.call("POST", NS + "secrets", secret("s"))[0] == 201)
+    got = stored(site, "secrets/default/s")
+    check("in etcd", got.startswith(b"k8s:enc:kms:v2:mock:") and b"hidden" not in got and b"one" in got, got)
+    check("read", value(api, "s") == "hidden")
+    check("healthy", api.call("GET", "/healthz/kms-providers")[0] == 200 and "[+]kms-providers ok" in api.call("GET", "/readyz?verbose")[1])
+    other = site.start_server(*flags)
+    check("another server reads it", value(other.api, "s") == "hidden")
+    other.api.call("POST", NS + "secrets", secret("t"))
+    check("and this one that of the other", value(api, "t") == "hidden")
+    metrics = api.call("GET", "/metrics")[1]
+    for name, labels in (("kms_operations_latency_seconds_count", 'grpc_status_code="OK",method_name="/v2.KeyManagementService/Decrypt",provider_name="mock"} 1'), ("dek_source_cache_size", 'provider_name="mock"} 2'),
+                         ("key_id_hash_total", 'provider_name="mock",transformation_type="to_storage"} 1'), ("key_id_hash_status_last_timestamp_seconds", 'provider_name="mock"} ')):
+        check("metric " + name, any(l.startswith("apiserver_envelope_encryption_" + name) and labels in l for l in metrics.splitlines()), [l for l in metrics.splitlines() if name in l])
+    # Another key: what is written from then on is sealed with it, and what is there is written anew though it be the same.
+    service.say("key-id", "two")
+    config.write((["secrets"], [service.provider()]))
+    check("the file is taken", wait_for(lambda: 'status="success"} 1' in "".join(l for l in api.call("GET", "/metrics")[1].splitlines() if "automatic_reloads_total" in l), 60))
+    o = api.get(NS + "secrets/s")
+    check("written as it is", api.call("PUT", NS + "secrets/s", o)[0] == 200 and b"two" in stored(site, "secrets/default/s") and value(api, "s") == "hidden", stored(site, "secrets/default/s"))
+    before = api.get(NS + "secrets/s")["metadata"]["resourceVersion"]
+    check("and not once more", api.call("PUT", NS + "secrets/s", api.get(NS + "secrets/s"))[0] == 200 and api.get(NS + "secrets/s")["metadata"]["resourceVersion"] == before)
+    check("the other server follows", wait_for(lambda: value(other.api, "s") == "hidden", 60))
+    # A file whose key service is not there changes nothing.
+    nobody = {"kms": dict(service.provider("nobody")["kms"], endpoint="unix:///nobody/here", timeout="100ms")}
+    config.write((["secrets"], [nobody, service.provider()]))
+    check("it is refused", wait_for(lambda: 'status="failure"}' in api.call("GET", "/metrics")[1], 60))
+    check("and all goes on", api.call("POST", NS + "secrets", secret("u"))[0] == 201 and b"kms:v2:mock:" in stored(site, "secrets/default/u"))
+    config.write((["secrets"], [service.provider()]))
+    first.stop()
+    other.stop()
+    # Without the service there is nothing to be had of what it sealed, and nothing is stored; it comes back by itself.
+    service.stop()
+    last = site.start_server(*flags, wait=False)
+    api = last.api
+    check("it starts", wait_for(lambda: answers(last)), last.text())
+    check("and is not ready", api.call("GET", "/readyz/kms-providers")[0] == 500 and api.call("GET", "/readyz")[0] == 500)
+    s, o, _ = api.call("GET", NS + "secrets/s")
+    check("GET", s == 500 and o["reason"] == "InternalError" and "failed to decrypt DEK" in o["message"], o)
+    s, o, _ = api.call("POST", NS + "secrets", secret("v"))
+    check("POST", s == 500 and o["reason"] == "InternalError" and stored(site, "secrets/default/v") == b"", o)
+    check("what is not sealed", api.call("POST", NS + "configmaps", {"metadata": {"name": "c"}})[0] == 201)
+    service.start()
+    check("it is well again", wait_for(lambda: api.call("GET", "/readyz")[0] == 200))
+    check("and reads", wait_for(lambda: value(api, "s") == "hidden"), value(api, "s"))
+    check("and writes", api.call("POST", NS + "secrets", secret("v"))[0] == 201)
+
+
 def test_no_provider(site):
     config = Config(site, (["secrets"], [{"rot13": {}}]))
     bad = site.start_server(*config.flags(), wait=False)
     check("a provider that is none", wait_for(lambda: not bad.alive()) and "rot13" in bad.text(), bad.text())
 
 
-run([test_forms, test_rotation, test_without_key, test_plain_refused, test_protobuf, test_old_definition, test_no_provider])
+run([test_forms, test_rotation, test_without_key, test_plain_refused, test_protobuf, test_old_definition, test_key_service, test_no_provider])

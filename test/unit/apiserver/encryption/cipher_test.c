@@ -115,7 +115,8 @@ static void test_foreign(void **state) {
 
 static void test_config(void **state) {
 	static const char text[] = HEAD "resources:\n- resources: [secrets, deployments.apps]\n  providers:\n  - aescbc: {keys: [{name: k1, secret: " KEY "}, {name: k2, secret: " KEY "}]}\n  - identity: {}\n"
-		"- resources: ['*.apps']\n  providers: [{identity: {}}]\n- resources: ['*.']\n  providers: [{aesgcm: {keys: [{name: g, secret: " KEY "}]}}]\n";
+		"- resources: ['*.apps']\n  providers: [{identity: {}}]\n- resources: ['*.']\n  providers: [{aesgcm: {keys: [{name: g, secret: " KEY "}]}}]\n"
+		"- resources: [jobs.batch]\n  providers: [{kms: {apiVersion: v2, name: k, endpoint: 'unix:///run/k.sock', timeout: 5s}}]\n";
 	struct encryption_config *config;
 	struct error err = {0};
 	assert_int_equal(encryption_config_parse(text, strlen(text), &config, &err), 0);
@@ -127,7 +128,12 @@ static void test_config(void **state) {
 	assert_null(secrets->keys[2].cipher);
 	assert_null(encryption_rule_find(config, "apps", "daemonsets")->keys[0].cipher);
 	assert_string_equal(encryption_rule_find(config, "", "pods")->keys[0].prefix, "k8s:enc:aesgcm:v1:g:");
-	assert_null(encryption_rule_find(config, "batch", "jobs"));
+	assert_null(encryption_rule_find(config, "batch", "cronjobs"));
+	const struct encryption_key *service = encryption_rule_find(config, "batch", "jobs")->keys;
+	assert_true(service->is_kms && !service->kms && config->has_kms);
+	assert_string_equal(service->prefix, "k8s:enc:kms:v2:k:");
+	assert_string_equal(service->endpoint, "unix:///run/k.sock");
+	assert_int_equal(service->timeout_ns, 5000000000);
 	encryption_config_unref(config);
 }
 
@@ -136,16 +142,36 @@ static void test_bad_config(void **state) {
 		const char *text, *says;
 	} rows[] = {
 		{"kind: Pod\n", "EncryptionConfiguration"},
-		{HEAD, "at least one resource"},
-		{HEAD "resources: [{resources: [secrets]}]", "at least one resource and one provider"},
-		{HEAD "resources: [{resources: ['*'], providers: [{identity: {}}]}]", "'*.*'"},
-		{HEAD "resources: [{resources: [Secrets], providers: [{identity: {}}]}]", "capital"},
-		{HEAD "resources: [{resources: [secrets], providers: [{kms: {name: x}}]}]", "not known here"},
-		{HEAD "resources: [{resources: [secrets], providers: [{identity: {}, aescbc: {}}]}]", "an element of its own"},
-		{HEAD "resources: [{resources: [secrets], providers: [{aescbc: {keys: []}}]}]", "at least one key"},
+		{HEAD, "resources: Required value: at least one resources is required"},
+		{HEAD "resources: [{resources: [secrets]}]", "resources[0].providers: Required value"},
+		{HEAD "resources: [{resources: ['*'], providers: [{identity: {}}]}]", "resources[0].resources[0]: Invalid value: \"*\": use '*.'"},
+		{HEAD "resources: [{resources: [Secrets], providers: [{identity: {}}]}]", "resources[0].resources[0]: Invalid value: \"Secrets\": resource name should not contain capital letters"},
+		{HEAD "resources: [{resources: [events.events.k8s.io], providers: [{identity: {}}]}]", "'*.events.k8s.io' objects"},
+		{HEAD "resources: [{resources: [secrets.*], providers: [{identity: {}}]}]", "across groups"},
+		{HEAD "resources: [{resources: [a.extensions], providers: [{identity: {}}]}]", "'extensions' group has been removed"},
+		{HEAD "resources: [{resources: [serviceipallocations], providers: [{identity: {}}]}]", "do not have REST API"},
+		{HEAD "resources: [{resources: [secrets, '*.'], providers: [{identity: {}}]}]", "resources[0].resources: Invalid value: [\"secrets\",\"*.\"]: using overlapping"},
+		{HEAD "resources: [{resources: [secrets, secrets], providers: [{identity: {}}]}]", "cannot be specified multiple times"},
+		{HEAD "resources: [{resources: ['*.'], providers: [{identity: {}}]}, {resources: [secrets], providers: [{identity: {}}]}]", "resource \"secrets\" is masked by earlier rule \"*.\""},
+		{HEAD "resources: [{resources: [secrets], providers: [{rot13: {}}]}]", "unknown field"},
+		{HEAD "resources: [{resources: [secrets], providers: [{identity: {}, aescbc: {}}]}]", "resources[0].providers[0]: Invalid value: more than one provider"},
+		{HEAD "resources: [{resources: [secrets], providers: [{}]}]", "does not contain any of the expected providers"},
+		{HEAD "resources: [{resources: [secrets], providers: [{aescbc: {keys: []}}]}]", "resources[0].providers[0].aescbc.keys: Required value"},
 		{HEAD "resources: [{resources: [secrets], providers: [{aescbc: {keys: [{name: 'a:b', secret: " KEY "}]}}]}]", "colon"},
-		{HEAD "resources: [{resources: [secrets], providers: [{aescbc: {keys: [{name: a, secret: AAAA}]}}]}]", "16, 24 or 32 bytes"},
-		{HEAD "resources: [{resources: [secrets], providers: [{secretbox: {keys: [{name: a, secret: " KEY "}]}}]}]", "32 bytes"},
+		{HEAD "resources: [{resources: [secrets], providers: [{aescbc: {keys: [{name: a, secret: AAAA}]}}]}]",
+			"resources[0].providers[0].aescbc.keys[0].secret: Invalid value: \"REDACTED\": secret is not of the expected length, got 3, expected one of [16 24 32]"},
+		{HEAD "resources: [{resources: [secrets], providers: [{secretbox: {keys: [{name: a, secret: " KEY "}]}}]}]", "got 16, expected one of [32]"},
+#define KMS(text) HEAD "resources: [{resources: [secrets], providers: [{kms: {" text "}}]}]"
+		{KMS("name: a, endpoint: 'unix:///a'"), "KMSv1 is deprecated"},
+		{KMS("apiVersion: v2, endpoint: 'unix:///a'"), "resources[0].providers[0].kms.name: Required value: name is a mandatory field for a provider"},
+		{KMS("apiVersion: v2, name: 'a:b', endpoint: 'unix:///a'"), "must not contain ':'"},
+		{KMS("apiVersion: v2, name: a"), "kms.endpoint: Invalid value: \"\": endpoint is a mandatory field for a kms"},
+		{KMS("apiVersion: v2, name: a, endpoint: 'tcp://a'"), "unsupported scheme \"tcp\" for KMS provider, only unix is supported"},
+		{KMS("apiVersion: v2, name: a, endpoint: 'unix://a'"), "names no socket"},
+		{KMS("apiVersion: v2, name: a, endpoint: 'unix:///a', timeout: 0s"), "kms.timeout: Invalid value: \"0s\": timeout should be a positive value"},
+		{KMS("apiVersion: v2, name: a, endpoint: 'unix:///a', cachesize: 5"), "kms.cachesize: Invalid value: 5: cachesize is not supported in v2"},
+		{KMS("apiVersion: v3, name: a, endpoint: 'unix:///a'"), "kms.apiVersion: Invalid value: \"v3\": unsupported apiVersion"},
+		{HEAD "resources: [{resources: [secrets], providers: [{kms: {apiVersion: v2, name: a, endpoint: 'unix:///a'}}, {kms: {apiVersion: v2, name: a, endpoint: 'unix:///b'}}]}]", "duplicate KMS provider name a"},
 	};
 	for (size_t i = 0; i < array_len(rows); i++) {
 		autoerror struct error err = {0};
