@@ -8,7 +8,10 @@
 #include <stdio.h>
 #include <time.h>
 
-enum { OUT_KEPT = 256 * 1024 };
+enum {
+	OUT_KEPT = 256 * 1024,
+	BEHIND_STREAM_MAX = 64 * 1024, /* of the next requests, kept for as long as a stream lasts */
+};
 
 /* ---- reading ---- */
 
@@ -190,9 +193,24 @@ static bool is_read_out(struct http_conn *conn)
 	return conn->drained && pending_empty(&conn->ahead) && (!conn->tls || !gnutls_record_check_pending(conn->tls));
 }
 
+/* A stream is under way: what comes waits for its end. Where that would be too much, it is dropped, and the connection ends with the stream. */
+static bool hold_behind_stream(struct http_conn *conn)
+{
+	ssize_t n = conn_receive(conn);
+	if (n <= 0)
+		return n == 0;
+	if ((size_t)n > BEHIND_STREAM_MAX - min_of(conn->held.len, (size_t)BEHIND_STREAM_MAX) || !hold(conn, (const char *)conn->thread->buffer, (size_t)n)) {
+		conn->closing = conn->pair_gone = true;
+		drop_held(conn);
+	}
+	return true;
+}
+
 bool direct_pump(struct http_conn *conn)
 {
-	if (conn->current || inject_first(conn) || conn->streaming || !pending_empty(&conn->out))
+	if (conn->streaming)
+		return hold_behind_stream(conn);
+	if (conn->current || inject_first(conn) || !pending_empty(&conn->out))
 		return false; /* first its answer */
 	if (conn->closing) {
 		conn->pair_eof = conn->pair_gone = true;
@@ -337,7 +355,7 @@ static bool write_answer(struct http_request *req, struct http_conn *conn)
 		len += req->parts[i]->len;
 	conn->closing |= atomic_load(&req->server->draining);
 	buf_reset(&thread->out);
-	append_head(thread, req, conn->closing || req->stream, len);
+	append_head(thread, req, conn->closing, len);
 	for (size_t i = 0; i < req->part_count && !bare; i++)
 		buf_append(&thread->out, req->parts[i]->data, req->parts[i]->len);
 	bool ok = conn_write(conn, thread->out.data, thread->out.len);
@@ -347,8 +365,8 @@ static bool write_answer(struct http_request *req, struct http_conn *conn)
 		return false;
 	if (req->stream) {
 		struct http_stream *stream = take_ptr(req->stream);
-		conn->streaming = conn->pair_gone = true;
-		drop_held(conn);
+		conn->streaming = true;
+		conn->pair_gone = conn->closing;
 		conn_set_deadline(conn, DEADLINE_NONE, 0);
 		stream_attach(stream);
 		return true;

@@ -127,7 +127,7 @@ bool http_stream_send(struct http_stream *stream, struct bytes *bytes);
 size_t http_stream_queued(struct http_stream *stream);
 /* Calls fn on an I/O thread each time the queue has become empty. */
 void http_stream_on_drain(struct http_stream *stream, void (*fn)(void *arg), void *arg);
-/* Ends the body properly once all is sent. */
+/* Ends the body properly once all is sent; the connection goes on with the next request where it is read past libmicrohttpd. */
 void http_stream_end(struct http_stream *stream);
 /* The same, but the client is told that something lacks: its connection is cut behind what was sent, without the mark of an end. */
 void http_stream_tear(struct http_stream *stream);

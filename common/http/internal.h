@@ -136,7 +136,7 @@ struct http_conn {
 	size_t lingered;
 	bool active;
 	bool direct;          /* requests are read here and not by libmicrohttpd, see direct.h; there is no pair then */
-	bool closing;         /* direct: the last answer said so */
+	bool closing;         /* direct: no more requests are taken */
 	bool handshaking;
 	bool tls_blocked;     /* GnuTLS holds an encrypted record the socket did not take */
 	bool readable, writable, pair_readable, pair_writable;

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Streams: answers that are fed as things happen. libmicrohttpd writes the head of the answer; the moment it asks for the body
- * (stream_take_over) it is told to close, and from then on the connection writes the chunks itself. So ten thousand idle watches
- * cost libmicrohttpd nothing, neither memory nor a walk over its suspended connections at every event.
+ * Streams: answers that are fed as things happen, in chunks that the connection writes itself. A direct connection goes on with
+ * the next request after the last chunk. Elsewhere libmicrohttpd writes the head of the answer; the moment it asks for the body
+ * (stream_take_over) it is told to close. So ten thousand idle watches cost libmicrohttpd nothing, neither memory nor a walk over
+ * its suspended connections at every event.
  */
 #include "common/http/direct.h"
 
@@ -253,13 +254,19 @@ static size_t gather(struct http_stream *stream, char *buffer, char **ret_at, bo
 	return (size_t)(end - at);
 }
 
-/* The end has been written: the connection goes on as any that is to close. */
+/* The end has been written: a direct connection is ready for the next request, any other goes on as one that is to close. */
 static void finish(struct http_stream *stream, struct http_conn *conn)
 {
 	conn->stream = NULL;
 	conn->streaming = false;
-	conn->pair_eof = conn->pair_gone = true;
-	conn_set_deadline(conn, DEADLINE_STALL, HTTP_STALL_SECONDS);
+	conn->closing |= !conn->direct || atomic_load(&conn->thread->server->draining);
+	if (conn->closing) {
+		conn->pair_eof = conn->pair_gone = true;
+		conn_set_deadline(conn, DEADLINE_STALL, HTTP_STALL_SECONDS);
+	} else {
+		conn_written(conn);
+		thread_activate(conn->thread, conn);
+	}
 	stream_closed(stream);
 }
 

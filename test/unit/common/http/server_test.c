@@ -685,6 +685,7 @@ static void test_stream(void **state)
 	struct answer a = {0};
 	assert_true(peer_head(&peer, &a));
 	assert_string_equal(answer_header(&a, "Transfer-Encoding"), "chunked");
+	assert_null(answer_header(&a, "Connection"));
 	bool ok;
 	for (int i = 0; i < 5; i++) {
 		char text[32];
@@ -699,12 +700,84 @@ static void test_stream(void **state)
 	assert_true(peer_chunk(&peer, &a, &ok));
 	assert_false(peer_chunk(&peer, &a, &ok));
 	assert_true(ok);
-	expect_end(&peer);
 	wait_count(&streams_closed, 1);
 	assert_true(atomic_load(&drains) >= 5);
 	autobytes struct bytes *late = bytes_new("x", 1);
 	assert_false(http_stream_send(stream, late));
 	http_stream_unref(stream);
+	free(a.body);
+	peer_say(&peer, "GET /hello HTTP/1.1\r\nHost: x\r\n\r\n");
+	expect(&peer, 200, "hello");
+	peer_close(&peer);
+}
+
+static void read_stream(struct peer *peer, const char *text)
+{
+	struct answer a = {0};
+	bool ok;
+	assert_true(peer_head(peer, &a));
+	a.len = 0;
+	while (peer_chunk(peer, &a, &ok))
+		;
+	assert_true(ok);
+	assert_string_equal(a.body ? a.body : "", text);
+	free(a.body);
+}
+
+/* One connection, stream after stream; what is said behind a request for one, whole or in pieces, waits for its end. */
+static void test_requests_behind_streams(void **state)
+{
+	struct fixture *f = *state;
+	struct peer peer = peer_connect(f->port, &f->peer);
+	for (int i = 0; i < 3; i++) {
+		peer_say(&peer, "GET /watch HTTP/1.1\r\nHost: x\r\n\r\nGET /later HTTP/1.1\r\nHost: x\r\n\r\nGET /he");
+		wait_parked();
+		peer_say(&peer, "llo HTTP/1.1\r\nHo");
+		send_text("event");
+		usleep(5000);
+		http_stream_end(stream);
+		http_stream_unref(stream);
+		read_stream(&peer, "event");
+		expect(&peer, 200, "later");
+		peer_say(&peer, "st: x\r\n\r\n");
+		expect(&peer, 200, "hello");
+	}
+	/* More than is kept: the stream is still told to its end, which is the connection's. */
+	peer_say(&peer, "GET /watch HTTP/1.1\r\nHost: x\r\n\r\n");
+	wait_parked();
+	char block[4096];
+	memset(block, 'x', sizeof(block));
+	for (int i = 0; i < 64; i++)
+		assert_true(peer_send(&peer, block, sizeof(block)));
+	send_text("one ");
+	usleep(20000);
+	send_text("two");
+	http_stream_end(stream);
+	http_stream_unref(stream);
+	read_stream(&peer, "one two");
+	expect_end(&peer);
+	peer_close(&peer);
+	wait_count(&streams_closed, 4);
+}
+
+/* A server on its way out takes nothing more on a connection whose stream has come to its end. */
+static void test_stream_ends_while_draining(void **state)
+{
+	struct fixture *f = *state;
+	struct peer peer = peer_connect(f->port, &f->peer);
+	peer_say(&peer, "GET /watch HTTP/1.1\r\nHost: x\r\n\r\n");
+	wait_parked();
+	struct answer a = {0};
+	bool ok;
+	assert_true(peer_head(&peer, &a));
+	http_server_drain(f->server);
+	send_text("last");
+	http_stream_end(stream);
+	http_stream_unref(stream);
+	while (peer_chunk(&peer, &a, &ok))
+		;
+	assert_true(ok);
+	expect_end(&peer);
 	free(a.body);
 	peer_close(&peer);
 }
@@ -1048,6 +1121,8 @@ int main(void)
 		{"test_answer_fills_socket", test_answer_fills_socket, setup_plain, teardown, NULL},
 		BOTH(test_pull),
 		BOTH(test_stream),
+		BOTH(test_requests_behind_streams),
+		BOTH(test_stream_ends_while_draining),
 		BOTH(test_torn_stream),
 		BOTH(test_stream_old_and_head),
 		BOTH(test_stream_client_leaves),
