@@ -5,12 +5,15 @@
  */
 #include "common/api/codec.h"
 #include "common/api/patch/apply.h"
+#include "common/api/patch/field_set.h"
 #include "common/api/patch/typed.h"
 
 #include <errno.h>
 
 /* Lists longer than this go the general way, which finds elements with the same key by hashing. */
 #define ITEMS_MAX 128
+/* Fields that one struct may show at a time. */
+#define MEMBERS_MAX 64
 
 struct created {
 	struct buf *out;
@@ -113,9 +116,26 @@ void typed_append_element(const struct api_field *f, const void *item, struct bu
 	}
 }
 
+/* An element of a keyed list: where its text starts, and what it is. */
+struct element {
+	size_t start;
+	const char *item;
+};
+
+/* Texts end with a NUL. Few and mostly in order: insertion. */
+static void sort_elements(struct element *elements, size_t count, const char *texts) {
+	for (size_t i = 1; i < count; i++) {
+		struct element moved = elements[i];
+		size_t at = i;
+		for (; at && field_set_order(texts + elements[at - 1].start, texts + moved.start) > 0; at--)
+			elements[at] = elements[at - 1];
+		elements[at] = moved;
+	}
+}
+
 static void write_list(struct created *c, const struct api_field *f, const struct api_any_list *list, bool keyed) {
-	autobuf struct buf elements = BUF_INIT(BUF_MAX_DEFAULT), element = BUF_INIT(BUF_MAX_DEFAULT);
-	size_t starts[ITEMS_MAX + 1];
+	autobuf struct buf texts = BUF_INIT(BUF_MAX_DEFAULT), element = BUF_INIT(BUF_MAX_DEFAULT);
+	struct element elements[ITEMS_MAX];
 	if (list->len > ITEMS_MAX || (keyed && (f->kind != API_STRUCT || f->type->custom_json))) {
 		c->unsupported = true;
 		return;
@@ -129,17 +149,21 @@ static void write_list(struct created *c, const struct api_field *f, const struc
 			continue;
 		/* Of several with the same key the first one counts. */
 		bool seen = false;
-		starts[count] = elements.len;
 		for (size_t k = 0; k < count && !seen; k++)
-			seen = starts[k + 1] - starts[k] == element.len && !memcmp(elements.data + starts[k], element.data, element.len);
+			seen = !strcmp(texts.data + elements[k].start, element.data);
 		if (seen)
 			continue;
-		buf_append(&elements, element.data, element.len);
-		starts[++count] = elements.len;
+		elements[count++] = (struct element){texts.len, item};
+		buf_append(&texts, element.data, element.len);
+		buf_append_char(&texts, '\0');
+	}
+	sort_elements(elements, count, texts.data);
+	for (size_t i = 0; i < count; i++) {
+		const char *text = texts.data + elements[i].start;
 		comma(c);
-		api_append_json_string(c->out, element.data, element.len);
+		api_append_json_string(c->out, text, strlen(text));
 		buf_append_char(c->out, ':');
-		write_element_value(c, f, item);
+		write_element_value(c, f, elements[i].item);
 	}
 }
 
@@ -213,18 +237,44 @@ static bool nobodys(const struct created *c, const struct api_field *f, int leve
 	return false;
 }
 
-static void write_members(struct created *c, const struct api_type *type, const void *value, bool before, int level) {
-	for (size_t i = 0; i < type->field_count && !c->unsupported; i++) {
-		const struct api_field *f = &type->fields[i];
+/* A field that says something, and where in the struct it lies. */
+struct member {
+	const struct api_field *field;
+	const void *at;
+};
+
+/* Those of a struct and of structs that are written as part of it. False where there is no room. */
+static bool find_members(const struct created *c, const struct api_type *type, const void *value, int level, struct member *ret, size_t *count) {
+	for (size_t i = 0; i < type->field_count; i++) {
+		const struct api_field *f = &type->fields[type->by_name[i]];
 		const void *at = api_field_at_const(f, value);
 		if (f->flags & (API_FIELD_WIRE_ONLY | API_FIELD_NO_JSON))
 			continue;
 		if (f->flags & API_FIELD_INLINE) {
-			write_members(c, f->type, at, before, level);
+			if (!find_members(c, f->type, at, level, ret, count))
+				return false;
 			continue;
 		}
 		if (api_field_presence(f, at) == API_LEFT_OUT || nobodys(c, f, level))
 			continue;
+		if (*count == MEMBERS_MAX)
+			return false;
+		/* In order but for those of parts. */
+		size_t place = (*count)++;
+		for (; place && strcmp(ret[place - 1].field->name, f->name) > 0; place--)
+			ret[place] = ret[place - 1];
+		ret[place] = (struct member){f, at};
+	}
+	return true;
+}
+
+static void write_members(struct created *c, const struct api_type *type, const void *value, bool before, int level) {
+	struct member members[MEMBERS_MAX];
+	size_t count = 0;
+	c->unsupported |= !find_members(c, type, value, level, members, &count);
+	for (size_t i = 0; i < count && !c->unsupported; i++) {
+		const struct api_field *f = members[i].field;
+		const void *at = members[i].at;
 		size_t undo = c->out->len;
 		bool shown = before && presence_when_empty(c, f) != API_LEFT_OUT, owned;
 		comma(c);

@@ -94,8 +94,23 @@ bool field_set_covers(json_t *set, json_t *part) {
 	return true;
 }
 
+int field_set_order(const char *a, const char *b) {
+	bool may_count = *a == 'k' || *a == 'v', quoted = false;
+	for (; *a && *a == *b; a++, b++) {
+		if (*a == '"')
+			quoted = !quoted;
+		if (*a == '\\' && a[1] && a[1] == b[1])
+			a++, b++;
+	}
+	static const char digits[] = "0123456789";
+	size_t x = strspn(a, digits), y = strspn(b, digits);
+	if (may_count && !quoted && x != y)
+		return x < y ? -1 : 1;
+	return strcmp(a, b);
+}
+
 static int order_keys(const void *a, const void *b) {
-	return strcmp(*(const char *const *)a, *(const char *const *)b);
+	return field_set_order(*(const char *const *)a, *(const char *const *)b);
 }
 
 /* The keys in order; the caller frees the list. */
@@ -111,7 +126,7 @@ static const char **sorted_keys(json_t *set, size_t *ret_count) {
 	return keys;
 }
 
-/* In order, as clients that read it into maps and write it again have it: they compare the text. */
+/* In order: clients compare the text. */
 json_t *field_set_write(json_t *set) {
 	json_t *out = json_object();
 	size_t count;

@@ -31,6 +31,8 @@ static inline void field_set_add_self(json_t *set) {
 void field_set_attach(json_t *set, const char *element, json_t *child);
 /* Removes a path of field names with everything under it. */
 void field_set_remove_tree(json_t *set, const char *const *names, size_t count);
+/* The order of two elements of the same set, as Kubernetes writes them: texts by their bytes, numbers among keys and values by what they count. */
+int field_set_order(const char *a, const char *b);
 /* Between the two forms; new references. */
 json_t *field_set_read(json_t *fields_v1);
 json_t *field_set_write(json_t *set);

@@ -2,6 +2,7 @@
 #include "api/apps_v1.h"
 #include "api/core_v1.h"
 #include "common/api/patch/apply.h"
+#include "common/api/patch/field_set.h"
 #include "common/api/patch/patch.h"
 
 #include <errno.h>
@@ -90,20 +91,38 @@ static void check_created(const char *text, bool defaulted) {
 	json_t *want = fields_of(general, 0);
 	autobuf struct buf out = BUF_INIT(BUF_MAX_DEFAULT);
 	assert_int_equal(managed_created_fields(type, object, resets, &out), 0);
-	if (want)
+	if (want) {
 		check_equal(want, out.data);
-	else
+		/* In the same order too. */
+		autofree char *told = json_dumps(want, JSON_COMPACT);
+		json_t *short_way = json_loads(out.data, 0, NULL);
+		autofree char *said = json_dumps(short_way, JSON_COMPACT);
+		assert_string_equal(said, told);
+		json_decref(short_way);
+	} else
 		assert_string_equal(out.data, "{}");
 	json_decref(updated);
 	json_decref(general);
 	api_unref(object);
 }
 
+static void test_order_of_elements(void **state) {
+	/* Each before the next. */
+	static const char *const elements[] = {".", "f:", "f:1", "f:10", "f:9", "f:a", "f:b", "k:{\"containerPort\":53,\"protocol\":\"TCP\"}", "k:{\"containerPort\":53,\"protocol\":\"UDP\"}",
+		"k:{\"containerPort\":443,\"protocol\":\"TCP\"}", "k:{\"containerPort\":4430,\"protocol\":\"TCP\"}", "k:{\"name\":\"10\"}", "k:{\"name\":\"9\"}", "k:{\"name\":\"a\\\"10\"}", "k:{\"name\":\"a\\\"9\"}", "v:\"10\"", "v:\"9\"", "v:9", "v:10"};
+	for (size_t i = 0; i < array_len(elements); i++)
+		for (size_t j = 0; j < array_len(elements); j++) {
+			int order = field_set_order(elements[i], elements[j]);
+			if ((i < j) != (order < 0) || (i == j) != (order == 0))
+				fail_msg("%s and %s: %d", elements[i], elements[j], order);
+		}
+}
+
 static void test_created_fields(void **state) {
 	static const char *const objects[] = {
 		"{\"apiVersion\":\"v1\",\"kind\":\"Pod\",\"metadata\":{\"name\":\"p\",\"labels\":{\"app\":\"x\",\"a.b/c-d\":\"\"},\"annotations\":{},\"finalizers\":[\"f/a\",\"f/b\"],"
 		"\"ownerReferences\":[{\"apiVersion\":\"v1\",\"kind\":\"Node\",\"name\":\"n\",\"uid\":\"u-1\"}]},\"spec\":{\"containers\":[{\"name\":\"a\",\"image\":\"i<>&\",\"ports\":["
-		"{\"containerPort\":53},{\"containerPort\":53,\"protocol\":\"UDP\",\"name\":\"u\"}],\"env\":[{\"name\":\"A\",\"value\":\"1\"},{\"name\":\"B\",\"valueFrom\":{\"fieldRef\":"
+		"{\"containerPort\":443},{\"containerPort\":53,\"protocol\":\"UDP\",\"name\":\"u\"},{\"containerPort\":53}],\"env\":[{\"name\":\"A\",\"value\":\"1\"},{\"name\":\"B\",\"valueFrom\":{\"fieldRef\":"
 		"{\"fieldPath\":\"metadata.name\"}}},{\"name\":\"A\",\"value\":\"2\"}],\"resources\":{\"limits\":{\"cpu\":\"1\",\"memory\":\"1Gi\"}},\"securityContext\":{},\"command\":[\"x\"],"
 		"\"livenessProbe\":{\"httpGet\":{\"path\":\"/\",\"port\":\"web\"}},\"volumeMounts\":[{\"name\":\"v\",\"mountPath\":\"/v\"}]},{\"name\":\"a\",\"image\":\"twice\"}],"
 		"\"nodeSelector\":{\"k\":\"v\"},\"hostAliases\":[{\"ip\":\"1.2.3.4\",\"hostnames\":[\"h\"]}],\"tolerations\":[{\"key\":\"k\"}],\"volumes\":[{\"name\":\"v\",\"emptyDir\":{}},"
@@ -425,7 +444,7 @@ static void test_open_objects(void **state) {
 int main(void) {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_create),
-		cmocka_unit_test(test_created_fields), cmocka_unit_test(test_updated_structs), cmocka_unit_test(test_updated_again), cmocka_unit_test(test_update_takes_over), cmocka_unit_test(test_apply),
+		cmocka_unit_test(test_order_of_elements), cmocka_unit_test(test_created_fields), cmocka_unit_test(test_updated_structs), cmocka_unit_test(test_updated_again), cmocka_unit_test(test_update_takes_over), cmocka_unit_test(test_apply),
 		cmocka_unit_test(test_from_client_side),
 		cmocka_unit_test(test_keyed_lists), cmocka_unit_test(test_items_of_others), cmocka_unit_test(test_refusals), cmocka_unit_test(test_custom_resource), cmocka_unit_test(test_open_objects),
 	};
