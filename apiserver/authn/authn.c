@@ -12,6 +12,7 @@
 #include "common/base/clock.h"
 #include "common/base/file.h"
 #include "common/base/random.h"
+#include "common/http/websocket.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -313,8 +314,32 @@ static int unauthorized(struct request *r, struct error *err) {
 	return error_status(err, 401, "Unauthorized", "Unauthorized");
 }
 
-/* The token of "Authorization: Bearer x", or of a WebSocket's subprotocol; NULL where none. */
-static const char *bearer(struct request *r) {
+/* The token that a WebSocket offers as one of its subprotocols. Another is needed beside it: the answer names one, and never the token. *ret_wrong: it is no proper one. */
+static const char *token_of_protocols(struct request *r, bool *ret_wrong) {
+	const char *protocols = websocket_requested(r->http) ? http_header(r->http, "Sec-WebSocket-Protocol") : NULL;
+	const char *at = NULL;
+	size_t others = 0, tokens = 0;
+	for (const char *p = protocols; p && *(p += strspn(p, ", \t")); p += strcspn(p, ",")) {
+		bool is_token = str_starts_with(p, WEBSOCKET_BEARER);
+		at = is_token ? p + sizeof(WEBSOCKET_BEARER) - 1 : at;
+		tokens += is_token;
+		others += !is_token;
+	}
+	if (!at)
+		return NULL;
+	uint8_t *data;
+	size_t len;
+	*ret_wrong = tokens > 1 || base64_decode(at, strcspn(at, ", \t"), 64 << 10, &data, &len) < 0;
+	if (*ret_wrong)
+		return NULL;
+	char *token = len ? arena_strndup(r->arena, (char *)data, len) : NULL;
+	*ret_wrong = token && !others;
+	free(data);
+	return token;
+}
+
+/* The token of "Authorization: Bearer x", or of a subprotocol; NULL where none, or *ret_wrong. */
+static const char *bearer(struct request *r, bool *ret_wrong) {
 	const char *header = http_header(r->http, "Authorization");
 	header = header ? header + strspn(header, " \t") : NULL;
 	if (header && strncasecmp(header, "Bearer ", 7) == 0) {
@@ -324,19 +349,7 @@ static const char *bearer(struct request *r) {
 		if (header[7 + strspn(header + 7, " ")])
 			request_warn(r, "the provided Authorization header contains extra space before the bearer token, and is ignored");
 	}
-	static const char prefix[] = "base64url.bearer.authorization.k8s.io.";
-	const char *protocols = http_header(r->http, "Sec-WebSocket-Protocol");
-	const char *at = protocols ? strstr(protocols, prefix) : NULL;
-	if (!at)
-		return NULL;
-	at += sizeof(prefix) - 1;
-	uint8_t *data;
-	size_t len;
-	if (base64_decode(at, strcspn(at, ", "), 64 << 10, &data, &len) < 0)
-		return NULL;
-	char *token = arena_strndup(r->arena, (char *)data, len);
-	free(data);
-	return token;
+	return token_of_protocols(r, ret_wrong);
 }
 
 /* By the flag, or for the paths that the configuration names. */
@@ -366,7 +379,12 @@ static int authenticate(struct request *r, enum authentication_result *ret_resul
 		r->user = user;
 		return 0;
 	}
-	const char *token = bearer(r);
+	bool wrong = false;
+	const char *token = bearer(r, &wrong);
+	if (wrong) {
+		*ret_result = AUTHENTICATION_ERROR;
+		return unauthorized(r, err);
+	}
 	if (token) {
 		autoerror struct error why = {0};
 		int rc = authn_token(r->server->authn, token, NULL, r->arena, &r->asks, &user, NULL, &why);

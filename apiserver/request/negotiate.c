@@ -182,24 +182,22 @@ static bool form_of(const struct wanted *w, bool can_transform, enum response_fo
 	return *ret == FORM_TABLE || strcmp(w->as, "PartialObjectMetadata") == 0 || strcmp(w->as, "PartialObjectMetadataList") == 0;
 }
 
-/* A watch has no YAML form, custom resources and Tables no protobuf form: the next clause may be better. */
-static bool media_fits(const struct request *r, bool stream, enum media_type media, enum response_form form) {
-	if (media == MEDIA_YAML && stream)
-		return false;
+/* Custom resources and Tables have no protobuf form: the next clause may be better. */
+static bool media_fits(const struct request *r, enum media_type media, enum response_form form) {
 	if (media != MEDIA_PROTOBUF)
 		return true;
 	return form == FORM_PARTIAL || (form == FORM_OBJECT && !(r->resource && r->resource->custom));
 }
 
 /* The first of the types served that the clause names and that can be had so. */
-static bool clause_fits(const struct request *r, bool stream, const struct clause *c, bool can_transform, struct negotiated *ret, struct wanted *w) {
+static bool clause_fits(const struct request *r, const struct clause *c, bool can_transform, struct negotiated *ret, struct wanted *w) {
 	static const struct { const char *subtype; enum media_type media; } types[] = {{"json", MEDIA_JSON}, {"yaml", MEDIA_YAML}, {"vnd.kubernetes.protobuf", MEDIA_PROTOBUF}};
 	bool any_type = is_text(c->type, "*"), any = is_text(c->subtype, "*");
 	for (size_t i = 0; i < array_len(types); i++) {
 		if (!(any_type && any) && !(is_text(c->type, "application") && (any || is_text(c->subtype, types[i].subtype))))
 			continue;
 		ret->media = types[i].media;
-		if (read_params(c->params, ret->media, w) && form_of(w, can_transform, &ret->form) && media_fits(r, stream, ret->media, ret->form))
+		if (read_params(c->params, ret->media, w) && form_of(w, can_transform, &ret->form) && media_fits(r, ret->media, ret->form))
 			return true;
 	}
 	return false;
@@ -249,9 +247,12 @@ static int choose(const struct request *r, bool stream, const char *accept, bool
 	struct clause clauses[MAX_CLAUSES];
 	size_t count = parse_accept(accept, clauses);
 	for (size_t i = 0; i < count; i++)
-		if (clause_fits(r, stream, &clauses[i], can_transform, best, w))
-			return 0;
-	return refuse("only the following media types are accepted: ", stream ? served_streams : served, err);
+		if (clause_fits(r, &clauses[i], can_transform, best, w)) {
+			/* A watch has no YAML form: it is told so, and no further clause is looked at. */
+			bool streams = !stream || best->media != MEDIA_YAML;
+			return streams ? 0 : refuse("only the following media types are accepted: ", served_streams, err);
+		}
+	return refuse("only the following media types are accepted: ", served, err);
 }
 
 int request_negotiate_plain(const struct request *r, struct negotiated *ret) {

@@ -26,7 +26,9 @@
 
 #define MAX_BUFFERED (32u << 20)
 #define INITIAL_BATCH (512u << 10)
-#define BOOKMARK_INTERVAL_NS (55 * NSEC_PER_SEC)
+#define BOOKMARK_INTERVAL_NS (60 * NSEC_PER_SEC)
+/* After that which ends a streaming list comes one more soon, where there is more to tell. */
+#define SECOND_BOOKMARK_NS NSEC_PER_SEC
 /* Before a watch's time is over comes a last bookmark: who follows starts the next watch from as late as can be. */
 #define FAREWELL_NS (2 * NSEC_PER_SEC)
 /*
@@ -66,9 +68,11 @@ struct watcher {
 	bool pumping;
 	bool columns_sent;
 	uint64_t sent_revision;
+	uint64_t begun_revision; /* what it went live from: no bookmark tells of less */
 	uint64_t after; /* what was asked for lay ahead: nothing up to it is told */
 	struct buf gathered; /* what the lull holds back */
 	struct timer *lull;  /* runs while anything is */
+	struct timer *second; /* until the second bookmark is due */
 	struct list events, batch; /* that wait to be converted, and that are being */
 	size_t event_count;        /* of both */
 	bool converting;
@@ -320,10 +324,11 @@ static void send_error(struct watcher *w, const struct error *err) {
 
 static void send_bookmark(struct watcher *w, uint64_t revision, bool initial_end) {
 	const struct resource *resource = w->render.resource;
-	const char *version = render_meta_version(&w->render.accept);
-	autobuf struct buf out = BUF_INIT(64 << 10);
-	if (w->render.accept.form == FORM_PARTIAL)
-		buf_printf(&out, "{\"kind\":\"PartialObjectMetadata\",\"apiVersion\":\"%s\",\"metadata\":{\"resourceVersion\":\"", version);
+	bool partial = w->render.accept.form == FORM_PARTIAL;
+	const struct api_type *type = partial ? &meta_v1_partial_object_metadata_type : resource->type;
+	autobuf struct buf out = BUF_INIT(1 << 20);
+	if (partial)
+		buf_printf(&out, "{\"kind\":\"PartialObjectMetadata\",\"apiVersion\":\"%s\",\"metadata\":{\"resourceVersion\":\"", render_meta_version(&w->render.accept));
 	else
 		buf_printf(&out, "{\"kind\":\"%s\",\"apiVersion\":\"%s%s%s\",\"metadata\":{\"resourceVersion\":\"", resource->api->kind, resource_group(resource), *resource_group(resource) ? "/" : "", resource->api->version);
 	buf_append_uint(&out, revision);
@@ -332,32 +337,25 @@ static void send_bookmark(struct watcher *w, uint64_t revision, bool initial_end
 		buf_append_str(&out, ",\"annotations\":{\"k8s.io/initial-events-end\":\"true\"}");
 	buf_append_str(&out, "}}");
 	w->sent_revision = revision;
-	if (w->render.accept.form == FORM_TABLE) {
-		/* The row of an object of which only this is known. */
+	if (w->render.accept.form == FORM_TABLE || render_is_protobuf(&w->render.accept) || !(partial || resource->custom)) {
+		/* An object of which only this is known: a row of it, or all that is said of what an object lacks. */
 		void *object;
-		if (api_decode_json(resource->type, out.data, out.len, NULL, &object, NULL) < 0)
-			return;
-		autobuf struct buf table = BUF_INIT(1 << 20);
-		render_table_of_one(&w->render, object, &out, revision, !w->columns_sent, &table);
-		w->columns_sent = true;
-		api_unref(object);
-		autobytes struct bytes *row = frame(&w->render, "BOOKMARK", table.data, table.len);
-		out_send(w, row);
-		return;
-	}
-	autobytes struct bytes *framed = NULL;
-	if (render_is_protobuf(&w->render.accept)) {
-		void *object;
-		const struct api_type *type = w->render.accept.form == FORM_PARTIAL ? &meta_v1_partial_object_metadata_type : resource->type;
 		if (api_decode_json(type, out.data, out.len, NULL, &object, NULL) < 0)
 			return;
-		autobuf struct buf encoded = BUF_INIT(1 << 20);
-		api_encode_protobuf(type, object, &encoded);
+		autobuf struct buf whole = BUF_INIT(1 << 20);
+		if (w->render.accept.form == FORM_TABLE)
+			render_table_of_one(&w->render, object, &out, revision, !w->columns_sent, &whole);
+		else if (render_is_protobuf(&w->render.accept))
+			api_encode_protobuf(type, object, &whole);
+		else
+			api_encode_json(type, object, &whole);
+		w->columns_sent = true;
 		api_unref(object);
-		framed = frame(&w->render, "BOOKMARK", encoded.data, encoded.len);
-	} else {
-		framed = frame(&w->render, "BOOKMARK", out.data, out.len);
+		autobytes struct bytes *framed = frame(&w->render, "BOOKMARK", whole.data, whole.len);
+		out_send(w, framed);
+		return;
 	}
+	autobytes struct bytes *framed = frame(&w->render, "BOOKMARK", out.data, out.len);
 	out_send(w, framed);
 }
 
@@ -494,6 +492,7 @@ static void go_live(struct watcher *w, uint64_t revision) {
 	pthread_mutex_lock(&w->lock);
 	bool closed = w->closed;
 	w->live = true;
+	w->begun_revision = revision;
 	if (!closed)
 		w->watch = watch;
 	pthread_mutex_unlock(&w->lock);
@@ -501,6 +500,29 @@ static void go_live(struct watcher *w, uint64_t revision) {
 		store_watch_cancel(watch);
 		watcher_unref(w);
 	}
+}
+
+/* ---- bookmarks ---- */
+
+/* Tells how far it has come, though it may have said so before, where it has come any further than it began. */
+static void on_bookmark_timer(void *arg) {
+	struct watcher *w = arg;
+	pthread_mutex_lock(&w->lock);
+	if (!w->closed && w->live && w->watch && !w->converting) {
+		uint64_t revision = max_of(store_watch_revision(w->watch), w->sent_revision);
+		if (revision > w->begun_revision)
+			send_bookmark(w, revision, false);
+	}
+	pthread_mutex_unlock(&w->lock);
+}
+
+static void on_second_timer(void *arg) {
+	struct watcher *w = arg;
+	on_bookmark_timer(w);
+	pthread_mutex_lock(&w->lock);
+	struct timer *timer = take_ptr(w->second);
+	pthread_mutex_unlock(&w->lock);
+	timer_cancel(timer, watcher_unref);
 }
 
 /* ---- initial ---- */
@@ -529,8 +551,10 @@ static void pump_initial(struct watcher *w) {
 		uint64_t revision = initial->revision;
 		if (w->query->send_initial_events) {
 			metric_observe(w->initial_took, (double)(clock_monotonic_ns() - w->began) / NSEC_PER_SEC);
-			if (w->query->allow_bookmarks)
+			if (w->query->allow_bookmarks) {
 				send_bookmark(w, revision, true);
+				w->second = timer_start(w->server->timers, SECOND_BOOKMARK_NS, false, on_second_timer, watcher_ref(w));
+			}
 		}
 		pthread_mutex_unlock(&w->lock);
 		snapshot_unref(initial);
@@ -552,14 +576,14 @@ static void on_close(void *arg) {
 	pthread_mutex_lock(&w->lock);
 	w->closed = true;
 	struct store_watch *watch = take_ptr(w->watch);
-	struct timer *lull = take_ptr(w->lull);
+	struct timer *lull = take_ptr(w->lull), *second = take_ptr(w->second);
 	pthread_mutex_unlock(&w->lock);
 	if (watch) {
 		store_watch_cancel(watch);
 		watcher_unref(w);
 	}
-	if (lull)
-		timer_cancel(lull, watcher_unref);
+	timer_cancel(lull, watcher_unref);
+	timer_cancel(second, watcher_unref);
 	timer_cancel(w->deadline, watcher_unref);
 	timer_cancel(w->bookmarks, watcher_unref);
 	if (w->farewell)
@@ -575,26 +599,6 @@ static void on_deadline(void *arg) {
 	pthread_mutex_unlock(&w->lock);
 }
 
-static void on_bookmark_timer(void *arg) {
-	struct watcher *w = arg;
-	pthread_mutex_lock(&w->lock);
-	if (!w->closed && w->live && w->watch && !w->converting) {
-		uint64_t revision = max_of(store_watch_revision(w->watch), w->after);
-		if (revision > w->sent_revision)
-			send_bookmark(w, revision, false);
-	}
-	pthread_mutex_unlock(&w->lock);
-}
-
-static void on_farewell_timer(void *arg) {
-	struct watcher *w = arg;
-	pthread_mutex_lock(&w->lock);
-	if (!w->closed && w->live && w->watch && !w->converting) {
-		uint64_t revision = max_of(store_watch_revision(w->watch), w->after);
-		send_bookmark(w, max_of(revision, w->sent_revision), false);
-	}
-	pthread_mutex_unlock(&w->lock);
-}
 
 static int64_t watch_timeout(const struct request *r, const struct list_query *query) {
 	if (query->timeout_ns > 0)
@@ -657,10 +661,12 @@ static void start_from(struct request *r, struct list_query *query, struct snaps
 	if (query->allow_bookmarks)
 		w->bookmarks = timer_start(timers, BOOKMARK_INTERVAL_NS, true, on_bookmark_timer, w);
 	if (farewell)
-		w->farewell = timer_start(timers, timeout - FAREWELL_NS, false, on_farewell_timer, w);
+		w->farewell = timer_start(timers, timeout - FAREWELL_NS, false, on_bookmark_timer, w);
 	if (websocket_requested(r->http)) {
 		/* A message needs no length before it. */
-		struct watch_socket *socket = watch_socket_start(r->http, timers_loop(timers), !render_is_protobuf(&w->render.accept), sizeof(uint32_t), MAX_BUFFERED, on_close, w);
+		const char *protocol;
+		watch_socket_judge(r->http, &protocol);
+		struct watch_socket *socket = watch_socket_start(r->http, protocol, timers_loop(timers), !render_is_protobuf(&w->render.accept), sizeof(uint32_t), MAX_BUFFERED, on_close, w);
 		__atomic_store_n(&w->socket, socket, __ATOMIC_RELEASE);
 		watch_socket_on_drain(socket, on_drain, w);
 	} else {
@@ -728,6 +734,12 @@ static bool start_when_converted(struct request *r, struct list_query *query, st
 }
 
 static int start(struct request *r, struct list_query *given, struct error *err) {
+	const char *protocol;
+	int refused = websocket_requested(r->http) ? watch_socket_judge(r->http, &protocol) : 0;
+	if (refused) {
+		request_respond_text(r, refused, "");
+		return REQUEST_TAKEN;
+	}
 	/* Nobody follows what cannot be told whole. */
 	if (collection_has_unreadable(r->resource->collection)) {
 		int rc = error_status(err, 429, "TooManyRequests", "storage is (re)initializing");

@@ -183,7 +183,36 @@ static void on_upgrade(int fd, const void *extra, size_t extra_len, void *arg) {
 	loop_post(s->loop, on_opened, o);
 }
 
-struct watch_socket *watch_socket_start(struct http_request *req, struct loop *loop, bool text, size_t skip, size_t max_queued, void (*on_close)(void *arg), void *arg) {
+/* An absolute URI or path, as far as anybody would send another. */
+static bool is_uri(const char *s) {
+	size_t scheme = strspn(s, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+-.");
+	bool absolute = scheme && s[scheme] == ':' && ((s[0] | 0x20) >= 'a' && (s[0] | 0x20) <= 'z');
+	return absolute || s[0] == '/';
+}
+
+int watch_socket_judge(struct http_request *req, const char **ret_protocol) {
+	const char *origin = http_header(req, "Origin");
+	if (!origin || !is_uri(origin))
+		return 403;
+	/* A token among them was the authenticator's, unless there was another. */
+	bool token_is_ours = !http_header(req, "Authorization");
+	const char *offered = str_or(http_header(req, "Sec-WebSocket-Protocol"), "");
+	*ret_protocol = "";
+	for (const char *p = offered; *(p += strspn(p, " \t"));) {
+		size_t len = strcspn(p, ",");
+		if (!token_is_ours || !str_starts_with(p, WEBSOCKET_BEARER)) {
+			if (**ret_protocol)
+				return 400;
+			*ret_protocol = arena_strndup(http_arena(req), p, len);
+		}
+		p += len;
+		if (*p == ',')
+			p++;
+	}
+	return 0;
+}
+
+struct watch_socket *watch_socket_start(struct http_request *req, const char *protocol, struct loop *loop, bool text, size_t skip, size_t max_queued, void (*on_close)(void *arg), void *arg) {
 	struct watch_socket *s = xnew(struct watch_socket);
 	*s = (struct watch_socket){.refs = 2, .loop = loop, .text = text, .skip = skip, .max_queued = max_queued, .on_close = on_close, .arg = arg};
 	pthread_mutex_init(&s->lock, NULL);
@@ -191,7 +220,8 @@ struct watch_socket *watch_socket_start(struct http_request *req, struct loop *l
 	pthread_mutex_lock(&all_lock);
 	list_push_back(&all_sockets, &s->all);
 	pthread_mutex_unlock(&all_lock);
-	websocket_upgrade(req, "", on_upgrade, s);
+	http_set_header(req, "Cache-Control", ""); /* of answers, which this is not */
+	websocket_upgrade(req, protocol, on_upgrade, s);
 	return s;
 }
 

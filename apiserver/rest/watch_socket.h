@@ -8,10 +8,15 @@
 
 struct watch_socket;
 /*
- * Answers the handshake. `text`: text frames, else binary ones without their first `skip` bytes. on_close runs once, on the loop's thread; on_drain each
+ * What Kubernetes asks of the handshake for a watch: an Origin that is a URI, and one subprotocol at most, which it takes whatever it is. 0, or the
+ * status that refuses it. *ret_protocol lives as long as the request; "": none.
+ */
+int watch_socket_judge(struct http_request *req, const char **ret_protocol);
+/*
+ * Answers the handshake with that protocol. `text`: text frames, else binary ones without their first `skip` bytes. on_close runs once, on the loop's thread; on_drain each
  * time all was taken. The caller holds a reference. A client that leaves more than max_queued bytes unread is cut off.
  */
-struct watch_socket *watch_socket_start(struct http_request *req, struct loop *loop, bool text, size_t skip, size_t max_queued, void (*on_close)(void *arg), void *arg);
+struct watch_socket *watch_socket_start(struct http_request *req, const char *protocol, struct loop *loop, bool text, size_t skip, size_t max_queued, void (*on_close)(void *arg), void *arg);
 /* These three: any thread. */
 bool watch_socket_send(struct watch_socket *socket, struct bytes *bytes);
 size_t watch_socket_queued(struct watch_socket *socket);

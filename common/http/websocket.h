@@ -27,6 +27,9 @@ struct websocket_message {
 
 /* ---- the handshake ---- */
 
+/* How a subprotocol begins that is no protocol but a bearer token, in base64url without padding. */
+#define WEBSOCKET_BEARER "base64url.bearer.authorization.k8s.io."
+
 /* True where the request asks to become a WebSocket. */
 bool websocket_requested(const struct http_request *req);
 /* True where the client offers this subprotocol. */

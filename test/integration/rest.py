@@ -967,9 +967,10 @@ def test_watch_from_nowhere(site):
     r, body = raw(api, maps + "&sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true&resourceVersion=999999999")
     e = json.loads(body)
     check("a streaming list of the future", r.status == 200 and e["type"] == "ERROR" and e["object"]["code"] == 504 and e["object"]["details"]["retryAfterSeconds"] == 1, (r.status, e))
-    # The last bookmark comes before the end, though nothing happened since.
+    # The last bookmark comes before the end, where anything happened since.
+    api.call("POST", NS + "configmaps", {"metadata": {"name": "elsewhere"}})
     events = [json.loads(line) for line in raw(api, NS + "configmaps?watch=1&timeoutSeconds=3&allowWatchBookmarks=true&fieldSelector=metadata.name%3Dw&resourceVersion=" + rv)[1].decode().split("\n") if line]
-    check("a bookmark before the end", [e["type"] for e in events] == ["BOOKMARK"] and int(events[0]["object"]["metadata"]["resourceVersion"]) >= int(rv), events)
+    check("a bookmark before the end", [e["type"] for e in events] == ["BOOKMARK"] and int(events[0]["object"]["metadata"]["resourceVersion"]) > int(rv), events)
     table = {"Accept": "application/json;as=Table;v=v1;g=meta.k8s.io"}
     events = [json.loads(line) for line in raw(api, maps + "&sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true", **table)[1].decode().split("\n") if line]
     rows = [e["object"]["rows"] for e in events]
@@ -1128,6 +1129,10 @@ def test_answers(site):
     check("an unknown includeObject", s == 400 and "includeObject: Invalid value" in o["message"], o)
     s, o, _ = api.call("GET", maps + "?watch=1&timeoutSeconds=1", headers={"Accept": "application/yaml"})
     check("a watch has no YAML", s == 406 and "stream=watch" in str(o), o)
+    # What it cannot be for another reason is told as for any request; YAML ends the search.
+    for accept, streams in ((table % "v2", False), ("application/json;stream=x", False), ("application/yaml, application/json", True)):
+        s, o, _ = api.call("GET", maps + "?watch=1&timeoutSeconds=1", headers={"Accept": accept})
+        check("a watch as " + accept, s == 406 and ("stream=watch" in str(o)) == streams, o)
     partial = "application/json;as=PartialObjectMetadata%s;g=meta.k8s.io;v=v1"
     routed = "406: Not Acceptable\n\nAvailable representations: application/json, application/yaml, application/vnd.kubernetes.protobuf"
     streams = ", application/json;stream=watch, application/vnd.kubernetes.protobuf;stream=watch"

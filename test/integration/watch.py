@@ -4,7 +4,7 @@
 
 usage: test/integration/watch.py BUILD_DIR [TEST...]     prints "N passed, N failed"; exit status 1 where one failed
 """
-import base64, json, os, resource, socket, ssl, struct, sys, threading, time
+import base64, http.client, json, os, resource, socket, ssl, struct, sys, threading, time
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "lib"))
 from servers import Watch, check, run, wait_for
 
@@ -19,11 +19,11 @@ def config_map(name, **data):
 class Socket:
     """The client's side of a WebSocket, by hand."""
 
-    def __init__(self, api, path, headers=()):
+    def __init__(self, api, path, headers=("Origin: https://localhost",), token=True):
         raw = socket.create_connection(("127.0.0.1", api.port), timeout=10)
         self.s = ssl._create_unverified_context().wrap_socket(raw)
         key = base64.b64encode(os.urandom(16)).decode()
-        lines = ["GET %s HTTP/1.1" % path, "Host: x", "Authorization: Bearer " + api.token, "Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: " + key, *headers]
+        lines = ["GET %s HTTP/1.1" % path, "Host: x", *(["Authorization: Bearer " + api.token] if token else []), "Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: " + key, *headers]
         self.s.sendall(("\r\n".join(lines) + "\r\n\r\n").encode())
         self.data = b""
         while b"\r\n\r\n" not in self.data:
@@ -33,6 +33,7 @@ class Socket:
             self.data += piece
         head, _, self.data = self.data.partition(b"\r\n\r\n")
         self.status = int(head.split(b" ")[1])
+        self.headers = {k.lower(): v for k, _, v in (line.partition(": ") for line in head.decode().split("\r\n")[1:])}
 
     def need(self, n):
         while len(self.data) < n:
@@ -72,7 +73,7 @@ def test_websocket(site):
     api = server.api
     s, first, _ = api.call("POST", CM, config_map("a", v="1"))
     ws = Socket(api, CM + "?watch=1&fieldSelector=metadata.name%3Da")
-    check("handshake", ws.status == 101, ws.status)
+    check("handshake", ws.status == 101 and not {"cache-control", "sec-websocket-protocol"} & set(ws.headers), (ws.status, ws.headers))
     e = ws.event()
     check("what is there first", e["type"] == "ADDED" and e["object"]["data"] == {"v": "1"}, e)
     api.call("PATCH", CM + "/a", {"data": {"v": "2"}}, MERGE)
@@ -100,9 +101,17 @@ def test_websocket(site):
     ws = Socket(late.api, CM + "?watch=1&resourceVersion=1")
     e = ws.event()
     check("too old", e["type"] == "ERROR" and e["object"]["code"] == 410 and e["object"]["reason"] == "Expired" and ws.message()[0] == 8, e)
-    ws = Socket(api, CM + "?watch=1", ["Accept: application/vnd.kubernetes.protobuf;stream=watch"])
+    ws = Socket(api, CM + "?watch=1", ["Origin: https://localhost", "Accept: application/vnd.kubernetes.protobuf;stream=watch"])
     opcode, data = ws.message()
     check("protobuf in binary messages", opcode == 2 and data.startswith(b"\x0a\x05ADDED\x12"), data[:40])
+    # One protocol is taken, whatever it is; a token is none. Browsers say where they come from, and others have to.
+    bearer = "base64url.bearer.authorization.k8s.io." + base64.urlsafe_b64encode(api.token.encode()).decode().rstrip("=")
+    origin = "Origin: https://localhost"
+    for offered, token, want in (("foo", True, (101, "foo")), ("foo, bar", True, (400, None)), ("foo, " + bearer, False, (101, "foo")), (bearer + ",foo", False, (101, "foo")), (bearer, False, (401, None)), (bearer + "," + bearer + ",foo", False, (401, None)), ("base64url.bearer.authorization.k8s.io.!!!,foo", False, (401, None)),
+                                  ("base64url.bearer.authorization.k8s.io.,foo", False, (403, None)), ("foo," + bearer, True, (400, None))):
+        ws = Socket(api, CM + "?watch=1", [origin, "Sec-WebSocket-Protocol: " + offered], token)
+        check("protocols %s" % offered, (ws.status, ws.headers.get("sec-websocket-protocol")) == want, (ws.status, ws.headers))
+    check("no origin, or none that is one", [Socket(api, CM + "?watch=1", h).status for h in ([], ["Origin: ::"], ["Origin: null"])] == [403] * 3)
     check("without rights it is no WebSocket", Socket(type(api)(api.port, "usertoken"), CM + "?watch=1").status == 403)
     open_ones = [Socket(api, CM + "?watch=1") for _ in range(5)]
     check("a server that stops ends them", server.stop() == 0 and all(w.message() is not None and (w.message() or w.message() is None) for w in open_ones), server.text()[-300:])
@@ -123,6 +132,23 @@ def test_ends(site):
     e = w.wait(1)
     newest = int(api.get(CM)["metadata"]["resourceVersion"])
     check("a bookmark where nothing matches", len(e) == 1 and e[0]["type"] == "BOOKMARK" and int(e[0]["object"]["metadata"]["resourceVersion"]) >= int(o["metadata"]["resourceVersion"]) and newest, e)
+    # Another comes soon after it, where more happened; all that a kind always shows is in them.
+    api.call("POST", "/api/v1/namespaces/default/secrets", {"metadata": {"name": "elsewhere"}})
+    e = w.wait(2)
+    check("a second bookmark", len(e) == 2 and e[1]["type"] == "BOOKMARK" and "annotations" not in e[1]["object"]["metadata"] and int(e[1]["object"]["metadata"]["resourceVersion"]) > int(e[0]["object"]["metadata"]["resourceVersion"]), e)
+    w = Watch(api, "/api/v1/pods?watch=1&sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true&labelSelector=none")
+    e = w.wait(1)
+    check("an empty object tells of it", e and {k: v for k, v in e[0]["object"].items() if k != "metadata"} == {"kind": "Pod", "apiVersion": "v1", "spec": {"containers": None}, "status": {}}, e)
+    # What ended in order leaves its connection to the next.
+    c = http.client.HTTPSConnection("127.0.0.1", api.port, context=ssl._create_unverified_context(), timeout=30)
+    sockets, closing = set(), []
+    for path in (CM + "?watch=1&timeoutSeconds=1", CM + "?watch=1&timeoutSeconds=-1&resourceVersion=1", CM, CM + "?watch=1&resourceVersion=99999999&timeoutSeconds=1", CM):
+        c.request("GET", path, headers={"Authorization": "Bearer " + api.token})
+        sockets.add(c.sock)
+        r = c.getresponse()
+        r.read()
+        closing.append(r.getheader("Connection"))
+    check("a connection outlives its watches", len(sockets) == 1 and closing == [None] * 5, (sockets, closing))
     s, o, _ = api.call("GET", CM + "?watch=1&sendInitialEvents=true")
     check("the streamed list needs its match", s == 422, o)
 
