@@ -56,7 +56,7 @@ static void count_sets(const struct rollout *rollout, struct apps_v1_deployment_
 {
 	struct arena *arena = api_arena(rollout->d);
 	int32_t wanted = 0, terminating = 0;
-	bool knows_terminating = false;
+	bool knows_terminating = true;
 	status->replicas = status->ready_replicas = status->available_replicas = status->updated_replicas = 0;
 	for (size_t i = 0; i < rollout->count; i++) {
 		const struct apps_v1_replica_set *rs = rollout->sets[i];
@@ -64,10 +64,11 @@ static void count_sets(const struct rollout *rollout, struct apps_v1_deployment_
 		status->replicas += rs->status.replicas;
 		status->ready_replicas += rs->status.ready_replicas;
 		status->available_replicas += rs->status.available_replicas;
-		if (rs->status.terminating_replicas) {
-			knows_terminating = true;
+		/* A set that was never looked after has no pods; one that was, but does not tell, leaves the sum unknown. */
+		if (rs->status.terminating_replicas)
 			terminating += *rs->status.terminating_replicas;
-		}
+		else if (rs->status.observed_generation)
+			knows_terminating = false;
 	}
 	if (rollout->fresh >= 0)
 		status->updated_replicas = rollout->sets[rollout->fresh]->status.replicas;

@@ -128,6 +128,25 @@ static void its_beginning_is_told_before_anything_is_counted(void **state)
 	assert_int_equal(heard.writes, 2);
 	assert_int_equal(web()->status.observed_generation, 1);
 	assert_int_equal(web()->status.unavailable_replicas, 2);
+	assert_non_null(web()->status.terminating_replicas);
+	assert_int_equal(*web()->status.terminating_replicas, 0);
+}
+
+/* A set that nobody has looked after yet counts as none; one that is looked after, but does not tell, leaves the sum unknown. */
+static void pods_on_their_way_out_are_summed_while_all_sets_tell(void **state)
+{
+	fake_add(DEPLOYMENT("2", ROLLING));
+	settle(true);
+	autofree char *name = xstrdup(set_with_revision(1)->metadata.name);
+	fake_edit(CACHED_REPLICA_SETS, "default", name, "status", "{\"status\":{\"terminatingReplicas\":3}}");
+	set_image("two");
+	fake_reconcile_all(&deployments, CACHED_DEPLOYMENTS); /* makes the second set, which has no status */
+	assert_int_equal(set_with_revision(2)->status.observed_generation, 0);
+	assert_non_null(web()->status.terminating_replicas);
+	assert_int_equal(*web()->status.terminating_replicas, 3);
+	fake_edit(CACHED_REPLICA_SETS, "default", name, "status", "{\"status\":{\"terminatingReplicas\":null}}");
+	fake_reconcile_all(&deployments, CACHED_DEPLOYMENTS);
+	assert_null(web()->status.terminating_replicas);
 }
 
 static void undo_brings_the_old_set_back_under_a_new_number(void **state)
@@ -477,6 +496,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(a_new_deployment_becomes_available),
 		TEST(its_beginning_is_told_before_anything_is_counted),
+		TEST(pods_on_their_way_out_are_summed_while_all_sets_tell),
 		TEST(undo_brings_the_old_set_back_under_a_new_number),
 		TEST(an_annotation_rolls_back),
 		TEST(a_rolling_update_keeps_its_bounds),
