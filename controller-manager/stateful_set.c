@@ -604,6 +604,9 @@ static int sync_set(struct sync *s, const struct selector *selector, struct erro
 	if (may_act && !set->metadata.deletion_timestamp.set)
 		act(s, &failed);
 	compute_status(s);
+	/* A status that changes is told anew as a whole: conditions that clients wrote into it do not outlive that. */
+	if (!api_equal(&apps_v1_stateful_set_status_type, &set->status, &s->cached->status))
+		set->status.conditions.len = 0;
 	r = write_status(s, err);
 	if (r)
 		return r;

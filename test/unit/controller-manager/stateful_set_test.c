@@ -283,6 +283,19 @@ static void a_revision_is_written_as_clients_compare_it(void **state)
 		"\"restartPolicy\":\"Always\",\"schedulerName\":\"default-scheduler\",\"securityContext\":{},\"terminationGracePeriodSeconds\":30}}}}");
 }
 
+/* Conditions are the clients' own until the next status, which is told as a whole. */
+static void a_clients_condition_ends_with_the_status_it_stands_in(void **state)
+{
+	begin(SET("1", ""));
+	fake_edit(CACHED_STATEFUL_SETS, "default", "db", "status", "{\"status\":{\"conditions\":[{\"type\":\"Odd\",\"status\":\"True\"}]}}");
+	settle();
+	assert_int_equal(db()->status.conditions.len, 1);
+	change("{\"replicas\":2}");
+	settle();
+	assert_int_equal(db()->status.replicas, 2);
+	assert_int_equal(db()->status.conditions.len, 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -295,6 +308,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(huge_sets_are_made_bit_by_bit, setup, teardown),
 		cmocka_unit_test_setup_teardown(old_revisions_are_forgotten_past_the_limit, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_revision_is_written_as_clients_compare_it, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_clients_condition_ends_with_the_status_it_stands_in, setup, teardown),
 		cmocka_unit_test_setup_teardown(an_undo_takes_the_old_revision_up_again, setup, teardown),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
