@@ -26,6 +26,7 @@ struct rollout {
 	struct apps_v1_replica_set **sets; /* references, oldest first */
 	size_t count;
 	ptrdiff_t fresh; /* index of the set of the current template; -1: none yet */
+	int32_t resized; /* pods that this look has asked for beyond what sets had when they were read */
 };
 
 /* ---- numbers (rolling.c); pure ---- */

@@ -341,6 +341,7 @@ int rollout_scale_set(struct rollout *rollout, size_t index, int32_t replicas, b
 		reconciler_event(rollout->r, d, EVENT_NORMAL, "ScalingReplicaSet", "Scaled %s replica set %s from %d to %d",
 			before < replicas ? "up" : "down", rs->metadata.name, before, replicas);
 	replace_set(rollout, index, written ? written : take_ptr(changed));
+	rollout->resized += replicas - before;
 	if (ret_scaled)
 		*ret_scaled |= before != replicas;
 	return 0;

@@ -55,7 +55,7 @@ bool deployment_is_complete(const struct apps_v1_deployment *d, const struct app
 static void count_sets(const struct rollout *rollout, struct apps_v1_deployment_status *status)
 {
 	struct arena *arena = api_arena(rollout->d);
-	int32_t wanted = 0, terminating = 0;
+	int32_t wanted = -rollout->resized, terminating = 0; /* what was asked for a moment ago is not missing yet */
 	bool knows_terminating = true;
 	status->replicas = status->ready_replicas = status->available_replicas = status->updated_replicas = 0;
 	for (size_t i = 0; i < rollout->count; i++) {

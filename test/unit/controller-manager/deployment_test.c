@@ -132,6 +132,20 @@ static void its_beginning_is_told_before_anything_is_counted(void **state)
 	assert_int_equal(*web()->status.terminating_replicas, 0);
 }
 
+/* Pods that were asked for in the same look are not told as unavailable before the next. */
+static void a_new_size_is_missed_from_the_next_look_on(void **state)
+{
+	fake_add(DEPLOYMENT("2", ROLLING));
+	settle(true);
+	fake_edit(CACHED_DEPLOYMENTS, "default", "web", NULL, "{\"spec\":{\"replicas\":5}}");
+	fake_reconcile_all(&deployments, CACHED_DEPLOYMENTS);
+	assert_int_equal(set_replicas(set_with_revision(1)), 5);
+	assert_int_equal(web()->status.observed_generation, web()->metadata.generation);
+	assert_int_equal(web()->status.unavailable_replicas, 0);
+	fake_reconcile_all(&deployments, CACHED_DEPLOYMENTS);
+	assert_int_equal(web()->status.unavailable_replicas, 3);
+}
+
 /* A set that nobody has looked after yet counts as none; one that is looked after, but does not tell, leaves the sum unknown. */
 static void pods_on_their_way_out_are_summed_while_all_sets_tell(void **state)
 {
@@ -496,6 +510,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(a_new_deployment_becomes_available),
 		TEST(its_beginning_is_told_before_anything_is_counted),
+		TEST(a_new_size_is_missed_from_the_next_look_on),
 		TEST(pods_on_their_way_out_are_summed_while_all_sets_tell),
 		TEST(undo_brings_the_old_set_back_under_a_new_number),
 		TEST(an_annotation_rolls_back),
