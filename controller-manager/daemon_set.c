@@ -469,6 +469,16 @@ static int plan_and_act(struct sync *s, struct error *err)
 	return carry_out(s, err);
 }
 
+/* What the cache shows of the pods once they have been made and removed: the status counts them as they are then. */
+static void look_at_pods_again(struct sync *s)
+{
+	informer_list_done(&s->pods);
+	free(s->placed);
+	s->pods = (struct informer_list)INFORMER_LIST_INIT;
+	world_list_index(s->r->world, CACHED_PODS, INDEX_OWNER, s->ds->metadata.uid, &s->pods);
+	place_pods(s);
+}
+
 static void sync_done(struct sync *s)
 {
 	informer_list_done(&s->nodes);
@@ -514,6 +524,8 @@ static int sync_set(struct sync *s, const struct selector *selector, struct erro
 	autoerror struct error failed = {0};
 	if (may_manage && !ds->metadata.deletion_timestamp.set)
 		plan_and_act(s, &failed);
+	if (s->create_count || s->delete_count)
+		look_at_pods_again(s);
 	result = update_status(s, err);
 	if (!result && failed.errnum)
 		result = error_move(err, &failed);

@@ -15,12 +15,12 @@ extern const struct controller daemon_set_controller;
 #define ROW(title) .name = title, .skip = "create controllerrevisions"
 
 static const struct scenario rows[] = {
-	{ROW("every node gets one"), .owner = DS("", ""), .objects = TWO, .writes = MAKE MAKE STATUS, .status = "{\"desiredNumberScheduled\":2,\"currentNumberScheduled\":0}"},
+	{ROW("every node gets one"), .owner = DS("", ""), .objects = TWO, .writes = MAKE MAKE STATUS, .status = "{\"desiredNumberScheduled\":2,\"currentNumberScheduled\":2,\"updatedNumberScheduled\":2,\"numberUnavailable\":2}"},
 	{ROW("no node, no pod"), .owner = DS("", ""), .writes = STATUS},
 	{ROW("those that have one are left"), .owner = DS("", ""), .objects = TWO, .pods = "a Running ready node=n1" MINE, .writes = MAKE STATUS},
 	{ROW("a node selector chooses"), .owner = DS(",\"nodeSelector\":{\"disk\":\"ssd\"}", ""), .objects = TWO, .writes = MAKE STATUS, .status = "{\"desiredNumberScheduled\":1}"},
 	{ROW("a pod where none is wanted goes"), .owner = DS(",\"nodeSelector\":{\"disk\":\"ssd\"}", ""), .objects = TWO, .pods = "a Running ready node=n1" MINE "\nb Running ready node=n2" MINE, .writes = "delete pods default/a\n" STATUS,
-		.status = "{\"numberMisscheduled\":1,\"desiredNumberScheduled\":1}"},
+		.status = "{\"numberMisscheduled\":0,\"desiredNumberScheduled\":1}"},
 	{ROW("a taint keeps it away"), .owner = DS("", ""), .objects = {NODE("n1", "", TAINT("special", "NoSchedule"))}, .writes = STATUS},
 	{ROW("but does not drive it out"), .owner = DS("", ""), .objects = {NODE("n1", "", TAINT("special", "NoSchedule"))}, .pods = "a Running ready node=n1" MINE, .writes = STATUS, .status = "{\"numberMisscheduled\":1}"},
 	{ROW("NoExecute does"), .owner = DS("", ""), .objects = {NODE("n1", "", TAINT("special", "NoExecute"))}, .pods = "a Running ready node=n1" MINE, .writes = "delete pods default/a\n" STATUS},
@@ -31,7 +31,7 @@ static const struct scenario rows[] = {
 	{ROW("those do"), .owner = DS(",\"hostNetwork\":true", ""), .objects = {NODE("n1", "", TAINT("node.kubernetes.io/network-unavailable", "NoSchedule"))}, .writes = MAKE STATUS},
 	{ROW("a second pod of a node goes, the younger"), .owner = DS("", ""), .objects = {NODE("n1", "", "")}, .pods = "a Running ready node=n1 age=10" MINE "\nb Running ready node=n1 age=90" MINE, .writes = "delete pods default/a\n" STATUS},
 	{ROW("one that is going is not replaced yet"), .owner = DS("", ""), .objects = {NODE("n1", "", "")}, .pods = "a Running ready going node=n1" MINE, .writes = STATUS, .status = "{\"currentNumberScheduled\":1,\"numberReady\":1}"},
-	{ROW("unless it has ended, and only something else holds it"), .owner = DS("", ""), .objects = {NODE("n1", "", "")}, .pods = "a Failed going node=n1" MINE, .writes = MAKE STATUS, .status = "{\"currentNumberScheduled\":0}"},
+	{ROW("unless it has ended, and only something else holds it"), .owner = DS("", ""), .objects = {NODE("n1", "", "")}, .pods = "a Failed going node=n1" MINE, .writes = MAKE STATUS, .status = "{\"currentNumberScheduled\":1}"},
 	{ROW("or the set may surge"), .owner = DS("", ",\"updateStrategy\":{\"type\":\"RollingUpdate\",\"rollingUpdate\":{\"maxSurge\":1,\"maxUnavailable\":0}}"), .objects = {NODE("n1", "", "")}, .pods = "a Running ready going node=n1" MINE, .writes = MAKE STATUS},
 	{ROW("a failed one is deleted first"), .owner = DS("", ""), .objects = {NODE("n1", "", "")}, .pods = "a Failed node=n1" MINE, .writes = "delete pods default/a\n" STATUS, .event = "event agent Warning FailedDaemonPod"},
 	{ROW("a succeeded one too"), .owner = DS("", ""), .objects = {NODE("n1", "", "")}, .pods = "a Succeeded node=n1" MINE, .writes = "delete pods default/a\n" STATUS, .event = "event agent Normal SucceededDaemonPod"},
