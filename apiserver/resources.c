@@ -381,6 +381,9 @@ int resource_encode_stored(const struct resource *resource, void *object, struct
 		if (rc == 0 && resource->custom)
 			custom_process(NULL, &custom_of_type(resource->storage_type)->resource, stored, NULL);
 		if (rc == 0) {
+			/* What only the version that is kept has a default for. */
+			if (!resource->custom)
+				api_default(stored);
 			resource_encode_as_stored(resource_group(resource), resource->custom, stored, out);
 			api_unref(stored);
 		}

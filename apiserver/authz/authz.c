@@ -279,7 +279,7 @@ enum authz_decision authz_decide(struct authorizer *authorizer, const struct aut
 			reasons = reason;
 			metric_add(metric_label(&metrics[0], link->mode->type, link->name, decision == AUTHZ_ALLOW ? "allowed" : "denied"), 1);
 		} else if (*reason) {
-			reasons = *reasons ? arena_printf(arena, "%s, %s", reasons, reason) : reason;
+			reasons = *reasons ? arena_printf(arena, "%s\n%s", reasons, reason) : reason;
 		}
 	}
 	chain_unref(chain);

@@ -199,7 +199,26 @@ struct rule_visit {
 	const struct rbac_v1_subject *subject;
 	bool (*fn)(const struct rbac_v1_policy_rule *rule, void *arg);
 	void *arg;
+	/* roles that bindings name and that are not there, as texts in the arena; NULL: nobody wants to know */
+	struct arena *arena;
+	struct api_string_list missing;
 };
+
+static void note_missing(struct rule_visit *visit, const char *kind, const char *name) {
+	if (!visit->arena)
+		return;
+	const char *text = arena_printf(visit->arena, "%s.rbac.authorization.k8s.io \"%s\" not found", kind, name);
+	if (!api_string_list_has(&visit->missing, text))
+		api_string_list_add(visit->arena, &visit->missing, text);
+}
+
+/* "RBAC: " and what is missing; "" where nothing is. */
+static const char *missing_text(const struct rule_visit *visit, struct arena *arena) {
+	const char *all = "";
+	for (uint32_t i = 0; i < visit->missing.len; i++)
+		all = arena_printf(arena, "%s%s%s", all, i ? ", " : "", visit->missing.items[i]);
+	return !*all ? "" : arena_printf(arena, visit->missing.len > 1 ? "RBAC: [%s]" : "RBAC: %s", all);
+}
 
 /* Returns false where fn asked to stop. */
 static bool visit_role(struct rbac *rbac, const struct rbac_v1_role_ref *ref, const char *ns, struct rule_visit *visit) {
@@ -211,13 +230,17 @@ static bool visit_role(struct rbac *rbac, const struct rbac_v1_role_ref *ref, co
 		if (role) {
 			rules = role->rules.items;
 			len = role->rules.len;
+		} else {
+			note_missing(visit, "clusterrole", ref->name);
 		}
-	} else if (strcmp(ref->kind, "Role") == 0 && !str_empty(ns)) {
+	} else if (strcmp(ref->kind, "Role") == 0) {
 		autofree char *key = xprintf("%s/%s", ns, ref->name);
-		const struct rbac_v1_role *role = map_get(&rbac->kinds[ROLES].objects, key);
+		const struct rbac_v1_role *role = str_empty(ns) ? NULL : map_get(&rbac->kinds[ROLES].objects, key);
 		if (role) {
 			rules = role->rules.items;
 			len = role->rules.len;
+		} else {
+			note_missing(visit, "role", ref->name);
 		}
 	}
 	for (uint32_t i = 0; i < len; i++)
@@ -279,10 +302,12 @@ static bool try_rule(const struct rbac_v1_policy_rule *rule, void *arg) {
 
 enum authz_decision rbac_decide(struct rbac *rbac, const struct authz_attributes *a, struct arena *arena, const char **ret_reason) {
 	struct decision d = {.a = a, .arena = arena};
-	d.visit = (struct rule_visit){.user = a->user, .fn = try_rule, .arg = &d};
+	d.visit = (struct rule_visit){.user = a->user, .fn = try_rule, .arg = &d, .arena = arena};
 	visit_rules(rbac, a->is_resource ? str_or(a->ns, "") : "", &d.visit);
-	if (!d.reason)
+	if (!d.reason) {
+		*ret_reason = missing_text(&d.visit, arena);
 		return AUTHZ_NO_OPINION;
+	}
 	*ret_reason = d.reason;
 	return AUTHZ_ALLOW;
 }

@@ -6,6 +6,8 @@
 #include "apiserver/strategy/strategy.h"
 #include "apiserver/validation/validation.h"
 #include "api/meta_v1.h"
+#include "api/storage_v1.h"
+#include "common/api/codec.h"
 #include "common/base/random.h"
 
 #include <errno.h>
@@ -147,14 +149,25 @@ int write_prepare_update(struct write *w, struct error *err) {
 	return 0;
 }
 
+/* Of drivers whose tokens have changed. */
+static bool asks_other_tokens(const struct write *w) {
+	const struct api_type *type = &storage_v1_csi_driver_spec_type;
+	size_t offset;
+	const struct api_field *tokens = api_field_find(type, "tokenRequests", strlen("tokenRequests"), &offset);
+	return api_type_of(w->object) == &storage_v1_csi_driver_type && !w->created &&
+	       !api_field_same(tokens, &((const struct storage_v1_csi_driver *)w->object)->spec, &((const struct storage_v1_csi_driver *)w->old)->spec);
+}
+
 /* Kinds whose every change is warned of, whether or not it has to do with it: those of the spec where that is counted. */
 static bool warns_again(const struct write *w) {
 	static const struct {
 		const char *group, *plural;
-	} kinds[] = {{"", "services"}, {"", "pods"}, {"", "replicationcontrollers"}, {"apps", "deployments"}, {"apps", "daemonsets"}, {"apps", "replicasets"}, {"apps", "statefulsets"}, {"batch", "jobs"}, {"batch", "cronjobs"}};
+	} kinds[] = {{"", "services"}, {"", "pods"}, {"", "replicationcontrollers"}, {"apps", "deployments"}, {"apps", "daemonsets"}, {"apps", "replicasets"}, {"apps", "statefulsets"}, {"batch", "jobs"}, {"batch", "cronjobs"}, {"resource.k8s.io", "resourceslices"}};
+	if (asks_other_tokens(w))
+		return true;
 	for (size_t i = 0; i < array_len(kinds) && !w->created; i++)
 		if (strcmp(kinds[i].plural, w->resource->api->plural) == 0 && strcmp(kinds[i].group, resource_group(w->resource)) == 0)
-			return i == 0 || api_metadata(w->object)->generation != api_metadata(w->old)->generation;
+			return i == 0 || i == array_len(kinds) - 1 || api_metadata(w->object)->generation != api_metadata(w->old)->generation;
 	return false;
 }
 
@@ -172,11 +185,17 @@ int write_validate(struct write *w, struct error *err) {
 	const struct resource *resource = w->resource;
 	const struct meta_v1_object_meta *meta = api_metadata(w->object);
 	autoerror struct error causes = {0};
-	if (w->created)
-		validate_object_meta(meta, w->strategy, resource->api->namespaced, "metadata", &causes);
-	else
+	if (w->created && w->strategy->authorize)
+		w->strategy->authorize(w, &causes);
+	if (w->created && !w->strategy->metadata_last)
+		validate_object_meta(meta, w->object, w->strategy, resource->api->namespaced, "metadata", &causes);
+	if (!w->created)
 		validate_object_meta_update(meta, api_metadata(w->old), w->strategy, "metadata", &causes);
 	size_t of_meta = causes.cause_count;
+	if (!w->created && w->strategy->checks_name_again && w->strategy->check_name && str_empty(w->subresource))
+		w->strategy->check_name(w->object, str_or(meta->name, ""), &(struct path){.parent = &PATH(NULL, "metadata"), .name = "name", .index = -1}, &causes);
+	if (!w->created && w->strategy->authorize)
+		w->strategy->authorize(w, &causes);
 	if (w->operation != WRITE_DELETE && !w->skip_validation) {
 		bool status = str_equal(w->subresource, "status");
 		validate_object(w->object, w->created ? NULL : w->old, w->subresource, &causes);
@@ -189,6 +208,11 @@ int write_validate(struct write *w, struct error *err) {
 		else if (!status && w->strategy->validate)
 			w->strategy->validate(w->object, w->created ? NULL : w->old, &causes);
 	}
+	if (w->created && !error_has_causes(&causes) && w->strategy->metadata_last)
+		validate_object_meta(meta, w->object, w->strategy, resource->api->namespaced, "metadata", &causes);
+	/* Whatever a kind allows, a name stands in a URL. */
+	if (w->created && !error_has_causes(&causes) && w->strategy->name == NAME_ANY)
+		check_format(format_path_segment, meta->name, &(struct path){.parent = &PATH(NULL, "metadata"), .name = "name", .index = -1}, &causes);
 	if (!error_has_causes(&causes)) {
 		if (!w->skip_validation && !str_equal(w->subresource, "status") && w->strategy->warn)
 			w->strategy->warn(w->r, w->object, w->created ? NULL : w->old);

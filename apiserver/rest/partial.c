@@ -42,9 +42,6 @@ static int partial_approval(struct write *w, struct error *causes) {
 	struct certificates_v1_certificate_signing_request *given = start_from_old(w), *csr = w->object;
 	csr->status.conditions = given->status.conditions;
 	csr_stamp_conditions(csr, w->old);
-	for (uint32_t i = 0; i < csr->status.conditions.len; i++)
-		if (str_empty(csr->status.conditions.items[i].status))
-			csr->status.conditions.items[i].status = "True";
 	api_metadata(csr)->labels = api_metadata(given)->labels;
 	api_metadata(csr)->annotations = api_metadata(given)->annotations;
 	return 0;

@@ -94,6 +94,8 @@ static int self_access(struct request *r, void *object, struct error *err) {
 		fill_path(&a, review->spec.non_resource_attributes);
 	review->status = (struct authorization_v1_subject_access_review_status){0};
 	decide(r, &a, &review->status, api_arena(object));
+	if (review->spec.resource_attributes)
+		review->status.evaluation_error = review_ignored_selectors(review->spec.resource_attributes, api_arena(object));
 	return 0;
 }
 
@@ -126,6 +128,8 @@ static int access_of(struct request *r, struct authorization_v1_subject_access_r
 		fill_path(&a, spec->non_resource_attributes);
 	*status = (struct authorization_v1_subject_access_review_status){0};
 	decide(r, &a, status, arena);
+	if (spec->resource_attributes)
+		status->evaluation_error = review_ignored_selectors(spec->resource_attributes, arena);
 	return 0;
 }
 

@@ -3,6 +3,7 @@
 #include "apiserver/rest/review.h"
 #include "apiserver/validation/validation.h"
 #include "api/authorization_v1.h"
+#include "common/api/selector.h"
 
 #define VALUES_NEEDED "must be specified when `operator` is 'In' or 'NotIn'"
 #define VALUES_FORBIDDEN "may not be specified when `operator` is 'Exists' or 'DoesNotExist'"
@@ -55,4 +56,47 @@ void review_check_selectors(const struct authorization_v1_resource_attributes *a
 		check_fields(attributes->field_selector, AT("fieldSelector"), err);
 	if (attributes && attributes->label_selector)
 		check_label_requirements(attributes->label_selector, AT("labelSelector"), err);
+}
+
+/* ---- what is let pass and yet cannot be looked at ---- */
+
+/* Fields are held against one value. */
+static bool is_good_field(const struct meta_v1_field_selector_requirement *r) {
+	return r->values.len == 1 && (str_equal(r->operator, "In") || str_equal(r->operator, "NotIn"));
+}
+
+static bool is_good_label(const struct meta_v1_label_selector_requirement *r) {
+	return str_equal(r->operator, "In") || str_equal(r->operator, "NotIn") || str_equal(r->operator, "Exists") || str_equal(r->operator, "DoesNotExist");
+}
+
+static bool is_readable(const char *raw, bool labels) {
+	struct selector *selector = NULL;
+	bool good = (labels ? label_selector_parse : field_selector_parse)(raw, &selector, NULL) == 0;
+	selector_free(selector);
+	return good;
+}
+
+static const char *ignored(const char *before, const char *field, uint32_t count, uint32_t good, bool unreadable, struct arena *arena) {
+	if (good == count && !unreadable)
+		return before;
+	return arena_printf(arena, "%s%sspec.resourceAttributes.%s %signored due to parse error", str_or(before, ""), before ? "; " : "", field, good ? "partially " : "");
+}
+
+const char *review_ignored_selectors(const struct authorization_v1_resource_attributes *attributes, struct arena *arena) {
+	const char *text = NULL;
+	if (attributes->field_selector) {
+		const struct authorization_v1_field_selector_attributes *s = attributes->field_selector;
+		uint32_t good = 0;
+		for (uint32_t i = 0; i < s->requirements.len; i++)
+			good += is_good_field(&s->requirements.items[i]);
+		text = ignored(text, "fieldSelector", s->requirements.len, good, !str_empty(s->raw_selector) && !is_readable(s->raw_selector, false), arena);
+	}
+	if (attributes->label_selector) {
+		const struct authorization_v1_label_selector_attributes *s = attributes->label_selector;
+		uint32_t good = 0;
+		for (uint32_t i = 0; i < s->requirements.len; i++)
+			good += is_good_label(&s->requirements.items[i]);
+		text = ignored(text, "labelSelector", s->requirements.len, good, !str_empty(s->raw_selector) && !is_readable(s->raw_selector, true), arena);
+	}
+	return text;
 }

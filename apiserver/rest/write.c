@@ -5,7 +5,9 @@
 #include "apiserver/request/steps.h"
 #include "apiserver/strategy/strategy.h"
 #include "apiserver/webhook/convert.h"
+#include "apiserver/webhook/webhook.h"
 #include "api/meta_v1.h"
+#include "common/api/convert.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -125,6 +127,17 @@ static void write_succeed(struct write *w, enum write_outcome outcome, struct en
 	settle(w, outcome, tell_success);
 }
 
+/* What nothing was stored of, as it would be seen by way of the version that is stored. */
+static void *as_shown(const struct write *w) {
+	const struct resource *resource = w->resource;
+	autounref void *stored = NULL;
+	void *shown = NULL;
+	if (resource->custom || resource_is_identity(resource) || api_convert(w->object, resource->storage_type, &stored, NULL) < 0)
+		return api_ref(w->object);
+	api_default(stored);
+	return api_convert(stored, resource->type, &shown, NULL) == 0 ? shown : api_ref(w->object);
+}
+
 void write_respond(struct write *w, struct entry *entry) {
 	struct request *r = w->r;
 	int code = w->created ? 201 : 200;
@@ -134,7 +147,7 @@ void write_respond(struct write *w, struct entry *entry) {
 		request_respond_entry(r, code, entry);
 		return;
 	}
-	void *object = api_ref(w->object);
+	void *object = as_shown(w);
 	write_end(w);
 	request_respond_object(r, code, r->resource->type, object);
 	api_unref(object);
@@ -447,6 +460,14 @@ static int check(struct write *w, struct error *err) {
 	return write_validate(w, err);
 }
 
+static void go_on(void *arg) {
+	write_resume(arg, NULL);
+}
+
+static void on_asked(void *arg) {
+	webhook_hop(arg, go_on, arg);
+}
+
 static void write_run(struct write *w) {
 	autoerror struct error err = {0};
 	for (;;) {
@@ -460,6 +481,11 @@ static void write_run(struct write *w) {
 		}
 		if (w->phase == WRITE_CHECK) {
 			rc = check(w, &err);
+			/* Checked anew once others have said whether the user may. */
+			if (asks_lacking(&w->asks)) {
+				asks_start(&w->asks, on_asked, w);
+				return;
+			}
 			w->phase = WRITE_VALIDATE;
 			w->next_plugin = 0;
 		} else {

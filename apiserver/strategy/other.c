@@ -7,11 +7,14 @@
 #include "apiserver/services/services.h"
 #include "apiserver/strategy/table.h"
 #include "apiserver/validation/validation.h"
+#include "api/apiextensions_v1.h"
 #include "api/apiregistration_v1.h"
+#include "api/autoscaling_v1.h"
 #include "api/discovery_v1.h"
 #include "api/certificates_v1.h"
 #include "api/core_v1.h"
 #include "api/policy_v1.h"
+#include "common/api/convert_autoscaling.h"
 
 /* ---- Service ---- */
 
@@ -85,7 +88,7 @@ static const struct reset_fields csr_reset_fields[] = {
 };
 static const struct strategy csrs = {
 	.group = "certificates.k8s.io", .plural = "certificatesigningrequests",
-	.name = NAME_PATH_SEGMENT,
+	.name = NAME_ANY,
 	.prepare_create = csr_prepare_create,
 	.prepare_update = csr_prepare_update,
 	.prepare_status = csr_prepare_status,
@@ -147,7 +150,7 @@ static bool network_policy_changed(const void *object, const void *old) {
 }
 
 static const struct strategy network_policies = {.group = "networking.k8s.io", .plural = "networkpolicies", .free_prefix = true, .generation = true, .generation_changed = network_policy_changed};
-static const struct strategy ip_addresses = {.group = "networking.k8s.io", .plural = "ipaddresses", .name = NAME_ANY};
+static const struct strategy ip_addresses = {.group = "networking.k8s.io", .plural = "ipaddresses", .name = NAME_IP_ADDRESS};
 /* Topology stood here in an older version. */
 static void slice_prepare_create(struct request *r, void *object) {
 	struct discovery_v1_endpoint_slice *slice = object;
@@ -170,9 +173,36 @@ static const struct strategy priority_levels = {.group = "flowcontrol.apiserver.
 static const struct strategy device_classes = {.group = "resource.k8s.io", .plural = "deviceclasses", .free_prefix = true, .prefix_unchecked = true, .generation = true};
 static const struct strategy resource_slices = {.group = "resource.k8s.io", .plural = "resourceslices", .free_prefix = true, .generation = true};
 static const struct strategy service_cidrs = {.group = "networking.k8s.io", .plural = "servicecidrs", .free_prefix = true, .status_keeps = STATUS_KEEPS_METADATA};
-static const struct strategy resource_claims = {.group = "resource.k8s.io", .plural = "resourceclaims", .status_keeps = STATUS_KEEPS_METADATA};
 static const struct strategy csi_drivers = {.group = "storage.k8s.io", .plural = "csidrivers", .free_prefix = true, .generation = true, .generation_from_zero = true, .no_unconditional_update = true};
-static const struct strategy autoscalers = {.group = "autoscaling", .plural = "horizontalpodautoscalers", .free_prefix = true};
+/* autoscaling/v1 says in annotations what v2 has fields for: they come from `old` (NULL: from nowhere) as the fields do that they stand for. */
+static void keep_autoscaler_annotations(void *object, const void *old, bool of_status) {
+	static const char *const names[][2] = {{AUTOSCALER_METRICS, AUTOSCALER_BEHAVIOR}, {AUTOSCALER_CURRENT, AUTOSCALER_CONDITIONS}};
+	struct meta_v1_object_meta *meta = api_metadata(object);
+	for (size_t i = 0; api_type_of(object) == &autoscaling_v1_horizontal_pod_autoscaler_type && i < array_len(names[0]); i++) {
+		const char *kept = old ? api_map_get(&api_metadata(old)->annotations, names[of_status][i]) : NULL;
+		if (kept)
+			api_map_set(api_arena(object), &meta->annotations, names[of_status][i], kept);
+		else
+			api_map_remove(&meta->annotations, names[of_status][i]);
+	}
+}
+
+static void autoscaler_prepare_create(struct request *r, void *object) {
+	keep_autoscaler_annotations(object, NULL, true);
+}
+
+static void autoscaler_prepare_update(struct request *r, void *object, const void *old) {
+	keep_autoscaler_annotations(object, old, true);
+}
+
+static void autoscaler_after_status(struct request *r, void *object, const void *old) {
+	keep_autoscaler_annotations(object, old, false);
+}
+
+static const struct strategy autoscalers = {
+	.group = "autoscaling", .plural = "horizontalpodautoscalers", .free_prefix = true,
+	.prepare_create = autoscaler_prepare_create, .prepare_update = autoscaler_prepare_update, .after_status = autoscaler_after_status,
+};
 static const struct strategy csi_nodes = {.group = "storage.k8s.io", .plural = "csinodes", .no_unconditional_update = true};
 static const struct strategy csi_capacities = {.group = "storage.k8s.io", .plural = "csistoragecapacities", .no_unconditional_update = true};
 static const struct strategy volume_attachments = {.group = "storage.k8s.io", .plural = "volumeattachments", .no_unconditional_update = true, .status_keeps = STATUS_KEEPS_METADATA};
@@ -186,7 +216,16 @@ static void apiservice_prepare_create(struct request *r, void *object) {
 		};
 }
 
-static const struct strategy aggregated = {.group = "apiregistration.k8s.io", .plural = "apiservices", .any_finalizer = true, .no_unconditional_update = true, .status_keeps = STATUS_KEEPS_METADATA, .prepare_create = apiservice_prepare_create};
+static void apiservice_check_name(const void *object, const char *name, const struct path *at, struct error *err) {
+	const struct apiregistration_v1_api_service *service = object;
+	autofree char *wanted = xprintf("%s.%s", str_or(service->spec.version, ""), str_or(service->spec.group, ""));
+	if (format_error(format_path_segment, name))
+		check_format(format_path_segment, name, at, err);
+	else if (strcmp(name, wanted) != 0)
+		invalid(err, at, name, "must be `spec.version+\".\"+spec.group`: \"%s\"", wanted);
+}
+
+static const struct strategy aggregated = {.name = NAME_ANY, .check_name = apiservice_check_name, .checks_name_again = true, .group = "apiregistration.k8s.io", .plural = "apiservices", .any_finalizer = true, .no_unconditional_update = true, .status_keeps = STATUS_KEEPS_METADATA, .prepare_create = apiservice_prepare_create};
 #define ADMISSION "admissionregistration.k8s.io"
 static const struct strategy validating_webhooks = {.group = ADMISSION, .plural = "validatingwebhookconfigurations", .any_finalizer = true, .generation = true, .no_unconditional_update = true, .generation_changed = webhooks_changed};
 static const struct strategy mutating_webhooks = {.group = ADMISSION, .plural = "mutatingwebhookconfigurations", .any_finalizer = true, .generation = true, .no_unconditional_update = true, .generation_changed = webhooks_changed};
@@ -194,16 +233,23 @@ static const struct strategy validating_policies = {.group = ADMISSION, .plural 
 static const struct strategy validating_bindings = {.group = ADMISSION, .plural = "validatingadmissionpolicybindings", .any_finalizer = true, .generation = true, .no_unconditional_update = true};
 static const struct strategy mutating_policies = {.group = ADMISSION, .plural = "mutatingadmissionpolicies", .any_finalizer = true, .generation = true, .no_unconditional_update = true};
 static const struct strategy mutating_bindings = {.group = ADMISSION, .plural = "mutatingadmissionpolicybindings", .any_finalizer = true, .generation = true, .no_unconditional_update = true};
-static const struct strategy crds = {.group = "apiextensions.k8s.io", .plural = "customresourcedefinitions", .any_finalizer = true, .generation = true, .no_unconditional_update = true, .status_keeps = STATUS_KEEPS_METADATA, .prepare_create = crd_prepare_create, .prepare_update = crd_prepare_update, .mark_deleted = crd_mark_deleted};
+static void crd_check_name(const void *object, const char *name, const struct path *at, struct error *err) {
+	const struct apiextensions_v1_custom_resource_definition *crd = object;
+	autofree char *wanted = xprintf("%s.%s", str_or(crd->spec.names.plural, ""), str_or(crd->spec.group, ""));
+	if (strcmp(name, wanted) != 0)
+		invalid(err, at, name, "must be spec.names.plural+\".\"+spec.group");
+}
+
+static const struct strategy crds = {.check_name = crd_check_name, .group = "apiextensions.k8s.io", .plural = "customresourcedefinitions", .any_finalizer = true, .generation = true, .no_unconditional_update = true, .status_keeps = STATUS_KEEPS_METADATA, .prepare_create = crd_prepare_create, .prepare_update = crd_prepare_update, .mark_deleted = crd_mark_deleted};
 
 const struct strategy *const strategies_other[] = {
 	&services, &csrs, &ip_addresses, &roles, &cluster_roles, &role_bindings, &cluster_role_bindings, &leases, &runtime_classes, &priority_classes, &ingresses,
 	&ingress_classes, &network_policies, &endpoint_slices, &flow_schemas, &priority_levels, &device_classes, &resource_slices,
 	&validating_webhooks, &mutating_webhooks, &validating_policies, &validating_bindings, &mutating_policies, &mutating_bindings, &crds,
-	&service_cidrs, &resource_claims, &csi_drivers, &autoscalers, &csi_nodes, &csi_capacities, &volume_attachments, &aggregated, NULL,
+	&service_cidrs, &csi_drivers, &autoscalers, &csi_nodes, &csi_capacities, &volume_attachments, &aggregated, NULL,
 };
 
 /* ---- policy ---- */
 
-static const struct strategy disruption_budgets = {.group = "policy", .plural = "poddisruptionbudgets", .free_prefix = true, .name = NAME_PATH_SEGMENT, .any_finalizer = true, .generation = true, .no_unconditional_update = true};
+static const struct strategy disruption_budgets = {.group = "policy", .plural = "poddisruptionbudgets", .metadata_last = true, .free_prefix = true, .name = NAME_PATH_SEGMENT, .any_finalizer = true, .generation = true, .no_unconditional_update = true};
 const struct strategy *const strategies_policy[] = {&disruption_budgets, NULL};

@@ -10,7 +10,7 @@
 #include "common/api/api.h"
 #include "common/base/error.h"
 
-enum name_rule { NAME_DNS_SUBDOMAIN, NAME_DNS_LABEL, NAME_DNS_1035_LABEL, NAME_PATH_SEGMENT, NAME_ANY };
+enum name_rule { NAME_DNS_SUBDOMAIN, NAME_DNS_LABEL, NAME_DNS_1035_LABEL, NAME_PATH_SEGMENT, NAME_IP_ADDRESS, NAME_ANY };
 
 /* What a write through /status leaves as it was, besides the spec. */
 enum status_keeps { STATUS_KEEPS_LABELS = 1, STATUS_KEEPS_OWNERS = 2, STATUS_KEEPS_METADATA = 4 };
@@ -21,12 +21,14 @@ struct reset_fields {
 	const char *const *paths; /* NULL terminated */
 };
 
+struct path;
 struct strategy {
 	const char *group, *plural;
 	enum name_rule name;
 	bool any_finalizer;              /* also names that are neither Kubernetes' own nor qualified */
 	bool free_prefix;                /* generateName is held to the rule of names when it is used, not by later updates */
 	bool prefix_unchecked;           /* nor when it is used: the name that comes of it is */
+	bool metadata_last;              /* of a new object it is looked at only where nothing else is wrong */
 	bool names_itself;               /* a new object without name gets one */
 	bool generation;                 /* metadata.generation counts changes of spec */
 	bool generation_from_zero;       /* a new object has none */
@@ -37,6 +39,9 @@ struct strategy {
 	const struct reset_fields *reset_fields; /* NULL: status by the object, the rest by status */
 	const char *deprecated;          /* said in a Warning header to whoever asks; NULL: not */
 	const char *default_propagation; /* where a delete does not say: "Background" (NULL), "Orphan" */
+	/* Adds causes where a new object's name (or generateName) is not what the rest of the object makes it. NULL: the rule of names is all. */
+	void (*check_name)(const void *object, const char *name, const struct path *at, struct error *err);
+	bool checks_name_again; /* on updates too */
 	/* Sets what clients may not; runs after the general rules. */
 	void (*normalize)(void *object); /* what was sent, before anybody sees it or is told to own it */
 	void (*prepare_create)(struct request *r, void *object);
@@ -45,6 +50,11 @@ struct strategy {
 	void (*prepare_status)(struct request *r, void *object, const void *old);
 	/* What else a write of status does then; may be NULL. */
 	void (*after_status)(struct request *r, void *object, const void *old);
+	/*
+	 * Adds causes where the user may not write what the object says. Told ahead of what is wrong with the object, on an update behind its metadata. Runs again where authorization lacks
+	 * the answer of another (w->asks).
+	 */
+	void (*authorize)(struct write *w, struct error *causes);
 	/* Add causes to err (error_cause). old is NULL on create. */
 	void (*validate)(const void *object, const void *old, struct error *err);
 	void (*validate_status)(const void *object, const void *old, struct error *err);

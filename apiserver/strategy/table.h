@@ -9,5 +9,6 @@ extern const struct strategy *const strategies_core[];
 extern const struct strategy *const strategies_workloads[];
 extern const struct strategy *const strategies_policy[];
 extern const struct strategy *const strategies_other[];
+extern const struct strategy *const strategies_claims[];
 
 #endif

@@ -305,6 +305,25 @@ static void check_constraints(const struct admissionregistration_v1_match_resour
 		required(err, &PATH(AT("matchConstraints"), "resourceRules"), NULL);
 }
 
+CHECK(admissionregistration_v1_expression_warning, warning) {
+	static const char space[] = " \t\r\n\v\f";
+	const char *ref = str_or(warning->field_ref, "") + strspn(str_or(warning->field_ref, ""), space), *end = ref + strlen(ref);
+	while (end > ref && strchr(space, end[-1]))
+		end--;
+	autofree char *text = xstrndup(ref, (size_t)(end - ref));
+	const char *wrong = *text ? jsonpath_error(text) : NULL;
+	if (str_empty(warning->warning))
+		required(err, AT("warning"), NULL);
+	if (!*text)
+		required(err, AT("fieldRef"), NULL);
+	else if (wrong)
+		invalid(err, AT("fieldRef"), text, "invalid JSONPath: %s", wrong);
+}
+
+CHECK(admissionregistration_v1_validating_admission_policy_status, status) {
+	check_condition_types(&status->conditions, at, err);
+}
+
 CHECK(admissionregistration_v1_validating_admission_policy, policy) {
 	if (check_is_status(c))
 		return;
@@ -395,6 +414,7 @@ const struct checker checkers_admission[] = {
 	ROW(admissionregistration_v1_rule_with_operations), ROW(admissionregistration_v1_named_rule_with_operations), ROW(admissionregistration_v1_webhook_client_config),
 	ROW(admissionregistration_v1_validating_webhook), ROW(admissionregistration_v1_mutating_webhook), ROW(admissionregistration_v1_validating_webhook_configuration),
 	ROW(admissionregistration_v1_mutating_webhook_configuration), ROW(admissionregistration_v1_param_kind), ROW(admissionregistration_v1_param_ref),
+	ROW(admissionregistration_v1_expression_warning), ROW(admissionregistration_v1_validating_admission_policy_status),
 	ROW(admissionregistration_v1_variable), ROW(admissionregistration_v1_validation), ROW(admissionregistration_v1_validating_admission_policy),
 	ROW(admissionregistration_v1_mutating_admission_policy), ROW(admissionregistration_v1_mutation), ROW(admissionregistration_v1_validating_admission_policy_binding_spec),
 	ROW(admissionregistration_v1_mutating_admission_policy_binding_spec), {0},

@@ -356,7 +356,7 @@ static void check_list(const struct api_quantity_map *list, bool pod, const stru
 		if (!resource_is_hugepages(name))
 			continue;
 		bool good = quantity_parse(name + strlen("hugepages-"), strlen(name) - strlen("hugepages-"), &page) == 0 && page.nano > 0 && page.nano % NSEC_PER_SEC == 0;
-		if (!good || (value->nano / NSEC_PER_SEC) % (page.nano / NSEC_PER_SEC) != 0) {
+		if (!good || quantity_value(value) % quantity_value(&page) != 0) {
 			char text[64];
 			quantity_format(value, text);
 			invalid(err, &here, text, "%s is not positive integer multiple of %s", text, name);

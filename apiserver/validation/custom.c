@@ -591,9 +591,6 @@ CHECK(apiextensions_v1_custom_resource_definition, crd) {
 	if (check_is_status(c))
 		return;
 	const struct path metadata = PATH(at, "metadata");
-	autofree char *name = xprintf("%s.%s", str_or(crd->spec.names.plural, ""), str_or(crd->spec.group, ""));
-	if (!c->old && !str_equal(crd->metadata.name, name))
-		invalid(err, &PATH(&metadata, "name"), crd->metadata.name, "must be spec.names.plural+\".\"+spec.group");
 	const struct api_string_list *stored = &crd->status.stored_versions;
 	for (uint32_t i = 0; i < stored->len; i++) {
 		const char *version = stored->items[i];
@@ -628,11 +625,7 @@ CHECK(apiregistration_v1_api_service_condition, condition) {
 }
 
 CHECK(apiregistration_v1_api_service_spec, spec) {
-	const struct apiregistration_v1_api_service *whole = c->object;
 	const char *group = str_or(spec->group, ""), *version = str_or(spec->version, "");
-	autofree char *name = xprintf("%s.%s", version, group);
-	if (!str_empty(whole->metadata.name) && !str_equal(whole->metadata.name, name))
-		invalid(err, &PATH(&PATH(NULL, "metadata"), "name"), whole->metadata.name, "must be `spec.version+\".\"+spec.group`: \"%s\"", name);
 	if (!*group && strcmp(version, "v1") != 0)
 		required(err, AT("group"), "only v1 may have an empty group and it better be legacy kube");
 	if (*group)

@@ -231,9 +231,9 @@ CHECK(flowcontrol_v1_priority_level_configuration, level) {
 	do { \
 		automap struct map seen = MAP_INIT(NULL); \
 		for (uint32_t i = 0; i < (status_)->conditions.len; i++) { \
-			check_needed(NULL, (status_)->conditions.items[i].type, &PATH(AT_INDEX("conditions", i), "type"), err); \
-			if (seen_before(&seen, (status_)->conditions.items[i].type)) \
+			if (seen_before(&seen, str_or((status_)->conditions.items[i].type, ""))) \
 				duplicate(err, &PATH(AT_INDEX("conditions", i), "type"), (status_)->conditions.items[i].type); \
+			check_needed(NULL, (status_)->conditions.items[i].type, &PATH(AT_INDEX("conditions", i), "type"), err); \
 		} \
 	} while (0)
 

@@ -27,7 +27,7 @@ void check_annotations(const struct api_string_map *annotations, const struct pa
 static void check_name(enum name_rule rule, const char *name, bool prefix, const struct path *path, struct error *err) {
 	static format_check *const formats[] = {
 		[NAME_DNS_SUBDOMAIN] = format_dns_subdomain, [NAME_DNS_LABEL] = format_dns_label, [NAME_DNS_1035_LABEL] = format_dns_1035_label,
-		[NAME_PATH_SEGMENT] = format_path_segment, [NAME_ANY] = NULL,
+		[NAME_PATH_SEGMENT] = format_path_segment, [NAME_IP_ADDRESS] = format_ip_canonical, [NAME_ANY] = NULL,
 	};
 	if (!formats[rule])
 		return;
@@ -125,14 +125,20 @@ static void check_common(const struct meta_v1_object_meta *meta, const struct pa
 	check_managed(meta, root, err);
 }
 
-void validate_object_meta(const struct meta_v1_object_meta *meta, const struct strategy *strategy, bool namespaced, const char *path, struct error *err) {
+void validate_object_meta(const struct meta_v1_object_meta *meta, const void *object, const struct strategy *strategy, bool namespaced, const char *path, struct error *err) {
 	struct path root = PATH(NULL, path);
-	if (!str_empty(meta->generate_name))
+	if (!str_empty(meta->generate_name)) {
 		check_name(strategy->prefix_unchecked ? NAME_PATH_SEGMENT : strategy->name, meta->generate_name, true, &PATH(&root, "generateName"), err);
-	if (str_empty(meta->name))
+		if (object && strategy->check_name)
+			strategy->check_name(object, meta->generate_name, &PATH(&root, "generateName"), err);
+	}
+	if (str_empty(meta->name)) {
 		required(err, &PATH(&root, "name"), "name or generateName is required");
-	else
+	} else {
 		check_name(strategy->name, meta->name, false, &PATH(&root, "name"), err);
+		if (object && strategy->check_name)
+			strategy->check_name(object, meta->name, &PATH(&root, "name"), err);
+	}
 	if (namespaced)
 		check_needed(format_dns_label, meta->namespace, &PATH(&root, "namespace"), err);
 	else if (!str_empty(meta->namespace))
@@ -245,6 +251,13 @@ CHECK(meta_v1_condition, condition) {
 		too_long(err, AT("reason"), 1024);
 	if (strlen(str_or(condition->message, "")) > 32768)
 		too_long(err, AT("message"), 32768);
+}
+
+void check_condition_types(const struct meta_v1_condition_array *conditions, const struct path *at, struct error *err) {
+	automap struct map seen = MAP_INIT(NULL);
+	for (uint32_t i = 0; i < conditions->len; i++)
+		if (seen_before(&seen, str_or(conditions->items[i].type, "")))
+			duplicate(err, &PATH(AT_INDEX("conditions", i), "type"), conditions->items[i].type);
 }
 
 const struct checker checkers_meta[] = {ROW(meta_v1_label_selector_requirement), ROW(meta_v1_condition), {0}};

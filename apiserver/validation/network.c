@@ -40,14 +40,9 @@ struct block {
 };
 
 static bool parse_block(const char *text, struct block *ret) {
-	const char *slash = strchr(text, '/');
 	*ret = (struct block){0};
-	if (!slash || slash - text >= INET6_ADDRSTRLEN)
-		return false;
-	char address[INET6_ADDRSTRLEN];
-	snprintf(address, sizeof(address), "%.*s", (int)(slash - text), text);
-	ret->family = strchr(address, ':') ? AF_INET6 : AF_INET;
-	return inet_pton(ret->family, address, ret->bytes) == 1 && str_to_int64(slash + 1, 0, ret->family == AF_INET6 ? 128 : 32, &ret->bits);
+	ret->family = parse_cidr_loosely(text, ret->bytes, &ret->bits);
+	return ret->family;
 }
 
 static bool is_inside(const struct block *inner, const struct block *outer) {
@@ -112,8 +107,8 @@ CHECK(networking_v1_http_ingress_path, path) {
 		required(err, AT("pathType"), "pathType must be specified");
 		return;
 	}
-	bool strict = strcmp(path->path_type, "Exact") == 0 || strcmp(path->path_type, "Prefix") == 0;
-	if (*text != '/' && (strict || *text))
+	bool strict = strcmp(path->path_type, "Exact") == 0 || strcmp(path->path_type, "Prefix") == 0, known = strict || strcmp(path->path_type, "ImplementationSpecific") == 0;
+	if (*text != '/' && (strict || (known && *text)))
 		invalid(err, AT("path"), text, "must be an absolute path");
 	for (size_t i = 0; strict && i < array_len(sequences); i++)
 		if (strstr(text, sequences[i]))
@@ -201,11 +196,6 @@ CHECK(networking_v1_ingress_class_parameters_reference, ref) {
 
 /* ---- IPAddress and ServiceCIDR ---- */
 
-CHECK(networking_v1_ip_address, address) {
-	if (!old && !str_empty(address->metadata.name))
-		check_format(format_ip_canonical, address->metadata.name, &PATH(AT("metadata"), "name"), err);
-}
-
 CHECK(networking_v1_service_cidr_spec, spec) {
 	const struct api_string_list *cidrs = &spec->cidrs, *was = old ? &old->cidrs : NULL;
 	if (was && (was->len == cidrs->len || (was->len == 1 && cidrs->len == 2))) {
@@ -224,7 +214,8 @@ CHECK(networking_v1_service_cidr_spec, spec) {
 		invalid_struct(err, AT("cidrs"), &networking_v1_service_cidr_spec_type, spec, "may only hold up to 2 values");
 	for (uint32_t i = 0; cidrs->len <= 2 && i < cidrs->len; i++)
 		check_format(format_cidr_canonical, cidrs->items[i], AT_INDEX("cidrs", i), err);
-	if (cidrs->len == 2 && !format_error(format_cidr, cidrs->items[0]) && !format_error(format_cidr, cidrs->items[1]) && !strchr(cidrs->items[0], ':') == !strchr(cidrs->items[1], ':'))
+	struct block blocks[2];
+	if (cidrs->len == 2 && parse_block(cidrs->items[0], &blocks[0]) && parse_block(cidrs->items[1], &blocks[1]) && blocks[0].family == blocks[1].family)
 		invalid_list(err, AT("cidrs"), cidrs, "may specify no more than one IP for each IP family, i.e 192.168.0.0/24 and 2001:db8::/64");
 }
 
@@ -292,6 +283,6 @@ const struct checker checkers_network[] = {
 	ROW(networking_v1_network_policy_port), ROW(networking_v1_network_policy_peer), ROW(networking_v1_ip_block), ROW(networking_v1_network_policy_spec),
 	ROW(networking_v1_ingress_spec), ROW(networking_v1_ingress_rule), ROW(networking_v1_ingress_tls), ROW(networking_v1_http_ingress_path),
 	ROW(networking_v1_ingress_backend), ROW(networking_v1_ingress_load_balancer_ingress), ROW(networking_v1_ingress), ROW(networking_v1_ingress_class_spec),
-	ROW(networking_v1_ingress_class_parameters_reference), ROW(networking_v1_ip_address), ROW(networking_v1_service_cidr_spec), ROW(discovery_v1_endpoint_hints),
+	ROW(networking_v1_ingress_class_parameters_reference), ROW(networking_v1_service_cidr_spec), ROW(discovery_v1_endpoint_hints),
 	ROW(discovery_v1_endpoint_slice), {0},
 };

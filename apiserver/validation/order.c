@@ -59,24 +59,28 @@ static const struct row {
 	{&networking_v1_network_policy_spec_type, "podSelector ingress egress policyTypes"},
 	{&networking_v1_ingress_spec_type, ". defaultBackend rules tls ingressClassName"},
 	{&networking_v1_ingress_class_spec_type, "controller parameters"},
+	{&networking_v1_parent_reference_type, "group resource name namespace"},
 	{&networking_v1_ingress_class_parameters_reference_type, "apiGroup kind name scope namespace"},
 	{&core_v1_endpoint_port_type, "name port protocol appProtocol"},
 	{&apps_v1_daemon_set_spec_type, "selector template minReadySeconds updateStrategy revisionHistoryLimit"},
 	{&admissionregistration_v1_mutating_admission_policy_spec_type, "failurePolicy paramKind matchConstraints matchConditions variables mutations reinvocationPolicy"},
 	{&admissionregistration_v1_match_condition_type, "expression name"},
 	{&admissionregistration_v1_validation_type, "expression messageExpression message reason"},
+	{&policy_v1_pod_disruption_budget_status_type, "conditions disruptionsAllowed currentHealthy desiredHealthy expectedPods"},
 	{&policy_v1_pod_disruption_budget_spec_type, ". minAvailable maxUnavailable selector unhealthyPodEvictionPolicy"},
 	{&discovery_v1_endpoint_type, "addresses nodeName deprecatedTopology hostname hints"},
 	{&discovery_v1_endpoint_slice_type, "addressType ports endpoints"},
 	{&discovery_v1_endpoint_port_type, "name protocol appProtocol"},
-	{&resource_v1_device_sub_request_type, "name deviceClassName selectors"},
+	{&resource_v1_device_sub_request_type, "name deviceClassName selectors count tolerations"},
+	{&resource_v1_exact_device_request_type, "deviceClassName selectors count tolerations"},
+	{&resource_v1_device_taint_type, "key value effect"},
 	{&resource_v1_device_request_type, "name . exactly firstAvailable"},
 	{&resource_v1_resource_slice_spec_type, "driver pool - - - nodeName nodeSelector allNodes perDeviceNodeSelection . devices sharedCounters"},
 	{&resource_v1_device_type, "name attributes capacity taints consumesCounters nodeName nodeSelector allNodes . bindingConditions bindingFailureConditions"},
 	{&resource_v1_device_claim_configuration_type, "requests opaque"},
-	{&resource_v1_resource_claim_status_type, "reservedFor allocation devices"},
+	{&resource_v1_resource_claim_status_type, "reservedFor devices - allocation"},
 	{&resource_v1_device_request_allocation_result_type, "request driver pool device"},
-	{&resource_v1_allocated_device_status_type, "driver pool device conditions"},
+	{&resource_v1_allocated_device_status_type, "driver pool device shareID . conditions data networkData"},
 	{&core_v1_weighted_pod_affinity_term_type, "weight podAffinityTerm"},
 	{&core_v1_pod_affinity_term_type, "labelSelector namespaceSelector namespace matchLabelKeys mismatchLabelKeys topologyKey"},
 	{&core_v1_quobyte_volume_source_type, "registry tenant volume"},
@@ -86,7 +90,7 @@ static const struct row {
 	{&core_v1_secret_projection_type, "name items"},
 	{&core_v1_config_map_key_selector_type, "name key"},
 	{&core_v1_secret_key_selector_type, "name key"},
-	{&core_v1_toleration_type, "key operator effect"},
+	{&core_v1_toleration_type, "key - - operator effect"},
 	{&core_v1_node_type, "metadata status spec"},
 	{&core_v1_topology_selector_label_requirement_type, "values key"},
 	{&flowcontrol_v1_flow_schema_spec_type, "matchingPrecedence distinguisherMethod priorityLevelConfiguration rules"},
@@ -97,6 +101,8 @@ static const struct row {
 	{&networking_v1_ingress_rule_type, "host http"},
 	{&networking_v1_ingress_tls_type, "hosts secretName"},
 	{&core_v1_typed_local_object_reference_type, "apiGroup kind name"},
+	{&autoscaling_v2_resource_metric_source_type, "name target"},
+	{&autoscaling_v2_container_resource_metric_source_type, "name container target"},
 	{&autoscaling_v2_object_metric_source_type, "describedObject metric target"},
 	{&admissionregistration_v1_param_ref_type, "name selector"},
 	{&core_v1_service_spec_type, "ports clusterIP clusterIPs selector sessionAffinity sessionAffinityConfig externalIPs type"},
@@ -106,9 +112,17 @@ static const struct row {
 	{&core_v1_iscsi_persistent_volume_source_type, "targetPortal iqn lun"},
 	{&autoscaling_v2_hpa_scaling_rules_type, "stabilizationWindowSeconds selectPolicy policies"},
 	{&resource_v1_resource_claim_template_spec_type, "metadata spec"},
-	{&flowcontrol_v1_priority_level_configuration_spec_type, "type exempt limited"},
 	{&flowcontrol_v1_limited_priority_level_configuration_type, "nominalConcurrencyShares limitResponse lendablePercent borrowingLimitPercent"},
 	{&apiextensions_v1_custom_resource_definition_type, "metadata spec status"},
+	{&admissionregistration_v1_validating_admission_policy_status_type, "typeChecking conditions"},
+	{&admissionregistration_v1_expression_warning_type, "warning fieldRef"},
+	{&resource_v1_device_claim_type, "requests constraints config"},
+	{&flowcontrol_v1_priority_level_configuration_spec_type, "type - exempt limited"},
+	{&admissionregistration_v1_match_resources_type, "matchPolicy namespaceSelector objectSelector resourceRules excludeResourceRules"},
+	{&meta_v1_label_selector_requirement_type, "values operator key"},
+	{&storage_v1_csi_driver_spec_type, "attachedRequired podInfoOnMount storageCapacity fsGroupPolicy tokenRequests volumeLifecycleModes seLinuxMount nodeAllocatableUpdatePeriodSeconds"},
+	{&storage_v1_csi_node_driver_type, "name nodeID allocatable -"},
+	{&certificates_v1_certificate_signing_request_condition_type, "type status"},
 	{&admissionregistration_v1_named_rule_with_operations_type, "resourceNames operations apiGroups apiVersions resources scope"},
 	{&admissionregistration_v1_rule_with_operations_type, "operations apiGroups apiVersions resources scope"},
 };
@@ -153,6 +167,29 @@ static bool is_reason(const struct error_cause *cause, const char *reason) {
 	return strcmp(cause->reason, reason) == 0;
 }
 
+/* Of which lists it is looked whether they have something twice once each item was. */
+static bool is_set_item(const struct api_type *type) {
+	static const struct api_type *const types[] = {
+		&resource_v1_device_type, &resource_v1_device_request_type, &resource_v1_device_sub_request_type, &resource_v1_device_counter_consumption_type, &resource_v1_counter_set_type,
+		&resource_v1_resource_claim_consumer_reference_type, &resource_v1_allocated_device_status_type,
+	};
+	for (size_t i = 0; i < array_len(types); i++)
+		if (types[i] == type)
+			return true;
+	return false;
+}
+
+/* The same of lists of texts. */
+static bool is_set_of_texts(const char *field) {
+	return strstr(field, "spec.usages[") || strstr(field, ".networkData.ips[") || strstr(field, "devices.constraints[") || strstr(field, "devices.config[") || strstr(field, ".validValues[");
+}
+
+/* How the lists of a device's conditions for being bound stand to themselves and each other. */
+static bool is_of_binding(const struct error_cause *cause, const char *step, size_t len) {
+	bool list = is_step(step, len, "bindingConditions") || is_step(step, len, "bindingFailureConditions");
+	return list && ((is_about(cause, step, len) && strcmp(cause->reason, "FieldValueInvalid") == 0) || strcmp(cause->reason, "FieldValueDuplicate") == 0 || strstr(cause->message, "must not overlap"));
+}
+
 /* What is looked at once all else of its holder was. */
 static bool is_late(const struct api_type *type, const struct error_cause *cause, const char *step, size_t len) {
 	bool twice = is_reason(cause, "FieldValueDuplicate"), barred = is_reason(cause, "FieldValueForbidden");
@@ -160,10 +197,18 @@ static bool is_late(const struct api_type *type, const struct error_cause *cause
 		return *step == '[' ? (twice && strstr(cause->field, ".hostPort")) || (is_reason(cause, "FieldValueNotFound") && strstr(cause->field, ".fileKeyRef.")) : barred && (is_step(step, len, "lifecycle") || str_ends_with(cause->field, "Probe"));
 	if (type == &core_v1_service_spec_type)
 		return is_step(step, len, "trafficDistribution");
-	if ((type == &resource_v1_device_type || type == &resource_v1_device_request_type) && *step == '.')
-		return twice;
-	if (type == &flowcontrol_v1_subject_type || type == &resource_v1_resource_claim_status_type)
+	if (*step == '[' && is_set_item(type))
+		return twice && is_about(cause, step, len);
+	if (type == &resource_v1_device_type || type == &resource_v1_device_request_allocation_result_type)
+		return is_of_binding(cause, step, len);
+	if (type == &flowcontrol_v1_subject_type)
 		return barred && is_about(cause, step, len);
+	if (type == &meta_v1_label_selector_requirement_type)
+		return is_step(step, len, "values") && !is_about(cause, step, len);
+	if (type == &certificates_v1_certificate_signing_request_condition_type || type == &admissionregistration_v1_audit_annotation_type)
+		return twice;
+	if (type == &admissionregistration_v1_match_resources_type)
+		return is_step(step, len, "resourceRules") && is_about(cause, step, len);
 	if (type == &storage_v1_volume_attachment_spec_type)
 		return str_ends_with(cause->field, ".persistentVolumeName") && is_reason(cause, "FieldValueInvalid");
 	if (type == &admissionregistration_v1_mutation_type)
@@ -179,6 +224,8 @@ static bool is_early(const struct api_type *type, const struct error_cause *caus
 		return is_step(step, len, "accessModes") && is_reason(cause, "FieldValueRequired");
 	if (type == &core_v1_persistent_volume_spec_type)
 		return is_step(step, len, "csi") && is_reason(cause, "FieldValueRequired") && is_about(cause, step, len);
+	if (type == &meta_v1_condition_type)
+		return is_reason(cause, "FieldValueDuplicate");
 	if (type == &networking_v1_network_policy_port_type)
 		return is_step(step, len, "endPort") && strstr(cause->message, "may not be specified");
 	return false;
@@ -186,7 +233,20 @@ static bool is_early(const struct api_type *type, const struct error_cause *caus
 
 static long rank_of(const struct api_type *type, const struct error_cause *cause, bool of_update, const char *step, size_t len) {
 	if (is_late(type, cause, step, len))
-		return LATE + str_ends_with(cause->field, "Probe");
+		return LATE + (str_ends_with(cause->field, "Probe") || strstr(cause->message, " are required to use "));
+	/* Who a claim is reserved for is held against what was allocated once the devices were looked at. */
+	if (type == &resource_v1_resource_claim_status_type && is_step(step, len, "reservedFor") && is_reason(cause, "FieldValueForbidden"))
+		return 2;
+	/* What does not go with the type of a level is told ahead of what is wrong with what does. */
+	if (type == &flowcontrol_v1_priority_level_configuration_spec_type && is_reason(cause, "FieldValueForbidden") && is_about(cause, step, len))
+		return 1;
+	if (type == &autoscaling_v2_metric_spec_type && is_reason(cause, "FieldValueForbidden") && is_about(cause, step, len))
+		return LATE + 1;
+	/* How long a taint is borne goes with one effect only, which is looked at first. */
+	if (type == &core_v1_toleration_type && is_reason(cause, "FieldValueInvalid") && (is_step(step, len, "effect") || strstr(cause->message, "must be Exists when")))
+		return is_step(step, len, "effect") ? 2 : 1;
+	if (type == &storage_v1_csi_node_driver_type && is_reason(cause, "FieldValueDuplicate") && is_step(step, len, "name"))
+		return 3;
 	/* Ports as their service's type has them. */
 	bool twice = is_reason(cause, "FieldValueDuplicate") && str_ends_with(cause->field, "]");
 	if (type == &core_v1_service_spec_type && is_step(step, len, "ports") && (twice || (is_reason(cause, "FieldValueForbidden") && strstr(cause->field, "odePort"))))
@@ -263,12 +323,25 @@ static const struct api_type *type_beneath(const struct api_type *type, const st
 static long rank_of_item(const struct api_type *type, const struct item *item, bool map) {
 	static const char *const first[] = {"FieldValueForbidden", "FieldValueNotSupported", "FieldValueTooMany", "FieldValueTooLong"};
 	if (*item->step == '.') {
-		bool ahead = (is_reason(&item->cause, "FieldValueRequired") && !map) || strstr(item->cause.message, "must be an IPv");
+		/* A device's keys are looked at before what they stand for. */
+		if (type == &resource_v1_device_attribute_type || type == &resource_v1_device_capacity_type)
+			return -1;
+		bool ahead = (is_reason(&item->cause, "FieldValueRequired") && !map) || strstr(item->cause.message, "must be an IPv") || strstr(item->cause.message, ": if '*' is present");
 		for (size_t i = 0; i < array_len(first); i++)
 			ahead |= is_reason(&item->cause, first[i]);
 		return ahead ? -1 : UNNAMED;
 	}
+	if (is_reason(&item->cause, "FieldValueDuplicate") && is_set_of_texts(item->cause.field) && is_about(&item->cause, item->step, item->step_len))
+		return LATE;
 	return is_late(type, &item->cause, item->step, item->step_len) ? LATE : strtol(item->step + 1, NULL, 10);
+}
+
+/* What is told twice of a metric is told by whoever judges its source, once all else of it was looked at. */
+static bool is_told_again(const struct api_type *type, const struct item *items, size_t i) {
+	for (size_t n = 0; type == &autoscaling_v2_metric_spec_type && n < i; n++)
+		if (strcmp(items[n].cause.field, items[i].cause.field) == 0 && strcmp(items[n].cause.message, items[i].cause.message) == 0)
+			return true;
+	return false;
 }
 
 static void arrange(const struct api_type *type, bool of_update, struct item *items, size_t count) {
@@ -281,6 +354,8 @@ static void arrange(const struct api_type *type, bool of_update, struct item *it
 	for (size_t i = 0; i < count; i++) {
 		items[i].own = items[i].first = i;
 		items[i].rank = list ? rank_of_item(type, &items[i], map) : rank_of(type, &items[i].cause, of_update, items[i].step, items[i].step_len);
+		if (!list && is_step(items[i].step, items[i].step_len, "type") && is_told_again(type, items, i))
+			items[i].rank = LATE;
 		for (size_t n = 0; n < i; n++)
 			if (same_step(&items[n], &items[i])) {
 				items[i].first = items[n].first;
@@ -289,7 +364,7 @@ static void arrange(const struct api_type *type, bool of_update, struct item *it
 	}
 	qsort(items, count, sizeof(*items), order);
 	for (size_t from = 0, to; from < count; from = to) {
-		for (to = from + 1; to < count && same_step(&items[from], &items[to]);)
+		for (to = from + 1; to < count && items[to].rank == items[from].rank && same_step(&items[from], &items[to]);)
 			to++;
 		if (to - from > 1 && *items[from].step != '.')
 			arrange(type_beneath(type, &items[from]), of_update, items + from, to - from);
@@ -405,10 +480,15 @@ static bool is_repeated(const char *field) {
 	return strcmp(field, "metadata.labels") == 0 || strcmp(field, "metadata.annotations") == 0 || str_starts_with(field, "metadata.ownerReferences");
 }
 
-/* One more look at the first `count` causes; `whole`: at finalizers too. */
-static void look_again(size_t from, size_t count, bool whole, struct error *err) {
+/* What stands in each finalizer, as opposed to the list of them. */
+static bool is_finalizer(const char *field) {
+	return str_starts_with(field, "metadata.finalizers[");
+}
+
+/* One more look at the first `count` causes; `lists`: at finalizers too, `each`: at each of them. */
+static void look_again(size_t from, size_t count, bool lists, bool each, struct error *err) {
 	for (size_t i = from; i < from + count; i++)
-		if (is_repeated(err->causes[i].field) || (whole && str_starts_with(err->causes[i].field, "metadata.finalizers")))
+		if (is_repeated(err->causes[i].field) || (lists && strcmp(err->causes[i].field, "metadata.finalizers") == 0) || (each && is_finalizer(err->causes[i].field)))
 			error_cause(err, err->causes[i].reason, err->causes[i].field, "%s", err->causes[i].message);
 }
 
@@ -428,18 +508,19 @@ void repeat_causes(const struct api_type *type, size_t from, size_t meta, struct
 	if (again)
 		split /= 2;
 	err->cause_count = from + meta;
-	look_again(from, meta, false, err);
+	look_again(from, meta, false, false, err);
 	if (apart) {
-		look_again(from, meta, !update_first, err);
+		bool volume = type == &core_v1_persistent_volume_type;
+		look_again(from, meta, !update_first, volume, err);
 		append_moved(err, rest, split);
 		if (whole || !update_first)
-			look_again(from, meta, update_first || type == &core_v1_persistent_volume_type, err);
+			look_again(from, meta, update_first || volume, true, err);
 	} else {
 		if (changes)
-			look_again(from, meta, false, err);
+			look_again(from, meta, false, false, err);
 		/* A finalizer's own name is judged once where the whole is looked at once. */
 		for (size_t i = from; whole && i < from + meta; i++)
-			look_again(i, 1, changes || !str_starts_with(err->causes[i].field, "metadata.finalizers["), err);
+			look_again(i, 1, true, changes, err);
 	}
 	append_moved(err, rest + split, count - split);
 	free(rest);

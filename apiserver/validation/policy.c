@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Small kinds that say how others behave: PodDisruptionBudget, HorizontalPodAutoscaler, PriorityClass, Lease, Event. */
 #include "apiserver/validation/validation.h"
-#include "api/autoscaling_v1.h"
 #include "api/autoscaling_v2.h"
 #include "api/coordination_v1.h"
 #include "api/events_v1.h"
@@ -15,6 +14,10 @@ CHECK(policy_v1_pod_disruption_budget_spec, spec) {
 		invalid_struct(err, at, &policy_v1_pod_disruption_budget_spec_type, spec, "minAvailable and maxUnavailable cannot be both set");
 	check_amount(spec->min_available, true, AT("minAvailable"), err);
 	check_amount(spec->max_unavailable, true, AT("maxUnavailable"), err);
+}
+
+CHECK(policy_v1_pod_disruption_budget_status, status) {
+	check_condition_types(&status->conditions, at, err);
 }
 
 /* ---- HorizontalPodAutoscaler ---- */
@@ -48,13 +51,6 @@ static void check_scale_target(const char *kind, const char *name, const char *v
 static void check_zero_replicas(const int32_t *min, bool object_or_external, const struct path *at, struct error *err) {
 	if (min && *min == 0 && !object_or_external)
 		forbidden(err, AT("metrics"), "must specify at least one Object or External metric to support scaling to zero replicas");
-}
-
-CHECK(autoscaling_v1_horizontal_pod_autoscaler_spec, spec) {
-	bool same = old && str_equal(spec->scale_target_ref.kind, old->scale_target_ref.kind) && str_equal(spec->scale_target_ref.api_version, old->scale_target_ref.api_version);
-	check_replicas(spec->min_replicas, spec->max_replicas, at, err);
-	check_zero_replicas(spec->min_replicas, false, at, err);
-	check_scale_target(spec->scale_target_ref.kind, spec->scale_target_ref.name, spec->scale_target_ref.api_version, same, AT("scaleTargetRef"), err);
 }
 
 CHECK(autoscaling_v2_horizontal_pod_autoscaler_spec, spec) {
@@ -131,10 +127,10 @@ CHECK(autoscaling_v2_metric_target, target) {
 }
 
 CHECK(autoscaling_v2_metric_identifier, metric) {
-	if (check_is_status(c))
-		return; /* what was measured */
 	/* Whoever serves the metric judges how it is selected. */
 	drop_judgement(AT("selector"), err);
+	if (check_is_status(c))
+		return; /* what was measured */
 	if (str_empty(metric->name))
 		required(err, AT("name"), "must specify a metric name");
 	else
@@ -306,7 +302,7 @@ CHECK(events_v1_event, event) {
 }
 
 const struct checker checkers_policy[] = {
-	ROW(policy_v1_pod_disruption_budget_spec), ROW(autoscaling_v1_horizontal_pod_autoscaler_spec), ROW(autoscaling_v2_horizontal_pod_autoscaler_spec),
+	ROW(policy_v1_pod_disruption_budget_spec), ROW(policy_v1_pod_disruption_budget_status), ROW(autoscaling_v2_horizontal_pod_autoscaler_spec),
 	ROW(autoscaling_v2_hpa_scaling_rules), ROW(autoscaling_v2_hpa_scaling_policy), ROW(autoscaling_v2_metric_spec), ROW(autoscaling_v2_metric_target),
 	ROW(autoscaling_v2_metric_identifier), ROW(autoscaling_v2_object_metric_source), ROW(autoscaling_v2_external_metric_source), ROW(autoscaling_v2_pods_metric_source),
 	ROW(autoscaling_v2_resource_metric_source), ROW(autoscaling_v2_container_resource_metric_source), ROW(scheduling_v1_priority_class), ROW(coordination_v1_lease_spec),

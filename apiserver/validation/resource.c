@@ -71,7 +71,8 @@ static void check_pool_name(const char *name, const struct path *at, struct erro
 /* A request of the claim, or request/subrequest. */
 static bool names_request(const struct resource_v1_device_claim *claim, const char *name) {
 	size_t length = strcspn(name, "/");
-	for (uint32_t i = 0; i < claim->requests.len; i++) {
+	/* Of those with one name the last counts. */
+	for (uint32_t i = claim->requests.len; i-- > 0;) {
 		const struct resource_v1_device_request *request = &claim->requests.items[i];
 		if (strlen(str_or(request->name, "")) != length || strncmp(request->name, name, length) != 0)
 			continue;
@@ -80,6 +81,7 @@ static bool names_request(const struct resource_v1_device_claim *claim, const ch
 		for (uint32_t k = 0; k < request->first_available.len; k++)
 			if (str_equal(request->first_available.items[k].name, name + length + 1))
 				return true;
+		return false;
 	}
 	return false;
 }
@@ -325,20 +327,21 @@ static void check_policy_values(const struct resource_v1_device_capacity *capaci
 		return;
 	}
 	bool found = false;
+	automap struct map seen = MAP_INIT(NULL);
 	for (uint32_t i = 0; i < policy->valid_values.len; i++) {
 		const struct quantity *value = &policy->valid_values.items[i];
 		struct path here = PATH_INDEX(at, "validValues", i);
-		int order = i ? quantity_compare(value, value - 1) : 1;
-		if (order < 0)
+		char text[64], whole[32];
+		quantity_format(value, text);
+		/* Told apart by their whole parts. */
+		snprintf(whole, sizeof(whole), "%lld", (long long)quantity_value(value));
+		if (i && quantity_compare(value, value - 1) < 0)
 			invalid_quantity(err, &here, value, "values must be sorted in ascending order");
 		if (quantity_compare(value, &capacity->value) > 0)
 			invalid_quantity(err, &here, value, "option is larger than capacity value: %s", most);
 		found |= quantity_compare(value, &policy->default_) == 0;
-		if (order == 0) {
-			char text[64];
-			quantity_format(value, text);
-			duplicate(err, &here, text);
-		}
+		if (seen_before(&seen, whole))
+			duplicate(err, &here, whole);
 	}
 	if (!found)
 		invalid_quantity(err, &values, &policy->default_, "default value is not valid according to the requestPolicy");

@@ -41,6 +41,7 @@ static void check_inline(const struct core_v1_persistent_volume_spec *spec, cons
 		drop_judgement(AT(*f), err);
 	drop_judgement(AT("persistentVolumeReclaimPolicy"), err);
 	drop_judgement(AT("volumeMode"), err);
+	drop_judgement(AT("volumeAttributesClassName"), err);
 	forbid_fields(&core_v1_persistent_volume_spec_type, spec, fields, false, "may not be specified in the context of inline volumes", at, err);
 	if (!spec->csi)
 		required(err, AT("csi"), "has to be specified in the context of inline volumes");
@@ -93,6 +94,8 @@ CHECK(core_v1_persistent_volume_spec, spec) {
 		required(err, AT("nodeAffinity"), "Local volume requires node affinity");
 	if (spec->host_path && str_equal(spec->persistent_volume_reclaim_policy, "Recycle") && strspn(str_or(spec->host_path->path, ""), "/.") == strlen(str_or(spec->host_path->path, "")))
 		forbidden(err, AT("persistentVolumeReclaimPolicy"), "may not be 'recycle' for a hostPath mount of '/'");
+	if (in_attachment)
+		return; /* whose class of attributes nobody looks at */
 	if (spec->volume_attributes_class_name && !*spec->volume_attributes_class_name)
 		required(err, AT("volumeAttributesClassName"), "an empty string is disallowed");
 	if (spec->volume_attributes_class_name && !spec->csi)
@@ -265,13 +268,39 @@ static void check_parameters(const struct api_string_map *parameters, const stru
 		too_long(err, path, 256u << 10);
 }
 
-/* Terms must differ; one without expressions is like none at all, and so taken for a repetition at once. */
+/* What the last of those with the key says; NULL: there is none. */
+static const struct api_string_list *values_of(const struct core_v1_topology_selector_term *term, const char *key) {
+	const struct api_string_list *values = NULL;
+	for (uint32_t i = 0; i < term->match_label_expressions.len; i++)
+		if (str_equal(term->match_label_expressions.items[i].key, key))
+			values = &term->match_label_expressions.items[i].values;
+	return values;
+}
+
+static bool holds_all(const struct api_string_list *of, const struct api_string_list *values) {
+	for (uint32_t i = 0; i < of->len; i++)
+		if (!api_string_list_has(values, of->items[i]))
+			return false;
+	return true;
+}
+
+static bool is_covered(const struct core_v1_topology_selector_term *a, const struct core_v1_topology_selector_term *b) {
+	for (uint32_t i = 0; i < a->match_label_expressions.len; i++) {
+		const char *key = a->match_label_expressions.items[i].key;
+		const struct api_string_list *mine = values_of(a, key), *other = values_of(b, key);
+		if (!other || !holds_all(mine, other) || !holds_all(other, mine))
+			return false;
+	}
+	return true;
+}
+
+/* Terms must differ. One without expressions is like none at all, and none is what Kubernetes holds it against as often as there are terms. */
 static void check_topologies(const struct core_v1_topology_selector_term_array *terms, const struct path *at, struct error *err) {
 	for (uint32_t i = 0; i < terms->len; i++) {
-		bool twice = !terms->items[i].match_label_expressions.len;
-		for (uint32_t n = 0; n < i && !twice; n++)
-			twice = api_equal(&core_v1_topology_selector_term_type, &terms->items[n], &terms->items[i]);
-		if (twice)
+		uint32_t same = terms->items[i].match_label_expressions.len ? 0 : terms->len;
+		for (uint32_t n = 0; n < i; n++)
+			same += is_covered(&terms->items[n], &terms->items[i]) && is_covered(&terms->items[i], &terms->items[n]);
+		for (; same; same--)
 			duplicate(err, &PATH(AT_INDEX("allowedTopologies", i), "matchLabelExpressions"), "");
 	}
 }

@@ -171,6 +171,12 @@ struct admissionregistration_v1_mutating_admission_policy_spec;
 void check_match_expressions(const struct admissionregistration_v1_match_condition_array *conditions, bool params, const struct path *at, struct error *err);
 void check_validating_expressions(const struct admissionregistration_v1_validating_admission_policy_spec *spec, const struct path *at, struct error *err);
 void check_mutating_expressions(const struct admissionregistration_v1_mutating_admission_policy_spec *spec, const struct path *at, struct error *err);
+/* Why text cannot be read as a JSONPath, between the braces it lacks (jsonpath.c); NULL: it can. */
+#define MAX_JSONPATH (64u << 10)
+const char *jsonpath_error(const char *text);
+/* Adds what is wrong with two conditions of one type. */
+struct meta_v1_condition_array;
+void check_condition_types(const struct meta_v1_condition_array *conditions, const struct path *at, struct error *err);
 /* A whole selector that must not be empty and must match labels of a template, as the workloads have it. */
 /* `text`: what a selector that cannot be read is called; it takes the template with it, and false is returned. NULL: that is told elsewhere. */
 bool check_workload_selector(const struct meta_v1_label_selector *selector, const struct core_v1_pod_template_spec *template, const char *kind, const char *text, const struct path *spec, struct error *err);
@@ -182,7 +188,8 @@ void check_amount(const struct int_or_string *value, bool cap, const struct path
 /* ---- entry points ---- */
 
 /* The strategy tells the rule of names, and where Kubernetes is lenient. */
-void validate_object_meta(const struct meta_v1_object_meta *meta, const struct strategy *strategy, bool namespaced, const char *path, struct error *err);
+/* object: what has this metadata, for rules of names that the rest of it makes; NULL: there are none. */
+void validate_object_meta(const struct meta_v1_object_meta *meta, const void *object, const struct strategy *strategy, bool namespaced, const char *path, struct error *err);
 void validate_object_meta_update(const struct meta_v1_object_meta *meta, const struct meta_v1_object_meta *old, const struct strategy *strategy, const char *path, struct error *err);
 /*
  * All of an object but its own metadata. old NULL on create; subresource "" or the one it is written through. A mistake that

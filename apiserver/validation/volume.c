@@ -175,10 +175,10 @@ CHECK(core_v1_quobyte_volume_source, quobyte) {
 CHECK(core_v1_azure_disk_volume_source, disk) {
 	static const char *const managed[] = {"/subscriptions/{sub-id}/resourcegroups/{group-name}/providers/microsoft.compute/disks/{disk-id}", NULL};
 	static const char *const blob[] = {"https://{account-name}.blob.core.windows.net/{container-name}/{disk-name}.vhd", NULL};
-	if (!disk->kind || str_empty(disk->disk_uri))
+	if (!disk->kind)
 		return;
 	bool is_managed = strcmp(disk->kind, "Managed") == 0;
-	if (!str_starts_with(disk->disk_uri, is_managed ? "/subscriptions/" : "https://"))
+	if (!str_starts_with(str_or(disk->disk_uri, ""), is_managed ? "/subscriptions/" : "https://"))
 		not_supported(err, AT("diskURI"), disk->disk_uri, is_managed ? managed : blob);
 }
 

@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The walk over an object: the words of each field's row, then the check of each struct's type. */
 #include "apiserver/validation/validation.h"
+#include "api/autoscaling_v1.h"
+#include "api/autoscaling_v2.h"
+#include "common/api/convert.h"
 
 #include <pthread.h>
 
@@ -120,9 +123,13 @@ static void check_scalar(const struct api_field *f, const void *at, bool plain, 
 			closed_set(check->one_of, check->listed, str_or(text, ""), path, err);
 		if (!check || empty)
 			return;
+		/* Of drivers' names the length is looked at first. */
+		bool longer = check->max_len && strlen(str_or(text, "")) > check->max_len, first = check->format == format_driver_name;
+		if (longer && first)
+			too_long(err, path, check->max_len);
 		if (check->format)
 			check_format(check->format, str_or(text, ""), path, err);
-		if (check->max_len && strlen(str_or(text, "")) > check->max_len)
+		if (longer && !first)
 			too_long(err, path, check->max_len);
 		return;
 	}
@@ -152,8 +159,12 @@ static void check_items(const struct check *c, const struct api_field *f, const 
 		return;
 	if (labels && !c->warn)
 		check_labels((const struct api_string_map *)list, here, err);
-	if (f->check && !c->warn && f->check->max_items && list->len > f->check->max_items)
+	if (f->check && !c->warn && f->check->max_items && list->len > f->check->max_items) {
 		too_many(err, here, list->len, f->check->max_items);
+		/* Of devices, what is too long is not looked into. */
+		if (str_equal(api_type_of(c->object)->group, "resource.k8s.io"))
+			return;
+	}
 	if (f->kind != API_STRUCT && !f->enum_values && (!f->check || labels))
 		return;
 	for (uint32_t i = 0; i < list->len && err->cause_count < ERROR_MAX_CAUSES; i++) {
@@ -249,8 +260,18 @@ static void find_causes(const void *object, const void *old, const char *subreso
 			error_cause(err, found.causes[i].reason, found.causes[i].field, "%s", found.causes[i].message);
 }
 
+/* Autoscalers are judged as the newer version has them, which can hold all that the older one says. Returns false where it cannot be told so. */
+static bool as_judged(const void *object, void **ret) {
+	return api_convert(object, &autoscaling_v2_horizontal_pod_autoscaler_type, ret, NULL) == 0;
+}
+
 void validate_object(const void *object, const void *old, const char *subresource, struct error *err) {
 	size_t from = err->cause_count;
+	autounref void *newer = NULL, *newer_old = NULL;
+	if (api_type_of(object) == &autoscaling_v1_horizontal_pod_autoscaler_type && as_judged(object, &newer) && (!old || as_judged(old, &newer_old))) {
+		validate_object(newer, newer_old, subresource, err);
+		return;
+	}
 	find_causes(object, old, subresource, false, false, err);
 	order_causes(api_type_of(object), old, str_empty(subresource), from, err);
 }

@@ -6,7 +6,10 @@
 #include "api/batch_v1.h"
 #include "api/discovery_v1.h"
 #include "api/networking_v1.h"
+#include "api/resource_v1.h"
 #include "api/storage_v1.h"
+
+#include <ctype.h>
 
 struct old_name {
 	const char *name, *text;
@@ -341,6 +344,14 @@ CHECK(core_v1_node_spec, spec) {
 		warn(err, AT("externalID"), "this field is deprecated, and is unused by Kubernetes");
 }
 
+CHECK(resource_v1_resource_slice_spec, spec) {
+	for (const char *p = str_or(spec->driver, ""); *p; p++)
+		if (isupper((unsigned char)*p)) {
+			warn(err, AT("driver"), "driver names should be lowercase; \"%s\" contains uppercase characters", spec->driver);
+			return;
+		}
+}
+
 CHECK(storage_v1_csi_driver_spec, spec) {
 	static const struct path nowhere = {.index = -1};
 	if (spec->token_requests.len && !spec->service_account_token_in_secrets)
@@ -349,5 +360,6 @@ CHECK(storage_v1_csi_driver_spec, spec) {
 
 const struct checker warnings_other[] = {
 	ROW(apps_v1_deployment), ROW(apps_v1_replica_set), ROW(core_v1_replication_controller), ROW(batch_v1_cron_job), ROW(apps_v1_stateful_set_spec), ROW(batch_v1_job), ROW(core_v1_service), ROW(discovery_v1_endpoint_slice),
-	ROW(networking_v1_ingress), ROW(apiextensions_v1_json_schema_props), ROW(core_v1_node_spec), ROW(storage_v1_csi_driver_spec), {0},
+	ROW(networking_v1_ingress), ROW(apiextensions_v1_json_schema_props), ROW(core_v1_node_spec), ROW(storage_v1_csi_driver_spec),
+	ROW(resource_v1_resource_slice_spec), {0},
 };

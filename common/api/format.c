@@ -357,6 +357,14 @@ static void check_cidr(const char *text, bool canonical, struct format_messages 
 	}
 }
 
+int parse_cidr_loosely(const char *text, void *ret_address, int64_t *ret_bits) {
+	const char *slash = strchr(text, '/');
+	bool zeros;
+	int family = slash ? parse_address(text, (size_t)(slash - text), ret_address, &zeros) : 0;
+	bool good = family && isdigit((unsigned char)slash[1]) && strlen(slash + 1) <= 8 && str_to_int64(slash + 1, 0, family == AF_INET6 ? 128 : 32, ret_bits);
+	return good ? family : 0;
+}
+
 void format_cidr(const char *text, struct format_messages *out) {
 	check_cidr(text, false, out);
 }

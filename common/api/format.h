@@ -48,5 +48,7 @@ format_check format_cron;                /* five fields or @every, @hourly, ... 
 const char *format_error(format_check *check, const char *text);
 bool is_ip_address(const char *text);
 bool is_ipv6_address(const char *text);
+/* AF_INET or AF_INET6, the address (16 bytes of room) and the length of its prefix, of ranges written sloppily too: with leading zeros, or bits behind the prefix. 0: it is none. */
+int parse_cidr_loosely(const char *text, void *ret_address, int64_t *ret_bits);
 
 #endif

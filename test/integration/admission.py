@@ -90,6 +90,58 @@ def test_claims(site):
     check("its class does", s == 200 and o["spec"]["resources"]["requests"]["storage"] == "2Gi", o)
 
 
+def causes(answer):
+    return [(c["field"], c["reason"]) for c in answer.get("details", {}).get("causes", [])]
+
+
+def test_device_claims(site):
+    """What was allocated, and how the devices fare, is written by who may: by subresources that only authorization knows."""
+    users_of(site, "carol", "dora", "eve", "finn")
+    server = site.start_server("--authorization-mode", "RBAC")
+    group, write = ["resource.k8s.io"], ["get", "update", "patch"]
+    status = (write, group, ["resourceclaims/status"])
+    grant(server, "carol", status)
+    grant(server, "dora", status, (write, group, ["resourceclaims/binding"]))
+    grant(server, "eve", status, (["arbitrary-node:patch"], group, ["resourceclaims/driver"], ["a.b"]))
+    claims = "/apis/resource.k8s.io/v1/namespaces/default/resourceclaims"
+    spec = {"devices": {"requests": [{"name": "r", "exactly": {"deviceClassName": "c"}}]}}
+    s, o, _ = server.api.call("POST", claims, {"metadata": {"name": "x"}, "spec": spec})
+    check("a claim", s == 201, o)
+
+    def merge(user, body):
+        s, o, _ = as_user(server, user, "PATCH", claims + "/x/status", {"status": body}, ctype="application/merge-patch+json")
+        return s, causes(o), o.get("message")
+    device = {"driver": "a.b", "pool": "p", "device": "d"}
+    allocation = {"allocation": {"devices": {"results": [dict(device, request="r")]}}}
+    s, why, text = merge("carol", allocation)
+    check("not who may write the status alone", s == 422 and why == [("status.allocation", "FieldValueForbidden")] and 'requires resource=\\"resourceclaims/binding\\", verb=\\"patch\\"' in json.dumps(text) and 'User "carol" cannot patch' in text, (s, why, text))
+    check("but what changes nothing", merge("carol", {})[0] == 200)
+    s, why, text = merge("dora", allocation)
+    check("who may bind", s == 200, (s, why, text))
+    seen = {"devices": [dict(device, networkData={"interfaceName": "eth0"})]}
+    s, why, text = merge("dora", seen)
+    check("not the devices", s == 422 and why == [("status.devices", "FieldValueForbidden")], (s, why, text))
+    s, why, text = merge("eve", {"devices": seen["devices"] + [dict(device, driver="c.d")]})
+    check("only of the driver", s == 422 and ("status.devices", "FieldValueForbidden") in why and 'resourceclaims.resource.k8s.io "c.d" is forbidden' in text, (s, why, text))
+    s, why, text = merge("eve", seen)
+    check("who speaks for the driver", s == 200, (s, why, text))
+
+    admin = {"devices": {"requests": [{"name": "q", "exactly": {"deviceClassName": "c"}}, {"name": "r", "exactly": {"deviceClassName": "c", "adminAccess": True}}]}}
+    made = lambda name: server.api.call("POST", claims, {"metadata": {"name": name}, "spec": admin})
+    templates = claims.replace("resourceclaims", "resourceclaimtemplates")
+    for what, (s, o, _) in (("a claim", made("y")), ("a template", server.api.call("POST", templates, {"metadata": {"name": "t"}, "spec": {"spec": admin}}))):
+        check("no access for administrators here: " + what, s == 422 and causes(o) == [("spec.devices.requests[1].adminAccess", "FieldValueForbidden")], o)
+    server.api.call("PATCH", "/api/v1/namespaces/default", {"metadata": {"labels": {"resource.kubernetes.io/admin-access": "true"}}}, ctype="application/merge-patch+json")
+    check("but where the namespace says so", wait_for(lambda: made("z")[0] == 201))
+
+    server.api.call("POST", RBAC + "bindings", {"metadata": {"name": "lost"}, "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "gone"}, "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": "finn"}]})
+    lost = 'RBAC: clusterrole.rbac.authorization.k8s.io "gone" not found'
+    check("a binding to nothing is told", wait_for(lambda: as_user(server, "finn", "GET", NS + "pods")[1].get("message", "").endswith(": " + lost)))
+    review = {"spec": {"user": "finn", "resourceAttributes": {"verb": "get", "resource": "pods", "fieldSelector": {"requirements": [{"key": "a", "operator": "In", "values": ["b"]}, {"key": "a", "operator": "Odd"}]}, "labelSelector": {"rawSelector": "a b"}}}}
+    s, o, _ = server.api.call("POST", "/apis/authorization.k8s.io/v1/subjectaccessreviews", review)
+    check("and in a review, with what it cannot look at", o.get("status") == {"allowed": False, "reason": lost, "evaluationError": "spec.resourceAttributes.fieldSelector partially ignored due to parse error; spec.resourceAttributes.labelSelector ignored due to parse error"}, o)
+
+
 def test_ingress_class(site):
     server = site.start_server()
     at, classes = "/apis/networking.k8s.io/v1/namespaces/default/ingresses", "/apis/networking.k8s.io/v1/ingressclasses"
@@ -257,4 +309,4 @@ def test_flags(site):
 
 
 if __name__ == "__main__":
-    run([test_signing_requests, test_claims, test_ingress_class, test_optional, test_owners, test_node_selectors, test_tolerations, test_event_rates, test_flags])
+    run([test_signing_requests, test_claims, test_device_claims, test_ingress_class, test_optional, test_owners, test_node_selectors, test_tolerations, test_event_rates, test_flags])

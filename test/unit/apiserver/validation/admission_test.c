@@ -156,6 +156,39 @@ static void vap_create(void **state) {
 	RUN(vap_base, rows);
 }
 
+#define WARNING(ref) "status={typeChecking: {expressionWarnings: [{warning: w, fieldRef: \"" ref "\"}]}}"
+#define UNREADABLE "status.typeChecking.expressionWarnings[0].fieldRef Invalid"
+
+static void vap_update_status(void **state) {
+	static const struct update_case rows[] = {
+		{NULL, WARNING("spec.validations[0].expression"), ""},
+		{NULL, WARNING(" .a.b['c.d'][1:2][*]..e[?(@.x=='y')].z[0,'q'] "), ""},
+		{NULL, WARNING("range .items[*]} text {end"), ""},
+		{NULL, WARNING("-1.5"), ""},
+		{NULL, WARNING("a[-1]"), ""},
+		{NULL, WARNING("[?(@.a)]"), ""},
+		{NULL, "status={typeChecking: {expressionWarnings: [{warning: \"\", fieldRef: \" \"}]}}", "status.typeChecking.expressionWarnings[0].fieldRef Required, status.typeChecking.expressionWarnings[0].warning Required"},
+		{NULL, WARNING("/a"), UNREADABLE, "Invalid value: \"/a\": invalid JSONPath: unrecognized character in action"},
+		{NULL, WARNING("1.2.3"), UNREADABLE, "Invalid value: \"1.2.3\": invalid JSONPath: cannot parse number"},
+		{NULL, WARNING("a[1"), UNREADABLE},
+		{NULL, WARNING("a[x]"), UNREADABLE},
+		{NULL, WARNING("a[-]"), UNREADABLE},
+		{NULL, WARNING("a[1,/]"), UNREADABLE},
+		{NULL, WARNING("....a"), UNREADABLE, "Invalid value: \"....a\": invalid JSONPath: invalid multiple recursive descent"},
+		{NULL, WARNING("[?(@.a=='b]"), UNREADABLE},
+		{NULL, WARNING("[?(/==1)]"), UNREADABLE},
+		{NULL, WARNING("'a"), UNREADABLE},
+		{NULL, WARNING("a} {b"), ""},
+		{NULL, "status={conditions: [{type: a, status: \"True\", reason: r, message: \"\", lastTransitionTime: \"2020-01-01T00:00:00Z\"}, {type: a, status: \"True\", reason: r, message: \"\", lastTransitionTime: \"2020-01-01T00:00:00Z\"}]}", "status.conditions[1].type Duplicate"},
+	};
+	RUN_UPDATES(vap_base, "status", rows);
+	autofree char *deep = xmalloc(4096);
+	size_t len = 0;
+	for (int i = 0; i < 1000; i++)
+		len += (size_t)snprintf(deep + len, 4096 - len, "[?(");
+	assert_non_null(jsonpath_error(deep));
+}
+
 static const char vapb_base[] = "{apiVersion: admissionregistration.k8s.io/v1, kind: ValidatingAdmissionPolicyBinding, metadata: {name: d}, spec: {policyName: p, validationActions: [Deny]}}";
 
 static void vapb_create(void **state) {
@@ -200,6 +233,7 @@ int main(void) {
 		cmocka_unit_test(validatingwebhookconfigurations_create),
 		cmocka_unit_test(mutatingwebhookconfigurations_create),
 		cmocka_unit_test(vap_create),
+		cmocka_unit_test(vap_update_status),
 		cmocka_unit_test(map_create),
 		cmocka_unit_test(vapb_create),
 	};

@@ -6,13 +6,13 @@ static const char crd_base[] = "{apiVersion: apiextensions.k8s.io/v1, kind: Cust
 static void crd_create(void **state) {
 	static const struct validation_case rows[] = {
 		{NULL, ""},
-		{"spec.group=", "metadata.name Invalid, spec.group Required"},
-		{"spec.group=ab", "metadata.name Invalid, spec.group Invalid"},
-		{"spec.group=A_.b", "metadata.name Invalid, spec.group Invalid"},
+		{"spec.group=", "spec.group Required"},
+		{"spec.group=ab", "spec.group Invalid"},
+		{"spec.group=A_.b", "spec.group Invalid"},
 		{"spec.scope=", "spec.scope Required", "Required value"},
 		{"spec.scope=Odd", "spec.scope NotSupported", "Unsupported value: \"Odd\": supported values: \"Cluster\", \"Namespaced\""},
 		{"spec.names.kind=1a", "spec.names.kind Invalid, spec.names.listKind Invalid, spec.names.singular Invalid"},
-		{"spec.names.plural=A", "metadata.name Invalid, spec.names.plural Invalid"},
+		{"spec.names.plural=A", "spec.names.plural Invalid"},
 		{"spec.names.listKind=Thing", "spec.names.listKind Invalid", "Invalid value: \"Thing\": kind and listKind may not be the same"},
 		{"spec.names.shortNames=[A_]", "spec.names.shortNames[0] Invalid"},
 		{"spec.names.categories=[A_]", "spec.names.categories[0] Invalid"},
@@ -102,7 +102,7 @@ static const char apiservice_base[] = "{apiVersion: apiregistration.k8s.io/v1, k
 static void apiservice_create(void **state) {
 	static const struct validation_case rows[] = {
 		{NULL, ""},
-		{"spec.group=A_", "metadata.name Invalid, spec.group Invalid"},
+		{"spec.group=A_", "spec.group Invalid"},
 		{"spec.groupPriorityMinimum=0\nspec.versionPriority=0", "spec.groupPriorityMinimum Invalid, spec.versionPriority Invalid"},
 		{"spec.groupPriorityMinimum=20001\nspec.versionPriority=1001", "spec.groupPriorityMinimum Invalid, spec.versionPriority Invalid"},
 		{"spec.service=", "spec.insecureSkipTLSVerify Invalid", "Invalid value: true: local APIServices may not have insecureSkipTLSVerify"},

@@ -28,6 +28,7 @@ static const char resourceclaim_base[] = "{apiVersion: resource.k8s.io/v1, kind:
 static void resourceclaim_create(void **state) {
 	static const struct validation_case rows[] = {
 		{NULL, ""},
+		{"spec.devices={requests: [{name: r, firstAvailable: [{name: x, deviceClassName: c}]}, {name: r, firstAvailable: [{name: z, deviceClassName: c}]}], constraints: [{requests: [r/x], matchAttribute: a.b/c}, {requests: [r/z], matchAttribute: a.b/c}]}", "spec.devices.constraints[0].requests[0] Invalid, spec.devices.requests[1] Duplicate"},
 		{"spec.devices.requests[0]={name: r}", "spec.devices.requests[0] Required", "Required value: exactly one of `exactly` or `firstAvailable` is required"},
 		{"spec.devices.requests[0]={name: A_, exactly: {deviceClassName: \"\"}}", "spec.devices.requests[0].exactly.deviceClassName Required, spec.devices.requests[0].name Invalid"},
 		{"spec.devices.requests[0]={name: r, exactly: {deviceClassName: A_}}", "spec.devices.requests[0].exactly.deviceClassName Invalid"},
@@ -105,6 +106,8 @@ static void resourceslice_create(void **state) {
 		{"spec.devices=\nspec.sharedCounters=[{name: S_, counters: {}},{name: s, counters: {A_: {value: 1}}}]", "spec.sharedCounters[0].counters Required, spec.sharedCounters[0].name Invalid, spec.sharedCounters[1].counters Invalid"},
 		{"spec.devices[0].capacity={a: {value: 1}}", ""},
 		{"spec.devices[0].capacity={a: {value: 5, requestPolicy: {default: 1, validValues: [1, 2]}}}", "spec.devices[0].capacity[a].requestPolicy Forbidden", "Forbidden: allowMultipleAllocations must be true"},
+		{"spec.devices[0].allowMultipleAllocations=true\nspec.devices[0].capacity={a: {value: 5, requestPolicy: {default: 2, validValues: [2, 1, 2]}}}", "spec.devices[0].capacity[a].requestPolicy.validValues[1] Invalid, spec.devices[0].capacity[a].requestPolicy.validValues[2] Duplicate"},
+		{"spec.devices[0].consumesCounters=[{counterSet: a}, {counterSet: b}, {counterSet: c}]", "spec.devices[0].consumesCounters TooMany"},
 		{"spec.devices[0].allowMultipleAllocations=true\nspec.devices[0].capacity={a: {value: 5, requestPolicy: {default: 1, validValues: [2, 1, 9]}}}", "spec.devices[0].capacity[a].requestPolicy.validValues[1] Invalid, spec.devices[0].capacity[a].requestPolicy.validValues[2] Invalid"},
 	};
 	RUN(resourceslice_base, rows);

@@ -110,7 +110,7 @@ static void metadata_is_judged_by_strategy(void **state) {
 	for (size_t i = 0; i < array_len(rows); i++) {
 		autoerror struct error err = {0};
 		if (rows[i].create)
-			validate_object_meta(&now, rows[i].strategy, false, "metadata", &err);
+			validate_object_meta(&now, NULL, rows[i].strategy, false, "metadata", &err);
 		else
 			validate_object_meta_update(&now, &old, rows[i].strategy, "metadata", &err);
 		for (size_t n = 0; n < array_len(rows[i].fields); n++) {
@@ -130,7 +130,7 @@ static void one_controller(void **state) {
 	}
 	static const struct strategy strategy = {0};
 	autoerror struct error err = {0};
-	validate_object_meta(&meta, &strategy, false, "metadata", &err);
+	validate_object_meta(&meta, NULL, &strategy, false, "metadata", &err);
 	assert_int_equal(err.cause_count, 1);
 	assert_string_equal(err.causes[0].message, "Invalid value: [{\"apiVersion\":\"v1\",\"kind\":\"Pod\",\"name\":\"p\",\"uid\":\"u\",\"controller\":true},{\"apiVersion\":\"v1\",\"kind\":\"Pod\",\"name\":\"q\",\"uid\":\"u\",\"controller\":true}]: Only one reference can have Controller set to true. Found \"true\" in references for Pod/p and Pod/q");
 }

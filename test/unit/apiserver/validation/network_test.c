@@ -7,6 +7,7 @@ static void ingress_create(void **state) {
 	static const struct validation_case rows[] = {
 		{NULL, ""},
 		{"spec.defaultBackend=", "spec Invalid", "Invalid value: null: either `defaultBackend` or `rules` must be specified"},
+		{"spec.rules=[{http: {paths: [{path: ../x, pathType: Odd, backend: {service: {name: s, port: {number: 1}}}}]}}]", "spec.rules[0].http.paths[0].pathType NotSupported"},
 		{"spec.defaultBackend={}", "spec.defaultBackend Invalid", "Invalid value: \"\": resource or service backend is required"},
 		{"spec.defaultBackend={service: {name: s}}", "spec.defaultBackend Required", "Required value: port name or number is required"},
 		{"spec.defaultBackend={service: {name: S_, port: {number: 70000}}}", "spec.defaultBackend.service.name Invalid, spec.defaultBackend.service.port.number Invalid"},
@@ -42,6 +43,7 @@ static void ingress_create(void **state) {
 
 static void ingress_update_status(void **state) {
 	static const struct update_case rows[] = {
+		{NULL, "status={loadBalancer: {ingress: [{ports: [{port: 1, protocol: Odd}]}]}}", ""},
 		{NULL, "status={loadBalancer: {ingress: [{ip: x, hostname: 1.2.3.4}]}}", "status.loadBalancer.ingress[0].hostname Invalid, status.loadBalancer.ingress[0].ip Invalid"},
 	};
 	RUN_UPDATES(ingress_base, "status", rows);
@@ -85,6 +87,7 @@ static void networkpolicy_create(void **state) {
 		{"spec.ingress=[{from: [{ipBlock: {cidr: x}}]}]", "spec.ingress[0].from[0].ipBlock.cidr Invalid", "Invalid value: \"x\": must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)"},
 		{"spec.ingress=[{from: [{ipBlock: {cidr: \"\"}}]}]", "spec.ingress[0].from[0].ipBlock.cidr Required", "Required value"},
 		{"spec.ingress=[{from: [{ipBlock: {cidr: 10.0.0.0/8, except: [11.0.0.0/9, \"y\"]}}]}]", "spec.ingress[0].from[0].ipBlock.except[0] Invalid, spec.ingress[0].from[0].ipBlock.except[1] Invalid"},
+		{"spec.ingress=[{from: [{ipBlock: {cidr: 010.0.0.0/8, except: [10.0.0.0/8]}}]}]", "spec.ingress[0].from[0].ipBlock.cidr Invalid, spec.ingress[0].from[0].ipBlock.except[0] Invalid"},
 		{"spec.ingress=[{from: [{ipBlock: {cidr: 10.0.0.0/8}, podSelector: {}}]}]", "spec.ingress[0].from[0] Forbidden", "Forbidden: may not specify both ipBlock and another peer"},
 		{"spec.ingress=[{ports: [{port: 0}]}]", "spec.ingress[0].ports[0].port Invalid", "Invalid value: 0: must be between 1 and 65535, inclusive"},
 		{"spec.ingress=[{ports: [{port: A_, protocol: Odd}]}]", "spec.ingress[0].ports[0].port Invalid, spec.ingress[0].ports[0].port Invalid, spec.ingress[0].ports[0].protocol NotSupported"},
@@ -107,6 +110,7 @@ static void servicecidr_create(void **state) {
 		{"spec.cidrs=[10.5.0.0/24, 10.6.0.0/24]", "spec.cidrs Invalid", "Invalid value: [\"10.5.0.0/24\",\"10.6.0.0/24\"]: may specify no more than one IP for each IP family, i.e 192.168.0.0/24 and 2001:db8::/64"},
 		{"spec.cidrs=[10.5.0.0/24, \"fd01::/112\", \"fd02::/112\"]", "spec.cidrs Invalid"},
 		{"spec.cidrs=[a, b]", "spec.cidrs[0] Invalid, spec.cidrs[1] Invalid"},
+		{"spec.cidrs=[10.5.0.0/24, 010.6.0.1/24]", "spec.cidrs Invalid, spec.cidrs[1] Invalid"},
 	};
 	RUN(servicecidr_base, rows);
 }

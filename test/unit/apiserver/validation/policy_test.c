@@ -39,8 +39,30 @@ static void hpa_create(void **state) {
 	RUN(hpa_base, rows);
 }
 
+/* The older version is judged as the newer one, whose metrics it keeps in an annotation. */
+static void hpa_v1(void **state) {
+#define METRICS "metadata.annotations={autoscaling.alpha.kubernetes.io/metrics: "
+#define BEHAVIOR "metadata.annotations={autoscaling.alpha.kubernetes.io/behavior: "
+	static const char base[] = "{apiVersion: autoscaling/v1, kind: HorizontalPodAutoscaler, metadata: {name: d, namespace: default}, spec: {maxReplicas: 3, scaleTargetRef: {kind: Deployment, name: a, apiVersion: apps/v1}}}";
+	static const struct validation_case rows[] = {
+		{NULL, ""},
+		{"spec.targetCPUUtilizationPercentage=-1", "spec.metrics[0].resource.target.averageUtilization Invalid", "Invalid value: -1: must be greater than 0"},
+		{METRICS "'[{\"type\":\"Pods\"}]'}\nspec.targetCPUUtilizationPercentage=-1", "spec.metrics[0].pods Required, spec.metrics[1].resource.target.averageUtilization Invalid"},
+		{METRICS "'[1]'}", ""},
+		{METRICS "x}", ""},
+		{METRICS "'[{\"type\":\"External\",\"external\":{\"metricName\":\"m\",\"targetValue\":\"odd\"}}]'}", ""},
+		{"spec.minReplicas=0", "spec.metrics Forbidden, spec.minReplicas Invalid"},
+		{"spec.minReplicas=0\n" METRICS "'[{\"type\":\"External\",\"external\":{\"metricName\":\"m\",\"targetValue\":\"1\"}}]'}", "spec.minReplicas Invalid"},
+		{BEHAVIOR "'{\"ScaleUp\":{}}'}", "spec.behavior.scaleUp.policies Required", "Required value: must specify at least one Policy"},
+		{BEHAVIOR "'{\"ScaleUp\":{\"Policies\":[{\"Type\":\"Pods\",\"Value\":\"1\"}]}}'}", ""},
+		{BEHAVIOR "'{}'}", ""},
+	};
+	RUN(base, rows);
+}
+
 static void hpa_update_status(void **state) {
 	static const struct update_case rows[] = {
+		{NULL, "status={desiredReplicas: 0, currentMetrics: [{type: Pods, pods: {metric: {name: m, selector: {matchLabels: {\"a b\": c}}}, current: {}}}]}", ""},
 		{NULL, "status={currentReplicas: -1, desiredReplicas: -1}", "status.currentReplicas Invalid, status.desiredReplicas Invalid"},
 	};
 	RUN_UPDATES(hpa_base, "status", rows);
@@ -73,6 +95,7 @@ static void pdb_update(void **state) {
 
 static void pdb_update_status(void **state) {
 	static const struct update_case rows[] = {
+		{NULL, "status={disruptionsAllowed: 0, currentHealthy: 0, desiredHealthy: 0, expectedPods: 0, conditions: [{type: a, status: \"True\", reason: r, message: \"\", lastTransitionTime: \"2020-01-01T00:00:00Z\"}, {type: a, status: \"True\", reason: r, message: \"\", lastTransitionTime: \"2020-01-01T00:00:00Z\"}]}", "status.conditions[1].type Duplicate", "Duplicate value: \"a\""},
 		{NULL, "status={disruptionsAllowed: -1, currentHealthy: -1, desiredHealthy: -1, expectedPods: -1, conditions: [{type: \"a b\", status: Odd, reason: \"\", message: \"\", lastTransitionTime: \"2020-01-01T00:00:00Z\"}]}", "status.conditions[0].reason Required, status.conditions[0].status NotSupported, status.conditions[0].type Invalid, status.currentHealthy Invalid, status.desiredHealthy Invalid, status.disruptionsAllowed Invalid, status.expectedPods Invalid"},
 	};
 	RUN_UPDATES(pdb_base, "status", rows);
@@ -107,6 +130,7 @@ static const char runtimeclass_base[] = "{apiVersion: node.k8s.io/v1, kind: Runt
 static void runtimeclass_create(void **state) {
 	static const struct validation_case rows[] = {
 		{NULL, ""},
+		{"overhead={podFixed: {hugepages-2Mi: 1n, cpu: 1}}", "overhead.limits[hugepages-2Mi] Invalid", "Invalid value: \"1n\": 1n is not positive integer multiple of hugepages-2Mi"},
 		{"handler=", "handler Required", "Required value"},
 		{"handler=A_", "handler Invalid"},
 		{"overhead={podFixed: {cpu: -1}}", "overhead.limits[cpu] Invalid", "Invalid value: \"-1\": must be greater than or equal to 0"},
@@ -192,9 +216,19 @@ static void csr_create(void **state) {
 	RUN(csr_base, rows);
 }
 
+static void csr_approval(void **state) {
+	static const struct update_case rows[] = {
+		{NULL, "status={conditions: [{type: Approved, status: \"True\"}]}", ""},
+		{NULL, "status={conditions: [{type: Approved}, {type: Odd}]}", "status.conditions[0].status Required, status.conditions[1].status Required", "Required value"},
+		{NULL, "status={conditions: [{type: Denied, status: \"False\"}]}", "status.conditions[0].status NotSupported"},
+	};
+	RUN_UPDATES(csr_base, "approval", rows);
+}
+
 int main(void) {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(hpa_create),
+		cmocka_unit_test(hpa_v1),
 		cmocka_unit_test(hpa_update_status),
 		cmocka_unit_test(pdb_create),
 		cmocka_unit_test(pdb_update),
@@ -208,6 +242,7 @@ int main(void) {
 		cmocka_unit_test(rolebinding_create),
 		cmocka_unit_test(rolebinding_update),
 		cmocka_unit_test(csr_create),
+		cmocka_unit_test(csr_approval),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

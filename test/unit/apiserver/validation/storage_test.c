@@ -117,6 +117,8 @@ static void storageclass_create(void **state) {
 		{"allowedTopologies=[{matchLabelExpressions: [{key: a, values: [b, b]}]}]", "allowedTopologies[0].matchLabelExpressions[0].values[1] Duplicate", "Duplicate value: \"b\""},
 		{"allowedTopologies=[{matchLabelExpressions: [{key: a, values: [b]},{key: a, values: [c]}]}]", "allowedTopologies[0].matchLabelExpressions[1].key Duplicate", "Duplicate value: \"a\""},
 		{"allowedTopologies=[{}]", "allowedTopologies[0].matchLabelExpressions Duplicate", "Duplicate value: \"\""},
+		{"allowedTopologies=[{matchLabelExpressions: [{key: a, values: [b]}]},{}]", "allowedTopologies[1].matchLabelExpressions Duplicate, allowedTopologies[1].matchLabelExpressions Duplicate"},
+		{"allowedTopologies=[{matchLabelExpressions: [{key: a, values: [b, c]},{key: d, values: [e]}]},{matchLabelExpressions: [{key: d, values: [e]},{key: a, values: [c, b]}]}]", "allowedTopologies[1].matchLabelExpressions Duplicate"},
 		{"allowedTopologies=[{matchLabelExpressions: [{key: a, values: [b]}]},{matchLabelExpressions: [{key: a, values: [b]}]}]", "allowedTopologies[1].matchLabelExpressions Duplicate", "Duplicate value: \"\""},
 	};
 	RUN(storageclass_base, rows);
@@ -190,6 +192,7 @@ static void volumeattachment_create(void **state) {
 		{"spec.nodeName=", "spec.nodeName Invalid"},
 		{"spec.source={}", "spec.source Required", "Required value: must specify exactly one of inlineVolumeSpec and persistentVolumeName"},
 		{"spec.source={persistentVolumeName: p, inlineVolumeSpec: {csi: {}}}", "spec.source Forbidden", "Forbidden: must specify exactly one of inlineVolumeSpec and persistentVolumeName"},
+		{"spec.source={inlineVolumeSpec: {accessModes: [ReadWriteOnce], nfs: {server: a, path: /}, volumeAttributesClassName: A_}}", "spec.source.inlineVolumeSpec.csi Required", "Required value: has to be specified in the context of inline volumes"},
 		{"spec.source={inlineVolumeSpec: {accessModes: [ReadWriteOnce], csi: {driver: a, volumeHandle: b}, persistentVolumeReclaimPolicy: Odd, volumeMode: Odd, capacity: {storage: -1}}}", "spec.source.inlineVolumeSpec.capacity Forbidden, spec.source.inlineVolumeSpec.persistentVolumeReclaimPolicy Forbidden, spec.source.inlineVolumeSpec.volumeMode Forbidden"},
 	};
 	RUN(volumeattachment_base, rows);

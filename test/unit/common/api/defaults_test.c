@@ -93,8 +93,8 @@ static void test_conversions(void **state) {
 
 	static const char hpa[] =
 		"{\"kind\":\"HorizontalPodAutoscaler\",\"apiVersion\":\"autoscaling/v2\",\"metadata\":{\"name\":\"h\"},\"spec\":{\"scaleTargetRef\":{\"kind\":\"Deployment\",\"name\":\"d\"},"
-		"\"maxReplicas\":5,\"metrics\":[{\"type\":\"Resource\",\"resource\":{\"name\":\"cpu\",\"target\":{\"type\":\"Utilization\",\"averageUtilization\":50}}},{\"type\":\"Pods\",\"pods\":{"
-		"\"metric\":{\"name\":\"q\"},\"target\":{\"type\":\"AverageValue\",\"averageValue\":\"10\"}}}]},\"status\":{\"desiredReplicas\":0,\"currentMetrics\":null}}";
+		"\"maxReplicas\":5,\"metrics\":[{\"type\":\"Pods\",\"pods\":{\"metric\":{\"name\":\"q\"},\"target\":{\"type\":\"AverageValue\",\"averageValue\":\"10\"}}},{\"type\":\"Resource\","
+		"\"resource\":{\"name\":\"cpu\",\"target\":{\"type\":\"Utilization\",\"averageUtilization\":50}}}]},\"status\":{\"desiredReplicas\":0,\"currentMetrics\":null}}";
 	autounref void *v2 = decoded(hpa), *v1 = NULL, *again = NULL;
 	assert_int_equal(api_convert(v2, &autoscaling_v1_horizontal_pod_autoscaler_type, &v1, NULL), 0);
 	const struct autoscaling_v1_horizontal_pod_autoscaler *old = v1;
@@ -103,6 +103,32 @@ static void test_conversions(void **state) {
 			    "[{\"type\":\"Pods\",\"pods\":{\"metricName\":\"q\",\"targetAverageValue\":\"10\"}}]");
 	assert_int_equal(api_convert(v1, &autoscaling_v2_horizontal_pod_autoscaler_type, &again, NULL), 0);
 	check(again, hpa);
+
+	/* All that v1 has no fields for, as annotations hold it: sources flat, with "0" for what cannot be left out, and behavior by the names that Go has. */
+#define HEAD(version_) "{\"kind\":\"HorizontalPodAutoscaler\",\"apiVersion\":\"autoscaling/" version_ "\",\"metadata\":{\"name\":\"h\""
+#define REF "\"scaleTargetRef\":{\"kind\":\"Deployment\",\"name\":\"d\"}"
+	static const char whole[] =
+		HEAD("v2") "},\"spec\":{" REF ",\"maxReplicas\":5,\"metrics\":["
+		"{\"type\":\"Object\",\"object\":{\"describedObject\":{\"kind\":\"K\",\"name\":\"n\"},\"target\":{\"type\":\"AverageValue\",\"averageValue\":\"3\"},\"metric\":{\"name\":\"m\",\"selector\":{\"matchLabels\":{\"A\":\"b\"}}}}},"
+		"{\"type\":\"External\",\"external\":{\"metric\":{\"name\":\"m\"},\"target\":{\"type\":\"Value\",\"value\":\"3\"}}},"
+		"{\"type\":\"ContainerResource\",\"containerResource\":{\"name\":\"cpu\",\"target\":{\"type\":\"Utilization\",\"averageUtilization\":3},\"container\":\"c\"}},"
+		"{\"type\":\"Resource\",\"resource\":{\"name\":\"cpu\",\"target\":{\"type\":\"Utilization\",\"averageUtilization\":50}}}],"
+		"\"behavior\":{\"scaleUp\":{\"selectPolicy\":\"Min\",\"policies\":[{\"type\":\"Pods\",\"value\":1,\"periodSeconds\":5}],\"tolerance\":\"100m\"}}},"
+		"\"status\":{\"desiredReplicas\":0,\"currentMetrics\":[{\"type\":\"Pods\",\"pods\":{\"metric\":{\"name\":\"m\"},\"current\":{\"averageValue\":\"0\"}}}]}}";
+	static const char flat[] =
+		HEAD("v1") ",\"annotations\":{\"autoscaling.alpha.kubernetes.io/behavior\":\"{\\\"ScaleUp\\\":{\\\"StabilizationWindowSeconds\\\":null,\\\"SelectPolicy\\\":\\\"Min\\\",\\\"Policies\\\":[{\\\"Type\\\":\\\"Pods\\\",\\\"Value\\\":1,"
+		"\\\"PeriodSeconds\\\":5}],\\\"Tolerance\\\":\\\"100m\\\"},\\\"ScaleDown\\\":null}\","
+		"\"autoscaling.alpha.kubernetes.io/current-metrics\":\"[{\\\"type\\\":\\\"Pods\\\",\\\"pods\\\":{\\\"metricName\\\":\\\"m\\\",\\\"currentAverageValue\\\":\\\"0\\\"}}]\","
+		"\"autoscaling.alpha.kubernetes.io/metrics\":\"[{\\\"type\\\":\\\"Object\\\",\\\"object\\\":{\\\"target\\\":{\\\"kind\\\":\\\"K\\\",\\\"name\\\":\\\"n\\\"},\\\"metricName\\\":\\\"m\\\",\\\"targetValue\\\":\\\"0\\\","
+		"\\\"selector\\\":{\\\"matchLabels\\\":{\\\"A\\\":\\\"b\\\"}},\\\"averageValue\\\":\\\"3\\\"}},{\\\"type\\\":\\\"External\\\",\\\"external\\\":{\\\"metricName\\\":\\\"m\\\",\\\"targetValue\\\":\\\"3\\\"}},"
+		"{\\\"type\\\":\\\"ContainerResource\\\",\\\"containerResource\\\":{\\\"name\\\":\\\"cpu\\\",\\\"targetAverageUtilization\\\":3,\\\"container\\\":\\\"c\\\"}}]\"}},"
+		"\"spec\":{" REF ",\"maxReplicas\":5,\"targetCPUUtilizationPercentage\":50},\"status\":{\"currentReplicas\":0,\"desiredReplicas\":0}}";
+	autounref void *newer = decoded(whole), *older = NULL, *round = NULL;
+	assert_int_equal(api_convert(newer, &autoscaling_v1_horizontal_pod_autoscaler_type, &older, NULL), 0);
+	check(older, flat);
+	assert_int_equal(api_convert(older, &autoscaling_v2_horizontal_pod_autoscaler_type, &round, NULL), 0);
+	/* A status that was 0 is written now. */
+	assert_true(api_equal(&autoscaling_v2_horizontal_pod_autoscaler_spec_type, &((struct autoscaling_v2_horizontal_pod_autoscaler *)round)->spec, &((struct autoscaling_v2_horizontal_pod_autoscaler *)newer)->spec));
 	void *none = NULL;
 	assert_true(api_convert(core, &core_v1_pod_type, &none, NULL) < 0);
 }
