@@ -216,8 +216,8 @@ static int open_http(struct apiserver *server, struct error *err) {
 		options.memory_limit = limit / HTTP_PART;
 		options.max_connections = (unsigned)min_of(limit / HTTP_PART / CONNECTION_BYTES, (size_t)20000);
 	}
-	options.too_large_type = "application/json";
-	options.too_large_text = "{\"kind\":\"Status\",\"apiVersion\":\"v1\",\"metadata\":{},\"status\":\"Failure\",\"message\":\"Request entity too large: limit is 3145728\",\"reason\":\"RequestEntityTooLarge\",\"code\":413}\n";
+	options.chunk_over = 2048; /* as Go's server, which keeps that much back */
+	options.large_handed = true;
 	options.handler = request_handle;
 	options.arg = server;
 	return http_server_start(&options, &server->http, err);

@@ -364,6 +364,8 @@ static void on_upgrade(int fd, const void *extra, size_t extra_len, void *arg) {
 static void answer_collected(struct upstream *u) {
 	struct request *r = take_ptr(u->r);
 	request_finished(r, u->status);
+	if (u->framing == LENGTH)
+		http_keep_length(r->http);
 	http_respond(r->http, u->status, u->content_type, u->to_client.len ? u->to_client.data : "", u->to_client.len);
 	over(u);
 }

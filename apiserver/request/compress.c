@@ -10,15 +10,17 @@
 
 #define THRESHOLD ((size_t)128 << 10)
 #define PIECE ((size_t)64 << 10)
+#define HELD_BACK 2048 /* what fits in here goes out with its length, as Go's server has it */
 #define MAX_PENDING 64 /* pieces that are looked at to learn the size; a list's are 64 KiB or more but for the last */
 
-struct gzip_stream {
+struct piped {
 	z_stream z;
 	int (*next)(void *arg, struct bytes **ret_part);
 	void (*done)(void *arg);
 	void *arg;
 	struct bytes *pending[MAX_PENDING]; /* pulled already, in order */
 	size_t pending_next, pending_len;
+	bool packs;
 	struct bytes *in; /* what deflate reads now */
 	bool source_ended, ended;
 };
@@ -49,12 +51,16 @@ static void start_deflate(z_stream *z) {
 		abort();
 }
 
+/* The next of what was pulled already, or NULL; ours. */
+static struct bytes *next_pending(struct piped *s) {
+	return s->pending_next < s->pending_len ? s->pending[s->pending_next++] : NULL;
+}
+
 /* Gives deflate the next piece; false where there is none. */
-static bool feed(struct gzip_stream *s) {
-	s->in = bytes_unref(s->in);
-	if (s->pending_next < s->pending_len)
-		s->in = take_ptr(s->pending[s->pending_next++]);
-	else if (!s->source_ended && s->next(s->arg, &s->in) <= 0)
+static bool feed(struct piped *s) {
+	bytes_unref(s->in);
+	s->in = next_pending(s);
+	if (!s->in && !s->source_ended && s->next(s->arg, &s->in) <= 0)
 		s->source_ended = true;
 	if (!s->in)
 		return false;
@@ -64,7 +70,7 @@ static bool feed(struct gzip_stream *s) {
 }
 
 static int gzip_next(void *arg, struct bytes **ret) {
-	struct gzip_stream *s = arg;
+	struct piped *s = arg;
 	if (s->ended)
 		return 0;
 	char out[PIECE];
@@ -78,34 +84,44 @@ static int gzip_next(void *arg, struct bytes **ret) {
 	return 1;
 }
 
+/* What was pulled already, and then the rest as it is. */
+static int plain_next(void *arg, struct bytes **ret) {
+	struct piped *s = arg;
+	*ret = next_pending(s);
+	return *ret ? 1 : s->next(s->arg, ret);
+}
+
 static void gzip_done(void *arg) {
-	struct gzip_stream *s = arg;
-	deflateEnd(&s->z);
+	struct piped *s = arg;
+	if (s->packs)
+		deflateEnd(&s->z);
 	bytes_unref(s->in);
-	while (s->pending_next < s->pending_len)
-		bytes_unref(s->pending[s->pending_next++]);
+	for (struct bytes *piece; (piece = next_pending(s));)
+		bytes_unref(piece);
 	if (s->done)
 		s->done(s->arg);
 	free(s);
 }
 
-static void respond_gzip(struct request *r, int code, const char *content_type, struct gzip_stream *s) {
+static void respond_gzip(struct request *r, int code, const char *content_type, struct piped *s) {
 	say_gzip(r);
 	start_deflate(&s->z);
+	s->packs = true;
 	http_respond_pull(r->http, code, content_type, -1, gzip_next, gzip_done, s);
 }
 
 void request_respond_pull(struct request *r, int code, const char *content_type, int64_t total, int (*next)(void *arg, struct bytes **ret_part), void (*done)(void *arg), void *arg) {
-	if ((total >= 0 && total <= (int64_t)THRESHOLD) || !takes_gzip(r)) {
+	bool pack = (total < 0 || total > (int64_t)THRESHOLD) && takes_gzip(r);
+	if (total >= 0 && !pack) {
 		http_respond_pull(r->http, code, content_type, total, next, done, arg);
 		return;
 	}
-	struct gzip_stream *s = xnew(struct gzip_stream);
+	struct piped *s = xnew(struct piped);
 	s->next = next;
 	s->done = done;
 	s->arg = arg;
-	size_t size = 0;
-	while (total < 0 && size <= THRESHOLD && s->pending_len < MAX_PENDING && !s->source_ended) {
+	size_t size = 0, enough = pack ? THRESHOLD : HELD_BACK;
+	while (total < 0 && size <= enough && s->pending_len < MAX_PENDING && !s->source_ended) {
 		struct bytes *piece = NULL;
 		if (next(arg, &piece) <= 0) {
 			s->source_ended = true;
@@ -115,7 +131,10 @@ void request_respond_pull(struct request *r, int code, const char *content_type,
 		s->pending[s->pending_len++] = piece;
 	}
 	if (!s->source_ended) {
-		respond_gzip(r, code, content_type, s);
+		if (pack)
+			respond_gzip(r, code, content_type, s);
+		else
+			http_respond_pull(r->http, code, content_type, -1, plain_next, gzip_done, s);
 		return;
 	}
 	/* All there is, and little. */
@@ -129,7 +148,7 @@ void request_respond_large(struct request *r, int code, const char *content_type
 		http_respond_bytes(r->http, code, content_type, &take_body, 1);
 		return;
 	}
-	struct gzip_stream *s = xnew(struct gzip_stream);
+	struct piped *s = xnew(struct piped);
 	s->source_ended = true;
 	s->pending[s->pending_len++] = take_body;
 	respond_gzip(r, code, content_type, s);

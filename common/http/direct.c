@@ -289,7 +289,7 @@ static const char *reason_of(int status)
 }
 
 /* In the order that libmicrohttpd gives it: the way of a request shows in nothing. */
-static void append_head(struct io_thread *thread, struct http_request *req, bool close, size_t len)
+static void append_head(struct io_thread *thread, struct http_request *req, bool close, size_t len, bool chunk)
 {
 	struct buf *out = &thread->out;
 	buf_append_str(out, "HTTP/1.1 ");
@@ -299,7 +299,7 @@ static void append_head(struct io_thread *thread, struct http_request *req, bool
 	buf_append(out, "\r\n", 2);
 	append_date(thread);
 	buf_append_str(out, close ? "\r\nConnection: close\r\n" : "\r\n");
-	if (req->inject)
+	if (req->inject || chunk)
 		buf_append_str(out, "Transfer-Encoding: chunked\r\n");
 	if (req->content_type)
 		append_header(out, "Content-Type", req->content_type);
@@ -307,7 +307,7 @@ static void append_head(struct io_thread *thread, struct http_request *req, bool
 		append_header(out, h->name, h->value);
 	if (req->stream) {
 		buf_append_str(out, "Transfer-Encoding: chunked\r\n");
-	} else if (!req->inject && req->status >= 200 && req->status != 204) {
+	} else if (!req->inject && !chunk && req->status >= 200 && req->status != 204) {
 		buf_append_str(out, "Content-Length: ");
 		buf_append_uint(out, len);
 		buf_append(out, "\r\n", 2);
@@ -355,9 +355,14 @@ static bool write_answer(struct http_request *req, struct http_conn *conn)
 		len += req->parts[i]->len;
 	conn->closing |= atomic_load(&req->server->draining);
 	buf_reset(&thread->out);
-	append_head(thread, req, conn->closing, len);
+	bool chunk = !req->inject && !req->stream && respond_is_chunk(req, req->status, len);
+	append_head(thread, req, conn->closing, len, chunk);
+	if (chunk)
+		buf_printf(&thread->out, "%zx\r\n", len);
 	for (size_t i = 0; i < req->part_count && !bare; i++)
 		buf_append(&thread->out, req->parts[i]->data, req->parts[i]->len);
+	if (chunk)
+		buf_append_str(&thread->out, "\r\n0\r\n\r\n");
 	bool ok = conn_write(conn, thread->out.data, thread->out.len);
 	if (thread->out.cap > OUT_KEPT)
 		buf_done(&thread->out);

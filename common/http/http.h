@@ -37,7 +37,9 @@ struct http_server_options {
 	const char *tls_policy;       /* of http_tls_policy(); NULL: TLS 1.2 and 1.3 with the library's suites */
 	unsigned threads;             /* I/O threads; 0: one a core */
 	size_t max_body;              /* bytes; larger: 413 */
+	bool large_handed;            /* requests with larger bodies reach the handler, without them: see http_body_too_large() */
 	const char *too_large_type, *too_large_text; /* what is said then, with a line feed; static; NULL: plain words */
+	size_t chunk_over;            /* answers of more bytes go to HTTP/1.1 clients in chunks, without Content-Length; 0: large ones alone */
 	size_t max_header_bytes;      /* of what libmicrohttpd reads: 0: 32 KiB, 1 MiB at most; larger: 431. Each such connection holds that much. Of plain requests: 1 MiB, as far as memory_limit goes */
 	unsigned max_connections;     /* 0: 20000 */
 	size_t memory_limit;          /* bytes buffered in all streams and bodies together; 0: 256 MiB; past it: 503 or cut-off */
@@ -77,6 +79,8 @@ void http_query_each(const struct http_request *req, void (*fn)(const char *name
 const char *http_header(const struct http_request *req, const char *name);
 void http_header_each(const struct http_request *req, void (*fn)(const char *name, const char *value, void *arg), void *arg);
 const char *http_body(const struct http_request *req, size_t *ret_len);
+/* There was more than max_body: what came of it is gone, and the connection ends with the answer. */
+bool http_body_too_large(const struct http_request *req);
 const struct sockaddr *http_peer_address(const struct http_request *req);
 /* The verified client certificate, or NULL. common_name and organizations (NULL terminated) are its subject's; der is the whole. */
 struct http_peer_cert {
@@ -97,6 +101,10 @@ struct arena *http_arena(struct http_request *req);
 
 /* Adds a header to the answer to come; copied. */
 void http_add_header(struct http_request *req, const char *name, const char *value);
+/* Takes one back, where it was added. */
+void http_remove_header(struct http_request *req, const char *name);
+/* The answer tells its length however long it is, where it is known when it begins. */
+void http_keep_length(struct http_request *req);
 /* In the place of the one of that name, where one was added. */
 void http_set_header(struct http_request *req, const char *name, const char *value);
 /*
@@ -142,6 +150,8 @@ void http_upgrade(struct http_request *req, const char *protocol, void (*on_upgr
 
 /* Decodes %xx (and '+' in queries) into the arena. NULL where malformed, or where it would hold a NUL. */
 char *http_url_decode(struct arena *arena, const char *s, size_t len, bool plus_is_space);
+/* The same, but a NUL becomes the bytes C0 80, which are no text either. So are values of http_query() decoded. */
+char *http_url_decode_any(struct arena *arena, const char *s, size_t len, bool plus_is_space);
 /* Encodes all but unreserved characters. */
 void http_url_encode(struct buf *out, const char *s);
 

@@ -173,7 +173,7 @@ struct http_request {
 	struct MHD_Connection *mhd; /* NULL: a direct request */
 	struct arena *arena;
 	const char *method, *path, *query;
-	bool http11;
+	bool http11, keep_length, large;
 	bool started, handed, counted, done;
 	struct header *headers, *params;
 	size_t header_count, param_count;
@@ -282,6 +282,8 @@ void request_cancel(struct http_request *req);
 
 /* respond.c */
 /* Whether a body of `total` bytes (negative: unknown) goes out in chunks, pulled as the socket drains. */
+/* Whether a small body that is all there goes out as a chunk, and how: in the place of its length. */
+bool respond_is_chunk(const struct http_request *req, int status, size_t len);
 bool respond_may_chunk(const struct http_request *req, int status, int64_t total);
 const char *respond_error_text(int status);
 struct MHD_Response *respond_error(int status);

@@ -8,8 +8,8 @@ static void parse_parameter(struct http_request *req, const char *s, size_t len)
 		return;
 	const char *equals = memchr(s, '=', len);
 	size_t name_len = equals ? (size_t)(equals - s) : len;
-	char *name = http_url_decode(req->arena, s, name_len, true);
-	char *value = equals ? http_url_decode(req->arena, equals + 1, len - name_len - 1, true) : arena_strdup(req->arena, "");
+	char *name = http_url_decode_any(req->arena, s, name_len, true);
+	char *value = equals ? http_url_decode_any(req->arena, equals + 1, len - name_len - 1, true) : arena_strdup(req->arena, "");
 	if (name && value)
 		req->params[req->param_count++] = (struct header){.name = name, .value = value};
 }

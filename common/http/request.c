@@ -191,6 +191,14 @@ static enum MHD_Result turn_down(struct http_request *req, int status, const cha
 	return queue(req, status, response);
 }
 
+static enum MHD_Result hand_over(struct http_request *req);
+
+static enum MHD_Result too_large(struct http_request *req)
+{
+	req->refused = 413;
+	return hand_over(req);
+}
+
 static enum MHD_Result begin(struct http_request *req, const char *method, const char *version)
 {
 	req->started = true;
@@ -208,7 +216,7 @@ static enum MHD_Result begin(struct http_request *req, const char *method, const
 	const char *length = http_header(req, "Content-Length");
 	int64_t announced;
 	if (length && !http_header(req, "Transfer-Encoding") && str_to_int64(length, 0, INT64_MAX, &announced) && (uint64_t)announced > req->body.max)
-		return refuse(req, 413); /* before "100 Continue" invites the body */
+		return too_large(req); /* before "100 Continue" invites the body */
 	return MHD_YES;
 }
 
@@ -238,7 +246,8 @@ static enum MHD_Result hand_over(struct http_request *req)
 {
 	req->handed = true;
 	req->conn->request = REQUEST_HANDLED;
-	if (req->refused)
+	req->large = req->refused == 413 && req->server->options.large_handed;
+	if (req->refused && !req->large)
 		return refuse(req, req->refused);
 	req->counted = true;
 	server_request_begin(req->server);
@@ -327,6 +336,11 @@ const char *http_body(const struct http_request *req, size_t *ret_len)
 	if (ret_len)
 		*ret_len = req->body.len;
 	return req->body.len ? req->body.data : "";
+}
+
+bool http_body_too_large(const struct http_request *req)
+{
+	return req->large;
 }
 
 const struct sockaddr *http_peer_address(const struct http_request *req)

@@ -50,6 +50,18 @@ void http_add_header(struct http_request *req, const char *name, const char *val
 	req->out_headers_end = &header->next;
 }
 
+void http_remove_header(struct http_request *req, const char *name)
+{
+	struct out_header **at = &req->out_headers;
+	while (*at && strcasecmp((*at)->name, name) != 0)
+		at = &(*at)->next;
+	if (!*at)
+		return;
+	*at = (*at)->next;
+	if (!*at)
+		req->out_headers_end = at;
+}
+
 void http_set_header(struct http_request *req, const char *name, const char *value)
 {
 	for (struct out_header *header = req->out_headers; header; header = header->next)
@@ -134,6 +146,11 @@ void http_respond(struct http_request *req, int status, const char *content_type
 		direct_respond(req, status, content_type, &part, 1);
 		return;
 	}
+	if (respond_is_chunk(req, status, len)) {
+		struct bytes *part = bytes_new(body, len);
+		http_respond_bytes(req, status, content_type, &part, 1);
+		return;
+	}
 	respond_with(req, status, content_type, MHD_create_response_from_buffer(len, (void *)(len ? body : ""), MHD_RESPMEM_MUST_COPY));
 }
 
@@ -204,6 +221,17 @@ bool respond_may_chunk(const struct http_request *req, int status, int64_t total
 	return large && req->http11 && strcmp(req->method, "HEAD") && status >= 200 && status != 204 && status != 304;
 }
 
+bool respond_is_chunk(const struct http_request *req, int status, size_t len)
+{
+	size_t over = req->server->options.chunk_over;
+	return over && len > over && !req->keep_length && respond_may_chunk(req, status, -1);
+}
+
+void http_keep_length(struct http_request *req)
+{
+	req->keep_length = true;
+}
+
 void http_respond_pull(struct http_request *req, int status, const char *content_type, int64_t total, int (*next)(void *arg, struct bytes **ret_part),
 	void (*done)(void *arg), void *arg)
 {
@@ -212,7 +240,7 @@ void http_respond_pull(struct http_request *req, int status, const char *content
 		direct_respond(req, status, content_type, NULL, 0);
 		return;
 	}
-	if (respond_may_chunk(req, status, total)) {
+	if (respond_may_chunk(req, status, total) || respond_is_chunk(req, status, (size_t)total)) {
 		struct MHD_Response *response = MHD_create_response_from_buffer(0, (void *)"", MHD_RESPMEM_PERSISTENT);
 		MHD_add_response_header(response, "Transfer-Encoding", "chunked");
 		req->inject = inject_new(req->server, total, next, done, arg);
@@ -265,7 +293,7 @@ void http_respond_bytes(struct http_request *req, int status, const char *conten
 		if (i < PARTS_MAX)
 			iov[i] = (struct MHD_IoVec){.iov_base = parts[i]->data, .iov_len = parts[i]->len};
 	}
-	if (count > PARTS_MAX || respond_may_chunk(req, status, sum))
+	if (count > PARTS_MAX || respond_may_chunk(req, status, sum) || respond_is_chunk(req, status, (size_t)sum))
 		http_respond_pull(req, status, content_type, sum, parts_next, parts_free, kept);
 	else
 		respond_with(req, status, content_type, MHD_create_response_from_iovec(iov, (unsigned)count, parts_free, kept));

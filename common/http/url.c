@@ -12,9 +12,9 @@ static int hex_value(char c)
 	return -1;
 }
 
-char *http_url_decode(struct arena *arena, const char *s, size_t len, bool plus_is_space)
+static char *decode(struct arena *arena, const char *s, size_t len, bool plus_is_space, bool nul_too)
 {
-	char *out = arena_alloc(arena, len + 1);
+	char *out = arena_alloc(arena, len + 1); /* what is decoded is shorter by two at least */
 	size_t n = 0;
 	for (size_t i = 0; i < len; i++) {
 		char c = s[i];
@@ -29,12 +29,26 @@ char *http_url_decode(struct arena *arena, const char *s, size_t len, bool plus_
 			c = (char)(high << 4 | low);
 			i += 2;
 		}
-		if (!c)
+		if (!c && !nul_too)
 			return NULL;
+		if (!c) {
+			out[n++] = (char)0xc0;
+			c = (char)0x80;
+		}
 		out[n++] = c;
 	}
 	out[n] = 0;
 	return out;
+}
+
+char *http_url_decode(struct arena *arena, const char *s, size_t len, bool plus_is_space)
+{
+	return decode(arena, s, len, plus_is_space, false);
+}
+
+char *http_url_decode_any(struct arena *arena, const char *s, size_t len, bool plus_is_space)
+{
+	return decode(arena, s, len, plus_is_space, true);
 }
 
 void http_url_encode(struct buf *out, const char *s)
