@@ -6,6 +6,8 @@
 
 #include <sys/utsname.h>
 
+#define METRICS_TYPE "text/plain; version=0.0.4; charset=utf-8; escaping=underscores"
+
 #define LIVEZ  (1u << 0)
 #define READYZ (1u << 1)
 #define HEALTHZ (1u << 2)
@@ -174,6 +176,12 @@ int health_handle(struct request *r, struct error *err) {
 	return REQUEST_TAKEN;
 }
 
+/* Who scrapes learns when the counters began. */
+static void say_start(struct request *r) {
+	autofree char *seconds = xprintf("%lld", (long long)r->server->started.sec);
+	http_add_header(r->http, "Process-Start-Time-Unix", seconds);
+}
+
 int slis_handle(struct request *r, struct error *err) {
 	autobuf struct buf out = BUF_INIT(1 << 20), totals = BUF_INIT(1 << 20);
 	buf_append_str(&out, "# HELP kubernetes_healthcheck [STABLE] Whether a check of health went well.\n# TYPE kubernetes_healthcheck gauge\n");
@@ -191,7 +199,8 @@ int slis_handle(struct request *r, struct error *err) {
 		}
 	buf_append(&out, totals.data, totals.len);
 	request_finished(r, 200);
-	http_respond(r->http, 200, "text/plain; version=0.0.4; charset=utf-8", out.data, out.len);
+	say_start(r);
+	http_respond(r->http, 200, METRICS_TYPE, out.data, out.len);
 	return REQUEST_TAKEN;
 }
 
@@ -199,13 +208,17 @@ int metrics_handle(struct request *r, struct error *err) {
 	autobuf struct buf out = BUF_INIT(64u << 20);
 	metrics_write(&out);
 	request_finished(r, 200);
-	request_respond_large(r, 200, "text/plain; version=0.0.4; charset=utf-8; escaping=underscores", buf_to_bytes(&out));
+	say_start(r);
+	request_respond_large(r, 200, METRICS_TYPE, buf_to_bytes(&out));
 	return REQUEST_TAKEN;
 }
 
 int version_handle(struct request *r, struct error *err) {
 	struct utsname uts;
-	int rc = request_check_route(r, err);
+	static const char *const json[] = {"application/json", NULL};
+	int rc = request_check_consumed(r, json, err);
+	if (rc == 0)
+		rc = request_check_produced(r, json, err);
 	if (rc < 0)
 		return rc;
 	uname(&uts);

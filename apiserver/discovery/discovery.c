@@ -429,7 +429,9 @@ int discovery_api(struct request *r, struct error *err) {
 	const char *version = wants_aggregated(r);
 	if (version)
 		return respond_aggregated(r, version, true);
-	int rc = request_negotiate(r, false, &r->accept, err);
+	int rc = request_check_document(r, err);
+	if (rc == 0)
+		rc = request_negotiate_unrouted(r, false, &r->accept, err);
 	if (rc < 0)
 		return rc;
 	autofree char *body = xprintf("{\"kind\":\"APIVersions\",\"versions\":[\"v1\"],\"serverAddressByClientCIDRs\":[{\"clientCIDR\":\"0.0.0.0/0\",\"serverAddress\":\"%s:%u\"}]}", r->server->advertise_address, r->server->port);
@@ -441,7 +443,7 @@ int discovery_apis(struct request *r, struct error *err) {
 	const char *version = wants_aggregated(r);
 	if (version)
 		return respond_aggregated(r, version, false);
-	int rc = request_negotiate(r, false, &r->accept, err);
+	int rc = request_negotiate_unrouted(r, false, &r->accept, err);
 	if (rc < 0)
 		return rc;
 	struct catalogue *c = catalogue_new(r->server);
@@ -492,10 +494,7 @@ static void respond_nowhere(struct request *r) {
 }
 
 int discovery_version(struct request *r, struct error *err) {
-	int rc = request_negotiate(r, false, &r->accept, err);
-	if (rc < 0)
-		return rc;
-	bool core = strcmp(r->parts[0], "api") == 0;
+	bool core = strcmp(r->parts[0], "api") == 0, version = r->part_count == (core ? 2 : 3);
 	autobuf struct buf out = BUF_INIT(MAX_BODY);
 	struct catalogue *c = catalogue_new(r->server);
 	bool found = false;
@@ -508,11 +507,16 @@ int discovery_version(struct request *r, struct error *err) {
 	catalogue_free(c);
 	const char *group = core ? "" : r->parts[1];
 	/* A group is told whatever the method. */
-	if (found && strcmp(r->method, "GET") != 0 && r->part_count == (core ? 2 : 3))
+	if (found && version && strcmp(r->method, "GET") != 0)
 		return error_method_not_allowed(err);
+	int rc = found && version ? request_check_document(r, err) : 0;
+	if (rc == 0 && found)
+		rc = request_negotiate_unrouted(r, false, &r->accept, err);
+	if (rc < 0)
+		return rc;
 	if (found)
 		request_respond_encoded(r, 200, !core && r->part_count == 2 ? &meta_v1_api_group_type : &meta_v1_api_resource_list_type, out.data, out.len);
-	else if (r->part_count == (core ? 2 : 3) && registry_has_built_in_group(r->server->registry, group))
+	else if (version && registry_has_built_in_group(r->server->registry, group))
 		return error_not_served(err);
 	else
 		respond_nowhere(r);
@@ -555,6 +559,10 @@ int discovery_root(struct request *r, struct error *err) {
 /* ---- OpenID ---- */
 
 int openid_configuration(struct request *r, struct error *err) {
+	static const char *const types[] = {"application/json", NULL};
+	int rc = request_check_produced(r, types, err);
+	if (rc < 0)
+		return rc;
 	struct signer *signer = authn_signer(r->server->authn);
 	const char *issuer = signer_issuer(signer);
 	const char *given = r->server->options->service_account_jwks_uri;
@@ -576,6 +584,10 @@ int openid_configuration(struct request *r, struct error *err) {
 }
 
 int openid_jwks(struct request *r, struct error *err) {
+	static const char *const types[] = {"application/jwk-set+json", NULL};
+	int rc = request_check_produced(r, types, err);
+	if (rc < 0)
+		return rc;
 	autobuf struct buf out = BUF_INIT(1 << 20);
 	signer_jwks(authn_signer(r->server->authn), &out);
 	request_finished(r, 200);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* pods/log, exec, attach and portforward: checked here, done by the kubelet of the pod's node. */
 #include "apiserver/proxy/kubelet.h"
+#include "apiserver/request/steps.h"
 #include "apiserver/rest/body.h"
 #include "apiserver/rest/subresource.h"
 #include "apiserver/timers.h"
@@ -190,31 +191,30 @@ static int build_target(struct request *r, const struct core_v1_pod *pod, struct
 	return 0;
 }
 
-/* One number of the query; *ret_given tells whether it is there. */
-static int log_number(struct request *r, const char *name, int64_t min, const char *text, bool *ret_given, struct error *causes, struct error *err) {
-	const char *given = http_query(r->http, name);
-	int64_t value;
-	*ret_given = !str_empty(given);
-	if (str_empty(given))
-		return 0;
-	if (!str_to_int64(given, INT64_MIN, INT64_MAX, &value))
-		return error_bad_number(err, given);
-	if (value < min)
-		error_cause(causes, "FieldValueInvalid", name, "Invalid value: %lld: %s", (long long)value, text);
-	return 0;
+struct log_number {
+	const char *name;
+	int64_t min, value;
+	bool given;
+};
+
+/* Numbers that are none are told before what is wrong with their values. */
+static int read_log_number(struct request *r, struct log_number *n, struct error *err) {
+	const char *text = http_query(r->http, n->name);
+	n->given = text != NULL;
+	return text && !str_to_int64(text, INT64_MIN, INT64_MAX, &n->value) ? error_bad_number(err, text) : 0;
+}
+
+static void judge_log_number(const struct log_number *n, struct error *causes) {
+	if (n->given && n->value < n->min)
+		error_cause(causes, "FieldValueInvalid", n->name, "Invalid value: %lld: must be greater than %s0", (long long)n->value, n->min ? "" : "or equal to ");
 }
 
 static int check_log_options(struct request *r, struct error *err) {
-	static const char positive[] = "must be greater than 0";
+	struct log_number since = {"sinceSeconds", .min = 1}, tail = {"tailLines", .min = 0}, limit = {"limitBytes", .min = 1};
 	autoerror struct error causes = {0};
 	const char *time = http_query(r->http, "sinceTime");
-	bool given, since;
 	struct wall_time at;
-	int rc = log_number(r, "tailLines", 0, "must be greater than or equal to 0", &given, &causes, err);
-	if (rc == 0)
-		rc = log_number(r, "limitBytes", 1, positive, &given, &causes, err);
-	if (rc == 0)
-		rc = log_number(r, "sinceSeconds", 1, positive, &since, &causes, err);
+	int rc = read_log_number(r, &since, err);
 	if (rc < 0)
 		return rc;
 	if (!str_empty(time) && time_parse_rfc3339(time, strlen(time), &at) < 0) {
@@ -222,14 +222,42 @@ static int check_log_options(struct request *r, struct error *err) {
 		time_text_explain(time, strlen(time), false, &text);
 		return error_bad_request(err, "%s", text.data);
 	}
-	if (since && !str_empty(time))
+	rc = read_log_number(r, &tail, err);
+	if (rc == 0)
+		rc = read_log_number(r, &limit, err);
+	if (rc < 0)
+		return rc;
+	judge_log_number(&tail, &causes);
+	judge_log_number(&limit, &causes);
+	if (since.given && !str_empty(time))
 		error_cause(&causes, "FieldValueForbidden", "[]", "Forbidden: at most one of `sinceTime` or `sinceSeconds` may be specified");
-	if (!str_empty(http_query(r->http, "stream")))
+	judge_log_number(&since, &causes);
+	if (http_query(r->http, "stream"))
 		error_cause(&causes, "FieldValueForbidden", "stream", "Forbidden: may not be specified");
 	if (!error_has_causes(&causes))
 		return 0;
 	error_invalid(&causes, NULL, "PodLogOptions", r->name);
 	return error_move(err, &causes);
+}
+
+struct bad_port {
+	const char *text;
+	bool large;
+};
+
+static void find_bad_port(const char *name, const char *value, void *arg) {
+	struct bad_port *bad = arg;
+	int64_t port;
+	bool number = *value && strspn(value, "0123456789") == strlen(value);
+	if (strcmp(name, "ports") != 0 || bad->text || (number && str_to_int64(value, 0, UINT16_MAX, &port)))
+		return;
+	*bad = (struct bad_port){value, number};
+}
+
+static int check_ports(struct request *r, struct error *err) {
+	struct bad_port bad = {0};
+	http_query_each(r->http, find_bad_port, &bad);
+	return bad.text ? error_bad_request(err, "cannot convert to []int32: strconv.ParseUint: parsing \"%s\": %s", bad.text, bad.large ? "value out of range" : "invalid syntax") : 0;
 }
 
 static int pass_on(struct request *r, void *take_options, struct error *err) {
@@ -239,9 +267,7 @@ static int pass_on(struct request *r, void *take_options, struct error *err) {
 		return error_not_found(err, r->resource, r->name);
 	bool log = strcmp(r->subresource, "log") == 0, messages = log && websocket_requested(r->http);
 	autobuf struct buf target = BUF_INIT(256 << 10);
-	int rc = log ? check_log_options(r, err) : 0;
-	if (rc == 0)
-		rc = build_target(r, pod, &target, err);
+	int rc = build_target(r, pod, &target, err);
 	const char *node = arena_strdup(r->arena, str_or(pod->spec.node_name, ""));
 	api_unref(pod);
 	if (rc < 0)
@@ -249,7 +275,8 @@ static int pass_on(struct request *r, void *take_options, struct error *err) {
 	if (str_empty(node)) {
 		/* Logs of a pod that no node has are empty; the rest cannot be. */
 		if (log) {
-			request_respond_text(r, 200, "");
+			request_finished(r, 204);
+			http_respond(r->http, 204, NULL, "", 0);
 			return REQUEST_TAKEN;
 		}
 		return error_bad_request(err, "pod %s does not have a host assigned", r->name);
@@ -314,7 +341,11 @@ static void *connection_options(struct request *r) {
 }
 
 int subresource_kubelet(struct request *r, struct error *err) {
-	if (strcmp(r->subresource, "log") == 0)
+	bool log = strcmp(r->subresource, "log") == 0;
+	int rc = log ? check_log_options(r, err) : strcmp(r->subresource, "portforward") == 0 ? check_ports(r, err) : 0;
+	if (rc < 0)
+		return rc;
+	if (log)
 		return pass_on(r, NULL, err); /* a read */
 	return body_admit(r, &(struct body_admission){r->resource, r->name, r->subresource, WRITE_CONNECT, pass_on}, connection_options(r));
 }

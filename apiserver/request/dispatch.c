@@ -36,7 +36,7 @@ static const struct path_row {
 	{"/healthz", health_handle, ANY_METHOD}, {"/healthz/*", health_handle, ANY_METHOD},
 	{"/livez", health_handle, ANY_METHOD}, {"/livez/*", health_handle, ANY_METHOD},
 	{"/readyz", health_handle, ANY_METHOD}, {"/readyz/*", health_handle, ANY_METHOD},
-	{"/metrics", metrics_handle, READ_ONLY}, {"/metrics/slis", slis_handle, ANY_METHOD},
+	{"/metrics", metrics_handle, ANY_METHOD}, {"/metrics/slis", slis_handle, ANY_METHOD},
 	{"/statusz", statusz_handle, ANY_METHOD}, {"/flagz", flagz_handle, ANY_METHOD},
 	{"/debug/api_priority_and_fairness/*", flow_debug, READ_ONLY},
 	{"/version", version_handle, GET_ONLY}, {"/version/", version_handle, GET_ONLY}, {"/version/*", not_served_here, ANY_METHOD},
@@ -123,14 +123,15 @@ static int dispatch_resource(struct request *r, struct error *err) {
 	if (!r->resource || __atomic_load_n(&r->resource->removed, __ATOMIC_ACQUIRE))
 		return not_served(r, err);
 	const struct api_resource *api = r->resource->api;
-	if (r->resource->strategy && r->resource->strategy->deprecated)
-		request_warn(r, "%s", r->resource->strategy->deprecated);
 	/* A collection over all namespaces is read only; an object of a namespaced kind needs its namespace. */
 	if (api->namespaced && str_empty(r->ns) && (r->name || !(api->verbs & API_VERB_LIST)))
 		return not_served(r, err);
 	if (!api->namespaced && !str_empty(r->ns) && strcmp(r->plural, "namespaces") != 0)
 		return not_served(r, err);
 	if (r->too_deep)
+		return not_served(r, err);
+	/* What is only created has no objects below. */
+	if (r->name && !r->subresource && !(api->verbs & (API_VERB_GET | API_VERB_UPDATE | API_VERB_PATCH | API_VERB_DELETE)))
 		return not_served(r, err);
 	if (r->watch_path && strcmp(r->method, "GET") != 0)
 		return error_method_not_allowed(err);
@@ -147,17 +148,29 @@ static int dispatch_resource(struct request *r, struct error *err) {
 			return error_bad_request(err, "name must be provided");
 		if (check_name(r, err) < 0)
 			return -EINVAL;
-		bool stream = subresource_is_stream(r);
+		/* Logs are streams, and yet an object's form is settled first. */
+		bool stream = subresource_is_stream(r) && strcmp(r->subresource, "log") != 0;
 		int rc = stream ? 0 : request_negotiate(r, true, &r->accept, err);
 		return rc < 0 ? rc : subresource_handle(r, err);
+	}
+	if (strcmp(r->verb, "watch") == 0 && !r->watch_path && !(api->verbs & API_VERB_WATCH) && (api->verbs & API_VERB_LIST)) {
+		if (r->resource->strategy->deprecated)
+			request_warn(r, "%s", r->resource->strategy->deprecated);
+		error_status(err, 405, "MethodNotAllowed", "watch is not supported on resources of kind \"%s\"", r->plural);
+		error_details(err, NULL, r->plural, NULL);
+		return -EPERM;
 	}
 	const struct verb_row *verb = find_verb(r->verb);
 	if (!verb || !(api->verbs & verb->bit) || verb->named != (r->name != NULL) || head)
 		return error_method_not_allowed(err);
-	if (check_name(r, err) < 0)
-		return -EINVAL;
 	bool can_transform = r->resource->collection != NULL || (api->verbs & API_VERB_LIST);
-	int rc = request_negotiate(r, can_transform, &r->accept, err);
+	int rc = request_check_route(r, err);
+	if (rc == 0 && r->resource->strategy && r->resource->strategy->deprecated)
+		request_warn(r, "%s", r->resource->strategy->deprecated);
+	if (rc == 0)
+		rc = request_negotiate_unrouted(r, can_transform, &r->accept, err);
+	if (rc == 0 && strcmp(r->verb, "update") != 0) /* which has the name of its body looked at first */
+		rc = check_name(r, err);
 	if (rc < 0)
 		return rc;
 	if (!r->resource->collection)

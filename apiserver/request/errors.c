@@ -78,6 +78,25 @@ int error_not_served(struct error *err) {
 	return error_of_route(err, 404, "NotFound", "the server could not find the requested resource");
 }
 
+/* A NUL, which stands as C0 80 in what was decoded of a URL: as Go quotes it, or as JSON has it. */
+#define NUL "\xc0\x80"
+
+static void append_text(struct buf *out, const char *text, const char *nul) {
+	autobuf struct buf piece = BUF_INIT(BUF_MAX_DEFAULT);
+	buf_append_char(out, '"');
+	for (;;) {
+		const char *at = strstr(text, NUL);
+		buf_reset(&piece);
+		api_append_json_string(&piece, text, at ? (size_t)(at - text) : strlen(text));
+		buf_append(out, piece.data + 1, piece.len - 2);
+		if (!at)
+			break;
+		buf_append_str(out, nul);
+		text = at + strlen(NUL);
+	}
+	buf_append_char(out, '"');
+}
+
 static void member(struct buf *out, const char *name, const char *value, bool *first) {
 	if (str_empty(value))
 		return;
@@ -86,7 +105,7 @@ static void member(struct buf *out, const char *name, const char *value, bool *f
 	*first = false;
 	buf_append_json_string(out, name, strlen(name));
 	buf_append_char(out, ':');
-	api_append_json_string(out, value, strlen(value));
+	append_text(out, value, "\\u0000");
 }
 
 static void details_encode(const struct error *err, struct buf *out) {
@@ -103,7 +122,9 @@ static void details_encode(const struct error *err, struct buf *out) {
 			bool first_member = true;
 			buf_append_str(out, i ? ",{" : "{");
 			member(out, "reason", err->causes[i].reason, &first_member);
-			member(out, "message", err->causes[i].message, &first_member);
+			buf_append_str(out, first_member ? "\"message\":" : ",\"message\":");
+			append_text(out, str_or(err->causes[i].message, ""), "\\\\x00");
+			first_member = false;
 			member(out, "field", err->causes[i].field, &first_member);
 			buf_append_char(out, '}');
 		}
@@ -117,7 +138,7 @@ static void details_encode(const struct error *err, struct buf *out) {
 void status_encode(const struct error *err, struct buf *out) {
 	int code = err->http_code ? err->http_code : 500;
 	buf_append_str(out, "{\"kind\":\"Status\",\"apiVersion\":\"v1\",\"metadata\":{},\"status\":\"Failure\",\"message\":");
-	api_append_json_string(out, error_message(err), strlen(error_message(err)));
+	append_text(out, error_message(err), "\\\\x00");
 	const char *reason = err->reason ? err->reason : code == 500 ? "InternalError" : NULL;
 	if (!str_empty(reason)) {
 		buf_append_str(out, ",\"reason\":");

@@ -11,7 +11,7 @@ static const char *const served_lists[] = {
 	"application/json", "application/yaml", "application/vnd.kubernetes.protobuf", "application/json;stream=watch", "application/vnd.kubernetes.protobuf;stream=watch", NULL,
 };
 static const char *const served_streams[] = {"application/json;stream=watch", "application/vnd.kubernetes.protobuf;stream=watch", NULL};
-static const char *const served_text[] = {"application/json", NULL};
+static const char *const served_logs[] = {"text/plain", "application/json", "application/yaml", "application/vnd.kubernetes.protobuf", NULL};
 
 enum media_type media_type_of(const char *content_type) {
 	static const struct { const char *name; enum media_type media; } media_types[] = {
@@ -75,17 +75,32 @@ static int refuse(const char *begin, const char *const *types, struct error *err
 	return error_status(err, 406, "NotAcceptable", "%s%s", begin, list.data);
 }
 
-int request_check_route(const struct request *r, struct error *err) {
+int request_check_produced(const struct request *r, const char *const *produced, struct error *err) {
 	const char *accept = http_header(r->http, "Accept");
-	bool list = strcmp(r->verb, "list") == 0 || (strcmp(r->verb, "watch") == 0 && !r->watches_one);
-	bool version = r->part_count == 1 && strcmp(r->parts[0], "version") == 0;
-	const char *const *produced = version ? served_text : r->is_resource && list ? served_lists : served;
 	if (str_empty(accept) || route_fits(accept, produced))
 		return 0;
 	int rc = refuse("406: Not Acceptable\n\nAvailable representations: ", produced, err);
 	if (err)
 		err->empty_details = true;
 	return rc;
+}
+
+int request_check_route(const struct request *r, struct error *err) {
+	bool list = strcmp(r->verb, "list") == 0 || (strcmp(r->verb, "watch") == 0 && !r->watches_one);
+	bool log = r->is_resource && str_equal(r->subresource, "log");
+	return request_check_produced(r, r->is_resource && list ? served_lists : log ? served_logs : served, err);
+}
+
+int request_check_consumed(const struct request *r, const char *const *consumed, struct error *err) {
+	const char *type = http_header(r->http, "Content-Type");
+	if (str_empty(type) || route_fits(type, consumed))
+		return 0;
+	return error_of_route(err, 415, "UnsupportedMediaType", "415: Unsupported Media Type");
+}
+
+int request_check_document(const struct request *r, struct error *err) {
+	int rc = request_check_consumed(r, served, err);
+	return rc < 0 ? rc : request_check_produced(r, served, err);
 }
 
 /* ---- which form: each clause with its parameters ---- */
@@ -267,17 +282,15 @@ int request_negotiate_plain(const struct request *r, struct negotiated *ret) {
 	return rc;
 }
 
-int request_negotiate(const struct request *r, bool can_transform, struct negotiated *ret, struct error *err) {
+int request_negotiate_unrouted(const struct request *r, bool can_transform, struct negotiated *ret, struct error *err) {
 	const char *accept = http_header(r->http, "Accept");
 	struct negotiated best = {.media = MEDIA_JSON, .settled = true, .pretty = wants_pretty(r)};
 	if (str_empty(accept)) {
 		*ret = best;
 		return 0;
 	}
-	int rc = request_check_route(r, err);
 	struct wanted w = {0};
-	if (rc == 0)
-		rc = choose(r, strcmp(r->verb, "watch") == 0, accept, can_transform, &best, &w, err);
+	int rc = choose(r, strcmp(r->verb, "watch") == 0, accept, can_transform, &best, &w, err);
 	if (rc == 0 && best.form == FORM_TABLE)
 		rc = check_include_object(r, err);
 	if (rc < 0)
@@ -288,4 +301,9 @@ int request_negotiate(const struct request *r, bool can_transform, struct negoti
 	best.beta = best.form != FORM_OBJECT && strcmp(w.version, "v1beta1") == 0;
 	*ret = best;
 	return 0;
+}
+
+int request_negotiate(const struct request *r, bool can_transform, struct negotiated *ret, struct error *err) {
+	int rc = request_check_route(r, err);
+	return rc < 0 ? rc : request_negotiate_unrouted(r, can_transform, ret, err);
 }

@@ -11,8 +11,11 @@
 static int split_path(struct request *r) {
 	const char **parts = arena_calloc(r->arena, MAX_PATH_PARTS + 1, sizeof(*parts));
 	size_t count = 0, len = strlen(r->path);
-	char *path = http_url_decode(r->arena, r->path, len, false);
+	char *path = http_url_decode_any(r->arena, r->path, len, false);
 	if (!path) {
+		/* That is told before anything of the API is looked at. */
+		http_remove_header(r->http, "Audit-Id");
+		http_remove_header(r->http, "Cache-Control");
 		request_respond_text(r, 400, "400 Bad Request");
 		return REQUEST_TAKEN;
 	}
@@ -108,6 +111,7 @@ int request_parse(struct request *r, struct error *err) {
 	bool core = r->part_count == 3 && strcmp(r->parts[0], "api") == 0, grouped = r->part_count == 4 && strcmp(r->parts[0], "apis") == 0;
 	if ((core || grouped) && strcmp(r->parts[r->part_count - 1], "watch") == 0) {
 		autofree char *why = xprintf("failed to create RequestInfo: unable to determine kind and namespace from url, %s", r->path);
+		http_remove_header(r->http, "Cache-Control");
 		request_respond_internal_text(r, why);
 		return REQUEST_TAKEN;
 	}
@@ -172,47 +176,72 @@ static const char *options_kind(const struct request *r) {
 	return strcmp(r->verb, "create") == 0 ? "CreateOptions" : strcmp(r->verb, "patch") == 0 ? "PatchOptions" : "UpdateOptions";
 }
 
-static int parse_field_validation(struct request *r, struct error *err) {
-	const char *value = http_query(r->http, "fieldValidation");
+static void check_field_validation(struct request *r, struct error *err) {
+	const char *value = str_or(http_query(r->http, "fieldValidation"), "");
 	r->validation = API_WARN;
-	if (str_empty(value) || strcmp(value, "Warn") == 0)
-		return 0;
 	if (strcmp(value, "Ignore") == 0)
 		r->validation = API_IGNORE;
 	else if (strcmp(value, "Strict") == 0)
 		r->validation = API_STRICT;
-	else {
+	else if (*value && strcmp(value, "Warn") != 0)
 		error_cause(err, "FieldValueNotSupported", "fieldValidation", "Unsupported value: \"%s\": supported values: \"\", \"Ignore\", \"Strict\", \"Warn\"", value);
-		return error_invalid(err, "meta.k8s.io", options_kind(r), "");
+}
+
+struct dry_run {
+	struct buf list; /* of all that was given */
+	bool given, other;
+};
+
+static void add_dry_run(const char *name, const char *value, void *arg) {
+	struct dry_run *d = arg;
+	if (strcmp(name, "dryRun") != 0)
+		return;
+	d->given = true;
+	d->other |= strcmp(value, "All") != 0;
+	buf_append_char(&d->list, d->list.len ? ',' : '[');
+	buf_append_json_string(&d->list, value, strlen(value));
+}
+
+static void check_dry_run(struct request *r, struct error *err) {
+	struct dry_run d = {.list = BUF_INIT(64 << 10)};
+	http_query_each(r->http, add_dry_run, &d);
+	r->dry_run = d.given;
+	if (d.other)
+		error_cause(err, "FieldValueNotSupported", "dryRun", "Unsupported value: %s]: supported values: \"All\"", d.list.data);
+	buf_done(&d.list);
+}
+
+static void check_field_manager(struct request *r, struct error *err) {
+	const char *name = r->field_manager = str_or(http_query(r->http, "fieldManager"), "");
+	if (strlen(name) > 128)
+		error_cause(err, "FieldValueTooLong", "fieldManager", "Too long: may not be more than 128 bytes");
+	for (const char *p = name; *p; p++) {
+		bool nul = str_starts_with(p, "\xc0\x80");
+		if (nul || (unsigned char)*p < 0x20 || *p == 0x7f)
+			error_cause(err, "FieldValueInvalid", "fieldManager", "Invalid value: \"%s\": invalid character U+%04X (at position %zu)", name, nul ? 0 : (unsigned char)*p, (size_t)(p - name));
+		p += nul;
 	}
-	return 0;
+	if (*name)
+		return;
+	/* The first word of the user agent, as the Go server guesses it. */
+	const char *agent = str_or(http_header(r->http, "User-Agent"), "unknown");
+	r->field_manager = arena_strndup(r->arena, agent, strcspn(agent, "/ "));
 }
 
 int request_parse_write_options(struct request *r, struct error *err) {
-	const char *dry_run = http_query(r->http, "dryRun");
-	if (dry_run) {
-		if (strcmp(dry_run, "All") != 0) {
-			error_cause(err, "FieldValueNotSupported", "dryRun", "Unsupported value: [\"%s\"]: supported values: \"All\"", dry_run);
-			return error_invalid(err, "meta.k8s.io", options_kind(r), "");
-		}
-		r->dry_run = true;
-	}
-	r->field_manager = http_query(r->http, "fieldManager");
-	if (r->field_manager && strlen(r->field_manager) > 128) {
-		error_cause(err, "FieldValueTooLong", "fieldManager", "Too long: may not be more than 128 bytes");
-		return error_invalid(err, "meta.k8s.io", options_kind(r), "");
-	}
-	for (const char *p = r->field_manager; p && *p; p++)
-		if ((unsigned char)*p < 0x20 || *p == 0x7f) {
-			error_cause(err, "FieldValueInvalid", "fieldManager", "Invalid value: \"%s\": invalid character U+%04X (at position %zu)", r->field_manager, (unsigned char)*p, (size_t)(p - r->field_manager));
-			return error_invalid(err, "meta.k8s.io", options_kind(r), "");
-		}
-	if (str_empty(r->field_manager)) {
-		/* The first word of the user agent, as the Go server guesses it. */
-		const char *agent = str_or(http_header(r->http, "User-Agent"), "unknown");
-		r->field_manager = arena_strndup(r->arena, agent, strcspn(agent, "/ "));
-	}
-	return parse_field_validation(r, err);
+	autoerror struct error wrong = {0};
+	bool patch = strcmp(r->verb, "patch") == 0, apply = patch && str_starts_with(str_or(http_header(r->http, "Content-Type"), ""), "application/apply-patch+yaml");
+	if (apply && str_empty(http_query(r->http, "fieldManager")))
+		error_cause(&wrong, "FieldValueRequired", "fieldManager", "Required value: is required for apply patch");
+	if (patch && !apply && http_query(r->http, "force"))
+		error_cause(&wrong, "FieldValueForbidden", "force", "Forbidden: may not be specified for non-apply patch");
+	check_field_manager(r, &wrong);
+	check_dry_run(r, &wrong);
+	check_field_validation(r, &wrong);
+	if (!error_has_causes(&wrong))
+		return 0;
+	error_invalid(&wrong, "meta.k8s.io", options_kind(r), "");
+	return error_move(err, &wrong);
 }
 
 bool user_in_group(const struct user *user, const char *group) {

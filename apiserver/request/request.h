@@ -99,8 +99,15 @@ int request_fresh_ms(const struct request *r, bool named);
 
 /* Whether what the client accepts names a type that the path is served in. Returns 0 or 406. */
 int request_check_route(const struct request *r, struct error *err);
+/* The same for a path of its own, by the types (NULL terminated) that it is served in, and that a body might have; 415 for the latter. */
+int request_check_produced(const struct request *r, const char *const *produced, struct error *err);
+int request_check_consumed(const struct request *r, const char *const *consumed, struct error *err);
+/* Both for a document of the API that is no resource. */
+int request_check_document(const struct request *r, struct error *err);
 /* Settles what to answer with. `table` and `partial` tell what the endpoint can do. Returns 0 or 406. */
 int request_negotiate(const struct request *r, bool can_transform, struct negotiated *ret, struct error *err);
+/* The same where the path has no route of its own that looks at types first. */
+int request_negotiate_unrouted(const struct request *r, bool can_transform, struct negotiated *ret, struct error *err);
 /* The same for what has one form, whatever is made of others. */
 int request_negotiate_plain(const struct request *r, struct negotiated *ret);
 /* Once it is known that there is something to answer with: 406 where it was asked for as what it is not. */

@@ -108,7 +108,7 @@ int rest_create_binding(struct request *r, struct error *err) {
 	if (rc < 0)
 		return rc;
 	const char *name = ((struct core_v1_binding *)input)->metadata.name;
-	if (str_empty(name)) {
+	if (str_empty(name) && !str_empty(((struct core_v1_binding *)input)->target.name)) {
 		api_unref(input);
 		return error_bad_request(err, "name must be provided");
 	}

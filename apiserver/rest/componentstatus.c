@@ -45,7 +45,6 @@ static int list(struct request *r, struct error *err) {
 }
 
 int component_statuses_handle(struct request *r, struct error *err) {
-	request_warn(r, "v1 ComponentStatus is deprecated in v1.19+");
 	if (!r->name)
 		return list(r, err);
 	if (strcmp(r->name, "etcd-0") != 0) {

@@ -50,6 +50,10 @@ static int options_of_query(struct request *r, struct meta_v1_delete_options *op
 		options->orphan_dependents = api_bool(arena, request_flag(r, "orphanDependents"));
 	if (policy)
 		options->propagation_policy = arena_strdup(arena, policy);
+	if (http_query(r->http, "uid")) {
+		options->preconditions = arena_new_type(arena, struct meta_v1_preconditions);
+		options->preconditions->uid = arena_strdup(arena, http_query(r->http, "uid"));
+	}
 	http_query_each(r->http, add_dry_run, &(struct query_options){options, arena});
 	return 0;
 }

@@ -56,6 +56,8 @@ static void on_fresh(int errnum, void *arg) {
 }
 
 int rest_get(struct request *r, struct error *err) {
+	if (http_query(r->http, "export") && request_flag(r, "export"))
+		return error_bad_request(err, "the export parameter, deprecated since v1.14, is no longer supported");
 	const char *rv = http_query(r->http, "resourceVersion");
 	uint64_t revision = 0;
 	int rc = str_empty(rv) ? 0 : error_of_version(rv, &revision, "resourceVersion: Invalid value: ", err);

@@ -19,7 +19,7 @@ static const struct { const char *type; enum patch_kind kind; } patch_types[] = 
 	{"application/apply-patch+yaml", PATCH_APPLY},
 };
 
-static int patch_kind_of(struct request *r, enum patch_kind *ret, struct error *err) {
+static int patch_kind_of(const struct request *r, enum patch_kind *ret, struct error *err) {
 	const char *content_type = str_or(http_header(r->http, "Content-Type"), "");
 	size_t len = strcspn(content_type, "; ");
 	for (size_t i = 0; i < array_len(patch_types); i++)
@@ -44,16 +44,55 @@ static char *text_fault(const char *text, size_t len, bool object) {
 	return fault;
 }
 
+int patch_check_type(const struct request *r, struct error *err) {
+	enum patch_kind kind;
+	int rc = patch_kind_of(r, &kind, err);
+	if (rc < 0)
+		return rc;
+	if (r->resource->custom && kind == PATCH_STRATEGIC)
+		return error_status(err, 415, "UnsupportedMediaType", "the body of the request was in an unknown format - accepted media types include: application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml");
+	return request_check_body(r, err);
+}
+
+static void drop_found(void *found) {
+	api_warning_list_done(found);
+}
+
+/* Keys that stand twice are lost once the patch is a tree. */
+static void find_duplicates(struct request *r, const char *body, size_t len, struct patch_input *input) {
+	static const char *const members[] = {"op", "path", "from", "value", NULL};
+	if (r->validation == API_IGNORE)
+		return;
+	json_find_duplicates(body, len, input->kind == PATCH_JSON ? members : NULL, &input->found);
+	for (size_t i = 0; i < input->found.len && input->kind == PATCH_JSON; i++) {
+		autofree char *bare = input->found.items[i];
+		input->found.items[i] = xprintf("json patch %s", bare);
+	}
+	arena_defer(r->arena, drop_found, &input->found);
+}
+
+/* Text that is no UTF-8 is read as Go reads it. */
+static json_t *load_tree(const char *body, size_t len, json_error_t *where) {
+	json_t *tree = json_loadb(body, len, JSON_DECODE_ANY | JSON_ALLOW_NUL, where);
+	if (tree)
+		return tree;
+	autobuf struct buf text = BUF_INIT(BUF_MAX_DEFAULT);
+	const unsigned char *p = (const unsigned char *)body, *end = p + len;
+	while (p < end) {
+		size_t n = *p < 0x80 ? 1 : api_utf8_length(p, (size_t)(end - p));
+		if (n)
+			buf_append(&text, p, n);
+		else
+			buf_append_str(&text, "\xef\xbf\xbd");
+		p += n ? n : 1;
+	}
+	return json_loadb(text.data ? text.data : "", text.len, JSON_DECODE_ANY | JSON_ALLOW_NUL, where);
+}
+
 int patch_parse(struct request *r, struct patch_input *ret, struct error *err) {
 	int rc = patch_kind_of(r, &ret->kind, err);
 	if (rc < 0)
 		return rc;
-	if (r->resource->custom && ret->kind == PATCH_STRATEGIC)
-		return error_status(err, 415, "UnsupportedMediaType", "the body of the request was in an unknown format - accepted media types include: application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml");
-	if (ret->kind != PATCH_APPLY && http_query(r->http, "force")) {
-		error_cause(err, "FieldValueForbidden", "force", "Forbidden: may not be specified for non-apply patch");
-		return error_invalid(err, "meta.k8s.io", "PatchOptions", "");
-	}
 	size_t len;
 	const char *body = http_body(r->http, &len);
 	json_t *tree = NULL;
@@ -71,11 +110,6 @@ int patch_parse(struct request *r, struct patch_input *ret, struct error *err) {
 			json_decref(tree);
 			return error_bad_request(err, "error decoding YAML: error unmarshaling JSON: while decoding JSON: json: cannot unmarshal %s into Go value of type map[string]interface {}", made);
 		}
-		if (!http_query(r->http, "fieldManager")) {
-			json_decref(tree);
-			error_cause(err, "FieldValueRequired", "fieldManager", "Required value: is required for apply patch");
-			return error_invalid(err, "meta.k8s.io", "PatchOptions", "");
-		}
 		ret->force = request_flag(r, "force");
 	} else {
 		json_error_t where;
@@ -84,9 +118,10 @@ int patch_parse(struct request *r, struct patch_input *ret, struct error *err) {
 			ret->fault = arena_printf(r->arena, "%s%s", ret->kind == PATCH_STRATEGIC ? "" : "error decoding patch: ", fault);
 			return 0;
 		}
-		tree = json_loadb(body, len, JSON_DECODE_ANY, &where);
+		tree = load_tree(body, len, &where);
 		if (!tree)
 			return error_bad_request(err, "error decoding patch: %s", where.text);
+		find_duplicates(r, body, len, ret);
 	}
 	ret->tree = tree;
 	arena_defer(r->arena, (void (*)(void *))json_decref, tree);
@@ -135,19 +170,33 @@ int patch_run(const struct patch_input *input, const struct api_type *type, json
 	}
 }
 
+/* A patch is tried again where the object changed under it. */
+static struct api_warning_list copy_found(const struct api_warning_list *found) {
+	struct api_warning_list copy = {0};
+	if (found->len)
+		copy.items = xcalloc(found->len, sizeof(*copy.items));
+	for (; copy.len < found->len; copy.len++)
+		copy.items[copy.len] = xstrdup(found->items[copy.len]);
+	return copy;
+}
+
 int patch_decode(struct request *r, const struct patch_input *input, const struct api_type *type, json_t *tree, void **ret, struct error *err) {
-	struct api_decode_options options = {.validation = r->validation, .warnings = &r->warnings, .bare = true};
+	struct api_warning_list found = copy_found(&input->found);
+	struct api_decode_options options = {.validation = r->validation, .warnings = &r->warnings, .bare = true, .found = &found};
 	autoerror struct error why = {0};
 	struct { const char *kind, *api_version; } *head;
 	autofree char *version = str_empty(type->group) ? xstrdup(str_or(type->version, "")) : xprintf("%s/%s", type->group, type->version);
 	if (type->is_kind && type->kind && json_is_object(tree)) {
 		json_t *kind = json_object_get(tree, "kind"), *named = json_object_get(tree, "apiVersion");
-		if (!named || json_is_null(named) || (json_is_string(named) && !*json_string_value(named)))
+		if (!named || json_is_null(named) || (json_is_string(named) && !*json_string_value(named))) {
+			api_warning_list_done(&found);
 			return error_bad_request(err, "the name of the object (%s based on URL) was undeterminable: name must be provided", str_or(r->name, ""));
+		}
 		if (!kind || json_is_null(kind) || (json_is_string(kind) && !*json_string_value(kind)))
 			json_object_set_new(tree, "kind", json_string(type->kind));
 	}
 	int rc = api_from_json(type, tree, &options, ret, &why);
+	api_warning_list_done(&found);
 	if (rc == 0) {
 		/* What an object is does not change. */
 		head = *ret;
@@ -267,7 +316,9 @@ static int make_patched(struct write *w, struct error *err) {
 }
 
 int rest_patch(struct request *r, struct error *err) {
-	int rc = request_parse_write_options(r, err);
+	int rc = patch_check_type(r, err);
+	if (rc == 0)
+		rc = request_parse_write_options(r, err);
 	if (rc < 0)
 		return rc;
 	struct patch_input *input = arena_new_type(r->arena, struct patch_input);

@@ -9,8 +9,11 @@ struct patch_input {
 	enum patch_kind kind;
 	json_t *tree; /* lives as long as the request */
 	bool force;
+	struct api_warning_list found; /* keys that stand twice in it; lives as long as the request */
 	const char *fault; /* a body that is no patch: told once the object was found */
 };
+/* Whether a patch of this kind and size is taken at all: comes before all that the query says. */
+int patch_check_type(const struct request *r, struct error *err);
 /* The body by its Content-Type. */
 int patch_parse(struct request *r, struct patch_input *ret, struct error *err);
 /* Applies it to a tree of a type's JSON; not for PATCH_APPLY. */

@@ -182,63 +182,65 @@ static int parse_fields(struct request *r, struct list_query *query, struct erro
 	return 0;
 }
 
-static int options_invalid(struct error *err, const char *field, const char *fmt, const char *value) {
-	error_cause(err, "FieldValueForbidden", field, fmt, value);
-	return error_invalid(err, "meta.k8s.io", "ListOptions", "");
+static void forbid(struct error *err, const char *field, const char *why) {
+	error_cause(err, "FieldValueForbidden", field, "Forbidden: %s", why);
+}
+
+static void check_watch_options(const char *match, bool initial, bool continued, struct error *err) {
+	bool fits = strcmp(match, "NotOlderThan") == 0;
+	if (initial && !fits)
+		forbid(err, "resourceVersionMatch", "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan");
+	if (!*match)
+		return;
+	if (!initial)
+		forbid(err, "resourceVersionMatch", "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided");
+	if (!fits)
+		error_cause(err, "FieldValueNotSupported", "resourceVersionMatch", "Unsupported value: \"%s\": supported values: \"NotOlderThan\"", match);
+	if (continued)
+		forbid(err, "resourceVersionMatch", "resourceVersionMatch is forbidden when continue is provided");
+}
+
+static void check_list_options(const char *match, const char *rv, bool initial, bool continued, struct error *err) {
+	bool exact = strcmp(match, "Exact") == 0;
+	if (*match && !*rv)
+		forbid(err, "resourceVersionMatch", "resourceVersionMatch is forbidden unless resourceVersion is provided");
+	if (*match && continued)
+		forbid(err, "resourceVersionMatch", "resourceVersionMatch is forbidden when continue is provided");
+	if (*match && !exact && strcmp(match, "NotOlderThan") != 0)
+		error_cause(err, "FieldValueNotSupported", "resourceVersionMatch", "Unsupported value: \"%s\": supported values: \"Exact\", \"NotOlderThan\", \"\"", match);
+	if (exact && strcmp(rv, "0") == 0)
+		forbid(err, "resourceVersionMatch", "resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\"");
+	if (initial)
+		forbid(err, "sendInitialEvents", "sendInitialEvents is forbidden for list");
 }
 
 static int parse_version(struct request *r, struct list_query *query, bool watch, struct error *err) {
-	const char *rv = http_query(r->http, "resourceVersion");
-	const char *match = http_query(r->http, "resourceVersionMatch");
-	if (!str_empty(rv)) {
-		uint64_t value;
-		int rc = error_of_version(rv, &value, watch ? "resourceVersion: Invalid value: " : "invalid resource version: resourceVersion: Invalid value: ", err);
+	const char *rv = str_or(http_query(r->http, "resourceVersion"), ""), *match = str_or(http_query(r->http, "resourceVersionMatch"), "");
+	bool continued = !str_empty(http_query(r->http, "continue")), of_watch = watch || request_flag(r, "watch");
+	autoerror struct error wrong = {0};
+	query->initial_given = http_query(r->http, "sendInitialEvents") != NULL;
+	/* Who does not say where to begin begins with what there is, and is told where that ends, if bookmarks are wanted. */
+	bool implied = of_watch && !query->initial_given && !*match && (!*rv || strcmp(rv, "0") == 0);
+	if (of_watch)
+		check_watch_options(implied ? "NotOlderThan" : match, query->initial_given || implied, continued, &wrong);
+	else
+		check_list_options(match, rv, query->initial_given, continued, &wrong);
+	if (error_has_causes(&wrong)) {
+		error_invalid(&wrong, "meta.k8s.io", "ListOptions", "");
+		return error_move(err, &wrong);
+	}
+	if (*rv) {
+		int rc = error_of_version(rv, &query->rv, watch ? "resourceVersion: Invalid value: " : "invalid resource version: resourceVersion: Invalid value: ", err);
 		if (rc < 0)
 			return watch ? rc : error_bad_request(err, "%s", error_message(err));
 		query->rv_given = true;
-		query->rv = value;
 	}
-	if (watch) {
-		const char *initial = http_query(r->http, "sendInitialEvents");
-		query->initial_given = initial != NULL;
-		query->send_initial_events = initial && request_flag(r, "sendInitialEvents");
-		/* Who does not say where to begin begins with what there is, and is told where that ends, if bookmarks are wanted. */
-		bool implied = !query->initial_given && str_empty(match) && !query->rv;
-		query->send_initial_events |= implied;
-		if ((!str_empty(match) || implied) && !str_empty(http_query(r->http, "continue")))
-			return options_invalid(err, "resourceVersionMatch", "Forbidden: resourceVersionMatch is forbidden when continue is provided%s", "");
-		if (query->initial_given && !str_equal(match, "NotOlderThan")) {
-			error_cause(err, "FieldValueForbidden", "resourceVersionMatch", "Forbidden: sendInitialEvents requires setting resourceVersionMatch to NotOlderThan");
-			if (!str_empty(match))
-				error_cause(err, "FieldValueNotSupported", "resourceVersionMatch", "Unsupported value: \"%s\": supported values: \"NotOlderThan\"", match);
-			return error_invalid(err, "meta.k8s.io", "ListOptions", "");
-		}
-		if (!query->initial_given && !str_empty(match)) {
-			error_cause(err, "FieldValueForbidden", "resourceVersionMatch", "Forbidden: resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided");
-			if (strcmp(match, "NotOlderThan") != 0)
-				error_cause(err, "FieldValueNotSupported", "resourceVersionMatch", "Unsupported value: \"%s\": supported values: \"NotOlderThan\"", match);
-			return error_invalid(err, "meta.k8s.io", "ListOptions", "");
-		}
-		return 0;
-	}
-	if (http_query(r->http, "sendInitialEvents"))
-		return options_invalid(err, "sendInitialEvents", "Forbidden: sendInitialEvents is forbidden for list%s", "");
-	if (str_empty(match))
-		return 0;
-	if (!query->rv_given)
-		return options_invalid(err, "resourceVersionMatch", "Forbidden: resourceVersionMatch is forbidden unless resourceVersion is provided%s", "");
-	if (!str_empty(http_query(r->http, "continue")))
-		return options_invalid(err, "resourceVersionMatch", "Forbidden: resourceVersionMatch is forbidden when continue is provided%s", "");
-	if (strcmp(match, "Exact") == 0) {
-		if (query->rv == 0)
-			return options_invalid(err, "resourceVersionMatch", "Forbidden: resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\"%s", "");
+	if (watch)
+		query->send_initial_events = implied || (query->initial_given && request_flag(r, "sendInitialEvents"));
+	else if (strcmp(match, "Exact") == 0)
 		query->match = RV_EXACT;
-	} else if (strcmp(match, "NotOlderThan") == 0) {
+	else if (strcmp(match, "NotOlderThan") == 0)
 		query->match = RV_NOT_OLDER;
-	} else {
-		error_cause(err, "FieldValueNotSupported", "resourceVersionMatch", "Unsupported value: \"%s\": supported values: \"Exact\", \"NotOlderThan\", \"\"", match);
-		return error_invalid(err, "meta.k8s.io", "ListOptions", "");
-	}
 	return 0;
 }
 

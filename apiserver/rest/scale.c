@@ -282,7 +282,9 @@ static const struct write_body scale_body = {&autoscaling_v1_scale_type, show_sc
 int subresource_scale(struct request *r, struct error *err) {
 	if (strcmp(r->verb, "get") == 0)
 		return read_scale(r, err);
-	int rc = request_parse_write_options(r, err);
+	int rc = strcmp(r->verb, "patch") == 0 ? patch_check_type(r, err) : 0;
+	if (rc == 0)
+		rc = request_parse_write_options(r, err);
 	if (rc < 0)
 		return rc;
 	struct write *w = write_new(r, WRITE_UPDATE);

@@ -221,11 +221,12 @@ static const struct strategy limit_ranges = {.group = "", .plural = "limitranges
 
 static const struct strategy resource_quotas = {.group = "", .plural = "resourcequotas", .free_prefix = true};
 static const struct strategy endpoints = {.group = "", .plural = "endpoints", .allow_create_on_update = true, .deprecated = "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice"};
+static const struct strategy component_statuses = {.group = "", .plural = "componentstatuses", .deprecated = "v1 ComponentStatus is deprecated in v1.19+"};
 static bool template_changed(const void *object, const void *old) {
 	return !api_field_equal(object, old, "template");
 }
 static const struct strategy pod_templates = {.group = "", .plural = "podtemplates", .free_prefix = true, .generation = true, .generation_changed = template_changed};
 
 const struct strategy *const strategies_core[] = {
-	&namespaces, &secrets, &config_maps, &service_accounts, &nodes, &claims, &volumes, &events, &events_k8s, &limit_ranges, &resource_quotas, &endpoints, &pod_templates, NULL,
+	&namespaces, &secrets, &config_maps, &service_accounts, &nodes, &claims, &volumes, &events, &events_k8s, &limit_ranges, &resource_quotas, &endpoints, &component_statuses, &pod_templates, NULL,
 };

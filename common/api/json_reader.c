@@ -370,9 +370,10 @@ static int peek_field(struct json_reader *r, char **ret_api_version, char **ret_
 		return json_fail_at(r, "looking for beginning of object key string");
 	if (json_read_string(r, &text, &len) < 0)
 		return -EINVAL;
-	if (len == 4 && !memcmp(text, "kind", 4))
+	/* In any case, as Go reads these. */
+	if (len == 4 && !strncasecmp(text, "kind", 4))
 		ret = ret_kind, name = "kind";
-	else if (len == 10 && !memcmp(text, "apiVersion", 10))
+	else if (len == 10 && !strncasecmp(text, "apiVersion", 10))
 		ret = ret_api_version, name = "apiVersion";
 	if (json_expect(r, ':', "after object key") < 0)
 		return -EINVAL;

@@ -70,4 +70,10 @@ static inline void json_leave(struct json_reader *r) {
 /* apiVersion and kind at the top of an object, malloc, NULL where absent. Other parts are only skipped. */
 int json_peek_kind(const char *json, size_t len, char **ret_api_version, char **ret_kind, char **ret_message);
 
+/*
+ * What a strict reading of any value finds: `duplicate field "a.b"`, in order, up to the first fault of the text, JSON_MAX_WARNINGS at most. known: of a list of
+ * objects, the members that these may have (`unknown field "[0].x"`), NULL terminated; NULL: any.
+ */
+void json_find_duplicates(const char *json, size_t len, const char *const *known, struct api_warning_list *ret);
+
 #endif

@@ -368,7 +368,7 @@ static int decode_enveloped(const void *data, size_t len, bool any_version, void
 			skip(&c, tag & 7);
 	}
 	if (c.failed || read_type_meta(arena, meta, &api_version, &kind) < 0)
-		return error_status(err, 400, "BadRequest", "the protobuf envelope is malformed");
+		return error_status(err, 400, "BadRequest", "unexpected EOF");
 	api_split_group_version(arena, api_version, &group, &version);
 	const struct api_type *type = api_type_by_kind(group, version, kind);
 	bool other = !type && any_version;

@@ -17,6 +17,7 @@ struct node {
 	size_t len;
 	bool plain;       /* unquoted, without a tag that says string */
 	bool binary;
+	bool open;        /* its items are being read */
 	size_t line;
 	struct node **items; /* of a map: key, value, key, value */
 	size_t count;
@@ -102,7 +103,7 @@ static void free_items(void *node) {
 
 static int load_node(struct loader *l, const yaml_event_t *event, unsigned depth, struct node **ret) {
 	if (depth > YAML_MAX_DEPTH)
-		return fail_line(l, event->start_mark.line + 1, "exceeded max depth");
+		return error_set(l->err, EINVAL, "yaml: exceeded max depth of 10000");
 	switch (event->type) {
 	case YAML_SCALAR_EVENT:
 		*ret = new_scalar(l, event);
@@ -111,6 +112,8 @@ static int load_node(struct loader *l, const yaml_event_t *event, unsigned depth
 		struct node *node = map_get(&l->anchors, (const char *)event->data.alias.anchor);
 		if (!node)
 			return error_set(l->err, EINVAL, "yaml: unknown anchor '%s' referenced", (const char *)event->data.alias.anchor);
+		if (node->open)
+			return error_set(l->err, EINVAL, "yaml: anchor '%s' value contains itself", (const char *)event->data.alias.anchor);
 		*ret = node;
 		return 0;
 	}
@@ -120,7 +123,10 @@ static int load_node(struct loader *l, const yaml_event_t *event, unsigned depth
 		struct node *node = new_node(l, map ? NODE_MAP : NODE_LIST, event, map ? event->data.mapping_start.anchor : event->data.sequence_start.anchor);
 		arena_defer(l->arena, free_items, node);
 		*ret = node;
-		return load_items(l, node, map ? YAML_MAPPING_END_EVENT : YAML_SEQUENCE_END_EVENT, depth + 1);
+		node->open = true;
+		int r = load_items(l, node, map ? YAML_MAPPING_END_EVENT : YAML_SEQUENCE_END_EVENT, depth + 1);
+		node->open = false;
+		return r;
 	}
 	default:
 		return fail_line(l, event->start_mark.line + 1, "unexpected content");

@@ -2,6 +2,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What looks into a body before anybody has judged it: any bytes do. */
 #include "apiserver/request/render.h"
+#include "common/api/json_reader.h"
 
 #include <assert.h>
 
@@ -22,5 +23,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		json_text_string(arena, json, size, paths[i]);
 	}
 	assert(json_text_skip(json, json + size) <= json + size);
+	struct api_warning_list twice;
+	json_find_duplicates(json, size, NULL, &twice);
+	assert(twice.len <= JSON_MAX_WARNINGS);
+	api_warning_list_done(&twice);
 	return 0;
 }

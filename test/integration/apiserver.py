@@ -489,7 +489,7 @@ def test_discovery(api):
     s, o, _ = api.call("GET", "/apis")
     check("groups", o["kind"] == "APIGroupList" and any(g["name"] == "apps" for g in o["groups"]), o)
     check("trailing slash", api.call("GET", "/apis/apps/")[1]["kind"] == "APIGroup")
-    for path in ("/api/v1/namespaces/default/configmaps/a%00b", "/api/%zz", "/%"):
+    for path in ("/api/%zz", "/%"):
         check("a path that cannot be read", api.call("GET", path)[0] == 400, path)
     s, o, h = api.call("GET", "/apis", headers={"Accept": "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"})
     check("aggregated", o["kind"] == "APIGroupDiscoveryList" and "as=APIGroupDiscoveryList" in h["Content-Type"], h)

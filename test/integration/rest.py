@@ -914,7 +914,7 @@ def test_bodies(site):
     for ctype, body, message in (
             ("application/json", "[]", bad + "couldn't get version/kind; json parse error: json: cannot unmarshal array into Go value of type struct { APIVersion string \"json:\\\"apiVersion,omitempty\\\"\"; Kind string \"json:\\\"kind,omitempty\\\"\" } (5b5d)"),
             ("application/json", '{"kind":"Pod","apiVersion":"v1"}', 'Pod in version "v1" cannot be handled as a ConfigMap: converting (v1.Pod) to (core.ConfigMap): unknown conversion'),
-            ("application/json", '{"kind":"ConfigMap","apiVersion":"v2"}', 'ConfigMap in version "v2" cannot be handled as a ConfigMap: no kind "ConfigMap" is registered for version "v2" in scheme "k8s.io/kubernetes/pkg/api/legacyscheme/scheme.go:30"'),
+            ("application/json", '{"kind":"ConfigMap","apiVersion":"v2"}', 'ConfigMap in version "v2" cannot be handled as a ConfigMap: no kind "ConfigMap" is registered for version "v2" in scheme "pkg/api/legacyscheme/scheme.go:30"'),
             ("application/vnd.kubernetes.protobuf", '{"metadata":{"name":"of thirty characters and more"}}', bad + 'provided data does not appear to be a protobuf message, expected prefix [107 56 115 0] ({"metadata":{"name":"of thirty ...)')):
         s, o, _ = api.call("POST", maps, body, ctype)
         check("a body: %s" % body, s == 400 and o["message"] == message, o)
