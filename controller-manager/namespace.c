@@ -250,8 +250,8 @@ static int empty_namespace(struct reconciler *r, struct core_v1_namespace *cache
 	namespace->status.phase = CORE_V1_NAMESPACE_PHASE_TERMINATING;
 	bool changed = tell_sweep(namespace, &sweep, &discovery) || !str_equal(cached->status.phase, CORE_V1_NAMESPACE_PHASE_TERMINATING);
 	bool empty = !sweep.remaining.len && !sweep.error_count && !discovery.failed_count;
-	/* Nobody sees what is said of a namespace that goes with the next write; one that others hold stays to be looked at. */
-	if (changed && (!empty || cached->metadata.finalizers.len || cached->spec.finalizers.len > 1)) {
+	/* Of one that goes with the next write too: who follows it is told. */
+	if (changed) {
 		result = world_update_status(r->world, CACHED_NAMESPACES, namespace, (void **)&written, err);
 		if (result)
 			return result;
