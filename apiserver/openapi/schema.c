@@ -165,7 +165,7 @@ static const char *list_type_text(const struct api_field *field) {
 }
 
 static void extensions(const struct api_field *field, struct buf *out) {
-	if (field->shape == API_LIST && list_type_text(field)) {
+	if ((field->shape == API_LIST || field->kind == API_BYTES) && list_type_text(field)) {
 		if (field->list_keys) {
 			buf_append_str(out, ",\"x-kubernetes-list-map-keys\":");
 			strings(field->list_keys, out);
