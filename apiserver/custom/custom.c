@@ -333,21 +333,16 @@ static void sweep_one(const struct resource *resource, void *arg) {
 	registry_remove(s->server->registry, s->group, resource->api->version, s->plural);
 }
 
-/* What it served is served no more. Its objects have gone before. */
-static void undefine(struct apiserver *server, json_t *crd) {
-	json_t *spec = json_object_get(crd, "spec");
-	struct sweep s = {.group = json_string_value(json_object_get(spec, "group")), .plural = json_string_value(json_path(spec, "names.plural")), .server = server};
-	registry_each(server->registry, sweep_one, &s);
-}
-
-static void apply(struct apiserver *server, struct entry *entry, bool deleted) {
+/* `changed`: what an object is, is not what it was to those who follow: they begin anew. So do those of what is served no more; its objects have gone before. */
+static void apply(struct apiserver *server, struct entry *entry, bool deleted, bool changed) {
 	json_t *crd = json_loadb(entry->json->data, entry->json->len, 0, NULL);
-	if (crd && deleted) {
-		undefine(server, crd);
-	} else if (crd && has_condition(json_object_get(crd, "status"), "Established")) {
-		struct sweep s = {.group = json_string_value(json_path(crd, "spec.group")), .plural = json_string_value(json_path(crd, "spec.names.plural")), .versions = json_path(crd, "spec.versions"), .server = server};
+	if (crd && (deleted || has_condition(json_object_get(crd, "status"), "Established"))) {
+		struct sweep s = {.group = json_string_value(json_path(crd, "spec.group")), .plural = json_string_value(json_path(crd, "spec.names.plural")), .versions = deleted ? NULL : json_path(crd, "spec.versions"), .server = server};
 		registry_each(server->registry, sweep_one, &s);
-		define(server, crd);
+		if (!deleted)
+			define(server, crd);
+		if ((deleted || changed) && s.collection)
+			collection_end_watches(s.collection);
 	}
 	json_decref(crd);
 }
@@ -369,16 +364,20 @@ static bool same_conditions(struct entry *a, struct entry *b) {
 	return same;
 }
 
+static bool defines_same(struct entry *a, struct entry *b) {
+	return same_text(a, b, "spec") && same_text(a, b, "status.acceptedNames");
+}
+
 /* Whether what is served stays as it is. */
 static bool serves_same(struct entry *a, struct entry *b) {
-	return same_text(a, b, "spec") && (same_text(a, b, "status") || (same_text(a, b, "status.acceptedNames") && same_text(a, b, "status.storedVersions") && same_conditions(a, b)));
+	return defines_same(a, b) && (same_text(a, b, "status") || (same_text(a, b, "status.storedVersions") && same_conditions(a, b)));
 }
 
 static void on_event(const struct store_event *event, void *arg) {
 	if (event->type == STORE_BOOKMARK)
 		return;
 	if (event->type != STORE_MODIFIED || !event->previous || !serves_same(event->entry, event->previous))
-		apply(arg, event->entry, event->type == STORE_DELETED);
+		apply(arg, event->entry, event->type == STORE_DELETED, event->previous && !defines_same(event->entry, event->previous));
 	aggregator_note_definitions(((struct apiserver *)arg)->aggregator);
 	definitions_note(definitions, event->entry->key);
 }
@@ -389,7 +388,7 @@ void custom_start(struct apiserver *server) {
 	for (;;) {
 		autosnapshot struct snapshot *snapshot = collection_snapshot(resource->collection);
 		for (size_t i = 0; i < snapshot->len; i++) {
-			apply(server, snapshot_entry(snapshot, i), false);
+			apply(server, snapshot_entry(snapshot, i), false, false);
 			definitions_note(definitions, snapshot_entry(snapshot, i)->key);
 		}
 		if (collection_watch(resource->collection, snapshot->revision, on_event, server, &definitions_watch) == 0)

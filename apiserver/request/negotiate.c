@@ -197,22 +197,24 @@ static bool form_of(const struct wanted *w, bool can_transform, enum response_fo
 	return *ret == FORM_TABLE || strcmp(w->as, "PartialObjectMetadata") == 0 || strcmp(w->as, "PartialObjectMetadataList") == 0;
 }
 
-/* Custom resources and Tables have no protobuf form: the next clause may be better. */
-static bool media_fits(const struct request *r, enum media_type media, enum response_form form) {
-	if (media != MEDIA_PROTOBUF)
+enum answer { ANSWER_OBJECT, ANSWER_STREAM, ANSWER_REFUSAL };
+
+/* Custom resources and Tables have no protobuf form: the next clause may be better. That they are refused has one. */
+static bool media_fits(const struct request *r, enum answer answer, enum media_type media, enum response_form form) {
+	if (media != MEDIA_PROTOBUF || answer == ANSWER_REFUSAL)
 		return true;
 	return form == FORM_PARTIAL || (form == FORM_OBJECT && !(r->resource && r->resource->custom));
 }
 
 /* The first of the types served that the clause names and that can be had so. */
-static bool clause_fits(const struct request *r, const struct clause *c, bool can_transform, struct negotiated *ret, struct wanted *w) {
+static bool clause_fits(const struct request *r, enum answer answer, const struct clause *c, bool can_transform, struct negotiated *ret, struct wanted *w) {
 	static const struct { const char *subtype; enum media_type media; } types[] = {{"json", MEDIA_JSON}, {"yaml", MEDIA_YAML}, {"vnd.kubernetes.protobuf", MEDIA_PROTOBUF}};
 	bool any_type = is_text(c->type, "*"), any = is_text(c->subtype, "*");
 	for (size_t i = 0; i < array_len(types); i++) {
 		if (!(any_type && any) && !(is_text(c->type, "application") && (any || is_text(c->subtype, types[i].subtype))))
 			continue;
 		ret->media = types[i].media;
-		if (read_params(c->params, ret->media, w) && form_of(w, can_transform, &ret->form) && media_fits(r, ret->media, ret->form))
+		if (read_params(c->params, ret->media, w) && form_of(w, can_transform, &ret->form) && media_fits(r, answer, ret->media, ret->form))
 			return true;
 	}
 	return false;
@@ -258,13 +260,13 @@ static int check_include_object(const struct request *r, struct error *err) {
 }
 
 /* The best clause that can be had. */
-static int choose(const struct request *r, bool stream, const char *accept, bool can_transform, struct negotiated *best, struct wanted *w, struct error *err) {
+static int choose(const struct request *r, enum answer answer, const char *accept, bool can_transform, struct negotiated *best, struct wanted *w, struct error *err) {
 	struct clause clauses[MAX_CLAUSES];
 	size_t count = parse_accept(accept, clauses);
 	for (size_t i = 0; i < count; i++)
-		if (clause_fits(r, &clauses[i], can_transform, best, w)) {
+		if (clause_fits(r, answer, &clauses[i], can_transform, best, w)) {
 			/* A watch has no YAML form: it is told so, and no further clause is looked at. */
-			bool streams = !stream || best->media != MEDIA_YAML;
+			bool streams = answer != ANSWER_STREAM || best->media != MEDIA_YAML;
 			return streams ? 0 : refuse("only the following media types are accepted: ", served_streams, err);
 		}
 	return refuse("only the following media types are accepted: ", served, err);
@@ -274,8 +276,7 @@ int request_negotiate_plain(const struct request *r, struct negotiated *ret) {
 	const char *accept = http_header(r->http, "Accept");
 	struct negotiated best = {.media = MEDIA_JSON, .settled = true, .pretty = wants_pretty(r)};
 	struct wanted w = {0};
-	/* A refusal is one object, that of a watch too. */
-	int rc = str_empty(accept) ? 0 : choose(r, false, accept, false, &best, &w, NULL);
+	int rc = str_empty(accept) ? 0 : choose(r, ANSWER_REFUSAL, accept, false, &best, &w, NULL);
 	best.pretty |= w.pretty;
 	if (rc == 0)
 		*ret = best;
@@ -290,7 +291,7 @@ int request_negotiate_unrouted(const struct request *r, bool can_transform, stru
 		return 0;
 	}
 	struct wanted w = {0};
-	int rc = choose(r, strcmp(r->verb, "watch") == 0, accept, can_transform, &best, &w, err);
+	int rc = choose(r, strcmp(r->verb, "watch") == 0 ? ANSWER_STREAM : ANSWER_OBJECT, accept, can_transform, &best, &w, err);
 	if (rc == 0 && best.form == FORM_TABLE)
 		rc = check_include_object(r, err);
 	if (rc < 0)

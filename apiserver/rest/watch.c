@@ -470,6 +470,13 @@ static void on_event(const struct store_event *event, void *arg) {
 		pthread_mutex_unlock(&w->lock);
 		return;
 	}
+	if (event->type == STORE_END) {
+		pthread_mutex_lock(&w->lock);
+		if (!w->closed)
+			out_end(w);
+		pthread_mutex_unlock(&w->lock);
+		return;
+	}
 	if (event->revision <= w->after)
 		return;
 	if (w->render.resource->custom && w->render.resource->custom->conversion)
@@ -499,7 +506,12 @@ static void go_live(struct watcher *w, uint64_t revision) {
 	if (closed) {
 		store_watch_cancel(watch);
 		watcher_unref(w);
+		return;
 	}
+	/* A definition that changed before it was live has ended those that were. */
+	const struct resource *resource = w->render.resource;
+	if (resource->custom && registry_find(w->server->registry, resource->api->group, resource->api->version, resource->api->plural) != resource)
+		on_event(&(struct store_event){.type = STORE_END}, w);
 }
 
 /* ---- bookmarks ---- */

@@ -209,7 +209,7 @@ void collection_delete_guarded(struct collection *collection, const char *key, u
 
 /* ---- watch ---- */
 
-enum store_event_type { STORE_ADDED, STORE_MODIFIED, STORE_DELETED, STORE_BOOKMARK, STORE_GAP };
+enum store_event_type { STORE_ADDED, STORE_MODIFIED, STORE_DELETED, STORE_BOOKMARK, STORE_GAP, STORE_END };
 struct store_event {
 	enum store_event_type type;
 	uint64_t revision;
@@ -231,6 +231,8 @@ int collection_watch(struct collection *collection, uint64_t revision, void (*on
  * Other watches see the difference as events.
  */
 int collection_watch_exact(struct collection *collection, uint64_t revision, void (*on_event)(const struct store_event *event, void *arg), void *arg, struct store_watch **ret);
+/* Gives each exact watch that is live STORE_END (without entry) as its last event: what it follows is not what it was. Nothing is lost; it may be begun anew. */
+void collection_end_watches(struct collection *collection);
 /* Every event up to this revision was handed to on_event: what a bookmark may say. */
 uint64_t store_watch_revision(struct store_watch *watch);
 /* After it returns on_event is not called again. May be called from inside its own on_event; elsewhere hold no lock that on_event takes. */

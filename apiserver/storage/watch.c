@@ -240,7 +240,8 @@ void watch_tick(struct collection *c)
 		walk(c, send_bookmark, &now);
 }
 
-static void send_gap(struct store_watch *watch, const void *arg)
+/* The last event of an exact watch. */
+static void send_last(struct store_watch *watch, const void *arg)
 {
 	if (!watch->exact || watch->ended)
 		return;
@@ -251,5 +252,13 @@ static void send_gap(struct store_watch *watch, const void *arg)
 void watch_gap(struct collection *c, uint64_t revision)
 {
 	if (!list_empty(&c->watches))
-		walk(c, send_gap, &(struct store_event){.type = STORE_GAP, .revision = revision});
+		walk(c, send_last, &(struct store_event){.type = STORE_GAP, .revision = revision});
+}
+
+void collection_end_watches(struct collection *c)
+{
+	pthread_mutex_lock(&c->store->apply_lock);
+	if (!list_empty(&c->watches))
+		walk(c, send_last, &(struct store_event){.type = STORE_END, .revision = c->last_revision});
+	pthread_mutex_unlock(&c->store->apply_lock);
 }

@@ -153,6 +153,35 @@ def test_ends(site):
     check("the streamed list needs its match", s == 422, o)
 
 
+def test_definitions(site):
+    """Who follows custom resources begins anew where their definition changes, and is told of no more once it goes."""
+    api = site.start_server().api
+    crds, name = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions", "parts.example.org"
+    schema = {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": True}}
+    versions = [{"name": v, "served": True, "storage": v == "v1", "schema": schema} for v in ("v1", "v2")]
+    crd = {"metadata": {"name": name}, "spec": {"group": "example.org", "scope": "Namespaced", "names": {"plural": "parts", "kind": "Part"}, "versions": versions}}
+    parts = "/apis/example.org/%s/namespaces/default/parts"
+    api.call("POST", crds, crd)
+    wait_for(lambda: api.call("GET", parts % "v2")[0] == 200)
+    api.call("POST", parts % "v1", {"apiVersion": "example.org/v1", "kind": "Part", "metadata": {"name": "a"}})
+    first, second = Watch(api, parts % "v1" + "?watch=1"), Watch(api, parts % "v2" + "?watch=1")
+    ws = Socket(api, parts % "v1" + "?watch=1")
+    check("what is there", [w.wait(1)[0]["type"] for w in (first, second)] == ["ADDED"] * 2 and ws.event()["type"] == "ADDED")
+    # Words about it are no change of it.
+    api.call("PATCH", crds + "/" + name, {"metadata": {"labels": {"a": "b"}}}, MERGE)
+    api.call("PATCH", parts % "v1" + "/a", {"x": 1}, MERGE)
+    check("a label ends nothing", [w.wait(2)[1]["type"] for w in (first, second)] == ["MODIFIED"] * 2 and ws.event()["type"] == "MODIFIED" and not first.ended)
+    api.call("PATCH", crds + "/" + name, {"spec": {"versions": [versions[0], dict(versions[1], served=False)]}}, MERGE)
+    check("a change ends those of all versions", wait_for(lambda: first.ended and second.ended) and len(first.events) == 2 and len(second.events) == 2, (first.events, second.events))
+    m = ws.message()
+    check("in order, over a WebSocket too", m and m[0] == 8, m)
+    check("one is served no more", api.call("GET", parts % "v2")[0] == 404)
+    again = Watch(api, parts % "v1" + "?watch=1&resourceVersion=" + first.events[0]["object"]["metadata"]["resourceVersion"])
+    check("it goes on from where it was", again.wait(1)[0]["type"] == "MODIFIED", again.events)
+    api.call("DELETE", crds + "/" + name)
+    check("its end comes after that of its objects", wait_for(lambda: again.ended) and [e["type"] for e in again.events] == ["MODIFIED", "DELETED"], again.events)
+
+
 def test_stalled(site):
     """Readers that do not read are cut off; the others do not notice, and the server's memory stays bounded."""
     server = site.start_server()
@@ -257,4 +286,4 @@ def test_lull(site):
     c.close()
 
 
-run([test_lull, test_websocket, test_ends, test_old_paths, test_stalled, test_thousand])
+run([test_lull, test_websocket, test_ends, test_definitions, test_old_paths, test_stalled, test_thousand])

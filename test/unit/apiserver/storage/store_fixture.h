@@ -136,12 +136,12 @@ static inline void see(const struct store_event *event, void *arg)
 		seen->cap = seen->cap ? 2 * seen->cap : 64;
 		seen->events = xreallocarray(seen->events, seen->cap, sizeof(*seen->events));
 	}
-	seen->disordered = seen->disordered || event->revision <= seen->last;
+	seen->disordered = seen->disordered || (event->entry && event->revision <= seen->last);
 	seen->last = event->revision;
 	seen->events[seen->len].type = event->type;
 	seen->events[seen->len].revision = event->revision;
 	seen->events[seen->len].has_previous = event->previous != NULL;
-	snprintf(seen->events[seen->len++].key, sizeof(seen->events->key), "%s", event->entry->key);
+	snprintf(seen->events[seen->len++].key, sizeof(seen->events->key), "%s", event->entry ? event->entry->key : "");
 	pthread_cond_broadcast(&seen->cond);
 	pthread_mutex_unlock(&seen->lock);
 }

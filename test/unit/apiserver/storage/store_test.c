@@ -206,6 +206,39 @@ static void test_watch(void **state)
 	free(later.events);
 }
 
+/* Clients that follow are told that it is over, and nothing after that; whoever follows within the server goes on. */
+static void test_end_of_watches(void **state)
+{
+	struct store *store = open_store(*state, 16);
+	struct collection *pods = store_collection(store, "pods", true, NULL, NULL), *others = store_collection(store, "others", true, NULL, NULL);
+	struct seen exact = SEEN_INIT, inner = SEEN_INIT, other = SEEN_INIT, again = SEEN_INIT;
+	struct store_watch *watches[4];
+
+	assert_int_equal(collection_watch_exact(pods, 0, see, &exact, &watches[0]), 0);
+	assert_int_equal(collection_watch(pods, 0, see, &inner, &watches[1]), 0);
+	assert_int_equal(collection_watch_exact(others, 0, see, &other, &watches[2]), 0);
+	assert_int_equal(put(pods, "default/a", "{\"metadata\":{}}", 0, NULL), 0);
+	seen_await(&exact, 1);
+	collection_end_watches(pods);
+	assert_int_equal(exact.len, 2);
+	assert_int_equal(exact.events[1].type, STORE_END);
+	assert_int_equal(collection_watch_exact(pods, exact.events[0].revision, see, &again, &watches[3]), 0);
+	assert_int_equal(put(pods, "default/b", "{\"metadata\":{}}", 0, NULL), 0);
+	seen_await(&inner, 2);
+	seen_await(&again, 1);
+	collection_end_watches(pods);
+	assert_int_equal(exact.len, 2);
+	assert_int_equal(inner.len, 2);
+	assert_int_equal(again.len, 2);
+	assert_int_equal(other.len, 0);
+	for (size_t i = 0; i < array_len(watches); i++)
+		store_watch_cancel(watches[i]);
+	free(exact.events);
+	free(inner.events);
+	free(again.events);
+	store_close(store);
+}
+
 static void test_lease(void **state)
 {
 	struct test_etcd *etcd = *state;
@@ -284,6 +317,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_writes, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_first_load, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_watch, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_end_of_watches, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_lease, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_guards, setup, teardown),
 	};
