@@ -58,6 +58,14 @@ struct apiserver_options {
 	char *requestheader_client_ca_file, *proxy_client_cert_file, *proxy_client_key_file;
 	struct flag_list requestheader_username_headers, requestheader_uid_headers, requestheader_group_headers, requestheader_extra_headers_prefix, requestheader_allowed_names;
 
+	struct flag_list disabled_metrics, allow_metric_labels;
+	char *allow_metric_labels_manifest, *show_hidden_metrics_for_version;
+	char *storage_backend, *endpoint_reconciler_type;
+	double goaway_chance;
+	bool shutdown_send_retry_after, service_account_extend_token_expiration;
+	int64_t shutdown_delay_duration, shutdown_watch_termination_grace_period, livez_grace_period, storage_initialization_timeout, lease_reuse_duration_seconds;
+	bool audit_log_truncate_enabled, audit_webhook_truncate_enabled;
+	int64_t audit_log_truncate_max_batch_size, audit_log_truncate_max_event_size, audit_webhook_truncate_max_batch_size, audit_webhook_truncate_max_event_size;
 	bool allow_privileged, watch_cache, sole_server_reads, profiling;
 	bool enable_priority_and_fairness, enable_aggregator_routing;
 	char *memory_limit;
@@ -74,6 +82,8 @@ struct apiserver_options {
 };
 extern const struct flag apiserver_flags[];
 extern const size_t apiserver_flag_count;
+/* What no row of a flag can say; gives effect to those of metrics. Once, before the server is started. */
+int apiserver_check_flags(const struct apiserver_options *options, struct error *err);
 
 struct authenticator;
 struct authorizer;
@@ -122,6 +132,8 @@ struct apiserver {
 	unsigned inflight_reads, inflight_writes; /* atomic; watches and upgrades do not count */
 	struct wall_time started;
 	bool ready;                /* atomic: bootstrap objects are written */
+	bool leaving;              /* atomic: /readyz says so, and all is served */
+	bool turning_away;         /* atomic: what is new is answered with 429 */
 	bool stopping;             /* atomic */
 	struct admission_settings *admission;
 	uint64_t disabled_plugins; /* admission_disabled() */
@@ -129,6 +141,12 @@ struct apiserver {
 
 /* Starts everything and returns when requests are served. The options must outlive it. */
 int apiserver_start(const struct apiserver_options *options, struct apiserver **ret, struct error *err);
+/* The first word of an end: /readyz fails from now on, everything else is served. */
+void apiserver_leave(struct apiserver *server);
+/* The second: watches are ended over that time (0: they are left alone), and new requests are answered with 429 where `retry_after`, else nobody is let in. */
+void apiserver_turn_away(struct apiserver *server, bool retry_after, int64_t watches_ns);
+/* Whether no request is under way that is not a stream, and no watch. */
+bool apiserver_is_idle(const struct apiserver *server, bool *ret_watches);
 /* Drains and frees. Takes NULL. */
 void apiserver_stop(struct apiserver *server);
 

@@ -1,10 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The flags, under kube-apiserver's names. */
 #include "apiserver/apiserver.h"
+#include "common/api/yaml.h"
+#include "common/base/file.h"
+#include "common/base/metrics.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <jansson.h>
 
 #define O(field) offsetof(struct apiserver_options, field)
 #define IGNORED(flag_name) {.name = flag_name, .kind = FLAG_IGNORED, .help = "accepted, without effect here"}
-#define REFUSED(flag_name, instead) {.name = flag_name, .kind = FLAG_REFUSED, .help = instead}
+#define REFUSED(flag_name, default_, instead) {.name = flag_name, .kind = FLAG_REFUSED, .fallback = default_, .help = instead}
 
 const struct flag apiserver_flags[] = {
 	{.name = "help", .shorthand = 'h', .kind = FLAG_BOOL, .offset = O(help), .help = "print this text"},
@@ -110,6 +117,28 @@ const struct flag apiserver_flags[] = {
 	{.name = "default-not-ready-toleration-seconds", .kind = FLAG_INT, .offset = O(default_not_ready_toleration_seconds), .fallback = "300", .help = "of pods that say nothing", .min = 0, .max = INT32_MAX},
 	{.name = "default-unreachable-toleration-seconds", .kind = FLAG_INT, .offset = O(default_unreachable_toleration_seconds), .fallback = "300", .help = "of pods that say nothing", .min = 0, .max = INT32_MAX},
 
+	{.name = "shutdown-delay-duration", .kind = FLAG_DURATION, .offset = O(shutdown_delay_duration), .fallback = "0s", .help = "when it is told to end: how long it serves on, while /readyz says that it is leaving"},
+	{.name = "shutdown-send-retry-after", .kind = FLAG_BOOL, .offset = O(shutdown_send_retry_after), .fallback = "false", .help = "while requests under way come to their end, new ones are answered with 429, and not refused"},
+	{.name = "shutdown-watch-termination-grace-period", .kind = FLAG_DURATION, .offset = O(shutdown_watch_termination_grace_period), .fallback = "0s", .help = "over which watches are ended then, one after the other; 0: all at once"},
+	{.name = "livez-grace-period", .kind = FLAG_DURATION, .offset = O(livez_grace_period), .fallback = "0s", .help = "how long after the start /livez takes what is still to be done for done"},
+	{.name = "storage-initialization-timeout", .kind = FLAG_DURATION, .offset = O(storage_initialization_timeout), .fallback = "1m0s", .help = "how long etcd may take to answer at the start"},
+	{.name = "storage-backend", .kind = FLAG_STRING, .offset = O(storage_backend), .fallback = "", .help = "etcd3, or nothing, which means the same"},
+	{.name = "endpoint-reconciler-type", .kind = FLAG_STRING, .offset = O(endpoint_reconciler_type), .fallback = "lease", .help = "lease: the endpoints of the Service kubernetes are the servers that live; none: they are somebody else's"},
+	{.name = "lease-reuse-duration-seconds", .kind = FLAG_INT, .offset = O(lease_reuse_duration_seconds), .fallback = "60", .help = "for how long Events written one after the other share a lease of etcd", .min = 0, .max = INT32_MAX},
+	{.name = "service-account-extend-token-expiration", .kind = FLAG_BOOL, .offset = O(service_account_extend_token_expiration), .fallback = "true", .help = "tokens that pods have by default live a year, and warn after an hour"},
+	{.name = "goaway-chance", .kind = FLAG_DOUBLE, .offset = O(goaway_chance), .fallback = "0", .help = "of connections of HTTP/2, of which there are none here; 0 to 0.02"},
+	{.name = "disabled-metrics", .kind = FLAG_STRING_LIST, .offset = O(disabled_metrics), .help = "metrics that are not told"},
+	{.name = "allow-metric-labels", .kind = FLAG_STRING_ARRAY, .offset = O(allow_metric_labels), .help = "metric,label=value,value: other values of that label are told as \"unexpected\"; several times"},
+	{.name = "allow-metric-labels-manifest", .kind = FLAG_STRING, .offset = O(allow_metric_labels_manifest), .help = "a file with the same, as a map of metric,label to value,value"},
+	{.name = "show-hidden-metrics-for-version", .kind = FLAG_STRING, .offset = O(show_hidden_metrics_for_version), .help = "1.35, which has hidden none"},
+
+	{.name = "audit-log-truncate-enabled", .kind = FLAG_BOOL, .offset = O(audit_log_truncate_enabled), .fallback = "false", .help = "events that are too large lose the objects in them, or are dropped"},
+	{.name = "audit-log-truncate-max-event-size", .kind = FLAG_INT, .offset = O(audit_log_truncate_max_event_size), .fallback = "102400", .help = "bytes of an event", .min = INT32_MIN, .max = INT32_MAX},
+	{.name = "audit-log-truncate-max-batch-size", .kind = FLAG_INT, .offset = O(audit_log_truncate_max_batch_size), .fallback = "10485760", .help = "bytes of events written at once", .min = INT32_MIN, .max = INT32_MAX},
+	{.name = "audit-webhook-truncate-enabled", .kind = FLAG_BOOL, .offset = O(audit_webhook_truncate_enabled), .fallback = "false", .help = "events that are too large lose the objects in them, or are dropped"},
+	{.name = "audit-webhook-truncate-max-event-size", .kind = FLAG_INT, .offset = O(audit_webhook_truncate_max_event_size), .fallback = "102400", .help = "bytes of an event", .min = INT32_MIN, .max = INT32_MAX},
+	{.name = "audit-webhook-truncate-max-batch-size", .kind = FLAG_INT, .offset = O(audit_webhook_truncate_max_batch_size), .fallback = "10485760", .help = "bytes of events posted at once", .min = INT32_MIN, .max = INT32_MAX},
+
 	{.name = "audit-policy-file", .kind = FLAG_STRING, .offset = O(audit_policy_file), .help = "which requests the audit log tells of, and how much: a Policy of audit.k8s.io/v1"},
 	{.name = "audit-log-path", .kind = FLAG_STRING, .offset = O(audit_log_path), .help = "file of the audit log; - is standard output; empty: none"},
 	{.name = "audit-log-maxage", .kind = FLAG_INT, .offset = O(audit_log_maxage), .fallback = "0", .help = "days that old files of it are kept; 0: for ever", .min = 0, .max = 36500},
@@ -129,26 +158,112 @@ const struct flag apiserver_flags[] = {
 	{.name = "audit-webhook-batch-throttle-burst", .kind = FLAG_INT, .offset = O(audit_webhook_batch_throttle_burst), .fallback = "15", .help = "posts at once where there were few before", .min = 1, .max = 1000000},
 	{.name = "audit-webhook-initial-backoff", .kind = FLAG_DURATION, .offset = O(audit_webhook_initial_backoff), .fallback = "10s", .help = "pause after a post that failed"},
 	IGNORED("audit-log-format"), IGNORED("audit-log-compress"), IGNORED("audit-log-version"), IGNORED("audit-webhook-version"), IGNORED("audit-log-batch-throttle-enable"), IGNORED("audit-log-batch-throttle-qps"),
-	IGNORED("audit-log-batch-throttle-burst"), IGNORED("audit-log-truncate-enabled"), IGNORED("audit-webhook-truncate-enabled"),
-	IGNORED("apiserver-count"), IGNORED("endpoint-reconciler-type"), 
-	IGNORED("goaway-chance"), IGNORED("http2-max-streams-per-connection"), IGNORED("livez-grace-period"),
-	IGNORED("shutdown-delay-duration"), IGNORED("shutdown-send-retry-after"),
+	IGNORED("audit-log-batch-throttle-burst"), 
+	IGNORED("apiserver-count"), 
+	IGNORED("http2-max-streams-per-connection"), 
 	IGNORED("etcd-healthcheck-timeout"), IGNORED("etcd-readycheck-timeout"), IGNORED("etcd-count-metric-poll-period"), IGNORED("etcd-db-metric-poll-interval"),
-	IGNORED("default-watch-cache-size"), IGNORED("watch-cache-sizes"), IGNORED("enable-garbage-collector"), IGNORED("storage-backend"),
-	REFUSED("egress-selector-config-file", "nodes and webhooks are dialed directly"),
-		IGNORED("tracing-config-file"), IGNORED("service-account-extend-token-expiration"),
-	REFUSED("etcd-servers-overrides", "all kinds are kept in one etcd"), REFUSED("emulated-version", "no other version is emulated"), REFUSED("min-compatibility-version", "no other version is emulated"),
-	REFUSED("kubernetes-service-node-port", "the Service kubernetes has no node port"), REFUSED("service-account-signing-endpoint", "tokens are signed with --service-account-signing-key-file"),
-	REFUSED("admission-control", "name plugins by --enable-admission-plugins and --disable-admission-plugins"), REFUSED("tls-curve-preferences", "the groups of the TLS library are offered"),
-	REFUSED("debug-socket-path", "nothing is served without authentication"),
+	IGNORED("default-watch-cache-size"), IGNORED("watch-cache-sizes"), IGNORED("enable-garbage-collector"), 
+	REFUSED("egress-selector-config-file", "", "nodes and webhooks are dialed directly"),
+		IGNORED("tracing-config-file"), 
+	REFUSED("etcd-servers-overrides", "", "all kinds are kept in one etcd"), REFUSED("emulated-version", "1.36", "no other version is emulated"), REFUSED("min-compatibility-version", "1.35", "no other version is emulated"),
+	REFUSED("kubernetes-service-node-port", "0", "the Service kubernetes has no node port"), REFUSED("service-account-signing-endpoint", "", "tokens are signed with --service-account-signing-key-file"),
+	REFUSED("admission-control", "", "name plugins by --enable-admission-plugins and --disable-admission-plugins"), REFUSED("tls-curve-preferences", "", "the groups of the TLS library are offered"),
+	REFUSED("debug-socket-path", "", "nothing is served without authentication"),
 	IGNORED("aggregator-reject-forwarding-redirect"), IGNORED("disable-http2-serving"), IGNORED("max-connection-bytes-per-sec"), IGNORED("send-retry-after-while-not-ready-once"),
-	IGNORED("shutdown-watch-termination-grace-period"), IGNORED("storage-initialization-timeout"), IGNORED("emulation-forward-compatible"), IGNORED("runtime-config-emulation-forward-compatible"),
-	IGNORED("allow-metric-labels"), IGNORED("allow-metric-labels-manifest"), IGNORED("disabled-metrics"), IGNORED("show-hidden-metrics-for-version"),
-	IGNORED("audit-log-truncate-max-batch-size"), IGNORED("audit-log-truncate-max-event-size"), IGNORED("audit-webhook-truncate-max-batch-size"), IGNORED("audit-webhook-truncate-max-event-size"),
+	IGNORED("emulation-forward-compatible"), IGNORED("runtime-config-emulation-forward-compatible"),
 	IGNORED("coordinated-leadership-lease-duration"), IGNORED("coordinated-leadership-renew-deadline"), IGNORED("coordinated-leadership-retry-period"),
 	IGNORED("peer-advertise-ip"), IGNORED("peer-advertise-port"), IGNORED("peer-ca-file"),
 	IGNORED("log-flush-frequency"), IGNORED("log-json-info-buffer-size"), IGNORED("log-json-split-stream"), IGNORED("log-text-info-buffer-size"), IGNORED("log-text-split-stream"),
 	IGNORED("permit-address-sharing"), IGNORED("permit-port-sharing"), IGNORED("contention-profiling"), IGNORED("vmodule"),
-	IGNORED("insecure-port"), IGNORED("cloud-provider"), IGNORED("cloud-config"), IGNORED("enable-logs-handler"), IGNORED("enable-swagger-ui"), IGNORED("lease-reuse-duration-seconds"),
+	IGNORED("insecure-port"), IGNORED("cloud-provider"), IGNORED("cloud-config"), IGNORED("enable-logs-handler"), IGNORED("enable-swagger-ui"), 
 };
 const size_t apiserver_flag_count = array_len(apiserver_flags);
+
+/* ---- what no row can say ---- */
+
+#define MAX_MANIFEST ((size_t)1 << 20)
+
+/* "metric,label" and "value,value". */
+static int allow_label(const char *key, const char *values, struct error *err) {
+	const char *comma = strchr(key, ',');
+	if (!comma || comma == key || !comma[1] || strchr(comma + 1, ','))
+		return error_set(err, EINVAL, "invalid map key \"%s\" of --allow-metric-labels: it is metric,label", key);
+	autofree char *metric = xstrndup(key, (size_t)(comma - key));
+	metrics_allow_label(metric, comma + 1, values);
+	return 0;
+}
+
+static int read_manifest(const char *path, struct error *err) {
+	autofree char *text = NULL;
+	autobuf struct buf json = BUF_INIT(2 * MAX_MANIFEST);
+	size_t len;
+	const char *key;
+	json_t *value;
+	int rc = file_read(AT_FDCWD, path, MAX_MANIFEST, &text, &len, err);
+	if (rc == 0)
+		rc = yaml_to_json_one(text, len, &json, err);
+	if (rc < 0)
+		return error_context(err, "--allow-metric-labels-manifest %s", path);
+	json_t *tree = json_loadb(json.data, json.len, 0, NULL);
+	if (!json_is_object(tree))
+		rc = error_set(err, EINVAL, "--allow-metric-labels-manifest %s: it is no map", path);
+	json_object_foreach(tree, key, value)
+		if (rc == 0)
+			rc = json_is_string(value) ? allow_label(key, json_string_value(value), err) : error_set(err, EINVAL, "--allow-metric-labels-manifest %s: \"%s\" is no text", path, key);
+	json_decref(tree);
+	return rc;
+}
+
+static int allow_item(const char *item, struct error *err) {
+	size_t quoted = *item == '"' && item[strlen(item) - 1] == '"' && item[1];
+	autofree char *text = xstrndup(item + quoted, strlen(item) - 2 * quoted);
+	char *sign = strchr(text, '=');
+	if (!sign)
+		return error_set(err, EINVAL, "invalid argument \"%s\" for \"--allow-metric-labels\" flag: it must be metric,label=value,value", item);
+	*sign = '\0';
+	return allow_label(text, sign + 1, err);
+}
+
+static int check_truncation(const char *name, bool enabled, int64_t event, int64_t batch, struct error *err) {
+	if (!enabled)
+		return 0;
+	if (event <= 0)
+		return error_set(err, EINVAL, "invalid audit truncate %s max event size %lld, must be a positive number", name, (long long)event);
+	if (batch < event)
+		return error_set(err, EINVAL, "invalid audit truncate %s max batch size %lld, must be greater than max event size (%lld)", name, (long long)batch, (long long)event);
+	return 0;
+}
+
+int apiserver_check_flags(const struct apiserver_options *o, struct error *err) {
+	static const char *const reconcilers[] = {"lease", "none", "master-count"};
+	const struct { const char *name; int64_t ns; } spans[] = {{"shutdown-delay-duration", o->shutdown_delay_duration}, {"shutdown-watch-termination-grace-period", o->shutdown_watch_termination_grace_period},
+		{"livez-grace-period", o->livez_grace_period}, {"storage-initialization-timeout", o->storage_initialization_timeout}};
+	bool known = false;
+	int rc = 0;
+	for (size_t i = 0; i < array_len(spans); i++)
+		if (spans[i].ns < 0)
+			return error_set(err, EINVAL, "--%s can not be a negative value", spans[i].name);
+	for (size_t i = 0; i < array_len(reconcilers); i++)
+		known |= str_equal(o->endpoint_reconciler_type, reconcilers[i]);
+	if (!known)
+		return error_set(err, EINVAL, "--endpoint-reconciler-type: unknown reconciler type \"%s\": lease and none are known", o->endpoint_reconciler_type);
+	if (str_equal(o->endpoint_reconciler_type, "master-count"))
+		return error_set(err, EINVAL, "--endpoint-reconciler-type: master-count is deprecated, and not served here: lease does what it did");
+	if (!str_empty(o->storage_backend) && strcmp(o->storage_backend, "etcd3") != 0)
+		return error_set(err, EINVAL, "--storage-backend invalid, allowed values: etcd3. If not specified, it will default to 'etcd3'");
+	if (!(o->goaway_chance >= 0 && o->goaway_chance <= 0.02))
+		return error_set(err, EINVAL, "--goaway-chance can not be less than 0 or greater than 0.02");
+	if (!str_empty(o->show_hidden_metrics_for_version) && strcmp(o->show_hidden_metrics_for_version, "1.35") != 0)
+		return error_set(err, EINVAL, "--show-hidden-metrics-for-version must be omitted or have the value '1.35'. Only the previous minor version is allowed");
+	rc = check_truncation("log", o->audit_log_truncate_enabled, o->audit_log_truncate_max_event_size, o->audit_log_truncate_max_batch_size, err);
+	if (rc == 0)
+		rc = check_truncation("webhook", o->audit_webhook_truncate_enabled, o->audit_webhook_truncate_max_event_size, o->audit_webhook_truncate_max_batch_size, err);
+	for (size_t i = 0; i < o->disabled_metrics.len; i++)
+		metrics_disable(o->disabled_metrics.items[i]);
+	/* The flag has the last word. */
+	if (rc == 0 && !str_empty(o->allow_metric_labels_manifest))
+		rc = read_manifest(o->allow_metric_labels_manifest, err);
+	for (size_t i = 0; rc == 0 && i < o->allow_metric_labels.len; i++)
+		rc = allow_item(o->allow_metric_labels.items[i], err);
+	return rc;
+}

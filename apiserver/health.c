@@ -2,6 +2,7 @@
 #include "apiserver/health.h"
 #include "apiserver/encryption/encryption.h"
 #include "apiserver/request/steps.h"
+#include "common/base/clock.h"
 #include "common/base/metrics.h"
 
 #include <sys/utsname.h>
@@ -34,7 +35,7 @@ static bool check_encryption(struct apiserver *server, struct error *err) {
 }
 
 static bool check_shutdown(struct apiserver *server, struct error *err) {
-	if (!__atomic_load_n(&server->stopping, __ATOMIC_ACQUIRE))
+	if (!__atomic_load_n(&server->leaving, __ATOMIC_ACQUIRE) && !__atomic_load_n(&server->stopping, __ATOMIC_ACQUIRE))
 		return true;
 	error_set(err, 11, "process is shutting down");
 	return false;
@@ -90,9 +91,15 @@ static const struct endpoint {
 /* How often each check went well and not, under each of the endpoints above. */
 static uint64_t results[array_len(checks)][array_len(endpoints)][2];
 
+/* --livez-grace-period: what runs after the start is taken for done. */
+static bool is_excused(size_t check, size_t endpoint, const struct apiserver *server) {
+	int64_t grace = server->options->livez_grace_period;
+	return grace > 0 && endpoints[endpoint].bit == LIVEZ && checks[check].check == check_bootstrap && time_diff_ns(clock_wall(), server->started) < grace;
+}
+
 static bool run_check(size_t check, size_t endpoint, struct apiserver *server) {
 	autoerror struct error why = {0};
-	bool good = checks[check].check(server, &why);
+	bool good = is_excused(check, endpoint, server) || checks[check].check(server, &why);
 	__atomic_fetch_add(&results[check][endpoint][good], 1, __ATOMIC_RELAXED);
 	return good;
 }

@@ -15,8 +15,45 @@
 
 #define SUMMARY "Serves the Kubernetes API out of etcd."
 
+/* The way to an end: told to readyz, then a while in which all is served, then one in which what runs comes to its end, then the loop's. */
+struct farewell {
+	struct loop *loop;
+	struct loop_timer *timer;
+	struct apiserver *server;
+	const struct apiserver_options *options;
+	unsigned signals;
+	bool turned_away;
+	int64_t turned_at;
+};
+
+#define IDLE_LOOK_NS (20 * NSEC_PER_MSEC) /* requests do not tell their ends to this thread */
+
+static void go_on(void *arg) {
+	struct farewell *f = arg;
+	const struct apiserver_options *o = f->options;
+	int64_t now = clock_monotonic_ns(), grace = o->shutdown_watch_termination_grace_period;
+	bool watches;
+	if (!f->turned_away) {
+		f->turned_away = true;
+		f->turned_at = now;
+		if (!o->shutdown_send_retry_after && grace <= 0)
+			return loop_stop(f->loop);
+		apiserver_turn_away(f->server, o->shutdown_send_retry_after, grace);
+	}
+	bool idle = apiserver_is_idle(f->server, &watches) || now - f->turned_at > o->request_timeout;
+	if (idle && (!watches || now - f->turned_at >= grace))
+		return loop_stop(f->loop);
+	loop_timer_arm(f->timer, IDLE_LOOK_NS);
+}
+
 static void on_signal(int signo, void *arg) {
-	loop_stop(arg);
+	struct farewell *f = arg;
+	if (f->signals++ || !f->server)
+		return loop_stop(f->loop); /* asked twice: now */
+	log_info("leaving");
+	notify_send("STOPPING=1");
+	apiserver_leave(f->server);
+	loop_timer_arm(f->timer, f->options->shutdown_delay_duration);
 }
 
 struct beat {
@@ -58,16 +95,19 @@ static void set_gates(const struct apiserver_options *options) {
 static int serve(struct apiserver_options *options) {
 	autoerror struct error err = {0};
 	struct loop *loop = loop_new();
-	loop_add_signal(loop, SIGTERM, on_signal, loop);
-	loop_add_signal(loop, SIGINT, on_signal, loop);
+	struct farewell farewell = {.loop = loop, .options = options};
+	farewell.timer = loop_timer_new(loop, go_on, &farewell);
+	loop_add_signal(loop, SIGTERM, on_signal, &farewell);
+	loop_add_signal(loop, SIGINT, on_signal, &farewell);
 	sigaction(SIGPIPE, &(struct sigaction){.sa_handler = SIG_IGN}, NULL);
 	set_gates(options);
 	struct apiserver *server;
-	if (admission_check_flags(options, &err) < 0 || apiserver_start(options, &server, &err) < 0) {
+	if (apiserver_check_flags(options, &err) < 0 || admission_check_flags(options, &err) < 0 || apiserver_start(options, &server, &err) < 0) {
 		log_error("cannot start", LOG_ERR(&err));
 		loop_free(loop);
 		return 1;
 	}
+	farewell.server = server;
 	notify_send("READY=1");
 	struct beat watchdog = {.interval_ns = notify_watchdog_ms() * NSEC_PER_MSEC};
 	if (watchdog.interval_ns > 0) {
@@ -78,7 +118,6 @@ static int serve(struct apiserver_options *options) {
 	tidy(&tidier);
 	loop_run(loop);
 	log_info("stopping");
-	notify_send("STOPPING=1");
 	apiserver_stop(server);
 	loop_free(loop);
 	return 0;

@@ -18,6 +18,7 @@
 #include "apiserver/proxy/kubelet.h"
 #include "apiserver/request/steps.h"
 #include "apiserver/rest/watch_socket.h"
+#include "apiserver/rest/write.h"
 #include "apiserver/resourcemetrics/scraper.h"
 #include "apiserver/services/services.h"
 #include "apiserver/timers.h"
@@ -79,6 +80,25 @@ static void make_audit_id(char out[static 37]) {
 	*p = '\0';
 }
 
+/* Who asks how it is, or what was counted, is answered to the end; so are servers of the same kind. */
+static bool is_turned_away(const struct request *r) {
+	static const char *const served[] = {"/readyz", "/livez", "/healthz", "/metrics"};
+	const char *agent = http_header(r->http, "User-Agent");
+	if (!__atomic_load_n(&r->server->turning_away, __ATOMIC_ACQUIRE) || (agent && str_starts_with(agent, "kube-apiserver/")))
+		return false;
+	for (size_t i = 0; i < array_len(served); i++)
+		if (str_starts_with(r->path, served[i]))
+			return false;
+	return true;
+}
+
+static void turn_away(struct request *r) {
+	static const char text[] = "The apiserver is shutting down, please try again later.\n";
+	http_add_header(r->http, "Retry-After", "5");
+	http_add_header(r->http, "X-Content-Type-Options", "nosniff");
+	http_respond(r->http, 429, "text/plain; charset=utf-8", text, strlen(text));
+}
+
 void request_handle(struct http_request *http, void *arg) {
 	struct request *r = arena_new_type(http_arena(http), struct request);
 	r->server = arg;
@@ -100,7 +120,11 @@ void request_handle(struct http_request *http, void *arg) {
 	http_add_header(http, "Audit-Id", given);
 	/* What an answer says is for who asked, and for now. */
 	http_add_header(http, "Cache-Control", "no-cache, private");
-	if (!edge_answers(r->server->edge, http))
+	if (edge_answers(r->server->edge, http))
+		return;
+	if (is_turned_away(r))
+		turn_away(r);
+	else
 		run_steps(r, 0);
 }
 
@@ -168,6 +192,7 @@ static int open_store(struct apiserver *server, struct error *err) {
 		.key_file = str_empty(o->etcd_keyfile) ? NULL : o->etcd_keyfile,
 		.write_timeout_ms = (int)min_of(o->request_timeout / NSEC_PER_MSEC, (int64_t)INT32_MAX),
 		.compaction_interval_ns = o->etcd_compaction_interval ? o->etcd_compaction_interval : -1,
+		.lease_reuse_seconds = o->lease_reuse_duration_seconds ? o->lease_reuse_duration_seconds : -1,
 		.ask_always = !o->sole_server_reads,
 		.translate = resource_translate,
 		.opening = open_collections,
@@ -175,7 +200,7 @@ static int open_store(struct apiserver *server, struct error *err) {
 	};
 	encryption_options(server->encryption, &options.transform);
 	struct store *store = NULL;
-	int rc = store_open(&options, 60000, &store, err);
+	int rc = store_open(&options, (int)min_of(o->storage_initialization_timeout / NSEC_PER_MSEC, (int64_t)INT32_MAX), &store, err);
 	server->store = store;
 	encryption_set_store(server->encryption, store);
 	free(endpoints);
@@ -295,6 +320,28 @@ int apiserver_start(const struct apiserver_options *options, struct apiserver **
 	bootstrap_start(server);
 	*ret = server;
 	return 0;
+}
+
+void apiserver_leave(struct apiserver *server) {
+	__atomic_store_n(&server->leaving, true, __ATOMIC_RELEASE);
+}
+
+void apiserver_turn_away(struct apiserver *server, bool retry_after, int64_t watches_ns) {
+	/* Who comes is told of others first. */
+	bootstrap_stop(server);
+	if (retry_after) {
+		__atomic_store_n(&server->turning_away, true, __ATOMIC_RELEASE);
+		http_server_close_answered(server->http);
+	} else {
+		http_server_drain(server->http);
+	}
+	if (watches_ns > 0)
+		watches_end(watches_ns);
+}
+
+bool apiserver_is_idle(const struct apiserver *server, bool *ret_watches) {
+	*ret_watches = watches_open() > 0;
+	return __atomic_load_n(&server->inflight_reads, __ATOMIC_ACQUIRE) == 0 && __atomic_load_n(&server->inflight_writes, __ATOMIC_ACQUIRE) == 0;
 }
 
 void apiserver_stop(struct apiserver *server) {

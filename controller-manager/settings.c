@@ -62,7 +62,7 @@ const struct flag settings_flags[] = {
 	{.name = "horizontal-pod-autoscaler-tolerance", .kind = FLAG_DOUBLE, .offset = S(hpa_tolerance), .fallback = "0.1", .help = "Difference that is not worth a change."},
 	{.name = "legacy-service-account-token-clean-up-period", .kind = FLAG_DURATION, .offset = S(legacy_token_clean_up_period), .fallback = "8760h", .help = "Unused tokens of old are invalid after this time, and gone after twice as long."},
 	/* Known to Kubernetes, and not to be taken lightly. */
-	{.name = "enable-leader-migration", .kind = FLAG_REFUSED, .help = "the controllers it moves to a cloud's own manager are not part of this one"},
+	{.name = "enable-leader-migration", .kind = FLAG_REFUSED, .fallback = "false", .help = "the controllers it moves to a cloud's own manager are not part of this one"},
 	{.name = "leader-migration-config", .kind = FLAG_REFUSED, .help = "the controllers it moves to a cloud's own manager are not part of this one"},
 	/* Known to Kubernetes, of no effect here. */
 	{.name = "attach-detach-reconcile-sync-period", .kind = FLAG_IGNORED},

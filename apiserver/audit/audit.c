@@ -60,6 +60,10 @@ static int read_mode(const char *flag, const char *mode, struct audit_backend_op
 static int start_log(struct audit *audit, const struct apiserver_options *o, struct error *err) {
 	struct audit_backend_options options = {.name = "log", .buffer_size = (size_t)o->audit_log_batch_buffer_size, .batch_size = (size_t)o->audit_log_batch_max_size, .batch_wait_ns = o->audit_log_batch_max_wait,
 		.process = audit_log_write};
+	if (o->audit_log_truncate_enabled) {
+		options.max_event = (size_t)o->audit_log_truncate_max_event_size;
+		options.max_bytes = (size_t)o->audit_log_truncate_max_batch_size;
+	}
 	int rc = read_mode("--audit-log-mode", o->audit_log_mode, &options, err);
 	if (rc == 0)
 		rc = audit_log_open(o, &audit->log, err);
@@ -70,6 +74,10 @@ static int start_log(struct audit *audit, const struct apiserver_options *o, str
 static int start_webhook(struct audit *audit, const struct apiserver_options *o, struct error *err) {
 	struct audit_backend_options options = {.name = "webhook", .buffer_size = (size_t)o->audit_webhook_batch_buffer_size, .batch_size = (size_t)o->audit_webhook_batch_max_size, .batch_wait_ns = o->audit_webhook_batch_max_wait,
 		.qps = o->audit_webhook_batch_throttle_enable ? o->audit_webhook_batch_throttle_qps : 0, .burst = o->audit_webhook_batch_throttle_burst, .process = audit_webhook_post};
+	if (o->audit_webhook_truncate_enabled) {
+		options.max_event = (size_t)o->audit_webhook_truncate_max_event_size;
+		options.max_bytes = (size_t)o->audit_webhook_truncate_max_batch_size;
+	}
 	int rc = read_mode("--audit-webhook-mode", o->audit_webhook_mode, &options, err);
 	if (rc == 0)
 		rc = audit_webhook_open(o, &audit->webhook, err);

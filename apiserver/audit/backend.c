@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Where events go: at once on the thread of the request, or by way of a bounded queue and a thread of the backend's own. */
 #include "apiserver/audit/backend.h"
+#include "apiserver/audit/truncate.h"
 #include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/base/metrics.h"
@@ -30,11 +31,41 @@ __attribute__((constructor)) static void register_metrics(void) {
 	metrics_register(metrics, array_len(metrics));
 }
 
-static bool process(struct audit_backend *b, struct bytes **events, size_t count) {
+static bool process_some(struct audit_backend *b, struct bytes **events, size_t count) {
 	int failed = b->options.process(b->options.arg, events, count);
 	if (failed)
 		metric_add(metric_label(&metrics[0], b->options.name), (double)count);
 	return failed == 0;
+}
+
+/* As Kubernetes: of events that are too large what is left of them, in calls of no more than so many bytes. Those that are too large even so are lost, and counted. */
+static bool process(struct audit_backend *b, struct bytes **events, size_t count) {
+	if (!b->options.max_event)
+		return process_some(b, events, count);
+	struct bytes **rest = xcalloc(count, sizeof(struct bytes *));
+	size_t first = 0, n = 0, bytes = 0;
+	bool good = true;
+	for (size_t i = 0; i < count; i++) {
+		struct bytes *event = events[i]->len > b->options.max_event ? audit_truncate(events[i]) : bytes_ref(events[i]);
+		if (event->len > b->options.max_event) {
+			metric_add(metric_label(&metrics[0], "truncate"), 1);
+			bytes_unref(event);
+			continue;
+		}
+		if (n > first && bytes + event->len > b->options.max_bytes) {
+			good = process_some(b, rest + first, n - first) && good;
+			first = n;
+			bytes = 0;
+		}
+		bytes += event->len;
+		rest[n++] = event;
+	}
+	if (n > first)
+		good = process_some(b, rest + first, n - first) && good;
+	for (size_t i = 0; i < n; i++)
+		bytes_unref(rest[i]);
+	free(rest);
+	return good;
 }
 
 /* ---- the thread ---- */

@@ -16,6 +16,7 @@ struct audit_backend_options {
 	size_t buffer_size;    /* events that wait at most; with batch */
 	size_t batch_size;     /* events of one call at most; at least 1 */
 	int64_t batch_wait_ns; /* how long fewer wait for more */
+	size_t max_event, max_bytes; /* an event that is larger loses the objects in it, or is dropped; more of them go in several calls; 0: none is too large */
 	double qps;            /* batches a second; 0: any number */
 	int64_t burst;
 	/* Events as JSON, without line feeds. Not 0: they are lost. From any thread where not batch, from one otherwise. */

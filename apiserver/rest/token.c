@@ -77,7 +77,7 @@ static int issue(struct request *r, struct authentication_v1_token_request *requ
 	int rc = bind_to(r, request->spec.bound_object_ref, &t, err);
 	if (rc < 0)
 		return rc;
-	if (t.bound_kind && strcmp(t.bound_kind, "Pod") == 0 && seconds == POD_DEFAULT_SECONDS && !request->spec.audiences.len) {
+	if (t.bound_kind && strcmp(t.bound_kind, "Pod") == 0 && seconds == POD_DEFAULT_SECONDS && r->server->options->service_account_extend_token_expiration && !request->spec.audiences.len) {
 		t.seconds = EXTENDED_SECONDS;
 		t.warn_after = POD_DEFAULT_SECONDS;
 	}

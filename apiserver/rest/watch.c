@@ -6,6 +6,8 @@
  *	LIVE     events from the store, from the revision of that view on; a client that cannot keep up is cut off
  *
  * The watcher is counted: the stream's on_close, the timers and the store's watch each hold it while they may call.
+ *
+ * It is past 800 lines because all phases share the watcher's lock and its order with the store's.
  */
 #include "apiserver/custom/custom.h"
 #include "apiserver/request/steps.h"
@@ -48,13 +50,14 @@ struct waiting_event {
 };
 
 struct watcher {
+	struct list link; /* in watchers */
 	unsigned refs; /* atomic */
 	struct apiserver *server;
 	struct render render;
 	struct list_query *query;
 	struct http_stream *stream;   /* or, over a WebSocket: */
 	struct watch_socket *socket;
-	struct timer *deadline, *bookmarks, *farewell;
+	struct timer *deadline, *bookmarks, *farewell, *ending; /* the last under watchers_lock */
 	struct metric_series *open, *events_sent, *event_sizes, *initial_took;
 	int64_t began; /* monotonic */
 	int64_t lull_ns; /* 0: each event is sent as it comes */
@@ -583,6 +586,34 @@ static void on_drain(void *arg) {
 
 /* ---- ends ---- */
 
+/* All that are open: for the end of the server. */
+static pthread_mutex_t watchers_lock = PTHREAD_MUTEX_INITIALIZER;
+static struct list watchers = {&watchers, &watchers};
+static size_t watcher_count;
+
+static void watchers_add(struct watcher *w) {
+	pthread_mutex_lock(&watchers_lock);
+	list_push_back(&watchers, &w->link);
+	watcher_count++;
+	pthread_mutex_unlock(&watchers_lock);
+}
+
+static struct timer *watchers_remove(struct watcher *w) {
+	pthread_mutex_lock(&watchers_lock);
+	list_remove(&w->link);
+	watcher_count--;
+	struct timer *ending = take_ptr(w->ending);
+	pthread_mutex_unlock(&watchers_lock);
+	return ending;
+}
+
+size_t watches_open(void) {
+	pthread_mutex_lock(&watchers_lock);
+	size_t count = watcher_count;
+	pthread_mutex_unlock(&watchers_lock);
+	return count;
+}
+
 static void on_close(void *arg) {
 	struct watcher *w = arg;
 	pthread_mutex_lock(&w->lock);
@@ -596,6 +627,7 @@ static void on_close(void *arg) {
 	}
 	timer_cancel(lull, watcher_unref);
 	timer_cancel(second, watcher_unref);
+	timer_cancel(watchers_remove(w), watcher_unref);
 	timer_cancel(w->deadline, watcher_unref);
 	timer_cancel(w->bookmarks, watcher_unref);
 	if (w->farewell)
@@ -609,6 +641,19 @@ static void on_deadline(void *arg) {
 	if (!w->closed && (__atomic_load_n(&w->stream, __ATOMIC_ACQUIRE) || __atomic_load_n(&w->socket, __ATOMIC_ACQUIRE)))
 		out_end(w);
 	pthread_mutex_unlock(&w->lock);
+}
+
+void watches_end(int64_t over_ns) {
+	struct watcher *w;
+	size_t i = 0;
+	pthread_mutex_lock(&watchers_lock);
+	list_for_each (w, &watchers, link) {
+		if (w->ending)
+			continue;
+		__atomic_add_fetch(&w->refs, 1, __ATOMIC_RELAXED);
+		w->ending = timer_start(w->server->timers, over_ns / (int64_t)watcher_count * (int64_t)i++, false, on_deadline, w);
+	}
+	pthread_mutex_unlock(&watchers_lock);
 }
 
 
@@ -666,6 +711,7 @@ static void start_from(struct request *r, struct list_query *query, struct snaps
 		w->after = revision;
 	request_add_warnings(r);
 	request_finished(r, websocket_requested(r->http) ? 101 : 200);
+	watchers_add(w);
 	/* The timers hold it from now on, so that on_close finds them whenever it comes. */
 	bool farewell = query->allow_bookmarks && timeout > FAREWELL_NS;
 	w->refs += 1u + query->allow_bookmarks + farewell;

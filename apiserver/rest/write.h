@@ -143,6 +143,10 @@ void namespace_mark_terminating(struct write *w);
 int rest_get(struct request *r, struct error *err);
 int rest_list(struct request *r, struct error *err);
 int rest_watch(struct request *r, struct error *err);
+/* Watches that are open. */
+size_t watches_open(void);
+/* Ends them as their time-outs would, one after the other within `over_ns`. */
+void watches_end(int64_t over_ns);
 int rest_create(struct request *r, struct error *err);
 int rest_update(struct request *r, struct error *err);
 int rest_patch(struct request *r, struct error *err);

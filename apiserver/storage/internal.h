@@ -162,7 +162,7 @@ struct write *write_of_lease_link(struct list *link);
 /* ---- lease.c ---- */
 
 struct leases;
-struct leases *leases_new(struct store *store);
+struct leases *leases_new(struct store *store, int64_t reuse_seconds);
 void leases_free(struct leases *leases);
 /* Sends the write once a lease of about `seconds` is at hand. */
 void leases_send(struct leases *leases, int64_t seconds, struct write *write);

@@ -25,15 +25,17 @@ struct bucket {
 };
 struct leases {
 	struct store *store;
+	int64_t reuse_seconds;
 	pthread_mutex_t lock;
 	struct bucket buckets[BUCKETS];
 };
 
-struct leases *leases_new(struct store *store)
+struct leases *leases_new(struct store *store, int64_t reuse_seconds)
 {
 	struct leases *leases = xnew(struct leases);
 
 	leases->store = store;
+	leases->reuse_seconds = reuse_seconds ? max_of(reuse_seconds, (int64_t)0) : REUSE_SECONDS;
 	pthread_mutex_init(&leases->lock, NULL);
 	for (size_t i = 0; i < BUCKETS; i++) {
 		leases->buckets[i].leases = leases;
@@ -50,9 +52,9 @@ void leases_free(struct leases *leases)
 	free(leases);
 }
 
-static int64_t reuse_seconds(int64_t seconds)
+static int64_t reuse_seconds(const struct leases *leases, int64_t seconds)
 {
-	return min_of((int64_t)REUSE_SECONDS, seconds / REUSE_DIVISOR);
+	return min_of(leases->reuse_seconds, seconds / REUSE_DIVISOR);
 }
 
 static void on_granted(int errnum, const char *text, const void *data, size_t len, void *arg)
@@ -71,7 +73,7 @@ static void on_granted(int errnum, const char *text, const void *data, size_t le
 	pthread_mutex_lock(&leases->lock);
 	bucket->granting = false;
 	bucket->lease = errnum ? 0 : response.id;
-	bucket->fresh_until = clock_monotonic_ns() + reuse_seconds(bucket->seconds) * NSEC_PER_SEC;
+	bucket->fresh_until = clock_monotonic_ns() + reuse_seconds(leases, bucket->seconds) * NSEC_PER_SEC;
 	bucket->keys = 0;
 	while (!list_empty(&bucket->waiting)) {
 		link = bucket->waiting.next;
@@ -134,7 +136,7 @@ void leases_send(struct leases *leases, int64_t seconds, struct write *write)
 	if (!grant)
 		return;
 	etcd_message_begin(&request);
-	etcd_write_lease_grant(&request, seconds + reuse_seconds(seconds), 0);
+	etcd_write_lease_grant(&request, seconds + reuse_seconds(leases, seconds), 0);
 	etcd_message_end(&request);
 	if (etcd_call(leases->store->etcd, &(struct etcd_call_options){.method = ETCD_LEASE_GRANT, .timeout_ms = GRANT_TIMEOUT_MS, .idempotent = true}, &request, on_granted, bucket) < 0)
 		on_granted(-EIO, "", NULL, 0, bucket);

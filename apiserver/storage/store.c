@@ -327,7 +327,7 @@ static struct store *store_new(const struct store_options *options)
 	store->translate = options->translate;
 	store->write_timeout_ms = options->write_timeout_ms > 0 ? min_of(options->write_timeout_ms, WRITE_TIMEOUT_MS) : WRITE_TIMEOUT_MS;
 	store->compaction_interval_ns = options->compaction_interval_ns ? options->compaction_interval_ns : COMPACTION_INTERVAL_NS;
-	store->leases = leases_new(store);
+	store->leases = leases_new(store, options->lease_reuse_seconds);
 	store->members = members_new(store, options->ask_always);
 	list_init(&store->held);
 	store->history_events = options->history_events;

@@ -38,6 +38,7 @@ struct store_options {
 	/* Called before anything is read: collections that are opened in it get their objects at once, those opened later only after all were read. May be NULL. */
 	void (*opening)(struct store *store, void *arg);
 	void *arg;
+	int64_t lease_reuse_seconds;    /* for how long keys of one life time share a lease; 0: 60; negative: they do not */
 	bool ask_always;              /* consistent reads ask etcd even where no other API server is */
 	struct store_transform transform; /* all NULL: values are stored as they are */
 	/* Makes of a value in another form what would be stored here: 1 where ret holds that, 0 where it is that already. May be NULL. Any thread. */

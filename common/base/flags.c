@@ -122,6 +122,9 @@ static int set_value(const struct flag *flag, void *options, const char *value, 
 		flag_list_add(field, value);
 		return 0;
 	case FLAG_REFUSED:
+		/* What is asked for by default is no more than there is. */
+		if (!*value || str_equal(value, flag->fallback) || str_equal(value, "[]"))
+			return 0;
 		return error_set(err, EINVAL, "flag --%s is not served by this program: %s", flag->name, str_or(flag->help, "nothing stands in for it"));
 	case FLAG_IGNORED:
 		break;
@@ -161,7 +164,7 @@ static int take_value(struct walk *walk, struct token *token, struct error *err)
 	/* Whether an ignored flag is a bool is not known: what looks like another flag is not its value. A refused one is refused whatever its value. */
 	bool unknown = token->flag->kind == FLAG_IGNORED || token->flag->kind == FLAG_REFUSED;
 	if (unknown && (!next || next[0] == '-')) {
-		token->value = "";
+		token->value = token->flag->kind == FLAG_REFUSED ? "true" : "";
 		return 0;
 	}
 	if (!next)

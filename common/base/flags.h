@@ -21,7 +21,7 @@ enum flag_kind {
 	FLAG_STRING_ARRAY, /* struct flag_list; one item a flag, commas are part of it */
 	FLAG_STRING_MAP,  /* struct flag_list of "k=v" strings */
 	FLAG_IGNORED,     /* known to Kubernetes, without effect here; takes a value; warned of once */
-	FLAG_REFUSED,     /* known to Kubernetes, and not to be ignored: who asks for it would get less safety than asked for */
+	FLAG_REFUSED,     /* known to Kubernetes, and not to be ignored: who asks for it would get less than asked for. Taken at its default, which is `fallback`, or nothing */
 };
 
 struct flag_list {

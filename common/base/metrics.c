@@ -14,6 +14,7 @@
 
 #define MAX_METRICS 1024
 #define MAX_COLLECTORS 64
+#define MAX_ALLOWANCES 256
 
 static const double default_buckets[] = {.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 0};
 
@@ -42,6 +43,55 @@ static struct {
 	void *arg;
 } collectors[MAX_COLLECTORS];
 static size_t collector_count;
+
+/* What the operator keeps from growing. Few, and fixed before there are readers. */
+static struct {
+	char *metric, *label;
+	struct map values;
+} allowances[MAX_ALLOWANCES];
+static size_t allowance_count;
+static struct map disabled = MAP_INIT(NULL);
+
+void metrics_disable(const char *name)
+{
+	pthread_mutex_lock(&registry_lock);
+	set_add(&disabled, name);
+	pthread_mutex_unlock(&registry_lock);
+}
+
+void metrics_allow_label(const char *metric, const char *label, const char *values)
+{
+	pthread_mutex_lock(&registry_lock);
+	size_t i = 0;
+	while (i < allowance_count && (strcmp(allowances[i].metric, metric) != 0 || strcmp(allowances[i].label, label) != 0))
+		i++;
+	if (i == allowance_count && i < MAX_ALLOWANCES) {
+		allowances[i].metric = xstrdup(metric);
+		allowances[i].label = xstrdup(label);
+		allowances[i].values = MAP_INIT(NULL);
+		allowance_count++;
+	}
+	if (i < MAX_ALLOWANCES) {
+		map_clear(&allowances[i].values);
+		for (const char *p = values;; p++) {
+			size_t len = strcspn(p, ",");
+			autofree char *value = xstrndup(p, len);
+			set_add(&allowances[i].values, value);
+			p += len;
+			if (!*p)
+				break;
+		}
+	}
+	pthread_mutex_unlock(&registry_lock);
+}
+
+static const char *allowed_value(const struct metric *metric, const char *label, const char *value)
+{
+	for (size_t i = 0; i < allowance_count; i++)
+		if (strcmp(allowances[i].metric, metric->name) == 0 && strcmp(allowances[i].label, label) == 0)
+			return map_has(&allowances[i].values, str_or(value, "")) ? value : "unexpected";
+	return value;
+}
 
 void metrics_register(struct metric *metrics, size_t count)
 {
@@ -93,7 +143,7 @@ static void append_label(struct buf *out, const char *name, const char *value)
 static void append_labels(struct buf *out, const struct metric *metric, const char *const *values)
 {
 	for (size_t i = 0; metric->labels && metric->labels[i]; i++)
-		append_label(out, metric->labels[i], values ? values[i] : "other");
+		append_label(out, metric->labels[i], values ? allowed_value(metric, metric->labels[i], values[i]) : "other");
 }
 
 /*
@@ -302,7 +352,7 @@ static void append_metric(struct buf *out, struct metric *metric)
 	for (struct map_entry *e; (e = map_next(&state->series, &pos));)
 		sorted[count++] = e->value;
 	pthread_mutex_unlock(&state->lock);
-	if (!count)
+	if (!count || map_has(&disabled, metric->name))
 		return;
 	qsort(sorted, count, sizeof(struct metric_series *), compare_series);
 	buf_printf(out, "# HELP %s %s\n# TYPE %s %s\n", metric->name, metric->help, metric->name, kinds[metric->kind]);

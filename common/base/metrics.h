@@ -34,6 +34,10 @@ void metric_observe_times(struct metric_series *series, double value, uint64_t t
 double metric_value(struct metric_series *series);
 /* Called before each scrape, to bring gauges up to date. */
 void metrics_on_collect(void (*fn)(void *arg), void *arg);
+/* It is told no more. Before others read or count; the name is copied. */
+void metrics_disable(const char *name);
+/* Of that label of that metric only these values (with commas between them) are told; all others become "unexpected". Before the metric is used; copied. */
+void metrics_allow_label(const char *metric, const char *label, const char *values);
 /* Text format 0.0.4 of all registered metrics, process_* and build info included. */
 void metrics_write(struct buf *out);
 

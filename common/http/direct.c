@@ -353,7 +353,7 @@ static bool write_answer(struct http_request *req, struct http_conn *conn)
 	size_t len = 0;
 	for (size_t i = 0; i < req->part_count; i++)
 		len += req->parts[i]->len;
-	conn->closing |= atomic_load(&req->server->draining);
+	conn->closing |= atomic_load(&req->server->closing);
 	buf_reset(&thread->out);
 	bool chunk = !req->inject && !req->stream && respond_is_chunk(req, req->status, len);
 	append_head(thread, req, conn->closing, len, chunk);

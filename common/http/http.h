@@ -61,6 +61,8 @@ int http_server_start(const struct http_server_options *options, struct http_ser
 uint16_t http_server_port(const struct http_server *server);
 /* Stops accepting, lets requests finish for at most grace_ms, cuts the rest, joins threads, frees. Takes NULL. Not from a handler. */
 void http_server_stop(struct http_server *server, int grace_ms);
+/* From now on each connection is closed after its answer; new ones are accepted. */
+void http_server_close_answered(struct http_server *server);
 /* Closes the listener and asks keep-alive connections to close after their answer; streams go on. */
 void http_server_drain(struct http_server *server);
 

@@ -94,7 +94,8 @@ struct http_server {
 	unsigned next_thread;
 	atomic_uint connections;
 	atomic_size_t memory;
-	atomic_bool draining;
+	atomic_bool draining; /* no more connections */
+	atomic_bool closing;  /* each is closed after its answer */
 	pthread_mutex_t lock; /* guards open_requests */
 	pthread_cond_t idle;
 	unsigned open_requests; /* given to the handler and not yet answered to the end; streams and upgrades do not count */

@@ -86,7 +86,7 @@ static enum MHD_Result take_header(void *cls, enum MHD_ValueKind kind, const cha
 
 static enum MHD_Result queue(struct http_request *req, int status, struct MHD_Response *response)
 {
-	if (atomic_load(&req->server->draining))
+	if (atomic_load(&req->server->closing))
 		MHD_add_response_header(response, "Connection", "close");
 	if (req->inject)
 		inject_attach(take_ptr(req->inject), req->conn);

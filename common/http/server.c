@@ -307,8 +307,14 @@ static void drain_order(struct io_thread *thread, struct post *post)
 	order_done(container_of(post, struct order, post));
 }
 
+void http_server_close_answered(struct http_server *server)
+{
+	atomic_store(&server->closing, true);
+}
+
 void http_server_drain(struct http_server *server)
 {
+	http_server_close_answered(server);
 	if (atomic_exchange(&server->draining, true))
 		return;
 	for (unsigned i = 0; i < server->thread_count; i++)

@@ -105,8 +105,33 @@ static void too_many_series_share_one(void **state)
 	assert_ptr_equal(last, metric_label(&rows[0], "other", "other"));
 }
 
+static struct metric tamed[] = {
+	{.name = "tamed_total", .help = "x", .kind = METRIC_COUNTER, .labels = (const char *const[]){"color", "size", NULL}},
+	{.name = "silent_total", .help = "x", .kind = METRIC_COUNTER},
+};
+
+static void operators_have_a_word(void **state)
+{
+	autobuf struct buf out = BUF_INIT(BUF_MAX_DEFAULT);
+	metrics_allow_label("tamed_total", "color", "blue");
+	metrics_allow_label("tamed_total", "color", "red,green");
+	metrics_allow_label("other_total", "size", "1");
+	metrics_disable("silent_total");
+	metrics_register(tamed, array_len(tamed));
+	metric_add(metric_label(&tamed[0], "red", "7"), 1);
+	metric_add(metric_label(&tamed[0], "green", "7"), 1);
+	metric_add(metric_label(&tamed[0], "blue", "7"), 1);
+	metric_add(metric_label(&tamed[0], "", "7"), 1);
+	metrics_write(&out);
+	assert_non_null(strstr(out.data, "tamed_total{color=\"red\",size=\"7\"} 1\n"));
+	assert_non_null(strstr(out.data, "tamed_total{color=\"green\",size=\"7\"} 1\n"));
+	assert_non_null(strstr(out.data, "tamed_total{color=\"unexpected\",size=\"7\"} 2\n"));
+	assert_null(strstr(out.data, "blue"));
+	assert_null(strstr(out.data, "silent_total"));
+}
+
 int main(void)
 {
-	const struct CMUnitTest tests[] = {cmocka_unit_test(counts_by_many_threads_are_exact), cmocka_unit_test(series_are_told_apart), cmocka_unit_test(too_many_series_share_one)};
+	const struct CMUnitTest tests[] = {cmocka_unit_test(counts_by_many_threads_are_exact), cmocka_unit_test(series_are_told_apart), cmocka_unit_test(too_many_series_share_one), cmocka_unit_test(operators_have_a_word)};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
