@@ -485,10 +485,19 @@ static bool is_finalizer(const char *field) {
 	return str_starts_with(field, "metadata.finalizers[");
 }
 
-/* One more look at the first `count` causes; `lists`: at finalizers too, `each`: at each of them. */
-static void look_again(size_t from, size_t count, bool lists, bool each, struct error *err) {
+/* What may not change, which the look at what changes tells of once more. */
+static bool is_kept(const struct error_cause *cause) {
+	static const char *const kept[] = {"metadata.name", "metadata.namespace", "metadata.uid", "metadata.creationTimestamp", "metadata.deletionTimestamp", "metadata.deletionGracePeriodSeconds"};
+	for (size_t i = 0; i < array_len(kept); i++)
+		if (str_equal(cause->field, kept[i]))
+			return true;
+	return str_equal(cause->field, "metadata.finalizers") && is_reason(cause, "FieldValueForbidden");
+}
+
+/* One more look at the first `count` causes; `changes`: at what may not change, `lists`: at finalizers too, `each`: at each of them. */
+static void look_again(size_t from, size_t count, bool changes, bool lists, bool each, struct error *err) {
 	for (size_t i = from; i < from + count; i++)
-		if (is_repeated(err->causes[i].field) || (lists && strcmp(err->causes[i].field, "metadata.finalizers") == 0) || (each && is_finalizer(err->causes[i].field)))
+		if (is_repeated(err->causes[i].field) || (changes && is_kept(&err->causes[i])) || (lists && strcmp(err->causes[i].field, "metadata.finalizers") == 0 && !is_kept(&err->causes[i])) || (each && is_finalizer(err->causes[i].field)))
 			error_cause(err, err->causes[i].reason, err->causes[i].field, "%s", err->causes[i].message);
 }
 
@@ -508,19 +517,20 @@ void repeat_causes(const struct api_type *type, size_t from, size_t meta, struct
 	if (again)
 		split /= 2;
 	err->cause_count = from + meta;
-	look_again(from, meta, false, false, err);
+	look_again(from, meta, false, false, false, err);
 	if (apart) {
 		bool volume = type == &core_v1_persistent_volume_type;
-		look_again(from, meta, !update_first, volume, err);
+		changes &= !volume; /* of its metadata nothing is looked at once more */
+		look_again(from, meta, changes && update_first, !update_first, volume, err);
 		append_moved(err, rest, split);
 		if (whole || !update_first)
-			look_again(from, meta, update_first || volume, true, err);
+			look_again(from, meta, changes && !update_first, update_first || volume, true, err);
 	} else {
 		if (changes)
-			look_again(from, meta, false, false, err);
+			look_again(from, meta, true, false, false, err);
 		/* A finalizer's own name is judged once where the whole is looked at once. */
 		for (size_t i = from; whole && i < from + meta; i++)
-			look_again(i, 1, true, changes, err);
+			look_again(i, 1, false, true, changes, err);
 	}
 	append_moved(err, rest + split, count - split);
 	free(rest);

@@ -76,10 +76,33 @@ static void statuses(void **state) {
 	}
 }
 
+/* What may not change is told by both looks at an update, where the kind has the second. */
+static void what_may_not_change(void **state) {
+#define OLD(version, kind) "{apiVersion: " version ", kind: " kind ", metadata: {name: d, uid: u, deletionTimestamp: \"2026-01-01T00:00:00Z\", finalizers: [a.b/c]}}"
+	static const struct {
+		const char *object;
+		int times;
+	} rows[] = {
+		{OLD("v1", "Pod"), 2}, {OLD("v1", "ConfigMap"), 2}, {OLD("apps/v1", "Deployment"), 2}, {OLD("v1", "Namespace"), 2}, {OLD("rbac.authorization.k8s.io/v1", "ClusterRole"), 2},
+		{OLD("v1", "PersistentVolume"), 1}, {OLD("policy/v1", "PodDisruptionBudget"), 1}, {OLD("v1", "LimitRange"), 1}, {OLD("discovery.k8s.io/v1", "EndpointSlice"), 1},
+	};
+	static const struct strategy strategy = {.any_finalizer = true};
+	for (size_t i = 0; i < array_len(rows); i++) {
+		autounref void *old = read_object(rows[i].object), *object = case_object(rows[i].object, "metadata={deletionGracePeriodSeconds: 7, finalizers: [a.b/c, d.e/f]}\nmetadata.name=d\nmetadata.uid=w");
+		autoerror struct error err = {0};
+		validate_object_meta_update(api_metadata(object), api_metadata(old), &strategy, "metadata", &err);
+		repeat_causes(api_type_of(object), 0, err.cause_count, &err);
+#define ONCE "metadata.uid Invalid, metadata.deletionTimestamp Invalid, metadata.deletionGracePeriodSeconds Invalid, metadata.finalizers Forbidden"
+		print_message("%s\n", rows[i].object);
+		in_order(&err, rows[i].times == 2 ? ONCE ", " ONCE : ONCE);
+	}
+}
+
 int main(void) {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(new_objects),
 		cmocka_unit_test(statuses),
+		cmocka_unit_test(what_may_not_change),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
