@@ -257,6 +257,13 @@ static bool labels_match_template(const struct core_v1_pod *pod, const struct re
 	return api_map_contains(&pod->metadata.labels, &set->template->metadata.labels);
 }
 
+/* Whether a deletion leaves nothing to wait for: no kubelet has to stop it first. */
+static bool goes_at_once(const struct core_v1_pod *pod)
+{
+	const int64_t *grace = pod->spec.termination_grace_period_seconds;
+	return !pod->metadata.finalizers.len && (str_empty(pod->spec.node_name) || (grace && !*grace));
+}
+
 /*
  * Counts what is there once this look's own writes are seen: a pod that it has just deleted would else still count as available, and a Deployment that
  * trusts the count would take another one. Returns milliseconds until the next pod becomes available, or 0.
@@ -271,9 +278,10 @@ static int compute_status(struct replicated *set, const struct informer_list *po
 	for (size_t i = 0; i < done->pod_count; i++) {
 		const struct core_v1_pod *pod = done->pods[i];
 		struct wall_time then;
-		terminating += done->deleted[i];
-		if (done->deleted[i])
+		if (done->deleted[i]) {
+			terminating += !goes_at_once(pod);
 			continue;
+		}
 		replicas++;
 		labeled += labels_match_template(pod, set);
 		if (!pod_is_ready(pod))

@@ -6,7 +6,7 @@
  *	web-1 Running ready node=n1 age=60 of=ReplicaSet/web label=app:web
  *
  * Words: a phase; ready, unready; going (being deleted); node=NAME; age=SECONDS since it was made and became ready; of=KIND/NAME (its controller);
- * condition=TYPE (True); label=KEY:VALUE; note=KEY:VALUE (an annotation); finalizer=NAME; restarts=N; exit=CODE (its container has ended so); reason=WORD (of its status); image=NAME.
+ * condition=TYPE (True); label=KEY:VALUE; note=KEY:VALUE (an annotation); finalizer=NAME; grace=SECONDS; restarts=N; exit=CODE (its container has ended so); reason=WORD (of its status); image=NAME.
  * The time is always the same moment. Writes are compared as the world logs them, one line each, in order; events only where the row asks.
  */
 #ifndef CORACLE_TEST_SCENARIO_H
@@ -101,6 +101,8 @@ static void scenario_word(struct core_v1_pod *pod, char *word, int64_t *age)
 		scenario_pair(arena, &pod->metadata.annotations, value);
 	else if (str_equal(word, "finalizer"))
 		api_string_list_add(arena, &pod->metadata.finalizers, arena_strdup(arena, value));
+	else if (str_equal(word, "grace"))
+		pod->spec.termination_grace_period_seconds = api_int64(arena, strtol(value, NULL, 10));
 	else if (str_equal(word, "reason"))
 		pod->status.reason = arena_strdup(arena, value);
 	else if (str_equal(word, "image"))
