@@ -187,6 +187,7 @@ int health_handle(struct request *r, struct error *err) {
 static void say_start(struct request *r) {
 	autofree char *seconds = xprintf("%lld", (long long)r->server->started.sec);
 	http_add_header(r->http, "Process-Start-Time-Unix", seconds);
+	r->unvaried = true;
 }
 
 int slis_handle(struct request *r, struct error *err) {

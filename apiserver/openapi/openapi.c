@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Documents are made when first asked for, and kept until what is served changes. */
+#include "apiserver/openapi/content.h"
 #include "apiserver/openapi/paths.h"
 #include "apiserver/aggregator/aggregator.h"
 #include "apiserver/discovery/discovery.h"
@@ -177,7 +178,8 @@ static void make_document(struct apiserver *server, const struct catalogue *cata
 	schema_write_all(&set, form, &schemas);
 	struct remote_parts *parts = form == OPENAPI_V2 ? remote_parts_new(server->aggregator) : NULL;
 	remote_paths_write(parts, &set, &m.first, out);
-	buf_append_str(out, form == OPENAPI_V2 ? "},\"definitions\":{" : "},\"components\":{\"schemas\":{");
+	bool bare = form == OPENAPI_V3 && !custom && !schemas.len;
+	buf_append_str(out, form == OPENAPI_V2 ? "},\"definitions\":{" : bare ? "},\"components\":{" : "},\"components\":{\"schemas\":{");
 	buf_append(out, str_or(schemas.data, ""), schemas.len);
 	remote_definitions_write(parts, out);
 	remote_parts_free(parts);
@@ -186,7 +188,9 @@ static void make_document(struct apiserver *server, const struct catalogue *cata
 		parameters_define(out);
 		buf_append_str(out, "},\"securityDefinitions\":{\"BearerToken\":{\"description\":\"Bearer Token authentication\",\"type\":\"apiKey\",\"name\":\"authorization\",\"in\":\"header\"}},\"security\":[{\"BearerToken\":[]}]}");
 	} else {
-		buf_append_str(out, custom ? "}}}" : "},\"securitySchemes\":{\"BearerToken\":{\"type\":\"apiKey\",\"description\":\"Bearer Token authentication\",\"name\":\"authorization\",\"in\":\"header\"}}}}");
+		buf_append_str(out, custom ? "}}}" : bare ? "" : "},");
+		if (!custom)
+			buf_append_str(out, "\"securitySchemes\":{\"BearerToken\":{\"type\":\"apiKey\",\"description\":\"Bearer Token authentication\",\"name\":\"authorization\",\"in\":\"header\"}}}}");
 	}
 	schema_set_done(&set);
 }
@@ -246,14 +250,6 @@ static struct document *find_document(struct apiserver *server, const struct cat
 
 /* ---- answering ---- */
 
-static void add_time(struct request *r, const char *header, time_t at, const char *zone) {
-	struct tm tm;
-	char text[64];
-	size_t len = strftime(text, sizeof(text), "%a, %d %b %Y %H:%M:%S ", gmtime_r(&at, &tm));
-	snprintf(text + len, sizeof(text) - len, "%s", zone);
-	http_add_header(r->http, header, text);
-}
-
 /* True where the clause of Accept, `len` bytes at p, takes the media type. */
 static bool clause_takes(const char *p, size_t len, const char *type) {
 	size_t group = strcspn(type, "/") + 1;
@@ -305,35 +301,26 @@ static int respond(struct request *r, enum openapi_form form, const char *key, c
 	if (!document)
 		return respond_bare(r, 404, NULL);
 	http_add_header(r->http, "Vary", "Accept");
+	if (form == OPENAPI_V2)
+		http_add_header(r->http, "Vary", "Accept-Encoding");
 	if (!offer) {
 		bytes_unref(body);
 		return respond_bare(r, 406, NULL);
 	}
 	autofree char *etag = xprintf("\"%s\"", copy.hash);
-	http_add_header(r->http, "ETag", etag);
-	int status = 200;
 	if (!str_empty(hash) && strcmp(hash, copy.hash) != 0) {
 		autofree char *location = xprintf("/openapi/v3/%s?hash=%s", key, copy.hash);
+		http_add_header(r->http, "ETag", etag);
 		http_add_header(r->http, "Location", location);
-		status = 301;
-	} else {
-		/* Under this name there will never be another. */
-		if (!str_empty(hash)) {
-			http_set_header(r->http, "Cache-Control", "public, immutable");
-			add_time(r, "Expires", time(NULL) + 365 * 24 * 3600, "UTC");
-		}
-		if (str_equal(http_header(r->http, "If-None-Match"), etag))
-			status = 304;
-		/* Nothing is said of a body that is not sent, and when it was made says less than its name. */
-		else
-			add_time(r, "Last-Modified", copy.made, "GMT");
-	}
-	if (status != 200) {
 		bytes_unref(body);
-		return respond_bare(r, status, status == 304 ? NULL : offer->answered);
+		return respond_bare(r, 301, offer->answered);
 	}
-	request_finished(r, 200);
-	request_respond_large(r, 200, offer->answered, body);
+	/* Under this name there will never be another. */
+	if (!str_empty(hash)) {
+		http_set_header(r->http, "Cache-Control", "public, immutable");
+		content_add_time(r, "Expires", time(NULL) + 365 * 24 * 3600, "UTC");
+	}
+	content_respond(r, &(struct content){.type = offer->answered, .etag = etag, .modified = copy.made, .packs = form == OPENAPI_V2, .undated = true}, body);
 	return REQUEST_TAKEN;
 }
 
@@ -380,9 +367,7 @@ static int respond_index(struct request *r) {
 	map_done(&index.told);
 	catalogue_done(&catalogue);
 	buf_append_str(&out, "}}");
-	add_time(r, "Last-Modified", time(NULL), "GMT");
-	request_finished(r, 200);
-	http_respond(r->http, 200, "text/plain; charset=utf-8", out.data, out.len);
+	content_respond(r, &(struct content){.type = "text/plain; charset=utf-8", .modified = time(NULL)}, buf_to_bytes(&out));
 	return REQUEST_TAKEN;
 }
 

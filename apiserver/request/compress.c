@@ -25,7 +25,7 @@ struct piped {
 	bool source_ended, ended;
 };
 
-static bool takes_gzip(const struct request *r) {
+bool request_takes_gzip(const struct request *r) {
 	const char *p = http_header(r->http, "Accept-Encoding");
 	while (p && *p) {
 		size_t len = strcspn(p, ",");
@@ -42,7 +42,8 @@ static bool takes_gzip(const struct request *r) {
 
 static void say_gzip(struct request *r) {
 	http_add_header(r->http, "Content-Encoding", "gzip");
-	http_add_header(r->http, "Vary", "Accept-Encoding");
+	if (!r->unvaried)
+		http_add_header(r->http, "Vary", "Accept-Encoding");
 }
 
 static void start_deflate(z_stream *z) {
@@ -111,7 +112,7 @@ static void respond_gzip(struct request *r, int code, const char *content_type, 
 }
 
 void request_respond_pull(struct request *r, int code, const char *content_type, int64_t total, int (*next)(void *arg, struct bytes **ret_part), void (*done)(void *arg), void *arg) {
-	bool pack = (total < 0 || total > (int64_t)THRESHOLD) && takes_gzip(r);
+	bool pack = (total < 0 || total > (int64_t)THRESHOLD) && request_takes_gzip(r);
 	if (total >= 0 && !pack) {
 		http_respond_pull(r->http, code, content_type, total, next, done, arg);
 		return;
@@ -144,7 +145,7 @@ void request_respond_pull(struct request *r, int code, const char *content_type,
 }
 
 void request_respond_large(struct request *r, int code, const char *content_type, struct bytes *take_body) {
-	if (take_body->len <= THRESHOLD || !takes_gzip(r)) {
+	if (take_body->len <= THRESHOLD || !request_takes_gzip(r)) {
 		http_respond_bytes(r->http, code, content_type, &take_body, 1);
 		return;
 	}

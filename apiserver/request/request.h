@@ -51,6 +51,7 @@ struct request {
 	const char *verb;        /* get, list, watch, create, update, patch, delete, deletecollection; for other paths the lower case method */
 	const char *group, *version, *ns, *plural, *name, *subresource;
 	bool nameless, too_deep, watch_path; /* pods//log; .../status/x; .../watch/... */
+	bool nowhere, old_proxy;             /* //...; .../proxy/...: authorized, never served */
 	bool watches_one;          /* .../watch/<resource>/<name>: selected_name is that, whatever the field selector says */
 	const char *selected_name; /* of a list, watch or deletecollection: metadata.name= of its field selector; what the authorizer sees as the name */
 	const char *rest;        /* what follows proxy/, not decoded; "" where nothing */
@@ -69,6 +70,7 @@ struct request {
 	struct negotiated accept;
 
 	bool dry_run;
+	bool unvaried; /* what is said of the answer's encodings is said already, or not at all */
 	bool counted_read, counted_write;
 	int64_t waited_ns;             /* monotonic; since when it waits for the cache to be fresh */
 	int64_t foreign_ns, judged_ns; /* spent in queues and by webhooks one after the other, and by those asked at once; atomic */
@@ -137,6 +139,7 @@ void request_respond_success(struct request *r, const char *name, const char *ui
 /* Adds the warnings collected as headers. Called by the functions above. */
 void request_add_warnings(struct request *r);
 /* As http_respond_bytes and http_respond_pull, gzipped where the body is large and the client takes that (request/compress.c). */
+bool request_takes_gzip(const struct request *r);
 void request_respond_large(struct request *r, int code, const char *content_type, struct bytes *take_body);
 void request_respond_pull(struct request *r, int code, const char *content_type, int64_t total, int (*next)(void *arg, struct bytes **ret_part), void (*done)(void *arg), void *arg);
 void request_warn(struct request *r, const char *fmt, ...) printf_like(2, 3);

@@ -155,6 +155,12 @@ static size_t count_headers(const struct http_request *req, const char *name)
 	return count;
 }
 
+/* Where a request may go: a path, all of the server, or an address with a scheme. */
+static bool is_target(const char *path)
+{
+	return (*path == '/' || !strcmp(path, "*") || strstr(path, "://")) && !strchr(path, ' ');
+}
+
 /* What is framed or addressed in a way that others on its path may understand differently is not served; libmicrohttpd would. The status, and the words of Go's server; 0: it is well. */
 static int judge(const struct http_request *req, const char **ret_text)
 {
@@ -164,6 +170,8 @@ static int judge(const struct http_request *req, const char **ret_text)
 		int status;
 		const char *text;
 	} faults[] = {
+		{!is_name(req->method, strlen(req->method)), 400, "400 Bad Request"},
+		{!is_target(req->path), 400, "400 Bad Request"},
 		{req->misnamed, 400, "400 Bad Request: invalid header name"},
 		{count_headers(req, "Host") > 1 || count_headers(req, "Content-Length") > 1 || count_headers(req, "Transfer-Encoding") > 1, 400, "400 Bad Request"},
 		{req->http11 && !host, 400, "400 Bad Request: missing required Host header"},

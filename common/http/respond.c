@@ -217,7 +217,7 @@ static void pull_free(void *cls)
 /* Chunks are for HTTP/1.1; a small body of known length gets its Content-Length. */
 bool respond_may_chunk(const struct http_request *req, int status, int64_t total)
 {
-	bool large = total < 0 || total >= INJECT_MIN;
+	bool large = total < 0 || (total >= INJECT_MIN && !req->keep_length);
 	return large && req->http11 && strcmp(req->method, "HEAD") && status >= 200 && status != 204 && status != 304;
 }
 
