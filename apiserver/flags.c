@@ -105,7 +105,7 @@ const struct flag apiserver_flags[] = {
 	{.name = "allow-privileged", .kind = FLAG_BOOL, .offset = O(allow_privileged), .fallback = "true", .help = "privileged containers are allowed"},
 	{.name = "sole-server-reads", .kind = FLAG_BOOL, .offset = O(sole_server_reads), .fallback = "true", .help = "while no other API server serves its etcd, consistent reads are answered without asking etcd"},
 	{.name = "watch-cache", .kind = FLAG_BOOL, .offset = O(watch_cache), .fallback = "true", .help = "always on here"},
-	{.name = "profiling", .kind = FLAG_BOOL, .offset = O(profiling), .fallback = "true", .help = "accepted"},
+	{.name = "profiling", .kind = FLAG_BOOL, .offset = O(profiling), .fallback = "true", .help = "serve /debug"},
 	{.name = "enable-priority-and-fairness", .kind = FLAG_BOOL, .offset = O(enable_priority_and_fairness), .fallback = "true", .help = "requests share the sum of the two limits below by FlowSchemas"},
 	{.name = "max-requests-inflight", .kind = FLAG_INT, .offset = O(max_requests_inflight), .fallback = "400", .help = "reads at once; 0: no limit", .min = 0, .max = 1000000},
 	{.name = "max-mutating-requests-inflight", .kind = FLAG_INT, .offset = O(max_mutating_requests_inflight), .fallback = "200", .help = "writes at once; 0: no limit", .min = 0, .max = 1000000},

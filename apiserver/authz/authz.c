@@ -319,7 +319,7 @@ int authz_forbidden(struct request *r, const struct authz_attributes *a, const c
 	}
 	if (!str_empty(reason))
 		buf_printf(&why, ": %s", reason);
-	if (!a->is_resource) {
+	if (!a->is_resource || !*a->resource) {
 		int path = error_status(err, 403, "Forbidden", "forbidden: %s", why.data);
 		err->empty_details = true;
 		return path;

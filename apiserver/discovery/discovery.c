@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "apiserver/custom/custom.h"
 #include "apiserver/discovery/discovery.h"
+#include "api/apidiscovery_v2.h"
 #include "api/meta_v1.h"
+#include "common/api/codec.h"
+#include "common/api/yaml.h"
 #include "apiserver/aggregator/aggregator.h"
 #include "apiserver/authn/authn.h"
 #include "apiserver/request/render.h"
@@ -372,31 +375,48 @@ static void new_group(struct buf *out, const struct catalogue *c, const struct g
 		buf_append_str(out, "]}");
 }
 
-/* "v2" or "v2beta1" where the client prefers the aggregated form; NULL otherwise. */
-static const char *wants_aggregated(const struct request *r) {
+#define AGGREGATED ";g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
+
+/* Whether the client prefers the aggregated form, of which v2 is served, and in which encoding. */
+static bool wants_aggregated(const struct request *r, enum media_type *ret_media) {
 	const char *accept = http_header(r->http, "Accept");
 	for (const char *p = accept; p && *p;) {
 		size_t len = strcspn(p, ",");
 		autofree char *clause = xstrndup(p, len);
-		if (strstr(clause, "g=apidiscovery.k8s.io") && strstr(clause, "as=APIGroupDiscoveryList")) {
-			if (strstr(clause, "v=v2beta1"))
-				return "v2beta1";
-			if (strstr(clause, "v=v2"))
-				return "v2";
-		} else if (strstr(clause, "application/json") || strstr(clause, "*/*") || strstr(clause, "protobuf") || strstr(clause, "yaml")) {
-			return NULL;
-		}
+		bool any = strstr(clause, "*/*"), aggregated = strstr(clause, "g=apidiscovery.k8s.io") && strstr(clause, "as=APIGroupDiscoveryList");
+		*ret_media = any ? MEDIA_JSON : media_type_of(clause + strspn(clause, " "));
+		if (aggregated && *ret_media != MEDIA_OTHER && strstr(clause, "v=v2") && !strstr(clause, "v=v2beta1"))
+			return true;
+		if (!aggregated && *ret_media != MEDIA_OTHER)
+			return false;
 		p += len;
 		if (*p)
 			p++;
 	}
-	return NULL;
+	return false;
 }
 
-static int respond_aggregated(struct request *r, const char *version, bool core) {
+static struct bytes *encode_aggregated(const struct buf *json, enum media_type media, const char **ret_type) {
+	autobuf struct buf out = BUF_INIT(MAX_BODY);
+	void *list;
+	if (media == MEDIA_PROTOBUF && api_decode_json(&apidiscovery_v2_api_group_discovery_list_type, json->data, json->len, NULL, &list, NULL) == 0) {
+		api_encode_protobuf(&apidiscovery_v2_api_group_discovery_list_type, list, &out);
+		api_unref(list);
+		*ret_type = "application/vnd.kubernetes.protobuf" AGGREGATED;
+	} else if (media == MEDIA_YAML && yaml_from_json(json->data, json->len, &out, NULL) == 0) {
+		*ret_type = "application/yaml" AGGREGATED;
+	} else {
+		buf_reset(&out);
+		buf_append(&out, json->data, json->len);
+		*ret_type = "application/json" AGGREGATED;
+	}
+	return buf_to_bytes(&out);
+}
+
+static int respond_aggregated(struct request *r, enum media_type media, bool core) {
 	struct catalogue *c = catalogue_new(r->server);
 	autobuf struct buf out = BUF_INIT(MAX_BODY);
-	buf_printf(&out, "{\"kind\":\"APIGroupDiscoveryList\",\"apiVersion\":\"apidiscovery.k8s.io/%s\",\"metadata\":{},\"items\":[", version);
+	buf_append_str(&out, "{\"kind\":\"APIGroupDiscoveryList\",\"apiVersion\":\"apidiscovery.k8s.io/v2\",\"metadata\":{},\"items\":[");
 	bool first = true;
 	for (size_t i = 0; i < c->len; i++) {
 		if ((*c->groups[i].group == '\0') == core)
@@ -414,21 +434,22 @@ static int respond_aggregated(struct request *r, const char *version, bool core)
 	http_add_header(r->http, "ETag", etag.data);
 	http_add_header(r->http, "Vary", "Accept");
 	http_set_header(r->http, "Cache-Control", "public");
-	autofree char *type = xprintf("application/json;g=apidiscovery.k8s.io;v=%s;as=APIGroupDiscoveryList", version);
 	if (str_equal(http_header(r->http, "If-None-Match"), etag.data)) {
 		request_finished(r, 304);
 		http_respond(r->http, 304, NULL, "", 0);
 		return REQUEST_TAKEN;
 	}
+	const char *type;
+	struct bytes *body = encode_aggregated(&out, media, &type);
 	request_finished(r, 200);
-	http_respond(r->http, 200, type, out.data, out.len);
+	http_respond_bytes(r->http, 200, type, &body, 1);
 	return REQUEST_TAKEN;
 }
 
 int discovery_api(struct request *r, struct error *err) {
-	const char *version = wants_aggregated(r);
-	if (version)
-		return respond_aggregated(r, version, true);
+	enum media_type media;
+	if (wants_aggregated(r, &media))
+		return respond_aggregated(r, media, true);
 	int rc = request_check_document(r, err);
 	if (rc == 0)
 		rc = request_negotiate_unrouted(r, false, &r->accept, err);
@@ -440,9 +461,10 @@ int discovery_api(struct request *r, struct error *err) {
 }
 
 int discovery_apis(struct request *r, struct error *err) {
-	const char *version = wants_aggregated(r);
-	if (version)
-		return respond_aggregated(r, version, false);
+	enum media_type media;
+	/* Below the path alone, not its twin with a slash. */
+	if (strcmp(r->path, "/apis") == 0 && wants_aggregated(r, &media))
+		return respond_aggregated(r, media, false);
 	int rc = request_negotiate_unrouted(r, false, &r->accept, err);
 	if (rc < 0)
 		return rc;

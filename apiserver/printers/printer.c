@@ -85,6 +85,10 @@ const char *printer_order(const struct resource *resource) {
 	return flow ? "spec.matchingPrecedence" : NULL;
 }
 
+bool printer_is_known(const struct resource *resource) {
+	return resource->custom || find_printer(resource);
+}
+
 void printer_cells(const struct resource *resource, const void *object, struct buf *out) {
 	struct cells cells = {.out = out};
 	if (resource->custom) {

@@ -31,6 +31,8 @@ extern const struct printer *const printer_tables[];
 
 const struct api_column *printer_columns(const struct resource *resource, size_t *ret_count);
 /* Path of the number by which the rows of a list are ordered; NULL: by name. */
+/* Whether the kind has cells of its own; others show name and age. */
+bool printer_is_known(const struct resource *resource);
 const char *printer_order(const struct resource *resource);
 /* Appends the cells of one object, comma separated. */
 void printer_cells(const struct resource *resource, const void *object, struct buf *out);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* From the parsed request to its handler: rows for paths that are not resources, verbs and subresources for those that are. */
 #include "apiserver/aggregator/aggregator.h"
+#include "apiserver/debug.h"
 #include "apiserver/discovery/discovery.h"
 #include "apiserver/flow/flow.h"
 #include "apiserver/health.h"
@@ -39,6 +40,8 @@ static const struct path_row {
 	{"/metrics", metrics_handle, ANY_METHOD}, {"/metrics/slis", slis_handle, ANY_METHOD},
 	{"/statusz", statusz_handle, ANY_METHOD}, {"/flagz", flagz_handle, ANY_METHOD},
 	{"/debug/api_priority_and_fairness/*", flow_debug, READ_ONLY},
+	{"/debug/pprof", debug_profiles, ANY_METHOD}, {"/debug/pprof/*", debug_profiles, ANY_METHOD},
+	{"/debug/flags", debug_flags, ANY_METHOD}, {"/debug/flags/v", debug_verbosity, ANY_METHOD}, {"/debug/flags/*", debug_flags, ANY_METHOD},
 	{"/version", version_handle, GET_ONLY}, {"/version/", version_handle, GET_ONLY}, {"/version/*", not_served_here, ANY_METHOD},
 	{"/api", discovery_api, GET_ONLY}, {"/api/", discovery_api, GET_ONLY}, {"/api//", discovery_api, GET_ONLY},
 	{"/apis", discovery_apis, ANY_METHOD}, {"/apis/", discovery_apis, ANY_METHOD},
@@ -119,6 +122,8 @@ static int check_name(const struct request *r, struct error *err) {
 }
 
 static int dispatch_resource(struct request *r, struct error *err) {
+	if (r->old_proxy)
+		return not_served(r, err);
 	r->resource = registry_find(r->server->registry, r->group, r->version, r->plural);
 	if (!r->resource || __atomic_load_n(&r->resource->removed, __ATOMIC_ACQUIRE))
 		return not_served(r, err);
@@ -181,6 +186,8 @@ static int dispatch_resource(struct request *r, struct error *err) {
 }
 
 int step_dispatch(struct request *r, struct error *err) {
+	if (r->nowhere)
+		return page_not_found(r, err);
 	int rc = aggregator_handle(r, err);
 	if (rc != 0)
 		return rc;

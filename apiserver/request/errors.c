@@ -12,8 +12,28 @@ static int with_details(struct error *err, const struct resource *resource, cons
 	return rc;
 }
 
+/* What stands between the quotes where Go quotes a text that came from outside. A NUL is seen to once the whole is encoded. */
+static char *escape(const char *text) {
+	static const char plain[] = "\a\b\f\n\r\t\v\"\\", named[] = "abfnrtv\"\\";
+	struct buf out = BUF_INIT(64 << 10);
+	for (const unsigned char *p = (const unsigned char *)text; *p;) {
+		bool nul = p[0] == 0xc0 && p[1] == 0x80;
+		size_t n = *p < 0x80 ? 1 : nul ? 2 : api_utf8_length(p, strlen((const char *)p));
+		const char *found = strchr(plain, *p);
+		if (found)
+			buf_printf(&out, "\\%c", named[found - plain]);
+		else if (!n || *p < 0x20 || *p == 0x7f)
+			buf_printf(&out, "\\x%02x", *p);
+		else
+			buf_append(&out, p, n);
+		p += n ? n : 1;
+	}
+	return out.len ? buf_take(&out) : xstrdup("");
+}
+
 int error_not_found(struct error *err, const struct resource *resource, const char *name) {
-	return with_details(err, resource, name, error_status(err, 404, "NotFound", "%s \"%s\" not found", resource->group_resource, name));
+	autofree char *shown = escape(name);
+	return with_details(err, resource, name, error_status(err, 404, "NotFound", "%s \"%s\" not found", resource->group_resource, shown));
 }
 
 int error_already_exists(struct error *err, const struct resource *resource, const char *name) {

@@ -116,8 +116,7 @@ int request_parse(struct request *r, struct error *err) {
 		return REQUEST_TAKEN;
 	}
 	/* What begins with nothing is nowhere. */
-	if (str_starts_with(r->path, "//"))
-		return 0;
+	r->nowhere = str_starts_with(r->path, "//");
 	size_t i;
 	if (r->part_count >= 3 && strcmp(r->parts[0], "api") == 0) {
 		r->group = "";
@@ -132,6 +131,12 @@ int request_parse(struct request *r, struct error *err) {
 	}
 	r->is_resource = true;
 	r->verb = verb_of_method(r->method);
+	/* A verb of before, which who authorizes still hears of. */
+	r->old_proxy = strcmp(r->parts[i], "proxy") == 0 && r->part_count > i + 1;
+	if (r->old_proxy) {
+		r->verb = "proxy";
+		i++;
+	}
 	bool old_watch = false;
 	if (strcmp(r->parts[i], "watch") == 0 && r->part_count > i + 1) {
 		old_watch = true;

@@ -132,7 +132,8 @@ struct list_meta {
 	int64_t remaining;    /* -1: not said */
 };
 
-static struct bytes *list_head(struct request *r, const struct list_meta *meta) {
+/* none: there is no item, where Go leaves some lists out: metadata alone, and rows that nobody has cells for. */
+static struct bytes *list_head(struct request *r, const struct list_meta *meta, bool none) {
 	autobuf struct buf out = BUF_INIT(1 << 20);
 	const struct api_resource *api = r->resource->api;
 	if (r->accept.form == FORM_TABLE)
@@ -151,9 +152,9 @@ static struct bytes *list_head(struct request *r, const struct list_meta *meta) 
 	buf_append_str(&out, "},");
 	if (r->accept.form == FORM_TABLE) {
 		table_columns(r->resource, &out);
-		buf_append_str(&out, ",\"rows\":[");
+		buf_append_str(&out, none && !printer_is_known(r->resource) ? ",\"rows\":null" : ",\"rows\":[");
 	} else {
-		buf_append_str(&out, "\"items\":[");
+		buf_append_str(&out, none && r->accept.form == FORM_PARTIAL ? "\"items\":null" : "\"items\":[");
 	}
 	return buf_to_bytes(&out);
 }
@@ -212,13 +213,14 @@ static void respond_stream(struct request *r, struct list_stream *s, const struc
 		respond_protobuf(r, s, meta);
 		return;
 	}
-	s->head = list_head(r, meta);
+	bool none = s->next >= s->end, bare = none && (r->accept.form == FORM_PARTIAL || (r->accept.form == FORM_TABLE && !printer_is_known(r->resource)));
+	s->head = list_head(r, meta, none);
 	const struct api_type *type = r->resource->type;
 	if (r->accept.form == FORM_OBJECT && !r->resource->custom) {
 		s->kind = xprintf("{\"kind\":\"%s\",\"apiVersion\":\"%s%s%s\",", type->kind, str_or(type->group, ""), str_empty(type->group) ? "" : "/", type->version);
 		s->kind_len = strlen(s->kind);
 	}
-	s->tail = "]}\n";
+	s->tail = bare ? "}\n" : "]}\n";
 	if (r->accept.pretty || r->accept.media == MEDIA_YAML || audit_wants_response(r)) {
 		autobuf struct buf body = BUF_INIT(BUF_MAX_DEFAULT);
 		struct bytes *piece;

@@ -15,17 +15,22 @@ static enum log_format log_form = LOG_FORMAT_TEXT;
 static int log_verbosity;
 static pid_t log_pid;
 
+void log_set_verbosity(int verbosity)
+{
+	__atomic_store_n(&log_verbosity, verbosity, __ATOMIC_RELAXED);
+}
+
 void log_init(int fd, enum log_format format, int verbosity)
 {
 	log_fd = fd;
 	log_form = format;
-	log_verbosity = verbosity;
+	log_set_verbosity(verbosity);
 	log_pid = getpid();
 }
 
 bool log_v(int verbosity)
 {
-	return log_verbosity >= verbosity;
+	return __atomic_load_n(&log_verbosity, __ATOMIC_RELAXED) >= verbosity;
 }
 
 static const char *base_name(const char *path)

@@ -25,6 +25,8 @@ struct log_field {
 
 /* Call once before threads start. fd stays the caller's. verbosity is --v. */
 void log_init(int fd, enum log_format format, int verbosity);
+/* Another --v, at any time. */
+void log_set_verbosity(int verbosity);
 /* True where --v is at least `verbosity`. Cheap. */
 bool log_v(int verbosity);
 void log_write(enum log_level level, const char *file, int line, const char *message, const struct log_field *fields, size_t count);
