@@ -43,6 +43,8 @@ static char *api_version_of(const struct resource *resource) {
 	return *resource_group(resource) ? xprintf("%s/%s", resource->api->group, resource->api->version) : xstrdup(resource->api->version);
 }
 
+#define UNTYPED "failed to create typed patch object"
+
 /* Where an apply does not succeed: whether what was sent has values of the wrong type, which is told before all else. */
 static int check_configuration(const struct write *w, json_t *sent, struct error *err) {
 	struct api_decode_options options = {.validation = API_IGNORE};
@@ -54,7 +56,7 @@ static int check_configuration(const struct write *w, json_t *sent, struct error
 	}
 	json_t *metadata = json_object_get(sent, "metadata");
 	const char *version = json_string_value(json_object_get(sent, "apiVersion"));
-	return error_status(err, 500, "", "failed to create typed patch object (%s/%s; %s%s, Kind=%s): %s", str_or(json_string_value(json_object_get(metadata, "namespace")), ""), str_or(json_string_value(json_object_get(metadata, "name")), ""),
+	return error_status(err, 500, "", UNTYPED " (%s/%s; %s%s, Kind=%s): %s", str_or(json_string_value(json_object_get(metadata, "namespace")), ""), str_or(json_string_value(json_object_get(metadata, "name")), ""),
 			    strchr(str_or(version, ""), '/') ? "" : "/", str_or(version, ""), json_string_value(json_object_get(sent, "kind")), error_message(&why));
 }
 
@@ -78,7 +80,7 @@ int make_applied(struct write *w, struct error *err) {
 		json_decref(result);
 	}
 	if (rc < 0)
-		return check_configuration(w, input->tree, err) < 0 ? -EINVAL : error_move(err, &why);
+		return !str_starts_with(error_message(&why), UNTYPED) && check_configuration(w, input->tree, err) < 0 ? -EINVAL : error_move(err, &why);
 	struct meta_v1_object_meta *meta = api_metadata(w->object);
 	w->created = !w->old;
 	if (!w->old && !str_empty(meta->uid)) {

@@ -180,6 +180,92 @@ static struct api_warning_list copy_found(const struct api_warning_list *found) 
 	return copy;
 }
 
+/* What a JSON patch touches, as the merge that would touch the same; new reference. */
+static json_t *touched_by(json_t *operations) {
+	static const char *const members[] = {"path", "from"};
+	json_t *touched = json_object(), *operation;
+	size_t i;
+	json_array_foreach(operations, i, operation)
+		for (size_t m = 0; m < array_len(members); m++) {
+			json_t *at = touched;
+			for (const char *p = json_string_value(json_object_get(operation, members[m])); p && *p == '/';) {
+				size_t len = strcspn(++p, "/");
+				autofree char *key = xstrndup(p, len);
+				p += len;
+				if (*p == '/' && !json_object_get(at, key))
+					json_object_set_new(at, key, json_object());
+				at = json_object_get(at, key);
+			}
+		}
+	return touched;
+}
+
+static void append_json(struct buf *out, json_t *value) {
+	autofree char *text = json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY);
+	buf_append_str(out, text ? text : "");
+}
+
+static int compare_names(const void *a, const void *b) {
+	return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+/* As what patched it has it: objects that were touched in order of their keys, others as they were. */
+static void append_patched(struct buf *out, json_t *value, json_t *touched) {
+	const char *key;
+	json_t *member;
+	size_t i = 0;
+	if (json_is_array(value) && json_object_size(touched)) {
+		json_array_foreach(value, i, member) {
+			autofree char *index = xprintf("%zu", i);
+			buf_append_char(out, i ? ',' : '[');
+			append_patched(out, member, json_object_get(touched, index));
+		}
+		buf_append_str(out, i ? "]" : "[]");
+		return;
+	}
+	if (!json_is_object(value) || !json_is_object(touched)) {
+		append_json(out, value);
+		return;
+	}
+	autofree const char **keys = xcalloc(json_object_size(value) + 1, sizeof(*keys));
+	json_object_foreach(value, key, member)
+		keys[i++] = key;
+	qsort(keys, i, sizeof(*keys), compare_names);
+	buf_append_char(out, '{');
+	for (size_t k = 0; k < i; k++) {
+		if (k)
+			buf_append_char(out, ',');
+		buf_append_json_string(out, keys[k], strlen(keys[k]));
+		buf_append_char(out, ':');
+		append_patched(out, json_object_get(value, keys[k]), json_object_get(touched, keys[k]));
+	}
+	buf_append_char(out, '}');
+}
+
+/* Strategic merges become objects another way, which has words of its own for what does not fit. */
+static char *words_of_converter(const char *text) {
+	static const struct { const char *json, *go; } kinds[] = {{"number", "int64"}, {"string", "string"}, {"bool", "bool"}, {"array", "slice"}, {"object", "map"}};
+	static const char *const scalars[] = {"string", "bool", "int32", "int64", "float64", "uint8"};
+	static const char begin[] = "json: cannot unmarshal ";
+	const char *to = strstr(text, " of type "), *from = NULL;
+	if (str_starts_with(text, "illegal base64"))
+		return xprintf("error decoding from json: %s", text);
+	for (size_t i = 0; to && str_starts_with(text, begin) && i < array_len(kinds); i++)
+		if (str_starts_with(text + strlen(begin), kinds[i].json))
+			from = kinds[i].go;
+	if (!from)
+		return xstrdup(text);
+	to += strlen(" of type ");
+	if (str_equal(from, "int64") && str_equal(to, "string"))
+		return xprintf("cannot convert int64 to string");
+	for (size_t i = 0; i < array_len(scalars); i++)
+		if (str_equal(to, scalars[i]))
+			return xprintf("unrecognized type: %s", to);
+	if (str_starts_with(to, "[]"))
+		return xprintf("cannot restore slice from %s", from);
+	return str_starts_with(to, "map[") ? xprintf("cannot restore map from %s", from) : xprintf("cannot restore struct from: %s", from);
+}
+
 int patch_decode(struct request *r, const struct patch_input *input, const struct api_type *type, json_t *tree, void **ret, struct error *err) {
 	struct api_warning_list found = copy_found(&input->found);
 	struct api_decode_options options = {.validation = r->validation, .warnings = &r->warnings, .bare = true, .found = &found};
@@ -206,13 +292,16 @@ int patch_decode(struct request *r, const struct patch_input *input, const struc
 		api_unref(take_ptr(*ret));
 	}
 	autobuf struct buf quoted = BUF_INIT(BUF_MAX_DEFAULT), text = BUF_INIT(BUF_MAX_DEFAULT);
-	autofree char *json = input->kind == PATCH_STRATEGIC ? NULL : json_dumps(tree, JSON_COMPACT | JSON_SORT_KEYS);
-	if (json)
-		buf_append_str(&text, json);
-	else if (input->kind == PATCH_STRATEGIC)
+	autofree char *reason = input->kind == PATCH_STRATEGIC ? words_of_converter(error_message(&why)) : xstrdup(error_message(&why));
+	if (input->kind == PATCH_STRATEGIC) {
 		patch_append_go_value(&text, input->tree); /* the patch itself */
+	} else {
+		json_t *touched = input->kind == PATCH_JSON ? touched_by(input->tree) : json_incref(input->tree);
+		append_patched(&text, tree, touched);
+		json_decref(touched);
+	}
 	buf_append_json_string(&quoted, text.data ? text.data : "", text.len);
-	error_cause(err, "FieldValueInvalid", "patch", "Invalid value: %s: %s", quoted.data, error_message(&why));
+	error_cause(err, "FieldValueInvalid", "patch", "Invalid value: %s: %s", quoted.data, reason);
 	return error_invalid(err, NULL, "", "");
 }
 
@@ -304,7 +393,13 @@ static int make_patched(struct write *w, struct error *err) {
 	if (!w->old)
 		return error_not_found(err, w->resource, w->name);
 	bool members = !w->resource->custom && api_metadata(w->old) && names_members(input, w->resource->type);
-	int rc = members ? patch_members(w, input, &w->object, err) : patch_whole(w, input, &w->object, err);
+	autoerror struct error of_part = {0};
+	/* Where a part fails the whole is told, which the other way has. */
+	int rc = members ? patch_members(w, input, &w->object, &of_part) : 0;
+	if (!members || (rc < 0 && input->kind == PATCH_MERGE))
+		rc = patch_whole(w, input, &w->object, err);
+	else if (rc < 0)
+		return error_move(err, &of_part);
 	if (rc < 0)
 		return rc;
 	rc = check_identity(w, err);

@@ -195,6 +195,12 @@ def test_paths(site):
     api = site.start_server().api
     s, o, _ = api.call("GET", PODS + "/a%00b")
     check("a NUL is a character", s == 404 and message(o) == 'pods "a\\x00b" not found' and o["details"]["name"] == "a\0b", o)
+    for sent, shown in (("%22", '\\"'), ("a%0Ab", "a\\nb"), ("%ff", "\\xff"), ("%C3%A9", "\u00e9"), ("%5C%01", "\\\\\\x01")):
+        s, o, _ = api.call("GET", f"{PODS}/{sent}")
+        check(f"{sent} as Go quotes it", s == 404 and message(o) == f'pods "{shown}" not found', o)
+    for line in ("G(T /livez", "GET livez", "GET /a b"):
+        answer = raw(api, line + " HTTP/1.1\r\nHost: x\r\n\r\n")
+        check(f"no request: {line}", answer.startswith(b"HTTP/1.1 400 ") and answer.endswith(b"\r\n\r\n400 Bad Request"), answer)
     s, o, h = api.call("GET", PODS + "/%zz")
     check("what cannot be read", s == 400 and o == "400 Bad Request" and not h["Audit-Id"] and not h["Cache-Control"], (o, h.items()))
     for path in ("/apis/authorization.k8s.io/v1/selfsubjectaccessreviews/x", NS + "bindings/x", "/apis/authentication.k8s.io/v1/tokenreviews/x"):
@@ -212,6 +218,108 @@ def test_paths(site):
     check("but that is none of a group's business", api.call("GET", "/apis/apps", headers={"Content-Type": "image/png"})[0] == 200)
 
 
+def test_documents(site):
+    """OpenAPI documents are files: with a length, in part, and not again where they are known."""
+    api = site.start_server().api
+    for path in ("/openapi/v2", "/openapi/v3/apis/apps/v1", "/openapi/v3"):
+        s, o, h = api.call("GET", path)
+        size, etag, made = int(h["Content-Length"]), h["ETag"], h["Last-Modified"]
+        check(f"{path} whole", s == 200 and size > 2048 and h["Accept-Ranges"] == "bytes" and bool(etag) == (path != "/openapi/v3"), h.items())
+        s, o, h = api.call("GET", path, headers={"Range": "bytes=1-4"})
+        check(f"{path} in part", s == 206 and len(o) == 4 and h["Content-Range"] == f"bytes 1-4/{size}", (o, h.items()))
+        s, o, h = api.call("GET", path, headers={"Range": f"bytes={size}-"})
+        check(f"{path} beyond its end", s == 416 and o == "invalid range: failed to overlap\n" and h["Content-Range"] == f"bytes */{size}", (o, h.items()))
+        check(f"{path}, no range", api.call("GET", path, headers={"Range": "lines=1"})[0] == 416)
+        check(f"{path} of before", api.call("GET", path, headers={"Range": "bytes=1-4", "If-Range": '"old"'})[0] == 200)
+        for known in ([{"If-None-Match": '"a", W/' + etag}] if etag else []) + [{"If-None-Match": "*"}, {"If-Modified-Since": "Mon, 01 Jan 2090 00:00:00 GMT"}]:
+            s, o, h = api.call("GET", path, headers=known)
+            check(f"{path} known by {known}", s == 304 and o == "" and h["Content-Type"] is None, h.items())
+        for old in ({"If-Match": '"x"'}, {"If-Unmodified-Since": "Mon, 01 Jan 2001 00:00:00 GMT"}):
+            check(f"{path} only if {old}", api.call("GET", path, headers=old)[0] == 412)
+    s, o, h = api.call("GET", "/openapi/v3/apis/apps/v1", headers={"Accept-Encoding": "gzip"})
+    check("v3 goes as it is", s == 200 and h["Content-Encoding"] is None and h.get_all("Vary") == ["Accept"], h.items())
+
+
+def test_aggregated_discovery(site):
+    api = site.start_server().api
+    form = ";g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
+    s, whole, h = api.call("GET", "/apis", headers={"Accept": "application/json" + form})
+    check("in JSON", s == 200 and whole["kind"] == "APIGroupDiscoveryList" and h["Content-Type"] == "application/json" + form, h.items())
+    s, o, h = api.call("GET", "/apis", headers={"Accept": "application/yaml" + form})
+    check("in YAML", s == 200 and o.startswith("apiVersion: apidiscovery.k8s.io/v2\n") and h["Content-Type"] == "application/yaml" + form, h.items())
+    s, o, h = api.call("GET", "/api", headers={"Accept": "application/vnd.kubernetes.protobuf" + form})
+    check("in protobuf", s == 200 and o.startswith("k8s\0") and "apidiscovery.k8s.io/v2" in o and h["Content-Type"] == "application/vnd.kubernetes.protobuf" + form, h.items())
+    old = "application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList"
+    check("not as it was", api.call("GET", "/apis", headers={"Accept": old})[0] == 406)
+    s, o, _ = api.call("GET", "/apis", headers={"Accept": old + ",application/json"})
+    check("or in the old way", s == 200 and o["kind"] == "APIGroupList", o)
+    check("nor behind a slash", api.call("GET", "/apis/", headers={"Accept": "application/json" + form})[0] == 406)
+
+
+def test_debug(site):
+    server = site.start_server()
+    api = server.api
+    s, o, h = api.call("GET", "/debug/pprof")
+    check("the index is behind a slash", s == 302 and h["Location"] == "/debug/pprof/", h.items())
+    check("it is there", "cmdline" in api.call("GET", "/debug/pprof/")[1])
+    check("the command line", "--secure-port\0" in api.call("GET", "/debug/pprof/cmdline")[1])
+    s, o, h = api.call("GET", "/debug/pprof/heap")
+    check("no profile", s == 404 and o == "Unknown profile\n" and h["X-Go-Pprof"] == "1", h.items())
+    check("what is logged", api.call("PUT", "/debug/flags/v", "4", "text/plain")[:2] == (200, "successfully set klog.logging.verbosity to 4\n"))
+    check("is a number", api.call("PUT", "/debug/flags/v", "x", "text/plain")[:2] == (400, 'strconv.ParseUint: parsing "x": invalid syntax\n'))
+    check("and is only set", api.call("GET", "/debug/flags/v")[:2] == (406, "unsupported http method\n"))
+    closed = site.start_server("--profiling=false").api
+    check("nothing of it where it is not wanted", {closed.call("GET", p)[0] for p in ("/debug/pprof", "/debug/pprof/cmdline", "/debug/flags", "/debug/flags/v")} == {404})
+
+
+def test_empty_lists(site):
+    """As Go has it, some lists without items have none at all."""
+    api = site.start_server().api
+    partial = {"Accept": "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io"}
+    none = "?labelSelector=none"
+    check("metadata alone", api.call("GET", CM + none, headers=partial)[1]["items"] is None)
+    check("rows with cells of their kind", api.call("GET", CM + none, headers=TABLE)[1]["rows"] == [])
+    check("rows of kinds that have none", api.call("GET", NS + "limitranges" + none, headers=TABLE)[1]["rows"] is None)
+    check("items", api.call("GET", CM + none)[1]["items"] == [])
+
+
+def test_authorization(site):
+    """Who is refused hears of what the path says, served or not."""
+    api = site.start_server().api
+    who = {"Impersonate-User": "bob"}
+    for path, text in (("//api/v1/pods", 'pods is forbidden: User "bob" cannot list resource "pods"'), ("/api/v1/proxy/nodes/x", 'nodes "x" is forbidden: User "bob" cannot proxy resource "nodes"'),
+                       ("/api/v1//pods", 'forbidden: User "bob" cannot get resource ""')):
+        s, o, _ = api.call("GET", path, headers=who)
+        check(path, s == 403 and message(o).startswith(text), o)
+        check(path + " is not there", api.call("GET", path)[0] == 404)
+
+
+def test_patch_errors(site):
+    """A merge that makes no object is told with all that it made."""
+    api = site.start_server().api
+    api.call("POST", CM, config_map("a"))
+    s, o, _ = api.call("PATCH", CM + "/a", {"apiVersion": "v2", "kind": "ConfigMap"}, MERGE)
+    api.call("PATCH", CM + "/a", {"metadata": {"labels": {"z": "1"}}}, MERGE)
+    told = lambda path, body, kind: json.loads(message(api.call("PATCH", CM + "/a" + path, body, kind)[1]).split("Invalid value: ", 1)[1].rsplit(": strict", 1)[0].rsplit(": unable", 1)[0])
+    for body, kind in (({"bogus": 1}, MERGE), ([{"op": "add", "path": "/bogus", "value": 1}], JSON_PATCH)):
+        text = told("?fieldValidation=Strict", body, kind)
+        meta = list(json.loads(text)["metadata"])
+        check(f"sorted where {kind} touched it, as it was elsewhere", text.startswith('{"apiVersion":') and meta[0] == "name" and meta[-1] == "managedFields", text)
+    text = told("?fieldValidation=Strict", {"metadata": {"bogus": 1}}, MERGE)
+    check("a part that was touched", list(json.loads(text)["metadata"])[:2] == ["bogus", "creationTimestamp"], text)
+    for body, code, end in (({"data": []}, 422, "cannot restore map from slice"), ({"data": {"a": 1}}, 422, "cannot convert int64 to string"), ({"immutable": "x"}, 422, "unrecognized type: bool"), ({"metadata": []}, 422, "cannot restore struct from: slice"),
+                            ({"binaryData": {"a": 1}}, 422, "cannot restore slice from int64"), ({"$patch": "x"}, 500, "unknown patch type: x in map: map[$patch:x]"),
+                            ({"metadata": {"finalizers": ["a/b"], "$setElementOrder/finalizers": ["c/d"]}}, 500, "The order in patch list:\n[a/b]\n doesn't match $setElementOrder list:\n[c/d]\n")):
+        s, o, _ = api.call("PATCH", CM + "/a", body, STRATEGIC)
+        check(f"a strategic merge: {end}", s == code and message(o).endswith(end), o)
+    service = lambda ports: {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "s"}, "spec": {"ports": ports}}
+    for ports, end in (("x", ".spec.ports: expected list, got &{x}"), ({"a": 1}, ".spec.ports: expected list, got &{map[a:1]}"), ([None], ".spec.ports: element 0: associative list with keys may not have a null element"), (["x"], ".spec.ports: element 0: associative list with keys may not have non-map elements")):
+        s, o, _ = api.call("PATCH", NS + "services/s?fieldManager=m", service(ports), APPLY)
+        check(f"an apply: {end}", s == 500 and message(o).endswith(end), o)
+    s, o, _ = api.call("PATCH", CM + "/a", {"apiVersion": "v2", "kind": "ConfigMap"}, MERGE)
+    check("all of it", s == 422 and '\\"data\\":{\\"x\\":\\"y\\"}' in message(o), o)
+
+
 def test_deprecated(site):
     """Said with what the path serves, and nowhere else."""
     api = site.start_server().api
@@ -227,4 +335,4 @@ def test_deprecated(site):
     check("which cannot be watched", s == 405 and message(o) == 'watch is not supported on resources of kind "componentstatuses"' and h["Warning"], o)
 
 
-run([test_framing, test_packed_tables, test_order_of_fields, test_other_kinds, test_options, test_logs, test_duplicates, test_too_large, test_paths, test_deprecated])
+run([test_framing, test_packed_tables, test_order_of_fields, test_other_kinds, test_options, test_logs, test_duplicates, test_too_large, test_paths, test_documents, test_aggregated_discovery, test_debug, test_empty_lists, test_authorization, test_patch_errors, test_deprecated])

@@ -24,6 +24,19 @@ static int lacks_key(struct error *err, json_t *item, const char *key) {
 	return error_status(err, 500, "", "map: %s does not contain declared merge key: %s", shown.data, key);
 }
 
+static int unknown_directive(struct error *err, const char *what, json_t *patch) {
+	autobuf struct buf shown = BUF_INIT(BUF_MAX_DEFAULT);
+	patch_append_go_value(&shown, patch);
+	return error_status(err, 500, "", "unknown patch type: %s in map: %s", what ? what : "", shown.data);
+}
+
+static int misordered(struct error *err, json_t *list, json_t *order) {
+	autobuf struct buf given = BUF_INIT(BUF_MAX_DEFAULT), wanted = BUF_INIT(BUF_MAX_DEFAULT);
+	patch_append_go_value(&given, list);
+	patch_append_go_value(&wanted, order);
+	return error_status(err, 500, "", "The order in patch list:\n%s\n doesn't match $setElementOrder list:\n%s\n", given.data, wanted.data);
+}
+
 struct strategy strategy_of(struct place place, const char *field) {
 	struct strategy s = {0};
 	size_t offset;
@@ -218,7 +231,7 @@ static int apply_special(json_t *list, json_t *patch, const char *key, json_t *p
 		} else if (what && !strcmp(what, "merge")) {
 			return unprocessable(err, "merging lists cannot yet be specified in the patch");
 		} else {
-			return bad_request(err, "unknown patch type found in a list");
+			return unknown_directive(err, what, item);
 		}
 	}
 	return 0;
@@ -351,7 +364,7 @@ static int merge_ordered(struct place place, json_t *original, json_t *patch, co
 		return 0;
 	const char *key = all_objects(order) ? s.key : NULL;
 	if (list && !order_covers(list, order, key))
-		return unprocessable(err, "The order in patch list doesn't match $setElementOrder list");
+		return misordered(err, list, order);
 	int r = 0;
 	bool kept;
 	if (!json_is_array(list))
@@ -444,7 +457,7 @@ static int apply_directive(json_t *original, json_t *patch, struct error *err) {
 	if (what && !strcmp(what, "merge"))
 		return 0;
 	if (!what || (strcmp(what, "replace") && strcmp(what, "delete")))
-		return error_status(err, 400, "BadRequest", "unknown patch type found: %s in map", what ? what : "");
+		return unknown_directive(err, what, patch);
 	json_object_clear(original);
 	if (!strcmp(what, "replace")) {
 		bool kept;

@@ -72,6 +72,10 @@ static void check_items(struct field_schema s, json_t *value, struct buf *path, 
 	size_t len = path->len, i;
 	json_t *item, *seen = json_object();
 	json_array_foreach(value, i, item) {
+		if (s.form == FORM_KEYED && !json_is_object(item)) {
+			mistake(m, path, "element %zu: associative list with keys may not have %s", i, json_is_null(item) ? "a null element" : "non-map elements");
+			break;
+		}
 		autofree char *element = field_schema_element(s, item);
 		if (!element) {
 			autobuf struct buf keys = BUF_INIT(64 << 10);
@@ -96,7 +100,9 @@ static void check_value(struct field_schema s, json_t *value, struct buf *path, 
 	enum field_form form = field_schema_form(s, value);
 	bool list = s.form == FORM_SET || s.form == FORM_KEYED, map = s.form == FORM_STRUCT || s.form == FORM_MAP;
 	if (form == FORM_LEAF && !json_is_null(value) && (list || map)) {
-		mistake(m, path, "expected %s, got &{%s}", list ? "list" : "map", json_is_string(value) ? json_string_value(value) : "value");
+		autobuf struct buf shown = BUF_INIT(BUF_MAX_DEFAULT);
+		patch_append_go_value(&shown, value);
+		mistake(m, path, "expected %s, got &{%s}", list ? "list" : "map", shown.data ? shown.data : "");
 		return;
 	}
 	switch (form) {

@@ -113,7 +113,7 @@ static const struct row strategic_rows[] = {
 	 "{\"spec\":{\"volumes\":[{\"name\":\"v\",\"$retainKeys\":[\"name\",\"hostPath\"],\"hostPath\":{\"path\":\"/x\"}}]}}",
 	 "{\"spec\":{\"volumes\":[{\"name\":\"v\",\"hostPath\":{\"path\":\"/x\"}}]}}", 0},
 	{"{\"spec\":{\"volumes\":[]}}", "{\"spec\":{\"volumes\":[{\"emptyDir\":{}}]}}", NULL, 500},
-	{"{\"spec\":{\"containers\":[{\"name\":\"a\"}]}}", "{\"spec\":{\"$patch\":\"what\"}}", NULL, 400},
+	{"{\"spec\":{\"containers\":[{\"name\":\"a\"}]}}", "{\"spec\":{\"$patch\":\"what\"}}", NULL, 500},
 };
 
 static void test_strategic(void **state) {
