@@ -300,9 +300,9 @@ static int respond(struct request *r, enum openapi_form form, const char *key, c
 	catalogue_done(&catalogue);
 	if (!document)
 		return respond_bare(r, 404, NULL);
-	http_add_header(r->http, "Vary", "Accept");
 	if (form == OPENAPI_V2)
 		http_add_header(r->http, "Vary", "Accept-Encoding");
+	http_add_header(r->http, "Vary", "Accept");
 	if (!offer) {
 		bytes_unref(body);
 		return respond_bare(r, 406, NULL);
