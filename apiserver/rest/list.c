@@ -281,7 +281,8 @@ static int choose_view(struct request *r, struct list_query *query, uint64_t rev
 	if (rc < 0) {
 		rc = error_status(err, 504, "Timeout", "Timeout: Too large resource version: %llu, current: %llu", (unsigned long long)revision, (unsigned long long)store_revision(r->server->store));
 		error_cause(err, "ResourceVersionTooLarge", NULL, "Too large resource version");
-		err->retry_after_seconds = start ? 0 : 1; /* a token of the future was never given out */
+		/* Kubernetes waits for what a token of the future tells of, but among Events, which it does not keep at hand. */
+		err->retry_after_seconds = start && strcmp(r->plural, "events") == 0 ? 0 : 1;
 		return rc;
 	}
 	return 0;
