@@ -8,6 +8,7 @@
 #include "api/discovery_v1.h"
 #include "common/base/random.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 
 /* "scheme:name:port", scheme and port may be left out. */
@@ -40,6 +41,23 @@ static int set_port(const char *text, int64_t fallback, struct upstream_options 
 	return 0;
 }
 
+/* Not to this machine, nor to what only it can see: who names an address must not reach through the API server what he could not reach himself. */
+static bool may_lead_to(const char *address) {
+	struct in_addr v4;
+	struct in6_addr v6;
+	if (inet_pton(AF_INET, address, &v4) == 1) {
+		uint32_t ip = ntohl(v4.s_addr);
+		return ip != INADDR_ANY && ip != INADDR_BROADCAST && ip >> 24 != 127 && !IN_MULTICAST(ip) && ip >> 16 != 0xa9fe;
+	}
+	if (inet_pton(AF_INET6, address, &v6) != 1)
+		return false;
+	if (IN6_IS_ADDR_V4MAPPED(&v6)) {
+		char text[INET_ADDRSTRLEN];
+		return may_lead_to(inet_ntop(AF_INET, &v6.s6_addr[12], text, sizeof(text)));
+	}
+	return !IN6_IS_ADDR_UNSPECIFIED(&v6) && !IN6_IS_ADDR_LOOPBACK(&v6) && !IN6_IS_ADDR_MULTICAST(&v6) && !IN6_IS_ADDR_LINKLOCAL(&v6);
+}
+
 static int locate_pod(struct request *r, const struct destination *d, struct upstream_options *ret, struct error *err) {
 	struct core_v1_pod *pod = resource_read(r->resource, r->ns, d->name);
 	if (!pod)
@@ -52,18 +70,34 @@ static int locate_pod(struct request *r, const struct destination *d, struct ups
 		}
 	ret->address = arena_strdup(r->arena, pod->status.pod_ip);
 	api_unref(pod);
-	if (str_empty(ret->address))
+	if (!may_lead_to(ret->address))
 		return error_bad_request(err, "address not allowed");
 	return set_port(d->port, port, ret, err);
 }
 
-/* A ready endpoint of the service's port, from its slices. */
-static bool pick_endpoint(struct apiserver *server, struct arena *arena, const char *ns, const char *service, const char *port_name, const char **ret_address, uint16_t *ret_port) {
+struct candidate {
+	const char *address, *pod;
+	uint16_t port;
+};
+
+/* Whether the pod of the namespace has that address: whoever may write slices is not to send the API server anywhere else. */
+static bool is_of_pod(struct apiserver *server, const char *ns, const struct candidate *c) {
+	struct core_v1_pod *pod = c->pod ? registry_read(server->registry, "", "pods", ns, c->pod) : NULL;
+	bool found = false;
+	for (uint32_t i = 0; pod && i < pod->status.pod_ips.len; i++)
+		found |= str_equal(pod->status.pod_ips.items[i].ip, c->address);
+	api_unref(pod);
+	return found;
+}
+
+/* A ready endpoint of the service's port, from its slices; `pods`: only what is a pod of the namespace. */
+static bool pick_endpoint(struct apiserver *server, struct arena *arena, const char *ns, const char *service, const char *port_name, bool pods, const char **ret_address, uint16_t *ret_port) {
+	struct candidate *candidates = NULL;
+	size_t count = 0, room = 0;
 	const struct resource *slices = registry_find(server->registry, "discovery.k8s.io", "v1", "endpointslices");
 	autosnapshot struct snapshot *snapshot = collection_snapshot(slices->collection);
 	autofree char *prefix = xprintf("%s/", ns);
 	size_t first, end;
-	unsigned seen = 0;
 	snapshot_range(snapshot, prefix, &first, &end);
 	for (size_t i = first; i < end; i++) {
 		struct entry *entry = snapshot_entry(snapshot, i);
@@ -77,15 +111,29 @@ static bool pick_endpoint(struct apiserver *server, struct arena *arena, const c
 			for (uint32_t e = 0; e < slice->endpoints.len; e++) {
 				const struct discovery_v1_endpoint *endpoint = &slice->endpoints.items[e];
 				bool ready = !endpoint->conditions.ready || *endpoint->conditions.ready;
-				if (!ready || !endpoint->addresses.len || random_below(++seen) != 0)
+				if (!ready || !endpoint->addresses.len)
 					continue;
-				*ret_address = arena_strdup(arena, endpoint->addresses.items[0]);
-				*ret_port = (uint16_t)*slice->ports.items[p].port;
+				const struct core_v1_object_reference *target = endpoint->target_ref;
+				if (count == room)
+					candidates = xreallocarray(candidates, room = max_of(2 * room, (size_t)16), sizeof(*candidates));
+				candidates[count++] = (struct candidate){
+					.address = arena_strdup(arena, endpoint->addresses.items[0]),
+					.pod = target && str_equal(target->namespace, ns) && !str_empty(target->name) ? arena_strdup(arena, target->name) : NULL,
+					.port = (uint16_t)*slice->ports.items[p].port,
+				};
 			}
 		}
 		api_unref(object);
 	}
-	return seen > 0;
+	bool found = false;
+	for (size_t i = 0, start = count ? random_below(count) : 0; i < count && !found; i++) {
+		const struct candidate *c = &candidates[(start + i) % count];
+		found = !pods || is_of_pod(server, ns, c);
+		*ret_address = c->address;
+		*ret_port = c->port;
+	}
+	free(candidates);
+	return found;
 }
 
 int service_locate(struct apiserver *server, struct arena *arena, const char *ns, const char *name, int32_t port, const char **ret_address, uint16_t *ret_port, struct error *err) {
@@ -105,7 +153,7 @@ int service_locate(struct apiserver *server, struct arena *arena, const char *ns
 	api_unref(service);
 	if (!port_name)
 		return error_set(err, ENOENT, "no service port %d found for service \"%s\"", port, name);
-	if (!pick_endpoint(server, arena, ns, name, port_name, ret_address, ret_port))
+	if (!pick_endpoint(server, arena, ns, name, port_name, false, ret_address, ret_port))
 		return error_set(err, ENOENT, "no endpoints available for service \"%s\"", name);
 	return 0;
 }
@@ -125,7 +173,7 @@ static int locate_service(struct request *r, const struct destination *d, struct
 	api_unref(service);
 	if (!port_name)
 		return error_status(err, 503, "ServiceUnavailable", "no service port \"%s\" found for service \"%s\"", d->port, d->name);
-	if (!pick_endpoint(r->server, r->arena, r->ns, d->name, port_name, &ret->address, &ret->port))
+	if (!pick_endpoint(r->server, r->arena, r->ns, d->name, port_name, true, &ret->address, &ret->port))
 		return error_status(err, 503, "ServiceUnavailable", "no endpoints available for service \"%s\"", r->name);
 	return 0;
 }
@@ -139,6 +187,8 @@ static int pass_on(struct request *r, void *take_options, struct error *err) {
 	int rc;
 	if (strcmp(r->plural, "nodes") == 0) {
 		rc = kubelet_locate(r, d.name, &options, err);
+		if (rc == 0 && !may_lead_to(options.address))
+			rc = error_bad_request(err, "address not allowed");
 		if (rc == 0 && !str_empty(d.port))
 			rc = set_port(d.port, options.port, &options, err);
 	} else {

@@ -4,7 +4,7 @@
 
 usage: test/integration/rest.py BUILD_DIR [TEST...]     prints "N passed, N failed"; exit status 1 where one failed
 """
-import base64, gzip, http.client, json, os, struct, subprocess, sys, time
+import base64, gzip, http.client, json, os, socket, struct, subprocess, sys, threading, time
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "lib"))
 from servers import Watch, check, run, wait_for
 
@@ -906,6 +906,72 @@ def test_refused(site):
     check("no component", s == 404 and o["message"] == 'componentstatus "x" not found' and o["details"] == {"name": "x", "kind": "componentstatus"}, o)
 
 
+def outer_address():
+    """An address of this machine that is not the loopback's; None where there is none."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+        try:
+            s.connect(("192.0.2.201", 9))  # sends nothing
+            return s.getsockname()[0]
+        except OSError:
+            return None
+
+
+def test_destinations(site):
+    """Who may name addresses cannot have the API server go where only it can: not to itself, and of a Service only to its pods."""
+    api = site.start_server().api
+    api.call("POST", "/api/v1/nodes", {"metadata": {"name": "n"}})
+    listener = socket.create_server(("0.0.0.0", 0))
+    port, asked = listener.getsockname()[1], []
+
+    def serve():
+        while True:
+            try:
+                c, _ = listener.accept()
+            except OSError:
+                return
+            with c:
+                asked.append(c.recv(65536).split(b" ")[1].decode())
+                c.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\nConnection: close\r\n\r\nhere")
+
+    threading.Thread(target=serve, daemon=True).start()
+    api.call("POST", NS + "serviceaccounts", {"metadata": {"name": "default"}})
+    s, o, _ = api.call("POST", NS + "pods", {"metadata": {"name": "p"}, "spec": {"nodeName": "n", "containers": [{"name": "c", "image": "i", "ports": [{"containerPort": port}]}]}})
+    check("a pod", s == 201, o)
+    api.call("POST", NS + "services", {"metadata": {"name": "s"}, "spec": {"ports": [{"port": 80}]}})
+
+    def endpoints(address, **target):
+        api.call("DELETE", "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices/s")
+        s, o, _ = api.call("POST", "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices", {"metadata": {"name": "s", "labels": {"kubernetes.io/service-name": "s"}}, "addressType": "IPv4", "ports": [{"name": "", "port": port}],
+                           "endpoints": [{"addresses": [address], "conditions": {"ready": True}, **target}]})
+        check("a slice", s == 201, o)
+
+    def stand(ip):
+        api.call("PATCH", NS + "pods/p/status", {"status": {"podIP": ip, "podIPs": [{"ip": ip}]}}, MERGE)
+        api.call("PATCH", "/api/v1/nodes/n/status", {"status": {"addresses": [{"type": "InternalIP", "address": ip}], "daemonEndpoints": {"kubeletEndpoint": {"Port": port}}}}, MERGE)
+
+    for ip in ("127.0.0.1", "127.9.9.9", "169.254.169.254", "0.0.0.0", "224.0.0.1", "::1", "fe80::1", "::ffff:127.0.0.1"):
+        stand(ip)
+        for what in (NS + "pods/p", "/api/v1/nodes/n"):
+            s, o, _ = api.call("GET", what + "/proxy/x")
+            check("%s at %s" % (what, ip), s == 400 and "address not allowed" in str(o), o)
+    here = outer_address()
+    if here:
+        stand(here)
+        endpoints(here)
+        s, o, _ = api.call("GET", NS + "services/s/proxy/none")
+        check("an endpoint that is no pod", s == 503 and o["message"] == 'no endpoints available for service "s"', o)
+        endpoints("10.9.9.9", targetRef={"kind": "Pod", "name": "p", "namespace": "default"})
+        check("nor has its address", api.call("GET", NS + "services/s/proxy/wrong")[0] == 503)
+        endpoints(here, targetRef={"kind": "Pod", "name": "p", "namespace": "other"})
+        check("nor is of its namespace", api.call("GET", NS + "services/s/proxy/other")[0] == 503)
+        endpoints(here, targetRef={"kind": "Pod", "name": "p", "namespace": "default"})
+        for what in ("pods/p", "services/s"):
+            s, o, _ = api.call("GET", NS + what + "/proxy/" + what)
+            check("what may be reached is: " + what, s == 200 and o == "here", o)
+        check("and nothing else was", asked == ["/pods/p", "/services/s"], asked)
+    listener.close()
+
+
 def test_bodies(site):
     """What is no object, and how an answer is asked for that cannot be had."""
     api = site.start_server().api
@@ -1241,4 +1307,4 @@ def test_signing_decisions(site):
     check("none added", s == 422, o)
 
 
-run([test_ownership, test_signing_decisions, test_status_metadata, test_lists, test_deletes, test_deletes_raced, test_identity, test_unconditional, test_warnings, test_custom, test_definitions, test_as_there, test_gzip, test_options, test_expiry, test_openapi, test_openapi_v3, test_claim_ref, test_headers, test_yaml, test_reviews, test_continue_tokens, test_pods_subresources, test_custom_versions, test_who, test_refused, test_bodies, test_watch_from_nowhere, test_cells, test_pod_security, test_times, test_gates, test_answers])
+run([test_ownership, test_signing_decisions, test_status_metadata, test_lists, test_deletes, test_deletes_raced, test_identity, test_unconditional, test_warnings, test_custom, test_definitions, test_as_there, test_gzip, test_options, test_expiry, test_openapi, test_openapi_v3, test_claim_ref, test_headers, test_yaml, test_reviews, test_continue_tokens, test_pods_subresources, test_custom_versions, test_who, test_refused, test_destinations, test_bodies, test_watch_from_nowhere, test_cells, test_pod_security, test_times, test_gates, test_answers])
