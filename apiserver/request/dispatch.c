@@ -133,7 +133,7 @@ static int dispatch_resource(struct request *r, struct error *err) {
 		return not_served(r, err);
 	if (!api->namespaced && !str_empty(r->ns) && strcmp(r->plural, "namespaces") != 0)
 		return not_served(r, err);
-	if (r->too_deep)
+	if (r->too_deep || (r->watch_path && r->subresource && !r->resource->custom))
 		return not_served(r, err);
 	/* What is only created has no objects below. */
 	if (r->name && !r->subresource && !(api->verbs & (API_VERB_GET | API_VERB_UPDATE | API_VERB_PATCH | API_VERB_DELETE)))

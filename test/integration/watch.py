@@ -247,6 +247,7 @@ def test_old_paths(site):
     check("a collection", names == ["other", "mine"], names)
     events = [(e["type"], e["object"]["metadata"]["name"]) for e in one.wait(1)]
     check("one object", events == [("ADDED", "mine")], events)
+    check("no part of one", [api.call(m, "/api/v1/watch/namespaces/default/pods/p/status")[0] for m in ("GET", "POST")] == [404, 404])
     one.close()
     all_of_them.close()
 
