@@ -321,7 +321,10 @@ int authz_forbidden(struct request *r, const struct authz_attributes *a, const c
 		buf_printf(&why, ": %s", reason);
 	if (!a->is_resource || !*a->resource) {
 		int path = error_status(err, 403, "Forbidden", "forbidden: %s", why.data);
-		err->empty_details = true;
+		if (a->is_resource && !str_empty(a->name))
+			error_details(err, NULL, NULL, a->name);
+		else
+			err->empty_details = true;
 		return path;
 	}
 	const char *group_resource = str_empty(a->group) ? a->resource : arena_printf(r->arena, "%s.%s", a->resource, a->group);

@@ -233,7 +233,8 @@ int request_check_fit(const struct request *r, struct error *err) {
 	if (!r->accept.misfit || !r->resource)
 		return 0;
 	const struct api_resource *api = r->resource->api;
-	const char *group = str_empty(api->group) ? "core" : api->group;
+	bool event = str_equal(api->group, "events.k8s.io"); /* whose internal kind is the core's */
+	const char *group = str_empty(api->group) || event ? "core" : api->group;
 	bool list = is_about_list(r);
 	return error_status(err, 406, "NotAcceptable", "you requested PartialObjectMetadata%s, but the requested object is %sa list (*%.*s.%s%s)", list ? "" : "List", list ? "" : "not ", (int)strcspn(group, "."), group, api->kind, list ? "List" : "");
 }

@@ -19,6 +19,8 @@ static struct core_v1_component_status *make_status(struct request *r) {
 }
 
 static int list(struct request *r, struct error *err) {
+	if (r->accept.form == FORM_PARTIAL && request_check_fit(r, err) < 0)
+		return -EINVAL;
 	autounref struct core_v1_component_status *status = make_status(r);
 	autobuf struct buf item = BUF_INIT(1u << 20), out = BUF_INIT(1u << 20);
 	api_encode(status, &item);

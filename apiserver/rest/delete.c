@@ -102,6 +102,8 @@ static int parse_options(struct request *r, struct delete_request *d, struct err
 			d->wanted.resource_version = arena_strdup(r->arena, options->preconditions->resource_version);
 		}
 		r->dry_run = d->dry_run = options->dry_run.len > 0;
+		if (!options->propagation_policy && !options->orphan_dependents && r->resource->strategy->delete_warning && !r->subresource)
+			request_warn(r, "%s", r->resource->strategy->delete_warning);
 	}
 	arena_defer(r->arena, unref_options, options);
 	d->options = options;

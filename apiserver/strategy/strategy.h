@@ -38,6 +38,7 @@ struct strategy {
 	unsigned status_keeps;           /* enum status_keeps, or'ed */
 	const struct reset_fields *reset_fields; /* NULL: status by the object, the rest by status */
 	const char *deprecated;          /* said in a Warning header to whoever asks; NULL: not */
+	const char *delete_warning;      /* said to who deletes and leaves that to the default; NULL: nothing */
 	const char *default_propagation; /* where a delete does not say: "Background" (NULL), "Orphan" */
 	/* Adds causes where a new object's name (or generateName) is not what the rest of the object makes it. NULL: the rule of names is all. */
 	void (*check_name)(const void *object, const char *name, const struct path *at, struct error *err);

@@ -8,7 +8,7 @@
 #include "api/core_v1.h"
 #include "common/pod/resources.h"
 
-static const struct strategy replication_controllers = {.group = "", .plural = "replicationcontrollers", .free_prefix = true, .prefix_unchecked = true, .generation = true};
+static const struct strategy replication_controllers = {.group = "", .plural = "replicationcontrollers", .default_propagation = "Orphan", .free_prefix = true, .prefix_unchecked = true, .generation = true};
 /* The controller carries a Deployment's annotations on to its ReplicaSets: a change of them is work for it. */
 static bool deployment_changed(const void *object, const void *old) {
 	return !api_field_equal(object, old, "spec") || !api_map_equal(&api_metadata(object)->annotations, &api_metadata(old)->annotations);
@@ -66,7 +66,10 @@ static void job_prepare_create(struct request *r, void *object) {
 		api_map_set(arena, &job->spec.selector->match_labels, "batch.kubernetes.io/controller-uid", job->metadata.uid);
 }
 
-static const struct strategy jobs = {.group = "batch", .plural = "jobs", .generation = true, .prepare_create = job_prepare_create};
+static const struct strategy jobs = {
+	.group = "batch", .plural = "jobs", .generation = true, .prepare_create = job_prepare_create, .default_propagation = "Orphan",
+	.delete_warning = "child pods are preserved by default when jobs are deleted; set propagationPolicy=Background to remove them or set propagationPolicy=Orphan to suppress this warning",
+};
 static const struct strategy cron_jobs = {.group = "batch", .plural = "cronjobs", .free_prefix = true, .generation = true};
 
 /* ---- Pod ---- */

@@ -11,6 +11,7 @@ from servers import check, run
 NS = "/api/v1/namespaces/default/"
 CM = NS + "configmaps"
 PODS = NS + "pods"
+APPS = "/apis/apps/v1/namespaces/default/"
 MERGE, STRATEGIC, APPLY, JSON_PATCH = "application/merge-patch+json", "application/strategic-merge-patch+json", "application/apply-patch+yaml", "application/json-patch+json"
 TABLE = {"Accept": "application/json;as=Table;v=v1;g=meta.k8s.io"}
 
@@ -335,4 +336,25 @@ def test_deprecated(site):
     check("which cannot be watched", s == 405 and message(o) == 'watch is not supported on resources of kind "componentstatuses"' and h["Warning"], o)
 
 
-run([test_framing, test_packed_tables, test_order_of_fields, test_other_kinds, test_options, test_logs, test_duplicates, test_too_large, test_paths, test_documents, test_aggregated_discovery, test_debug, test_empty_lists, test_authorization, test_patch_errors, test_deprecated])
+def test_orphans(site):
+    """Who deletes Jobs and ReplicationControllers and does not say more leaves their pods alone, for the sake of clients of before; of Jobs that is told."""
+    api = site.start_server().api
+    template = {"metadata": {"labels": {"a": "b"}}, "spec": {"restartPolicy": "Never", "containers": [{"name": "c", "image": "x"}]}}
+    jobs, held = "/apis/batch/v1/namespaces/default/jobs", {"finalizers": ["example.com/hold"]}
+    for name in "ab":
+        api.call("POST", jobs, {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": name, **held}, "spec": {"suspend": True, "template": template}})
+    s, o, h = api.call("DELETE", jobs + "/a")
+    check("a Job", s == 200 and o["metadata"]["finalizers"] == ["example.com/hold", "orphan"] and (h["Warning"] or "").startswith('299 - "child pods are preserved by default when jobs are deleted;'), (o, h["Warning"]))
+    s, o, h = api.call("DELETE", jobs + "/b?propagationPolicy=Background")
+    check("told otherwise", s == 200 and o["metadata"]["finalizers"] == ["example.com/hold"] and h["Warning"] is None, (o, h["Warning"]))
+    check("all of them", api.call("DELETE", jobs + "?labelSelector=none")[2]["Warning"] is not None)
+    del template["spec"]["restartPolicy"]
+    api.call("POST", NS + "replicationcontrollers", {"apiVersion": "v1", "kind": "ReplicationController", "metadata": {"name": "r", **held}, "spec": {"replicas": 0, "template": template}})
+    s, o, h = api.call("DELETE", NS + "replicationcontrollers/r")
+    check("a ReplicationController", s == 200 and o["metadata"]["finalizers"] == ["example.com/hold", "orphan"] and h["Warning"] is None, (o, h["Warning"]))
+    api.call("POST", APPS + "replicasets", {"apiVersion": "apps/v1", "kind": "ReplicaSet", "metadata": {"name": "r", **held}, "spec": {"replicas": 0, "selector": {"matchLabels": {"a": "b"}}, "template": template}})
+    s, o, h = api.call("DELETE", APPS + "replicasets/r")
+    check("but no ReplicaSet", s == 200 and o["metadata"]["finalizers"] == ["example.com/hold"], o)
+
+
+run([test_orphans, test_framing, test_packed_tables, test_order_of_fields, test_other_kinds, test_options, test_logs, test_duplicates, test_too_large, test_paths, test_documents, test_aggregated_discovery, test_debug, test_empty_lists, test_authorization, test_patch_errors, test_deprecated])
