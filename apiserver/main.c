@@ -77,9 +77,9 @@ static void beat(void *arg) {
 	loop_timer_arm(b->timer, b->interval_ns);
 }
 
-/* What is behind these gates works here, though Kubernetes leaves them off: they are open until they are closed by name. */
 static void set_gates(const struct apiserver_options *options) {
 	autobuf struct buf names = BUF_INIT(64 << 10);
+	api_gates_set_defaults();
 	for (size_t i = 0; i < options->feature_gates.len; i++) {
 		const char *item = options->feature_gates.items[i], *value = strchr(item, '=');
 		autofree char *gate = value ? xstrndup(item, (size_t)(value - item)) : xstrdup(item);

@@ -53,7 +53,7 @@ int admission_check_flags(const struct apiserver_options *options, struct error 
 
 /* A bit for each place in the table: what the flags, or their silence, have turned off. */
 uint64_t admission_disabled(const struct apiserver_options *options);
-/* Named by --enable-admission-plugins. */
+/* Whether it is on: by its flags, or by default. */
 bool admission_is_enabled(const struct apiserver_options *options, const char *name);
 
 /* True where the write is of this resource (and subresource; NULL: the object itself). */

@@ -5,7 +5,10 @@
  * used up come first, so that what they refuse is charged to none.
  */
 #include "apiserver/admission/admission.h"
+#include "apiserver/admission/settings.h"
 #include "apiserver/admission/usage.h"
+#include "apiserver/configfile.h"
+#include "apiserver/validation/validation.h"
 
 #include <errno.h>
 
@@ -153,6 +156,108 @@ static int find_quotas(struct charge *charge, const struct resource *quotas, con
 	return rc;
 }
 
+/* ---- what is limited by default ---- */
+
+int quota_read(struct admission_settings *settings, const char *text, size_t len, struct error *err) {
+	static const char *const now[] = {"apiserver.config.k8s.io/v1", NULL}, *const before[] = {"resourcequota.admission.k8s.io/v1beta1", "resourcequota.admission.k8s.io/v1alpha1", NULL};
+	autoerror struct error why = {0}, found = {0};
+	void *object;
+	int rc = configfile_parse(text, len, &resourcequota_v1_resource_quota_configuration_type, now, &object, err);
+	if (rc == 0)
+		settings->limited = &((struct resourcequota_v1_resource_quota_configuration *)object)->limited_resources;
+	else if (configfile_parse(text, len, &resourcequota_v1_configuration_type, before, &object, &why) == 0)
+		settings->limited = &((struct resourcequota_v1_configuration *)object)->limited_resources;
+	else
+		return rc;
+	api_unref(settings->quota);
+	settings->quota = object;
+	for (uint32_t i = 0; i < settings->limited->len; i++)
+		if (str_empty(settings->limited->items[i].resource))
+			required(&found, &PATH(&PATH_INDEX(NULL, "limitedResources", i), "resource"), "");
+	return configfile_verdict(&found, "ResourceQuotaConfiguration", err);
+}
+
+/* Whether a quota that is for the write bounds it. */
+static bool is_covered(struct write *w, const struct resource *quotas, const struct snapshot *snapshot, size_t first, size_t end, const char *name) {
+	bool covered = false;
+	for (size_t i = first; i < end && !covered; i++) {
+		void *object;
+		if (resource_decode(quotas, snapshot_entry(snapshot, i), &object, NULL) < 0)
+			continue;
+		const struct core_v1_resource_quota *quota = object;
+		covered = usage_in_scope(w, quota) && api_quantity_get(&quota->status.hard, name);
+		api_unref(object);
+	}
+	return covered;
+}
+
+/* Whether some quota asks for that scope, and the object is in it as that quota says. */
+static bool is_scope_covered(struct write *w, const struct resource *quotas, const struct snapshot *snapshot, size_t first, size_t end, const char *scope) {
+	bool covered = false;
+	for (size_t i = first; i < end && !covered; i++) {
+		void *object;
+		if (resource_decode(quotas, snapshot_entry(snapshot, i), &object, NULL) < 0)
+			continue;
+		const struct core_v1_resource_quota_spec *spec = &((struct core_v1_resource_quota *)object)->spec;
+		for (uint32_t n = 0; n < spec->scopes.len; n++)
+			covered |= str_equal(spec->scopes.items[n], scope) && usage_has_scope(w, scope, "Exists", NULL);
+		for (uint32_t n = 0; spec->scope_selector && n < spec->scope_selector->match_expressions.len; n++) {
+			const struct core_v1_scoped_resource_selector_requirement *e = &spec->scope_selector->match_expressions.items[n];
+			covered |= str_equal(e->scope_name, scope) && usage_has_scope(w, scope, e->operator, &e->values);
+		}
+		api_unref(object);
+	}
+	return covered;
+}
+
+static bool is_limited(const struct resourcequota_v1_limited_resource *limited, const char *name) {
+	for (uint32_t i = 0; i < limited->match_contains.len; i++)
+		if (strstr(name, limited->match_contains.items[i]))
+			return true;
+	return false;
+}
+
+static int compare_texts(const void *a, const void *b) {
+	return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+/* What the operator has said is not to be had without a quota. */
+static int check_limited(struct write *w, const struct resource *quotas, const struct snapshot *snapshot, size_t first, size_t end, struct error *err) {
+	const struct resourcequota_v1_limited_resource_array *limited = w->r->server->admission->limited;
+	struct api_quantity_map usage = {0};
+	struct api_string_list names = {0};
+	autobuf struct buf text = BUF_INIT(64 << 10);
+	usage_whole(w, &usage);
+	for (uint32_t i = 0; i < limited->len; i++) {
+		const struct resourcequota_v1_limited_resource *l = &limited->items[i];
+		if (strcmp(l->resource, w->resource->api->plural) != 0 || strcmp(str_or(l->api_group, ""), resource_group(w->resource)) != 0)
+			continue;
+		for (uint32_t n = 0; n < usage.len; n++) {
+			const char *name = usage.items[n].key;
+			if (usage.items[n].value.nano > 0 && is_limited(l, name) && !api_string_list_has(&names, name) && !is_covered(w, quotas, snapshot, first, end, name))
+				api_string_list_add(w->arena, &names, name);
+		}
+	}
+	if (names.len) {
+		qsort(names.items, names.len, sizeof(*names.items), compare_texts);
+		for (uint32_t i = 0; i < names.len; i++)
+			buf_printf(&text, "%s%s", i ? "," : "", names.items[i]);
+		return error_forbidden(err, w->resource, admission_name(w), "insufficient quota to consume: %s", text.data);
+	}
+	for (uint32_t i = 0; i < limited->len; i++)
+		for (uint32_t n = 0; n < limited->items[i].match_scopes.len; n++) {
+			const struct core_v1_scoped_resource_selector_requirement *e = &limited->items[i].match_scopes.items[n];
+			if (!usage_has_scope(w, e->scope_name, e->operator, &e->values) || is_scope_covered(w, quotas, snapshot, first, end, e->scope_name))
+				continue;
+			buf_printf(&text, "%s{%s %s [", text.len ? " " : "", e->scope_name, e->operator);
+			for (uint32_t v = 0; v < e->values.len; v++)
+				buf_printf(&text, "%s%s", v ? " " : "", e->values.items[v]);
+			buf_append_str(&text, "]}");
+		}
+	/* This one is no refusal of Kubernetes', but a failure. */
+	return text.len ? error_status(err, 500, "", "insufficient quota to match these scopes: [%s]", text.data) : 0;
+}
+
 static int validate(struct write *w, struct error *err) {
 	bool counts = !w->subresource || (admission_is(w, "", "pods", "resize") && w->operation == WRITE_UPDATE); /* what a pod is resized to is used */
 	if (!w->resource->api->namespaced || !counts)
@@ -161,7 +266,8 @@ static int validate(struct write *w, struct error *err) {
 	autosnapshot struct snapshot *snapshot = collection_snapshot(quotas->collection);
 	size_t first, end;
 	snapshot_namespace(snapshot, w->ns, &first, &end);
-	if (first == end)
+	bool limited = w->r->server->admission->limited && w->r->server->admission->limited->len;
+	if (first == end && !limited)
 		return 0; /* as nearly everywhere */
 	struct charge *charge = arena_new_type(w->arena, struct charge);
 	charge->w = w;
@@ -169,6 +275,8 @@ static int validate(struct write *w, struct error *err) {
 	if (!charge->delta.len)
 		return 0;
 	int rc = find_quotas(charge, quotas, snapshot, first, end, err);
+	if (rc == 0 && limited)
+		rc = check_limited(w, quotas, snapshot, first, end, err);
 	if (rc < 0 || !charge->len)
 		return rc;
 	charge_next(charge);

@@ -225,5 +225,9 @@ int admission_check_flags(const struct apiserver_options *options, struct error 
 }
 
 bool admission_is_enabled(const struct apiserver_options *options, const char *name) {
-	return named(&options->enable_admission_plugins, name);
+	uint64_t disabled = admission_disabled(options);
+	for (size_t i = 0; i < admission_plugin_count; i++)
+		if (strcmp(admission_plugins[i]->name, name) == 0)
+			return !(disabled >> i & 1);
+	return false;
 }

@@ -52,6 +52,16 @@ void usage_delta(struct write *w, struct api_quantity_map *ret) {
 	*ret = delta;
 }
 
+void usage_whole(struct write *w, struct api_quantity_map *ret) {
+	object_usage(w, w->object, ret);
+}
+
+bool usage_has_scope(struct write *w, const char *scope, const char *operator, const struct api_string_list *values) {
+	if (admission_is(w, "", "persistentvolumeclaims", NULL))
+		return quota_claim_in_scope(w->object, scope, operator, values);
+	return admission_is(w, "", "pods", NULL) && quota_pod_in_scope(w->object, scope, operator, values);
+}
+
 bool usage_in_scope(struct write *w, const struct core_v1_resource_quota *quota) {
 	if (admission_is(w, "", "persistentvolumeclaims", NULL))
 		return quota_takes_claim(quota, w->object);

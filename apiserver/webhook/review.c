@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What a webhook is asked (AdmissionReview), and what its answer means. */
+#include "apiserver/admission/settings.h"
 #include "apiserver/webhook/webhook.h"
 #include "apiserver/admission/admission.h"
 #include "apiserver/audit/audit.h"
 #include "apiserver/request/metrics.h"
 #include "api/admission_v1.h"
+#include "apiserver/webhook/credentials.h"
 #include "common/base/metrics.h"
 #include "common/base/random.h"
 
@@ -130,9 +132,16 @@ int webhook_call_start(struct webhook_call *call, struct judged *j, enum webhook
 		autofree char *context = xprintf("failed to call webhook: Post \"%s\"", call->url);
 		return error_context(err, "%s", context);
 	}
+	const struct admission_settings *settings = w->r->server->admission;
+	const struct webhook_credential *credential = webhook_credentials_find(call->mutating ? settings->mutating : settings->validating, target.host, target.port);
+	autofree char *authorization = NULL;
+	r = webhook_credential_authorization(credential, &authorization, err);
+	if (r < 0)
+		return r;
 	call_start(w->r->server->caller, &(struct call_options){
 		.host = target.host, .port = target.port, .address = target.address, .address_port = target.address_port, .target = arena_printf(w->arena, "%s%s", target.path, query), .body = text, .body_len = strlen(text),
-		.ca = target.ca, .ca_len = target.ca_len, .timeout_ns = timeout * NSEC_PER_MSEC, .done = on_answer, .arg = call,
+		.ca = target.ca, .ca_len = target.ca_len, .timeout_ns = timeout * NSEC_PER_MSEC,
+		.authorization = authorization, .own = credential ? credential->own : NULL, .own_len = credential ? credential->own_len : 0, .done = on_answer, .arg = call,
 	});
 	return 0;
 }

@@ -102,10 +102,12 @@ struct api_field {
 };
 
 /*
- * Gates of features that are built stand open until they are closed, all others are closed for good. An API server closes what its operator did
- * not ask for; other daemons read what it lets through. Set before threads start.
+ * Gates of features that are built stand open until they are closed, all others are closed for good. An API server closes those that Kubernetes leaves closed
+ * (api_gates_set_defaults) and that its operator did not open; other daemons read what it lets through. Set before threads start.
  */
 bool api_gate_is_open(const char *gate);
+/* As Kubernetes 1.36 has them. */
+void api_gates_set_defaults(void);
 /* False where there is no such gate to be set. */
 bool api_gate_set(const char *gate, bool open);
 /* Once, by a daemon that has them as flags: they are told among its metrics. */

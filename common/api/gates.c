@@ -5,11 +5,12 @@
 
 static struct gate {
 	const char *name, *stage; /* of Kubernetes 1.36 */
+	bool by_default; /* there */
 	bool open;
 } gates[] = {
-	{"ConstrainedImpersonation", "BETA", true},
-	{"ContainerStopSignals", "ALPHA", true},
-	{"MaxUnavailableStatefulSet", "BETA", true},
+	{"ConstrainedImpersonation", "BETA", true, true},
+	{"ContainerStopSignals", "ALPHA", false, true},
+	{"MaxUnavailableStatefulSet", "BETA", false, true},
 };
 
 static struct metric metrics[] = {
@@ -36,6 +37,11 @@ static struct gate *find(const char *name) {
 bool api_gate_is_open(const char *name) {
 	const struct gate *gate = find(name);
 	return gate && gate->open;
+}
+
+void api_gates_set_defaults(void) {
+	for (size_t i = 0; i < array_len(gates); i++)
+		gates[i].open = gates[i].by_default;
 }
 
 bool api_gate_set(const char *name, bool open) {

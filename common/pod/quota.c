@@ -181,3 +181,11 @@ bool quota_takes_pod(const struct core_v1_resource_quota *quota, const struct co
 bool quota_takes_claim(const struct core_v1_resource_quota *quota, const struct core_v1_persistent_volume_claim *claim) {
 	return takes(quota, claim, claim_in_scope);
 }
+
+bool quota_pod_in_scope(const struct core_v1_pod *pod, const char *scope, const char *operator, const struct api_string_list *values) {
+	return pod_in_scope(pod, scope, operator, values);
+}
+
+bool quota_claim_in_scope(const struct core_v1_persistent_volume_claim *claim, const char *scope, const char *operator, const struct api_string_list *values) {
+	return claim_in_scope(claim, scope, operator, values);
+}

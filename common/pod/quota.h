@@ -27,4 +27,8 @@ bool quota_has_scopes(const struct core_v1_resource_quota *quota);
 bool quota_takes_pod(const struct core_v1_resource_quota *quota, const struct core_v1_pod *pod);
 bool quota_takes_claim(const struct core_v1_resource_quota *quota, const struct core_v1_persistent_volume_claim *claim);
 
+/* Whether an object is in one scope, as a selector of scopes says it. */
+bool quota_pod_in_scope(const struct core_v1_pod *pod, const char *scope, const char *operator, const struct api_string_list *values);
+bool quota_claim_in_scope(const struct core_v1_persistent_volume_claim *claim, const char *scope, const char *operator, const struct api_string_list *values);
+
 #endif

@@ -34,7 +34,7 @@ class Node:
         self.dir = cluster.dir if index == 0 else f"{cluster.dir}/{self.name}"
         self.cgroup = f"/{cluster.id}" if index == 0 else f"/{cluster.id}n{index + 1}"
         self.env = dict(os.environ, ETC=f"{self.dir}/etc", VAR=f"{self.dir}/var", LOG=f"{self.dir}/log", RUN=f"{self.dir}/run", BIN=f"{cluster.build}/bin",
-                        NETNS=self.netns, NODE_NAME=self.name, NODE_IP=self.ip, CGROUP_ROOT=self.cgroup, BRIDGE="ce0", SUPERVISOR="own")
+                        NETNS=self.netns, NODE_NAME=self.name, NODE_IP=self.ip, CGROUP_ROOT=self.cgroup, BRIDGE="ce0", SUPERVISOR="own", FEATURE_GATES="ContainerStopSignals=true,MaxUnavailableStatefulSet=true")
         if index > 0:
             self.env["SERVER"] = cluster.server
 

@@ -2,6 +2,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What decides who comes in and reads foreign bytes: key sets, tokens, discovery documents; and the files that configure it. The first byte says which. */
 #include "apiserver/admission/settings.h"
+#include "apiserver/webhook/credentials.h"
 #include "apiserver/authn/configuration.h"
 #include "apiserver/authn/issuer.h"
 #include "apiserver/authn/jwt.h"
@@ -65,10 +66,15 @@ static void files(uint8_t which, const char *text, size_t len)
 		authn_config_unref(authn);
 	if (which == 1 && authz_config_parse(text, len, types, &authz, NULL) == 0)
 		api_unref(authz);
-	if (which == 2 && admission_settings_parse(text, len, "/nonexistent", &settings, NULL) == 0)
+	if (which == 2 && admission_settings_parse(NULL, text, len, "/nonexistent", &settings, NULL) == 0)
 		admission_settings_free(settings);
 	if (which == 3 && abac_parse(text, len, &abac, NULL) == 0)
 		abac_free(abac);
+	struct webhook_credentials *credentials;
+	if (which == 3 && webhook_credentials_parse(text, len, "/nonexistent", &credentials, NULL) == 0) {
+		(void)webhook_credentials_find(credentials, "a.b.svc", 443);
+		webhook_credentials_free(credentials);
+	}
 }
 
 static void names(const char *text)

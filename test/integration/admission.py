@@ -265,6 +265,50 @@ def test_tolerations(site):
     check("what is no list", tolerated(bad)[0] == 500 and "defaultTolerations" in tolerated(bad)[1], tolerated(bad))
 
 
+def test_limited(site):
+    """What is not to be had without a quota."""
+    limited = [{"resource": "configmaps", "matchContains": ["configmaps"]}, {"resource": "pods", "matchContains": ["requests.cpu"], "matchScopes": [{"scopeName": "PriorityClass", "operator": "In", "values": ["high"]}]},
+               {"apiGroup": "apps", "resource": "controllerrevisions", "matchContains": ["none"]}]
+    quota_config = {"name": "ResourceQuota", "configuration": {"apiVersion": "apiserver.config.k8s.io/v1", "kind": "ResourceQuotaConfiguration", "limitedResources": limited}}
+    server = site.start_server("--disable-admission-plugins=ServiceAccount", *configured(site, quota_config))
+    api = server.api
+    api.call("POST", "/apis/scheduling.k8s.io/v1/priorityclasses", {"metadata": {"name": "high"}, "value": 5})
+
+    def made(what, body):
+        s, o, _ = api.call("POST", NS + what, body)
+        return s if s == 201 else (s, o.get("reason"), o["message"])
+
+    def quota(name, hard, **spec):
+        check("quota", made("resourcequotas", {"metadata": {"name": name}, "spec": dict({"hard": hard}, **spec)}) == 201)
+        s, o, _ = api.call("PATCH", NS + "resourcequotas/%s/status" % name, {"status": {"hard": hard, "used": {k: "0" for k in hard}}}, "application/merge-patch+json")
+        check("its status", s == 200, o)
+    configmap = lambda n: {"metadata": {"name": n}}
+    got = made("configmaps", configmap("a"))
+    check("without a quota", got == (403, "Forbidden", 'configmaps "a" is forbidden: insufficient quota to consume: configmaps,count/configmaps'), got)
+    check("what is not limited", made("secrets", {"metadata": {"name": "s"}}) == 201)
+    quota("some", {"configmaps": "5"})
+    got = made("configmaps", configmap("a"))
+    check("not all of it", got == (403, "Forbidden", 'configmaps "a" is forbidden: insufficient quota to consume: count/configmaps'), got)
+    quota("all", {"configmaps": "5", "count/configmaps": "5"})
+    got = wait_for(lambda: made("configmaps", configmap("a")) in (201,), 10) and made("configmaps", configmap("b"))
+    check("with a quota", got == 201, got)
+    check("what asks for nothing", made("pods", pod("free")) == 201)
+    got = made("pods", pod("cpu", container={"resources": {"requests": {"cpu": "1"}}}))
+    check("a pod's", got == (403, "Forbidden", 'pods "cpu" is forbidden: insufficient quota to consume: requests.cpu'), got)
+    got = made("pods", pod("high", priorityClassName="high"))
+    check("a scope", got == (500, None, "insufficient quota to match these scopes: [{PriorityClass In [high]}]"), got)
+    quota("prior", {"pods": "5"}, scopeSelector={"matchExpressions": [{"scopeName": "PriorityClass", "operator": "In", "values": ["high"]}]})
+    got = wait_for(lambda: made("pods", pod("high", priorityClassName="high")) == 201, 10)
+    check("a quota of that scope", got, made("pods", pod("high", priorityClassName="high")))
+
+
+def test_limited_refused(site):
+    refuses(site, "limitedResources[0].resource: Required value", *configured(site, {"name": "ResourceQuota", "configuration": {"apiVersion": "apiserver.config.k8s.io/v1", "kind": "ResourceQuotaConfiguration", "limitedResources": [{"matchContains": ["x"]}]}}))
+    # What is said to plugins that are off, or that there are not, is nobody's business.
+    server = site.start_server("--disable-admission-plugins=ResourceQuota", *configured(site, {"name": "ResourceQuota", "configuration": {"kind": "Nonsense"}}, {"name": "NoSuchPlugin", "configuration": {}}))
+    check("it starts", server.alive(), server.text())
+
+
 def test_event_rates(site):
     users_of(site, "carol", "dora")
 
@@ -287,10 +331,10 @@ def test_event_rates(site):
     s, o, _ = server.api.call("POST", "/apis/events.k8s.io/v1/namespaces/default/events", {"metadata": {"name": "n"}, "eventTime": "2026-01-01T00:00:00.000000Z", "reportingController": "c", "reportingInstance": "i", "action": "a", "reason": "r", "type": "Normal", "regarding": {"kind": "Pod", "namespace": "default", "name": "a"}})
     check("Events of the other group are not its business", s == 201, o)
     for rows, said in (([], "limits: Invalid value: null: must not be empty"), ([dict(hour, type="Planet")], 'limits[0].type: Unsupported value: "Planet"'), ([dict(hour, type="User", burst=0, cacheSize=-1)], "limits[0].burst: Invalid value: 0: must be positive, limits[0].cacheSize: Invalid value: -1: must not be negative")):
-        refuses(site, said, *configured(site, limits(*rows)))
+        refuses(site, said, "--enable-admission-plugins=EventRateLimit", *configured(site, limits(*rows)))
     refuses(site, 'couldn\'t init admission plugin "EventRateLimit"', "--enable-admission-plugins=EventRateLimit")
-    refuses(site, "podNodeSelectorPluginConfig[a]: must be a string", *configured(site, {"name": "PodNodeSelector", "configuration": {"podNodeSelectorPluginConfig": {"a": 1}}}))
-    refuses(site, 'unknown field "whitelists"', *configured(site, {"name": "PodTolerationRestriction", "configuration": {"apiVersion": "podtolerationrestriction.admission.k8s.io/v1alpha1", "kind": "Configuration", "whitelists": []}}))
+    refuses(site, "podNodeSelectorPluginConfig[a]: must be a string", "--enable-admission-plugins=PodNodeSelector", *configured(site, {"name": "PodNodeSelector", "configuration": {"podNodeSelectorPluginConfig": {"a": 1}}}))
+    refuses(site, 'unknown field "whitelists"', "--enable-admission-plugins=PodTolerationRestriction", *configured(site, {"name": "PodTolerationRestriction", "configuration": {"apiVersion": "podtolerationrestriction.admission.k8s.io/v1alpha1", "kind": "Configuration", "whitelists": []}}))
 
 
 def refuses(site, said, *flags):
@@ -309,4 +353,4 @@ def test_flags(site):
 
 
 if __name__ == "__main__":
-    run([test_signing_requests, test_claims, test_device_claims, test_ingress_class, test_optional, test_owners, test_node_selectors, test_tolerations, test_event_rates, test_flags])
+    run([test_signing_requests, test_claims, test_device_claims, test_ingress_class, test_optional, test_owners, test_node_selectors, test_tolerations, test_event_rates, test_limited, test_limited_refused, test_flags])

@@ -1173,10 +1173,10 @@ def test_times(site):
 
 
 def test_gates(site):
-    """Fields behind gates are kept, though Kubernetes leaves these off, until the operator closes them."""
+    """Fields behind gates are dropped, as Kubernetes leaves these closed, until the operator opens them."""
     template = {"metadata": {"labels": {"a": "b"}}, "spec": {"os": {"name": "linux"}, "containers": [{"name": "c", "image": "i", "lifecycle": {"stopSignal": "SIGUSR1", "preStop": {"sleep": {"seconds": 1}}}}]}}
     wanted = {"metadata": {"name": "s"}, "spec": {"serviceName": "s", "selector": {"matchLabels": {"a": "b"}}, "template": template, "updateStrategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 2, "partition": 1}}}}
-    for gates, rolling, signal in ([], {"partition": 1, "maxUnavailable": 2}, "SIGUSR1"), (["--feature-gates=ContainerStopSignals=false,MaxUnavailableStatefulSet=false"], {"partition": 1}, None):
+    for gates, rolling, signal in ([], {"partition": 1}, None), (["--feature-gates=ContainerStopSignals=true,MaxUnavailableStatefulSet=true"], {"partition": 1, "maxUnavailable": 2}, "SIGUSR1"):
         s, o, _ = site.start_server(*gates).api.call("POST", "/apis/apps/v1/namespaces/default/statefulsets?dryRun=All", wanted)
         check("with %s" % gates, s == 201 and o["spec"]["updateStrategy"]["rollingUpdate"] == rolling and o["spec"]["template"]["spec"]["containers"][0]["lifecycle"].get("stopSignal") == signal, o)
 

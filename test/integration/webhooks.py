@@ -4,7 +4,7 @@
 
 usage: test/integration/webhooks.py BUILD_DIR [TEST...]     prints "N passed, N failed"; exit status 1 where one failed
 """
-import json, os, sys, threading
+import base64, json, os, subprocess, sys, threading
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "lib"))
 from hooks import Hooks, patch
 from servers import Watch, check, free_port, run, wait_for
@@ -426,4 +426,51 @@ def test_convert(site):
     hooks.close()
 
 
-run([test_validate, test_failures, test_mutate, test_matching, test_bodies, test_convert, test_many])
+def test_credentials(site):
+    """Who this server is to each webhook: by the users of a kubeconfig, which are named by servers."""
+    hooks = Hooks(site.folder)
+    hooks.handlers["v"] = lambda r: ALLOW
+    hooks.handlers["m"] = lambda r: ALLOW
+    def openssl(*args):
+        subprocess.run(["openssl", *args], check=True, cwd=site.folder, stderr=subprocess.DEVNULL)
+    openssl("req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-keyout", "me.key", "-subj", "/CN=me", "-out", "me.csr")
+    openssl("x509", "-req", "-in", "me.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-days", "2", "-out", "me.pem")
+    token = os.path.join(site.folder, "token")
+    with open(token, "w") as f:
+        f.write("first\n")
+    names = {"v.yaml": [("127.0.0.1:%d" % hooks.port, {"client-certificate": "me.pem", "client-key": "me.key"}), ("*", {"token": "star"})],
+             "m.yaml": [("127.0.0.2:%d" % hooks.port, {"token": "no"}), ("*.0.0.1:%d" % hooks.port, {"username": "u", "password": "p:w"}), ("localhost", {"token": "no"}), ("current", {"tokenFile": "token"})]}
+    for name, users in names.items():
+        with open(os.path.join(site.folder, name), "w") as f:
+            json.dump({"apiVersion": "v1", "kind": "Config", "users": [{"name": n, "user": u} for n, u in users], "current-context": "c", "contexts": [{"name": "c", "context": {"cluster": "x", "user": "current"}}]}, f)
+    plugin = lambda name, file: {"name": name, "configuration": {"apiVersion": "apiserver.config.k8s.io/v1", "kind": "WebhookAdmissionConfiguration", "kubeConfigFile": file}}
+    config = os.path.join(site.folder, "admission.json")
+
+    def configure(*plugins):
+        with open(config, "w") as f:
+            json.dump({"apiVersion": "apiserver.config.k8s.io/v1", "kind": "AdmissionConfiguration", "plugins": plugins}, f)
+    configure(plugin("ValidatingAdmissionWebhook", os.path.join(site.folder, "v.yaml")), plugin("MutatingAdmissionWebhook", os.path.join(site.folder, "m.yaml")))
+    api = site.start_server("--admission-control-config-file", config).api
+
+    def shown(sort, path, host="127.0.0.1"):
+        hooks.shown.clear()
+        put(api, sort, "w", hook("w", hooks.client(path, host), rules("configmaps")))
+        s, o, _ = api.call("POST", NS + "configmaps?dryRun=All", config_map("c"))
+        drop(api, sort, "w")
+        return hooks.shown[0] if s == 201 and hooks.shown else (s, o)
+    got = shown("validating", "v")
+    check("a certificate", got[0] is None and got[1] and (("commonName", "me"),) in got[1]["subject"], got)
+    check("a token for all others", shown("validating", "v", "localhost") == ("Bearer star", None))
+    check("a name and a password", shown("mutating", "m") == ("Basic " + base64.b64encode(b"u:p:w").decode(), None))
+    check("who is current", shown("mutating", "m", "localhost") == ("Bearer first", None))
+    with open(token, "w") as f:
+        f.write("second")
+    check("a token's file is read again", shown("mutating", "m", "localhost") == ("Bearer second", None))
+    for text, says in (({"kubeConfigFile": "v.yaml"}, "kubeConfigFile: Invalid value"), ({"kubeConfigFile": "/none"}, "/none"), ({"kubeConfigFile": "", "staticManifestsDir": "/x"}, "staticManifestsDir: Forbidden"), ({"kubeconfig": ""}, "unknown field")):
+        configure({"name": "ValidatingAdmissionWebhook", "configuration": dict({"apiVersion": "apiserver.config.k8s.io/v1", "kind": "WebhookAdmissionConfiguration"}, **text)})
+        bad = site.start_server("--admission-control-config-file", config, wait=False)
+        check("refused: " + says, wait_for(lambda: not bad.alive()) and says in bad.text(), bad.text())
+    hooks.close()
+
+
+run([test_validate, test_failures, test_mutate, test_matching, test_bodies, test_convert, test_many, test_credentials])

@@ -111,7 +111,7 @@ class Rig:
         with open(f"{self.dir}/tokens.csv", "w") as f:
             f.write("rigtoken,admin,1,system:masters\n")
         self.daemons.append(self.spawn(
-            "apiserver", f"{self.build}/bin/coracle-apiserver", "--etcd-servers", etcd, "--bind-address", "127.0.0.1", "--secure-port", str(API_PORT), "--tls-cert-file",
+            "apiserver", f"{self.build}/bin/coracle-apiserver", "--etcd-servers", etcd, "--feature-gates", "ContainerStopSignals=true,MaxUnavailableStatefulSet=true", "--bind-address", "127.0.0.1", "--secure-port", str(API_PORT), "--tls-cert-file",
             f"{pki}/apiserver.crt", "--tls-private-key-file", f"{pki}/apiserver.key", "--client-ca-file", f"{pki}/ca.crt", "--token-auth-file", f"{self.dir}/tokens.csv",
             "--disable-admission-plugins", "ServiceAccount", "--authorization-mode", "AlwaysAllow", "--service-account-issuer", "https://rig", "--service-account-key-file",
             f"{pki}/sa.pub", "--service-account-signing-key-file", f"{pki}/sa.key"))

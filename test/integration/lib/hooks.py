@@ -22,6 +22,7 @@ class Hooks:
     def __init__(self, folder, host="127.0.0.1"):
         make_certificates(folder)
         self.handlers, self.requests, self.reviews, self.queries, self.connections, self.host = {}, [], [], [], 0, host
+        self.shown = []  # Authorization, and the certificate shown, of each request
         hooks = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
@@ -37,6 +38,7 @@ class Hooks:
                 hooks.requests.append((path, body.get("request")))
                 hooks.reviews.append(body)
                 hooks.queries.append(query)
+                hooks.shown.append((self.headers["Authorization"], self.connection.getpeercert() or None))
                 answer = hooks.handlers[path](body.get("request"))
                 code = 200
                 if isinstance(answer, tuple):
@@ -73,6 +75,8 @@ class Hooks:
 
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(os.path.join(folder, "server.pem"), os.path.join(folder, "server.key"))
+        context.verify_mode = ssl.CERT_OPTIONAL
+        context.load_verify_locations(os.path.join(folder, "ca.pem"))
         self.server = Server((host, 0), Handler)
         self.port = self.server.server_address[1]
         with open(os.path.join(folder, "ca.pem"), "rb") as f:
