@@ -34,10 +34,16 @@ static void default_names(names_t *names, struct arena *arena) {
 		names->list_kind = arena_printf(arena, "%sList", names->kind);
 }
 
+/* The first that is said to be stored; that it is the only one, validation tells. */
 static void note_stored_version(crd_t *crd) {
-	for (uint32_t i = 0; i < crd->spec.versions.len; i++)
-		if (crd->spec.versions.items[i].storage && !api_string_list_has(&crd->status.stored_versions, crd->spec.versions.items[i].name))
-			api_string_list_add(api_arena(crd), &crd->status.stored_versions, crd->spec.versions.items[i].name);
+	for (uint32_t i = 0; i < crd->spec.versions.len; i++) {
+		const char *name = str_or(crd->spec.versions.items[i].name, "");
+		if (!crd->spec.versions.items[i].storage)
+			continue;
+		if (!api_string_list_has(&crd->status.stored_versions, name))
+			api_string_list_add(api_arena(crd), &crd->status.stored_versions, name);
+		return;
+	}
 }
 
 void crd_prepare_create(struct request *r, void *object) {

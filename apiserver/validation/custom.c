@@ -1,329 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/*
- * CustomResourceDefinition with the schemas in it, and APIService. A schema must be structural: types and fields are said once, outside of
- * allOf, anyOf, oneOf and not, which only narrow values.
- */
-#include "apiserver/validation/validation.h"
-#include "apiserver/validation/rules.h"
-#include "apiserver/custom/custom.h"
+/* CustomResourceDefinition, whose schemas are judged by schema.c, and APIService. */
+#include "apiserver/validation/schema.h"
 #include "common/api/codec.h"
-#include "common/base/regex.h"
 #include "api/apiextensions_v1.h"
 #include "api/apiregistration_v1.h"
 
 #include <ctype.h>
 
 typedef struct apiextensions_v1_json_schema_props schema_t;
-typedef struct apiextensions_v1_json_schema_props_array schema_list_t;
-
-/* Where a schema stands: what it says when its type is missing; NESTED below a combinator. */
-enum level { ROOT, ITEM, FIELD, NESTED };
-
-struct place {
-	enum level level;
-	bool in_metadata;
-	const char *no_default; /* why none may be here */
-	bool skip_any;          /* anyOf is that of int-or-string, whose types are let pass */
-	const struct path *uncorrelatable; /* the first above of whose parts nobody can tell which was which before; NULL: none */
-	struct cardinality cardinality;
-	struct rule_check *rules; /* takes what is wrong with rules, which are looked at only where their schema is good */
-};
-
-static void check_schema(const schema_t *s, struct place place, const struct path *at, struct error *err);
-
-/* anyOf: [{type: integer}, {type: string}], as kubebuilder writes it. */
-static bool is_int_or_string(const schema_list_t *any) {
-	static const char *const types[] = {"integer", "string"};
-	bool same = any->len == 2;
-	for (uint32_t i = 0; same && i < 2; i++) {
-		schema_t alone = {.type = any->items[i].type};
-		same = str_equal(alone.type, types[i]) && api_equal(&apiextensions_v1_json_schema_props_type, &alone, &any->items[i]);
-	}
-	return same;
-}
-
-static const schema_t *property(const schema_t *s, const char *name) {
-	for (uint32_t i = 0; s && i < s->properties.len; i++)
-		if (str_equal(s->properties.items[i].key, name))
-			return &s->properties.items[i].value;
-	return NULL;
-}
-
-static bool keeps_unknown(const schema_t *s) {
-	return s->x_kubernetes_preserve_unknown_fields && *s->x_kubernetes_preserve_unknown_fields;
-}
-
-/* A default must be what its own schema allows. */
-static void check_default(const schema_t *s, const struct path *at, struct error *err) {
-	autobuf struct buf text = BUF_INIT(BUF_MAX_DEFAULT);
-	api_encode_json(&apiextensions_v1_json_schema_props_type, s, &text);
-	json_t *schema = json_loadb(text.data, text.len, 0, NULL);
-	json_t *value = json_loadb(s->default_.json, s->default_.len, JSON_DECODE_ANY, NULL);
-	autoerror struct error found = {0};
-	if (schema && value)
-		schema_validate(schema, value, "", &found);
-	json_decref(schema);
-	json_decref(value);
-	autobuf struct buf place = BUF_INIT(64 << 10);
-	path_write(at, &place);
-	for (size_t i = 0; i < found.cause_count; i++) {
-		const struct error_cause *cause = &found.causes[i];
-		autofree char *field = xprintf("%s%s%s", place.len ? place.data : "", str_empty(cause->field) ? "" : ".", str_or(cause->field, ""));
-		error_cause(err, cause->reason, field, "%s", cause->message);
-	}
-}
-
-/* ---- what no schema may have ---- */
-
-static void check_standard(const schema_t *s, struct place place, const struct path *at, struct error *err) {
-	static const char *const types[] = {"array", "boolean", "integer", "number", "object", "string", NULL};
-	if (!str_empty(s->type))
-		check_enum(s->type, types, AT("type"), err);
-	if (s->default_.len && place.no_default)
-		forbidden(err, AT("default"), "must not be set %s", place.no_default);
-	else if (s->default_.len && place.level != NESTED)
-		check_default(s, AT("default"), err);
-	const struct {
-		bool set;
-		const char *name;
-	} unsupported[] = {
-		{!str_empty(s->id), "id"}, {s->additional_items, "additionalItems"}, {s->pattern_properties.len, "patternProperties"}, {s->definitions.len, "definitions"},
-		{s->dependencies.len, "dependencies"}, {s->ref, "$ref"},
-	};
-	for (size_t i = 0; i < array_len(unsupported); i++)
-		if (unsupported[i].set)
-			forbidden(err, AT(unsupported[i].name), "%s is not supported", unsupported[i].name);
-	if (str_equal(s->type, "null"))
-		forbidden(err, AT("type"), "type cannot be set to null, use nullable as an alternative");
-	if (s->items && s->items->json_schemas.len)
-		forbidden(err, AT("items"), "items must be a schema object and not an array");
-	if (place.in_metadata && s->x_kubernetes_embedded_resource)
-		forbidden(err, AT("x-kubernetes-embedded-resource"), "must not be used inside of resource meta");
-	if (s->unique_items)
-		forbidden(err, AT("uniqueItems"), "uniqueItems cannot be set to true since the runtime complexity becomes quadratic");
-	if (s->additional_properties && s->properties.len && (!s->additional_properties->allows || s->additional_properties->schema))
-		forbidden(err, AT("additionalProperties"), "additionalProperties and properties are mutual exclusive");
-	if (s->x_kubernetes_preserve_unknown_fields && !*s->x_kubernetes_preserve_unknown_fields)
-		invalid_bool(err, AT("x-kubernetes-preserve-unknown-fields"), false, "must be true or undefined");
-}
-
-/* ---- lists and maps ---- */
-
-/* The type that an extension asks for. */
-static void check_type_for(const schema_t *s, const char *type, const char *extension, const struct path *at, struct error *err) {
-	autofree char *text = xprintf("must be %s if %s", type, extension);
-	if (str_empty(s->type))
-		required(err, AT("type"), text);
-	else if (!str_equal(s->type, type))
-		invalid(err, AT("type"), s->type, "%s", text);
-}
-
-static void check_map_key(const schema_t *item, const char *key, const struct path *at, struct error *err) {
-	const schema_t *s = property(item, key);
-	const struct path *here = &PATH_KEY(AT("items"), "properties", key);
-	if (!s)
-		return;
-	if (str_equal(item->type, "object") && (str_equal(s->type, "array") || str_equal(s->type, "object")))
-		invalid(err, &PATH(here, "type"), item->type, "must be a scalar type if parent array's x-kubernetes-list-type is map");
-	if (!api_string_list_has(&item->required, key) && !s->default_.len)
-		required(err, &PATH(here, "default"), "this property is in x-kubernetes-list-map-keys, so it must have a default or be a required property");
-	if (s->nullable)
-		forbidden(err, &PATH(here, "nullable"), "this property is in x-kubernetes-list-map-keys, so it cannot be nullable");
-}
-
-static void check_list_map(const schema_t *s, const schema_t *item, const struct path *at, struct error *err) {
-	const struct api_string_list *keys = &s->x_kubernetes_list_map_keys;
-	if (!keys->len)
-		required(err, AT("x-kubernetes-list-map-keys"), "must not be empty if x-kubernetes-list-type is map");
-	if (!s->items)
-		required(err, AT("items"), "must have a schema if x-kubernetes-list-type is map");
-	if (item && !str_equal(item->type, "object"))
-		invalid(err, &PATH(AT("items"), "type"), item->type, "must be object if parent array's x-kubernetes-list-type is map");
-	automap struct map seen = MAP_INIT(NULL);
-	for (uint32_t i = 0; item && i < keys->len; i++) {
-		check_map_key(item, keys->items[i], at, err);
-		if (!property(item, keys->items[i]) && str_equal(item->type, "object"))
-			invalid_list(err, AT("x-kubernetes-list-map-keys"), keys, "entries must all be names of item properties");
-		if (seen_before(&seen, keys->items[i]))
-			invalid_list(err, AT("x-kubernetes-list-map-keys"), keys, "must not contain duplicate entries");
-	}
-}
-
-static void check_extensions(const schema_t *s, const struct path *at, struct error *err) {
-	static const char *const map_types[] = {"atomic", "granular", NULL}, *const list_types[] = {"atomic", "map", "set", NULL};
-	const char *list = s->x_kubernetes_list_type;
-	const schema_t *item = s->items ? s->items->schema : NULL;
-	if (s->x_kubernetes_map_type) {
-		check_type_for(s, "object", "x-kubernetes-map-type is specified", at, err);
-		check_enum(s->x_kubernetes_map_type, map_types, AT("x-kubernetes-map-type"), err);
-	}
-	if (list) {
-		check_type_for(s, "array", "x-kubernetes-list-type is specified", at, err);
-		check_enum(list, list_types, AT("x-kubernetes-list-type"), err);
-	}
-	if (s->x_kubernetes_list_map_keys.len && !list)
-		required(err, AT("x-kubernetes-list-type"), "must be map if x-kubernetes-list-map-keys is non-empty");
-	else if (s->x_kubernetes_list_map_keys.len && !str_equal(list, "map"))
-		invalid(err, AT("x-kubernetes-list-type"), list, "must be map if x-kubernetes-list-map-keys is non-empty");
-	if (str_equal(list, "map"))
-		check_list_map(s, item, at, err);
-	if (item && item->nullable && (str_equal(list, "map") || str_equal(list, "set")))
-		forbidden(err, &PATH(AT("items"), "nullable"), "cannot be nullable when x-kubernetes-list-type is %s", list);
-	if (item && str_equal(list, "set") && str_equal(s->type, "array")) {
-		const char *text = "must be atomic as item of a list with x-kubernetes-list-type=set";
-		if (str_equal(item->type, "array") && item->x_kubernetes_list_type && !str_equal(item->x_kubernetes_list_type, "atomic"))
-			invalid(err, &PATH(AT("items"), "x-kubernetes-list-type"), item->x_kubernetes_list_type, "%s", text);
-		else if (str_equal(item->type, "object") && !str_equal(item->x_kubernetes_map_type, "atomic"))
-			invalid(err, &PATH(AT("items"), "x-kubernetes-map-type"), item->x_kubernetes_map_type, "%s", text);
-	}
-}
-
-/* ---- what makes it structural ---- */
-
-static void check_nested(const schema_t *s, const struct path *at, struct error *err) {
-	const struct {
-		bool set;
-		const char *name, *text;
-	} rules[] = {
-		{!str_empty(s->type), "type", "empty"}, {s->default_.len, "default", "undefined"}, {!str_empty(s->title), "title", "empty"}, {!str_empty(s->description), "description", "empty"},
-		{s->nullable, "nullable", "false"}, {s->additional_properties, "additionalProperties", "undefined"}, {keeps_unknown(s), "x-kubernetes-preserve-unknown-fields", "false"},
-		{s->x_kubernetes_embedded_resource, "x-kubernetes-embedded-resource", "false"}, {s->x_kubernetes_int_or_string, "x-kubernetes-int-or-string", "false"},
-		{s->x_kubernetes_list_map_keys.len, "x-kubernetes-list-map-keys", "empty"}, {s->x_kubernetes_list_type, "x-kubernetes-list-type", "undefined"},
-		{s->x_kubernetes_map_type, "x-kubernetes-map-type", "undefined"}, {s->x_kubernetes_validations.len, "x-kubernetes-validations", "empty"},
-	};
-	for (size_t i = 0; i < array_len(rules); i++)
-		if (rules[i].set)
-			forbidden(err, AT(rules[i].name), "must be %s to be structural", rules[i].text);
-	if (property(s, "metadata"))
-		forbidden(err, AT_KEY("properties", "metadata"), "must not be specified in a nested context");
-}
-
-/* metadata is known already; only its names may be narrowed. */
-static void check_metadata_schema(const schema_t *s, const schema_t *metadata, bool root, const struct path *at, struct error *err) {
-	if (!str_equal(metadata->type, "object"))
-		invalid(err, AT("type"), metadata->type, "must be object");
-	if (!root)
-		return;
-	schema_t rest = *metadata;
-	bool names = rest.properties.len > 0;
-	for (uint32_t i = 0; i < rest.properties.len; i++)
-		names &= str_equal(rest.properties.items[i].key, "name") || str_equal(rest.properties.items[i].key, "generateName");
-	rest.type = NULL;
-	rest.default_ = (struct api_raw){0};
-	rest.example = (struct api_raw){0};
-	rest.external_docs = NULL;
-	if (names)
-		rest.properties.len = 0;
-	schema_t none = {0};
-	if (!api_equal(&apiextensions_v1_json_schema_props_type, &rest, &none))
-		forbidden(err, at, "must not specify anything other than name and generateName, but metadata is implicitly specified");
-	(void)s;
-}
-
-static void check_structural(const schema_t *s, enum level level, const struct path *at, struct error *err) {
-	static const char *const missing[] = {[ROOT] = "must not be empty at the root", [ITEM] = "must not be empty for specified array items", [FIELD] = "must not be empty for specified object fields"};
-	static const char *const texts[] = {"kind", "apiVersion"};
-	bool whole = level == ROOT || s->x_kubernetes_embedded_resource;
-	if (str_equal(s->type, "array") && !s->items)
-		required(err, AT("items"), "must be specified");
-	if (level == ROOT && s->additional_properties)
-		forbidden(err, AT("additionalProperties"), "must not be used at the root");
-	if (s->x_kubernetes_int_or_string && keeps_unknown(s))
-		invalid_bool(err, AT("x-kubernetes-preserve-unknown-fields"), true, "must be false if x-kubernetes-int-or-string is true");
-	if (s->x_kubernetes_int_or_string && s->x_kubernetes_embedded_resource)
-		invalid_bool(err, AT("x-kubernetes-embedded-resource"), true, "must be false if x-kubernetes-int-or-string is true");
-	if (s->x_kubernetes_embedded_resource)
-		check_type_for(s, "object", "x-kubernetes-embedded-resource is true", at, err);
-	else if (str_empty(s->type) && !s->x_kubernetes_int_or_string && !keeps_unknown(s))
-		required(err, AT("type"), missing[level]);
-	if (s->x_kubernetes_embedded_resource && s->additional_properties)
-		forbidden(err, AT("additionalProperties"), "must not be used if x-kubernetes-embedded-resource is set");
-	if (s->x_kubernetes_embedded_resource && !keeps_unknown(s) && !s->properties.len)
-		required(err, AT("properties"), "must not be empty if x-kubernetes-embedded-resource is true without x-kubernetes-preserve-unknown-fields");
-	if (level == ROOT && !str_empty(s->type) && !str_equal(s->type, "object"))
-		invalid(err, AT("type"), s->type, "must be object at the root");
-	for (size_t i = 0; whole && i < array_len(texts); i++) {
-		const schema_t *text = property(s, texts[i]);
-		if (text && !str_equal(text->type, "string"))
-			invalid(err, &PATH(AT_KEY("properties", texts[i]), "type"), text->type, "must be string");
-	}
-	if (whole && property(s, "metadata"))
-		check_metadata_schema(s, property(s, "metadata"), level == ROOT, AT_KEY("properties", "metadata"), err);
-}
-
-static void check_pattern(const char *pattern, const struct path *at, struct error *err) {
-	autofree char *why = NULL;
-	struct regex *regex = regex_new(pattern, &why);
-	if (!regex)
-		invalid(err, at, pattern, "must be a valid regular expression, but isn't: error parsing regexp: %s: `%s`", why, pattern);
-	regex_free(regex);
-}
-
-static void check_schemas(const schema_list_t *list, const char *name, struct place place, const struct path *at, struct error *err) {
-	for (uint32_t i = 0; i < list->len; i++)
-		check_schema(&list->items[i], place, AT_INDEX(name, i), err);
-}
-
-static void check_schema(const schema_t *s, struct place place, const struct path *at, struct error *err) {
-	bool nested = place.level == NESTED;
-	size_t before = err->cause_count;
-	const struct path *parts = place.uncorrelatable;
-	check_standard(s, place, at, err);
-	check_extensions(s, at, err);
-	check_rules(s, at, err);
-	if (!str_empty(s->pattern))
-		check_pattern(s->pattern, AT("pattern"), err);
-	if (nested && !place.skip_any)
-		check_nested(s, at, err);
-	else if (!nested)
-		check_structural(s, place.level, at, err);
-	struct place below = place, narrow = {.level = NESTED, .in_metadata = place.in_metadata, .no_default = place.no_default};
-	below.skip_any = false;
-	below.cardinality = cardinality_below(place.cardinality, s);
-	if (!parts && str_equal(s->x_kubernetes_map_type, "atomic"))
-		below.uncorrelatable = at;
-	for (uint32_t i = 0; i < s->properties.len; i++) {
-		const char *name = s->properties.items[i].key;
-		struct place inner = below;
-		inner.level = nested ? NESTED : FIELD;
-		if ((place.level == ROOT || s->x_kubernetes_embedded_resource) && (str_equal(name, "metadata") || str_equal(name, "kind") || str_equal(name, "apiVersion"))) {
-			inner.in_metadata = true;
-			if (place.level == ROOT)
-				inner.no_default = str_equal(name, "metadata") ? "in top-level metadata" : str_equal(name, "kind") ? "in top-level kind" : "in top-level apiVersion";
-		}
-		check_schema(&s->properties.items[i].value, inner, AT_KEY("properties", name), err);
-	}
-	if (s->additional_properties && s->additional_properties->schema) {
-		struct place inner = below;
-		inner.level = nested ? NESTED : FIELD;
-		if (place.in_metadata)
-			inner.no_default = "inside additionalProperties applying to object metadata";
-		check_schema(s->additional_properties->schema, inner, AT("additionalProperties"), err);
-	}
-	if (s->items && s->items->schema) {
-		struct place inner = below;
-		inner.level = nested ? NESTED : ITEM;
-		inner.uncorrelatable = parts ? parts : str_equal(s->x_kubernetes_list_type, "map") ? NULL : at;
-		check_schema(s->items->schema, inner, AT("items"), err);
-	}
-	struct place any = narrow;
-	any.skip_any = (place.skip_any || !nested) && is_int_or_string(&s->any_of);
-	check_schemas(&s->any_of, "anyOf", any, at, err);
-	check_schemas(&s->one_of, "oneOf", narrow, at, err);
-	if (s->not)
-		check_schema(s->not, narrow, AT("not"), err);
-	for (uint32_t i = 0; i < s->all_of.len; i++) {
-		struct place first = narrow;
-		/* The first may hold the anyOf of int-or-string: then only that is let pass. */
-		bool pattern = i == 0 && !nested && is_int_or_string(&s->all_of.items[i].any_of);
-		first.skip_any = pattern;
-		check_schema(&s->all_of.items[i], first, AT_INDEX("allOf", i), err);
-		if (pattern)
-			check_nested(&s->all_of.items[i], AT_INDEX("allOf", i), err);
-	}
-	if (!nested && err->cause_count == before)
-		compile_rules(s, &(struct rule_place){place.cardinality, parts, place.level == ROOT || s->x_kubernetes_embedded_resource}, at, place.rules);
-}
 
 /* ---- the definition ---- */
 
@@ -404,6 +88,31 @@ static void check_subresources(const struct apiextensions_v1_custom_resource_sub
 		check_path(scale->label_selector_path, both, "either .spec or .status", AT("scale.labelSelectorPath"), err);
 }
 
+static bool has_default(const schema_t *s);
+
+static bool any_has_default(const struct apiextensions_v1_json_schema_props_array *list) {
+	bool found = false;
+	for (uint32_t i = 0; !found && i < list->len; i++)
+		found = has_default(&list->items[i]);
+	return found;
+}
+
+static bool has_default(const schema_t *s) {
+	if (!s)
+		return false;
+	bool found = s->default_.len || has_default(s->not) || (s->items && (has_default(s->items->schema) || any_has_default(&s->items->json_schemas))) ||
+		     (s->additional_properties && has_default(s->additional_properties->schema)) || (s->additional_items && has_default(s->additional_items->schema)) || any_has_default(&s->all_of) ||
+		     any_has_default(&s->any_of) || any_has_default(&s->one_of);
+	const struct apiextensions_v1_json_schema_props_map *const maps[] = {&s->properties, &s->pattern_properties, &s->definitions};
+	for (size_t m = 0; m < array_len(maps); m++)
+		for (uint32_t i = 0; !found && i < maps[m]->len; i++)
+			found = has_default(&maps[m]->items[i].value);
+	for (uint32_t i = 0; !found && i < s->dependencies.len; i++)
+		found = has_default(s->dependencies.items[i].value.schema);
+	return found;
+}
+
+/* Fields in a list's items cannot be chosen by, nor any of metadata. */
 static void check_selectable(const struct apiextensions_v1_custom_resource_definition_version *version, const schema_t *schema, const struct path *at, struct error *err) {
 	automap struct map seen = MAP_INIT(NULL);
 	for (uint32_t i = 0; i < version->selectable_fields.len; i++) {
@@ -417,27 +126,20 @@ static void check_selectable(const struct apiextensions_v1_custom_resource_defin
 		autofree char *copy = xstrdup(text);
 		char *rest = copy + (*copy == '.');
 		for (char *step; found && (step = strsep(&rest, "."));)
-			found = property(found, step);
-		if (!found || *text != '.')
-			invalid(err, &here, text, "is an invalid path: does not refer to a valid field");
-		else if (!str_equal(found->type, "string") && !str_equal(found->type, "boolean") && !str_equal(found->type, "integer"))
+			found = schema_property(found, step);
+		if (!found || *text != '.') {
+			invalid(err, &here, text, "is an invalid path: %s", strchr(text, '[') ? "array notation is not allowed" : "does not refer to a valid field");
+			continue;
+		}
+		if (strcmp(text, ".metadata") == 0 || str_starts_with(text, ".metadata."))
+			invalid(err, &here, text, "must not point to fields in metadata");
+		if (!str_equal(found->type, "string") && !str_equal(found->type, "boolean") && !str_equal(found->type, "integer"))
 			invalid(err, &here, text, "must point to a field of type string, boolean or integer. Enum string fields and strings with formats are allowed.");
 		if (seen_before(&seen, text))
 			duplicate(err, &here, text);
 	}
-	if (version->selectable_fields.len > 8)
-		too_many(err, at, version->selectable_fields.len, 8);
-}
-
-static void check_version_schema(const struct apiextensions_v1_custom_resource_definition_version *version, bool unchanged, const struct path *at, struct error *err) {
-	const schema_t *schema = version->schema->open_apiv3_schema;
-	if (version->subresources && version->subresources->status && !str_equal(schema->type, "object"))
-		invalid(err, AT("openAPIV3Schema.type"), schema->type, "only \"object\" is allowed as the type at the root of the schema if the status subresource is enabled");
-	if (schema->nullable)
-		forbidden(err, AT("openAPIV3Schema.nullable"), "nullable cannot be true at the root");
-	struct rule_check rules = {.unchanged = unchanged};
-	check_schema(schema, (struct place){.level = ROOT, .cardinality = {true, 1}, .rules = &rules}, AT("openAPIV3Schema"), err);
-	rule_check_done(&rules, AT("openAPIV3Schema"), err);
+	if (seen.len > 8)
+		too_many(err, at, seen.len, 8);
 }
 
 static bool same_for_all(const struct apiextensions_v1_custom_resource_definition_spec *spec, const char *field) {
@@ -459,6 +161,36 @@ static bool same_schema(const struct apiextensions_v1_custom_resource_definition
 	return false;
 }
 
+static void check_deprecation(const struct apiextensions_v1_custom_resource_definition_version *version, const struct path *at, struct error *err) {
+	const char *warning = version->deprecation_warning;
+	if (!warning)
+		return;
+	if (!version->deprecated) {
+		invalid(err, at, warning, "can only be set for deprecated versions");
+		return;
+	}
+	if (strlen(warning) > 256)
+		invalid(err, at, warning, "must be <= 256 characters long");
+	if (!*warning)
+		invalid(err, at, warning, "must not be an empty string");
+	for (const char *p = warning; *p; p++)
+		if (iscntrl((unsigned char)*p)) {
+			invalid(err, at, warning, "must only contain printable UTF-8 characters; non-printable character found at index %d", (int)(p - warning));
+			break;
+		}
+}
+
+static bool has_status(const struct apiextensions_v1_custom_resource_definition_version *version) {
+	return version->subresources && version->subresources->status;
+}
+
+static bool any_has_status(const struct apiextensions_v1_custom_resource_definition_spec *spec) {
+	bool found = false;
+	for (uint32_t i = 0; i < spec->versions.len; i++)
+		found |= has_status(&spec->versions.items[i]);
+	return found;
+}
+
 /* What all versions have alike is told once, at the place where it stood when there was but one. */
 static void check_version(const struct apiextensions_v1_custom_resource_definition_spec *spec, const struct apiextensions_v1_custom_resource_definition_spec *old, uint32_t i, const struct path *at, struct error *err) {
 	const struct apiextensions_v1_custom_resource_definition_version *version = &spec->versions.items[i];
@@ -466,40 +198,36 @@ static void check_version(const struct apiextensions_v1_custom_resource_definiti
 	bool schemas = same_for_all(spec, "schema"), subs = same_for_all(spec, "subresources"), columns = same_for_all(spec, "additionalPrinterColumns"), fields = same_for_all(spec, "selectableFields");
 	const schema_t *schema = version->schema ? version->schema->open_apiv3_schema : NULL;
 	check_joined(format_dns_1035_label, str_or(version->name, ""), "", &PATH(&here, "name"), err);
-	if (version->deprecation_warning) {
-		const char *warning = version->deprecation_warning;
-		const struct path *field = &PATH(&here, "deprecationWarning");
-		if (!version->deprecated)
-			invalid(err, field, warning, "can only be set for deprecated versions");
-		if (strlen(warning) > 256)
-			invalid(err, field, warning, "must be <= 256 characters long");
-		if (!*warning)
-			invalid(err, field, warning, "must not be an empty string");
-		for (const char *p = warning; *p; p++)
-			if (iscntrl((unsigned char)*p)) {
-				invalid(err, field, warning, "must only contain printable UTF-8 characters; non-printable character found at index %d", (int)(p - warning));
-				break;
-			}
-	}
+	check_deprecation(version, &PATH(&here, "deprecationWarning"), err);
 	if (!schema)
 		required(err, &PATH(&PATH(&here, "schema"), "openAPIV3Schema"), NULL);
 	else if (!schemas || i == 0)
-		check_version_schema(version, same_schema(old, version), schemas ? AT("validation") : &PATH(&here, "schema"), err);
+		check_definition_schema(schema, schemas ? any_has_status(spec) : has_status(version), same_schema(old, version), schemas ? AT("validation") : &PATH(&here, "schema"), err);
 	if (!subs || i == 0)
 		check_subresources(version->subresources, &PATH(subs ? at : &here, "subresources"), err);
 	for (uint32_t k = 0; (!columns || i == 0) && k < version->additional_printer_columns.len; k++)
 		check_column(&version->additional_printer_columns.items[k], &PATH_INDEX(columns ? at : &here, "additionalPrinterColumns", k), err);
-	if (version->selectable_fields.len && (!fields || i == 0))
-		check_selectable(version, schema, &PATH(fields ? at : &here, "selectableFields"), err);
+	if (!version->selectable_fields.len || (fields && i > 0))
+		return;
+	/* They are looked up in the schema that stands beside them. */
+	const struct path *place = &PATH(fields ? at : &here, "selectableFields");
+	if (fields && !schemas)
+		invalid(err, place, "", "may only be set when validations.schema is included");
+	else if (!fields && (schemas || !schema))
+		invalid(err, place, "", "may only be set when `version.schema.openAPIV3Schema` is not included");
+	else
+		check_selectable(version, schema, place, err);
 }
 
-static void check_conversion(const struct apiextensions_v1_custom_resource_conversion *conversion, const struct path *at, struct error *err) {
+static void check_conversion(const struct apiextensions_v1_custom_resource_conversion *conversion, bool keeps, const struct path *at, struct error *err) {
 	static const char *const strategies[] = {"None", "Webhook", NULL};
 	if (!conversion)
 		return;
 	const struct apiextensions_v1_webhook_conversion *hook = conversion->webhook;
 	const struct apiextensions_v1_webhook_client_config *config = hook ? hook->client_config : NULL;
 	const struct path client = PATH(at, "webhookClientConfig"), reviews = PATH(at, "conversionReviewVersions");
+	if (keeps && !str_equal(conversion->strategy, "None"))
+		invalid(err, AT("strategy"), conversion->strategy, "must be None if spec.preserveUnknownFields is true");
 	check_enum(conversion->strategy, strategies, AT("strategy"), err);
 	if (!str_equal(conversion->strategy, "Webhook")) {
 		if (config)
@@ -553,6 +281,11 @@ CHECK(apiextensions_v1_custom_resource_definition_spec, spec) {
 		required(err, &PATH(names, "listKind"), NULL);
 	if (spec->preserve_unknown_fields && !(before && before->spec.preserve_unknown_fields))
 		invalid_bool(err, AT("preserveUnknownFields"), true, "cannot set to true, set x-kubernetes-preserve-unknown-fields to true in spec.versions[*].schema instead");
+	for (uint32_t i = 0; spec->preserve_unknown_fields && i < spec->versions.len; i++)
+		if (spec->versions.items[i].schema && has_default(spec->versions.items[i].schema->open_apiv3_schema)) {
+			invalid_bool(err, AT("preserveUnknownFields"), true, "must be false in order to use defaults in the schema");
+			break;
+		}
 	unsigned storage = 0;
 	automap struct map seen = MAP_INIT(NULL);
 	bool unique = true;
@@ -565,7 +298,10 @@ CHECK(apiextensions_v1_custom_resource_definition_spec, spec) {
 		invalid_member(err, at, &apiextensions_v1_custom_resource_definition_spec_type, spec, "versions", "must contain unique version names");
 	if (storage != 1)
 		invalid_member(err, at, &apiextensions_v1_custom_resource_definition_spec_type, spec, "versions", "must have exactly one version marked as storage version");
-	check_conversion(spec->conversion, AT("conversion"), err);
+	/* The first version's name stood alone once, and is still looked at there too. */
+	if (spec->versions.len && !str_empty(spec->versions.items[0].name))
+		check_joined(format_dns_1035_label, spec->versions.items[0].name, "", AT("version"), err);
+	check_conversion(spec->conversion, spec->preserve_unknown_fields, AT("conversion"), err);
 	if (!old)
 		return;
 	bool established = false;
@@ -577,6 +313,20 @@ CHECK(apiextensions_v1_custom_resource_definition_spec, spec) {
 	}
 	check_fixed(&apiextensions_v1_custom_resource_definition_spec_type, spec, old, "group", at, err);
 	check_fixed(&apiextensions_v1_custom_resource_definition_names_type, &spec->names, &old->names, "plural", names, err);
+}
+
+/* Each version that is kept must be among those that ever were, which they are once. */
+static void check_stored(const struct apiextensions_v1_custom_resource_definition *crd, const struct path *at, struct error *err) {
+	const struct api_string_list *stored = &crd->status.stored_versions;
+	automap struct map seen = MAP_INIT(NULL);
+	if (!stored->len)
+		invalid_list(err, AT("storedVersions"), stored, "must have at least one stored version");
+	for (uint32_t i = 0; stored->len && i < crd->spec.versions.len; i++) {
+		const char *name = str_or(crd->spec.versions.items[i].name, "");
+		bool known = api_string_list_has(stored, name) && !seen_before(&seen, name);
+		if (crd->spec.versions.items[i].storage && !known)
+			invalid_list(err, AT("storedVersions"), stored, "must have the storage version %s", name);
+	}
 }
 
 #define APPROVED "api-approved.kubernetes.io"
@@ -592,6 +342,7 @@ CHECK(apiextensions_v1_custom_resource_definition, crd) {
 		return;
 	const struct path metadata = PATH(at, "metadata");
 	const struct api_string_list *stored = &crd->status.stored_versions;
+	check_stored(crd, AT("status"), err);
 	for (uint32_t i = 0; i < stored->len; i++) {
 		const char *version = stored->items[i];
 		bool found = false;

@@ -42,7 +42,8 @@ static const struct row {
 	{&core_v1_service_port_type, "name port protocol targetPort appProtocol"},
 	{&apps_v1_deployment_spec_type, "replicas selector template strategy minReadySeconds revisionHistoryLimit progressDeadlineSeconds"},
 	{&apps_v1_stateful_set_spec_type, "podManagementPolicy updateStrategy persistentVolumeClaimRetentionPolicy volumeClaimTemplates replicas minReadySeconds ordinals serviceName selector template ."},
-	{&apiextensions_v1_custom_resource_definition_spec_type, "group scope versions preserveUnknownFields names validation subresources additionalPrinterColumns selectableFields conversion"},
+	{&apiextensions_v1_custom_resource_definition_spec_type, "group scope - - versions version names validation subresources additionalPrinterColumns selectableFields conversion"},
+	{&apiextensions_v1_custom_resource_definition_names_type, "plural singular kind listKind shortNames - categories"},
 	{&autoscaling_v2_metric_spec_type, "type object external pods resource containerResource ."},
 	{&rbac_v1_role_binding_type, "roleRef subjects"},
 	{&rbac_v1_cluster_role_binding_type, "roleRef subjects"},
@@ -132,6 +133,7 @@ static const struct row update_rows[] = {
 	{&storage_v1_storage_class_type, "parameters provisioner reclaimPolicy volumeBindingMode"},
 	{&batch_v1_job_spec_type, "completions selector template completionMode podFailurePolicy backoffLimitPerIndex managedBy successPolicy"},
 	{&core_v1_persistent_volume_claim_spec_type, ". resources volumeMode volumeAttributesClassName"},
+	{&apiextensions_v1_custom_resource_definition_spec_type, "scope names group"},
 };
 
 static const char *fields_of(const struct api_type *type, bool of_update) {
@@ -197,6 +199,8 @@ static bool is_late(const struct api_type *type, const struct error_cause *cause
 		return *step == '[' ? (twice && strstr(cause->field, ".hostPort")) || (is_reason(cause, "FieldValueNotFound") && strstr(cause->field, ".fileKeyRef.")) : barred && (is_step(step, len, "lifecycle") || str_ends_with(cause->field, "Probe"));
 	if (type == &core_v1_service_spec_type)
 		return is_step(step, len, "trafficDistribution");
+	if (type == &apiextensions_v1_custom_resource_definition_type)
+		return strstr(cause->message, "cannot set to true, set x-kubernetes") || str_starts_with(cause->field, "metadata.annotations[");
 	if (*step == '[' && is_set_item(type))
 		return twice && is_about(cause, step, len);
 	if (type == &resource_v1_device_type || type == &resource_v1_device_request_allocation_result_type)
@@ -224,6 +228,8 @@ static bool is_early(const struct api_type *type, const struct error_cause *caus
 		return is_step(step, len, "accessModes") && is_reason(cause, "FieldValueRequired");
 	if (type == &core_v1_persistent_volume_spec_type)
 		return is_step(step, len, "csi") && is_reason(cause, "FieldValueRequired") && is_about(cause, step, len);
+	if (type == &apiextensions_v1_custom_resource_definition_names_type)
+		return is_reason(cause, "FieldValueRequired");
 	if (type == &meta_v1_condition_type)
 		return is_reason(cause, "FieldValueDuplicate");
 	if (type == &networking_v1_network_policy_port_type)
@@ -237,6 +243,14 @@ static long rank_of(const struct api_type *type, const struct error_cause *cause
 	/* Who a claim is reserved for is held against what was allocated once the devices were looked at. */
 	if (type == &resource_v1_resource_claim_status_type && is_step(step, len, "reservedFor") && is_reason(cause, "FieldValueForbidden"))
 		return 2;
+	if (type == &apiextensions_v1_custom_resource_definition_spec_type && of_update && str_ends_with(cause->field, ".plural"))
+		return 3;
+	if (type == &apiextensions_v1_custom_resource_definition_spec_type && is_step(step, len, "versions") && is_reason(cause, "FieldValueRequired") && str_ends_with(cause->field, "].schema.openAPIV3Schema"))
+		return 2;
+	if (type == &apiextensions_v1_custom_resource_definition_spec_type && is_step(step, len, "preserveUnknownFields"))
+		return 3;
+	if (type == &apiextensions_v1_custom_resource_definition_names_type && strstr(cause->message, "may not be the same"))
+		return 5;
 	/* What does not go with the type of a level is told ahead of what is wrong with what does. */
 	if (type == &flowcontrol_v1_priority_level_configuration_spec_type && is_reason(cause, "FieldValueForbidden") && is_about(cause, step, len))
 		return 1;
@@ -326,7 +340,7 @@ static long rank_of_item(const struct api_type *type, const struct item *item, b
 		/* A device's keys are looked at before what they stand for. */
 		if (type == &resource_v1_device_attribute_type || type == &resource_v1_device_capacity_type)
 			return -1;
-		bool ahead = (is_reason(&item->cause, "FieldValueRequired") && !map) || strstr(item->cause.message, "must be an IPv") || strstr(item->cause.message, ": if '*' is present");
+		bool ahead = (is_reason(&item->cause, "FieldValueRequired") && !map) || strstr(item->cause.message, "must be an IPv") || strstr(item->cause.message, ": if '*' is present") || strstr(item->cause.message, ": must have the storage version");
 		for (size_t i = 0; i < array_len(first); i++)
 			ahead |= is_reason(&item->cause, first[i]);
 		return ahead ? -1 : UNNAMED;
@@ -366,7 +380,8 @@ static void arrange(const struct api_type *type, bool of_update, struct item *it
 	for (size_t from = 0, to; from < count; from = to) {
 		for (to = from + 1; to < count && items[to].rank == items[from].rank && same_step(&items[from], &items[to]);)
 			to++;
-		if (to - from > 1 && *items[from].step != '.')
+		/* A schema's causes come in the order of three looks at it (schema.c). */
+		if (to - from > 1 && *items[from].step != '.' && !is_step(items[from].step, items[from].step_len, "openAPIV3Schema"))
 			arrange(type_beneath(type, &items[from]), of_update, items + from, to - from);
 	}
 }
@@ -380,6 +395,11 @@ static bool is_of_update(const struct error_cause *cause) {
 	for (size_t i = 0; i < array_len(parts); i++)
 		found |= strstr(cause->message, parts[i]) != NULL;
 	return found;
+}
+
+/* What is looked at behind what may not change. */
+static bool is_behind_update(const struct api_type *type, const struct error_cause *cause) {
+	return type == &apiextensions_v1_custom_resource_definition_type && (str_starts_with(cause->field, "status.") || str_starts_with(cause->field, "metadata.annotations[") || strstr(cause->message, "cannot set to true, set x-kubernetes"));
 }
 
 /* Of these kinds that comes first. */
@@ -423,7 +443,7 @@ void order_causes(const struct api_type *type, bool update, bool whole, size_t f
 	for (int part = 0; part < 2; part++)
 		for (size_t i = from; i < err->cause_count; i++) {
 			struct error_cause *cause = &err->causes[i];
-			bool late = update && type != &resource_v1_resource_slice_type && is_of_update(cause) != first;
+			bool late = update && type != &resource_v1_resource_slice_type && (is_of_update(cause) || is_behind_update(type, cause)) != first;
 			if (late == part) {
 				items[kept++] = (struct item){.cause = *cause, .rest = cause->field};
 				parts[part]++;

@@ -15,23 +15,18 @@ static json_t *tree_of(const schema_t *s) {
 	return json_loadb(text.data, text.len, 0, NULL);
 }
 
-static void check_field_paths(const schema_t *s, const struct path *at, struct error *err) {
-	json_t *tree = NULL;
-	for (uint32_t i = 0; i < s->x_kubernetes_validations.len; i++) {
-		const char *field = s->x_kubernetes_validations.items[i].field_path;
-		if (str_empty(field))
-			continue;
-		if (!tree)
-			tree = tree_of(s);
-		autofree char *found = rule_field_path(tree, field);
-		if (!found)
-			invalid(err, &PATH(AT_INDEX("x-kubernetes-validations", i), "fieldPath"), field, "must be a valid path");
-	}
-	json_decref(tree);
+/* `tree` is that of the schema, made where it is wanted first. */
+static void check_field_path(const schema_t *s, json_t **tree, const char *field, const struct path *at, struct error *err) {
+	if (!*tree)
+		*tree = tree_of(s);
+	autofree char *found = rule_field_path(*tree, field);
+	if (!found)
+		invalid(err, AT("fieldPath"), field, "must be a valid path");
 }
 
 void check_rules(const schema_t *s, const struct path *at, struct error *err) {
 	static const char *const reasons[] = {"FieldValueDuplicate", "FieldValueForbidden", "FieldValueInvalid", "FieldValueRequired", NULL};
+	json_t *tree = NULL;
 	for (uint32_t i = 0; i < s->x_kubernetes_validations.len; i++) {
 		const struct apiextensions_v1_validation_rule *rule = &s->x_kubernetes_validations.items[i];
 		const char *text = str_or(rule->rule, ""), *message = str_or(rule->message, ""), *field = str_or(rule->field_path, "");
@@ -55,8 +50,10 @@ void check_rules(const schema_t *s, const struct path *at, struct error *err) {
 			invalid(err, &PATH(&here, "fieldPath"), field, "must be non-empty if specified");
 		if (strpbrk(field, "\r\n"))
 			invalid(err, &PATH(&here, "fieldPath"), field, "must not contain line breaks");
+		if (*field)
+			check_field_path(s, &tree, field, &here, err);
 	}
-	check_field_paths(s, at, err);
+	json_decref(tree);
 }
 
 /* ---- what they may cost ---- */

@@ -93,6 +93,32 @@ static void crd_create(void **state) {
 		{"spec.versions[0].schema.openAPIV3Schema={type: object, properties: {kind: {type: object}}}", "spec.validation.openAPIV3Schema.properties[kind].type Invalid", "Invalid value: \"object\": must be string"},
 		{"spec.versions[0].schema.openAPIV3Schema={type: object, additionalProperties: {type: string}}", "spec.validation.openAPIV3Schema.additionalProperties Forbidden", "Forbidden: must not be used at the root"},
 		{"spec.versions[0].schema.openAPIV3Schema={type: object, nullable: true}", "spec.validation.openAPIV3Schema.nullable Forbidden", "Forbidden: nullable cannot be true at the root"},
+		/* Nothing structural can be made of it: then only what it may not say is told. */
+		{"spec.versions[0].schema.openAPIV3Schema={type: array, $schema: x}", "spec.validation.openAPIV3Schema Invalid", "Invalid value: \"\": OpenAPIV3Schema 'schema' is not supported"},
+		{"spec.versions[0].schema.openAPIV3Schema={type: object, properties: {a: {definitions: {x: {}}}}}", "spec.validation.openAPIV3Schema.properties[a].definitions Forbidden"},
+		{"spec.versions[0].schema.openAPIV3Schema={type: object, properties: {a: {x-kubernetes-preserve-unknown-fields: false}}}", "spec.validation.openAPIV3Schema.properties[a].x-kubernetes-preserve-unknown-fields Invalid"},
+		/* What is narrowed must be there. */
+		{"spec.versions[0].schema.openAPIV3Schema={type: object, properties: {a: {type: string}}, allOf: [{properties: {a: {minLength: 1}, b: {minLength: 1}}}], anyOf: [{items: {minimum: 1}}]}", "spec.validation.openAPIV3Schema.items Required, spec.validation.openAPIV3Schema.properties[b] Required", "Required value: because it is defined in spec.validation.openAPIV3Schema.anyOf[0].items"},
+		{"spec.versions[0].schema.openAPIV3Schema={type: object, not: {additionalProperties: false}}", ""},
+		{"spec.versions[0].schema.openAPIV3Schema={type: object, not: {additionalProperties: true}}", "spec.validation.openAPIV3Schema.not.additionalProperties Forbidden"},
+		/* Defaults are looked at where the structure is good. */
+		{"spec.versions[0].schema.openAPIV3Schema={type: object, properties: {a: {type: integer, default: x}}}", "spec.validation.openAPIV3Schema.properties[a].default TypeInvalid"},
+		{"spec.versions[0].schema.openAPIV3Schema={type: object, properties: {a: {type: integer, default: x}, b: {}}}", "spec.validation.openAPIV3Schema.properties[b].type Required"},
+		{"spec.versions[0].schema.openAPIV3Schema={type: object, properties: {a: {type: object, default: {x: 1}}}}", "spec.validation.openAPIV3Schema.properties[a].default Invalid", "Invalid value: {\"x\":1}: must not have unknown fields"},
+		{"spec.versions[0].schema.openAPIV3Schema={type: object, properties: {a: {type: string, default: x, not: {minLength: 1}}}}", "spec.validation.openAPIV3Schema.properties[a].default Invalid"},
+		{"spec.versions[0].schema.openAPIV3Schema={type: object, properties: {a: {type: object, x-kubernetes-embedded-resource: true, x-kubernetes-preserve-unknown-fields: true, default: {}}}}", "spec.validation.openAPIV3Schema.properties[a].default.apiVersion Required, spec.validation.openAPIV3Schema.properties[a].default.kind Required"},
+		/* A status of its own: the root may say little. */
+		{"spec.versions[0].subresources={status: {}}\nspec.versions[0].schema.openAPIV3Schema={type: array, items: {type: string}, nullable: true}", "spec.validation.openAPIV3Schema.nullable Forbidden, spec.validation.openAPIV3Schema.type Invalid, spec.validation.openAPIV3Schema.type Invalid"},
+		{"spec.versions[0].subresources={status: {}}\nspec.versions[0].schema.openAPIV3Schema={type: object, x-kubernetes-map-type: atomic}", "spec.validation.openAPIV3Schema Invalid"},
+		{"spec.versions[0].subresources={status: {}}\nspec.versions[0].schema.openAPIV3Schema={x-kubernetes-preserve-unknown-fields: true}", ""},
+		{"spec.preserveUnknownFields=true\nspec.versions[0].schema.openAPIV3Schema={type: object, properties: {a: {type: integer, default: 1}}}", "spec.preserveUnknownFields Invalid, spec.preserveUnknownFields Invalid", "Invalid value: true: must be false in order to use defaults in the schema"},
+		{"spec.preserveUnknownFields=true\nspec.conversion={strategy: Webhook, webhook: {conversionReviewVersions: [v1], clientConfig: {url: \"https://a\"}}}", "spec.conversion.strategy Invalid, spec.preserveUnknownFields Invalid"},
+		{"spec.versions[0].name=A_", "spec.version Invalid, spec.versions[0].name Invalid"},
+		{"spec.versions[0].storage=false", "spec.versions Invalid, status.storedVersions Invalid"},
+		{"spec.versions[1]={name: v2, served: true, storage: true, schema: {openAPIV3Schema: {type: object}}}", "spec.versions Invalid, status.storedVersions Invalid"},
+		{"spec.versions[0].deprecationWarning=\"\"", "spec.versions[0].deprecationWarning Invalid"},
+		{"spec.versions[0].selectableFields=[{jsonPath: .spec.x}]\nspec.versions[1]={name: v2, served: true, storage: false, schema: {openAPIV3Schema: {type: object}}}", ""},
+		{"spec.versions[1]={name: v2, served: true, storage: false, schema: {openAPIV3Schema: {type: object}}, selectableFields: [{jsonPath: .metadata}]}", "spec.versions[1].selectableFields[0].jsonPath Invalid"},
 	};
 	RUN(crd_base, rows);
 }

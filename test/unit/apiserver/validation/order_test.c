@@ -49,6 +49,12 @@ static void new_objects(void **state) {
 		{"{apiVersion: flowcontrol.apiserver.k8s.io/v1, kind: PriorityLevelConfiguration, metadata: {name: exempt}, spec: {type: Exempt, exempt: {lendablePercent: 101}, limited: {}}}", NULL, "spec.limited Forbidden, spec.exempt.lendablePercent Invalid"},
 		{"{apiVersion: admissionregistration.k8s.io/v1, kind: MutatingAdmissionPolicyBinding, metadata: {name: d}, spec: {policyName: p, matchResources: {matchPolicy: Odd, resourceRules: [{operations: [CREATE], apiGroups: [a], apiVersions: [\"*\", \"\"], resources: [z]}]}}}", NULL,
 		 "spec.matchResources.matchPolicy NotSupported, spec.matchResources.resourceRules[0].apiVersions Invalid, spec.matchResources.resourceRules[0].apiVersions[1] Required"},
+		/* Three looks at a schema, of which the last tells of children ahead of their parents. */
+		{"{apiVersion: apiextensions.k8s.io/v1, kind: CustomResourceDefinition, metadata: {name: things.a.b}, spec: {group: a.b, scope: Odd, preserveUnknownFields: true, names: {plural: A_, kind: \"\"}, versions: [{name: 1a, served: true, storage: true, schema: {openAPIV3Schema: "
+		 "{type: object, properties: {a: {type: odd, default: 1}, l: {type: array, x-kubernetes-list-type: map, items: {type: string, uniqueItems: true}}}}}}, {name: v2, served: true, storage: false}]}}", NULL,
+		 "spec.scope NotSupported, spec.versions[1].schema.openAPIV3Schema Required, spec.preserveUnknownFields Invalid, spec.versions[0].name Invalid, spec.versions[0].schema.openAPIV3Schema.properties[a].default TypeInvalid, "
+		 "spec.versions[0].schema.openAPIV3Schema.properties[a].type NotSupported, spec.versions[0].schema.openAPIV3Schema.properties[l].items.uniqueItems Forbidden, spec.versions[0].schema.openAPIV3Schema.properties[l].x-kubernetes-list-map-keys Required, "
+		 "spec.versions[0].schema.openAPIV3Schema.properties[l].items.type Invalid, spec.version Invalid, spec.names.singular Required, spec.names.kind Required, spec.names.listKind Required, spec.names.plural Invalid, spec.preserveUnknownFields Invalid"},
 	};
 	for (size_t i = 0; i < array_len(rows); i++) {
 		autounref void *object = read_object(rows[i].object);
