@@ -46,8 +46,8 @@ const struct custom_resource *custom_of_type(const struct api_type *type);
 int custom_process(struct request *r, const struct resource *resource, void *object, struct error *err);
 /* The kind and version that a body of a custom resource says, which it must. NULL: it does not. */
 int custom_check_head(const struct api_type *type, const char *json, size_t len, const char *kind, const char *version, const char *name, struct error *err);
-/* By the schema and, where that has no complaint that stands in their way, by its rules. old NULL on create. */
-void custom_validate(struct request *r, const struct resource *resource, const void *object, const void *old, struct error *causes);
+/* By the schema and, where that has no complaint that stands in their way, by its rules. old NULL on create; `status`: written through that. */
+void custom_validate(struct request *r, const struct resource *resource, const void *object, const void *old, bool status, struct error *causes);
 /* Appends the cells of a Table row. */
 void custom_cells(const struct resource *resource, const void *object, struct buf *out);
 /* Appends the members of the kind's OpenAPI schema, without braces. */
@@ -72,9 +72,19 @@ void schema_drop_nulls(json_t *schema, json_t *value);
 bool schema_has_defaults(json_t *schema);
 /* Whether a text is of the format that a schema names; of one that nobody knows anything is (formats.c). */
 bool schema_format_fits(const char *name, const char *text, size_t len);
-void schema_validate(json_t *schema, json_t *value, const char *path, struct error *causes);
+/* The schema of a member: its own, or that of all others; NULL: there is none. */
+json_t *schema_member(json_t *schema, const char *key);
+bool schema_flag(json_t *schema, const char *name);
 /* The first value at a path such as ".spec.items[0].name" or "spec['a.b']"; borrowed; NULL where there is none. */
 json_t *json_path(json_t *value, const char *path);
+
+/* ---- validate.c ---- */
+/* A value by its schema. `old`: what stood there before, NULL: nothing did; what has not changed is not judged again. */
+void schema_validate(json_t *schema, json_t *value, json_t *old, const char *path, struct error *causes);
+/* Resources embedded in it must say what they are. */
+void schema_check_embedded(json_t *schema, json_t *value, const char *path, struct error *causes);
+/* Items of lists that are sets or maps must be told apart. */
+void schema_check_lists(json_t *schema, json_t *value, const char *path, struct error *causes);
 
 /* ---- the definitions themselves: hooks of their strategy ---- */
 void crd_prepare_create(struct request *r, void *object);

@@ -24,8 +24,14 @@ static int compare_paths(const void *a, const void *b) {
 	return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
-/* What the schema does not know, in order: told as the client asked to be told. */
-static int tell_unknowns(struct request *r, const struct resource *resource, struct unknowns *u, struct error *err) {
+/* What a patch made of an object is the patch's fault. */
+static bool is_patch(struct request *r) {
+	const char *type = r && str_equal(r->verb, "patch") ? http_header(r->http, "Content-Type") : NULL;
+	return type && !str_starts_with(type, "application/apply-patch");
+}
+
+/* What the schema does not know, in order: told as the client asked to be told. `patched`: what the unknown stood in, where a patch put it there; NULL: it did not. */
+static int tell_unknowns(struct request *r, const struct resource *resource, struct unknowns *u, const char *patched, struct error *err) {
 	autobuf struct buf list = BUF_INIT(BUF_MAX_DEFAULT);
 	if (u->len)
 		qsort(u->paths, u->len, sizeof(*u->paths), compare_paths);
@@ -38,6 +44,12 @@ static int tell_unknowns(struct request *r, const struct resource *resource, str
 	free(u->paths);
 	if (!list.len || !r || r->validation != API_STRICT)
 		return 0;
+	if (patched) {
+		autobuf struct buf quoted = BUF_INIT(BUF_MAX_DEFAULT);
+		buf_append_json_string(&quoted, patched, strlen(patched));
+		error_cause(err, "FieldValueInvalid", "patch", "Invalid value: %s: strict decoding error: %s", quoted.data, list.data);
+		return error_invalid(err, NULL, "", "");
+	}
 	return error_bad_request(err, "%s in version \"%s\" cannot be handled as a %s: strict decoding error: %s", resource->api->kind, resource->api->version, resource->api->kind, list.data);
 }
 
@@ -97,12 +109,13 @@ int custom_process(struct request *r, const struct resource *resource, void *obj
 		return 0;
 	json_t *tree = api_to_json(api_type_of(object), object);
 	struct unknowns unknowns = {0};
+	autofree char *patched = is_patch(r) && r->validation == API_STRICT ? json_dumps(tree, JSON_COMPACT | JSON_SORT_KEYS) : NULL;
 	schema_prune(schema, tree, true, note_unknown, &unknowns);
 	schema_default(schema, tree);
 	schema_drop_nulls(schema, tree);
 	take_back(object, tree);
 	json_decref(tree);
-	return tell_unknowns(r, resource, &unknowns, err);
+	return tell_unknowns(r, resource, &unknowns, patched, err);
 }
 
 int custom_check_head(const struct api_type *type, const char *json, size_t len, const char *kind, const char *version, const char *name, struct error *err) {
@@ -131,19 +144,78 @@ static void warn_of_rule(const char *text, void *arg) {
 	request_warn(arg, "%s", text);
 }
 
-void custom_validate(struct request *r, const struct resource *resource, const void *object, const void *old, struct error *causes) {
+/* The number at a dotted path, for scale: no number but a whole one may stand there, nor anything but objects above it. */
+static void check_scale_number(json_t *tree, const char *path, struct error *causes) {
+	if (!path)
+		return;
+	autofree char *steps = xstrdup(path), *field = xprintf(".%s", path);
+	char *rest = steps;
+	json_t *value = tree;
+	for (char *step; value && !json_is_null(value) && (step = strsep(&rest, "."));) {
+		if (!json_is_object(value)) {
+			error_cause(causes, "FieldValueInvalid", field, "Invalid value: 0: %s accessor error: what holds it is no object", field);
+			return;
+		}
+		value = json_object_get(value, step);
+	}
+	if (!value)
+		return;
+	if (!json_is_integer(value))
+		error_cause(causes, "FieldValueInvalid", field, "Invalid value: 0: %s accessor error: it is no whole number", field);
+	else if (json_integer_value(value) < 0)
+		error_cause(causes, "FieldValueInvalid", field, "Invalid value: %lld: should be a non-negative integer", (long long)json_integer_value(value));
+	else if (json_integer_value(value) > INT32_MAX)
+		error_cause(causes, "FieldValueInvalid", field, "Invalid value: %lld: should be less than or equal to %d", (long long)json_integer_value(value), INT32_MAX);
+}
+
+static void check_scale_selector(json_t *tree, const char *path, struct error *causes) {
+	autofree char *field = path ? xprintf(".%s", path) : NULL;
+	json_t *value = path ? json_path(tree, path) : NULL;
+	if (value && !json_is_string(value))
+		error_cause(causes, "FieldValueInvalid", field, "Invalid value: \"\": %s accessor error: it is no string", field);
+}
+
+static bool had_good_lists(json_t *schema, json_t *before) {
+	autoerror struct error found = {0};
+	if (before)
+		schema_check_lists(schema, before, "", &found);
+	return !error_has_causes(&found);
+}
+
+/* A status is judged alone, by its part of the schema. */
+static void check_status_value(json_t *schema, json_t *tree, json_t *before, struct error *causes) {
+	json_t *part = json_object_get(json_object_get(schema, "properties"), "status"), *status = json_object_get(tree, "status");
+	autoerror struct error found = {0};
+	if (part && status)
+		schema_validate(part, status, json_object_get(before, "status"), "", &found);
+	for (size_t i = 0; i < found.cause_count; i++) {
+		const char *inner = str_equal(found.causes[i].field, "<nil>") ? "" : str_or(found.causes[i].field, "");
+		autofree char *field = xprintf("status%s%s", !*inner || *inner == '[' ? "" : ".", inner);
+		error_cause(causes, found.causes[i].reason, field, "%s", found.causes[i].message);
+	}
+}
+
+void custom_validate(struct request *r, const struct resource *resource, const void *object, const void *old, bool status, struct error *causes) {
 	const struct custom_resource *custom = resource->custom;
 	if (!custom->schema)
 		return;
-	json_t *tree = api_to_json(api_type_of(object), object);
-	schema_validate(custom->schema, tree, "", causes);
-	if (custom->rules && is_blocking(causes)) {
+	json_t *tree = api_to_json(api_type_of(object), object), *before = old ? api_to_json(api_type_of(old), old) : NULL;
+	if (status)
+		check_status_value(custom->schema, tree, before, causes);
+	else
+		schema_validate(custom->schema, tree, before, "", causes);
+	if (!status)
+		check_scale_number(tree, custom->scale_spec, causes);
+	check_scale_number(tree, custom->scale_status, causes);
+	check_scale_selector(tree, custom->scale_selector, causes);
+	schema_check_embedded(custom->schema, tree, "", causes);
+	if (had_good_lists(custom->schema, before))
+		schema_check_lists(custom->schema, tree, "", causes);
+	if (custom->rules && is_blocking(causes))
 		error_cause(causes, "FieldValueInvalid", "<nil>", "Invalid value: null: some validation rules were not checked because the object was invalid; correct the existing errors to complete validation");
-	} else if (custom->rules) {
-		json_t *before = old ? api_to_json(api_type_of(old), old) : NULL;
+	else if (custom->rules)
 		rules_check(custom->rules, tree, before, causes, warn_of_rule, r);
-		json_decref(before);
-	}
+	json_decref(before);
 	json_decref(tree);
 }
 

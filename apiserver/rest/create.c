@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* POST of a collection, PUT, and what they share about a body's identity. */
+#include "apiserver/custom/custom.h"
 #include "apiserver/rest/write.h"
 #include "apiserver/rest/input.h"
 #include "apiserver/rest/query.h"
@@ -138,6 +139,11 @@ int rest_update(struct request *r, struct error *err) {
 	rc = request_decode_body(r, r->resource->type, &input, err);
 	if (rc < 0)
 		return rc;
+	/* Who is strict hears of what nobody knows before anything else. */
+	if (r->resource->custom && r->validation == API_STRICT && (rc = custom_process(r, r->resource, input, err)) < 0) {
+		api_unref(input);
+		return rc;
+	}
 	struct write *w = write_new(r, WRITE_UPDATE);
 	w->input = input;
 	w->make = make_updated;

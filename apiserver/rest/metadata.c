@@ -202,7 +202,7 @@ int write_validate(struct write *w, struct error *err) {
 		if (!w->created && !resource->custom && str_empty(w->subresource))
 			repeat_causes(api_type_of(w->object), 0, of_meta, &causes);
 		if (resource->custom)
-			custom_validate(w->r, resource, w->object, w->created ? NULL : w->old, &causes);
+			custom_validate(w->r, resource, w->object, w->created ? NULL : w->old, status, &causes);
 		if (status && w->strategy->validate_status)
 			w->strategy->validate_status(w->object, w->old, &causes);
 		else if (!status && w->strategy->validate)

@@ -283,7 +283,7 @@ static void check_default(const schema_t *s, bool whole, const struct path *at, 
 			invalid_struct(err, at, NULL, json, "must not have unknown fields");
 		}
 		if (!whole || says_its_kind(value, at, err))
-			schema_validate(schema, value, "", &found);
+			schema_validate(schema, value, NULL, "", &found);
 	}
 	json_decref(schema);
 	json_decref(value);

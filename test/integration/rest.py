@@ -1307,4 +1307,39 @@ def test_signing_decisions(site):
     check("none added", s == 422, o)
 
 
-run([test_ownership, test_signing_decisions, test_status_metadata, test_lists, test_deletes, test_deletes_raced, test_identity, test_unconditional, test_warnings, test_custom, test_definitions, test_as_there, test_gzip, test_options, test_expiry, test_openapi, test_openapi_v3, test_claim_ref, test_headers, test_yaml, test_reviews, test_continue_tokens, test_pods_subresources, test_custom_versions, test_who, test_refused, test_destinations, test_bodies, test_watch_from_nowhere, test_cells, test_pod_security, test_times, test_gates, test_answers])
+def test_custom_values(site):
+    """Values of a custom resource: scale's paths, a status judged alone, what stays as it was, and a patch that leaves what nobody knows."""
+    api = site.start_server().api
+    schema = {"type": "object", "properties": {"spec": {"type": "object", "properties": {"n": {"type": "integer"}, "old": {"type": "string"}, "other": {"type": "integer"}}, "required": ["n"]},
+                                               "status": {"type": "object", "properties": {"n": {"type": "integer"}, "text": {"type": "string", "maxLength": 2}}}}}
+    version = {"name": "v1", "served": True, "storage": True, "schema": {"openAPIV3Schema": schema}, "subresources": {"status": {}, "scale": {"specReplicasPath": ".spec.n", "statusReplicasPath": ".status.n"}}}
+    crd = {"metadata": {"name": "wheels.example.org"}, "spec": {"group": "example.org", "scope": "Namespaced", "names": {"plural": "wheels", "kind": "Wheel"}, "versions": [version]}}
+    s, o, _ = api.call("POST", CRDS, crd)
+    check("defined", s == 201, o)
+    wheels = "/apis/example.org/v1/namespaces/default/wheels"
+    wait_for(lambda: api.call("GET", wheels)[0] == 200)
+    wheel = lambda **spec: {"apiVersion": "example.org/v1", "kind": "Wheel", "metadata": {"name": "w"}, "spec": spec}
+    for n, words in ((-1, "Invalid value: -1: should be a non-negative integer"), (1 << 31, "Invalid value: 2147483648: should be less than or equal to 2147483647")):
+        s, o, _ = api.call("POST", wheels, wheel(n=n))
+        check("a scale of %d" % n, s == 422 and causes(o) == [(".spec.n", words)], o)
+    s, o, _ = api.call("POST", wheels, wheel(n=1, old="long"))
+    check("made", s == 201, o)
+    s, o, _ = api.call("PATCH", wheels + "/w?fieldValidation=Strict", {"spec": {"nobody": 1}}, MERGE)
+    check("a patch with what nobody knows", s == 422 and causes(o)[0][0] == "patch" and 'strict decoding error: unknown field "spec.nobody"' in causes(o)[0][1], o)
+    s, o, _ = api.call("PUT", wheels + "/w?fieldValidation=Strict", wheel(n=1, nobody=1))
+    check("an object with it", s == 400 and 'unknown field "spec.nobody"' in o["message"], o)
+    crd = api.get(CRDS + "/wheels.example.org")
+    properties = crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"]
+    properties["old"]["maxLength"] = 2
+    s, o, _ = api.call("PUT", CRDS + "/wheels.example.org", crd)
+    check("a schema that asks for more", s == 200, o)
+    wait_for(lambda: api.call("POST", wheels + "?dryRun=All", dict(wheel(n=1, old="long"), metadata={"name": "x"}))[0] == 422)
+    s, o, _ = api.call("PATCH", wheels + "/w", {"spec": {"other": 2}}, MERGE)
+    check("what was there may stay", s == 200, o)
+    s, o, _ = api.call("PATCH", wheels + "/w", {"spec": {"old": "longer"}}, MERGE)
+    check("but not change", s == 422 and [c[0] for c in causes(o)] == ["spec.old"], o)
+    s, o, _ = api.call("PATCH", wheels + "/w/status", {"status": {"n": -1, "text": "abc"}}, MERGE)
+    check("a status alone", s == 422 and [c[0] for c in causes(o)] == ["status.text", ".status.n"], o)
+
+
+run([test_ownership, test_signing_decisions, test_status_metadata, test_lists, test_deletes, test_deletes_raced, test_identity, test_unconditional, test_warnings, test_custom, test_custom_values, test_definitions, test_as_there, test_gzip, test_options, test_expiry, test_openapi, test_openapi_v3, test_claim_ref, test_headers, test_yaml, test_reviews, test_continue_tokens, test_pods_subresources, test_custom_versions, test_who, test_refused, test_destinations, test_bodies, test_watch_from_nowhere, test_cells, test_pod_security, test_times, test_gates, test_answers])
