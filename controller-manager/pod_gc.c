@@ -18,9 +18,15 @@
 #define TAINT_OUT_OF_SERVICE "node.kubernetes.io/out-of-service"
 
 struct state {
-	struct map missing; /* node name -> int64_t: monotonic time since when. The one worker's */
+	struct map missing; /* node name -> struct missing *; the one worker's */
 	pthread_mutex_t lock;
 	struct map watched; /* namespace/name of pods that end, have ended or have no node; under the lock */
+};
+
+/* A node that pods name and that is not there. */
+struct missing {
+	int64_t since; /* monotonic */
+	bool waits;    /* a pod of this look waits for the end of its quarantine */
 };
 
 static void *state_new(void)
@@ -71,21 +77,37 @@ static bool node_is_gone(struct reconciler *r, const char *name)
 {
 	struct state *state = r->state;
 	autounref struct core_v1_node *node = world_find(r->world, CACHED_NODES, NULL, name);
-	int64_t now = clock_monotonic_ns(), *since = map_get(&state->missing, name);
+	int64_t now = clock_monotonic_ns();
+	struct missing *missing = map_get(&state->missing, name);
 	if (node) {
 		map_remove(&state->missing, name);
 		return false;
 	}
-	if (!since) {
-		since = xmemdup(&now, sizeof(now));
-		map_set(&state->missing, name, since);
+	if (!missing) {
+		missing = xnew(struct missing);
+		missing->since = now;
+		map_set(&state->missing, name, missing);
 		reconciler_add_after(r, NULL, KEY, QUARANTINE_NS);
 	}
-	if (now - *since < QUARANTINE_NS)
+	missing->waits |= now - missing->since < QUARANTINE_NS;
+	if (missing->waits)
 		return false;
 	autounref void *live = NULL;
 	autoerror struct error err = {0};
 	return world_get(r->world, CACHED_NODES, NULL, name, &live, &err) < 0 && error_is(&err, "NotFound");
+}
+
+/* A quarantine ends with the look that finds it over, and with the last pod: those that come to the node later have one of their own. */
+static void forget_missing(struct state *state)
+{
+	size_t pos = 0;
+	for (struct map_entry *e; (e = map_next(&state->missing, &pos));) {
+		struct missing *missing = e->value;
+		if (missing->waits)
+			missing->waits = false;
+		else
+			map_remove(&state->missing, e->key);
+	}
 }
 
 static bool node_is_out_of_service(struct reconciler *r, const char *name)
@@ -202,6 +224,7 @@ static int reconcile(struct reconciler *r, const char *ns, const char *name, str
 		if (pod_is_terminal(pod) && !pod->metadata.deletion_timestamp.set)
 			finished[count++] = pod;
 	}
+	forget_missing(r->state);
 	return result ? result : remove_oldest(r, finished, count, err);
 }
 

@@ -117,8 +117,30 @@ static void pods_are_collected(void **state)
 	}
 }
 
+/* That a node was missing before is no reason to collect at once what comes to it later. */
+static void pods_that_come_later_wait_too(void **state)
+{
+	fake_setup(state);
+	struct reconciler r = fake_reconciler(&pod_gc_controller);
+	scenario_put(NODE("n", "", "True"));
+	static const char *const pods[] = {"a Running node=gone", "b Running node=gone"};
+	for (size_t i = 0; i < array_len(pods); i++) {
+		scenario_pods(pods[i]);
+		size_t at = fake.count - 1;
+		pod_gc_controller.watches[0].wake(&r, fake.objects[at].live);
+		assert_in_range(pod_gc_controller.reconcile(&r, NULL, "", NULL), 0, INT32_MAX);
+		assert_non_null(fake.objects[at].live);
+		clock_advance_test(60 * NSEC_PER_SEC);
+		assert_in_range(pod_gc_controller.reconcile(&r, NULL, "", NULL), 0, INT32_MAX);
+		assert_null(fake.objects[at].live);
+		clock_advance_test(600 * NSEC_PER_SEC);
+	}
+	fake_reconciler_done(&r);
+	fake_teardown(state);
+}
+
 int main(void)
 {
-	const struct CMUnitTest tests[] = {cmocka_unit_test(each_look_does_what_it_should), cmocka_unit_test(pods_are_collected)};
+	const struct CMUnitTest tests[] = {cmocka_unit_test(each_look_does_what_it_should), cmocka_unit_test(pods_are_collected), cmocka_unit_test(pods_that_come_later_wait_too)};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
