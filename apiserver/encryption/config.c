@@ -122,8 +122,6 @@ static void check_keys(const struct apiserver_v1_keys_configuration *list, bool 
 		size_t len = 0;
 		if (str_empty(key->name))
 			required(found, &PATH(&item, "name"), "name is a mandatory field for a key");
-		else if (strchr(key->name, ':'))
-			invalid(found, &PATH(&item, "name"), key->name, "must not contain a colon");
 		if (str_empty(key->secret)) {
 			required(found, &secret, "secret is a mandatory field for a key");
 			continue;
