@@ -114,7 +114,7 @@ static void test_foreign(void **state) {
 #define KEY "MDEyMzQ1Njc4OWFiY2RlZg==" /* sixteen bytes */
 
 static void test_config(void **state) {
-	static const char text[] = HEAD "resources:\n- resources: [secrets, deployments.apps]\n  providers:\n  - aescbc: {keys: [{name: k1, secret: " KEY "}, {name: k2, secret: " KEY "}]}\n  - identity: {}\n"
+	static const char text[] = HEAD "resources:\n- resources: [secrets, deployments.apps]\n  providers:\n  - aescbc: {keys: [{name: k1, secret: " KEY "}, {name: 'k:2', secret: " KEY "}]}\n  - identity: {}\n"
 		"- resources: ['*.apps']\n  providers: [{identity: {}}]\n- resources: ['*.']\n  providers: [{aesgcm: {keys: [{name: g, secret: " KEY "}]}}]\n"
 		"- resources: [jobs.batch]\n  providers: [{kms: {apiVersion: v2, name: k, endpoint: 'unix:///run/k.sock', timeout: 5s}}]\n";
 	struct encryption_config *config;
