@@ -270,9 +270,10 @@ CHECK(events_v1_event, event) {
 			required(err, AT("series.lastObservedTime"), NULL);
 	}
 	if (old) {
+		/* The reason is looked at twice there. */
 		static const struct { const char *field, *shown; } fixed[] = {
 			{"regarding", "involvedObject"}, {"reason", "reason"}, {"note", "message"}, {"deprecatedSource", "source"}, {"deprecatedFirstTimestamp", "firstTimestamp"},
-			{"deprecatedLastTimestamp", "lastTimestamp"}, {"deprecatedCount", "count"}, {"type", "type"}, {"eventTime", "eventTime"}, {"action", "action"},
+			{"deprecatedLastTimestamp", "lastTimestamp"}, {"deprecatedCount", "count"}, {"reason", "reason"}, {"type", "type"}, {"eventTime", "eventTime"}, {"action", "action"},
 			{"related", "related"}, {"reportingController", "reportingController"}, {"reportingInstance", "reportingInstance"},
 		};
 		for (size_t i = 0; i < array_len(fixed); i++) {

@@ -186,6 +186,15 @@ static void eventsv1_create(void **state) {
 	RUN(eventsv1_base, rows);
 }
 
+static void eventsv1_update(void **state) {
+	static const struct update_case rows[] = {
+		{NULL, NULL, ""},
+		{NULL, "reason=other", "reason Invalid, reason Invalid"}, /* looked at twice there */
+		{NULL, "action=other", "action Invalid"},
+	};
+	RUN_UPDATES(eventsv1_base, "", rows);
+}
+
 static const char lease_base[] = "{apiVersion: coordination.k8s.io/v1, kind: Lease, metadata: {name: d, namespace: default}, spec: {holderIdentity: a}}";
 
 static void lease_create(void **state) {
@@ -216,6 +225,7 @@ int main(void) {
 		cmocka_unit_test(limitrange_create),
 		cmocka_unit_test(event_create),
 		cmocka_unit_test(eventsv1_create),
+		cmocka_unit_test(eventsv1_update),
 		cmocka_unit_test(lease_create),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
