@@ -190,7 +190,27 @@ static void say_start(struct request *r) {
 	r->unvaried = true;
 }
 
+/* DELETE begins all counting anew, where that much may be looked into. */
+static bool is_reset(const struct request *r) {
+	return r->server->options->profiling && strcmp(http_method(r->http), "DELETE") == 0;
+}
+
+static int tell_reset(struct request *r) {
+	static const char text[] = "metrics reset\n";
+	request_finished(r, 200);
+	say_start(r);
+	http_respond(r->http, 200, "text/plain; charset=utf-8", text, sizeof(text) - 1);
+	return REQUEST_TAKEN;
+}
+
 int slis_handle(struct request *r, struct error *err) {
+	if (is_reset(r)) {
+		for (size_t i = 0; i < array_len(checks); i++)
+			for (size_t e = 0; e < array_len(endpoints); e++)
+				for (int good = 0; good < 2; good++)
+					__atomic_store_n(&results[i][e][good], 0, __ATOMIC_RELAXED);
+		return tell_reset(r);
+	}
 	autobuf struct buf out = BUF_INIT(1 << 20), totals = BUF_INIT(1 << 20);
 	buf_append_str(&out, "# HELP kubernetes_healthcheck [STABLE] Whether a check of health went well.\n# TYPE kubernetes_healthcheck gauge\n");
 	buf_append_str(&totals, "# HELP kubernetes_healthchecks_total [STABLE] How often a check of health went how.\n# TYPE kubernetes_healthchecks_total counter\n");
@@ -213,6 +233,10 @@ int slis_handle(struct request *r, struct error *err) {
 }
 
 int metrics_handle(struct request *r, struct error *err) {
+	if (is_reset(r)) {
+		metrics_reset();
+		return tell_reset(r);
+	}
 	autobuf struct buf out = BUF_INIT(64u << 20);
 	metrics_write(&out);
 	request_finished(r, 200);

@@ -275,6 +275,26 @@ void metric_observe(struct metric_series *series, double value)
 	metric_observe_times(series, value, 1);
 }
 
+void metrics_reset(void)
+{
+	pthread_mutex_lock(&registry_lock);
+	for (size_t i = 0; i < registry_len; i++) {
+		struct metric_state *state = registry[i]->state;
+		if (registry[i]->kind == METRIC_GAUGE)
+			continue;
+		struct map_entry *e;
+		pthread_mutex_lock(&state->lock);
+		for (size_t n = 0; (e = map_next(&state->series, &n));) {
+			struct metric_series *series = e->value;
+			__atomic_store_n(&series->value, 0, __ATOMIC_RELAXED);
+			for (size_t b = 0; registry[i]->kind == METRIC_HISTOGRAM && b <= state->bucket_count; b++)
+				__atomic_store_n(&series->counts[b], 0, __ATOMIC_RELAXED);
+		}
+		pthread_mutex_unlock(&state->lock);
+	}
+	pthread_mutex_unlock(&registry_lock);
+}
+
 double metric_value(struct metric_series *series)
 {
 	return to_double(__atomic_load_n(&series->value, __ATOMIC_RELAXED));

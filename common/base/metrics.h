@@ -32,6 +32,8 @@ void metric_observe(struct metric_series *series, double value);
 /* As that often: of a value that lasted, how many nanoseconds. */
 void metric_observe_times(struct metric_series *series, double value, uint64_t times);
 double metric_value(struct metric_series *series);
+/* What was counted and observed begins at 0 again; gauges tell what is, and stay. */
+void metrics_reset(void);
 /* Called before each scrape, to bring gauges up to date. */
 void metrics_on_collect(void (*fn)(void *arg), void *arg);
 /* It is told no more. Before others read or count; the name is copied. */

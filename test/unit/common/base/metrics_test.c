@@ -130,8 +130,23 @@ static void operators_have_a_word(void **state)
 	assert_null(strstr(out.data, "silent_total"));
 }
 
+/* Last: what others have counted is gone. */
+static void counting_begins_anew(void **state)
+{
+	autobuf struct buf out = BUF_INIT(BUF_MAX_DEFAULT);
+	metric_add(metric_label(&rows[0], "GET", "200"), 3);
+	metric_observe(metric_label(&rows[2]), 0.5);
+	metrics_reset();
+	assert_true(metric_value(metric_label(&rows[0], "GET", "200")) == 0);
+	metric_add(metric_label(&rows[0], "GET", "200"), 2);
+	metrics_write(&out);
+	assert_non_null(strstr(out.data, "requests_total{verb=\"GET\",code=\"200\"} 2\n"));
+	assert_non_null(strstr(out.data, "latency_seconds_count 0\n"));
+	assert_non_null(strstr(out.data, "depth 7.25\n"));
+}
+
 int main(void)
 {
-	const struct CMUnitTest tests[] = {cmocka_unit_test(counts_by_many_threads_are_exact), cmocka_unit_test(series_are_told_apart), cmocka_unit_test(too_many_series_share_one), cmocka_unit_test(operators_have_a_word)};
+	const struct CMUnitTest tests[] = {cmocka_unit_test(counts_by_many_threads_are_exact), cmocka_unit_test(series_are_told_apart), cmocka_unit_test(too_many_series_share_one), cmocka_unit_test(operators_have_a_word), cmocka_unit_test(counting_begins_anew)};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
