@@ -158,24 +158,39 @@ static bool asks_other_tokens(const struct write *w) {
 	       !api_field_same(tokens, &((const struct storage_v1_csi_driver *)w->object)->spec, &((const struct storage_v1_csi_driver *)w->old)->spec);
 }
 
-/* Kinds whose every change is warned of, whether or not it has to do with it: those of the spec where that is counted. */
+/* Kinds whose every change is warned of, whether or not it has to do with it: those of the spec where that is counted, or of the template. */
 static bool warns_again(const struct write *w) {
 	static const struct {
 		const char *group, *plural;
-	} kinds[] = {{"", "services"}, {"", "pods"}, {"", "replicationcontrollers"}, {"apps", "deployments"}, {"apps", "daemonsets"}, {"apps", "replicasets"}, {"apps", "statefulsets"}, {"batch", "jobs"}, {"batch", "cronjobs"}, {"resource.k8s.io", "resourceslices"}};
+		bool always;
+	} kinds[] = {
+		{"", "services", true}, {"", "persistentvolumes", true}, {"", "persistentvolumeclaims", true}, {"", "replicationcontrollers", false}, {"", "podtemplates", false}, {"apps", "deployments", false},
+		{"apps", "daemonsets", false}, {"apps", "replicasets", false}, {"apps", "statefulsets", false}, {"batch", "jobs", false}, {"batch", "cronjobs", false},
+		{"resource.k8s.io", "resourceslices", true},
+	};
+	const struct meta_v1_object_meta *now = api_metadata(w->object), *old = w->created ? NULL : api_metadata(w->old);
 	if (asks_other_tokens(w))
 		return true;
-	for (size_t i = 0; i < array_len(kinds) && !w->created; i++)
-		if (strcmp(kinds[i].plural, w->resource->api->plural) == 0 && strcmp(kinds[i].group, resource_group(w->resource)) == 0)
-			return i == 0 || i == array_len(kinds) - 1 || api_metadata(w->object)->generation != api_metadata(w->old)->generation;
+	const char *plural = w->resource->api->plural, *count = "deprecated.daemonset.template.generation";
+	for (size_t i = 0; i < array_len(kinds) && old; i++)
+		if (strcmp(kinds[i].plural, plural) == 0 && strcmp(kinds[i].group, resource_group(w->resource)) == 0)
+			return kinds[i].always || (strcmp(plural, "daemonsets") == 0 ? !str_equal(api_map_get(&now->annotations, count), api_map_get(&old->annotations, count)) : now->generation != old->generation);
 	return false;
 }
 
 static void warn_of_object(struct write *w) {
 	autoerror struct error found = {0};
-	object_warnings(w->object, w->created ? NULL : w->old, warns_again(w), &found);
-	for (size_t i = 0; i < found.cause_count; i++)
-		request_warn(w->r, "%s%s%s", found.causes[i].field, *found.causes[i].field ? ": " : "", found.causes[i].message);
+	const void *old = w->created ? NULL : w->old;
+	/* Of a changed ReplicationController Kubernetes tells what was odd about it before. */
+	bool before = old && api_type_of(old) == &core_v1_replication_controller_type;
+	bool again = warns_again(w);
+	if (!before || again)
+		object_warnings(before ? old : w->object, old, again, &found);
+	/* What is odd about the name is said first. */
+	for (int names = 1; names >= 0; names--)
+		for (size_t i = 0; i < found.cause_count; i++)
+			if (names == (strcmp(found.causes[i].field, "metadata.name") == 0))
+				request_warn(w->r, "%s%s%s", found.causes[i].field, *found.causes[i].field ? ": " : "", found.causes[i].message);
 }
 
 int write_validate(struct write *w, struct error *err) {
@@ -216,8 +231,11 @@ int write_validate(struct write *w, struct error *err) {
 	if (!error_has_causes(&causes)) {
 		if (!w->skip_validation && !str_equal(w->subresource, "status") && w->strategy->warn)
 			w->strategy->warn(w->r, w->object, w->created ? NULL : w->old);
-		if (w->operation != WRITE_DELETE && !w->skip_validation && str_empty(w->subresource) && !resource->custom)
+		if (w->operation != WRITE_DELETE && !w->skip_validation && (str_empty(w->subresource) || str_equal(w->subresource, "scale")) && !resource->custom)
 			warn_of_object(w);
+		/* Empty lists are lost on the way through the store of Kubernetes: whoever wrote them is answered so, too. */
+		if (!resource->custom)
+			api_drop_empty(w->object);
 		return 0;
 	}
 	error_invalid(&causes, str_empty(resource->api->group) ? NULL : resource->api->group, resource->api->kind, str_or(meta->name, ""));

@@ -102,7 +102,8 @@ static void normalize_addresses(struct arena *arena, struct core_v1_service_spec
 
 /* Nothing inside the cluster is balanced to an external name. */
 static void drop_internal_policy(struct core_v1_service_spec *spec) {
-	if (str_equal(spec->type, "ExternalName"))
+	/* Another word is left for validation to refuse. */
+	if (str_equal(spec->type, "ExternalName") && (str_equal(spec->internal_traffic_policy, "Cluster") || str_equal(spec->internal_traffic_policy, "Local")))
 		spec->internal_traffic_policy = NULL;
 }
 
@@ -274,7 +275,7 @@ int service_fill_families(struct allocator *a, struct core_v1_service *service, 
 	bool free_headless = is_headless(spec) && !spec->selector.len;
 	if (!spec->ip_family_policy)
 		spec->ip_family_policy = old && old->spec.ip_family_policy ? arena_strdup(arena, old->spec.ip_family_policy) : free_headless ? "RequireDualStack" : "SingleStack";
-	check_service_addresses(spec, err);
+	check_service_addresses(spec, old ? &old->spec : NULL, err);
 	int rc = invalid_service(err, service);
 	if (rc < 0)
 		return rc;

@@ -155,11 +155,18 @@ static void node_prepare_update(struct request *r, void *object, const void *old
 	node_follow_cidr(node);
 }
 
+static void node_prepare_status(struct request *r, void *object, const void *old) {
+	struct core_v1_node *node = object;
+	api_field_copy(object, old, "spec");
+	if (!((const struct core_v1_node *)old)->status.config)
+		node->status.config = NULL;
+}
+
 static void node_normalize(void *object) {
 	node_follow_cidr(object);
 }
 
-static const struct strategy nodes = {.group = "", .plural = "nodes", .normalize = node_normalize, .prepare_create = node_prepare_create, .prepare_update = node_prepare_update, .keep_status_on_create = true};
+static const struct strategy nodes = {.group = "", .plural = "nodes", .normalize = node_normalize, .prepare_create = node_prepare_create, .prepare_update = node_prepare_update, .prepare_status = node_prepare_status, .keep_status_on_create = true};
 
 /* ---- volumes ---- */
 

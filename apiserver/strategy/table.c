@@ -5,7 +5,7 @@
 static const struct strategy strategy_default = {0};
 
 static const struct strategy *const *const lists[] = {
-	strategies_core, strategies_workloads, strategies_policy, strategies_other, strategies_claims,
+	strategies_core, strategies_workloads, strategies_pods, strategies_policy, strategies_other, strategies_claims,
 };
 
 const struct strategy *strategy_find(const char *group, const char *plural) {

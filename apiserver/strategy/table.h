@@ -7,6 +7,7 @@
 /* NULL terminated lists of rows. */
 extern const struct strategy *const strategies_core[];
 extern const struct strategy *const strategies_workloads[];
+extern const struct strategy *const strategies_pods[];
 extern const struct strategy *const strategies_policy[];
 extern const struct strategy *const strategies_other[];
 extern const struct strategy *const strategies_claims[];

@@ -6,7 +6,6 @@
 #include "api/apps_v1.h"
 #include "api/batch_v1.h"
 #include "api/core_v1.h"
-#include "common/pod/resources.h"
 
 static const struct strategy replication_controllers = {.group = "", .plural = "replicationcontrollers", .default_propagation = "Orphan", .free_prefix = true, .prefix_unchecked = true, .generation = true};
 /* The controller carries a Deployment's annotations on to its ReplicaSets: a change of them is work for it. */
@@ -72,79 +71,6 @@ static const struct strategy jobs = {
 };
 static const struct strategy cron_jobs = {.group = "batch", .plural = "cronjobs", .free_prefix = true, .generation = true};
 
-/* ---- Pod ---- */
-
-/* A negative one, which once asked for an end at once, is taken as the shortest. */
-static void pod_set_grace(struct core_v1_pod *pod) {
-	if (pod->spec.termination_grace_period_seconds && *pod->spec.termination_grace_period_seconds < 0)
-		*pod->spec.termination_grace_period_seconds = 1;
-}
-
-static void pod_prepare_update(struct request *r, void *object, const void *old) {
-	pod_set_grace(object);
-}
-
-static void pod_prepare_create(struct request *r, void *object) {
-	struct core_v1_pod *pod = object;
-	pod->status = (struct core_v1_pod_status){.phase = "Pending", .qos_class = pod_qos_class(&pod->spec)};
-	pod_set_grace(pod);
-	if (pod->spec.scheduling_gates.len) {
-		struct core_v1_pod_condition *condition = api_list_add(api_arena(object), &pod->status.conditions);
-		condition->type = "PodScheduled";
-		condition->status = "False";
-		condition->reason = "SchedulingGated";
-		condition->message = "Scheduling is blocked due to non-empty scheduling gates";
-	}
-}
-
-/* How long a pod gets to end: as asked, else its own; at once where it never ran or has ended. */
-static bool pod_graceful_delete(const void *object, int64_t *grace) {
-	const struct core_v1_pod *pod = object;
-	int64_t period = *grace;
-	if (period < 0)
-		period = pod->spec.termination_grace_period_seconds ? *pod->spec.termination_grace_period_seconds : 30;
-	if (str_empty(pod->spec.node_name) || str_equal(pod->status.phase, "Failed") || str_equal(pod->status.phase, "Succeeded"))
-		period = 0;
-	if (period < 0)
-		period = 1;
-	*grace = period;
-	return true;
-}
-
-/* podIP is the first of podIPs; where they differ the older field wins. */
-static void pod_follow_address(struct core_v1_pod *pod) {
-	struct core_v1_pod_status *status = &pod->status;
-	if (str_empty(status->pod_ip)) {
-		status->pod_ip = status->pod_ips.len ? status->pod_ips.items[0].ip : NULL;
-	} else if (!status->pod_ips.len || !str_equal(status->pod_ips.items[0].ip, status->pod_ip)) {
-		memset(&status->pod_ips, 0, sizeof(status->pod_ips));
-		*api_list_add(api_arena(pod), &status->pod_ips) = (struct core_v1_pod_ip){.ip = status->pod_ip};
-	}
-}
-
-static void pod_normalize(void *object) {
-	pod_follow_address(object);
-}
-
-/* A writer of status that does not know of the class does not take it away. */
-static void pod_after_status(struct request *r, void *object, const void *old) {
-	struct core_v1_pod *pod = object;
-	pod_follow_address(pod);
-	if (str_empty(pod->status.qos_class))
-		pod->status.qos_class = ((const struct core_v1_pod *)old)->status.qos_class;
-}
-
-static const struct strategy pods = {
-	.group = "", .plural = "pods",
-	.generation = true,
-	.status_keeps = STATUS_KEEPS_OWNERS,
-	.normalize = pod_normalize,
-	.prepare_create = pod_prepare_create,
-	.prepare_update = pod_prepare_update,
-	.after_status = pod_after_status,
-	.graceful_delete = pod_graceful_delete,
-};
-
 const struct strategy *const strategies_workloads[] = {
-	&replication_controllers, &deployments, &replica_sets, &stateful_sets, &daemon_sets, &jobs, &cron_jobs, &pods, NULL,
+	&replication_controllers, &deployments, &replica_sets, &stateful_sets, &daemon_sets, &jobs, &cron_jobs, NULL,
 };

@@ -45,10 +45,12 @@ bool check_workload_selector(const struct meta_v1_label_selector *selector, cons
 static void check_template(const struct core_v1_pod_template_spec *template, const char *kind, const struct path *at, struct error *err) {
 	static const char *const always[] = {"Always", NULL};
 	struct path inner = PATH(AT("template"), "spec");
+	size_t from = err->cause_count;
 	if (!str_equal(template->spec.restart_policy, "Always"))
 		not_supported(err, &PATH(&inner, "restartPolicy"), template->spec.restart_policy, always);
 	if (template->spec.active_deadline_seconds)
 		forbidden(err, &PATH(&inner, "activeDeadlineSeconds"), "activeDeadlineSeconds in %s is not Supported", kind);
+	tell_at(&PATH(AT("template"), "~workload"), from, err);
 }
 
 static int percent_of(const struct int_or_string *value, bool *ret_percent) {
@@ -169,6 +171,50 @@ static void check_claim_names(const struct core_v1_persistent_volume_claim_array
 	}
 }
 
+static bool is_claim(const struct core_v1_persistent_volume_claim_array *claims, const char *name) {
+	for (uint32_t i = 0; i < claims->len; i++)
+		if (str_equal(str_or(claims->items[i].metadata.name, ""), str_or(name, "")))
+			return true;
+	return false;
+}
+
+/* The volumes that claims become stand before the template's own, and take the place of those of their names. */
+static void shift_volumes(const struct apps_v1_stateful_set_spec *spec, const struct path *pod, struct error *err) {
+	const struct core_v1_persistent_volume_claim_array *claims = &spec->volume_claim_templates;
+	const struct core_v1_volume_array *volumes = &spec->template.spec.volumes;
+	uint32_t first = 0, kept = 0;
+	for (uint32_t i = 0; i < claims->len; i++) {
+		bool again = false;
+		for (uint32_t n = 0; n < i; n++)
+			again |= str_equal(str_or(claims->items[n].metadata.name, ""), str_or(claims->items[i].metadata.name, ""));
+		first += !again;
+	}
+	if (!first)
+		return;
+	/* Each goes to a place that no cause has, so that none is moved twice. */
+	for (uint32_t i = 0; i < volumes->len; i++)
+		if (is_claim(claims, volumes->items[i].name))
+			drop_judgement(&PATH_INDEX(pod, "volumes", i), err);
+		else
+			move_causes(&PATH_INDEX(pod, "volumes", i), &PATH_INDEX(pod, "~volumes", first + kept++), err);
+	move_causes(&PATH(pod, "~volumes"), &PATH(pod, "volumes"), err);
+}
+
+/* Kubernetes looks at labels and annotations of this template once more. */
+static void look_again(const struct path *template, struct error *err) {
+	static const char *const names[] = {"labels", "annotations"};
+	for (size_t i = 0; i < array_len(names); i++) {
+		autobuf struct buf field = BUF_INIT(1024);
+		path_write(&PATH(template, names[i]), &field);
+		for (size_t n = 0, count = err->cause_count; n < count; n++)
+			if (str_starts_with(err->causes[n].field, field.data)) {
+				size_t from = err->cause_count;
+				error_cause(err, err->causes[n].reason, err->causes[n].field, "%s", err->causes[n].message);
+				tell_at(&PATH(template, "~workload"), from, err);
+			}
+	}
+}
+
 CHECK(apps_v1_stateful_set_spec, spec) {
 	if (!str_empty(spec->pod_management_policy) && strcmp(spec->pod_management_policy, "OrderedReady") != 0 && strcmp(spec->pod_management_policy, "Parallel") != 0)
 		invalid(err, AT("podManagementPolicy"), spec->pod_management_policy, "must be 'OrderedReady' or 'Parallel'");
@@ -176,8 +222,11 @@ CHECK(apps_v1_stateful_set_spec, spec) {
 		check_format(format_dns_label, spec->service_name, AT("serviceName"), err);
 	if (!spec->selector)
 		required(err, AT("selector"), NULL);
+	struct path template = PATH(at, "template"), pod = PATH(&template, "spec");
+	shift_volumes(spec, &pod, err);
 	check_workload_selector(spec->selector, &spec->template, "statefulset", "", at, err);
-	check_claim_names(&spec->volume_claim_templates, &PATH(AT("template"), "spec"), err);
+	look_again(&template, err);
+	check_claim_names(&spec->volume_claim_templates, &pod, err);
 	if (old)
 		drop_beneath(AT("volumeClaimTemplates"), err);
 	check_template(&spec->template, "StatefulSet", at, err);

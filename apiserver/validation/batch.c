@@ -144,6 +144,9 @@ static void check_failure_policy(const spec_t *spec, const struct path *parent, 
 			check_exit_codes(rule->on_exit_codes, &spec->template.spec, AT("onExitCodes"), err);
 		for (uint32_t n = 0; n < rule->on_pod_conditions.len; n++)
 			check_one_of(rule->on_pod_conditions.items[n].status, statuses, "\"False\" \"True\" \"Unknown\"", &PATH(AT_INDEX("onPodConditions", n), "status"), err);
+		for (uint32_t n = 0; n < rule->on_pod_conditions.len; n++)
+			if (str_empty(rule->on_pod_conditions.items[n].type))
+				check_format(format_qualified_name, "", &PATH(AT_INDEX("onPodConditions", n), "type"), err);
 		if (rule->on_exit_codes && rule->on_pod_conditions.len)
 			invalid_plain(err, at, "specifying both OnExitCodes and OnPodConditions is not supported");
 		if (!rule->on_exit_codes && !rule->on_pod_conditions.len)
@@ -197,6 +200,8 @@ static void check_managed_by(const char *text, const struct path *path, struct e
 
 static void check_indexed(const spec_t *spec, const struct path *at, struct error *err) {
 	const int32_t *completions = spec->completions, *parallelism = spec->parallelism, *failed = spec->max_failed_indexes;
+	if (spec->completion_mode && !is_indexed(spec) && strcmp(spec->completion_mode, "NonIndexed") != 0)
+		return;
 	if (!is_indexed(spec)) {
 		if (spec->backoff_limit_per_index)
 			invalid_int(err, AT("backoffLimitPerIndex"), *spec->backoff_limit_per_index, "requires indexed completion mode");
@@ -226,6 +231,7 @@ static void check_indexed(const spec_t *spec, const struct path *at, struct erro
 static void check_restart(const spec_t *spec, const struct path *at, struct error *err) {
 	static const char *const policies[] = {"OnFailure", "Never", NULL};
 	const char *policy = str_or(spec->template.spec.restart_policy, "Always");
+	size_t from = err->cause_count;
 	struct path path = PATH(&PATH(AT("template"), "spec"), "restartPolicy");
 	if (strcmp(policy, "Always") == 0)
 		required(err, &path, "valid values: \"OnFailure\", \"Never\"");
@@ -233,6 +239,7 @@ static void check_restart(const spec_t *spec, const struct path *at, struct erro
 		not_supported(err, &path, policy, policies);
 	else if (spec->pod_failure_policy && strcmp(policy, "Never") != 0)
 		invalid(err, &path, policy, "only \"Never\" is supported when podFailurePolicy is specified");
+	tell_at(&PATH(AT("template"), "~workload"), from, err);
 }
 
 /* ---- updates ---- */
@@ -312,42 +319,9 @@ static void check_uids(const struct api_string_list *uids, const char *name, str
 			duplicate(err, AT_INDEX(name, i), uids->items[i]);
 }
 
-static void check_job_status(const struct batch_v1_job *job, const struct path *at, struct error *err) {
+static void check_job_indexes(const struct batch_v1_job *job, const struct path *at, struct error *err) {
 	const struct batch_v1_job_status *status = &job->status;
 	const spec_t *spec = &job->spec;
-	bool complete = condition_true(job, "Complete"), failed = condition_true(job, "Failed"), target = condition_true(job, "FailureTarget");
-	bool criteria = condition_true(job, "SuccessCriteriaMet"), finished = complete || failed;
-	const struct batch_v1_uncounted_terminated_pods *uncounted = status->uncounted_terminated_pods;
-	const struct { bool wrong; const char *text; } conditions[] = {
-		{complete && failed, "cannot set Complete=True and Failed=true conditions"},
-		{complete && target, "cannot set Complete=True and FailureTarget=true conditions"},
-		{failed && !target, "cannot set Failed=True condition without the FailureTarget=true condition"},
-		{complete && !criteria, "cannot set Complete=True condition without the SuccessCriteriaMet=true condition"},
-		{criteria && failed, "cannot set SuccessCriteriaMet=True and Failed=true conditions"},
-		{criteria && target, "cannot set SuccessCriteriaMet=True and FailureTarget=true conditions"},
-		{spec->success_policy && !criteria && complete, "cannot set Complete=True for Job with SuccessPolicy unless SuccessCriteriaMet=True"},
-	};
-	for (size_t i = 0; i < array_len(conditions); i++)
-		if (conditions[i].wrong)
-			invalid_plain(err, AT("conditions"), "%s", conditions[i].text);
-	if (uncounted) {
-		automap struct map seen = MAP_INIT(NULL);
-		check_uids(&uncounted->succeeded, "succeeded", &seen, AT("uncountedTerminatedPods"), err);
-		check_uids(&uncounted->failed, "failed", &seen, AT("uncountedTerminatedPods"), err);
-		if (finished && (uncounted->succeeded.len || uncounted->failed.len))
-			invalid_struct(err, AT("uncountedTerminatedPods"), &batch_v1_uncounted_terminated_pods_type, uncounted, "must be empty for finished job");
-	}
-	if (status->completion_time.set && !complete)
-		invalid_time(err, AT("completionTime"), &status->completion_time, "cannot set completionTime when there is no Complete=True condition");
-	if (!status->completion_time.set && complete)
-		required(err, AT("completionTime"), "completionTime is required for Complete jobs");
-	if (status->start_time.set && status->completion_time.set && before(&status->completion_time, &status->start_time))
-		invalid_time(err, AT("completionTime"), &status->completion_time, "must be equal to or after `startTime`");
-	if (status->active > 0 && finished)
-		invalid_int(err, AT("active"), status->active, "active>0 is invalid for finished job");
-	bool nothing_to_do = spec->suspend && *spec->suspend && spec->completions && *spec->completions == 0;
-	if (!status->start_time.set && finished && !nothing_to_do)
-		required(err, AT("startTime"), "startTime is required for finished job");
 	const char *why;
 	if (spec->completions && count_indexes(status->completed_indexes, *spec->completions, &why) < 0)
 		invalid(err, AT("completedIndexes"), status->completed_indexes, "error parsing completedIndexes: %s", why);
@@ -359,20 +333,63 @@ static void check_job_status(const struct batch_v1_job *job, const struct path *
 		invalid(err, AT("failedIndexes"), status->failed_indexes, "cannot set non-null failedIndexes when backoffLimitPerIndex is null");
 	if (spec->completions && status->failed_indexes)
 		check_overlap(status->completed_indexes, status->failed_indexes, *spec->completions, AT("failedIndexes"), err);
+}
+
+static void check_job_status(const struct batch_v1_job *job, const struct path *at, struct error *err) {
+	const struct batch_v1_job_status *status = &job->status;
+	const spec_t *spec = &job->spec;
+	bool complete = condition_true(job, "Complete"), failed = condition_true(job, "Failed"), target = condition_true(job, "FailureTarget");
+	bool criteria = condition_true(job, "SuccessCriteriaMet"), finished = complete || failed;
+	const struct batch_v1_uncounted_terminated_pods *uncounted = status->uncounted_terminated_pods;
+	const struct path *conditions = AT("conditions");
+	if (uncounted) {
+		automap struct map seen = MAP_INIT(NULL);
+		check_uids(&uncounted->succeeded, "succeeded", &seen, AT("uncountedTerminatedPods"), err);
+		check_uids(&uncounted->failed, "failed", &seen, AT("uncountedTerminatedPods"), err);
+	}
+	size_t from = err->cause_count;
+	if (complete && failed)
+		invalid_plain(err, conditions, "cannot set Complete=True and Failed=true conditions");
+	if (complete && target)
+		invalid_plain(err, conditions, "cannot set Complete=True and FailureTarget=true conditions");
+	if (status->completion_time.set && !complete)
+		invalid_time(err, AT("completionTime"), &status->completion_time, "cannot set completionTime when there is no Complete=True condition");
+	if (!status->completion_time.set && complete)
+		required(err, AT("completionTime"), "completionTime is required for Complete jobs");
+	if (status->start_time.set && status->completion_time.set && before(&status->completion_time, &status->start_time))
+		invalid_time(err, AT("completionTime"), &status->completion_time, "must be equal to or after `startTime`");
+	if (failed && !target)
+		invalid_plain(err, conditions, "cannot set Failed=True condition without the FailureTarget=true condition");
+	if (complete && !criteria)
+		invalid_plain(err, conditions, "cannot set Complete=True condition without the SuccessCriteriaMet=true condition");
+	if (status->active > 0 && finished)
+		invalid_int(err, AT("active"), status->active, "active>0 is invalid for finished job");
+	bool nothing_to_do = spec->suspend && *spec->suspend && spec->completions && *spec->completions == 0;
+	if (!status->start_time.set && finished && !nothing_to_do)
+		required(err, AT("startTime"), "startTime is required for finished job");
+	if (finished && uncounted && (uncounted->succeeded.len || uncounted->failed.len))
+		invalid_struct(err, AT("uncountedTerminatedPods"), &batch_v1_uncounted_terminated_pods_type, uncounted, "must be empty for finished job");
+	check_job_indexes(job, at, err);
 	if (status->terminating && *status->terminating > 0 && finished)
 		invalid_int(err, AT("terminating"), *status->terminating, "terminating>0 is invalid for finished job");
 	if (status->ready && *status->ready > status->active)
 		invalid_int(err, AT("ready"), *status->ready, "cannot set more ready pods than active");
+	if (criteria && failed)
+		invalid_plain(err, conditions, "cannot set SuccessCriteriaMet=True and Failed=true conditions");
+	if (criteria && target)
+		invalid_plain(err, conditions, "cannot set SuccessCriteriaMet=True and FailureTarget=true conditions");
+	if (spec->success_policy && !criteria && complete)
+		invalid_plain(err, conditions, "cannot set Complete=True for Job with SuccessPolicy unless SuccessCriteriaMet=True");
+	tell_at(AT("~whole"), from, err);
 }
 
 static void check_job_status_update(const struct batch_v1_job *job, const struct batch_v1_job *old, const struct path *at, struct error *err) {
-	static const char *const terminal[] = {"Failed", "Complete", "FailureTarget", "SuccessCriteriaMet"};
+	static const char *const terminal[] = {"Failed", "Complete", "FailureTarget"};
 	const struct batch_v1_job_status *now = &job->status, *was = &old->status;
+	size_t from = err->cause_count;
 	for (size_t i = 0; i < array_len(terminal); i++)
 		if (condition_true(old, terminal[i]) && !condition_true(job, terminal[i]))
-			invalid_plain(err, AT("conditions"), "cannot disable the %s%s=True condition", i < 3 ? "terminal " : "", terminal[i]);
-	if (condition_true(old, "Complete") && !condition_true(old, "SuccessCriteriaMet") && condition_true(job, "SuccessCriteriaMet"))
-		invalid_plain(err, AT("conditions"), "cannot set SuccessCriteriaMet=True for Job already has Complete=true conditions");
+			invalid_plain(err, AT("conditions"), "cannot disable the terminal %s=True condition", terminal[i]);
 	if (now->failed < was->failed)
 		invalid_int(err, AT("failed"), now->failed, "cannot decrease the failed counter");
 	bool elastic = is_indexed(&job->spec) && job->spec.completions && job->spec.parallelism && *job->spec.completions == *job->spec.parallelism;
@@ -384,16 +401,27 @@ static void check_job_status_update(const struct batch_v1_job *job, const struct
 	bool resuming = condition_true(old, "Suspended") && !condition_true(job, "Suspended");
 	if (started_anew && !resuming && !(job->spec.suspend && *job->spec.suspend))
 		invalid_time(err, AT("startTime"), &now->start_time, "field is immutable for unsuspended job once set");
+	bool had_criteria = condition_true(old, "SuccessCriteriaMet"), has_criteria = condition_true(job, "SuccessCriteriaMet");
+	if (had_criteria && !has_criteria)
+		invalid_plain(err, AT("conditions"), "cannot disable the SuccessCriteriaMet=True condition");
+	if (condition_true(old, "Complete") && !had_criteria && has_criteria)
+		invalid_plain(err, AT("conditions"), "cannot set SuccessCriteriaMet=True for Job already has Complete=true conditions");
+	tell_at(AT("~whole"), from, err);
 }
 
 /* ---- the kinds ---- */
 
 CHECK(batch_v1_job_spec, spec) {
+	size_t from = err->cause_count;
 	if (spec->max_failed_indexes && !spec->backoff_limit_per_index)
 		required(err, AT("backoffLimitPerIndex"), "when maxFailedIndexes is specified");
+	tell_at(AT("~failed"), from, err);
+	tell_field_at(AT("managedBy"), &PATH(AT("managedBy"), "~length"), err);
 	if (spec->managed_by)
 		check_managed_by(spec->managed_by, AT("managedBy"), err);
+	from = err->cause_count;
 	check_indexed(spec, at, err);
+	tell_at(AT("~mode"), from, err);
 	if (spec->pod_failure_policy)
 		check_failure_policy(spec, at, err);
 	if (spec->success_policy)
@@ -444,13 +472,19 @@ CHECK(batch_v1_job, job) {
 	else if (!(job->spec.manual_selector && *job->spec.manual_selector)) {
 		const struct api_string_map *labels = old ? &old->spec.template.metadata.labels : NULL;
 		bool prefixed = !old || (api_map_get(labels, "batch.kubernetes.io/job-name") && api_map_get(labels, "batch.kubernetes.io/controller-uid"));
+		size_t from = err->cause_count;
 		check_generated(job, prefixed, &spec, err);
+		tell_at(&PATH(&spec, "~once"), from, err);
 	}
+	size_t from = err->cause_count;
 	check_workload_selector(job->spec.selector, &job->spec.template, NULL, NULL, &spec, err);
+	tell_at(&PATH(&spec, "~match"), from, err);
 	if (is_indexed(&job->spec) && job->spec.completions && *job->spec.completions > 0) {
 		autofree char *host = xprintf("%s-%d", str_or(job->metadata.name, ""), *job->spec.completions - 1);
+		from = err->cause_count;
 		if (format_error(format_dns_label, host))
 			invalid(err, &PATH(&metadata, "name"), job->metadata.name, "will not able to create pod with invalid DNS label: %s", host);
+		tell_at(&PATH(NULL, "~once"), from, err);
 	}
 	if (old)
 		check_job_update(job, old, &spec, err);

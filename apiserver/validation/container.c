@@ -345,23 +345,22 @@ static void check_pod_resource_name(const char *name, const struct path *path, s
 		not_supported(err, path, name, supported);
 }
 
-static void check_list(const struct api_quantity_map *list, bool pod, const struct path *at, struct error *err) {
-	for (uint32_t i = 0; i < list->len; i++) {
-		const char *name = list->items[i].key;
-		const struct quantity *value = &list->items[i].value;
-		struct path here = PATH_KEY(at, NULL, name);
-		(pod ? check_pod_resource_name : check_container_resource_name)(name, &here, err);
-		check_resource_value(name, value, &here, err);
-		struct quantity page;
-		if (!resource_is_hugepages(name))
-			continue;
-		bool good = quantity_parse(name + strlen("hugepages-"), strlen(name) - strlen("hugepages-"), &page) == 0 && page.nano > 0 && page.nano % NSEC_PER_SEC == 0;
-		if (!good || quantity_value(value) % quantity_value(&page) != 0) {
-			char text[64];
-			quantity_format(value, text);
-			invalid(err, &here, text, "%s is not positive integer multiple of %s", text, name);
-		}
-	}
+static void check_named_value(const char *name, const struct quantity *value, bool pod, const struct path *at, struct error *err) {
+	(pod ? check_pod_resource_name : check_container_resource_name)(name, at, err);
+	check_resource_value(name, value, at, err);
+}
+
+/* Of whole pages; a fraction of a byte counts as one. */
+static void check_pages(const char *name, const struct quantity *value, const struct path *at, struct error *err) {
+	struct quantity page;
+	if (!resource_is_hugepages(name))
+		return;
+	bool good = quantity_parse(name + strlen("hugepages-"), strlen(name) - strlen("hugepages-"), &page) == 0 && page.nano > 0 && page.nano % NSEC_PER_SEC == 0;
+	if (good && quantity_value(value) % quantity_value(&page) == 0)
+		return;
+	char text[64];
+	quantity_format(value, text);
+	invalid(err, at, text, "%s is not positive integer multiple of %s", text, name);
 }
 
 static bool has_compute(const struct api_quantity_map *list) {
@@ -409,10 +408,16 @@ static void check_claims(const struct core_v1_resource_requirements *r, const st
 
 void check_resources(const struct core_v1_resource_requirements *r, const struct core_v1_pod_spec *spec, bool pod, const struct path *at, struct error *err) {
 	struct path limits = PATH(at, "limits"), requests = PATH(at, "requests");
-	check_list(&r->limits, pod, &limits, err);
-	check_list(&r->requests, pod, &requests, err);
+	for (uint32_t i = 0; i < r->limits.len; i++) {
+		struct path here = PATH_KEY(&limits, NULL, r->limits.items[i].key);
+		check_named_value(r->limits.items[i].key, &r->limits.items[i].value, pod, &here, err);
+		check_pages(r->limits.items[i].key, &r->limits.items[i].value, &here, err);
+	}
+	size_t from = err->cause_count;
 	for (uint32_t i = 0; i < r->requests.len; i++) {
 		const char *name = r->requests.items[i].key;
+		struct path here = PATH_KEY(&requests, NULL, name);
+		check_named_value(name, &r->requests.items[i].value, pod, &here, err);
 		const struct quantity *limit = api_quantity_get(&r->limits, name), *request = &r->requests.items[i].value;
 		char text[64] = "";
 		if (limit)
@@ -423,7 +428,9 @@ void check_resources(const struct core_v1_resource_requirements *r, const struct
 			invalid_quantity(err, &requests, request, "must be equal to %s limit of %s", name, text);
 		else if (limit && quantity_compare(request, limit) > 0)
 			invalid_quantity(err, &requests, request, "must be less than or equal to %s limit of %s", name, text);
+		check_pages(name, request, &here, err);
 	}
+	tell_at(AT("~requests"), from, err);
 	if ((has_hugepages(&r->limits) || has_hugepages(&r->requests)) && !has_compute(&r->limits) && !has_compute(&r->requests))
 		forbidden(err, at, "HugePages require cpu or memory");
 	if (spec)

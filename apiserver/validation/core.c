@@ -15,7 +15,9 @@ static void forbid_changes(const struct api_type *type, const void *object, cons
 	for (; *fields; fields++) {
 		size_t offset;
 		const struct api_field *f = api_field_find(type, *fields, strlen(*fields), &offset);
-		if (!api_field_same(f, object, old))
+		/* An empty map is another than none. */
+		const struct api_any_list *is_list = api_field_at_const(f, (const char *)object + offset), *was_list = api_field_at_const(f, (const char *)old + offset);
+		if (!api_field_same(f, object, old) || !is_list->items != !was_list->items)
 			forbidden(err, &PATH(NULL, *fields), WHEN_IMMUTABLE);
 	}
 }
@@ -132,10 +134,12 @@ CHECK(core_v1_replication_controller_spec, spec) {
 		buf_append_char(&text, '}');
 		invalid_struct(err, &PATH(&metadata, "labels"), NULL, text.data, "`selector` does not match template `labels`");
 	}
+	size_t from = err->cause_count;
 	if (!str_equal(spec->template->spec.restart_policy, "Always"))
 		not_supported(err, &PATH(&inner, "restartPolicy"), spec->template->spec.restart_policy, always);
 	if (spec->template->spec.active_deadline_seconds)
 		forbidden(err, &PATH(&inner, "activeDeadlineSeconds"), "activeDeadlineSeconds in ReplicationController is not Supported");
+	tell_at(&PATH(&template, "~workload"), from, err);
 }
 
 CHECK(core_v1_replication_controller_status, status) {

@@ -300,6 +300,25 @@ void drop_judgement(const struct path *path, struct error *err) {
 	error_drop_causes(err, text.data, true);
 }
 
+void tell_at(const struct path *place, size_t from, struct error *err) {
+	autobuf struct buf text = BUF_INIT(MAX_TEXT);
+	if (err->cause_count == from)
+		return;
+	path_write(place, &text);
+	error_place_causes(err, from, str_or(text.data, ""));
+}
+
+void tell_field_at(const struct path *field, const struct path *place, struct error *err) {
+	autobuf struct buf from = BUF_INIT(MAX_TEXT), to = BUF_INIT(MAX_TEXT);
+	path_write(field, &from);
+	path_write(place, &to);
+	for (size_t i = 0; i < err->cause_count; i++) {
+		struct error_cause *cause = &err->causes[i];
+		if (!cause->place && str_starts_with(cause->field, from.data) && (!cause->field[from.len] || strchr(".[", cause->field[from.len])))
+			cause->place = xprintf("%s%s", to.data, cause->field + from.len);
+	}
+}
+
 void move_causes(const struct path *from, const struct path *to, struct error *err) {
 	autobuf struct buf here = BUF_INIT(MAX_TEXT), there = BUF_INIT(MAX_TEXT);
 	path_write(from, &here);
@@ -347,11 +366,18 @@ static bool is_present(const struct api_field *f, const void *value) {
 }
 
 void forbid_fields(const struct api_type *type, const void *value, const char *const *names, bool except, const char *text, const struct path *at, struct error *err) {
-	for (size_t i = 0; i < type->field_count; i++) {
+	/* Those named in the order of their names. */
+	for (; !except && *names; names++) {
+		size_t offset;
+		const struct api_field *f = api_field_find(type, *names, strlen(*names), &offset);
+		if (f && api_field_is_set(f, (const char *)value + offset))
+			forbidden(err, AT(f->name), "%s", text);
+	}
+	for (size_t i = 0; except && i < type->field_count; i++) {
 		const struct api_field *f = &type->fields[i];
 		if (f->flags & API_FIELD_INLINE)
 			forbid_fields(f->type, api_field_at_const(f, value), names, except, text, at, err);
-		else if (is_named(names, f->name) != except && (except ? is_present(f, value) : api_field_is_set(f, value)))
+		else if (!is_named(names, f->name) && is_present(f, value))
 			forbidden(err, AT(f->name), "%s", text);
 	}
 }

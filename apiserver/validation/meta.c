@@ -209,12 +209,14 @@ bool selects_everything(const struct meta_v1_label_selector *selector) {
 CHECK(meta_v1_label_selector_requirement, r) {
 	const char *op = str_or(r->operator, "");
 	bool with_values = strcmp(op, "In") == 0 || strcmp(op, "NotIn") == 0, without = strcmp(op, "Exists") == 0 || strcmp(op, "DoesNotExist") == 0;
+	size_t from = err->cause_count;
 	if (with_values && !r->values.len)
 		required(err, AT("values"), "must be specified when `operator` is 'In' or 'NotIn'");
 	else if (without && r->values.len)
 		forbidden(err, AT("values"), "may not be specified when `operator` is 'Exists' or 'DoesNotExist'");
 	else if (!with_values && !without)
 		invalid(err, AT("operator"), op, "not a valid selector operator");
+	tell_at(AT("~operator"), from, err);
 	check_format(format_qualified_name, r->key, AT("key"), err);
 	for (uint32_t i = 0; i < r->values.len; i++)
 		check_format(format_label_value, r->values.items[i], AT_INDEX("values", i), err);

@@ -50,6 +50,8 @@ static void check_taints(const struct core_v1_node_spec *spec, const struct path
 	}
 }
 
+#define CIDR_MAY_CHANGE "node updates may not change podCIDR except from \"\" to valid"
+
 CHECK(core_v1_node_spec, spec) {
 	const char *bad = NULL;
 	for (uint32_t i = 0; i < spec->pod_cidrs.len; i++) {
@@ -66,15 +68,20 @@ CHECK(core_v1_node_spec, spec) {
 	check_taints(spec, &PATH(NULL, "metadata"), err);
 	if (!old)
 		return;
-	if (!str_equal(str_or(spec->external_id, ""), str_or(old->external_id, "")))
-		forbidden(err, AT("externalID"), "may not be updated");
+	size_t from = err->cause_count;
 	bool same = spec->pod_cidrs.len == old->pod_cidrs.len;
-	for (uint32_t i = 0; same && i < spec->pod_cidrs.len; i++)
-		same = strcmp(spec->pod_cidrs.items[i], old->pod_cidrs.items[i]) == 0;
 	if (old->pod_cidrs.len && !same)
-		forbidden(err, AT("podCIDRs"), "node updates may not change podCIDR except from \"\" to valid");
+		forbidden(err, AT("podCIDRs"), CIDR_MAY_CHANGE);
+	for (uint32_t i = 0; same && i < spec->pod_cidrs.len; i++)
+		if (strcmp(spec->pod_cidrs.items[i], old->pod_cidrs.items[i]) != 0)
+			forbidden(err, AT("podCIDRs"), CIDR_MAY_CHANGE);
 	if (!str_empty(old->provider_id) && !str_equal(old->provider_id, spec->provider_id))
 		forbidden(err, AT("providerID"), "node updates may not change providerID except from \"\" to valid");
+	tell_field_at(AT("configSource"), &PATH(NULL, "~update"), err);
+	check_taints(spec, &PATH(NULL, "metadata"), err);
+	if (!str_equal(str_or(spec->external_id, ""), str_or(old->external_id, "")))
+		forbidden(err, AT("externalID"), "may not be updated");
+	tell_at(&PATH(NULL, "~update"), from, err);
 }
 
 CHECK(core_v1_node, node) {

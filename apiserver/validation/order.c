@@ -21,24 +21,40 @@
 #include "api/resource_v1.h"
 #include "api/storage_v1.h"
 
-/* Names of fields; "." is the value itself. */
+/* Names of fields; "." is the value itself, "~x" a place that causes were put at (tell_at): what no field's own place says. Unnamed, it is behind all. */
 static const struct row {
 	const struct api_type *type;
 	const char *fields;
 } rows[] = {
-	{&core_v1_pod_spec_type, "terminationGracePeriodSeconds volumes resourceClaims containers initContainers ephemeralContainers resources restartPolicy dnsPolicy nodeSelector securityContext "
-				 "imagePullSecrets affinity dnsConfig readinessGates schedulingGates topologySpreadConstraints serviceAccountName nodeName activeDeadlineSeconds hostname subdomain "
-				 "tolerations hostAliases priorityClassName runtimeClassName preemptionPolicy overhead os"},
-	{&core_v1_container_type, "name image terminationMessagePolicy ports env envFrom volumeMounts volumeDevices imagePullPolicy resources resizePolicy securityContext lifecycle livenessProbe "
-				  "readinessProbe startupProbe restartPolicy"},
-	{&core_v1_topology_spread_constraint_type, "maxSkew topologyKey whenUnsatisfiable . minDomains nodeAffinityPolicy nodeTaintsPolicy matchLabelKeys labelSelector"},
+	{&core_v1_pod_spec_type, "terminationGracePeriodSeconds volumes resourceClaims containers initContainers ephemeralContainers resources ~hostPorts restartPolicy dnsPolicy nodeSelector securityContext "
+				 "imagePullSecrets affinity dnsConfig readinessGates schedulingGates topologySpreadConstraints ~hostProcess ~hostUsers ~hostname hostnameOverride serviceAccountName nodeName "
+				 "activeDeadlineSeconds hostname subdomain tolerations hostAliases priorityClassName runtimeClassName preemptionPolicy overhead os ~os ~files"},
+	{&core_v1_container_type, "name image terminationMessagePolicy ports env envFrom volumeMounts volumeDevices imagePullPolicy resources resizePolicy securityContext ~restart ~image ~name "
+				  "targetContainerName ~ports lifecycle livenessProbe readinessProbe startupProbe restartPolicy restartPolicyRules ~barred"},
+	{&core_v1_env_var_source_type, "fieldRef resourceFieldRef configMapKeyRef secretKeyRef fileKeyRef ."},
+	{&core_v1_file_key_selector_type, "key volumeName path"},
+	{&core_v1_env_from_source_type, "prefix configMapRef secretRef"},
+	{&core_v1_volume_device_type, "name devicePath"},
+	{&core_v1_container_restart_rule_type, "action exitCodes"},
+	{&core_v1_resource_requirements_type, "~claims limits ~requests . claims"},
+	{&core_v1_http_get_action_type, "path port scheme httpHeaders"},
+	{&core_v1_security_context_type, "privileged runAsUser runAsGroup procMount seccompProfile . windowsOptions appArmorProfile"},
+	{&core_v1_pod_security_context_type, "fsGroup runAsUser runAsGroup supplementalGroups shareProcessNamespace sysctls fsGroupChangePolicy seccompProfile windowsOptions appArmorProfile "
+					     "supplementalGroupsPolicy seLinuxChangePolicy"},
+	{&core_v1_topology_spread_constraint_type, "maxSkew topologyKey whenUnsatisfiable ~twice minDomains nodeAffinityPolicy nodeTaintsPolicy matchLabelKeys ~keys labelSelector"},
 	{&core_v1_pod_template_spec_type, ". metadata labels annotations spec"},
 	{&core_v1_probe_type, "exec httpGet tcpSocket grpc . initialDelaySeconds timeoutSeconds periodSeconds successThreshold failureThreshold terminationGracePeriodSeconds"},
-	{&core_v1_volume_mount_type, "name mountPath subPath subPathExpr mountPropagation recursiveReadOnly"},
+	{&core_v1_volume_mount_type, "name mountPath"},
 	{&core_v1_container_port_type, "name containerPort hostPort protocol"},
 	{&core_v1_replication_controller_spec_type, "minReadySeconds selector replicas template"},
-	{&core_v1_persistent_volume_claim_spec_type, "selector accessModes resources storageClassName volumeMode dataSource dataSourceRef volumeAttributesClassName"},
-	{&core_v1_persistent_volume_spec_type, "accessModes capacity persistentVolumeReclaimPolicy nodeAffinity"},
+	{&core_v1_persistent_volume_claim_spec_type, "selector accessModes resources storageClassName volumeMode dataSource dataSourceRef . volumeAttributesClassName"},
+	{&core_v1_persistent_volume_spec_type, "accessModes capacity persistentVolumeReclaimPolicy nodeAffinity hostPath persistentDisk gcePersistentDisk awsElasticBlockStore glusterfs flocker nfs rbd quobyte cephfs "
+					       "cephFS iscsi cinder fc flexVolume azureFile vsphereVolume photonPersistentDisk portworxVolume azureDisk scaleIO local storageos csi . ~recycle storageClassName volumeMode "
+					       "volumeAttributesClassName ~csi"},
+	{&core_v1_persistent_volume_claim_status_type, "capacity allocatedResourceStatuses allocatedResources"},
+	{&core_v1_endpoint_address_type, "ip hostname nodeName ~ip"},
+	{&core_v1_limit_range_item_type, "type max min default defaultRequest limits maxLimitRequestRatio ~check"},
+	{&core_v1_resource_quota_spec_type, "hard scopes scopeSelector"},
 	{&core_v1_service_port_type, "name port protocol targetPort appProtocol"},
 	{&apps_v1_deployment_spec_type, "replicas selector template strategy minReadySeconds revisionHistoryLimit progressDeadlineSeconds"},
 	{&apps_v1_stateful_set_spec_type, "podManagementPolicy updateStrategy persistentVolumeClaimRetentionPolicy volumeClaimTemplates replicas minReadySeconds ordinals serviceName selector template ."},
@@ -52,8 +68,13 @@ static const struct row {
 	{&admissionregistration_v1_mutating_webhook_type, "name rules failurePolicy matchPolicy sideEffects timeoutSeconds namespaceSelector objectSelector reinvocationPolicy clientConfig matchConditions"},
 	{&core_v1_endpoint_subset_type, ". addresses notReadyAddresses ports"},
 	{&apps_v1_replica_set_spec_type, "replicas minReadySeconds selector template"},
-	{&batch_v1_job_spec_type, "parallelism completions activeDeadlineSeconds backoffLimit ttlSecondsAfterFinished backoffLimitPerIndex maxFailedIndexes managedBy completionMode podFailurePolicy "
-				  "successPolicy podReplacementPolicy template selector"},
+	{&batch_v1_job_spec_type, "~once parallelism completions activeDeadlineSeconds backoffLimit ttlSecondsAfterFinished backoffLimitPerIndex maxFailedIndexes ~failed managedBy completionMode ~mode "
+				  "podFailurePolicy successPolicy podReplacementPolicy template selector ~match"},
+	{&batch_v1_pod_failure_policy_rule_type, "action onExitCodes onPodConditions ."},
+	{&batch_v1_pod_failure_policy_on_pod_conditions_pattern_type, "type status"},
+	{&batch_v1_pod_failure_policy_on_exit_codes_requirement_type, "operator containerName values"},
+	{&batch_v1_success_policy_rule_type, ". succeededIndexes succeededCount"},
+	{&batch_v1_job_status_type, "active succeeded failed ready terminating uncountedTerminatedPods"},
 	{&batch_v1_cron_job_spec_type, "schedule startingDeadlineSeconds timeZone concurrencyPolicy jobTemplate successfulJobsHistoryLimit failedJobsHistoryLimit"},
 	{&autoscaling_v2_horizontal_pod_autoscaler_spec_type, "minReplicas maxReplicas scaleTargetRef metrics behavior"},
 	{&certificates_v1_certificate_signing_request_spec_type, "request usages signerName expirationSeconds"},
@@ -82,16 +103,27 @@ static const struct row {
 	{&resource_v1_resource_claim_status_type, "reservedFor devices - allocation"},
 	{&resource_v1_device_request_allocation_result_type, "request driver pool device"},
 	{&resource_v1_allocated_device_status_type, "driver pool device shareID . conditions data networkData"},
+	{&core_v1_preferred_scheduling_term_type, "weight preference"},
+	{&core_v1_node_selector_requirement_type, "~operator key values"},
+	{&meta_v1_label_selector_requirement_type, "~operator key values"},
+	{&core_v1_host_alias_type, "ip hostnames"},
 	{&core_v1_weighted_pod_affinity_term_type, "weight podAffinityTerm"},
-	{&core_v1_pod_affinity_term_type, "labelSelector namespaceSelector namespace matchLabelKeys mismatchLabelKeys topologyKey"},
+	{&core_v1_pod_affinity_term_type, "labelSelector namespaceSelector namespace matchLabelKeys mismatchLabelKeys ~keys topologyKey"},
 	{&core_v1_quobyte_volume_source_type, "registry tenant volume"},
+	{&core_v1_volume_type, "emptyDir hostPath gitRepo persistentDisk gcePersistentDisk awsElasticBlockStore secret nfs iscsi glusterfs flocker persistentVolumeClaim rbd cinder cephfs cephFS quobyte downwardAPI "
+			       "downwarAPI fc flexVolume configMap azureFile vsphereVolume photonPersistentDisk portworxVolume azureDisk storageos projected scaleIO csi ephemeral image . name"},
+	{&core_v1_projected_volume_source_type, "defaultMode sources"},
+	{&core_v1_volume_projection_type, "secret configMap downwardAPI serviceAccountToken clusterTrustBundle podCertificate"},
+	{&core_v1_service_account_token_projection_type, "expirationSeconds path"},
+	{&core_v1_downward_api_volume_source_type, "defaultMode items"},
+	{&core_v1_downward_api_volume_file_type, "path fieldRef resourceFieldRef . mode"},
 	{&core_v1_config_map_volume_source_type, "name defaultMode items"},
 	{&core_v1_secret_volume_source_type, "secretName defaultMode items"},
 	{&core_v1_config_map_projection_type, "name items"},
 	{&core_v1_secret_projection_type, "name items"},
 	{&core_v1_config_map_key_selector_type, "name key"},
 	{&core_v1_secret_key_selector_type, "name key"},
-	{&core_v1_toleration_type, "key - - operator effect"},
+	{&core_v1_toleration_type, "key ~checks effect"},
 	{&core_v1_node_type, "metadata status spec"},
 	{&core_v1_topology_selector_label_requirement_type, "values key"},
 	{&flowcontrol_v1_flow_schema_spec_type, "matchingPrecedence distinguisherMethod priorityLevelConfiguration rules"},
@@ -106,7 +138,8 @@ static const struct row {
 	{&autoscaling_v2_container_resource_metric_source_type, "name container target"},
 	{&autoscaling_v2_object_metric_source_type, "describedObject metric target"},
 	{&admissionregistration_v1_param_ref_type, "name selector"},
-	{&core_v1_service_spec_type, "ports clusterIP clusterIPs selector sessionAffinity sessionAffinityConfig externalIPs type"},
+	{&core_v1_service_spec_type, "~before ~type ports selector sessionAffinity sessionAffinityConfig ~addresses externalIPs type ~ports ~rest externalTrafficPolicy healthCheckNodePort internalTrafficPolicy "
+				     "trafficDistribution"},
 	{&core_v1_typed_object_reference_type, "name kind apiGroup"},
 	{&core_v1_pod_resource_claim_type, "name . resourceClaimName resourceClaimTemplateName"},
 	{&core_v1_iscsi_volume_source_type, "targetPortal iqn lun"},
@@ -137,6 +170,8 @@ static const struct row update_rows[] = {
 };
 
 static const char *fields_of(const struct api_type *type, bool of_update) {
+	if (type == &core_v1_ephemeral_container_type)
+		type = &core_v1_container_type;
 	for (size_t i = 0; type && of_update && i < array_len(update_rows); i++)
 		if (update_rows[i].type == type)
 			return update_rows[i].fields;
@@ -147,13 +182,6 @@ static const char *fields_of(const struct api_type *type, bool of_update) {
 }
 
 enum { UNNAMED = 1000, LATE };
-
-/* What the kind around a template asks of its pods is judged behind all that pods must be. */
-static bool is_of_workload(const struct error_cause *cause, const char *step, size_t len) {
-	if (len == strlen("restartPolicy") && memcmp(step, "restartPolicy", len) == 0)
-		return !strstr(cause->message, "\"Always\"") || !strstr(cause->message, "\"Never\"");
-	return len == strlen("activeDeadlineSeconds") && memcmp(step, "activeDeadlineSeconds", len) == 0 && strstr(cause->message, " is not Supported");
-}
 
 static bool is_step(const char *step, size_t len, const char *name) {
 	return strlen(name) == len && memcmp(step, name, len) == 0;
@@ -195,10 +223,6 @@ static bool is_of_binding(const struct error_cause *cause, const char *step, siz
 /* What is looked at once all else of its holder was. */
 static bool is_late(const struct api_type *type, const struct error_cause *cause, const char *step, size_t len) {
 	bool twice = is_reason(cause, "FieldValueDuplicate"), barred = is_reason(cause, "FieldValueForbidden");
-	if (type == &core_v1_container_type) /* hosts' ports are held against those of all containers; a plain init container may have no hooks */
-		return *step == '[' ? (twice && strstr(cause->field, ".hostPort")) || (is_reason(cause, "FieldValueNotFound") && strstr(cause->field, ".fileKeyRef.")) : barred && (is_step(step, len, "lifecycle") || str_ends_with(cause->field, "Probe"));
-	if (type == &core_v1_service_spec_type)
-		return is_step(step, len, "trafficDistribution");
 	if (type == &apiextensions_v1_custom_resource_definition_type)
 		return strstr(cause->message, "cannot set to true, set x-kubernetes") || str_starts_with(cause->field, "metadata.annotations[");
 	if (*step == '[' && is_set_item(type))
@@ -207,8 +231,6 @@ static bool is_late(const struct api_type *type, const struct error_cause *cause
 		return is_of_binding(cause, step, len);
 	if (type == &flowcontrol_v1_subject_type)
 		return barred && is_about(cause, step, len);
-	if (type == &meta_v1_label_selector_requirement_type)
-		return is_step(step, len, "values") && !is_about(cause, step, len);
 	if (type == &certificates_v1_certificate_signing_request_condition_type || type == &admissionregistration_v1_audit_annotation_type)
 		return twice;
 	if (type == &admissionregistration_v1_match_resources_type)
@@ -239,7 +261,7 @@ static bool is_early(const struct api_type *type, const struct error_cause *caus
 
 static long rank_of(const struct api_type *type, const struct error_cause *cause, bool of_update, const char *step, size_t len) {
 	if (is_late(type, cause, step, len))
-		return LATE + (str_ends_with(cause->field, "Probe") || strstr(cause->message, " are required to use "));
+		return LATE + (strstr(cause->message, " are required to use ") != NULL);
 	/* Who a claim is reserved for is held against what was allocated once the devices were looked at. */
 	if (type == &resource_v1_resource_claim_status_type && is_step(step, len, "reservedFor") && is_reason(cause, "FieldValueForbidden"))
 		return 2;
@@ -256,15 +278,8 @@ static long rank_of(const struct api_type *type, const struct error_cause *cause
 		return 1;
 	if (type == &autoscaling_v2_metric_spec_type && is_reason(cause, "FieldValueForbidden") && is_about(cause, step, len))
 		return LATE + 1;
-	/* How long a taint is borne goes with one effect only, which is looked at first. */
-	if (type == &core_v1_toleration_type && is_reason(cause, "FieldValueInvalid") && (is_step(step, len, "effect") || strstr(cause->message, "must be Exists when")))
-		return is_step(step, len, "effect") ? 2 : 1;
 	if (type == &storage_v1_csi_node_driver_type && is_reason(cause, "FieldValueDuplicate") && is_step(step, len, "name"))
 		return 3;
-	/* Ports as their service's type has them. */
-	bool twice = is_reason(cause, "FieldValueDuplicate") && str_ends_with(cause->field, "]");
-	if (type == &core_v1_service_spec_type && is_step(step, len, "ports") && (twice || (is_reason(cause, "FieldValueForbidden") && strstr(cause->field, "odePort"))))
-		return UNNAMED - 1;
 	/* Where a slice's devices are from may not change, which is looked at before where they can be reached. */
 	if (type == &resource_v1_resource_slice_spec_type && strstr(cause->message, IMMUTABLE_TEXT))
 		return is_step(step, len, "pool") ? 2 : is_step(step, len, "driver") ? 3 : 4;
@@ -272,17 +287,6 @@ static long rank_of(const struct api_type *type, const struct error_cause *cause
 		type = &core_v1_typed_object_reference_type;
 	if (is_early(type, cause, step, len))
 		return -1;
-	/* The name of a volume is judged behind all else of it. */
-	if (type == &core_v1_volume_type)
-		return len == 4 && memcmp(step, "name", 4) == 0;
-	if (type == &core_v1_pod_spec_type && is_of_workload(cause, step, len))
-		return UNNAMED;
-	/* Of a job the pods are held against its selector once both were looked at. */
-	if (type == &batch_v1_job_spec_type && len == strlen("template") && strstr(cause->message, "`selector` does not match"))
-		return UNNAMED;
-	/* A container's name is held against those of the others once all else that containers of each sort have was looked at. */
-	if (type == &core_v1_container_type && len == 4 && memcmp(step, "name", 4) == 0 && strcmp(cause->reason, "FieldValueDuplicate") == 0)
-		return rank_of(type, cause, of_update, "securityContext", strlen("securityContext"));
 	const char *fields = fields_of(type, of_update);
 	for (long rank = 0; fields && *fields; rank++) {
 		size_t own = strcspn(fields, " ");
@@ -290,7 +294,7 @@ static long rank_of(const struct api_type *type, const struct error_cause *cause
 			return rank;
 		fields += own + strspn(fields + own, " ");
 	}
-	return UNNAMED;
+	return *step == '~' ? LATE : UNNAMED;
 }
 
 struct item {
@@ -347,7 +351,7 @@ static long rank_of_item(const struct api_type *type, const struct item *item, b
 	}
 	if (is_reason(&item->cause, "FieldValueDuplicate") && is_set_of_texts(item->cause.field) && is_about(&item->cause, item->step, item->step_len))
 		return LATE;
-	return is_late(type, &item->cause, item->step, item->step_len) ? LATE : strtol(item->step + 1, NULL, 10);
+	return *item->step == '~' || is_late(type, &item->cause, item->step, item->step_len) ? LATE : strtol(item->step + 1, NULL, 10);
 }
 
 /* What is told twice of a metric is told by whoever judges its source, once all else of it was looked at. */
@@ -389,7 +393,7 @@ static void arrange(const struct api_type *type, bool of_update, struct item *it
 /* What may not change is judged once the object itself has been. */
 static bool is_of_update(const struct error_cause *cause) {
 	static const char *const begins[] = {"Forbidden: updates to ", "Forbidden: pod updates ", "Forbidden: field can not be less than "}, *const parts[] = {IMMUTABLE_TEXT, " is immutable after creation", " in tandem with ", ": cannot change roleRef"};
-	bool found = false;
+	bool found = cause->place && strstr(cause->place, "~update");
 	for (size_t i = 0; i < array_len(begins); i++)
 		found |= str_starts_with(cause->message, begins[i]);
 	for (size_t i = 0; i < array_len(parts); i++)
@@ -412,13 +416,22 @@ static bool is_judged_twice(const struct api_type *type) {
 	return type == &batch_v1_job_type || type == &core_v1_persistent_volume_type;
 }
 
+/* What only the look at the whole finds. */
+static bool is_once(const struct error_cause *cause) {
+	return cause->place && strstr(cause->place, "~once");
+}
+
 /* The array stays the caller's, what is in it does not. */
 static void append_moved(struct error *err, struct error_cause *causes, size_t count) {
 	for (size_t i = 0; i < count; i++) {
+		size_t at = err->cause_count;
 		error_cause(err, causes[i].reason, causes[i].field, "%s", causes[i].message);
+		if (causes[i].place)
+			error_place_causes(err, at, causes[i].place);
 		free(causes[i].reason);
 		free(causes[i].field);
 		free(causes[i].message);
+		free(causes[i].place);
 	}
 }
 
@@ -428,7 +441,8 @@ static void repeat(size_t from, size_t count, struct error *err) {
 	struct error_cause *rest = xmemdup(err->causes + from + count, behind * sizeof(*rest));
 	err->cause_count = from + count;
 	for (size_t i = from; i < from + count; i++)
-		error_cause(err, err->causes[i].reason, err->causes[i].field, "%s", err->causes[i].message);
+		if (!is_once(&err->causes[i]))
+			error_cause(err, err->causes[i].reason, err->causes[i].field, "%s", err->causes[i].message);
 	append_moved(err, rest, behind);
 	free(rest);
 }
@@ -445,7 +459,7 @@ void order_causes(const struct api_type *type, bool update, bool whole, size_t f
 			struct error_cause *cause = &err->causes[i];
 			bool late = update && type != &resource_v1_resource_slice_type && (is_of_update(cause) || is_behind_update(type, cause)) != first;
 			if (late == part) {
-				items[kept++] = (struct item){.cause = *cause, .rest = cause->field};
+				items[kept++] = (struct item){.cause = *cause, .rest = cause->place ? cause->place : cause->field};
 				parts[part]++;
 			}
 		}
@@ -455,10 +469,6 @@ void order_causes(const struct api_type *type, bool update, bool whole, size_t f
 		err->causes[from + i] = items[i].cause;
 	if (update && whole && is_judged_twice(type))
 		repeat(from, parts[0], err);
-	/* A node's taints are part of both looks. */
-	for (size_t i = from, n = err->cause_count; type == &core_v1_node_type && update && whole && i < n; i++)
-		if (str_starts_with(err->causes[i].field, "metadata.taints"))
-			error_cause(err, err->causes[i].reason, err->causes[i].field, "%s", err->causes[i].message);
 }
 
 /* ---- how often ---- */
@@ -533,9 +543,12 @@ void repeat_causes(const struct api_type *type, size_t from, size_t meta, struct
 	apart |= again;
 	while (apart && split < count && is_of_update(&rest[split]) == update_first)
 		split++;
-	/* Of these the whole stands there twice already, once for each look. */
+	/* Of these the whole stands there twice already, once for each look, but for what only the first finds. */
+	size_t once = 0;
+	for (size_t i = 0; again && i < split; i++)
+		once += is_once(&rest[i]);
 	if (again)
-		split /= 2;
+		split = (split + once) / 2;
 	err->cause_count = from + meta;
 	look_again(from, meta, false, false, false, err);
 	if (apart) {

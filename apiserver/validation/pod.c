@@ -102,9 +102,11 @@ CHECK(core_v1_pod_template_spec, template) {
 	check_labels(&template->metadata.labels, AT("labels"), err);
 	check_annotations(&template->metadata.annotations, AT("annotations"), err);
 	check_pod_annotations(&template->metadata, &template->spec, AT("annotations"), err);
+	size_t from = err->cause_count;
 	check_profiles(&template->metadata, &template->spec, AT("spec"), err);
 	if (template->spec.ephemeral_containers.len)
 		forbidden(err, &PATH(AT("spec"), "ephemeralContainers"), "ephemeral containers not allowed in pod template");
+	tell_at(AT("~whole"), from, err);
 }
 
 /* ---- updates: almost all of a pod's spec stays ---- */
@@ -121,6 +123,15 @@ static bool same_toleration(const struct core_v1_toleration *a, const struct cor
 	return str_equal(a->key, b->key) && str_equal(a->operator, b->operator) && str_equal(a->value, b->value) && str_equal(a->effect, b->effect);
 }
 
+/* Looked at once more where they are all that may change. */
+static void check_images(const struct core_v1_container_array *list, const char *name, const struct path *at, struct error *err) {
+	for (uint32_t i = 0; i < list->len; i++) {
+		if (str_empty(list->items[i].image))
+			required(err, &PATH(AT_INDEX(name, i), "image"), NULL);
+		check_image(list->items[i].image, AT_INDEX(name, i), err);
+	}
+}
+
 static void check_tolerations(const struct core_v1_pod_spec *spec, const struct core_v1_pod_spec *old, const struct path *at, struct error *err) {
 	for (uint32_t i = 0; i < old->tolerations.len; i++) {
 		bool found = false;
@@ -130,6 +141,19 @@ static void check_tolerations(const struct core_v1_pod_spec *spec, const struct 
 			forbidden(err, AT("tolerations"), "existing toleration can not be modified except its tolerationSeconds");
 			return;
 		}
+	}
+	/* What may be added is looked at once more. */
+	size_t count = err->cause_count;
+	for (uint32_t t = 0; t < spec->tolerations.len; t++) {
+		autofree char *prefix = xprintf("spec.tolerations[%u]", t), *key = xprintf("%s.key", prefix);
+		/* Its key, what its fields ask of each other, its effect. */
+		for (int part = 0; part < 3; part++)
+			for (size_t i = 0; i < count; i++) {
+				const struct error_cause *cause = &err->causes[i];
+				int own = strcmp(cause->field, key) == 0 ? 0 : cause->place ? 1 : 2;
+				if (own == part && str_starts_with(cause->field, prefix))
+					error_cause(err, cause->reason, cause->field, "%s", cause->message);
+			}
 	}
 }
 
@@ -211,14 +235,24 @@ static void check_update(const struct core_v1_pod *pod, const struct core_v1_pod
 	bool sizes = spec->containers.len == was->containers.len && spec->init_containers.len == was->init_containers.len;
 	if (spec->containers.len != was->containers.len)
 		forbidden(err, AT("containers"), "pod updates may not add or remove containers");
-	else if (spec->init_containers.len != was->init_containers.len)
+	else
+		check_images(&spec->containers, "containers", at, err);
+	if (spec->containers.len == was->containers.len && spec->init_containers.len != was->init_containers.len)
 		forbidden(err, AT("initContainers"), "pod updates may not add or remove containers");
+	else if (sizes)
+		check_images(&spec->init_containers, "initContainers", at, err);
 	if (!sizes)
 		return;
 	const int64_t *deadline = spec->active_deadline_seconds, *before = was->active_deadline_seconds;
-	if (deadline && before && *before < *deadline)
+	if (deadline && (*deadline < 0 || *deadline > INT32_MAX)) {
+		check_range(*deadline, 0, INT32_MAX, AT("activeDeadlineSeconds"), err);
+		return;
+	}
+	if (deadline && before && *before < *deadline) {
 		invalid_int(err, AT("activeDeadlineSeconds"), *deadline, "must be less than or equal to previous value");
-	else if (!deadline && before)
+		return;
+	}
+	if (!deadline && before)
 		invalid_struct(err, AT("activeDeadlineSeconds"), NULL, "null", "must not update from a positive integer to nil value");
 	check_tolerations(spec, was, at, err);
 	check_no_new_gates(spec, was, at, err);
@@ -247,10 +281,17 @@ static void check_annotation_update(const struct core_v1_pod *pod, const struct 
 
 /* ---- /ephemeralcontainers and /resize ---- */
 
+/* Nothing else is told then. */
+static void refuse_whole(struct error *err, const char *text) {
+	error_done(err);
+	*err = (struct error){0};
+	forbidden(err, &PATH(NULL, "[]"), "%s", text);
+}
+
 static void check_ephemeral_update(const struct core_v1_pod *pod, const struct core_v1_pod *old, const struct path *at, struct error *err) {
 	if (api_map_get(&old->metadata.annotations, MIRROR))
-		forbidden(err, &PATH(NULL, ""), "static pods do not support ephemeral containers");
-	for (uint32_t i = 0; i < old->spec.ephemeral_containers.len; i++) {
+		refuse_whole(err, "static pods do not support ephemeral containers");
+	for (uint32_t i = 0; !api_map_get(&old->metadata.annotations, MIRROR) && i < old->spec.ephemeral_containers.len; i++) {
 		const struct core_v1_ephemeral_container *was = &old->spec.ephemeral_containers.items[i], *now = NULL;
 		for (uint32_t n = 0; n < pod->spec.ephemeral_containers.len && !now; n++)
 			if (str_equal(pod->spec.ephemeral_containers.items[n].name, was->name))
@@ -289,11 +330,19 @@ static void check_resized(const struct core_v1_resource_requirements *now, const
 		forbidden(err, AT("limits"), "%sresource limits cannot be removed", level);
 }
 
+/* True where anything but cpu and memory differs, in what may be asked for or in the claims. */
+static bool requirements_changed_beyond(const struct core_v1_resource_requirements *now, const struct core_v1_resource_requirements *old) {
+	const struct core_v1_resource_requirements a = {.claims = now->claims}, b = {.claims = old->claims};
+	return other_resources_differ(&now->limits, &old->limits) || other_resources_differ(&now->requests, &old->requests) || !api_equal(&core_v1_resource_requirements_type, &a, &b);
+}
+
+/* Kubernetes compares a container without its claims to the old one with them: one that has any cannot be resized. */
 static bool container_changed_beyond(const struct core_v1_container *now, const struct core_v1_container *old) {
 	struct core_v1_container copy = *now;
 	copy.resources = old->resources;
-	return !api_equal(&core_v1_container_type, &copy, old) || other_resources_differ(&now->resources.limits, &old->resources.limits) ||
-	       other_resources_differ(&now->resources.requests, &old->resources.requests);
+	struct core_v1_resource_requirements unclaimed = now->resources;
+	memset(&unclaimed.claims, 0, sizeof(unclaimed.claims));
+	return !api_equal(&core_v1_container_type, &copy, old) || requirements_changed_beyond(&unclaimed, &old->resources);
 }
 
 static bool same_names(const struct core_v1_container_array *now, const struct core_v1_container_array *old, const char *name, const struct path *at, struct error *err) {
@@ -317,49 +366,64 @@ static bool can_resize(const struct core_v1_pod *pod) {
 	return true;
 }
 
-static void check_resize(const struct core_v1_pod *pod, const struct core_v1_pod *old, const struct path *at, struct error *err) {
+static bool has_any(const struct core_v1_resource_requirements *r) {
+	return r && (r->requests.len || r->limits.len);
+}
+
+static void check_pod_resize(const struct core_v1_pod_spec *spec, const struct core_v1_pod_spec *was, const struct path *at, struct error *err) {
 	static const struct core_v1_resource_requirements none;
+	if (!has_any(spec->resources) && !has_any(was->resources))
+		return;
+	if (was->resources && !spec->resources) {
+		forbidden(err, AT("resources"), "pod-level resources cannot be removed");
+		return;
+	}
+	const struct core_v1_resource_requirements *before = was->resources ? was->resources : &none;
+	check_resized(spec->resources, before, "pod-level ", AT("resources"), err);
+	if (requirements_changed_beyond(spec->resources, before))
+		forbidden(err, at, "only cpu and memory resources are mutable at pod-level");
+}
+
+/* What a sidecar or an init container has become. */
+static void check_init_resize(const struct core_v1_container *now, const struct core_v1_container *was, const struct path *at, struct error *err) {
+	if (container_changed_beyond(now, was))
+		forbidden(err, at, "only cpu and memory resources for init or sidecar containers are mutable");
+	if (str_equal(now->restart_policy, "Always") || api_equal(&core_v1_container_type, now, was))
+		return;
+	for (uint32_t n = 0; n < now->resize_policy.len; n++)
+		if (str_equal(now->resize_policy.items[n].restart_policy, "RestartContainer"))
+			forbidden(err, at, "non-sidecar init containers with a resize policy of RestartContainer cannot be resized");
+}
+
+static void check_resize(const struct core_v1_pod *pod, const struct core_v1_pod *old, const struct path *at, struct error *err) {
 	const struct core_v1_pod_spec *spec = &pod->spec, *was = &old->spec;
 	if (api_map_get(&old->metadata.annotations, MIRROR)) {
-		forbidden(err, &PATH(NULL, ""), "static pods cannot be resized");
+		refuse_whole(err, "static pods cannot be resized");
 		return;
 	}
 	if (was->os && str_equal(was->os->name, "windows")) {
-		forbidden(err, &PATH(NULL, ""), "windows pods cannot be resized");
+		refuse_whole(err, "windows pods cannot be resized");
 		return;
 	}
 	if (!str_equal(pod_qos_class(spec), str_or(old->status.qos_class, pod_qos_class(was))))
-		invalid(err, at, old->status.qos_class, "Pod QOS Class may not change as a result of resizing");
+		invalid(err, at, pod->status.qos_class, "Pod QOS Class may not change as a result of resizing");
 	if (!can_resize(old))
 		forbidden(err, at, "Pod running on node without support for resize");
-	if (was->resources && !spec->resources)
-		forbidden(err, AT("resources"), "pod-level resources cannot be removed");
-	else if (was->resources)
-		check_resized(spec->resources, was->resources, "pod-level ", AT("resources"), err);
-	if (spec->resources) {
-		const struct core_v1_resource_requirements *before = was->resources ? was->resources : &none;
-		if (other_resources_differ(&spec->resources->requests, &before->requests) || other_resources_differ(&spec->resources->limits, &before->limits))
-			forbidden(err, at, "only cpu and memory resources are mutable at pod-level");
-	}
+	check_pod_resize(spec, was, at, err);
 	bool same = same_names(&spec->containers, &was->containers, "containers", at, err);
 	if (!same_names(&spec->init_containers, &was->init_containers, "initContainers", at, err) || !same)
 		return;
-	for (uint32_t i = 0; i < spec->init_containers.len; i++) {
-		const struct core_v1_container *now = &spec->init_containers.items[i], *before = &was->init_containers.items[i];
-		check_resized(&now->resources, &before->resources, "", &PATH(AT_INDEX("initContainers", i), "resources"), err);
-		if (container_changed_beyond(now, before))
-			forbidden(err, AT_INDEX("initContainers", i), "only cpu and memory resources for init or sidecar containers are mutable");
-		bool changed = !api_equal(&core_v1_resource_requirements_type, &now->resources, &before->resources);
-		for (uint32_t n = 0; changed && !str_equal(now->restart_policy, "Always") && n < now->resize_policy.len; n++)
-			if (str_equal(now->resize_policy.items[n].restart_policy, "RestartContainer"))
-				forbidden(err, AT_INDEX("initContainers", i), "non-sidecar init containers with a resize policy of RestartContainer cannot be resized");
-	}
-	for (uint32_t i = 0; i < spec->containers.len; i++) {
-		const struct core_v1_container *now = &spec->containers.items[i], *before = &was->containers.items[i];
-		check_resized(&now->resources, &before->resources, "", &PATH(AT_INDEX("containers", i), "resources"), err);
-		if (container_changed_beyond(now, before))
+	for (uint32_t i = 0; i < spec->init_containers.len; i++)
+		check_resized(&spec->init_containers.items[i].resources, &was->init_containers.items[i].resources, "", &PATH(AT_INDEX("initContainers", i), "resources"), err);
+	for (uint32_t i = 0; i < spec->containers.len; i++)
+		check_resized(&spec->containers.items[i].resources, &was->containers.items[i].resources, "", &PATH(AT_INDEX("containers", i), "resources"), err);
+	for (uint32_t i = 0; i < spec->containers.len; i++)
+		if (container_changed_beyond(&spec->containers.items[i], &was->containers.items[i]))
 			forbidden(err, at, "only cpu and memory resources are mutable");
-	}
+	for (uint32_t i = 0; i < spec->init_containers.len; i++)
+		check_init_resize(&spec->init_containers.items[i], &was->init_containers.items[i], AT_INDEX("initContainers", i), err);
+	if (!error_has_causes(err) && !spec->resources != !was->resources && !has_any(spec->resources))
+		forbidden(err, at, "only cpu and memory resources are mutable");
 }
 
 /* ---- /status ---- */
@@ -482,6 +546,7 @@ static void check_status(const struct core_v1_pod *pod, const struct core_v1_pod
 	if (status->extended_resource_claim_status)
 		check_extended_claim(status->extended_resource_claim_status, &pod->spec, AT("extendedResourceClaimStatus"), err);
 	const char *bad = NULL;
+	size_t from;
 	for (uint32_t i = 0; i < status->pod_ips.len; i++) {
 		const char *ip = str_or(status->pod_ips.items[i].ip, "");
 		check_format(format_ip, ip, AT_INDEX("podIPs", i), err);
@@ -490,10 +555,12 @@ static void check_status(const struct core_v1_pod *pod, const struct core_v1_pod
 	}
 	if (bad && status->pod_ips.len > 1)
 		cause_internal(err, AT("podIPs"), "failed to check for dual stack with error:invalid IP address: %s", bad);
-	for (uint32_t i = 0; i < status->host_ips.len; i++)
-		check_format(format_ip, status->host_ips.items[i].ip, AT_INDEX("hostIPs", i), err);
+	from = err->cause_count;
 	if (status->host_ips.len && !str_equal(status->host_ips.items[0].ip, status->host_ip))
 		invalid(err, &PATH(AT_INDEX("hostIPs", 0), "ip"), status->host_ips.items[0].ip, "must be equal to `hostIP`");
+	tell_at(AT_INDEX("hostIPs", 0), from, err);
+	for (uint32_t i = 0; i < status->host_ips.len; i++)
+		check_format(format_ip, status->host_ips.items[i].ip, AT_INDEX("hostIPs", i), err);
 #define V6(list_, i_) is_ipv6_address(str_or((list_).items[i_].ip, ""))
 	if (status->pod_ips.len > 1)
 		check_ips(status->pod_ips.items[0].ip, status->pod_ips.len, V6(status->pod_ips, 0) != V6(status->pod_ips, 1), "podIPs", at, err);
@@ -505,8 +572,6 @@ static void check_status(const struct core_v1_pod *pod, const struct core_v1_pod
 /* ---- the pod ---- */
 
 static void check_spec(const struct core_v1_pod *pod, const struct path *at, struct error *err) {
-	struct path metadata = PATH(NULL, "metadata");
-	check_pod_annotations(&pod->metadata, &pod->spec, &PATH(&metadata, "annotations"), err);
 	for (uint32_t i = 0; str_empty(pod->spec.service_account_name) && i < pod->spec.volumes.len; i++) {
 		const struct core_v1_projected_volume_source *projected = pod->spec.volumes.items[i].projected;
 		struct path volume = PATH_INDEX(at, "volumes", i), source = PATH(&volume, "projected");
@@ -518,8 +583,11 @@ static void check_spec(const struct core_v1_pod *pod, const struct path *at, str
 		check_image(pod->spec.containers.items[i].image, AT_INDEX("containers", i), err);
 	for (uint32_t i = 0; i < pod->spec.init_containers.len; i++)
 		check_image(pod->spec.init_containers.items[i].image, AT_INDEX("initContainers", i), err);
-	for (uint32_t i = 0; i < pod->spec.ephemeral_containers.len; i++)
+	for (uint32_t i = 0; i < pod->spec.ephemeral_containers.len; i++) {
+		size_t from = err->cause_count;
 		check_image(pod->spec.ephemeral_containers.items[i].image, AT_INDEX("ephemeralContainers", i), err);
+		tell_at(&PATH(AT_INDEX("ephemeralContainers", i), "~image"), from, err);
+	}
 }
 
 CHECK(core_v1_pod, pod) {
@@ -531,6 +599,9 @@ CHECK(core_v1_pod, pod) {
 			check_status(pod, old, &status, err);
 		return;
 	}
+	size_t from = err->cause_count;
+	check_pod_annotations(&pod->metadata, &pod->spec, &PATH(&PATH(NULL, "metadata"), "annotations"), err);
+	from = err->cause_count;
 	check_spec(pod, &spec, err);
 	if (!old) {
 		if (pod->spec.ephemeral_containers.len && !*c->subresource)
@@ -545,6 +616,7 @@ CHECK(core_v1_pod, pod) {
 	} else {
 		check_update(pod, old, &spec, err);
 	}
+	tell_at(&PATH(&spec, "~pod"), from, err);
 }
 
 CHECK(core_v1_binding, binding) {

@@ -54,8 +54,41 @@ static bool is_among(const char *const *choices, const char *value) {
 	return *choices;
 }
 
-static void check_mounts(const struct scope *scope, const container_t *container, int kind, const struct path *parent, struct error *err) {
+static bool is_last_device(const container_t *container, uint32_t i) {
+	for (uint32_t n = i + 1; n < container->volume_devices.len; n++)
+		if (str_equal(container->volume_devices.items[n].name, container->volume_devices.items[i].name))
+			return false;
+	return true;
+}
+
+static bool is_last_mount(const container_t *container, uint32_t i) {
+	for (uint32_t n = i + 1; n < container->volume_mounts.len; n++)
+		if (str_equal(container->volume_mounts.items[n].name, container->volume_mounts.items[i].name))
+			return false;
+	return true;
+}
+
+static void check_propagation(const container_t *container, const struct core_v1_volume_mount *mount, const struct path *at, struct error *err) {
+	static const char *const propagations[] = {"Bidirectional", "HostToContainer", "None", NULL}, *const recursions[] = {"Disabled", "Enabled", "IfPossible", NULL};
+	if (mount->mount_propagation && !is_among(propagations, mount->mount_propagation))
+		not_supported(err, AT("mountPropagation"), mount->mount_propagation, propagations);
+	if (str_equal(mount->mount_propagation, "Bidirectional") && !is_privileged(container))
+		forbidden(err, AT("mountPropagation"), "Bidirectional mount propagation is available only to privileged containers");
+	if (!mount->recursive_read_only || strcmp(mount->recursive_read_only, "Disabled") == 0)
+		return;
+	if (!is_among(recursions, mount->recursive_read_only)) {
+		not_supported(err, AT("recursiveReadOnly"), mount->recursive_read_only, recursions);
+		return;
+	}
+	if (!mount->read_only)
+		forbidden(err, AT("recursiveReadOnly"), "may only be specified when readOnly is true");
+	if (mount->mount_propagation && strcmp(mount->mount_propagation, "None") != 0)
+		forbidden(err, AT("recursiveReadOnly"), "may only be specified when mountPropagation is None or not specified");
+}
+
+static void check_mounts(const struct scope *scope, const container_t *container, const struct path *parent, struct error *err) {
 	automap struct map paths = MAP_INIT(NULL);
+	struct path all = PATH(parent, "volumeMounts");
 	for (uint32_t i = 0; i < container->volume_mounts.len; i++) {
 		const struct core_v1_volume_mount *mount = &container->volume_mounts.items[i];
 		struct path path = PATH_INDEX(parent, "volumeMounts", i), *at = &path;
@@ -63,38 +96,26 @@ static void check_mounts(const struct scope *scope, const container_t *container
 			not_found(err, AT("name"), mount->name, NULL);
 		if (seen_before(&paths, mount->mount_path))
 			invalid(err, AT("mountPath"), mount->mount_path, "must be unique");
+		size_t rest = err->cause_count;
+		bool name_taken = false, path_taken = false;
 		for (uint32_t n = 0; n < container->volume_devices.len; n++) {
-			if (str_equal(container->volume_devices.items[n].name, mount->name))
-				invalid(err, AT("name"), mount->name, "must not already exist in volumeDevices");
-			if (str_equal(container->volume_devices.items[n].device_path, mount->mount_path))
-				invalid(err, AT("mountPath"), mount->mount_path, "must not already exist as a path in volumeDevices");
+			const struct core_v1_volume_device *device = &container->volume_devices.items[n];
+			name_taken |= str_equal(device->name, mount->name);
+			/* Of devices of one name only the last one's path counts. */
+			path_taken |= is_last_device(container, n) && str_equal(str_or(device->device_path, ""), str_or(mount->mount_path, ""));
 		}
+		if (name_taken)
+			invalid(err, AT("name"), mount->name, "must not already exist in volumeDevices");
+		if (path_taken)
+			invalid(err, AT("mountPath"), mount->mount_path, "must not already exist as a path in volumeDevices");
 		if (!str_empty(mount->sub_path))
-			check_format(format_relative_path, mount->sub_path, &PATH(&PATH(parent, "volumeMounts"), "subPath"), err);
-		if (!str_empty(mount->sub_path_expr))
-			check_format(format_relative_path, mount->sub_path_expr, &PATH(&PATH(parent, "volumeMounts"), "subPathExpr"), err);
+			check_format(format_relative_path, mount->sub_path, &PATH(&all, "subPath"), err);
 		if (!str_empty(mount->sub_path) && !str_empty(mount->sub_path_expr))
 			invalid(err, AT("subPathExpr"), mount->sub_path_expr, "subPathExpr and subPath are mutually exclusive");
-		if (kind == EPHEMERAL && !str_empty(mount->sub_path))
-			forbidden(err, AT("subPath"), "cannot be set for an Ephemeral Container");
-		if (kind == EPHEMERAL && !str_empty(mount->sub_path_expr))
-			forbidden(err, AT("subPathExpr"), "cannot be set for an Ephemeral Container");
-		if (str_equal(mount->mount_propagation, "Bidirectional") && !is_privileged(container))
-			forbidden(err, &PATH(&PATH(parent, "volumeMounts"), "mountPropagation"), "Bidirectional mount propagation is available only to privileged containers");
-		static const char *const propagations[] = {"Bidirectional", "HostToContainer", "None", NULL};
-		if (mount->mount_propagation && !is_among(propagations, mount->mount_propagation))
-			not_supported(err, &PATH(&PATH(parent, "volumeMounts"), "mountPropagation"), mount->mount_propagation, propagations);
-		static const char *const recursions[] = {"Disabled", "Enabled", "IfPossible", NULL};
-		if (mount->recursive_read_only && !is_among(recursions, mount->recursive_read_only)) {
-			not_supported(err, &PATH(&PATH(parent, "volumeMounts"), "recursiveReadOnly"), mount->recursive_read_only, recursions);
-			continue;
-		}
-		if (!mount->recursive_read_only || strcmp(mount->recursive_read_only, "Disabled") == 0)
-			continue;
-		if (!mount->read_only)
-			forbidden(err, &PATH(&PATH(parent, "volumeMounts"), "recursiveReadOnly"), "may only be specified when readOnly is true");
-		if (mount->mount_propagation && strcmp(mount->mount_propagation, "None") != 0)
-			forbidden(err, &PATH(&PATH(parent, "volumeMounts"), "recursiveReadOnly"), "may only be specified when mountPropagation is None or not specified");
+		if (!str_empty(mount->sub_path_expr))
+			check_format(format_relative_path, mount->sub_path_expr, &PATH(&all, "subPathExpr"), err);
+		check_propagation(container, mount, &all, err);
+		tell_at(AT("~rest"), rest, err);
 	}
 }
 
@@ -112,26 +133,38 @@ static void check_devices(const struct scope *scope, const container_t *containe
 			not_found(err, AT("name"), device->name, NULL);
 		else if (!volume->persistent_volume_claim && !volume->ephemeral)
 			invalid(err, AT("name"), device->name, "can only use volume source type of PersistentVolumeClaim or Ephemeral for block mode");
-		if (seen_before(&paths, device->device_path))
+		if (map_has(&paths, str_or(device->device_path, "")))
 			invalid(err, AT("devicePath"), device->device_path, "must be unique");
 		if (format_error(format_no_backsteps, str_or(device->device_path, "")))
 			invalid(err, AT("devicePath"), device->device_path, "can not contain backsteps ('..')");
+		else
+			set_add(&paths, str_or(device->device_path, ""));
+		size_t rest = err->cause_count;
+		bool name_taken = false, path_taken = false;
 		for (uint32_t n = 0; n < container->volume_mounts.len; n++) {
-			if (str_equal(container->volume_mounts.items[n].name, device->name))
-				invalid(err, AT("name"), device->name, "must not already exist in volumeMounts");
-			if (str_equal(container->volume_mounts.items[n].mount_path, device->device_path))
-				invalid(err, AT("devicePath"), device->device_path, "must not already exist as a path in volumeMounts");
+			const struct core_v1_volume_mount *mount = &container->volume_mounts.items[n];
+			name_taken |= str_equal(mount->name, device->name);
+			path_taken |= is_last_mount(container, n) && str_equal(str_or(mount->mount_path, ""), str_or(device->device_path, ""));
 		}
+		if (name_taken)
+			invalid(err, AT("name"), device->name, "must not already exist in volumeMounts");
+		if (path_taken)
+			invalid(err, AT("devicePath"), device->device_path, "must not already exist as a path in volumeMounts");
+		tell_at(AT("~rest"), rest, err);
 	}
 }
 
-static void check_file_keys(const struct scope *scope, const container_t *container, const struct path *parent, struct error *err) {
+static void check_file_keys(const struct scope *scope, const container_t *container, int kind, const struct path *parent, struct error *err) {
 	for (uint32_t i = 0; i < container->env.len; i++) {
 		const struct core_v1_env_var_source *from = container->env.items[i].value_from;
 		if (!from || !from->file_key_ref)
 			continue;
 		struct path env = PATH_INDEX(parent, "env", i), source = PATH(&env, "valueFrom"), ref = PATH(&source, "fileKeyRef"), name = PATH(&ref, "volumeName");
-		const struct core_v1_volume *volume = volume_of(scope, from->file_key_ref->volume_name);
+		/* Here a volume counts that something is wrong with. */
+		const struct core_v1_volume *volume = NULL;
+		for (uint32_t n = 0; n < scope->spec->volumes.len; n++)
+			if (str_equal(str_or(scope->spec->volumes.items[n].name, ""), str_or(from->file_key_ref->volume_name, "")))
+				volume = &scope->spec->volumes.items[n];
 		if (!volume)
 			not_found(err, &name, from->file_key_ref->volume_name, NULL);
 		else if (!volume->empty_dir)
@@ -141,15 +174,12 @@ static void check_file_keys(const struct scope *scope, const container_t *contai
 
 /* ---- rules by the kind of container ---- */
 
-static void check_ports(const struct scope *scope, const container_t *container, int kind, const struct path *parent, struct error *err) {
+static void check_ports(const container_t *container, const struct path *parent, struct error *err) {
 	automap struct map names = MAP_INIT(NULL);
 	for (uint32_t i = 0; i < container->ports.len; i++) {
 		const struct core_v1_container_port *port = &container->ports.items[i];
-		if (!str_empty(port->name) && seen_before(&names, port->name))
+		if (!str_empty(port->name) && !format_error(format_port_name, port->name) && seen_before(&names, port->name))
 			duplicate(err, &PATH(&PATH_INDEX(parent, "ports", i), "name"), port->name);
-		/* In a template hostPort is not filled in yet. */
-		if (kind == CONTAINER && scope->spec->host_network && port->host_port && port->host_port != port->container_port)
-			invalid_int(err, &PATH(&PATH_INDEX(parent, "ports", i), "hostPort"), port->host_port, "must match `containerPort` when `hostNetwork` is true");
 	}
 }
 
@@ -177,14 +207,18 @@ static void check_resize_policy(const struct core_v1_pod_spec *spec, const conta
 	for (uint32_t i = 0; i < container->resize_policy.len; i++) {
 		static const char *const resources[] = {"cpu", "memory", NULL}, *const policies[] = {"NotRequired", "RestartContainer", NULL};
 		const struct core_v1_container_resize_policy *policy = &container->resize_policy.items[i];
-		check_choice(policy->resource_name, resources, AT("resizePolicy"), err);
-		check_choice(policy->restart_policy, policies, AT("resizePolicy"), err);
+		size_t own = err->cause_count;
 		if (seen_before(&seen, policy->resource_name))
 			duplicate(err, AT_INDEX("resizePolicy", i), policy->resource_name);
+		check_choice(policy->resource_name, resources, AT("resizePolicy"), err);
+		check_choice(policy->restart_policy, policies, AT("resizePolicy"), err);
 		if (str_equal(spec->restart_policy, "Never") && !str_equal(policy->restart_policy, "NotRequired"))
 			invalid(err, AT("resizePolicy"), policy->restart_policy, "must be 'NotRequired' when pod `restartPolicy` is 'Never'");
+		tell_at(AT_INDEX("resizePolicy", i), own, err);
+		own = err->cause_count;
 		if (strcmp(str_or(at->name, ""), "initContainers") == 0 && !sidecar && str_equal(policy->restart_policy, "RestartContainer"))
 			invalid(err, &PATH(AT_INDEX("resizePolicy", i), "restartPolicy"), policy->restart_policy, "must not be set to 'RestartContainer' for non-sidecar initContainers");
+		tell_at(AT("~barred"), own, err);
 	}
 }
 
@@ -198,6 +232,8 @@ static void check_init(const container_t *container, const struct path *at, stru
 	static const char *const probes[] = {"lifecycle", "livenessProbe", "readinessProbe", "startupProbe", NULL};
 	if (!container->restart_policy)
 		drop_beneath(AT("restartPolicyRules"), err);
+	tell_field_at(AT("restartPolicy"), AT("~restart"), err);
+	tell_field_at(AT("restartPolicyRules"), AT("~restart"), err);
 	if (!str_equal(container->restart_policy, "Always"))
 		drop_unjudged(probes, at, err), forbid_fields(&core_v1_container_type, container, probes, false, "may not be set for init containers without restartPolicy=Always", at, err);
 }
@@ -209,15 +245,23 @@ static void check_ephemeral(const container_t *container, const struct path *at,
 	};
 	static const char *const unjudged[] = {"lifecycle", "livenessProbe", "readinessProbe", "startupProbe", "restartPolicyRules", NULL};
 	drop_unjudged(unjudged, at, err);
+	size_t from = err->cause_count;
 	forbid_fields(&core_v1_container_type, container, allowed, true, "cannot be set for an Ephemeral Container", at, err);
+	for (uint32_t i = 0; i < container->volume_mounts.len; i++) {
+		const struct core_v1_volume_mount *mount = &container->volume_mounts.items[i];
+		if (!str_empty(mount->sub_path))
+			forbidden(err, &PATH(AT_INDEX("volumeMounts", i), "subPath"), "cannot be set for an Ephemeral Container");
+		if (!str_empty(mount->sub_path_expr))
+			forbidden(err, &PATH(AT_INDEX("volumeMounts", i), "subPathExpr"), "cannot be set for an Ephemeral Container");
+	}
+	tell_at(AT("~barred"), from, err);
 }
 
 static void check_container(const struct scope *scope, const container_t *container, int kind, const struct path *at, struct error *err) {
 	const struct core_v1_pod_spec *spec = scope->spec;
-	check_ports(scope, container, kind, at, err);
-	check_mounts(scope, container, kind, at, err);
+	check_ports(container, at, err);
+	check_mounts(scope, container, at, err);
 	check_devices(scope, container, at, err);
-	check_file_keys(scope, container, at, err);
 	check_resources(&container->resources, spec, false, AT("resources"), err);
 	check_resize_policy(spec, container, at, err);
 	if (kind != EPHEMERAL)
@@ -226,29 +270,61 @@ static void check_container(const struct scope *scope, const container_t *contai
 		check_init(container, at, err);
 	if (kind == EPHEMERAL)
 		check_ephemeral(container, at, err);
-	if (spec->host_users && !*spec->host_users && container->volume_devices.len)
+}
+
+/* Causes of a user namespace of its own. */
+static void check_own_users(const struct scope *scope, const container_t *container, int kind, const struct path *at, struct error *err) {
+	if (container->volume_devices.len)
 		forbidden(err, AT("volumeDevices"), "when `hostUsers` is false");
+}
+
+/* The ports of the host that one container wants, against those before. */
+static void check_host_ports(struct map *taken, const container_t *container, const struct path *at, struct error *err) {
+	for (uint32_t n = 0; n < container->ports.len; n++) {
+		const struct core_v1_container_port *port = &container->ports.items[n];
+		if (!port->host_port)
+			continue;
+		autofree char *key = xprintf("%s/%s/%d", str_or(port->protocol, ""), str_or(port->host_ip, ""), port->host_port);
+		if (seen_before(taken, key))
+			duplicate(err, &PATH(AT_INDEX("ports", n), "hostPort"), key);
+	}
+}
+
+/* In a template hostPort is not filled in yet. */
+static void check_host_network(const struct core_v1_pod_spec *spec, bool pod, const struct path *at, struct error *err) {
+	size_t from = err->cause_count;
+	for (uint32_t i = 0; spec->host_network && i < spec->containers.len; i++)
+		for (uint32_t n = 0; n < spec->containers.items[i].ports.len; n++) {
+			const struct core_v1_container_port *port = &spec->containers.items[i].ports.items[n];
+			if ((pod || port->host_port) && port->host_port != port->container_port)
+				invalid_int(err, &PATH(&PATH_INDEX(AT_INDEX("containers", i), "ports", n), "hostPort"), port->host_port, "must match `containerPort` when `hostNetwork` is true");
+		}
+	tell_at(AT("~hostPorts"), from, err);
 }
 
 static void check_names(const struct core_v1_pod_spec *spec, const struct path *at, struct error *err) {
 	automap struct map names = MAP_INIT(NULL), ports = MAP_INIT(NULL);
 	for (uint32_t i = 0; i < spec->containers.len; i++) {
 		const container_t *container = &spec->containers.items[i];
+		size_t from = err->cause_count;
 		if (seen_before(&names, container->name))
 			duplicate(err, &PATH(AT_INDEX("containers", i), "name"), container->name);
-		for (uint32_t n = 0; n < container->ports.len; n++) {
-			const struct core_v1_container_port *port = &container->ports.items[n];
-			if (!port->host_port)
-				continue;
-			autofree char *key = xprintf("%s/%s/%d", str_or(port->protocol, ""), str_or(port->host_ip, ""), port->host_port);
-			if (seen_before(&ports, key))
-				duplicate(err, &PATH(&PATH_INDEX(AT_INDEX("containers", i), "ports", n), "hostPort"), key);
-		}
+		tell_at(&PATH(AT_INDEX("containers", i), "~name"), from, err);
+		from = err->cause_count;
+		check_host_ports(&ports, container, AT_INDEX("containers", i), err);
+		tell_at(&PATH(AT("containers"), "~ports"), from, err);
 	}
 	for (uint32_t i = 0; i < spec->init_containers.len; i++) {
 		const char *name = str_or(spec->init_containers.items[i].name, "");
+		automap struct map own = MAP_INIT(NULL);
+		size_t from = err->cause_count;
 		if (*name ? seen_before(&names, name) : map_has(&names, name))
 			duplicate(err, &PATH(AT_INDEX("initContainers", i), "name"), name);
+		tell_at(&PATH(AT_INDEX("initContainers", i), "~name"), from, err);
+		from = err->cause_count;
+		/* They run one by one; Kubernetes tells each as if it were the first. */
+		check_host_ports(&own, &spec->init_containers.items[i], AT_INDEX("initContainers", 0), err);
+		tell_at(&PATH(AT_INDEX("initContainers", i), "~ports"), from, err);
 	}
 	automap struct map targets = MAP_INIT(NULL);
 	if (!spec->ephemeral_containers.len)
@@ -259,11 +335,22 @@ static void check_names(const struct core_v1_pod_spec *spec, const struct path *
 		set_add(&targets, str_or(spec->init_containers.items[i].name, ""));
 	for (uint32_t i = 0; i < spec->ephemeral_containers.len; i++) {
 		const struct core_v1_ephemeral_container *e = &spec->ephemeral_containers.items[i];
+		size_t from = err->cause_count;
 		if (seen_before(&names, e->name))
 			duplicate(err, &PATH(AT_INDEX("ephemeralContainers", i), "name"), e->name);
+		tell_at(&PATH(AT_INDEX("ephemeralContainers", i), "~name"), from, err);
 		if (!str_empty(e->target_container_name) && !map_has(&targets, e->target_container_name))
 			not_found(err, &PATH(AT_INDEX("ephemeralContainers", i), "targetContainerName"), e->target_container_name, NULL);
 	}
+}
+
+static bool has_cause(const struct path *path, const struct error *err) {
+	autobuf struct buf text = BUF_INIT(64u << 10);
+	path_write(path, &text);
+	for (size_t i = 0; i < err->cause_count; i++)
+		if (strncmp(err->causes[i].field, text.data, text.len) == 0)
+			return true;
+	return false;
 }
 
 static void check_volumes(const struct core_v1_pod_spec *spec, const char *pod_name, const struct path *at, struct error *err) {
@@ -275,21 +362,17 @@ static void check_volumes(const struct core_v1_pod_spec *spec, const char *pod_n
 		}
 	for (uint32_t i = 0; i < spec->volumes.len; i++) {
 		const struct core_v1_volume *volume = &spec->volumes.items[i];
-		if (!str_empty(volume->name) && seen_before(&names, volume->name))
+		/* Of one that is wrong the name is free. */
+		if (map_has(&names, str_or(volume->name, "")))
 			duplicate(err, &PATH(AT_INDEX("volumes", i), "name"), volume->name);
+		else if (!has_cause(AT_INDEX("volumes", i), err))
+			set_add(&names, str_or(volume->name, ""));
+		size_t from = err->cause_count;
 		if (volume->persistent_volume_claim && map_has(&made, str_or(volume->persistent_volume_claim->claim_name, "")))
 			invalid(err, &PATH(&PATH(AT_INDEX("volumes", i), "persistentVolumeClaim"), "claimName"), volume->persistent_volume_claim->claim_name,
 				"must not reference a PVC that gets created for an ephemeral volume");
+		tell_at(&PATH(AT_INDEX("volumes", i), "~made"), from, err);
 	}
-}
-
-static bool has_cause(const struct path *path, const struct error *err) {
-	autobuf struct buf text = BUF_INIT(64u << 10);
-	path_write(path, &text);
-	for (size_t i = 0; i < err->cause_count; i++)
-		if (strncmp(err->causes[i].field, text.data, text.len) == 0)
-			return true;
-	return false;
 }
 
 /* Which volumes have nothing wrong; to be freed. */
@@ -370,8 +453,10 @@ static void check_pod_resources(const struct core_v1_pod_spec *spec, const struc
 		forbidden(err, at, "may not be set for a windows pod");
 		return;
 	}
+	size_t from = err->cause_count;
 	if (r->claims.items)
 		forbidden(err, AT("claims"), "claims may not be set for Resources at pod-level");
+	tell_at(AT("~claims"), from, err);
 	check_resources(r, spec, true, at, err);
 	autoarena struct arena *arena = arena_new();
 	struct api_quantity_map sum;
@@ -440,23 +525,28 @@ static void check_host_process(const struct core_v1_pod_spec *spec, const struct
 
 static void check_os(const struct scope *scope, const struct path *at, struct error *err) {
 	const struct core_v1_pod_spec *spec = scope->spec;
-	static const char *const spec_names[] = {"hostUsers", "hostPID", "hostIPC", "shareProcessNamespace", NULL};
-	static const char *const context_names[] = {
-		"appArmorProfile", "seLinuxOptions", "seccompProfile", "fsGroup", "fsGroupChangePolicy", "sysctls", "runAsUser", "runAsGroup", "supplementalGroups", "supplementalGroupsPolicy",
-		"seLinuxChangePolicy", NULL,
-	};
+	static const char *const first[] = {"appArmorProfile", "seLinuxOptions", NULL}, *const of_hosts[] = {"hostUsers", "hostPID", "hostIPC", NULL};
+	static const char *const second[] = {"seccompProfile", "fsGroup", "fsGroupChangePolicy", "sysctls", NULL}, *const shared[] = {"shareProcessNamespace", NULL};
+	static const char *const third[] = {"runAsUser", "runAsGroup", "supplementalGroups", "supplementalGroupsPolicy", "seLinuxChangePolicy", NULL};
+	static const struct { const char *const *names; bool context; } barred[] = {{first, true}, {of_hosts, false}, {second, true}, {shared, false}, {third, true}};
 	const struct core_v1_pod_security_context *sc = spec->security_context;
+	size_t from = err->cause_count;
 	if (spec->os && str_equal(spec->os->name, "linux")) {
 		if (sc && sc->windows_options)
 			forbidden(err, &PATH(AT("securityContext"), "windowsOptions"), "windows options cannot be set for a linux pod");
 		each_container(scope, at, forbid_windows, err);
 	} else if (spec->os && str_equal(spec->os->name, "windows")) {
-		forbid_fields(&core_v1_pod_spec_type, spec, spec_names, false, "cannot be set for a windows pod", at, err);
-		if (sc)
-			forbid_fields(&core_v1_pod_security_context_type, sc, context_names, false, "cannot be set for a windows pod", AT("securityContext"), err);
+		for (size_t i = 0; sc && i < array_len(barred); i++)
+			if (barred[i].context)
+				forbid_fields(&core_v1_pod_security_context_type, sc, barred[i].names, false, "cannot be set for a windows pod", AT("securityContext"), err);
+			else
+				forbid_fields(&core_v1_pod_spec_type, spec, barred[i].names, false, "cannot be set for a windows pod", at, err);
 		each_container(scope, at, forbid_linux, err);
 	}
+	tell_at(AT("~os"), from, err);
+	from = err->cause_count;
 	check_host_process(spec, at, err);
+	tell_at(AT("~hostProcess"), from, err);
 }
 
 /* ---- sysctls, DNS, gates, spread ---- */
@@ -538,135 +628,15 @@ static void check_gates(const struct core_v1_pod_spec *spec, const struct path *
 	}
 }
 
-static bool selects_key(const struct meta_v1_label_selector *selector, const char *key) {
-	if (api_map_get(&selector->match_labels, key))
-		return true;
-	for (uint32_t i = 0; i < selector->match_expressions.len; i++)
-		if (str_equal(selector->match_expressions.items[i].key, key))
-			return true;
-	return false;
-}
-
-static void check_label_keys(const struct api_string_list *keys, const char *name, const struct meta_v1_label_selector *selector, const struct path *at, struct error *err) {
-	if (keys->len && !selector)
-		forbidden(err, AT(name), "must not be specified when labelSelector is not set");
-	for (uint32_t i = 0; selector && i < keys->len; i++)
-		check_format(format_qualified_name, keys->items[i], AT_INDEX(name, i), err);
-}
-
-CHECK(core_v1_topology_spread_constraint, spread) {
-	if (!spread->max_skew)
-		invalid_int(err, AT("maxSkew"), 0, "must be greater than zero");
-	if (str_empty(spread->topology_key))
-		required(err, AT("topologyKey"), "can not be empty");
-	if (spread->min_domains && !str_equal(spread->when_unsatisfiable, "DoNotSchedule"))
-		invalid_int(err, AT("minDomains"), *spread->min_domains, "can only use minDomains if whenUnsatisfiable=DoNotSchedule, not %s", str_or(spread->when_unsatisfiable, ""));
-	check_label_keys(&spread->match_label_keys, "matchLabelKeys", spread->label_selector, at, err);
-}
-
 static void check_spread(const struct core_v1_pod_spec *spec, const struct path *at, struct error *err) {
 	automap struct map seen = MAP_INIT(NULL);
 	for (uint32_t i = spec->topology_spread_constraints.len; i-- > 0;) {
 		const struct core_v1_topology_spread_constraint *spread = &spec->topology_spread_constraints.items[i];
 		autofree char *key = xprintf("{%s, %s}", str_or(spread->topology_key, ""), str_or(spread->when_unsatisfiable, ""));
+		size_t from = err->cause_count;
 		if (seen_before(&seen, key))
 			duplicate(err, &PATH(AT_INDEX("topologySpreadConstraints", i), "{topologyKey, whenUnsatisfiable}"), key);
-	}
-}
-
-/* ---- affinity ---- */
-
-CHECK(core_v1_pod_affinity_term, term) {
-	if (str_empty(term->topology_key))
-		check_format(format_qualified_name, "", AT("topologyKey"), err);
-	for (uint32_t i = 0; i < term->namespaces.len; i++)
-		check_format(format_dns_label, term->namespaces.items[i], AT("namespace"), err);
-	check_label_keys(&term->match_label_keys, "matchLabelKeys", term->label_selector, at, err);
-	check_label_keys(&term->mismatch_label_keys, "mismatchLabelKeys", term->label_selector, at, err);
-	for (uint32_t i = 0; i < term->match_label_keys.len; i++)
-		if (api_string_list_has(&term->mismatch_label_keys, term->match_label_keys.items[i]))
-			invalid(err, AT_INDEX("matchLabelKeys", i), term->match_label_keys.items[i], "exists in both matchLabelKeys and mismatchLabelKeys");
-	/* The server itself adds the keys' values to the selector, once. */
-	for (uint32_t i = 0; term->label_selector && i < term->match_label_keys.len; i++) {
-		unsigned count = 0;
-		const char *key = term->match_label_keys.items[i];
-		count += api_map_get(&term->label_selector->match_labels, key) != NULL;
-		for (uint32_t n = 0; n < term->label_selector->match_expressions.len; n++)
-			count += str_equal(term->label_selector->match_expressions.items[n].key, key);
-		if (count > 1 && selects_key(term->label_selector, key))
-			invalid(err, &PATH_INDEX(at, NULL, i), key, "exists in both matchLabelKeys and labelSelector");
-	}
-}
-
-CHECK(core_v1_weighted_pod_affinity_term, term) {
-	if (term->weight <= 0 || term->weight > 100)
-		invalid_int(err, AT("weight"), term->weight, "must be in the range 1-100");
-}
-
-CHECK(core_v1_preferred_scheduling_term, term) {
-	if (term->weight <= 0 || term->weight > 100)
-		invalid_int(err, AT("weight"), term->weight, "must be in the range 1-100");
-}
-
-void check_node_selector_requirement(const struct core_v1_node_selector_requirement *r, bool any_value, const struct path *at, struct error *err) {
-	const char *op = str_or(r->operator, "");
-	bool in = strcmp(op, "In") == 0 || strcmp(op, "NotIn") == 0, exists = strcmp(op, "Exists") == 0 || strcmp(op, "DoesNotExist") == 0;
-	bool compares = strcmp(op, "Gt") == 0 || strcmp(op, "Lt") == 0;
-	if (in && !r->values.len)
-		required(err, AT("values"), "must be specified when `operator` is 'In' or 'NotIn'");
-	else if (exists && r->values.len)
-		forbidden(err, AT("values"), "may not be specified when `operator` is 'Exists' or 'DoesNotExist'");
-	else if (compares && r->values.len != 1)
-		required(err, AT("values"), "must be specified single value when `operator` is 'Lt' or 'Gt'");
-	else if (!in && !exists && !compares)
-		invalid(err, AT("operator"), op, "not a valid selector operator");
-	check_format(format_qualified_name, r->key, AT("key"), err);
-	for (uint32_t i = 0; !any_value && i < r->values.len; i++)
-		check_format(format_label_value, r->values.items[i], AT_INDEX("values", i), err);
-}
-
-static void check_node_field(const struct core_v1_node_selector_requirement *r, const struct path *at, struct error *err) {
-	bool in = str_equal(r->operator, "In") || str_equal(r->operator, "NotIn");
-	if (!in)
-		invalid(err, AT("operator"), r->operator, "not a valid selector operator");
-	else if (r->values.len != 1)
-		required(err, AT("values"), "must be only one value when `operator` is 'In' or 'NotIn' for node field selector");
-	if (!str_equal(r->key, "metadata.name"))
-		invalid(err, AT("key"), r->key, "not a valid field selector key");
-	for (uint32_t i = 0; str_equal(r->key, "metadata.name") && i < r->values.len; i++)
-		check_format(format_dns_subdomain, r->values.items[i], AT_INDEX("values", i), err);
-}
-
-CHECK(core_v1_node_selector_term, term) {
-	for (uint32_t i = 0; i < term->match_expressions.len; i++)
-		check_node_selector_requirement(&term->match_expressions.items[i], strcmp(str_or(at->name, ""), "preference") == 0, AT_INDEX("matchExpressions", i), err);
-	for (uint32_t i = 0; i < term->match_fields.len; i++)
-		check_node_field(&term->match_fields.items[i], AT_INDEX("matchFields", i), err);
-}
-
-CHECK(core_v1_node_selector, selector) {
-	if (!selector->node_selector_terms.len)
-		required(err, AT("nodeSelectorTerms"), "must have at least one node selector term");
-}
-
-CHECK(core_v1_toleration, t) {
-	static const char *const operators[] = {"Equal", "Exists", NULL}, *const compared[] = {"Equal", "Exists", "Lt", "Gt", NULL};
-	const char *op = str_or(t->operator, "");
-	bool exists = strcmp(op, "Exists") == 0;
-	if (str_empty(t->key) && !exists)
-		invalid(err, AT("operator"), op, "operator must be Exists when `key` is empty, which means \"match all values and all keys\"");
-	if (t->toleration_seconds && !str_equal(t->effect, "NoExecute"))
-		invalid(err, AT("effect"), t->effect, "effect must be 'NoExecute' when `tolerationSeconds` is set");
-	if (!*op || strcmp(op, "Equal") == 0) {
-		const char *text = format_error(format_label_value, str_or(t->value, ""));
-		if (text)
-			invalid(err, AT("operator"), t->value, "%s", text);
-	} else if (exists) {
-		if (!str_empty(t->value))
-			invalid(err, AT("operator"), t->value, "value must be empty when `operator` is 'Exists'");
-	} else {
-		bool compares = strcmp(op, "Lt") == 0 || strcmp(op, "Gt") == 0; /* known, but behind a gate that is off */
-		not_supported(err, AT("operator"), op, compares ? compared : operators);
+		tell_at(&PATH(AT_INDEX("topologySpreadConstraints", i), "~twice"), from, err);
 	}
 }
 
@@ -701,6 +671,7 @@ CHECK(core_v1_pod_spec, spec) {
 	each_container(&scope, at, check_container, err);
 	check_names(spec, at, err);
 	check_pod_resources(spec, at, err);
+	check_host_network(spec, pod, at, err);
 	check_sysctls(spec, at, err);
 	check_dns(spec, at, err);
 	check_gates(spec, at, err);
@@ -708,21 +679,27 @@ CHECK(core_v1_pod_spec, spec) {
 	check_os(&scope, at, err);
 	if (spec->security_context && spec->share_process_namespace && *spec->share_process_namespace && spec->host_pid)
 		invalid_bool(err, &PATH(AT("securityContext"), "shareProcessNamespace"), true, "ShareProcessNamespace and HostPID cannot both be enabled");
+	size_t from = err->cause_count;
 	if (own_users && spec->host_network)
 		forbidden(err, AT("hostNetwork"), "when `hostUsers` is false");
 	if (own_users && spec->host_pid)
 		forbidden(err, AT("HostPID"), "when `hostUsers` is false");
 	if (own_users && spec->host_ipc)
 		forbidden(err, AT("HostIPC"), "when `hostUsers` is false");
+	if (own_users)
+		each_container(&scope, at, check_own_users, err);
+	tell_at(AT("~hostUsers"), from, err);
+	from = err->cause_count;
+	each_container(&scope, at, check_file_keys, err);
+	tell_at(AT("~files"), from, err);
+	from = err->cause_count;
 	if (spec->hostname_override && spec->set_hostname_as_fqdn && *spec->set_hostname_as_fqdn)
 		forbidden(err, AT("hostnameOverride"), "may not be specified when setHostnameAsFQDN is true");
 	if (spec->hostname_override && spec->host_network)
 		forbidden(err, AT("hostnameOverride"), "may not be specified when hostNetwork is true");
+	tell_at(AT("~hostname"), from, err);
 	struct core_v1_resource_requirements overhead = {.limits = spec->overhead};
 	check_resources(&overhead, NULL, false, AT("overhead"), err);
 }
 
-const struct checker checkers_podspec[] = {
-	ROW(core_v1_topology_spread_constraint), ROW(core_v1_pod_affinity_term), ROW(core_v1_weighted_pod_affinity_term), ROW(core_v1_preferred_scheduling_term),
-	ROW(core_v1_node_selector_term), ROW(core_v1_node_selector), ROW(core_v1_toleration), ROW(core_v1_pod_spec), {0},
-};
+const struct checker checkers_podspec[] = {ROW(core_v1_pod_spec), {0}};

@@ -65,14 +65,15 @@ CHECK(core_v1_limit_range_item, item) {
 		{&item->max_limit_request_ratio, "maxLimitRequestRatio"},
 	};
 	automap struct map seen = MAP_INIT(NULL);
-	for (size_t m = 0; m < array_len(maps); m++) {
-		if (!maps[m].map)
-			continue;
-		check_limit_names(type, maps[m].map, maps[m].name, at, err);
-		for (uint32_t i = 0; i < maps[m].map->len; i++)
+	for (size_t m = 0; m < array_len(maps); m++)
+		if (maps[m].map)
+			check_limit_names(type, maps[m].map, maps[m].name, at, err);
+	size_t from = err->cause_count;
+	for (size_t m = 0; m < array_len(maps); m++)
+		for (uint32_t i = 0; maps[m].map && i < maps[m].map->len; i++)
 			if (!seen_before(&seen, maps[m].map->items[i].key))
 				check_limit(item, maps[m].map->items[i].key, at, err);
-	}
+	tell_at(AT("~check"), from, err);
 	if (strcmp(type, "PersistentVolumeClaim") == 0 && !api_quantity_get(&item->min, "storage") && !api_quantity_get(&item->max, "storage"))
 		required(err, AT("limits"), "either minimum or maximum storage value is required, but neither was provided");
 }
@@ -118,11 +119,12 @@ static bool is_scope(const char *scope) {
 	return false;
 }
 
-static bool scope_misfits(const struct core_v1_resource_quota_spec *spec, const char *scope) {
+/* How many of the resources it cannot be about: each is told. */
+static unsigned scope_misfits(const struct core_v1_resource_quota_spec *spec, const char *scope) {
+	unsigned count = 0;
 	for (uint32_t i = 0; is_scope(scope) && i < spec->hard.len; i++)
-		if (resource_is_standard(spec->hard.items[i].key, true) && !scope_fits(scope, spec->hard.items[i].key))
-			return true;
-	return false;
+		count += resource_is_standard(spec->hard.items[i].key, true) && !scope_fits(scope, spec->hard.items[i].key);
+	return count;
 }
 
 static void check_scopes(const struct core_v1_resource_quota_spec *spec, const struct path *at, struct error *err) {
@@ -130,11 +132,12 @@ static void check_scopes(const struct core_v1_resource_quota_spec *spec, const s
 	for (uint32_t i = 0; i < scopes->len; i++) {
 		if (!is_scope(scopes->items[i]))
 			invalid_list(err, AT("scopes"), scopes, "unsupported scope");
-		if (scope_misfits(spec, scopes->items[i]))
+		for (unsigned n = scope_misfits(spec, scopes->items[i]); n > 0; n--)
 			invalid_list(err, AT("scopes"), scopes, "unsupported scope applied to resource");
 	}
-	if ((api_string_list_has(scopes, "BestEffort") && api_string_list_has(scopes, "NotBestEffort")) ||
-	    (api_string_list_has(scopes, "Terminating") && api_string_list_has(scopes, "NotTerminating")))
+	if (api_string_list_has(scopes, "BestEffort") && api_string_list_has(scopes, "NotBestEffort"))
+		invalid_list(err, AT("scopes"), scopes, "conflicting scopes");
+	if (api_string_list_has(scopes, "Terminating") && api_string_list_has(scopes, "NotTerminating"))
 		invalid_list(err, AT("scopes"), scopes, "conflicting scopes");
 }
 
@@ -142,12 +145,13 @@ static void check_scope_selector(const struct core_v1_resource_quota_spec *spec,
 	const struct core_v1_scope_selector *selector = spec->scope_selector;
 	struct path path = PATH(parent, "scopeSelector"), expressions = PATH(&path, "matchExpressions"), *at = &expressions;
 	automap struct map seen = MAP_INIT(NULL);
+	size_t from = err->cause_count;
 	for (uint32_t i = 0; selector && i < selector->match_expressions.len; i++) {
 		const struct core_v1_scoped_resource_selector_requirement *r = &selector->match_expressions.items[i];
 		const char *op = str_or(r->operator, ""), *scope = str_or(r->scope_name, "");
 		if (!is_scope(scope))
 			invalid(err, AT("scopeName"), scope, "unsupported scope");
-		if (scope_misfits(spec, scope))
+		for (unsigned n = scope_misfits(spec, scope); n > 0; n--)
 			invalid_struct(err, at, &core_v1_scope_selector_type, selector, "unsupported scope applied to resource");
 		bool valued = strcmp(scope, "PriorityClass") == 0 || strcmp(scope, "VolumeAttributesClass") == 0;
 		if (is_scope(scope) && !valued && strcmp(op, "Exists") != 0)
@@ -161,8 +165,11 @@ static void check_scope_selector(const struct core_v1_resource_quota_spec *spec,
 			invalid(err, AT("operator"), op, "not a valid selector operator");
 		set_add(&seen, scope);
 	}
-	if ((map_has(&seen, "BestEffort") && map_has(&seen, "NotBestEffort")) || (map_has(&seen, "Terminating") && map_has(&seen, "NotTerminating")))
+	if (map_has(&seen, "BestEffort") && map_has(&seen, "NotBestEffort"))
 		invalid_list(err, at, &spec->scopes, "conflicting scopes");
+	if (map_has(&seen, "Terminating") && map_has(&seen, "NotTerminating"))
+		invalid_list(err, at, &spec->scopes, "conflicting scopes");
+	tell_at(&PATH(&path, "~all"), from, err);
 }
 
 static bool same_set(const struct api_string_list *a, const struct api_string_list *b) {

@@ -24,11 +24,25 @@ static bool needs_health_check(const spec_t *spec) {
 	return is_type(spec, "LoadBalancer") && str_equal(spec->external_traffic_policy, "Local");
 }
 
+/* Zeros that lead the parts of an IPv4 address are told elsewhere. */
+static void drop_zeros(const char *ip, char *out, size_t size) {
+	size_t len = 0;
+	for (const char *p = ip; *p && len + 1 < size; p++) {
+		bool begins = p == ip || p[-1] == '.';
+		while (begins && *p == '0' && p[1] >= '0' && p[1] <= '9')
+			p++;
+		out[len++] = *p;
+	}
+	out[len] = 0;
+}
+
 void check_endpoint_ip(const char *ip, const struct path *path, struct error *err) {
 	struct in6_addr v6;
 	struct in_addr v4;
 	bool unspecified, loopback, link_local, multicast;
-	if (inet_pton(AF_INET, str_or(ip, ""), &v4) == 1) {
+	char plain[64];
+	drop_zeros(str_or(ip, ""), plain, sizeof(plain));
+	if (inet_pton(AF_INET, plain, &v4) == 1) {
 		uint32_t a = ntohl(v4.s_addr);
 		unspecified = a == 0;
 		loopback = a >> 24 == 127;
@@ -54,28 +68,40 @@ void check_endpoint_ip(const char *ip, const struct path *path, struct error *er
 }
 
 static void check_ports(const spec_t *spec, const struct path *at, struct error *err) {
-	automap struct map names = MAP_INIT(NULL), ports = MAP_INIT(NULL), node_ports = MAP_INIT(NULL);
+	automap struct map names = MAP_INIT(NULL);
 	for (uint32_t i = 0; i < spec->ports.len; i++) {
 		const struct core_v1_service_port *port = &spec->ports.items[i];
 		struct path here = PATH_INDEX(at, "ports", i);
-		autofree char *pair = xprintf("%s/%d", str_or(port->protocol, ""), port->port), *node = xprintf("%s/%d", str_or(port->protocol, ""), port->node_port);
-		char number[16];
-		snprintf(number, sizeof(number), "%d", port->node_port);
 		if (spec->ports.len > 1 && str_empty(port->name))
 			required(err, &PATH(&here, "name"), NULL);
 		else if (!str_empty(port->name) && seen_before(&names, port->name))
 			duplicate(err, &PATH(&here, "name"), port->name);
 		check_port_number(port->port, &PATH(&here, "port"), err);
 		check_port(&port->target_port, &PATH(&here, "targetPort"), err);
-		if (port->node_port && is_type(spec, "ClusterIP"))
-			forbidden(err, &PATH(&here, "nodePort"), "may not be used when `type` is 'ClusterIP'");
-		if (port->node_port && seen_before(&node_ports, node))
-			duplicate_json(err, &PATH(&here, "nodePort"), number);
-		if (seen_before(&ports, pair)) {
-			struct core_v1_service_port key = {.protocol = port->protocol, .port = port->port};
-			duplicate_struct(err, &here, &core_v1_service_port_type, &key, NULL);
-		}
 	}
+}
+
+/* What is looked at once the type is known. */
+static void check_ports_of_type(const spec_t *spec, const struct path *at, struct error *err) {
+	automap struct map ports = MAP_INIT(NULL), node_ports = MAP_INIT(NULL);
+	size_t from = err->cause_count;
+	for (uint32_t i = 0; is_type(spec, "ClusterIP") && i < spec->ports.len; i++)
+		if (spec->ports.items[i].node_port)
+			forbidden(err, &PATH(AT_INDEX("ports", i), "nodePort"), "may not be used when `type` is 'ClusterIP'");
+	for (uint32_t i = 0; i < spec->ports.len; i++) {
+		const struct core_v1_service_port *port = &spec->ports.items[i];
+		autofree char *node = xprintf("%s/%d", str_or(port->protocol, ""), port->node_port), *number = xprintf("%d", port->node_port);
+		if (port->node_port && seen_before(&node_ports, node))
+			duplicate_json(err, &PATH(AT_INDEX("ports", i), "nodePort"), number);
+	}
+	for (uint32_t i = 0; i < spec->ports.len; i++) {
+		const struct core_v1_service_port *port = &spec->ports.items[i];
+		autofree char *pair = xprintf("%s/%d", str_or(port->protocol, ""), port->port);
+		const struct core_v1_service_port key = {.protocol = port->protocol, .port = port->port};
+		if (seen_before(&ports, pair))
+			duplicate_struct(err, AT_INDEX("ports", i), &core_v1_service_port_type, &key, NULL);
+	}
+	tell_at(AT("~ports"), from, err);
 }
 
 static void check_affinity(const spec_t *spec, const struct path *at, struct error *err) {
@@ -105,7 +131,7 @@ static void check_known(const char *value, const char *const *known, const struc
 	not_supported(err, at, value, known);
 }
 
-void check_service_addresses(const spec_t *spec, struct error *err) {
+void check_service_addresses(const spec_t *spec, const spec_t *old, struct error *err) {
 	static const char *const known_families[] = {"IPv4", "IPv6", NULL}, *const policies[] = {"PreferDualStack", "RequireDualStack", "SingleStack", NULL};
 	const struct api_string_list *ips = &spec->cluster_ips, *families = &spec->ip_families;
 	struct path path = PATH(NULL, "spec"), *at = &path;
@@ -117,9 +143,12 @@ void check_service_addresses(const spec_t *spec, struct error *err) {
 		invalid_list(err, AT("clusterIPs"), ips, "first value must match `clusterIP`");
 	else if (str_empty(spec->cluster_ip) && ips->len)
 		invalid_list(err, AT("clusterIPs"), ips, "must be empty when `clusterIP` is not specified");
-	for (uint32_t i = 0; i < families->len; i++)
+	automap struct map seen = MAP_INIT(NULL);
+	for (uint32_t i = 0; i < families->len; i++) {
 		check_known(families->items[i], known_families, AT_INDEX("ipFamilies", i), err);
-	check_distinct(families, "ipFamilies", at, err);
+		if (seen_before(&seen, families->items[i]))
+			duplicate(err, AT_INDEX("ipFamilies", i), families->items[i]);
+	}
 	if (spec->ip_family_policy)
 		check_known(spec->ip_family_policy, policies, AT("ipFamilyPolicy"), err);
 	size_t before = err->cause_count;
@@ -129,7 +158,9 @@ void check_service_addresses(const spec_t *spec, struct error *err) {
 				invalid_list(err, AT("clusterIPs"), ips, "'None' must be the first and only value");
 			continue;
 		}
-		check_format(format_ip, ips->items[i], AT_INDEX("clusterIPs", i), err);
+		/* What it had already stays good. */
+		if (!old || !api_string_list_has(&old->cluster_ips, ips->items[i]))
+			check_format(format_ip, ips->items[i], AT_INDEX("clusterIPs", i), err);
 	}
 	bool bad = err->cause_count > before;
 	if (ips->len > 2)
@@ -168,7 +199,15 @@ static void check_list_update(const spec_t *spec, const struct api_string_list *
 	}
 }
 
+static void check_class(const spec_t *spec, const struct path *at, struct error *err) {
+	if (spec->load_balancer_class && is_type(spec, "LoadBalancer"))
+		check_format(format_qualified_name, spec->load_balancer_class, AT("loadBalancerClass"), err);
+	else if (spec->load_balancer_class)
+		forbidden(err, AT("loadBalancerClass"), "may only be used when `type` is 'LoadBalancer'");
+}
+
 static void check_update(const spec_t *spec, const spec_t *old, const struct path *at, struct error *err) {
+	size_t from = err->cause_count;
 	bool named = is_type(spec, "ExternalName") || is_type(old, "ExternalName");
 	if (!named && !(is_headless(spec) && is_headless(old)))
 		check_list_update(spec, &spec->cluster_ips, &old->cluster_ips, "clusterIPs", "clusterIP", at, err);
@@ -178,8 +217,10 @@ static void check_update(const spec_t *spec, const spec_t *old, const struct pat
 		autofree char *quoted = spec->load_balancer_class ? xprintf("\"%s\"", spec->load_balancer_class) : NULL;
 		invalid_struct(err, AT("loadBalancerClass"), NULL, quoted, "may not change once set");
 	}
+	check_class(spec, at, err);
 	if (needs_health_check(spec) && needs_health_check(old) && spec->health_check_node_port != old->health_check_node_port)
 		forbidden(err, AT("healthCheckNodePort"), IMMUTABLE_TEXT);
+	tell_at(AT("~before"), from, err);
 }
 
 static void check_trimmed_cidr(const char *text, size_t len, const struct path *path, struct error *err) {
@@ -193,6 +234,7 @@ static void check_trimmed_cidr(const char *text, size_t len, const struct path *
 
 static void check_load_balancer(const struct core_v1_service *service, const struct path *at, struct error *err) {
 	const spec_t *spec = &service->spec;
+	size_t from = err->cause_count;
 	bool is = is_type(spec, "LoadBalancer");
 	const char *only = "may only be used when `type` is 'LoadBalancer'", *annotation = api_map_get(&service->metadata.annotations, SOURCE_RANGES);
 	if (spec->load_balancer_source_ranges.len) {
@@ -211,10 +253,8 @@ static void check_load_balancer(const struct core_v1_service *service, const str
 		forbidden(err, AT("allocateLoadBalancerNodePorts"), "%s", only);
 	if (!spec->allocate_load_balancer_node_ports && is)
 		required(err, &PATH(NULL, "allocateLoadBalancerNodePorts"), NULL);
-	if (spec->load_balancer_class && is)
-		check_format(format_qualified_name, spec->load_balancer_class, AT("loadBalancerClass"), err);
-	else if (spec->load_balancer_class)
-		forbidden(err, AT("loadBalancerClass"), "%s", only);
+	check_class(spec, at, err);
+	tell_at(AT("~rest"), from, err);
 }
 
 static void check_traffic(const spec_t *spec, const struct path *at, struct error *err) {
@@ -283,15 +323,21 @@ CHECK(core_v1_service, service) {
 	at = &spec_path;
 	if (old)
 		check_update(spec, &old->spec, at, err);
+	size_t from = err->cause_count;
 	if (!spec->ports.len && !is_headless(spec) && !is_type(spec, "ExternalName"))
 		required(err, AT("ports"), NULL);
 	check_by_type(spec, at, err);
+	tell_at(AT("~type"), from, err);
 	check_ports(spec, at, err);
 	check_affinity(spec, at, err);
-	check_service_addresses(spec, err);
+	from = err->cause_count;
+	check_service_addresses(spec, old ? &old->spec : NULL, err);
+	tell_at(AT("~addresses"), from, err);
+	check_ports_of_type(spec, at, err);
 	for (uint32_t i = 0; i < spec->external_ips.len; i++) {
 		size_t before = err->cause_count;
-		check_format(format_ip, spec->external_ips.items[i], AT_INDEX("externalIPs", i), err);
+		if (!old || !api_string_list_has(&old->spec.external_ips, spec->external_ips.items[i]))
+			check_format(format_ip, spec->external_ips.items[i], AT_INDEX("externalIPs", i), err);
 		if (err->cause_count == before)
 			check_endpoint_ip(spec->external_ips.items[i], AT_INDEX("externalIPs", i), err);
 	}
@@ -304,7 +350,9 @@ CHECK(core_v1_service, service) {
 CHECK(core_v1_endpoint_address, address) {
 	if (str_empty(address->ip))
 		check_format(format_ip, "", AT("ip"), err);
+	size_t from = err->cause_count;
 	check_endpoint_ip(address->ip, AT("ip"), err);
+	tell_at(AT("~ip"), from, err);
 }
 
 CHECK(core_v1_endpoint_port, port) {

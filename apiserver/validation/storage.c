@@ -90,16 +90,22 @@ CHECK(core_v1_persistent_volume_spec, spec) {
 		}
 	}
 	check_union(&core_v1_persistent_volume_source_type, &spec->persistent_volume_source, sources, "volume type", at, err);
+	size_t local = err->cause_count;
 	if (spec->local && !spec->node_affinity && is_first_source(&spec->persistent_volume_source))
 		required(err, AT("nodeAffinity"), "Local volume requires node affinity");
+	tell_at(&PATH(AT("local"), "~affinity"), local, err);
+	size_t from = err->cause_count;
 	if (spec->host_path && str_equal(spec->persistent_volume_reclaim_policy, "Recycle") && strspn(str_or(spec->host_path->path, ""), "/.") == strlen(str_or(spec->host_path->path, "")))
 		forbidden(err, AT("persistentVolumeReclaimPolicy"), "may not be 'recycle' for a hostPath mount of '/'");
+	tell_at(AT("~recycle"), from, err);
 	if (in_attachment)
 		return; /* whose class of attributes nobody looks at */
 	if (spec->volume_attributes_class_name && !*spec->volume_attributes_class_name)
 		required(err, AT("volumeAttributesClassName"), "an empty string is disallowed");
+	from = err->cause_count;
 	if (spec->volume_attributes_class_name && !spec->csi)
 		required(err, AT("csi"), "has to be specified when using volumeAttributesClassName");
+	tell_at(AT("~csi"), from, err);
 }
 
 static const struct core_v1_csi_persistent_volume_source *without_expand(const struct core_v1_persistent_volume_source *source, struct core_v1_csi_persistent_volume_source *room) {
@@ -110,10 +116,42 @@ static const struct core_v1_csi_persistent_volume_source *without_expand(const s
 	return room;
 }
 
+/* True where they are one but for keys of expressions: the labels of nodes that were renamed. What a label was renamed to that never was is nothing, to Kubernetes too. */
+static bool same_affinity(const struct core_v1_volume_node_affinity *now, const struct core_v1_volume_node_affinity *old) {
+	static const char *const renamed[][2] = {
+		{"failure-domain.beta.kubernetes.io/zone", "topology.kubernetes.io/zone"}, {"failure-domain.beta.kubernetes.io/region", "topology.kubernetes.io/region"},
+		{"beta.kubernetes.io/os", "kubernetes.io/os"}, {"beta.kubernetes.io/arch", "kubernetes.io/arch"}, {"beta.kubernetes.io/instance-type", "node.kubernetes.io/instance-type"},
+	};
+	autoarena struct arena *arena = arena_new();
+	struct core_v1_volume_node_affinity copy = *old;
+	if (!now->required || !old->required || now->required->node_selector_terms.len != old->required->node_selector_terms.len)
+		return api_equal(&core_v1_volume_node_affinity_type, now, old);
+	copy.required = arena_memdup(arena, old->required, sizeof(*old->required));
+	struct core_v1_node_selector_term *terms = arena_memdup(arena, old->required->node_selector_terms.items, copy.required->node_selector_terms.len * sizeof(*terms));
+	copy.required->node_selector_terms.items = terms;
+	for (uint32_t t = 0; t < copy.required->node_selector_terms.len; t++) {
+		const struct core_v1_node_selector_term *mine = &now->required->node_selector_terms.items[t];
+		struct { __typeof__(terms[t].match_expressions) *was; const __typeof__(terms[t].match_expressions) *is; } lists[] = {{&terms[t].match_expressions, &mine->match_expressions}, {&terms[t].match_fields, &mine->match_fields}};
+		for (size_t l = 0; l < array_len(lists); l++) {
+			lists[l].was->items = arena_memdup(arena, lists[l].was->items, lists[l].was->len * sizeof(*lists[l].was->items));
+			for (uint32_t i = 0; i < lists[l].was->len && i < lists[l].is->len; i++) {
+				const char *key = str_or(lists[l].is->items[i].key, ""), *became = "";
+				for (size_t n = 0; n < array_len(renamed); n++)
+					if (str_equal(lists[l].was->items[i].key, renamed[n][0]))
+						became = renamed[n][1];
+				if (strcmp(key, became) == 0)
+					lists[l].was->items[i].key = lists[l].is->items[i].key;
+			}
+		}
+	}
+	return api_equal(&core_v1_volume_node_affinity_type, now, &copy);
+}
+
 CHECK(core_v1_persistent_volume, volume) {
 	if (!old || check_is_status(c))
 		return;
 	struct path spec = PATH(NULL, "spec");
+	size_t from = err->cause_count;
 	struct core_v1_persistent_volume_source now = volume->spec.persistent_volume_source, was = old->spec.persistent_volume_source;
 	struct core_v1_csi_persistent_volume_source room;
 	/* The secret for expansion may be added later. */
@@ -123,27 +161,30 @@ CHECK(core_v1_persistent_volume, volume) {
 		forbidden(err, &PATH(&spec, "persistentvolumesource"), "spec.persistentvolumesource is immutable after creation\n");
 	check_fixed(&core_v1_persistent_volume_spec_type, &volume->spec, &old->spec, "volumeMode", at, err);
 	if (old->spec.node_affinity && volume->spec.node_affinity) {
-		if (!api_equal(&core_v1_volume_node_affinity_type, volume->spec.node_affinity, old->spec.node_affinity))
+		if (!same_affinity(volume->spec.node_affinity, old->spec.node_affinity))
 			invalid_struct(err, AT("nodeAffinity"), &core_v1_volume_node_affinity_type, volume->spec.node_affinity, IMMUTABLE_TEXT ", except for updating from beta label to GA");
 	} else if (old->spec.node_affinity) {
 		invalid_struct(err, AT("nodeAffinity"), NULL, "null", IMMUTABLE_TEXT ", except for updating from beta label to GA");
 	}
 	if (old->spec.volume_attributes_class_name && !volume->spec.volume_attributes_class_name)
 		forbidden(err, &PATH(&spec, "volumeAttributesClassName"), "update from non-nil value to nil is forbidden");
+	tell_at(&PATH(NULL, "~update"), from, err);
 }
 
 /* ---- PersistentVolumeClaim ---- */
 
-static void check_data_source(const char *group, const char *kind, const struct path *at, struct error *err) {
+static void check_data_source(const char *group, const char *kind, bool any_group, const struct path *at, struct error *err) {
 	if (str_empty(group) && !str_equal(kind, "PersistentVolumeClaim"))
 		invalid(err, at, kind, "must be 'PersistentVolumeClaim' when referencing the default apiGroup");
-	if (!str_empty(group))
+	if (!str_empty(group) && !any_group)
 		check_format(format_dns_subdomain, group, AT("apiGroup"), err);
 }
 
 CHECK(core_v1_persistent_volume_claim_spec, spec) {
 	const struct core_v1_typed_local_object_reference *source = spec->data_source;
 	const struct core_v1_typed_object_reference *ref = spec->data_source_ref;
+	/* Where one had a group before, no group is judged. */
+	bool any_group = old && ((old->data_source && old->data_source->api_group) || (old->data_source_ref && old->data_source_ref->api_group));
 	if (!spec->access_modes.len)
 		required(err, AT("accessModes"), "at least 1 access mode is required");
 	check_access_modes(&spec->access_modes, at, err);
@@ -153,15 +194,15 @@ CHECK(core_v1_persistent_volume_claim_spec, spec) {
 	else if (size->nano <= 0)
 		invalid_quantity(err, AT_KEY("resources", "storage"), size, "must be greater than zero");
 	if (source)
-		check_data_source(source->api_group, source->kind, AT("dataSource"), err);
+		check_data_source(source->api_group, source->kind, any_group, AT("dataSource"), err);
 	if (ref) {
-		check_data_source(ref->api_group, ref->kind, AT("dataSourceRef"), err);
+		check_data_source(ref->api_group, ref->kind, any_group, AT("dataSourceRef"), err);
 		if (!str_empty(ref->namespace))
 			check_format(format_dns_label, ref->namespace, &PATH(AT("dataSourceRef"), "namespace"), err);
 	}
 	if (source && ref && !str_empty(ref->namespace))
 		invalid_struct(err, at, NULL, "{}", "may not be specified when dataSourceRef.namespace is specified");
-	else if (source && ref && !(str_equal(source->api_group, ref->api_group) && str_equal(source->kind, ref->kind) && str_equal(source->name, ref->name)))
+	else if (source && ref && !(!source->api_group == !ref->api_group && str_equal(source->api_group, ref->api_group) && str_equal(source->kind, ref->kind) && str_equal(source->name, ref->name)))
 		invalid_struct(err, at, NULL, "{}", "must match dataSourceRef");
 }
 
@@ -218,8 +259,11 @@ static void check_claim_status(const struct core_v1_persistent_volume_claim *cla
 	const struct { const struct api_quantity_map *map; const char *name; } sizes[] = {{&status->capacity, "capacity"}, {&status->allocated_resources, "allocatedResources"}};
 	for (size_t m = 0; m < array_len(sizes); m++)
 		for (uint32_t i = 0; i < sizes[m].map->len; i++) {
+			size_t before = err->cause_count;
 			if (m)
 				check_claim_key(sizes[m].map->items[i].key, AT(sizes[m].name), err);
+			if (err->cause_count > before)
+				continue;
 			if (sizes[m].map->items[i].value.nano < 0)
 				invalid_int(err, AT_KEY(sizes[m].name, sizes[m].map->items[i].key), quantity_value(&sizes[m].map->items[i].value), "must be a valid resource quantity");
 		}

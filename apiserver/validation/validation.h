@@ -92,12 +92,17 @@ struct checker {
 #define ROW(type_) {&type_##_type, run_##type_}
 
 /* Lists of rows, each ended by one without type; walk.c names them all. */
-extern const struct checker checkers_meta[], checkers_pod[], checkers_container[], checkers_podspec[], checkers_volume[], checkers_core[], checkers_service[], checkers_storage[], checkers_node[],
+extern const struct checker checkers_meta[], checkers_pod[], checkers_container[], checkers_podspec[], checkers_podplace[], checkers_volume[], checkers_core[], checkers_service[], checkers_storage[], checkers_node[],
 	checkers_apps[], checkers_batch[], checkers_network[], checkers_policy[], checkers_admission[], checkers_flow[], checkers_access[], checkers_quota[], checkers_resource[], checkers_custom[];
 
 /* Of what is odd but taken: becomes a Warning header, "path: text" (the text alone for a path of nothing). */
 extern const struct checker warnings_pod[], warnings_other[];
 void warn(struct error *err, const struct path *path, const char *fmt, ...) printf_like(3, 4);
+/* Of a name that pods or hosts get: "this is used in <use>, ...". */
+void warn_of_name(const struct meta_v1_object_meta *meta, const char *use, struct error *err);
+/* Labels of nodes that were renamed; `values`: also values that none can have. */
+void warn_of_node_term(const struct core_v1_node_selector_term *term, bool values, const struct path *at, struct error *err);
+void warn_of_claim(const struct core_v1_persistent_volume_claim_spec *spec, const struct path *at, struct error *err);
 /* Like validate_object: the causes are warnings. Those that the stored object has had are said `again` or not. */
 void object_warnings(const void *object, const void *old, bool again, struct error *ret);
 
@@ -123,6 +128,10 @@ void check_union(const struct api_type *type, const void *value, const struct un
 void drop_beneath(const struct path *path, struct error *err);
 /* The same, and what is wrong with the place itself. */
 void drop_judgement(const struct path *path, struct error *err);
+/* Tells the causes from the one of that index on as if they were of another place, such as "~once" (order.c). */
+void tell_at(const struct path *place, size_t from, struct error *err);
+/* The same of what is wrong at a field, and beneath it. */
+void tell_field_at(const struct path *field, const struct path *place, struct error *err);
 /* Tells what is wrong at a place, and beneath it, of another one. */
 void move_causes(const struct path *from, const struct path *to, struct error *err);
 /* Labels and annotations, all that the metadata of a template may have. */
@@ -153,7 +162,8 @@ void check_annotations(const struct api_string_map *annotations, const struct pa
 /* A finalizer without a domain must be one of Kubernetes' own. */
 void check_finalizer_known(const char *name, const struct path *path, struct error *err);
 /* A Service's addresses, their families and its policy, as far as they can be judged before any are given. */
-void check_service_addresses(const struct core_v1_service_spec *spec, struct error *err);
+/* old NULL: a new one. */
+void check_service_addresses(const struct core_v1_service_spec *spec, const struct core_v1_service_spec *old, struct error *err);
 /* Addresses that an endpoint may not have: unspecified, loopback, link local. */
 void check_endpoint_ip(const char *ip, const struct path *path, struct error *err);
 /* host.domain/path of a signer. */

@@ -19,15 +19,19 @@ static const struct union_member sources[] = {
 CHECK(core_v1_volume, volume) {
 	check_union(&core_v1_volume_source_type, &volume->volume_source, sources, "volume type", at, err);
 	const struct core_v1_iscsi_volume_source *iscsi = volume->iscsi;
+	size_t from = err->cause_count;
 	if (iscsi && iscsi->initiator_name && strlen(str_or(volume->name, "")) + strlen(str_or(iscsi->target_portal, "")) + 1 > 64)
 		invalid(err, AT("name"), volume->name, "Total length of <volume name>:<iscsi.targetPortal> must be under 64 characters if iscsi.initiatorName is specified.");
+	tell_at(&PATH(AT("iscsi"), "~name"), from, err);
 	const struct core_v1_pod *pod = c->object && api_type_of(c->object) == &core_v1_pod_type ? c->object : NULL;
+	from = err->cause_count;
 	if (volume->ephemeral && pod && !str_empty(pod->metadata.name) && !str_empty(volume->name)) {
 		autofree char *claim = xprintf("%s-%s", pod->metadata.name, volume->name);
 		const char *text = format_error(format_dns_subdomain, claim);
 		if (text)
 			invalid(err, AT("name"), volume->name, "PVC name \"%s\": %s", claim, text);
 	}
+	tell_at(&PATH(AT("ephemeral"), "~name"), from, err);
 	if (volume->image && pod && str_empty(volume->image->reference))
 		required(err, &PATH(AT("image"), "reference"), NULL);
 }
@@ -177,9 +181,11 @@ CHECK(core_v1_azure_disk_volume_source, disk) {
 	static const char *const blob[] = {"https://{account-name}.blob.core.windows.net/{container-name}/{disk-name}.vhd", NULL};
 	if (!disk->kind)
 		return;
+	size_t from = err->cause_count;
 	bool is_managed = strcmp(disk->kind, "Managed") == 0;
 	if (!str_starts_with(str_or(disk->disk_uri, ""), is_managed ? "/subscriptions/" : "https://"))
 		not_supported(err, AT("diskURI"), disk->disk_uri, is_managed ? managed : blob);
+	tell_at(AT("~format"), from, err);
 }
 
 CHECK(core_v1_azure_file_persistent_volume_source, file) {
@@ -228,6 +234,7 @@ CHECK(core_v1_csi_persistent_volume_source, csi) {
 
 /* What is wrong with a file of the downward API is told of the volume. */
 static void move_items(size_t count, const struct path *at, struct error *err) {
+	tell_field_at(AT("items"), AT("items"), err);
 	for (size_t i = 0; i < count; i++)
 		move_causes(AT_INDEX("items", i), at, err);
 }
@@ -241,14 +248,16 @@ CHECK(core_v1_downward_api_projection, source) {
 }
 
 /* Every file of a projected volume has a path of its own. */
-static void take_path(struct map *seen, const char *file, const char *value, const struct path *at, struct error *err) {
+static void take_path(struct map *seen, const char *file, const char *value, const struct path *place, const struct path *at, struct error *err) {
+	size_t from = err->cause_count;
 	if (!str_empty(file) && seen_before(seen, file))
 		invalid(err, at, value, "conflicting duplicate paths");
+	tell_at(&PATH(place, "~twice"), from, err);
 }
 
-static void take_items(struct map *seen, const struct core_v1_key_to_path_array *items, const char *value, const struct path *at, struct error *err) {
+static void take_items(struct map *seen, const struct core_v1_key_to_path_array *items, const char *value, const struct path *source, const struct path *at, struct error *err) {
 	for (uint32_t i = 0; i < items->len; i++)
-		take_path(seen, items->items[i].path, value, at, err);
+		take_path(seen, items->items[i].path, value, &PATH_INDEX(source, "items", i), at, err);
 }
 
 CHECK(core_v1_projected_volume_source, projected) {
@@ -257,26 +266,32 @@ CHECK(core_v1_projected_volume_source, projected) {
 		const struct core_v1_volume_projection *s = &projected->sources.items[i];
 		struct path source = PATH_INDEX(at, "sources", i);
 		int count = !!s->secret + !!s->config_map + !!s->downward_api + !!s->service_account_token + !!s->cluster_trust_bundle + !!s->pod_certificate;
-		if (count > 1)
-			forbidden(err, &source, "may not specify more than 1 volume type per source");
+		struct path secret = PATH(&source, "secret"), map = PATH(&source, "configMap"), downward = PATH(&source, "downwardAPI"), token = PATH(&source, "serviceAccountToken");
+		struct path bundle = PATH(&source, "clusterTrustBundle"), own = PATH(&source, "podCertificate");
 		if (s->secret) {
-			check_needed(NULL, s->secret->name, &PATH(&PATH(&source, "secret"), "name"), err);
-			take_items(&seen, &s->secret->items, s->secret->name, at, err);
+			check_needed(NULL, s->secret->name, &PATH(&secret, "name"), err);
+			take_items(&seen, &s->secret->items, s->secret->name, &secret, at, err);
 		}
 		if (s->config_map) {
-			check_needed(NULL, s->config_map->name, &PATH(&PATH(&source, "configMap"), "name"), err);
-			take_items(&seen, &s->config_map->items, s->config_map->name, at, err);
+			check_needed(NULL, s->config_map->name, &PATH(&map, "name"), err);
+			take_items(&seen, &s->config_map->items, s->config_map->name, &map, at, err);
 		}
 		for (uint32_t n = 0; s->downward_api && n < s->downward_api->items.len; n++)
-			take_path(&seen, s->downward_api->items.items[n].path, s->downward_api->items.items[n].path, at, err);
-		if (s->service_account_token)
-			move_causes(&PATH(&PATH(&source, "serviceAccountToken"), "path"), AT("path"), err);
+			take_path(&seen, s->downward_api->items.items[n].path, s->downward_api->items.items[n].path, &PATH_INDEX(&downward, "items", n), at, err);
+		if (s->service_account_token) {
+			tell_field_at(&PATH(&token, "path"), &PATH(&token, "path"), err);
+			move_causes(&PATH(&token, "path"), AT("path"), err);
+		}
 		if (s->cluster_trust_bundle)
-			take_path(&seen, s->cluster_trust_bundle->path, s->cluster_trust_bundle->path, at, err);
+			take_path(&seen, s->cluster_trust_bundle->path, s->cluster_trust_bundle->path, &bundle, at, err);
 		const struct core_v1_pod_certificate_projection *certificate = s->pod_certificate;
 		const char *paths[] = {certificate ? certificate->credential_bundle_path : NULL, certificate ? certificate->key_path : NULL, certificate ? certificate->certificate_chain_path : NULL};
 		for (size_t n = 0; n < array_len(paths); n++)
-			take_path(&seen, paths[n], paths[n], at, err);
+			take_path(&seen, paths[n], paths[n], &own, at, err);
+		size_t from = err->cause_count;
+		if (count > 1)
+			forbidden(err, &source, "may not specify more than 1 volume type per source");
+		tell_at(&PATH(&source, "~many"), from, err);
 	}
 }
 

@@ -8,7 +8,7 @@
 #include <pthread.h>
 
 static const struct checker *const lists[] = {
-	checkers_meta, checkers_pod, checkers_container, checkers_podspec, checkers_volume, checkers_core, checkers_service, checkers_storage, checkers_node, checkers_apps, checkers_batch,
+	checkers_meta, checkers_pod, checkers_container, checkers_podspec, checkers_podplace, checkers_volume, checkers_core, checkers_service, checkers_storage, checkers_node, checkers_apps, checkers_batch,
 	checkers_network, checkers_policy, checkers_admission, checkers_flow, checkers_access, checkers_quota, checkers_resource, checkers_custom,
 };
 static const struct checker *const warning_lists[] = {warnings_pod, warnings_other};
@@ -119,7 +119,7 @@ static void check_scalar(const struct api_field *f, const void *at, bool plain, 
 		bool empty = !(check && check->anyway) && (!text || (!*text && f->shape == API_SINGLE && !pointer));
 		if (f->enum_values && !empty && !(check && (check->judged || check->one_of)))
 			closed_set(f->enum_values, check && check->listed, str_or(text, ""), path, err);
-		if (check && check->one_of && !empty)
+		if (check && check->one_of && !check->judged && !empty)
 			closed_set(check->one_of, check->listed, str_or(text, ""), path, err);
 		if (!check || empty)
 			return;
@@ -255,9 +255,15 @@ static void find_causes(const void *object, const void *old, const char *subreso
 		struct check stored = {.object = old, .subresource = c.subresource, .warn = warn};
 		walk(&stored, api_type_of(old), old, NULL, &root, &before);
 	}
-	for (size_t i = 0; i < found.cause_count; i++)
-		if (!has_cause(&before, &found.causes[i]))
-			error_cause(err, found.causes[i].reason, found.causes[i].field, "%s", found.causes[i].message);
+	for (size_t i = 0; i < found.cause_count; i++) {
+		struct error_cause *cause = &found.causes[i];
+		if (has_cause(&before, cause))
+			continue;
+		size_t at = err->cause_count;
+		error_cause(err, cause->reason, cause->field, "%s", cause->message);
+		if (cause->place)
+			error_place_causes(err, at, cause->place);
+	}
 }
 
 /* Autoscalers are judged as the newer version has them, which can hold all that the older one says. Returns false where it cannot be told so. */

@@ -161,6 +161,8 @@ const char *api_key(const void *object);
 /* ---- values of any described type ---- */
 
 /* Deep copies *src into *dst, all memory from `arena`. */
+/* Makes lists and maps without items absent. */
+void api_drop_empty(void *object);
 void api_copy_value(const struct api_type *type, void *dst, const void *src, struct arena *arena);
 /* Semantic equality: nil and empty lists and maps are equal, quantities and times by value. */
 bool api_equal(const struct api_type *type, const void *a, const void *b);

@@ -56,6 +56,29 @@ static void copy_items(const struct api_field *f, void *dst, const void *src, st
 	}
 }
 
+static void drop_empty(const struct api_type *type, void *value) {
+	for (size_t i = 0; i < type->field_count; i++) {
+		const struct api_field *f = &type->fields[i];
+		void *at = api_field_at(f, value);
+		if (f->shape == API_SINGLE) {
+			void *inner = f->kind != API_STRUCT ? NULL : api_field_indirect(f) ? *(void **)at : at;
+			if (inner)
+				drop_empty(f->type, inner);
+			continue;
+		}
+		struct api_any_list *list = at;
+		size_t stride = f->shape == API_MAP ? f->entry_size : f->element_size;
+		if (!list->len)
+			list->items = NULL;
+		for (uint32_t n = 0; f->kind == API_STRUCT && n < list->len; n++)
+			drop_empty(f->type, list->items + n * stride + f->value_offset);
+	}
+}
+
+void api_drop_empty(void *object) {
+	drop_empty(api_type_of(object), object);
+}
+
 void api_copy_value(const struct api_type *type, void *dst, const void *src, struct arena *arena) {
 	for (size_t i = 0; i < type->field_count; i++) {
 		const struct api_field *f = &type->fields[i];

@@ -22,6 +22,7 @@ void error_done(struct error *err)
 		free(err->causes[i].reason);
 		free(err->causes[i].field);
 		free(err->causes[i].message);
+		free(err->causes[i].place);
 	}
 	free(err->causes);
 	free(err->field_context);
@@ -161,6 +162,13 @@ static bool is_beneath(const struct error_cause *cause, const char *field)
 	return strncmp(cause->field, field, len) == 0 && (cause->field[len] == '.' || cause->field[len] == '[');
 }
 
+void error_place_causes(struct error *err, size_t from, const char *place)
+{
+	for (size_t i = from; err && i < err->cause_count; i++)
+		if (!err->causes[i].place)
+			err->causes[i].place = xstrdup(place);
+}
+
 void error_move_causes(struct error *err, const char *from, const char *to)
 {
 	for (size_t i = 0; err && i < err->cause_count; i++) {
@@ -185,6 +193,7 @@ void error_drop_causes(struct error *err, const char *field, bool self)
 		free(cause->reason);
 		free(cause->field);
 		free(cause->message);
+		free(cause->place);
 	}
 	if (err)
 		err->cause_count = kept;

@@ -17,6 +17,7 @@ struct error_cause {
 	char *reason;  /* FieldValueInvalid, FieldValueRequired, ... */
 	char *field;   /* spec.containers[0].name */
 	char *message; /* as it stands in Status.details.causes[].message */
+	char *place;   /* the field beside whose causes it is told; NULL: its own */
 };
 
 struct error {
@@ -55,6 +56,8 @@ int error_context(struct error *err, const char *fmt, ...) printf_like(2, 3);
 void error_cause(struct error *err, const char *reason, const char *field, const char *fmt, ...) printf_like(4, 5);
 /* Forgets the causes of what is beneath the field: its members and items; `self`: its own too. */
 void error_drop_causes(struct error *err, const char *field, bool self);
+/* Tells the causes from the one of that index on where those of another field are told. Those that have a place keep it. */
+void error_place_causes(struct error *err, size_t from, const char *place);
 /* Tells the causes of one field, and of what is beneath it, as if they were of another. */
 void error_move_causes(struct error *err, const char *from, const char *to);
 /* True once a cause was added. */

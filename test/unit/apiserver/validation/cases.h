@@ -2,7 +2,8 @@
 /*
  * Rows for validation: an object as YAML or JSON, changed in places, and the causes it must get. A row's `set` is a list of changes to
  * the base object of its table, "path=JSON" separated by newlines: spec.containers[0].name="x"; a value of nothing removes. `expect` is the list
- * of causes as "path reason", reasons without FieldValue, joined by commas and sorted by path; "" where the object is good.
+ * of causes as "path reason", reasons without FieldValue, joined by commas and sorted by path; "" where the object is good. Behind a "> " they stand
+ * in the order in which they are told.
  */
 #ifndef CORACLE_TEST_VALIDATION_CASES_H
 #define CORACLE_TEST_VALIDATION_CASES_H
@@ -112,7 +113,11 @@ static inline void case_compare(const struct error *err, const char *expect, con
 	char *lines[ERROR_MAX_CAUSES];
 	for (size_t i = 0; i < err->cause_count; i++)
 		lines[i] = xprintf("%s %s", err->causes[i].field, str_starts_with(err->causes[i].reason, "FieldValue") ? err->causes[i].reason + 10 : err->causes[i].reason);
-	qsort(lines, err->cause_count, sizeof(*lines), case_order);
+	bool ordered = expect && str_starts_with(expect, "> ");
+	if (ordered)
+		expect += 2;
+	else
+		qsort(lines, err->cause_count, sizeof(*lines), case_order);
 	for (size_t i = 0; i < err->cause_count; i++) {
 		buf_printf(&got, "%s%s", i ? ", " : "", lines[i]);
 		free(lines[i]);

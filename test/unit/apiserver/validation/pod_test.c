@@ -198,7 +198,7 @@ static void spec(void **state) {
 static void updates(void **state) {
 	static const struct update_case rows[] = {
 		{NULL, C "image=j", ""},
-		{NULL, C "image=", "spec Forbidden, " C "image Required"},
+		{NULL, C "image=", "spec Forbidden, " C "image Required, " C "image Required"},
 		{NULL, C "command=[x]", "spec Forbidden"},
 		{NULL, "spec.containers[1]={name: d, image: i}", "spec.containers Forbidden", "Forbidden: pod updates may not add or remove containers"},
 		{NULL, "metadata.labels={a: b}", ""},
