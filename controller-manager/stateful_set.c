@@ -4,6 +4,7 @@
  * podManagementPolicy is Parallel; updated from the highest ordinal down to the partition.
  */
 #include "controller-manager/controller.h"
+#include "controller-manager/rollout/workload.h"
 #include "controller-manager/shared/history.h"
 #include "controller-manager/shared/owners.h"
 #include "controller-manager/shared/pods.h"
@@ -566,6 +567,17 @@ static int write_status(struct sync *s, struct error *err)
 	return world_update_status(s->r->world, CACHED_STATEFUL_SETS, s->set, NULL, err);
 }
 
+/* A status that changes is told anew as a whole: conditions that clients wrote into it do not outlive that, but for our own. */
+static void drop_conditions(struct apps_v1_stateful_set_status *status)
+{
+	uint32_t kept = 0;
+
+	for (uint32_t i = 0; i < status->conditions.len; i++)
+		if (str_equal(status->conditions.items[i].type, ROLLED_BACK))
+			status->conditions.items[kept++] = status->conditions.items[i];
+	status->conditions.len = kept;
+}
+
 static int sync_set(struct sync *s, const struct selector *selector, struct error *err)
 {
 	struct apps_v1_stateful_set *set = s->set;
@@ -604,9 +616,8 @@ static int sync_set(struct sync *s, const struct selector *selector, struct erro
 	if (may_act && !set->metadata.deletion_timestamp.set)
 		act(s, &failed);
 	compute_status(s);
-	/* A status that changes is told anew as a whole: conditions that clients wrote into it do not outlive that. */
 	if (!api_equal(&apps_v1_stateful_set_status_type, &set->status, &s->cached->status))
-		set->status.conditions.len = 0;
+		drop_conditions(&set->status);
 	r = write_status(s, err);
 	if (r)
 		return r;

@@ -11,7 +11,6 @@
 #include <errno.h>
 #include <pthread.h>
 
-#define CONDITION "RolledBack"
 #define DEFAULT_RESTARTS 3
 
 /* How the running rollout of a workload without a deadline of its own goes on. */
@@ -183,7 +182,7 @@ static void forget(struct state *state, const char *ns, const char *key)
 static int set_condition(struct looked_at *l, const char *status, const char *reason, const char *message, struct error *err)
 {
 	autounref void *copy = api_copy(l->object);
-	return l->kind->set_condition(copy, CONDITION, status, reason, message) ? world_update_status(l->r->world, l->kind->what, copy, NULL, err) : 0;
+	return l->kind->set_condition(copy, ROLLED_BACK, status, reason, message) ? world_update_status(l->r->world, l->kind->what, copy, NULL, err) : 0;
 }
 
 /* The last good one: as it was noted, else the newest other one that serves right now. */
@@ -249,7 +248,7 @@ static int tell_of_past(struct looked_at *l, const struct revision *current, str
 {
 	const char *from = annotation(l, ANNOTATION_BACK_FROM), *why = str_or(annotation(l, ANNOTATION_BACK_REASON), "");
 	const struct revision *bad = find_revision(l, from);
-	if (!from && !str_equal(l->kind->condition(l->object, CONDITION), "True"))
+	if (!from && !str_equal(l->kind->condition(l->object, ROLLED_BACK), "True"))
 		return 0;
 	if (!from)
 		return set_condition(l, "False", "NewRollout", arena_printf(l->arena, "Revision %s has taken the place of the one that was gone back to.", current->id), err);
@@ -284,7 +283,7 @@ static int judge(struct looked_at *l, int *ret_wait_ms, struct error *err)
 		return go_back(l, good, why, err);
 	autounref void *copy = api_copy(l->object);
 	const char *message = arena_printf(l->arena, "Revision %s has failed (%s), and no revision was good before.", current->id, why);
-	if (!l->kind->set_condition(copy, CONDITION, "False", "NothingToGoBackTo", message))
+	if (!l->kind->set_condition(copy, ROLLED_BACK, "False", "NothingToGoBackTo", message))
 		return 0;
 	reconciler_event(l->r, l->object, EVENT_WARNING, "NothingToGoBackTo", "%s", message);
 	return world_update_status(l->r->world, l->kind->what, copy, NULL, err);

@@ -8,6 +8,7 @@
 #include "api/core_v1.h"
 #include "api/meta_v1.h"
 
+#define ROLLED_BACK "RolledBack" /* the type of the condition by which roll_back.c remembers; other controllers leave it */
 #define ANNOTATION_ROLL_ON_CHANGE "coracle.dev/roll-on-change"
 #define ANNOTATION_CONFIG_HASH "coracle.dev/config-hash"
 #define ANNOTATION_ROLL_BACK "coracle.dev/rollback-on-failure"
