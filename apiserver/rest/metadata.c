@@ -233,8 +233,8 @@ int write_validate(struct write *w, struct error *err) {
 			w->strategy->warn(w->r, w->object, w->created ? NULL : w->old);
 		if (w->operation != WRITE_DELETE && !w->skip_validation && (str_empty(w->subresource) || str_equal(w->subresource, "scale")) && !resource->custom)
 			warn_of_object(w);
-		/* Empty lists are lost on the way through the store of Kubernetes: whoever wrote them is answered so, too. */
-		if (!resource->custom)
+		/* Empty lists are lost on the way into the store: who only tries a write is answered as if it had been there. */
+		if (!resource->custom && w->dry_run)
 			api_drop_empty(w->object);
 		return 0;
 	}
