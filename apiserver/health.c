@@ -192,7 +192,7 @@ static void say_start(struct request *r) {
 
 /* DELETE begins all counting anew, where that much may be looked into. */
 static bool is_reset(const struct request *r) {
-	return r->server->options->profiling && strcmp(http_method(r->http), "DELETE") == 0;
+	return r->server->options->profiling && strcmp(r->method, "DELETE") == 0;
 }
 
 static int tell_reset(struct request *r) {

@@ -2,7 +2,6 @@
 /* The plugins in their order. */
 #include "apiserver/admission/admission.h"
 #include "apiserver/authz/authz.h"
-#include "apiserver/webhook/webhook.h"
 #include "api/meta_v1.h"
 #include "common/base/clock.h"
 #include "common/base/metrics.h"
@@ -136,14 +135,6 @@ static void restore(struct write *w, struct before *before) {
 	w->admission->policies = before->policies;
 }
 
-static void go_on(void *arg) {
-	write_resume(arg, NULL);
-}
-
-static void on_answered(void *arg) {
-	webhook_hop(arg, go_on, arg);
-}
-
 static int run(struct write *w, bool mutate, struct error *err) {
 	int64_t began = clock_monotonic_ns(); /* of the plugin at hand: where the one before it ended */
 	for (;;) {
@@ -165,7 +156,7 @@ static int run(struct write *w, bool mutate, struct error *err) {
 		if (rc != REQUEST_TAKEN && asks_lacking(&w->asks)) {
 			restore(w, &before);
 			w->next_plugin--;
-			asks_start(&w->asks, on_answered, w);
+			write_ask(w);
 			return REQUEST_TAKEN;
 		}
 		if (rc != REQUEST_TAKEN) { /* a write that was taken may be gone */

@@ -464,8 +464,12 @@ static void go_on(void *arg) {
 	write_resume(arg, NULL);
 }
 
-static void on_asked(void *arg) {
+static void on_answered(void *arg) {
 	webhook_hop(arg, go_on, arg);
+}
+
+void write_ask(struct write *w) {
+	asks_start(&w->asks, on_answered, w);
 }
 
 static void write_run(struct write *w) {
@@ -483,7 +487,7 @@ static void write_run(struct write *w) {
 			rc = check(w, &err);
 			/* Checked anew once others have said whether the user may. */
 			if (asks_lacking(&w->asks)) {
-				asks_start(&w->asks, on_asked, w);
+				write_ask(w);
 				return;
 			}
 			w->phase = WRITE_VALIDATE;

@@ -111,6 +111,8 @@ void write_start(struct write *w);
 void write_admit(struct write *w);
 /* Goes on after an admission plugin kept the write: err NULL, or the reason to refuse. Any thread. */
 void write_resume(struct write *w, struct error *err);
+/* Asks others for what w->asks lacks, and resumes the write once they have answered. */
+void write_ask(struct write *w);
 
 /* What the hook `claim` ends in, at once or later; takes err. */
 void write_claimed(struct write *w, enum claim_result result, struct error *err);
